@@ -1,0 +1,85 @@
+"""Where tensors live and in which precision: resolved once, in `fit`, and again after unpickling."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ._validation import check_choice
+
+if TYPE_CHECKING:
+    import torch
+
+PRECISIONS = ("auto", "float32", "bfloat16", "float64")
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """
+    Turn a device's name into a device that exists.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        `"auto"` takes the first there is of cuda, mps, cpu; anything else is what `torch.device` accepts.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or the device is not there.
+    """
+    import torch
+
+    if isinstance(device, str) and device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"Got device={device!r}, expected 'auto' or a name torch.device accepts: {error}") from error
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not present.get(resolved.type, True):
+        raise ValueError(f"Got device={device!r}, but this machine has no {resolved.type}; use device='auto' or 'cpu'.")
+    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"Got device={device!r}, but this machine has {torch.cuda.device_count()} CUDA device(s).")
+    return resolved
+
+
+def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
+    """
+    Turn a precision's name into the dtype of the matrix products in training.
+
+    `"auto"` is bfloat16 on CUDA devices that compute in it and float32 elsewhere. Master weights, normalisation, loss
+    and prediction stay in float32 (float64 with `"float64"`).
+    """
+    import torch
+
+    check_choice("precision", precision, PRECISIONS)
+    if precision == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if fast else torch.float32
+    return getattr(torch, precision)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that a device (or the host, while allocating a tensor) ran out of memory."""
+    import torch
+
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
+
+
+@contextlib.contextmanager
+def thread_limit(n_threads: int | None) -> Iterator[None]:
+    """Run with `n_threads` intra-op threads, and give the caller's number back."""
+    import torch
+
+    before = torch.get_num_threads()
+    if n_threads is None or n_threads == before:
+        yield
+        return
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

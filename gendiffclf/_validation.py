@@ -1,0 +1,45 @@
+"""Checks of scalar parameters, with one form of message: what was received, what was expected."""
+
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+
+def check_choice(name: str, value: Any, options: Iterable[str]) -> None:
+    """Raise unless `value` is one of `options`."""
+    options = list(options)
+    if not isinstance(value, str) or value not in options:
+        raise ValueError(f"Got {name}={value!r}, expected one of {', '.join(map(repr, options))}.")
+
+
+def check_integer(name: str, value: Any, minimum: int) -> None:
+    """Raise unless `value` is an integer of at least `minimum`."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
+        raise ValueError(f"Got {name}={value!r}, expected an integer >= {minimum}.")
+
+
+def check_real(
+    name: str,
+    value: Any,
+    low: float = float("-inf"),
+    high: float = float("inf"),
+    *,
+    low_open: bool = False,
+    high_open: bool = False,
+) -> None:
+    """Raise unless `value` is a real number in the interval from `low` to `high`; NaN never is."""
+    inside = (
+        isinstance(value, Real)
+        and not isinstance(value, bool)
+        and (value > low if low_open else value >= low)
+        and (value < high if high_open else value <= high)
+    )
+    if not inside:
+        interval = f"{'(' if low_open else '['}{low}, {high}{')' if high_open else ']'}"
+        raise ValueError(f"Got {name}={value!r}, expected a number in {interval}.")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise unless `value` is True or False."""
+    if value is not True and value is not False:
+        raise ValueError(f"Got {name}={value!r}, expected True or False.")
