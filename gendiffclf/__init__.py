@@ -1,0 +1,24 @@
+"""Classification as generative transport: a scikit-learn classifier for embeddings, speech first."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .classifier import GenerativeTransportClassifier
+
+__version__ = "0.1.0"
+__all__ = ["GenerativeTransportClassifier"]
+
+_HOMES = {"GenerativeTransportClassifier": "classifier"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,723 @@
+"""The classifier: parameters, checks, and fit and predict as a few lines over the rooms below."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
+
+from . import parameters as _parameters
+from ._device import resolve_device
+from ._validation import check_choice, check_integer
+from .features import FeatureScaler, lift_matrix
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import torch
+    from numpy.typing import ArrayLike
+
+    from .model import TransportModel
+    from .training.loop import Trainer, TrainingRows
+
+
+class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
+    """
+    Classify by carrying feature vectors to the codes of their classes with a generative model.
+
+    A standardised row x1 is the end at t = 1 of a noisy path whose other end, at t = 0, is the code of the row's class. A
+    transformer learns to estimate the code from a state on the path; prediction runs the path backwards and reads class
+    probabilities off the estimate (Gen-SER, Wang et al., arXiv 2601.20573).
+
+    Parameters
+    ----------
+    codes : {"sinusoidal", "paired", "one_hot", "random"}, default="sinusoidal"
+        Codes of the classes (Eq. 2): one sine each (the paper's); sines and cosines; unit vectors; random orthogonal vectors.
+    mean_schedule : {"logistic", "linear", "cosine"}, default="logistic"
+        Mean position m(t) on the path (Eq. 6).
+    steepness : float in [0, 200], default=10.0
+        Steepness k of the logistic mean; 0 is linear. Not given in the paper.
+    variance_schedule : {"bridge", "constant", "zero"}, default="bridge"
+        Noise σ_t on the path (Eq. 7).
+    sigma : float > 0, default=0.5
+        Scale σ of the noise, in units of a standardised feature. Not given in the paper.
+    objective : {"target", "velocity", "noise"}, default="target"
+        What the network learns: the code (Eq. 8), the velocity (flow matching) or the noise (score matching).
+    time_sampling : {"terminal", "uniform", "biased", "mixed", "logit_normal"}, default="terminal"
+        How training draws t: always t_max, where prediction starts; evenly (the paper's); more often near t_max; t_max for
+        half of the draws; mostly in the middle.
+    t_min, t_max : float in [0, 1], default=0.001 and 1.0
+        Earliest training time t_eps, and the time T where training ends and prediction starts. Not given in the paper.
+    solver : {"exact", "euler", "midpoint", "stochastic"}, default="exact"
+        How prediction steps from T to 0 (Eq. 9 to 11): in closed form for a frozen estimate; by Euler's method (the paper's);
+        by the midpoint method (two network calls a step); with fresh noise at each step. Can be changed after `fit`.
+    n_steps : int >= 1, default=1
+        Steps N. Can be changed after `fit`. Probabilities are calibrated for the value at `fit`; more steps make them more
+        confident.
+    width : int or "auto", default="auto"
+        Width L of the code space and of the network. "auto" takes 128, or what twice the number of classes needs.
+    depth : int >= 1, default=2
+        Transformer layers.
+    n_heads : int >= 1, default=4
+        Attention heads; must divide the width.
+    feedforward_ratio : float > 0, default=2.0
+        Width of the feed-forward state in widths.
+    time_width : int >= 1, default=32
+        Width of the time embedding.
+    n_frequencies : int >= 0, default=8
+        Sines and cosines of each feature at so many learnt frequencies join the condition; 0 leaves them out.
+    frequency_scale : float > 0, default=0.1
+        Standard deviation of the initial frequencies, in turns per unit of a standardised feature.
+    tokenizer : {"single", "layers", "chunks"}, default="single"
+        Tokens of the transformer: one (the paper's), one more per conditioning layer, one more per `chunk_size` values.
+    chunk_size : int >= 1, default=16
+        Values per token of the "chunks" tokenizer.
+    dropout : float in [0, 1), default=0.0
+        Share of the feed-forward states dropped in training.
+    n_members : int >= 1, default=8
+        Networks trained at once; their estimates are averaged.
+    cross_fit : bool, default=True
+        Whether each of several members leaves out its own part of the rows, which then judges it. With `early_stopping`,
+        every row so serves both for training and for choosing the epoch and the calibration.
+    scaling : {"robust", "standard", "quantile", "none"}, default="robust"
+        Standardisation of features: median and quartiles with a smooth clip at ±3; mean and deviation; ranks; as they are.
+    lift : {"orthogonal", "pad"}, default="orthogonal"
+        Fixed map of the features into the code space: a random orthogonal one, or zeros appended.
+    max_epochs : int >= 1, default=100
+        Passes over the training rows at most.
+    max_steps : int >= 1 or None, default=None
+        Optimiser updates at most.
+    batch_size : int >= 1, default=128
+        Rows per update of each member.
+    learning_rate : float > 0, default=0.001
+        Of AdamW.
+    learning_rate_schedule : {"constant", "cosine"}, default="constant"
+        Rate over the course of `max_epochs`.
+    weight_decay : float >= 0, default=0.0
+        Of AdamW, on matrices.
+    averaging : float in [0, 1), default=0.98
+        Decay per update of the running average of the weights that prediction uses; 0 for the last weights.
+    early_stopping : bool, default=True
+        Whether to keep the epoch of the best validation Brier score and to fit the calibration of the probabilities.
+    validation_fraction : float in (0, 0.5], default=0.1
+        Share of the rows held out for that when members are not cross-fitted.
+    n_iter_no_change : int >= 1 or None, default=None
+        Epochs without a better validation score after which training stops; None runs all.
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each class.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the weights of the fit before.
+    device : str, default="auto"
+        Where to compute: "auto" is the first there is of cuda, mps and cpu.
+    precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
+        Of the matrix products in training: "auto" is bfloat16 on GPUs that have it.
+    random_state : int, RandomState instance or None, default=None
+        Seed of initial weights, folds, batches, times and noise.
+    verbose : int, default=0
+        1 shows a progress bar while fitting, 2 leaves it there.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted.
+    code_index_ : ndarray of shape (n_classes,)
+        Number of each class' code; new classes get the next free one.
+    n_features_in_ : int
+        Features; for layered input the number of layers.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names, where `X` had them.
+    n_iter_ : int
+        Epochs run.
+    best_epoch_ : int
+        Epoch whose weights are kept, from 1.
+    history_ : dict of list
+        `"loss"`, `"validation_brier"` and `"seconds"` of each epoch.
+    model_ : TransportModel
+        The trained network with its lift.
+    scaler_ : FeatureScaler
+        The standardisation.
+    calibration_ : Calibration
+        Temperature and smoothing of the probabilities.
+
+    See Also
+    --------
+    sklearn.neural_network.MLPClassifier : A plain network with a softmax.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from gendiffclf import GenerativeTransportClassifier
+    >>> X, y = load_wine(return_X_y=True)
+    >>> classifier = GenerativeTransportClassifier(max_epochs=20, random_state=0).fit(X, y)
+    >>> classifier.predict(X[:3])
+    array([0, 0, 0])
+    >>> classifier.predict_proba(X[:3]).shape
+    (3, 3)
+    """
+
+    def __init__(
+        self,
+        *,
+        codes: str = "sinusoidal",
+        mean_schedule: str = "logistic",
+        steepness: float = 10.0,
+        variance_schedule: str = "bridge",
+        sigma: float = 0.5,
+        objective: str = "target",
+        time_sampling: str = "terminal",
+        t_min: float = 0.001,
+        t_max: float = 1.0,
+        solver: str = "exact",
+        n_steps: int = 1,
+        width: int | str = "auto",
+        depth: int = 2,
+        n_heads: int = 4,
+        feedforward_ratio: float = 2.0,
+        time_width: int = 32,
+        n_frequencies: int = 8,
+        frequency_scale: float = 0.1,
+        tokenizer: str = "single",
+        chunk_size: int = 16,
+        dropout: float = 0.0,
+        n_members: int = 8,
+        cross_fit: bool = True,
+        scaling: str = "robust",
+        lift: str = "orthogonal",
+        max_epochs: int = 100,
+        max_steps: int | None = None,
+        batch_size: int = 128,
+        learning_rate: float = 0.001,
+        learning_rate_schedule: str = "constant",
+        weight_decay: float = 0.0,
+        averaging: float = 0.98,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int | None = None,
+        class_weight: dict | str | None = None,
+        warm_start: bool = False,
+        device: str = "auto",
+        precision: str = "auto",
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.codes = codes
+        self.mean_schedule = mean_schedule
+        self.steepness = steepness
+        self.variance_schedule = variance_schedule
+        self.sigma = sigma
+        self.objective = objective
+        self.time_sampling = time_sampling
+        self.t_min = t_min
+        self.t_max = t_max
+        self.solver = solver
+        self.n_steps = n_steps
+        self.width = width
+        self.depth = depth
+        self.n_heads = n_heads
+        self.feedforward_ratio = feedforward_ratio
+        self.time_width = time_width
+        self.n_frequencies = n_frequencies
+        self.frequency_scale = frequency_scale
+        self.tokenizer = tokenizer
+        self.chunk_size = chunk_size
+        self.dropout = dropout
+        self.n_members = n_members
+        self.cross_fit = cross_fit
+        self.scaling = scaling
+        self.lift = lift
+        self.max_epochs = max_epochs
+        self.max_steps = max_steps
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_schedule = learning_rate_schedule
+        self.weight_decay = weight_decay
+        self.averaging = averaging
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @classmethod
+    def from_preset(cls, name: str, **changes: Any) -> GenerativeTransportClassifier:
+        """
+        Create a classifier with a named set of parameters.
+
+        Parameters
+        ----------
+        name : {"default", "gen-ser"}
+            `"gen-ser"` is the network and recipe of the paper: at 1024 features in 24 conditioning layers it has 71,359,512
+            parameters, of which 8,396,800 are queries and keys that one token makes useless and that are left out.
+        **changes
+            Parameters that differ from the preset's.
+
+        Examples
+        --------
+        >>> GenerativeTransportClassifier.from_preset("gen-ser", max_steps=1000).width
+        1024
+        """
+        check_choice("name", name, _parameters.PRESETS)
+        return cls(**{**_parameters.PRESETS[name], **changes})
+
+    # ------------------------------------------------------------------ fit
+
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> GenerativeTransportClassifier:
+        """
+        Train on labelled rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d) or (n, layers, d)
+            Features, finite and dense. Of several layers the last is where transport starts, the others are the condition.
+        y : array-like of shape (n,)
+            Labels of any sortable type, at least two different ones.
+        sample_weight : array-like of shape (n,), optional
+            Non-negative weights. A row of weight 2 is the same as that row twice.
+        groups : array-like of shape (n,), optional
+            Rows of one group (a speaker, say) stay on one side of every validation split, so that the calibration holds for
+            groups not seen in training.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, or X or y are not as above, or there are more classes than the code space holds.
+        """
+        from .training.few_shot import gram_matrix
+        from .training.loop import train
+        from .training.progress import Progress
+        from .training.rows import assign_rows, distinct_rows
+
+        params = self._checked_parameters()
+        X, y, weight = self._checked_rows(X, y, sample_weight, reset=True)
+        old_classes = getattr(self, "classes_", None) if self.warm_start else None
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"Got 1 class in y ({self.classes_[0]!r}), expected at least 2 classes; add rows of another class."
+            )
+        weight = weight * self._class_weights(labels, weight)
+        group_of = (
+            np.zeros(len(y), np.int64) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+        )
+        if len(group_of) != len(y):
+            raise ValueError(f"Got {len(group_of)} groups for {len(y)} rows, expected one group per row.")
+        kept, weight = distinct_rows(X, np.stack([labels, group_of], axis=1), weight)
+        X, labels, group_of = X[kept], labels[kept], group_of[kept]
+
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        rng = np.random.default_rng(seed)
+        self._training_state: dict[str, Any] | None = None
+        continued = self.warm_start and hasattr(self, "model_")
+        if continued:
+            self._check_warm_start(old_classes)
+        else:
+            self.code_index_ = np.arange(len(self.classes_))
+            self.scaler_ = FeatureScaler.fit(X, weight, self.scaling)
+            self._create_model(params, X.shape[1:], seed)
+        data = self._training_rows(X, labels, weight)
+        assignment = assign_rows(
+            labels,
+            self.n_members,
+            rng,
+            cross_fit=self.early_stopping and self.cross_fit,
+            validation_fraction=self.validation_fraction if self.early_stopping else 0,
+            groups=None if groups is None else group_of,
+        )
+        settings = _parameters.training_settings(params, data.rows.device)
+        result = train(self.model_, data, assignment, settings, self._generator(seed), Progress(self.verbose))
+        self.n_iter_, self.best_epoch_ = result.n_epochs, result.best_epoch
+        self.history_, self.calibration_ = result.history, result.calibration
+        self.gram_ = gram_matrix(self.model_, data.rows, data.weight) if self.objective == "target" else None
+        self._class_size = float(weight.sum() / len(self.classes_))
+        return self
+
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> GenerativeTransportClassifier:
+        """
+        Learn from more rows, also of classes never seen before.
+
+        A class that is new gets the next free code; no code, and no shape in the network, changes.
+
+        After `fit`, the rows move the network's last linear map alone, in closed form, with the old rows represented by the
+        second moments kept from training (recursive least squares): what was learnt is kept, and the order of calls hardly
+        matters. Rows of a new class count together as much as an average class of the training rows.
+
+        Without a `fit` before, each call is one epoch of gradient steps over the rows given, and the first call sets the
+        standardisation of features.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d) or (n, layers, d)
+            Features.
+        y : array-like of shape (n,)
+            Labels.
+        classes : array-like of shape (n_classes,), optional
+            Labels to expect; those in `y` by default. Further ones can come in any later call.
+        sample_weight : array-like of shape (n,), optional
+            Non-negative weights.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As `fit`; and if a label is not among `classes`, where they are given.
+        """
+        params = self._checked_parameters()
+        first = not hasattr(self, "model_")
+        X, y, weight = self._checked_rows(X, y, sample_weight, reset=first)
+        announced = np.unique(y if classes is None else np.asarray(classes))
+        unknown = np.setdiff1d(y, announced if first else np.union1d(announced, self.classes_))
+        if classes is not None and len(unknown):
+            raise ValueError(f"Got labels {unknown.tolist()} in y, expected labels among classes={announced.tolist()}.")
+        if first:
+            self.classes_, self.code_index_ = announced, np.arange(len(announced))
+            self.scaler_ = FeatureScaler.fit(X, weight, self.scaling)
+            seed = int(check_random_state(self.random_state).randint(2**31))
+            self._create_model(params, X.shape[1:], seed)
+            self._start_stream(params, seed)
+        new = self._add_classes(announced)
+        labels = np.searchsorted(self.classes_, y)
+        if self._training_state is None and self.gram_ is None:
+            self._start_stream(params, int(check_random_state(self.random_state).randint(2**31)))
+        if self._training_state is None:
+            self._refit_last_map(X, labels, weight, new)
+        else:
+            weight = weight * self._class_weights(labels, weight)
+            self._stream_epoch(params, self._training_rows(X, labels, weight))
+        return self
+
+    def _refit_last_map(self, X: np.ndarray, labels: np.ndarray, weight: np.ndarray, new: np.ndarray) -> None:
+        from .training.few_shot import refit_last_map
+
+        for number in np.unique(labels[np.isin(self.classes_[labels], new)]):
+            of_class = labels == number
+            weight[of_class] *= self._class_size / weight[of_class].sum()
+        data = self._training_rows(X, labels, weight)
+        gram = refit_last_map(self.model_, self.gram_.to(data.rows), data.rows, data.codes[data.y], data.weight)
+        self.gram_ = gram.cpu()
+
+    def _start_stream(self, params: dict[str, Any], seed: int) -> None:
+        from .training.calibration import Calibration
+
+        self._training_state = {"seed": seed}
+        self.gram_ = None
+        self.n_iter_ = 0
+        self.best_epoch_ = 0
+        self.history_ = {"loss": [], "validation_brier": [], "seconds": []}
+        self.calibration_ = Calibration()
+
+    def _stream_epoch(self, params: dict[str, Any], data: TrainingRows) -> None:
+        """One epoch of gradient steps, going on from the optimiser's state of the call before."""
+        import time
+
+        import torch
+
+        from .training.loop import Trainer
+
+        started = time.perf_counter()
+        state = self._training_state
+        assert state is not None
+        settings = _parameters.training_settings(params, data.rows.device)
+        trainer = Trainer(self.model_, settings, self._generator(state["seed"] + self.n_iter_))
+        trainer.load_state(state)
+        index = torch.arange(len(data.y), device=data.y.device).expand(self.n_members, -1)
+        loss = trainer.epoch(data, index, torch.ones_like(index, dtype=torch.bool))
+        self._training_state = {"seed": state["seed"], **trainer.state()}
+        trainer.load(trainer.average)
+        self.n_iter_ += 1
+        self.best_epoch_ = self.n_iter_
+        for name, value in zip(self.history_, (loss, None, time.perf_counter() - started), strict=True):
+            self.history_[name].append(value)
+
+    def _add_classes(self, labels: np.ndarray) -> np.ndarray:
+        """Give codes to the labels that have none; returns those."""
+        from .transport.codes import label_codes
+
+        new = np.setdiff1d(labels, self.classes_)
+        if len(new):
+            both = np.concatenate([self.classes_, new])
+            label_codes(self.codes, len(both), self.model_.lift.shape[1])  # raises where the space is full
+            order = np.argsort(both)
+            codes = np.concatenate([self.code_index_, self.code_index_.max() + 1 + np.arange(len(new))])
+            self.classes_, self.code_index_ = both[order], codes[order]
+        return new
+
+    def _create_model(self, params: dict[str, Any], feature_shape: tuple[int, int], seed: int) -> None:
+        import torch
+
+        from .model import TransportModel
+        from .transport.codes import label_codes
+
+        n_layers, n_features = feature_shape
+        width = _parameters.code_width(params, len(self.classes_))
+        label_codes(self.codes, len(self.classes_), width)  # raises where the space is too small
+        model = TransportModel(
+            _parameters.network_shape(params, n_layers, n_features, width),
+            _parameters.transport_settings(params),
+            lift_matrix(self.lift, n_features, width, seed),
+            torch.Generator().manual_seed(seed),
+        )
+        dtype = torch.float64 if self.precision == "float64" else torch.float32
+        self.model_ = model.to(resolve_device(self.device), dtype)
+
+    def _check_warm_start(self, old_classes: np.ndarray | None) -> None:
+        if old_classes is None or not np.array_equal(old_classes, self.classes_):
+            raise ValueError(
+                f"Got classes {self.classes_.tolist()} with warm_start=True, expected those of the fit before; "
+                "use partial_fit for new classes, or warm_start=False."
+            )
+
+    def _training_rows(self, X: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> TrainingRows:
+        import torch
+
+        from .training.loop import TrainingRows
+
+        lift = self._model().lift
+        return TrainingRows(
+            torch.as_tensor(self.scaler_.transform(X)).to(lift),
+            torch.as_tensor(labels).to(lift.device),
+            torch.as_tensor(weight / weight.mean()).to(lift),
+            self._codes(),
+        )
+
+    # -------------------------------------------------------------- predict
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """
+        The most probable class of each row, as labelled in `fit`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d) or (n, layers, d)
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """
+        Class probabilities: the end of transport projected onto the codes and the simplex, with the calibration of `fit`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d) or (n, layers, d)
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), float64
+            Columns in the order of `classes_`.
+        """
+        from .transport.readout import project_on_codes, project_on_simplex, temper
+
+        probabilities = project_on_simplex(project_on_codes(self._end(X), self._readout_codes()))
+        return temper(probabilities, self.calibration_.temperature, self.calibration_.smoothing).numpy()
+
+    def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
+        """The logarithm of `predict_proba`."""
+        return np.log(self.predict_proba(X))
+
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
+        """
+        Cosines of the end of transport with the codes (Eq. 12).
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d) or (n, layers, d)
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), or (n,) for two classes
+            In [-1, 1]. For two classes the second cosine less the first, of the end of transport projected onto the segment
+            between the two codes, so that rows rank as their probabilities do.
+        """
+        import torch
+
+        from .transport.readout import cosines
+
+        if len(self._fitted().classes_) == 2:
+            probabilities = self.predict_proba(X)
+            return (probabilities[:, 1] - probabilities[:, 0]) / np.linalg.norm(probabilities, axis=1)
+        with torch.inference_mode():
+            return cosines(self._end(X), self._readout_codes()).numpy()
+
+    def transport(self, X: ArrayLike, n_steps: int | None = None, return_path: bool = False) -> np.ndarray:
+        """
+        Carry rows to the code space.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d) or (n, layers, d)
+        n_steps : int >= 1, optional
+            Steps; the parameter's value by default.
+        return_path : bool
+            Whether to return every state on the way.
+
+        Returns
+        -------
+        ndarray of shape (n, width), or (n_steps + 1, n, width) with `return_path`
+            The estimate of each row's code; or all states, the lifted features first and the estimate last.
+        """
+        import torch
+
+        from .prediction import transport_rows
+        from .transport.solvers import SOLVERS
+
+        self._fitted()
+        n_steps = self.n_steps if n_steps is None else n_steps
+        check_integer("n_steps", n_steps, 1)
+        check_choice("solver", self.solver, SOLVERS)
+        rows = self.scaler_.transform(self._checked_features(X))
+        model = self._model()
+        noise = torch.randn(n_steps, model.lift.shape[1], generator=torch.Generator().manual_seed(0)).to(model.lift)
+        return transport_rows(model, rows, solver=self.solver, n_steps=n_steps, noise=noise, whole_path=return_path)
+
+    def _end(self, X: ArrayLike) -> torch.Tensor:
+        """The end of transport, float64 on the CPU: probabilities then sum to 1 to the last digits."""
+        import torch
+
+        return torch.as_tensor(self.transport(X)).double()
+
+    def _codes(self) -> torch.Tensor:
+        """The codes of `classes_`, (K, L), where the model is."""
+        return self.model_.codes(self.codes, int(self.code_index_.max()) + 1)[self.code_index_.tolist()]
+
+    def _readout_codes(self) -> torch.Tensor:
+        import torch
+
+        from .transport.codes import label_codes
+
+        codes = label_codes(self.codes, int(self.code_index_.max()) + 1, self.model_.lift.shape[1])
+        return torch.as_tensor(codes[self.code_index_])
+
+    def _model(self) -> TransportModel:
+        """The model, brought back to the device after unpickling."""
+        device = resolve_device(self.device)
+        if self.model_.lift.device.type != device.type:
+            self.model_.to(device)
+        return self.model_
+
+    def _fitted(self) -> GenerativeTransportClassifier:
+        check_is_fitted(self, "model_")
+        return self
+
+    # ---------------------------------------------------------- persistence
+
+    def save(self, path: str | PathLike) -> None:
+        """
+        Write the fitted classifier to one file: safetensors with a JSON header, nothing pickled.
+
+        Parameters
+        ----------
+        path : path-like
+            Replaced as a whole if it exists.
+
+        Raises
+        ------
+        TypeError
+            If labels are neither numbers, booleans nor strings.
+        """
+        from .persistence import save_classifier
+
+        save_classifier(self._fitted(), path)
+
+    @classmethod
+    def load(cls, path: str | PathLike) -> GenerativeTransportClassifier:
+        """
+        Read a classifier written by `save`.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, of another kind, or of a newer format.
+        """
+        from .persistence import load_classifier
+
+        return load_classifier(cls(), path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Fitted tensors go to the CPU: a pickle from a GPU loads anywhere."""
+        import copy
+
+        state = super().__getstate__()
+        if "model_" in state:
+            state = {**state, "model_": copy.deepcopy(state["model_"]).cpu()}
+        return state
+
+    # --------------------------------------------------------------- checks
+
+    def _checked_parameters(self) -> dict[str, Any]:
+        params = self.get_params(deep=False)
+        _parameters.check_parameters(params)
+        return params
+
+    def _checked_rows(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """X as (n, layers, d), y as (n,), weights as (n,) float64 that are a copy."""
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], allow_nd=True, reset=reset)
+        X = self._with_layers(X, reset=reset)
+        check_classification_targets(y)
+        y = column_or_1d(y)
+        weight = _check_sample_weight(sample_weight, X[:, 0], dtype=np.float64, copy=True, ensure_non_negative=True)
+        if not weight.any():
+            raise ValueError("Got a sample_weight of zeros only, expected at least one positive weight.")
+        return X, y, weight
+
+    def _checked_features(self, X: ArrayLike) -> np.ndarray:
+        X = validate_data(self, X, dtype=[np.float64, np.float32], allow_nd=True, reset=False)
+        return self._with_layers(X, reset=False)
+
+    def _with_layers(self, X: np.ndarray, *, reset: bool) -> np.ndarray:
+        if X.ndim > 3:
+            raise ValueError(f"Got X of {X.ndim} dimensions, expected (rows, features) or (rows, layers, features).")
+        layered = X if X.ndim == 3 else X[:, None]
+        if not reset and layered.shape[1:] != self.scaler_.center.shape:
+            raise ValueError(
+                f"Got rows of (layers, features) = {layered.shape[1:]}, expected {self.scaler_.center.shape} as in fit."
+            )
+        return layered
+
+    def _class_weights(self, labels: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """The factor of each row's class."""
+        if self.class_weight is None:
+            return np.ones(len(labels))
+        if isinstance(self.class_weight, dict):
+            by_class = np.array([self.class_weight.get(label, 1.0) for label in self.classes_.tolist()], dtype=float)
+            if not (np.isfinite(by_class).all() and (by_class >= 0).all()):
+                raise ValueError(f"Got class_weight={self.class_weight!r}, expected non-negative finite weights.")
+            return by_class[labels]
+        check_choice("class_weight", self.class_weight, ["balanced"])
+        size = np.bincount(labels, weight, minlength=len(self.classes_))
+        present = size > 0
+        factor = np.ones(len(size))
+        factor[present] = weight.sum() / (present.sum() * size[present])
+        return factor[labels]
+
+    def _generator(self, seed: int) -> torch.Generator:
+        import torch
+
+        return torch.Generator(device=self.model_.lift.device).manual_seed(seed)

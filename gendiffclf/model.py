@@ -1,0 +1,167 @@
+"""The generative model of one classifier: network, lift and codes, with the path they live on.
+
+Knows tensors alone; rows are scaled already, classes are indices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from .networks.transformer import NetworkShape, TransportNetwork
+from .transport.codes import label_codes
+from .transport.path import OBJECTIVES, Path
+from .transport.schedules import mean_schedule, variance_schedule
+from .transport.solvers import SOLVERS, transport
+from .transport.times import sample_times
+
+INTERIOR = 1e-3
+"""The distance from t = 0 and t = 1 that objectives with a singular target keep."""
+
+
+@dataclass(frozen=True)
+class TransportSettings:
+    """How the model is trained and asked, see the parameters of the same names of the classifier."""
+
+    mean_schedule: str
+    steepness: float
+    variance_schedule: str
+    sigma: float
+    objective: str
+    time_sampling: str
+    t_min: float
+    t_max: float
+
+
+class TransportModel(nn.Module):
+    """
+    A network with the lift into and the codes of its space.
+
+    Parameters
+    ----------
+    shape : NetworkShape
+        The network's.
+    settings : TransportSettings
+        The path's, the objective's and the times'.
+    lift : ndarray of shape (d, L)
+        Carries the last layer's features into the code space.
+    generator : torch.Generator, optional
+        Source of the initial weights.
+    """
+
+    def __init__(
+        self, shape: NetworkShape, settings: TransportSettings, lift: np.ndarray, generator: Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.network = TransportNetwork(shape, generator)
+        self.lift: Tensor
+        self.register_buffer("lift", torch.as_tensor(lift, dtype=torch.float32))
+        self.path = Path(
+            mean_schedule(settings.mean_schedule, settings.steepness),
+            variance_schedule(settings.variance_schedule, settings.sigma),
+        )
+        self.objective = OBJECTIVES[settings.objective]()
+
+    def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        Start of transport and condition of scaled rows.
+
+        A row of one layer is its own condition; of several, the last is where transport starts and the others are the condition.
+
+        Shape
+        -----
+        (..., layers, d) -> x1 (..., L), X_c (..., layers - 1 or 1, d)
+        """
+        x1 = rows[..., -1, :] @ self.lift
+        return x1, rows if rows.shape[-2] == 1 else rows[..., :-1, :]
+
+    def loss(self, rows: Tensor, codes: Tensor, generator: Generator) -> Tensor:
+        """
+        Squared error of each row's estimate at a random time of its path (Eq. 8), in units of a coordinate.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (M, B, layers, d)
+            Scaled rows, each member's own.
+        codes : Tensor of shape (M, B, L)
+            The codes of their classes, x0.
+        generator : torch.Generator
+            Draws times, noise and dropout.
+
+        Returns
+        -------
+        Tensor of shape (M, B)
+        """
+        x1, condition = self.split(rows)
+        if self.settings.time_sampling == "terminal" and not self.objective.needs_interior and self._starts_at_features:
+            t = torch.tensor(self.settings.t_max, dtype=x1.dtype, device=x1.device)  # one time: embedded once, no noise
+            noise, x_t = torch.zeros((), dtype=x1.dtype, device=x1.device), x1
+        else:
+            t = self._times(x1.shape[:2], generator).to(x1)
+            noise = torch.randn(x1.shape, generator=generator, device=x1.device, dtype=x1.dtype)
+            x_t = self.path.sample(codes, x1, t, noise)
+        target = self.objective.target(self.path, codes, x1, t, noise)
+        output = self.network(x_t, condition, t, generator)
+        return (output.float() - target).pow(2).mean(-1)
+
+    @property
+    def _starts_at_features(self) -> bool:
+        """Whether x_t at t_max is x1 itself."""
+        t = torch.tensor(self.settings.t_max, dtype=torch.float64)
+        return self.settings.t_max == 1 and float(self.path.variance(t)) == 0
+
+    def _times(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
+        low, high = self.settings.t_min, self.settings.t_max
+        if self.objective.needs_interior:
+            low, high = max(low, INTERIOR), min(high, 1 - INTERIOR)
+        return sample_times(self.settings.time_sampling, shape, low, high, generator)
+
+    def estimate(self, x_t: Tensor, x1: Tensor, condition: Tensor, t: Tensor) -> Tensor:
+        """x̂0 of every member, (M or 1, B, L) and (M or 1, B, layers, d) at time () -> (M, B, L)."""
+        if self.objective.needs_interior:
+            t = t.clamp(INTERIOR, 1 - INTERIOR)
+        return self.objective.x0_hat(self.path, self.network(x_t, condition, t), x_t, x1, t)
+
+    def transport(
+        self, rows: Tensor, *, solver: str, n_steps: int, noise: Tensor | None = None, average: bool = True
+    ) -> Tensor:
+        """
+        Carry rows to the code space.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (M or 1, B, layers, d)
+            Scaled rows.
+        solver : str
+            A key of `SOLVERS`.
+        n_steps : int
+            Steps, N >= 1.
+        noise : Tensor of shape (n_steps, L), optional
+            For a stochastic solver.
+        average : bool
+            Whether each step uses the mean of the members' estimates; otherwise every member goes its own way.
+
+        Returns
+        -------
+        Tensor of shape (n_steps + 1, 1 if average else M, B, L)
+            Every state, x1 first.
+        """
+        x1, condition = self.split(rows)
+        if not average:
+            x1 = x1.expand(self.network.shape.n_members, -1, -1)
+
+        def estimate(x_t: Tensor, t: Tensor) -> Tensor:
+            x0_hat = self.estimate(x_t, x1, condition, t)
+            return x0_hat.mean(0, keepdim=True) if average else x0_hat
+
+        return transport(
+            SOLVERS[solver](), self.path, estimate, x1, n_steps=n_steps, t_max=self.settings.t_max, noise=noise
+        )
+
+    def codes(self, kind: str, n_classes: int) -> Tensor:
+        """The codes of that kind (K, L), where and in what precision the model is."""
+        return torch.as_tensor(label_codes(kind, n_classes, self.lift.shape[1])).to(self.lift)

@@ -1,0 +1,76 @@
+"""Tokens beside the state's own, for attention to read the condition from.
+
+The first token of every network is the fusion of x_t and the condition; a tokenizer adds further ones.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Generator, Tensor, nn
+
+from .members import MemberLinear
+
+
+class Tokenizer(Protocol):
+    """Turns a condition into tokens."""
+
+    n_tokens: int
+
+    def __call__(self, layers: Tensor, embedded: Tensor) -> Tensor:
+        """(M, B, layers, d) raw and (M, B, e) weighted and embedded -> (M, B, n_tokens, width)."""
+
+
+class SingleTokenizer(nn.Module):
+    """No token beside the state's: the paper's network."""
+
+    n_tokens = 0
+
+    def __init__(
+        self, n_members: int, n_layers: int, n_features: int, embedded: int, width: int, size: int, generator: Generator
+    ) -> None:
+        super().__init__()
+
+    def forward(self, layers: Tensor, embedded: Tensor) -> Tensor:
+        """An empty axis of tokens."""
+        raise AssertionError("a network without further tokens never asks for them")
+
+
+class LayersTokenizer(nn.Module):
+    """One token per conditioning layer: attention generalises the fixed weighted sum to one that depends on the row."""
+
+    def __init__(
+        self, n_members: int, n_layers: int, n_features: int, embedded: int, width: int, size: int, generator: Generator
+    ) -> None:
+        super().__init__()
+        self.n_tokens = n_layers
+        self.map = MemberLinear(n_members, n_features, width, generator)
+        self.position = nn.Parameter(torch.randn(n_members, 1, n_layers, width, generator=generator) * 0.02)
+
+    def forward(self, layers: Tensor, embedded: Tensor) -> Tensor:
+        """(M, B, layers, d) -> (M, B, layers, width)."""
+        return self.map(layers) + self.position
+
+
+class ChunksTokenizer(nn.Module):
+    """One token per `size` consecutive values of the embedded condition, padded with zeros, with its position."""
+
+    def __init__(
+        self, n_members: int, n_layers: int, n_features: int, embedded: int, width: int, size: int, generator: Generator
+    ) -> None:
+        super().__init__()
+        self.size = size
+        self.n_tokens = math.ceil(embedded / size)
+        self.map = MemberLinear(n_members, size, width, generator)
+        self.position = nn.Parameter(torch.randn(n_members, 1, self.n_tokens, width, generator=generator) * 0.02)
+
+    def forward(self, layers: Tensor, embedded: Tensor) -> Tensor:
+        """(M, B, e) -> (M, B, ⌈e / size⌉, width)."""
+        padding = self.n_tokens * self.size - embedded.shape[-1]
+        chunks = nn.functional.pad(embedded, (0, padding)).unflatten(-1, (self.n_tokens, self.size))
+        return self.map(chunks) + self.position
+
+
+TOKENIZERS = {"single": SingleTokenizer, "layers": LayersTokenizer, "chunks": ChunksTokenizer}

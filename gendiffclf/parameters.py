@@ -1,0 +1,165 @@
+"""What the classifier's parameters may be, and the settings that follow from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._device import PRECISIONS
+from ._validation import check_choice, check_flag, check_integer, check_real
+from .features import LIFTS, SCALINGS
+
+if TYPE_CHECKING:
+    import torch
+
+    from .model import TransportSettings
+    from .networks.transformer import NetworkShape
+    from .training.loop import TrainingSettings
+
+AUTO_WIDTH = 128
+"""Width of the code space for `width="auto"`, unless the classes need more."""
+
+GEN_SER = {
+    "codes": "sinusoidal",
+    "mean_schedule": "logistic",
+    "variance_schedule": "bridge",
+    "objective": "target",
+    "time_sampling": "uniform",
+    "solver": "euler",
+    "n_steps": 20,
+    "width": 1024,
+    "depth": 4,
+    "n_heads": 16,
+    "feedforward_ratio": 4.0,
+    "time_width": 1024,
+    "n_frequencies": 0,
+    "tokenizer": "single",
+    "n_members": 1,
+    "cross_fit": False,
+    "scaling": "standard",
+    "dropout": 0.0,
+    "early_stopping": False,
+    "max_epochs": 1_000_000,
+    "max_steps": 400_000,
+    "batch_size": 128,
+    "learning_rate": 5e-4,
+    "weight_decay": 0.0,
+    "averaging": 0.0,
+}
+"""The paper's network and recipe (section 3). It does not give k, σ, T, t_eps and the scaling: ours stand."""
+
+PRESETS: dict[str, dict[str, Any]] = {"default": {}, "gen-ser": GEN_SER}
+
+
+def check_parameters(params: dict[str, Any]) -> None:
+    """Raise a ValueError that names the first parameter out of its range."""
+    from .networks.tokenizers import TOKENIZERS
+    from .transport.codes import CODES
+    from .transport.path import OBJECTIVES
+    from .transport.schedules import MEAN_SCHEDULES, VARIANCE_SCHEDULES
+    from .transport.solvers import SOLVERS
+    from .transport.times import TIME_SAMPLERS
+
+    choices = {
+        "codes": CODES,
+        "mean_schedule": MEAN_SCHEDULES,
+        "variance_schedule": VARIANCE_SCHEDULES,
+        "objective": OBJECTIVES,
+        "time_sampling": TIME_SAMPLERS,
+        "solver": SOLVERS,
+        "tokenizer": TOKENIZERS,
+        "scaling": SCALINGS,
+        "lift": LIFTS,
+        "learning_rate_schedule": ("constant", "cosine"),
+        "precision": PRECISIONS,
+    }
+    for name, options in choices.items():
+        check_choice(name, params[name], options)
+    for name in ("n_steps", "depth", "n_heads", "time_width", "chunk_size", "n_members", "max_epochs", "batch_size"):
+        check_integer(name, params[name], 1)
+    for name in ("n_frequencies", "verbose"):
+        check_integer(name, int(params[name]) if isinstance(params[name], bool) else params[name], 0)
+    for name in ("max_steps", "n_iter_no_change"):
+        if params[name] is not None:
+            check_integer(name, params[name], 1)
+    if params["width"] != "auto":
+        check_integer("width", params["width"], 2)
+        if params["width"] % params["n_heads"]:
+            raise ValueError(
+                f"Got width={params['width']} and n_heads={params['n_heads']}, expected a width that the heads divide."
+            )
+    check_real("steepness", params["steepness"], 0, 200)
+    check_real("sigma", params["sigma"], 0, low_open=True)
+    check_real("t_max", params["t_max"], 0, 1, low_open=True)
+    check_real("t_min", params["t_min"], 0, params["t_max"], high_open=True)
+    check_real("feedforward_ratio", params["feedforward_ratio"], 0, low_open=True)
+    check_real("frequency_scale", params["frequency_scale"], 0, low_open=True)
+    check_real("dropout", params["dropout"], 0, 1, high_open=True)
+    check_real("learning_rate", params["learning_rate"], 0, low_open=True)
+    check_real("weight_decay", params["weight_decay"], 0)
+    check_real("averaging", params["averaging"], 0, 1, high_open=True)
+    check_real("validation_fraction", params["validation_fraction"], 0, 0.5, low_open=True)
+    for name in ("cross_fit", "early_stopping", "warm_start"):
+        check_flag(name, params[name])
+
+
+def code_width(params: dict[str, Any], n_classes: int) -> int:
+    """
+    The width of the code space.
+
+    `"auto"` leaves room for twice as many classes as there are now, in steps of the number of heads and of 16.
+    """
+    from .transport.codes import CODES
+
+    if params["width"] != "auto":
+        return params["width"]
+    needed = max(AUTO_WIDTH, CODES[params["codes"]]().width_for(2 * n_classes))
+    step = 16 * params["n_heads"]
+    return -(-needed // step) * step
+
+
+def network_shape(params: dict[str, Any], n_layers: int, n_features: int, width: int) -> NetworkShape:
+    """The network's shape for rows of `n_layers` layers with `n_features` features each."""
+    from .networks.transformer import NetworkShape
+
+    return NetworkShape(
+        n_features=n_features,
+        n_condition_layers=max(1, n_layers - 1),
+        width=width,
+        n_members=params["n_members"],
+        depth=params["depth"],
+        n_heads=params["n_heads"],
+        hidden_width=max(1, round(params["feedforward_ratio"] * width)),
+        time_width=params["time_width"],
+        n_frequencies=params["n_frequencies"],
+        frequency_scale=params["frequency_scale"],
+        tokenizer=params["tokenizer"],
+        chunk_size=params["chunk_size"],
+        dropout=params["dropout"],
+    )
+
+
+def transport_settings(params: dict[str, Any]) -> TransportSettings:
+    """The settings of path, objective and times."""
+    from .model import TransportSettings
+
+    return TransportSettings(**{name: params[name] for name in TransportSettings.__dataclass_fields__})
+
+
+def training_settings(params: dict[str, Any], device: torch.device) -> TrainingSettings:
+    """The settings of training."""
+    from ._device import resolve_precision
+    from .training.loop import TrainingSettings
+
+    return TrainingSettings(
+        max_epochs=params["max_epochs"],
+        max_steps=params["max_steps"],
+        batch_size=params["batch_size"],
+        learning_rate=params["learning_rate"],
+        learning_rate_schedule=params["learning_rate_schedule"],
+        weight_decay=params["weight_decay"],
+        averaging=params["averaging"],
+        patience=params["n_iter_no_change"],
+        precision=resolve_precision(params["precision"], device),
+        solver=params["solver"],
+        n_steps=params["n_steps"],
+    )

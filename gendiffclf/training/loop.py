@@ -1,0 +1,293 @@
+"""One epoch after another: batches that live on the device, optimiser, weight averaging, choice of the epoch."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from ..model import TransportModel
+from ..transport.readout import project_on_codes, project_on_simplex
+from .calibration import Calibration, brier, fit_calibration
+from .progress import Progress
+from .rows import Assignment
+
+VALIDATION_BLOCK = 4096
+"""Rows per member in one pass of validation."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How training goes, see the parameters of the same names of the classifier."""
+
+    max_epochs: int
+    max_steps: int | None
+    batch_size: int
+    learning_rate: float
+    learning_rate_schedule: str
+    weight_decay: float
+    averaging: float
+    patience: int | None
+    precision: torch.dtype
+    solver: str
+    n_steps: int
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """
+    Rows on the device.
+
+    Attributes
+    ----------
+    rows : Tensor of shape (N, layers, d)
+        Scaled.
+    y : Tensor of shape (N,), int64
+        Class numbers.
+    weight : Tensor of shape (N,)
+        Positive.
+    codes : Tensor of shape (K, L)
+        Codes of the classes.
+    """
+
+    rows: Tensor
+    y: Tensor
+    weight: Tensor
+    codes: Tensor
+
+
+@dataclass
+class TrainingResult:
+    """
+    What training leaves besides the weights.
+
+    Attributes
+    ----------
+    n_epochs : int
+        Epochs run.
+    best_epoch : int
+        The epoch, counted from 1, whose averaged weights were kept.
+    calibration : Calibration
+        Chosen on validation rows; the default without any.
+    history : dict
+        `"loss"`, `"validation_brier"` (None without validation rows) and `"seconds"` of every epoch.
+    """
+
+    n_epochs: int = 0
+    best_epoch: int = 0
+    calibration: Calibration = field(default_factory=Calibration)
+    history: dict[str, list] = field(default_factory=lambda: {"loss": [], "validation_brier": [], "seconds": []})
+
+
+def padded(parts: list[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Row numbers of each member as one matrix (M, longest), and which of its places are real."""
+    longest = max(map(len, parts))
+    index = np.zeros((len(parts), longest), np.int64)
+    real = np.zeros((len(parts), longest), bool)
+    for member, rows in enumerate(parts):
+        index[member, : len(rows)] = rows
+        real[member, : len(rows)] = True
+    return torch.as_tensor(index, device=device), torch.as_tensor(real, device=device)
+
+
+class Trainer:
+    """
+    Optimises a model's weights and keeps their running average.
+
+    Parameters
+    ----------
+    model : TransportModel
+        Changed in place.
+    settings : TrainingSettings
+    generator : torch.Generator
+        Draws batches, times and noise, on the model's device.
+    """
+
+    def __init__(self, model: TransportModel, settings: TrainingSettings, generator: Generator) -> None:
+        self.model = model
+        self.settings = settings
+        self.generator = generator
+        self.parameters = list(model.network.parameters())
+        decayed = [p for p in self.parameters if p.dim() == 3 and p.shape[1] > 1]  # matrices, not biases
+        kept = [p for p in self.parameters if not (p.dim() == 3 and p.shape[1] > 1)]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": kept, "weight_decay": 0.0}],
+            lr=settings.learning_rate,
+            fused=self.parameters[0].device.type in ("cpu", "cuda") or None,
+        )
+        self.average = [p.detach().clone() for p in self.parameters]
+        self.n_updates = 0
+
+    def epoch(self, data: TrainingRows, index: Tensor, real: Tensor, progress_share: float = 0.0) -> float:
+        """
+        Pass once over each member's rows in random order.
+
+        Parameters
+        ----------
+        data : TrainingRows
+        index, real : Tensor of shape (M, n)
+            Row numbers of each member and which of them count.
+        progress_share : float
+            How far training has come, in [0, 1), for the learning-rate schedule.
+
+        Returns
+        -------
+        float
+            Mean loss per member and row.
+        """
+        rate = self.settings.learning_rate
+        if self.settings.learning_rate_schedule == "cosine":
+            rate *= 0.5 * (1 + np.cos(np.pi * progress_share))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        order = torch.rand(index.shape, generator=self.generator, device=index.device).argsort(dim=1)
+        shuffled, counts = index.gather(1, order), real.gather(1, order)
+        n_batches = self.n_batches(index)
+        size = index.shape[1] // n_batches
+        mean_weight = data.weight.mean()
+        total = torch.zeros((), device=index.device)
+        for start in range(0, size * n_batches, size):
+            batch = shuffled[:, start : start + size]
+            weight = data.weight[batch] * counts[:, start : start + size] / mean_weight
+            total += self._update(data, batch, weight)
+        return float(total) / n_batches
+
+    def n_batches(self, index: Tensor) -> int:
+        """Batches in an epoch over the rows numbered in `index` (M, n)."""
+        return max(1, round(index.shape[1] / self.settings.batch_size))
+
+    def _update(self, data: TrainingRows, batch: Tensor, weight: Tensor) -> Tensor:
+        """One step of the optimiser on a batch of rows (M, B) with weights (M, B); returns the loss."""
+        reduced = self.settings.precision is torch.bfloat16
+        with torch.autocast(batch.device.type, dtype=torch.bfloat16, enabled=reduced):
+            losses = self.model.loss(data.rows[batch], data.codes[data.y[batch]], self.generator)
+        member_loss = (losses * weight).mean(1)  # (M, B) -> (M,)
+        gradients = torch.autograd.grad(member_loss.sum(), self.parameters, allow_unused=True)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizer.step()
+        self.n_updates += 1
+        # Early averages follow the weights closely, so that the random start is soon forgotten.
+        decay = min(self.settings.averaging, self.n_updates / (9 + self.n_updates))
+        get_ema_multi_avg_fn(decay)(self.average, [p.detach() for p in self.parameters], None)
+        return member_loss.detach().mean()
+
+    def load(self, weights: list[Tensor]) -> None:
+        """Put weights into the model."""
+        with torch.no_grad():
+            for parameter, value in zip(self.parameters, weights, strict=True):
+                parameter.copy_(value)
+
+    @torch.no_grad()
+    def validate(self, data: TrainingRows, index: Tensor, *, together: bool) -> Tensor:
+        """
+        Probabilities that the averaged weights give to the rows numbered in `index`.
+
+        Each member judges its own rows, (M, v) -> (M, v, K), or all of them the same rows `together`, (1, v) -> (1, v, K).
+        """
+        current = [p.detach().clone() for p in self.parameters]
+        self.load(self.average)
+        probabilities = []
+        for block in index.split(VALIDATION_BLOCK, dim=1):
+            states = self.model.transport(
+                data.rows[block],
+                solver=self.settings.solver,
+                n_steps=self.settings.n_steps,
+                noise=self.step_noise(),
+                average=together,
+            )
+            probabilities.append(project_on_simplex(project_on_codes(states[-1], data.codes)))
+        self.load(current)
+        return torch.cat(probabilities, dim=1)
+
+    def state(self) -> dict[str, Any]:
+        """What `load_state` needs to go on from here, on the CPU."""
+        return {
+            "weights": [p.detach().cpu() for p in self.parameters],
+            "average": [w.cpu() for w in self.average],
+            "optimizer": self.optimizer.state_dict(),
+            "n_updates": self.n_updates,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from the state of another trainer; nothing for a state without weights."""
+        if "weights" in state:
+            self.load(state["weights"])
+            self.average = [w.to(p) for w, p in zip(state["average"], self.parameters, strict=True)]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.n_updates = state["n_updates"]
+
+    def step_noise(self) -> Tensor:
+        """Noise of each step of a stochastic solver, the same whenever it is asked for."""
+        width = self.model.lift.shape[1]
+        fixed = torch.Generator().manual_seed(0)
+        return torch.randn(self.settings.n_steps, width, generator=fixed).to(self.model.lift)
+
+
+def train(
+    model: TransportModel,
+    data: TrainingRows,
+    assignment: Assignment,
+    settings: TrainingSettings,
+    generator: Generator,
+    progress: Progress,
+) -> TrainingResult:
+    """
+    Train until `max_epochs` or until validation has not improved for `patience` epochs, and keep the best averaged weights.
+
+    Parameters
+    ----------
+    model : TransportModel
+        Trained in place.
+    data : TrainingRows
+    assignment : Assignment
+        Which rows each member learns from and which judge it; without any of the latter the last epoch's weights are kept.
+    settings : TrainingSettings
+    generator : torch.Generator
+        On the model's device.
+    progress : Progress
+    """
+    trainer = Trainer(model, settings, generator)
+    index, real = padded(assignment.train, data.y.device)
+    together = not assignment.cross_fitted
+    judged = padded(assignment.validation[: 1 if together else None], data.y.device) if assignment.validates else None
+    max_epochs = settings.max_epochs
+    if settings.max_steps is not None:
+        max_epochs = min(max_epochs, math.ceil(settings.max_steps / trainer.n_batches(index)))
+    result = TrainingResult()
+    best_score, best_weights, best_probabilities = float("inf"), None, None
+    for epoch in progress.epochs(max_epochs):
+        started = time.perf_counter()
+        loss = trainer.epoch(data, index, real, epoch / max_epochs)
+        score = None
+        if judged is not None:
+            probabilities = trainer.validate(data, judged[0], together=together)[judged[1]]
+            y, weight = (x[judged[0]][judged[1]] for x in (data.y, data.weight))
+            score = brier(probabilities, y, weight)
+            if score < best_score:
+                best_score, best_probabilities = score, probabilities
+                best_weights = [w.clone() for w in trainer.average]
+                result.best_epoch = epoch + 1
+        else:
+            result.best_epoch = epoch + 1
+        result.n_epochs = epoch + 1
+        for name, value in zip(result.history, (loss, score, time.perf_counter() - started), strict=True):
+            result.history[name].append(value)
+        progress.report(loss=loss, validation=score)
+        if not np.isfinite(loss):
+            raise FloatingPointError(
+                f"Got a loss of {loss} in epoch {epoch + 1}: training diverged; use a smaller learning_rate "
+                f"(now {settings.learning_rate}) or precision='float32'."
+            )
+        if judged is not None and settings.patience is not None and epoch + 1 - result.best_epoch >= settings.patience:
+            break
+    trainer.load(trainer.average if best_weights is None else best_weights)
+    if best_probabilities is not None:
+        result.calibration = fit_calibration(best_probabilities, y, weight)
+    return result

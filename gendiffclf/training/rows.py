@@ -1,0 +1,167 @@
+"""Training rows in an order of their own, and which of them each member learns from or is judged by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
+
+_CHUNK = 65_536
+
+
+def distinct_rows(X: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Merge identical rows of one label into one of their summed weight, in an order that the values alone decide.
+
+    A row of weight 2 is then the same to training as that row twice, and the order in which rows come does not matter.
+    Equal rows can never be on both sides of a validation split either.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, ...)
+    labels : ndarray of shape (n,) or (n, columns), int
+        What must be equal besides X for two rows to be the same.
+    sample_weight : ndarray of shape (n,)
+        Non-negative; rows of weight 0 are left out.
+
+    Returns
+    -------
+    index : ndarray of shape (m,)
+        One row of each kind.
+    weight : ndarray of shape (m,)
+        Summed weight of its kind.
+    """
+    key = _hash(X) + _hash(labels.astype(np.int64)) * np.uint64(0x9E3779B97F4A7C15)
+    present = np.flatnonzero(sample_weight > 0)
+    order = present[np.argsort(key[present], kind="stable")]
+    same = np.zeros(len(order), bool)
+    close = np.flatnonzero(key[order[1:]] == key[order[:-1]]) + 1
+    same[close] = [
+        np.array_equal(X[order[i]], X[order[i - 1]]) and np.array_equal(labels[order[i]], labels[order[i - 1]])
+        for i in close
+    ]
+    starts = np.flatnonzero(~same)
+    return order[starts], np.add.reduceat(sample_weight[order], starts)
+
+
+def _hash(values: np.ndarray) -> np.ndarray:
+    """A 64-bit hash of each row's bytes."""
+    flat = values.reshape(len(values), -1)
+    width = flat.shape[1] * flat.dtype.itemsize // 4
+    factors = np.random.default_rng(0).integers(1, 2**63, size=width, dtype=np.uint64) | np.uint64(1)
+    found = np.empty(len(flat), np.uint64)
+    for start in range(0, len(flat), _CHUNK):
+        rows = np.ascontiguousarray(flat[start : start + _CHUNK])
+        rows = rows + rows.dtype.type(0)  # makes -0.0 and 0.0 one
+        words = rows.view(np.uint32).astype(np.uint64)
+        found[start : start + _CHUNK] = ((words ^ (words << np.uint64(29))) * factors).sum(1, dtype=np.uint64)
+    found ^= found >> np.uint64(31)
+    return found * np.uint64(0xBF58476D1CE4E5B9)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """
+    Which rows each member learns from and which judge it.
+
+    Attributes
+    ----------
+    train, validation : list of ndarray
+        Row numbers, one array a member; validation arrays may be empty.
+    cross_fitted : bool
+        Whether each member is judged by rows of its own; otherwise all are judged together by the same.
+    """
+
+    train: list[np.ndarray]
+    validation: list[np.ndarray]
+    cross_fitted: bool
+
+    @property
+    def validates(self) -> bool:
+        """Whether any row judges any member."""
+        return any(len(rows) for rows in self.validation)
+
+
+def deal(y: np.ndarray, n_parts: int, rng: np.random.Generator, groups: np.ndarray | None = None) -> np.ndarray:
+    """
+    Deal rows to parts so that each has its share of every class and, with groups, no group is in two parts.
+
+    Without groups each class is dealt round in random order, going on where the class before it ended: parts differ in size
+    by one row at most, and a class of one row is in one part.
+
+    Returns
+    -------
+    ndarray of shape (n,), int
+        The part of each row, in [0, n_parts).
+
+    Raises
+    ------
+    ValueError
+        If there are fewer groups than parts.
+    """
+    part = np.empty(len(y), np.int64)
+    if groups is None:
+        dealt = np.concatenate([rng.permutation(np.flatnonzero(y == label)) for label in np.unique(y)])
+        part[dealt] = np.arange(len(y)) % n_parts
+        return part
+    n_groups = len(np.unique(groups))
+    if n_groups < n_parts:
+        raise ValueError(
+            f"Got {n_groups} groups for {n_parts} parts, expected at least as many; "
+            f"use n_members <= {n_groups}, or cross_fit=False."
+        )
+    folds = StratifiedGroupKFold(n_parts, shuffle=True, random_state=int(rng.integers(2**31)))
+    # A class of fewer rows than parts is no error here: the parts without it just do not test it.
+    classes, counts = np.unique(y, return_counts=True)
+    stratum = np.where(np.isin(y, classes[counts < n_parts]), classes[counts.argmax()], y)
+    for number, (_, rows) in enumerate(folds.split(stratum, stratum, groups)):
+        part[rows] = number
+    return part
+
+
+def assign_rows(
+    y: np.ndarray,
+    n_members: int,
+    rng: np.random.Generator,
+    *,
+    cross_fit: bool,
+    validation_fraction: float,
+    groups: np.ndarray | None = None,
+) -> Assignment:
+    """
+    Assign rows to members.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+        Class of each row.
+    n_members : int
+        M.
+    rng : numpy Generator
+    cross_fit : bool
+        Whether each of M >= 2 members leaves out its own of M parts.
+    validation_fraction : float
+        Share of rows that all members leave out otherwise; 0 for none.
+    groups : ndarray of shape (n,), optional
+        Rows of one group stay together.
+    """
+    n = len(y)
+    everything = np.arange(n)
+    if cross_fit and n_members > 1 and n >= 2 * n_members:
+        part = deal(y, n_members, rng, groups)
+        return Assignment(
+            [np.flatnonzero(part != member) for member in range(n_members)],
+            [np.flatnonzero(part == member) for member in range(n_members)],
+            cross_fitted=True,
+        )
+    n_parts = round(1 / validation_fraction) if validation_fraction else 0
+    if groups is not None:
+        n_parts = min(n_parts, len(np.unique(groups)))
+    if n_parts < 2 or n < 2 * n_parts:  # too few rows to spare any
+        return Assignment([everything] * n_members, [everything[:0]] * n_members, cross_fitted=False)
+    held_out = deal(y, n_parts, rng, groups) == 0
+    # The only row of a class is worth more in training than in validation.
+    classes, counts = np.unique(y, return_counts=True)
+    held_out &= ~np.isin(y, classes[counts == 1])
+    return Assignment([everything[~held_out]] * n_members, [everything[held_out]] * n_members, cross_fitted=False)

@@ -1,0 +1,152 @@
+"""From features to codes: N steps from t = T to t = 0, each asking the network for x̂0 (Eq. 9 to 11).
+
+A solver makes one step; `transport` strings N of them together over a uniform grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .path import Path
+
+Estimator = Callable[[Tensor, Tensor], Tensor]
+"""From a state x_t (..., L) and a time t () to the estimate x̂0 (..., L)."""
+
+
+class Solver(Protocol):
+    """One step of transport."""
+
+    calls_per_step: int
+    """How often a step asks for an estimate."""
+
+    stochastic: bool
+    """Whether steps use their noise."""
+
+    def step(
+        self, path: Path, estimate: Estimator, x: Tensor, x1: Tensor, t: Tensor, s: Tensor, noise: Tensor
+    ) -> Tensor:
+        """Move the state `x` (..., L) at time `t` to time `s < t`; `noise` is standard normal of shape (L,)."""
+
+
+class ExactSolver:
+    """
+    The flow for an estimate that stays what it is at t, in closed form.
+
+    `x_s = μ_s(x̂0, x1) + (σ_s / σ_t) (x_t - μ_t(x̂0, x1))`, the second term dropped where σ_t = 0. One step gives the network's
+    own estimate; for a constant estimate any number of steps ends at the same point.
+    """
+
+    calls_per_step = 1
+    stochastic = False
+
+    def step(
+        self, path: Path, estimate: Estimator, x: Tensor, x1: Tensor, t: Tensor, s: Tensor, noise: Tensor
+    ) -> Tensor:
+        """One closed-form step."""
+        x0_hat = estimate(x, t)
+        sigma_t, sigma_s = path.variance(t), path.variance(s)
+        ratio = torch.where(sigma_t > 0, sigma_s / torch.where(sigma_t > 0, sigma_t, 1.0), 0.0)
+        return path.position(x0_hat, x1, s) + ratio * (x - path.position(x0_hat, x1, t))
+
+
+class EulerSolver:
+    """Euler's method on the vector field, the paper's (Eq. 11): first order, and far from the code after one step."""
+
+    calls_per_step = 1
+    stochastic = False
+
+    def step(
+        self, path: Path, estimate: Estimator, x: Tensor, x1: Tensor, t: Tensor, s: Tensor, noise: Tensor
+    ) -> Tensor:
+        """`x_t + (s - t) u`."""
+        return x + (s - t) * path.field(x, estimate(x, t), x1, t)
+
+
+class MidpointSolver:
+    """The midpoint method on the vector field: second order, and never evaluated at t = 0, where the field is singular."""
+
+    calls_per_step = 2
+    stochastic = False
+
+    def step(
+        self, path: Path, estimate: Estimator, x: Tensor, x1: Tensor, t: Tensor, s: Tensor, noise: Tensor
+    ) -> Tensor:
+        """Half a step of Euler's, then a whole one with the field found there."""
+        half = (t + s) / 2
+        x_half = x + (half - t) * path.field(x, estimate(x, t), x1, t)
+        return x + (s - t) * path.field(x_half, estimate(x_half, half), x1, half)
+
+
+class StochasticSolver:
+    """
+    Fresh noise at each step: `x_s = μ_s(x̂0, x1) + σ_s z`.
+
+    Every state has the noise level that training showed the network at that time, which deterministic steps from x1 do
+    not. The noise of a step is the same for all rows, so a row's result does not depend on its neighbours.
+    """
+
+    calls_per_step = 1
+    stochastic = True
+
+    def step(
+        self, path: Path, estimate: Estimator, x: Tensor, x1: Tensor, t: Tensor, s: Tensor, noise: Tensor
+    ) -> Tensor:
+        """One step with fresh noise."""
+        return path.sample(estimate(x, t), x1, s, noise)
+
+
+SOLVERS: dict[str, type[Solver]] = {
+    "exact": ExactSolver,
+    "euler": EulerSolver,
+    "midpoint": MidpointSolver,
+    "stochastic": StochasticSolver,
+}
+
+
+def transport(
+    solver: Solver,
+    path: Path,
+    estimate: Estimator,
+    x1: Tensor,
+    *,
+    n_steps: int,
+    t_max: float = 1.0,
+    noise: Tensor | None = None,
+) -> Tensor:
+    """
+    Carry features to codes in `n_steps` steps.
+
+    Parameters
+    ----------
+    solver : Solver
+        Makes one step.
+    path : Path
+        The path the network was trained on.
+    estimate : callable
+        x̂0 of a state (..., L) at a time (); asked `n_steps * solver.calls_per_step` times.
+    x1 : Tensor of shape (..., L)
+        Features, where transport starts.
+    n_steps : int
+        Number of steps N >= 1.
+    t_max : float
+        Where it starts, T.
+    noise : Tensor of shape (n_steps, L), optional
+        Standard normal noise of each step, needed by a stochastic solver.
+
+    Returns
+    -------
+    Tensor of shape (n_steps + 1, ..., L)
+        Every state on the way: the first is `x1`, the last the estimate at t = 0.
+    """
+    # The grid is float64, so that the last step ends at 0 exactly; schedules are evaluated in the states' precision.
+    grid = torch.linspace(t_max, 0, n_steps + 1, dtype=torch.float64, device="cpu").to(x1.dtype).to(x1.device)
+    if noise is None:
+        noise = x1.new_zeros(n_steps, x1.shape[-1])
+    states = [x1]
+    for i in range(n_steps):
+        states.append(solver.step(path, estimate, states[-1], x1, grid[i], grid[i + 1], noise[i]))
+    return torch.stack(states)
