@@ -1,8 +1,11 @@
 """Checks of scalar parameters, with one form of message: what was received, what was expected."""
 
 from collections.abc import Iterable
+from math import isfinite, isinf
 from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 
 def check_choice(name: str, value: Any, options: Iterable[str]) -> None:
@@ -27,19 +30,20 @@ def check_real(
     low_open: bool = False,
     high_open: bool = False,
 ) -> None:
-    """Raise unless `value` is a real number in the interval from `low` to `high`; NaN never is."""
+    """Raise unless `value` is a finite real number in the interval from `low` to `high`."""
     inside = (
         isinstance(value, Real)
         and not isinstance(value, bool)
+        and isfinite(value)
         and (value > low if low_open else value >= low)
         and (value < high if high_open else value <= high)
     )
     if not inside:
-        interval = f"{'(' if low_open else '['}{low}, {high}{')' if high_open else ']'}"
+        interval = f"{'(' if low_open or isinf(low) else '['}{low}, {high}{')' if high_open or isinf(high) else ']'}"
         raise ValueError(f"Got {name}={value!r}, expected a number in {interval}.")
 
 
 def check_flag(name: str, value: Any) -> None:
     """Raise unless `value` is True or False."""
-    if value is not True and value is not False:
+    if not isinstance(value, bool | np.bool_):
         raise ValueError(f"Got {name}={value!r}, expected True or False.")

@@ -296,19 +296,24 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If a parameter is out of its range, or X or y are not as above, or there are more classes than the code space holds.
         """
+        import torch
+
         from .training.few_shot import gram_matrix
         from .training.loop import train
         from .training.progress import Progress
         from .training.rows import assign_rows, distinct_rows
 
         params = self._checked_parameters()
-        X, y, weight = self._checked_rows(X, y, sample_weight, reset=True)
-        old_classes = getattr(self, "classes_", None) if self.warm_start else None
-        self.classes_, labels = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
+        continued = self.warm_start and hasattr(self, "model_")
+        X, y, weight = self._checked_rows(X, y, sample_weight, reset=not continued)
+        classes, labels = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
             raise ValueError(
-                f"Got 1 class in y ({self.classes_[0]!r}), expected at least 2 classes; add rows of another class."
+                f"Got 1 class in y ({classes[0]!r}), expected at least 2 classes; add rows of another class."
             )
+        if continued:
+            self._check_warm_start(classes)
+        self.classes_ = classes
         weight = weight * self._class_weights(labels, weight)
         group_of = (
             np.zeros(len(y), np.int64) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
@@ -321,10 +326,7 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31))
         rng = np.random.default_rng(seed)
         self._training_state: dict[str, Any] | None = None
-        continued = self.warm_start and hasattr(self, "model_")
-        if continued:
-            self._check_warm_start(old_classes)
-        else:
+        if not continued:
             self.code_index_ = np.arange(len(self.classes_))
             self.scaler_ = FeatureScaler.fit(X, weight, self.scaling)
             self._create_model(params, X.shape[1:], seed)
@@ -341,7 +343,9 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         result = train(self.model_, data, assignment, settings, self._generator(seed), Progress(self.verbose))
         self.n_iter_, self.best_epoch_ = result.n_epochs, result.best_epoch
         self.history_, self.calibration_ = result.history, result.calibration
-        self.gram_ = gram_matrix(self.model_, data.rows, data.weight) if self.objective == "target" else None
+        self.gram_ = None
+        if self.objective == "target":
+            self.gram_ = gram_matrix(self.model_, data.rows, torch.as_tensor(weight).to(data.rows)).cpu()
         self._class_size = float(weight.sum() / len(self.classes_))
         return self
 
@@ -384,9 +388,15 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         first = not hasattr(self, "model_")
         X, y, weight = self._checked_rows(X, y, sample_weight, reset=first)
         announced = np.unique(y if classes is None else np.asarray(classes))
+        if not first:
+            self._check_label_type(announced)
         unknown = np.setdiff1d(y, announced if first else np.union1d(announced, self.classes_))
         if classes is not None and len(unknown):
             raise ValueError(f"Got labels {unknown.tolist()} in y, expected labels among classes={announced.tolist()}.")
+        from .training.rows import distinct_rows
+
+        kept, weight = distinct_rows(X, np.unique(y, return_inverse=True)[1][:, None], weight)
+        X, y = X[kept], y[kept]
         if first:
             self.classes_, self.code_index_ = announced, np.arange(len(announced))
             self.scaler_ = FeatureScaler.fit(X, weight, self.scaling)
@@ -405,13 +415,17 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _refit_last_map(self, X: np.ndarray, labels: np.ndarray, weight: np.ndarray, new: np.ndarray) -> None:
+        import torch
+
         from .training.few_shot import refit_last_map
 
         for number in np.unique(labels[np.isin(self.classes_[labels], new)]):
             of_class = labels == number
             weight[of_class] *= self._class_size / weight[of_class].sum()
         data = self._training_rows(X, labels, weight)
-        gram = refit_last_map(self.model_, self.gram_.to(data.rows), data.rows, data.codes[data.y], data.weight)
+        # In the units of the Gram matrix: `data.weight` has the mean 1, whatever the rows count for.
+        counts = torch.as_tensor(weight).to(data.rows)
+        gram = refit_last_map(self.model_, self.gram_.to(data.rows), data.rows, data.codes[data.y], counts)
         self.gram_ = gram.cpu()
 
     def _start_stream(self, params: dict[str, Any], seed: int) -> None:
@@ -438,7 +452,7 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         settings = _parameters.training_settings(params, data.rows.device)
         trainer = Trainer(self.model_, settings, self._generator(state["seed"] + self.n_iter_))
         trainer.load_state(state)
-        index = torch.arange(len(data.y), device=data.y.device).expand(self.n_members, -1)
+        index = torch.arange(len(data.y), device=data.y.device).expand(self.model_.network.shape.n_members, -1)
         loss = trainer.epoch(data, index, torch.ones_like(index, dtype=torch.bool))
         self._training_state = {"seed": state["seed"], **trainer.state()}
         trainer.load(trainer.average)
@@ -446,6 +460,14 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         self.best_epoch_ = self.n_iter_
         for name, value in zip(self.history_, (loss, None, time.perf_counter() - started), strict=True):
             self.history_[name].append(value)
+
+    def _check_label_type(self, labels: np.ndarray) -> None:
+        """NumPy would turn numbers into text to put them into one array with text."""
+        old, new = (type(found.tolist()[0]) for found in (self.classes_, labels))
+        if not (old is new or {old, new} == {int, float}):
+            raise ValueError(
+                f"Got labels of type {new.__name__}, expected {old.__name__} as in classes_={self.classes_.tolist()}."
+            )
 
     def _add_classes(self, labels: np.ndarray) -> np.ndarray:
         """Give codes to the labels that have none; returns those."""
@@ -478,11 +500,11 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         dtype = torch.float64 if self.precision == "float64" else torch.float32
         self.model_ = model.to(resolve_device(self.device), dtype)
 
-    def _check_warm_start(self, old_classes: np.ndarray | None) -> None:
-        if old_classes is None or not np.array_equal(old_classes, self.classes_):
+    def _check_warm_start(self, classes: np.ndarray) -> None:
+        if not np.array_equal(classes, self.classes_):
             raise ValueError(
-                f"Got classes {self.classes_.tolist()} with warm_start=True, expected those of the fit before; "
-                "use partial_fit for new classes, or warm_start=False."
+                f"Got classes {classes.tolist()} with warm_start=True, expected {self.classes_.tolist()} as in the fit "
+                "before; use partial_fit for new classes, or warm_start=False."
             )
 
     def _training_rows(self, X: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> TrainingRows:
@@ -512,7 +534,7 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         -------
         ndarray of shape (n,)
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return self._fitted().classes_[self.predict_proba(X).argmax(axis=1)]
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """
@@ -706,9 +728,15 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         if self.class_weight is None:
             return np.ones(len(labels))
         if isinstance(self.class_weight, dict):
-            by_class = np.array([self.class_weight.get(label, 1.0) for label in self.classes_.tolist()], dtype=float)
+            classes = self.classes_.tolist()
+            unknown = [label for label in self.class_weight if label not in classes]
+            if unknown and not set(classes) <= set(self.class_weight):  # misspelt rather than absent from these rows
+                raise ValueError(f"Got class_weight for {unknown}, expected labels among {classes}.")
+            by_class = np.array([self.class_weight.get(label, 1.0) for label in classes], dtype=float)
             if not (np.isfinite(by_class).all() and (by_class >= 0).all()):
                 raise ValueError(f"Got class_weight={self.class_weight!r}, expected non-negative finite weights.")
+            if not (by_class[labels] * weight).any():
+                raise ValueError(f"Got class_weight={self.class_weight!r}, expected a row with a positive weight.")
             return by_class[labels]
         check_choice("class_weight", self.class_weight, ["balanced"])
         size = np.bincount(labels, weight, minlength=len(self.classes_))

@@ -56,7 +56,9 @@ class FeatureScaler:
                 scale = np.where(scale > 0, scale, spread)
             else:
                 center, scale, quantiles = np.zeros(shape), np.ones(shape), found
-        scale = np.where(scale > np.finfo(np.float32).tiny, scale, 1.0)
+        # The mean of a constant is off by some rounding errors, and so is its deviation from 0.
+        least = np.maximum(8 * np.finfo(np.float64).eps * np.abs(center), np.finfo(np.float32).tiny)
+        scale = np.where(scale > least, scale, 1.0)
         return cls(kind, np.asarray(center, np.float64), scale, quantiles)
 
     def transform(self, X: np.ndarray) -> np.ndarray:
@@ -72,7 +74,7 @@ class FeatureScaler:
             return self._to_normal(X)
         values = (X - self.center) / self.scale
         if self.kind == "robust":
-            values /= np.sqrt(1 + (values / SMOOTH_CLIP) ** 2)
+            values /= np.hypot(1, values / SMOOTH_CLIP)  # no square that overflows
         return values
 
     def _to_normal(self, X: np.ndarray) -> np.ndarray:

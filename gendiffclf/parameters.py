@@ -82,6 +82,8 @@ def check_parameters(params: dict[str, Any]) -> None:
         if params[name] is not None:
             check_integer(name, params[name], 1)
     if params["width"] != "auto":
+        if isinstance(params["width"], str):
+            raise ValueError(f"Got width={params['width']!r}, expected 'auto' or an integer >= 2.")
         check_integer("width", params["width"], 2)
         if params["width"] % params["n_heads"]:
             raise ValueError(

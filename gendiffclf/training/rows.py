@@ -46,14 +46,13 @@ def distinct_rows(X: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray) 
 
 
 def _hash(values: np.ndarray) -> np.ndarray:
-    """A 64-bit hash of each row's bytes."""
+    """A 64-bit hash of each row's values, the same for float32 and float64 arrays of the same numbers."""
     flat = values.reshape(len(values), -1)
-    width = flat.shape[1] * flat.dtype.itemsize // 4
+    width = 2 * flat.shape[1]
     factors = np.random.default_rng(0).integers(1, 2**63, size=width, dtype=np.uint64) | np.uint64(1)
     found = np.empty(len(flat), np.uint64)
     for start in range(0, len(flat), _CHUNK):
-        rows = np.ascontiguousarray(flat[start : start + _CHUNK])
-        rows = rows + rows.dtype.type(0)  # makes -0.0 and 0.0 one
+        rows = np.ascontiguousarray(flat[start : start + _CHUNK], np.float64) + 0.0  # makes -0.0 and 0.0 one
         words = rows.view(np.uint32).astype(np.uint64)
         found[start : start + _CHUNK] = ((words ^ (words << np.uint64(29))) * factors).sum(1, dtype=np.uint64)
     found ^= found >> np.uint64(31)
