@@ -2,13 +2,27 @@
 
 from typing import TYPE_CHECKING, Any
 
+from ._version import VERSION
+
 if TYPE_CHECKING:
     from .classifier import GenerativeTransportClassifier
+    from .metrics import expected_calibration_error
+    from .plots import ReliabilityDisplay, TransportDisplay
 
-__version__ = "0.1.0"
-__all__ = ["GenerativeTransportClassifier"]
+__version__ = VERSION
+__all__ = [
+    "GenerativeTransportClassifier",
+    "ReliabilityDisplay",
+    "TransportDisplay",
+    "expected_calibration_error",
+]
 
-_HOMES = {"GenerativeTransportClassifier": "classifier"}
+_HOMES = {
+    "GenerativeTransportClassifier": "classifier",
+    "ReliabilityDisplay": "plots",
+    "TransportDisplay": "plots",
+    "expected_calibration_error": "metrics",
+}
 
 
 def __getattr__(name: str) -> Any:

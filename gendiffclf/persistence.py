@@ -1,0 +1,280 @@
+"""A fitted classifier as one file: tensors in safetensors, everything else as JSON in its header; nothing pickled.
+
+The layout is that of safetensors (eight bytes of header length, the header, the tensors), so that any reader of that
+format can open the file. The header's metadata holds four strings: `format`, `format_version`, `sha256` and `content`,
+a JSON object of the package's version, the parameters and the fitted attributes. The checksum covers every byte of the
+file, its own digits counted as zeros.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from ._version import VERSION
+from .features import FeatureScaler
+from .model import TransportModel, TransportSettings
+from .networks.transformer import NetworkShape
+from .training.calibration import Calibration
+
+FORMAT = "gendiffclf.GenerativeTransportClassifier"
+FORMAT_VERSION = 1
+"""Raised whenever a file of this version could no longer be read by the code before."""
+
+_NO_DIGEST = "0" * 64
+_SKLEARN_STATE = ("_metadata_request", "_sklearn_output_config")
+"""What scikit-learn hangs on estimators for routing and output; settings of a session, not of what was learnt."""
+
+Classifier = TypeVar("Classifier", bound=Any)
+
+
+def save_classifier(classifier: Any, path: str | os.PathLike) -> None:
+    """
+    Write a fitted classifier to one file.
+
+    The file appears under its name only when it is complete; one that was there before is replaced as a whole.
+
+    Parameters
+    ----------
+    classifier : GenerativeTransportClassifier
+        Fitted.
+    path : path-like
+        Where to write.
+
+    Raises
+    ------
+    TypeError
+        If labels are neither numbers, booleans nor strings, or a parameter has a value that JSON cannot hold.
+
+    Notes
+    -----
+    A `random_state` that is a `RandomState` instance is written as None: it is a stream that other code draws from too,
+    and a copy would repeat draws that were already made. Set it again before another `fit`.
+    """
+    _check_labels(classifier.classes_)
+    parameters = classifier.get_params(deep=False)
+    tensors: dict[str, Tensor] = {}
+    content = {
+        "package_version": VERSION,
+        "parameters": {name: _pack_parameter(name, value) for name, value in parameters.items()},
+        "fitted": {
+            name: _pack(value, name, tensors)
+            for name, value in vars(classifier).items()
+            if name not in parameters and name not in _SKLEARN_STATE
+        },
+    }
+    metadata = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "sha256": _NO_DIGEST,
+        "content": json.dumps(content),
+    }
+    data = bytearray(safetensors.torch.save(tensors, metadata))
+    place = data.index(_digest_field(_NO_DIGEST))
+    field = _digest_field(hashlib.sha256(data).hexdigest())
+    data[place : place + len(field)] = field
+    _write_atomically(Path(path), data)
+
+
+def load_classifier(empty_classifier: Classifier, path: str | os.PathLike) -> Classifier:
+    """
+    Fill a new classifier from a file that `save_classifier` wrote.
+
+    Parameters
+    ----------
+    empty_classifier : GenerativeTransportClassifier
+        With default parameters and not fitted; changed in place.
+    path : path-like
+        What to read.
+
+    Returns
+    -------
+    GenerativeTransportClassifier
+        The same object. Its tensors are on the CPU until it predicts.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, of another kind, or of a newer format.
+    """
+    data = Path(path).read_bytes()
+    content = _checked_content(data, path)
+    unknown = sorted(set(content["parameters"]) - set(empty_classifier.get_params(deep=False)))
+    if unknown:
+        raise ValueError(
+            f"Got {path} with the parameters {unknown}, written by gendiffclf {content['package_version']}, expected "
+            f"parameters that gendiffclf {VERSION} knows; upgrade gendiffclf."
+        )
+    tensors = safetensors.torch.load(data)
+    empty_classifier.set_params(**{name: _unpack(value, {}) for name, value in content["parameters"].items()})
+    for name, value in content["fitted"].items():
+        setattr(empty_classifier, name, _unpack(value, tensors))
+    return empty_classifier
+
+
+# ------------------------------------------------------------------- the file
+
+
+def _digest_field(digest: str) -> bytes:
+    """The checksum as the header spells it; JSON inside `content` has its quotes escaped, so this occurs once."""
+    return f'"sha256":"{digest}"'.encode()
+
+
+def _write_atomically(path: Path, data: bytes | bytearray) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _checked_content(data: bytes, path: str | os.PathLike) -> dict[str, Any]:
+    """The content of a whole file, once kind, version and checksum are as expected."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    try:
+        metadata = json.loads(data[8:start])["__metadata__"]
+        kind, version, digest = metadata["format"], str(metadata["format_version"]), metadata["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"Got {path}, which is damaged or not a saved classifier, expected a file written by "
+            "GenerativeTransportClassifier.save."
+        ) from error
+    if kind != FORMAT:
+        raise ValueError(f"Got {path} of format {kind!r}, expected {FORMAT!r}.")
+    if version.isdecimal() and int(version) > FORMAT_VERSION:
+        raise ValueError(
+            f"Got {path} of format version {version}, expected at most {FORMAT_VERSION}, the newest that gendiffclf "
+            f"{VERSION} reads; upgrade gendiffclf."
+        )
+    header = data[:start].replace(_digest_field(digest), _digest_field(_NO_DIGEST), 1)
+    checksum = hashlib.sha256(header)
+    checksum.update(memoryview(data)[start:])
+    if checksum.hexdigest() != digest:
+        raise ValueError(
+            f"Got {path}, whose contents do not have the checksum in its header: it is damaged; "
+            "save the classifier again, or copy the file anew."
+        )
+    return json.loads(metadata["content"])
+
+
+# ----------------------------------------------------------------- the values
+
+
+def _check_labels(classes: np.ndarray) -> None:
+    plain = classes.dtype.kind in "iubU" or (classes.dtype.kind == "f" and classes.dtype.itemsize <= 8)
+    if not plain and not (classes.dtype == object and all(isinstance(c, (str, int, float)) for c in classes)):
+        raise TypeError(
+            f"Got labels of dtype {classes.dtype} (the first is {classes[0]!r}), expected numbers, booleans or "
+            "strings; encode them, or use pickle."
+        )
+
+
+def _pack_parameter(name: str, value: Any) -> Any:
+    if isinstance(value, np.random.RandomState):
+        return None
+    if isinstance(value, torch.device):
+        return str(value)
+    tensors: dict[str, Tensor] = {}
+    with contextlib.suppress(TypeError):
+        packed = _pack(value, name, tensors)
+        if not tensors:
+            return packed
+    raise TypeError(
+        f"Got {name}={value!r}, expected a number, string, boolean, None, or a list or dict of these; "
+        "set another value, or use pickle."
+    )
+
+
+def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """
+    A value as JSON, its tensors put aside under their place in it.
+
+    Numbers, strings, booleans, None, lists and dicts of string keys are themselves; everything else is an object with
+    the one key `"__<kind>__"`.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Tensor):
+        tensors[name] = value.detach().cpu().contiguous().clone()  # safetensors refuses tensors that share memory
+        return {"__tensor__": name}
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind == "f" and value.ndim > 1:
+            tensors[name] = torch.from_numpy(np.array(value, order="C"))
+            return {"__array__": name}
+        return {"__values__": {"dtype": value.dtype.str, "values": [_pack(v, name, tensors) for v in value.tolist()]}}
+    if isinstance(value, list):
+        return [_pack(item, f"{name}.{i}", tensors) for i, item in enumerate(value)]
+    if isinstance(value, tuple):
+        return {"__tuple__": [_pack(item, f"{name}.{i}", tensors) for i, item in enumerate(value)]}
+    if isinstance(value, dict):
+        packed = [(_pack(k, name, {}), _pack(v, f"{name}.{k}", tensors)) for k, v in value.items()]
+        if all(isinstance(k, str) and not k.startswith("__") for k, _ in packed):
+            return dict(packed)
+        return {"__pairs__": packed}
+    if isinstance(value, (FeatureScaler, Calibration)):
+        return {f"__{type(value).__name__}__": _pack(_fields(value), name, tensors)}
+    if isinstance(value, TransportModel):
+        state = {
+            "shape": _fields(value.network.shape),
+            "settings": _fields(value.settings),
+            "state": value.state_dict(),
+        }
+        return {"__TransportModel__": _pack(state, name, tensors)}
+    raise TypeError(f"Got {name} of type {type(value).__name__}, expected numbers, strings, arrays or tensors.")
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+
+def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """What `_pack` packed."""
+    if isinstance(value, list):
+        return [_unpack(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kind = next(iter(value), "")
+    if not kind.startswith("__"):
+        return {k: _unpack(v, tensors) for k, v in value.items()}
+    return _UNPACKERS[kind](value[kind], tensors)
+
+
+def _unpack_model(value: dict[str, Any], tensors: dict[str, Tensor]) -> TransportModel:
+    parts = _unpack(value, tensors)
+    state = parts["state"]
+    model = TransportModel(
+        NetworkShape(**parts["shape"]), TransportSettings(**parts["settings"]), state["lift"].numpy()
+    )
+    model.to(state["lift"].dtype).load_state_dict(state)
+    return model
+
+
+_UNPACKERS: dict[str, Callable[[Any, dict[str, Tensor]], Any]] = {
+    "__tensor__": lambda name, tensors: tensors[name],
+    "__array__": lambda name, tensors: tensors[name].numpy(),
+    "__values__": lambda value, tensors: np.array(value["values"], dtype=value["dtype"]),
+    "__tuple__": lambda items, tensors: tuple(_unpack(items, tensors)),
+    "__pairs__": lambda pairs, tensors: {k: _unpack(v, tensors) for k, v in pairs},
+    "__FeatureScaler__": lambda value, tensors: FeatureScaler(**_unpack(value, tensors)),
+    "__Calibration__": lambda value, tensors: Calibration(**_unpack(value, tensors)),
+    "__TransportModel__": _unpack_model,
+}

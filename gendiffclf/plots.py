@@ -1,0 +1,327 @@
+"""Pictures in scikit-learn's manner: a Display is made by a `from_…` method and keeps its data and its axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import check_is_fitted
+
+from ._validation import check_integer
+from .metrics import ReliabilityBins, reliability_bins
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
+
+__all__ = ["ReliabilityDisplay", "TransportDisplay"]
+
+
+def _pyplot() -> Any:
+    """Import matplotlib, or say which extra brings it."""
+    try:
+        import matplotlib.pyplot
+    except ImportError as error:
+        raise ImportError(
+            "Plots need the package 'matplotlib', which is not installed: `pip install gendiffclf[plots]`."
+        ) from error
+    return matplotlib.pyplot
+
+
+@dataclass
+class TransportDisplay:
+    """
+    The way of one row from its features, at t = 1 on the left, to the code of its class, at t = 0 on the right.
+
+    It is recommended to use `from_estimator`.
+
+    Parameters
+    ----------
+    states : ndarray of shape (n_steps + 1, L)
+        States of the row, its lifted features first.
+    times : ndarray of shape (n_steps + 1,)
+        Time of each state in [0, 1], descending.
+    code : ndarray of shape (L,)
+        The code drawn beside the states.
+    code_name : str
+        What the legend calls it.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes
+        One for each state drawn.
+    figure_ : matplotlib Figure
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from gendiffclf import GenerativeTransportClassifier, TransportDisplay
+    >>> X, y = load_wine(return_X_y=True)
+    >>> classifier = GenerativeTransportClassifier(max_epochs=2, n_members=2, random_state=0).fit(X, y)
+    >>> display = TransportDisplay.from_estimator(classifier, X, y, row=3, n_steps=8)  # doctest: +SKIP
+    """
+
+    states: np.ndarray
+    times: np.ndarray
+    code: np.ndarray
+    code_name: str
+    axes_: np.ndarray = field(init=False, repr=False)
+    figure_: Figure = field(init=False, repr=False)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        row: int = 0,
+        n_steps: int = 20,
+        n_panels: int = 5,
+        axes: np.ndarray | None = None,
+    ) -> TransportDisplay:
+        """
+        Carry one row and draw its way.
+
+        Parameters
+        ----------
+        estimator : GenerativeTransportClassifier
+            Fitted.
+        X : array-like of shape (n, d) or (n, layers, d)
+            Features.
+        y : array-like of shape (n,), optional
+            True labels; without them the code of the class nearest to the end is drawn.
+        row : int, default=0
+            Which row of `X`.
+        n_steps : int >= 1, default=20
+            Steps of transport.
+        n_panels : int >= 2, default=5
+            States drawn, evenly spread over the way.
+        axes : array of matplotlib Axes, optional
+            As many as `n_panels`; a new figure by default.
+
+        Returns
+        -------
+        TransportDisplay
+
+        Raises
+        ------
+        ValueError
+            If there is no such row, or its label is not among the classifier's classes.
+        ImportError
+            If matplotlib is not installed.
+        """
+        from .transport.codes import label_codes
+        from .transport.readout import cosines
+
+        _pyplot()
+        check_is_fitted(estimator, "classes_")
+        check_integer("row", row, 0)
+        n_rows = X.shape[0] if hasattr(X, "shape") else len(X)  # type: ignore[arg-type]
+        if row >= n_rows:
+            raise ValueError(f"Got row={row}, expected a row below {n_rows}, the number of rows in X.")
+        states = estimator.transport(_safe_indexing(X, [row]), n_steps=n_steps, return_path=True)[:, 0]  # (N + 1, L)
+        codes = label_codes(estimator.codes, int(estimator.code_index_.max()) + 1, states.shape[1])[
+            estimator.code_index_
+        ]
+        if y is None:
+            import torch
+
+            number = int(cosines(torch.as_tensor(states[-1]).double(), torch.as_tensor(codes)).argmax())
+            name = f"code of the nearest class, {estimator.classes_[number]}"
+        else:
+            label = _safe_indexing(y, row)
+            found = np.flatnonzero(estimator.classes_ == label)
+            if not len(found):
+                raise ValueError(f"Got the label {label!r}, expected one of {estimator.classes_.tolist()}.")
+            number = int(found[0])
+            name = f"code of its class, {label}"
+        times = np.linspace(estimator.t_max, 0, n_steps + 1)
+        return cls(states, times, codes[number], name).plot(n_panels=n_panels, axes=axes)
+
+    def plot(self, *, n_panels: int = 5, axes: np.ndarray | None = None) -> TransportDisplay:
+        """
+        Draw states beside the code.
+
+        Parameters
+        ----------
+        n_panels : int >= 2, default=5
+            States drawn, evenly spread over the way.
+        axes : array of matplotlib Axes, optional
+            As many as `n_panels`; a new figure by default.
+
+        Returns
+        -------
+        TransportDisplay
+        """
+        pyplot = _pyplot()
+        check_integer("n_panels", n_panels, 2)
+        shown = np.unique(np.linspace(0, len(self.states) - 1, n_panels).round().astype(int))
+        own = axes is None
+        if own:
+            size = (2.6 * len(shown), 2.9)
+            _, axes = pyplot.subplots(1, len(shown), figsize=size, sharex=True, sharey=True, layout="constrained")
+        axes = np.ravel(axes)  # type: ignore[arg-type]
+        if len(axes) != len(shown):
+            raise ValueError(f"Got {len(axes)} axes, expected {len(shown)}, one for each state drawn.")
+        coordinate = np.arange(len(self.code))
+        for ax, i in zip(axes, shown, strict=True):
+            ax.plot(coordinate, self.code, color="tab:orange", linewidth=2, alpha=0.6, label=self.code_name)
+            ax.plot(coordinate, self.states[i], color="tab:blue", linewidth=1, label="state")
+            ax.set_title(f"t = {self.times[i]:.2g}")
+            ax.set_xlabel("coordinate")
+        axes[0].set_title(f"t = {self.times[0]:.2g}: features")
+        axes[-1].set_title(f"t = {self.times[-1]:.2g}: estimate of the code")
+        axes[0].set_ylabel("value")
+        handles = axes[0].get_legend_handles_labels()
+        if own:
+            axes[0].figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
+        else:
+            axes[-1].legend(*handles, fontsize="small")
+        self.axes_, self.figure_ = axes, axes[0].figure
+        return self
+
+
+@dataclass
+class ReliabilityDisplay:
+    """
+    Accuracy against confidence of the most probable class, in bins of equal width, for any number of classes.
+
+    The area of a point grows with the rows in its bin: small points say little. It is recommended to use
+    `from_predictions` or `from_estimator`. `sklearn.calibration.CalibrationDisplay` does the same for the positive one
+    of two classes.
+
+    Parameters
+    ----------
+    bins : ReliabilityBins
+        Confidence, accuracy and number of rows of each bin.
+    name : str, optional
+        What the legend calls it.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+    line_ : matplotlib Line2D
+
+    Examples
+    --------
+    >>> from gendiffclf import ReliabilityDisplay
+    >>> y, proba = [0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]
+    >>> display = ReliabilityDisplay.from_predictions(y, proba, name="three rows")  # doctest: +SKIP
+    """
+
+    bins: ReliabilityBins
+    name: str | None = None
+    ax_: Axes = field(init=False, repr=False)
+    figure_: Figure = field(init=False, repr=False)
+    line_: Any = field(init=False, repr=False)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        y_proba: ArrayLike,
+        *,
+        n_bins: int = 15,
+        labels: ArrayLike | None = None,
+        name: str | None = None,
+        ax: Axes | None = None,
+    ) -> ReliabilityDisplay:
+        """
+        Draw the reliability of probabilities.
+
+        Parameters
+        ----------
+        y_true : array-like of shape (n,)
+            True labels.
+        y_proba : array-like of shape (n, n_classes)
+            Probabilities.
+        n_bins : int >= 1, default=15
+            Bins over [0, 1]; those without rows are not drawn.
+        labels : array-like of shape (n_classes,), optional
+            Label of each column; by default the sorted labels of `y_true`.
+        name : str, optional
+            What the legend calls it.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default. Several displays can share one.
+
+        Returns
+        -------
+        ReliabilityDisplay
+        """
+        _pyplot()
+        return cls(reliability_bins(y_true, y_proba, n_bins=n_bins, labels=labels), name).plot(ax=ax)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        n_bins: int = 15,
+        name: str | None = None,
+        ax: Axes | None = None,
+    ) -> ReliabilityDisplay:
+        """
+        Draw the reliability of a fitted classifier on rows it did not learn from.
+
+        Parameters
+        ----------
+        estimator : classifier
+            With `predict_proba`.
+        X : array-like of shape (n, ...)
+            Features.
+        y : array-like of shape (n,)
+            True labels.
+        n_bins : int >= 1, default=15
+            Bins over [0, 1].
+        name : str, optional
+            What the legend calls it; the class of the estimator by default.
+        ax : matplotlib Axes, optional
+            Where to draw.
+
+        Returns
+        -------
+        ReliabilityDisplay
+        """
+        _pyplot()
+        name = type(estimator).__name__ if name is None else name
+        proba = estimator.predict_proba(X)
+        return cls.from_predictions(y, proba, n_bins=n_bins, labels=estimator.classes_, name=name, ax=ax)
+
+    def plot(self, *, ax: Axes | None = None, **line: Any) -> ReliabilityDisplay:
+        """
+        Draw the bins, with the diagonal of perfect calibration.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        **line
+            Passed to `Axes.plot`.
+
+        Returns
+        -------
+        ReliabilityDisplay
+        """
+        pyplot = _pyplot()
+        if ax is None:
+            _, ax = pyplot.subplots(figsize=(4.5, 4.5), layout="constrained")
+        assert ax is not None
+        if "calibrated" not in ax.get_legend_handles_labels()[1]:
+            ax.plot([0, 1], [0, 1], color="grey", linestyle=":", label="calibrated")
+        label = f"ECE {self.bins.error:.3f}" if self.name is None else f"{self.name}, ECE {self.bins.error:.3f}"
+        (self.line_,) = ax.plot(self.bins.confidence, self.bins.accuracy, **{"label": label, "linewidth": 1, **line})
+        area = 4 + 200 * self.bins.n_rows / self.bins.n_rows.sum()
+        ax.scatter(self.bins.confidence, self.bins.accuracy, s=area, color=self.line_.get_color(), alpha=0.7)
+        ax.set(
+            xlabel="Probability of the most probable class", ylabel="Share that is right", xlim=(0, 1), ylim=(0, 1.02)
+        )
+        ax.legend(fontsize="small")
+        self.ax_, self.figure_ = ax, ax.figure  # type: ignore[assignment]
+        return self

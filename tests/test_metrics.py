@@ -1,0 +1,65 @@
+"""Calibration error against hand-made probabilities."""
+
+import numpy as np
+import pytest
+
+from gendiffclf import expected_calibration_error
+from gendiffclf.metrics import reliability_bins
+
+
+def test_certain_and_right_is_zero():
+    assert expected_calibration_error([0, 1, 2], np.eye(3)) == 0
+
+
+def test_certain_and_wrong_is_one():
+    assert expected_calibration_error([0, 1], [[0.0, 1.0], [1.0, 0.0]]) == 1
+
+
+def test_bins_are_weighted_by_rows():
+    # Three rows of confidence .9, all right; one of .6, wrong: (3 * .1 + 1 * .6) / 4.
+    proba = [[0.9, 0.1]] * 3 + [[0.6, 0.4]]
+    assert expected_calibration_error([0, 0, 0, 1], proba) == pytest.approx(0.225)
+
+
+def test_one_bin_compares_means():
+    rng = np.random.default_rng(0)
+    proba = rng.dirichlet(np.ones(4), 200)
+    y = rng.integers(4, size=200)
+    gap = abs(proba.max(1).mean() - (proba.argmax(1) == y).mean())
+    assert expected_calibration_error(y, proba, n_bins=1) == pytest.approx(gap)
+
+
+def test_labels_drawn_from_the_probabilities_are_calibrated():
+    rng = np.random.default_rng(0)
+    proba = rng.dirichlet(np.ones(3), 20_000)
+    y = (rng.random((20_000, 1)) > proba.cumsum(1)).sum(1)
+    assert expected_calibration_error(y, proba) < 0.015
+
+
+def test_strings_and_columns_without_rows():
+    error = expected_calibration_error(["b", "b"], [[0, 1, 0], [0, 1, 0]], labels=["a", "b", "c"])
+    assert error == 0
+
+
+def test_edges_belong_to_the_bin_below():
+    bins = reliability_bins([0, 0], [[0.5, 0.5], [0.51, 0.49]], n_bins=2, labels=[0, 1])
+    np.testing.assert_array_equal(bins.n_rows, [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([0, 1], [[0.5, 0.5], [0.7, 0.7]]), "expected rows >= 0 that sum to 1"),
+        (([0, 1], [[0.5, 0.5], [1.5, -0.5]]), "expected rows >= 0 that sum to 1"),
+        (([0, 0], [[0.5, 0.5], [0.5, 0.5]]), "2 columns for 1 labels, expected one column per label"),
+        (([0, 1], [[0.5, 0.5]]), "inconsistent numbers of samples"),
+    ],
+)
+def test_wrong_input_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        expected_calibration_error(*arguments)
+
+
+def test_wrong_bins_are_refused():
+    with pytest.raises(ValueError, match="Got n_bins=0, expected an integer >= 1"):
+        expected_calibration_error([0, 1], np.eye(2), n_bins=0)

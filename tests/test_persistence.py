@@ -1,0 +1,293 @@
+"""Files: equal after a round trip, refused when damaged or newer, complete or absent."""
+
+import copy
+import json
+import os
+import pickle
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import safetensors
+import torch
+from sklearn.datasets import load_wine
+
+from gendiffclf import GenerativeTransportClassifier
+from gendiffclf.persistence import FORMAT_VERSION, save_classifier
+
+SMALL = {"n_members": 2, "width": 16, "depth": 1, "max_epochs": 2, "n_frequencies": 2, "random_state": 0}
+X, y = load_wine(return_X_y=True)
+
+
+def fitted(**changes):
+    return GenerativeTransportClassifier(**{**SMALL, **changes}).fit(X, y)
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return fitted()
+
+
+@pytest.fixture
+def saved(classifier, tmp_path):
+    path = tmp_path / "wine.safetensors"
+    classifier.save(path)
+    return path
+
+
+def round_trip(classifier, path):
+    classifier.save(path)
+    return GenerativeTransportClassifier.load(path)
+
+
+def assert_equal(a, b):
+    """Equal in type, dtype and every bit, through dicts, lists and dataclasses."""
+    assert type(a) is type(b)
+    if isinstance(a, torch.nn.Module):
+        assert_equal(a.settings, b.settings)
+        assert_equal(a.network.shape, b.network.shape)
+        assert_equal(dict(a.state_dict()), dict(b.state_dict()))
+    elif isinstance(a, torch.Tensor):
+        assert a.dtype == b.dtype
+        assert torch.equal(a, b)
+    elif isinstance(a, np.ndarray):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+    elif isinstance(a, dict):
+        assert list(a) == list(b)
+        for key in a:
+            assert_equal(a[key], b[key])
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b)
+        for left, right in zip(a, b, strict=True):
+            assert_equal(left, right)
+    elif hasattr(a, "__dataclass_fields__"):
+        assert_equal(vars(a), vars(b))
+    else:
+        assert a == b
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"scaling": "quantile"},
+        {"scaling": "standard", "objective": "velocity", "codes": "paired", "precision": "float32"},
+        {"tokenizer": "chunks", "precision": "float64"},
+        {"n_members": 1, "solver": "stochastic", "n_steps": 3, "class_weight": "balanced"},
+    ],
+)
+def test_everything_comes_back(tmp_path, changes):
+    before = fitted(**changes)
+    after = round_trip(before, tmp_path / "classifier")
+    assert_equal(vars(before), vars(after))
+    np.testing.assert_array_equal(before.predict_proba(X), after.predict_proba(X))
+    np.testing.assert_array_equal(before.predict(X), after.predict(X))
+
+
+def test_layered_input_comes_back(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(30, 3, 5))
+    before = GenerativeTransportClassifier(**SMALL, tokenizer="layers").fit(rows, np.arange(30) % 2)
+    after = round_trip(before, tmp_path / "classifier")
+    np.testing.assert_array_equal(before.predict_proba(rows), after.predict_proba(rows))
+
+
+def test_settings_of_the_model_are_those_of_fit(tmp_path):
+    before = fitted().set_params(steepness=3.0, sigma=0.1)
+    after = round_trip(before, tmp_path / "classifier")
+    assert after.model_.settings.steepness == 10
+    assert after.steepness == 3
+
+
+def test_few_shot_goes_on(tmp_path):
+    known = y < 2
+    before = GenerativeTransportClassifier(**SMALL).fit(X[known], y[known])
+    after = round_trip(before, tmp_path / "classifier")
+    for classifier in (before, after):
+        classifier.partial_fit(X[~known][:5], y[~known][:5])
+    assert_equal(vars(before), vars(after))
+    np.testing.assert_array_equal(before.predict_proba(X), after.predict_proba(X))
+
+
+def test_stream_goes_on(tmp_path):
+    before = GenerativeTransportClassifier(**SMALL)
+    for _ in range(2):
+        before.partial_fit(X, y)
+    after = round_trip(before, tmp_path / "classifier")
+    assert_equal(vars(before), vars(after))
+    for classifier in (before, after):
+        classifier.partial_fit(X, y)
+    np.testing.assert_array_equal(before.predict_proba(X), after.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([-3, 7, 300]),
+        np.array([1, 2, 250], np.uint8),
+        np.array([False, True]),
+        np.array(["a", "ö", "three words"]),
+        np.array(["a", "ö", "three words"], object),
+        np.array([1.0, 2.0, 3.0], np.float32),
+    ],
+    ids=lambda labels: f"{labels.dtype}",
+)
+def test_labels_come_back(tmp_path, labels):
+    before = GenerativeTransportClassifier(**SMALL).fit(X, labels[y % len(labels)])
+    after = round_trip(before, tmp_path / "classifier")
+    assert_equal(before.classes_, after.classes_)
+    assert_equal(before.predict(X), after.predict(X))
+
+
+@pytest.mark.parametrize("labels", [np.array(["2020-01-01", "2021-01-01"], "M8[D]"), np.array([(1,), (2,)], object)])
+def test_other_labels_are_refused(classifier, tmp_path, labels):
+    other = copy.copy(classifier)
+    other.classes_ = labels
+    with pytest.raises(TypeError, match=r"Got labels of dtype .*, expected numbers, booleans or strings"):
+        other.save(tmp_path / "classifier")
+    assert not list(tmp_path.iterdir())
+
+
+def test_feature_names_come_back(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=[f"feature {i}" for i in range(X.shape[1])])
+    before = GenerativeTransportClassifier(**SMALL).fit(frame, y)
+    after = round_trip(before, tmp_path / "classifier")
+    assert_equal(before.feature_names_in_, after.feature_names_in_)
+    np.testing.assert_array_equal(before.predict_proba(frame), after.predict_proba(frame))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("class_weight", {0: 1.0, 1: 2.5, 2: 1.0}, {0: 1.0, 1: 2.5, 2: 1.0}),
+        ("class_weight", {"a": 1.0}, {"a": 1.0}),
+        ("class_weight", {np.int64(1): np.float64(2)}, {1: 2.0}),
+        ("random_state", np.random.RandomState(3), None),
+        ("steepness", np.float32(2.5), 2.5),
+        ("device", torch.device("cpu"), "cpu"),
+    ],
+)
+def test_parameters_come_back(classifier, tmp_path, name, value, expected):
+    after = round_trip(copy.copy(classifier).set_params(**{name: value}), tmp_path / "classifier")
+    assert_equal(getattr(after, name), expected)
+
+
+@pytest.mark.parametrize("value", [object(), torch.ones(2)])
+def test_other_parameters_are_refused(classifier, tmp_path, value):
+    with pytest.raises(TypeError, match=r"Got class_weight=.*, expected a number, string, boolean, None"):
+        copy.copy(classifier).set_params(class_weight=value).save(tmp_path / "classifier")
+
+
+def test_other_attributes_are_refused(classifier, tmp_path):
+    other = copy.copy(classifier)
+    other.surprise_ = object()
+    with pytest.raises(TypeError, match="Got surprise_ of type object, expected numbers, strings, arrays or tensors"):
+        save_classifier(other, tmp_path / "classifier")
+
+
+def test_header_is_json_for_any_reader(saved, classifier):
+    with safetensors.safe_open(saved, framework="np") as file:
+        metadata = file.metadata()
+        names = set(file.keys())
+    assert metadata["format_version"] == str(FORMAT_VERSION)
+    content = json.loads(metadata["content"])
+    assert content["parameters"]["width"] == 16
+    fitted_values = content["fitted"]
+    assert fitted_values["classes_"]["__values__"]["values"] == [0, 1, 2]
+    assert fitted_values["n_features_in_"] == 13
+    assert fitted_values["model_"]["__TransportModel__"]["shape"] == asdict(classifier.model_.network.shape)
+    assert {"scaler_.center", "scaler_.scale", "gram_", "model_.state.lift"} <= names
+
+
+def test_nothing_is_pickled(classifier, tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("pickle was used")
+
+    for module, name in ((pickle, "dumps"), (pickle, "loads"), (torch, "save"), (torch, "load")):
+        monkeypatch.setattr(module, name, refuse)
+    round_trip(classifier, tmp_path / "classifier")
+
+
+def test_any_damage_is_refused(saved):
+    data = saved.read_bytes()
+    rng = np.random.default_rng(0)
+    header = 8 + int.from_bytes(data[:8], "little")
+    places = [*range(12), *rng.integers(header, size=300), *rng.integers(header, len(data), size=60), len(data) - 1]
+    for place in places:
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        saved.write_bytes(damaged)
+        with pytest.raises(
+            ValueError, match=r"Got .*, (which is damaged|whose contents do not|expected|of format)|Got .* of format"
+        ):
+            GenerativeTransportClassifier.load(saved)
+
+
+@pytest.mark.parametrize("length", [0, 7, 8, 1000, -1])
+def test_a_cut_file_is_refused(saved, length):
+    saved.write_bytes(saved.read_bytes()[:length])
+    with pytest.raises(ValueError, match="damaged"):
+        GenerativeTransportClassifier.load(saved)
+
+
+def test_a_longer_file_is_refused(saved):
+    saved.write_bytes(saved.read_bytes() + b"\0")
+    with pytest.raises(ValueError, match="do not have the checksum"):
+        GenerativeTransportClassifier.load(saved)
+
+
+def test_other_files_are_refused(tmp_path):
+    path = tmp_path / "other"
+    safetensors.torch.save_file({"a": torch.ones(2)}, path)
+    with pytest.raises(ValueError, match=r"which is damaged or not a saved classifier, expected a file written by"):
+        GenerativeTransportClassifier.load(path)
+    safetensors.torch.save_file({}, path, {"format": "other", "format_version": "1", "sha256": "", "content": "{}"})
+    with pytest.raises(ValueError, match="of format 'other', expected 'gendiffclf"):
+        GenerativeTransportClassifier.load(path)
+
+
+def test_newer_formats_are_refused(saved, monkeypatch, classifier):
+    monkeypatch.setattr("gendiffclf.persistence.FORMAT_VERSION", FORMAT_VERSION + 1)
+    classifier.save(saved)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=f"of format version 2, expected at most {FORMAT_VERSION}.*upgrade gendiffclf"):
+        GenerativeTransportClassifier.load(saved)
+
+
+def test_parameters_of_a_newer_package_are_refused(saved):
+    class Older(GenerativeTransportClassifier):
+        def get_params(self, deep=True):
+            return {name: value for name, value in super().get_params(deep).items() if name != "sigma"}
+
+    with pytest.raises(ValueError, match=r"with the parameters \['sigma'\], written by gendiffclf"):
+        Older.load(saved)
+
+
+def test_a_failed_write_leaves_the_old_file(saved, classifier, monkeypatch):
+    before = saved.read_bytes()
+
+    def fail(source, target):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        classifier.save(saved)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_unfitted_classifiers_are_refused(tmp_path):
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError):
+        GenerativeTransportClassifier().save(tmp_path / "classifier")
+
+
+def test_loading_draws_from_no_global_stream(saved):
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    GenerativeTransportClassifier.load(saved)
+    assert torch.equal(before[0], torch.get_rng_state())
+    np.testing.assert_array_equal(before[1], np.random.get_state()[1])  # noqa: NPY002
