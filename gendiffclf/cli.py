@@ -1,0 +1,82 @@
+"""The command line: one function adds a command's options, one runs it, one line in `COMMANDS` names both."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ._version import VERSION
+
+__all__ = ["COMMANDS", "Command", "main"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """
+    A sub-command of `gendiffclf`.
+
+    Attributes
+    ----------
+    summary : str
+        One line for the list of commands.
+    add_options : callable
+        Adds the command's options to its parser. It imports nothing heavy: it runs for every command.
+    run : callable
+        Does the work with the parsed options.
+    """
+
+    summary: str
+    add_options: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], None]
+
+
+def _add_demo_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", type=Path, default=Path("demo-output"), help="folder of the pictures (%(default)s)")
+    parser.add_argument("--folds", type=int, default=2, help="folds of the cross-validation (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="random state of folds and classifiers (%(default)s)")
+
+
+def _run_demo(options: argparse.Namespace) -> None:
+    from .demo import run_demo
+
+    run_demo(options.output, n_folds=options.folds, random_state=options.seed)
+
+
+COMMANDS: dict[str, Command] = {
+    "demo": Command("compare classifiers on real data that comes with scikit-learn", _add_demo_options, _run_demo),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    top = argparse.ArgumentParser(prog="gendiffclf", description="Classification as generative transport.")
+    top.add_argument("--version", action="version", version=f"gendiffclf {VERSION}")
+    commands = top.add_subparsers(dest="command", metavar="command", required=True)
+    for name, command in COMMANDS.items():
+        command.add_options(commands.add_parser(name, help=command.summary, description=command.summary))
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run a command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The words after the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        The exit status: 0, or 1 where the command said what was wrong with its input.
+    """
+    top = parser()
+    options = top.parse_args(arguments)
+    try:
+        COMMANDS[options.command].run(options)
+    except (ValueError, ImportError, OSError) as error:
+        top.exit(1, f"gendiffclf {options.command}: {error}\n")
+    return 0

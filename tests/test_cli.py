@@ -1,0 +1,90 @@
+"""The command line, and how light the package is to import."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gendiffclf
+from gendiffclf import cli
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.strip() == f"gendiffclf {gendiffclf.__version__}"
+
+
+def test_help_lists_every_command(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--help"])
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    for name, command in cli.COMMANDS.items():
+        assert name in printed
+        assert command.summary.split()[0] in printed
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["demo", "--nonsense"]])
+def test_unknown_words_end_with_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert "usage: gendiffclf" in capsys.readouterr().err
+
+
+def test_demo_gets_its_options(monkeypatch):
+    pytest.importorskip("matplotlib")
+    calls = []
+    monkeypatch.setattr("gendiffclf.demo.run_demo", lambda *args, **kwargs: calls.append((args, kwargs)))
+    assert cli.main(["demo", "--output", "pictures", "--folds", "3", "--seed", "7"]) == 0
+    assert calls == [((Path("pictures"),), {"n_folds": 3, "random_state": 7})]
+
+
+def test_wrong_input_is_one_line_without_a_traceback(capsys, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["demo", "--folds", "1", "--output", str(tmp_path)])
+    assert stop.value.code == 1
+    assert "gendiffclf demo: Got n_folds=1, expected an integer >= 2." in capsys.readouterr().err
+
+
+def test_a_command_is_one_entry(monkeypatch):
+    seen = []
+    extra = cli.Command(
+        "say a word", lambda parser: parser.add_argument("word"), lambda options: seen.append(options.word)
+    )
+    monkeypatch.setitem(cli.COMMANDS, "say", extra)
+    assert cli.main(["say", "hello"]) == 0
+    assert seen == ["hello"]
+
+
+def run_python(*arguments):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def test_module_runs():
+    assert run_python("-m", "gendiffclf", "--version").strip() == f"gendiffclf {gendiffclf.__version__}"
+
+
+@pytest.mark.parametrize("statement", ["import gendiffclf", "import gendiffclf.cli"])
+def test_import_is_light(statement):
+    heavy = ("torch", "matplotlib", "transformers", "sklearn", "numpy", "pandas", "soundfile")
+    loaded = run_python("-c", f"import sys; {statement}; print(*sys.modules)").split()
+    assert not set(heavy) & set(loaded)
+
+
+def test_the_classifier_needs_no_plots_and_no_speech():
+    statement = "import sys; from gendiffclf import GenerativeTransportClassifier; print(*sys.modules)"
+    loaded = run_python("-c", statement).split()
+    assert not {"torch", "matplotlib", "transformers", "soundfile"} & set(loaded)
+
+
+def test_every_export_loads_and_has_one_home():
+    assert sorted(gendiffclf._HOMES) == gendiffclf.__all__
+    for name in gendiffclf.__all__:
+        assert getattr(gendiffclf, name).__name__ == name
+        assert name in dir(gendiffclf)
+    with pytest.raises(AttributeError, match="module 'gendiffclf' has no attribute 'nonsense'"):
+        gendiffclf.nonsense  # noqa: B018
