@@ -50,14 +50,19 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """
     Turn a precision's name into the dtype of the matrix products in training.
 
-    `"auto"` is bfloat16 on CUDA devices that compute in it and float32 elsewhere. Master weights, normalisation, loss
-    and prediction stay in float32 (float64 with `"float64"`).
+    `"auto"` is bfloat16 on CUDA devices and processors with units for it, and float32 elsewhere. Master weights,
+    normalisation, loss and prediction stay in float32 (float64 with `"float64"`).
     """
     import torch
 
     check_choice("precision", precision, PRECISIONS)
     if precision == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            # Older releases do not tell; there float32 is always right.
+            able = getattr(torch.cpu, "get_capabilities", dict)()
+            fast = device.type == "cpu" and (able.get("avx512_bf16", False) or able.get("amx_bf16", False))
         return torch.bfloat16 if fast else torch.float32
     return getattr(torch, precision)
 

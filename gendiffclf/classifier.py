@@ -76,7 +76,7 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         Tokens of the transformer: one (the paper's), one more per conditioning layer, one more per `chunk_size` values.
     chunk_size : int >= 1, default=16
         Values per token of the "chunks" tokenizer.
-    dropout : float in [0, 1), default=0.0
+    dropout : float in [0, 1), default=0.1
         Share of the feed-forward states dropped in training.
     n_members : int >= 1, default=8
         Networks trained at once; their estimates are averaged.
@@ -105,7 +105,7 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         Whether to keep the epoch of the best validation Brier score and to fit the calibration of the probabilities.
     validation_fraction : float in (0, 0.5], default=0.1
         Share of the rows held out for that when members are not cross-fitted.
-    n_iter_no_change : int >= 1 or None, default=None
+    n_iter_no_change : int >= 1 or None, default=20
         Epochs without a better validation score after which training stops; None runs all.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class.
@@ -114,7 +114,7 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
     device : str, default="auto"
         Where to compute: "auto" is the first there is of cuda, mps and cpu.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
-        Of the matrix products in training: "auto" is bfloat16 on GPUs that have it.
+        Of the matrix products in training: "auto" is bfloat16 where the device has units for it, else float32.
     random_state : int, RandomState instance or None, default=None
         Seed of initial weights, folds, batches, times and noise.
     verbose : int, default=0
@@ -182,7 +182,7 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         frequency_scale: float = 0.1,
         tokenizer: str = "single",
         chunk_size: int = 16,
-        dropout: float = 0.0,
+        dropout: float = 0.1,
         n_members: int = 8,
         cross_fit: bool = True,
         scaling: str = "robust",
@@ -196,7 +196,7 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         averaging: float = 0.98,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int | None = None,
+        n_iter_no_change: int | None = 20,
         class_weight: dict | str | None = None,
         warm_start: bool = False,
         device: str = "auto",

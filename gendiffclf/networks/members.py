@@ -54,5 +54,6 @@ def dropout(x: Tensor, rate: float, generator: Generator | None) -> Tensor:
     """Zero a share `rate` of the values and scale up the others; nothing without a generator, that is in prediction."""
     if generator is None or rate == 0:
         return x
-    kept = torch.rand(x.shape, generator=generator, device=x.device) >= rate
-    return x * kept / (1 - rate)
+    # One mask serves all members, whose rows differ anyway: random numbers cost as much as the layer's products.
+    kept = torch.rand(x.shape[1:], generator=generator, device=x.device) >= rate
+    return x * (kept / (1 - rate)).to(x.dtype)

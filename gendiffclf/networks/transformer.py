@@ -122,6 +122,7 @@ class TransportNetwork(nn.Module):
         summed = condition[:, :, 0] if self.layer_weights is None else (self.layer_weights @ condition).squeeze(2)
         embedded = self.embedding(summed)  # (M, B, d) -> (M, B, e)
         state = self.fusion(torch.cat([x_t, embedded], dim=-1)).unsqueeze(2)  # (M, B, 1, L)
+        state = state.to(x_t.dtype)  # the residual stream keeps its precision under autocast
         if self.tokenizer.n_tokens == 0:
             return state
         return torch.cat([state, self.tokenizer(condition, embedded)], dim=2)
