@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._validation import check_choice
 
@@ -61,7 +61,7 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
             fast = torch.cuda.is_bf16_supported(including_emulation=False)
         else:
             # Older releases do not tell; there float32 is always right.
-            able = getattr(torch.cpu, "get_capabilities", dict)()
+            able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
             fast = device.type == "cpu" and (able.get("avx512_bf16", False) or able.get("amx_bf16", False))
         return torch.bfloat16 if fast else torch.float32
     return getattr(torch, precision)

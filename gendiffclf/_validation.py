@@ -31,14 +31,10 @@ def check_real(
     high_open: bool = False,
 ) -> None:
     """Raise unless `value` is a finite real number in the interval from `low` to `high`."""
-    inside = (
-        isinstance(value, Real)
-        and not isinstance(value, bool)
-        and isfinite(value)
-        and (value > low if low_open else value >= low)
-        and (value < high if high_open else value <= high)
-    )
-    if not inside:
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else float("nan")
+    above = number > low if low_open else number >= low
+    below = number < high if high_open else number <= high
+    if not (isfinite(number) and above and below):
         interval = f"{'(' if low_open or isinf(low) else '['}{low}, {high}{')' if high_open or isinf(high) else ']'}"
         raise ValueError(f"Got {name}={value!r}, expected a number in {interval}.")
 

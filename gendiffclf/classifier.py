@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from .model import TransportModel
-    from .training.loop import Trainer, TrainingRows
+    from .training.loop import TrainingRows
 
 
 class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
@@ -305,7 +305,7 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
 
         params = self._checked_parameters()
         continued = self.warm_start and hasattr(self, "model_")
-        X, y, weight = self._checked_rows(X, y, sample_weight, reset=not continued)
+        rows, y, weight = self._checked_rows(X, y, sample_weight, reset=not continued)
         classes, labels = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
@@ -320,17 +320,17 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         )
         if len(group_of) != len(y):
             raise ValueError(f"Got {len(group_of)} groups for {len(y)} rows, expected one group per row.")
-        kept, weight = distinct_rows(X, np.stack([labels, group_of], axis=1), weight)
-        X, labels, group_of = X[kept], labels[kept], group_of[kept]
+        kept, weight = distinct_rows(rows, np.stack([labels, group_of], axis=1), weight)
+        rows, labels, group_of = rows[kept], labels[kept], group_of[kept]
 
         seed = int(check_random_state(self.random_state).randint(2**31))
         rng = np.random.default_rng(seed)
         self._training_state: dict[str, Any] | None = None
         if not continued:
             self.code_index_ = np.arange(len(self.classes_))
-            self.scaler_ = FeatureScaler.fit(X, weight, self.scaling)
-            self._create_model(params, X.shape[1:], seed)
-        data = self._training_rows(X, labels, weight)
+            self.scaler_ = FeatureScaler.fit(rows, weight, self.scaling)
+            self._create_model(params, rows.shape[1:], seed)
+        data = self._training_rows(rows, labels, weight)
         assignment = assign_rows(
             labels,
             self.n_members,
@@ -386,7 +386,7 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         """
         params = self._checked_parameters()
         first = not hasattr(self, "model_")
-        X, y, weight = self._checked_rows(X, y, sample_weight, reset=first)
+        rows, y, weight = self._checked_rows(X, y, sample_weight, reset=first)
         announced = np.unique(y if classes is None else np.asarray(classes))
         if not first:
             self._check_label_type(announced)
@@ -395,23 +395,23 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"Got labels {unknown.tolist()} in y, expected labels among classes={announced.tolist()}.")
         from .training.rows import distinct_rows
 
-        kept, weight = distinct_rows(X, np.unique(y, return_inverse=True)[1][:, None], weight)
-        X, y = X[kept], y[kept]
+        kept, weight = distinct_rows(rows, np.unique(y, return_inverse=True)[1][:, None], weight)
+        rows, y = rows[kept], y[kept]
         if first:
             self.classes_, self.code_index_ = announced, np.arange(len(announced))
-            self.scaler_ = FeatureScaler.fit(X, weight, self.scaling)
+            self.scaler_ = FeatureScaler.fit(rows, weight, self.scaling)
             seed = int(check_random_state(self.random_state).randint(2**31))
-            self._create_model(params, X.shape[1:], seed)
+            self._create_model(params, rows.shape[1:], seed)
             self._start_stream(params, seed)
         new = self._add_classes(announced)
         labels = np.searchsorted(self.classes_, y)
         if self._training_state is None and self.gram_ is None:
             self._start_stream(params, int(check_random_state(self.random_state).randint(2**31)))
         if self._training_state is None:
-            self._refit_last_map(X, labels, weight, new)
+            self._refit_last_map(rows, labels, weight, new)
         else:
             weight = weight * self._class_weights(labels, weight)
-            self._stream_epoch(params, self._training_rows(X, labels, weight))
+            self._stream_epoch(params, self._training_rows(rows, labels, weight))
         return self
 
     def _refit_last_map(self, X: np.ndarray, labels: np.ndarray, weight: np.ndarray, new: np.ndarray) -> None:
@@ -425,6 +425,7 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         data = self._training_rows(X, labels, weight)
         # In the units of the Gram matrix: `data.weight` has the mean 1, whatever the rows count for.
         counts = torch.as_tensor(weight).to(data.rows)
+        assert self.gram_ is not None
         gram = refit_last_map(self.model_, self.gram_.to(data.rows), data.rows, data.codes[data.y], counts)
         self.gram_ = gram.cpu()
 
@@ -700,18 +701,17 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """X as (n, layers, d), y as (n,), weights as (n,) float64 that are a copy."""
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], allow_nd=True, reset=reset)
-        X = self._with_layers(X, reset=reset)
-        check_classification_targets(y)
-        y = column_or_1d(y)
-        weight = _check_sample_weight(sample_weight, X[:, 0], dtype=np.float64, copy=True, ensure_non_negative=True)
+        checked, labels = validate_data(self, X, y, dtype=[np.float64, np.float32], allow_nd=True, reset=reset)
+        rows = self._with_layers(checked, reset=reset)
+        check_classification_targets(labels)
+        weight = _check_sample_weight(sample_weight, rows[:, 0], dtype=np.float64, copy=True, ensure_non_negative=True)
         if not weight.any():
             raise ValueError("Got a sample_weight of zeros only, expected at least one positive weight.")
-        return X, y, weight
+        return rows, column_or_1d(labels), weight
 
     def _checked_features(self, X: ArrayLike) -> np.ndarray:
-        X = validate_data(self, X, dtype=[np.float64, np.float32], allow_nd=True, reset=False)
-        return self._with_layers(X, reset=False)
+        checked = validate_data(self, X, dtype=[np.float64, np.float32], allow_nd=True, reset=False)
+        return self._with_layers(checked, reset=False)
 
     def _with_layers(self, X: np.ndarray, *, reset: bool) -> np.ndarray:
         if X.ndim > 3:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ._device import PRECISIONS
@@ -59,7 +60,7 @@ def check_parameters(params: dict[str, Any]) -> None:
     from .transport.solvers import SOLVERS
     from .transport.times import TIME_SAMPLERS
 
-    choices = {
+    choices: dict[str, Iterable[str]] = {
         "codes": CODES,
         "mean_schedule": MEAN_SCHEDULES,
         "variance_schedule": VARIANCE_SCHEDULES,

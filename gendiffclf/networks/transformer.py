@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -96,7 +97,7 @@ class TransportNetwork(nn.Module):
         )
         embedded = self.embedding.out_features
         self.fusion = MemberLinear(members, width + embedded, width, generator)
-        self.tokenizer = TOKENIZERS[shape.tokenizer](
+        self.tokenizer: Any = TOKENIZERS[shape.tokenizer](
             members, shape.n_condition_layers, shape.n_features, embedded, width, shape.chunk_size, generator
         )
         self.time_embedding = TimeEmbedding(members, shape.time_width, generator)
@@ -142,15 +143,19 @@ class TransportNetwork(nn.Module):
         """
         tokens = self.tokens(x_t, condition)
         time = self.time_embedding(t)
-        for layer in self.layers[:-1]:
+        *first_layers, last_layer = self._transformer_layers()
+        for layer in first_layers:
             tokens = layer(tokens, time, generator)
-        residual, hidden, gate = self.layers[-1].before_down(tokens, time, 1, generator)
+        residual, hidden, gate = last_layer.before_down(tokens, time, 1, generator)
         return residual[:, :, 0], hidden[:, :, 0], gate[:, :, 0]
 
     @property
     def last_map(self) -> MemberLinear:
         """The linear map that ends the last layer."""
-        return self.layers[-1].feed_forward.down
+        return self._transformer_layers()[-1].feed_forward.down
+
+    def _transformer_layers(self) -> list[TransformerLayer]:
+        return cast(list[TransformerLayer], list(self.layers))
 
     def forward(self, x_t: Tensor, condition: Tensor, t: Tensor, generator: Generator | None = None) -> Tensor:
         """The estimate; `generator` switches dropout on."""

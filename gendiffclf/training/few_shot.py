@@ -45,12 +45,10 @@ def gram_matrix(model: TransportModel, rows: Tensor, weight: Tensor) -> Tensor:
     """
     stride = -(-len(rows) // _MOST_ROWS)
     weight = weight[::stride] * stride
-    total: Tensor | None = None
+    total = torch.zeros(())
     for part, part_weight in zip(rows[::stride].split(_BLOCK), weight.split(_BLOCK), strict=True):
         states, _, _ = _states(model, part)
-        gram = (states * part_weight[:, None]).mT @ states
-        total = gram if total is None else total + gram
-    assert total is not None
+        total = total.to(states) + (states * part_weight[:, None]).mT @ states
     return total
 
 
@@ -85,6 +83,6 @@ def refit_last_map(model: TransportModel, gram: Tensor, rows: Tensor, codes: Ten
     change = torch.linalg.solve(gram + ridge, weighted.mT @ (codes.double() - estimate))  # (M, h + 1, L)
     change /= torch.where(gate.abs() < 1e-2, 1e-2 * gate.sign() + (gate == 0) * 1e-2, gate)
     last = model.network.last_map
-    last.weight += change[:, :-1].to(last.weight)
-    last.bias += change[:, -1:].to(last.bias)
+    last.weight.add_(change[:, :-1])
+    last.bias.add_(change[:, -1:])
     return gram.to(last.weight)

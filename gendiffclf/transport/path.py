@@ -116,7 +116,7 @@ class NoiseMatching:
     needs_interior = True
 
     def target(self, path: Path, x0: Tensor, x1: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """z."""
+        """Z."""
         return noise
 
     def x0_hat(self, path: Path, output: Tensor, x_t: Tensor, x1: Tensor, t: Tensor) -> Tensor:
