@@ -1,0 +1,295 @@
+"""From samples in any form, on disk or in memory, to mono float32 at the rate an encoder expects."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._optional import require
+
+# A header that promises this share more than its file holds was cut short; a sloppy writer is off by a few bytes.
+TRUNCATED = 0.99
+# Corpus tables round the ends of segments; an end this far behind the last sample still means the last sample.
+SLACK_SECONDS = 0.05
+MAX_CHANNELS = 32
+
+
+class AudioError(ValueError):
+    """
+    A clip that cannot be turned into features.
+
+    Parameters
+    ----------
+    reason : str
+        What is wrong with it.
+    source : str, default=""
+        The clip's path, or what kind of object it was.
+    index : int or None, default=None
+        Its position in the list of clips, counted from 0.
+
+    Examples
+    --------
+    >>> raise AudioError("it holds no samples", source="a.wav", index=3)
+    Traceback (most recent call last):
+        ...
+    gendiffclf.featurizers.audio.AudioError: Got clip 3 (a.wav): it holds no samples.
+    """
+
+    def __init__(self, reason: str, source: str = "", index: int | None = None) -> None:
+        super().__init__(reason, source, index)
+        self.reason = reason
+        self.source = source
+        self.index = index
+
+    def __str__(self) -> str:
+        """Name the clip, then what is wrong with it."""
+        number = "" if self.index is None else f" {self.index}"
+        source = f" ({self.source})" if self.source else ""
+        return f"Got clip{number}{source}: {self.reason.rstrip('.')}."
+
+    def at(self, source: str, index: int) -> AudioError:
+        """Return the same error with its place filled in."""
+        return AudioError(self.reason, self.source or source, index)
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """
+    One clip as it was given: where its samples are and which part of them is meant.
+
+    Parameters
+    ----------
+    source : path, bytes, ndarray or decoder
+        A file's path, a file's content, samples, or an object with `get_all_samples()`.
+    rate : float or None
+        Sampling rate in Hz; None where the source knows it.
+    start, end : float or None
+        The part that is meant, in seconds; `end=None` is the clip's end.
+    """
+
+    source: Any
+    rate: float | None = None
+    start: float = 0.0
+    end: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages call this clip."""
+        if isinstance(self.source, str | os.PathLike):
+            part = "" if not self.start and self.end is None else f", {self.start:g} s to {_end_name(self.end)}"
+            return f"{os.fspath(self.source)}{part}"
+        return type(self.source).__name__
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the clip is a path."""
+        return isinstance(self.source, str | os.PathLike)
+
+    def digest(self, files: dict[str, bytes]) -> bytes:
+        """
+        Hash the clip's content, without decoding it.
+
+        Parameters
+        ----------
+        files : dict
+            Digests of the files seen so far, filled in here, so that a file of a hundred segments is read once.
+
+        Returns
+        -------
+        digest : bytes
+            Two clips with equal digests give equal samples.
+        """
+        state = hashlib.blake2b(digest_size=20)
+        if self.on_disk:
+            path = os.fspath(self.source)
+            if path not in files:
+                files[path] = _file_digest(path)
+            state.update(b"file" + files[path])
+        elif isinstance(self.source, bytes):
+            state.update(b"file" + hashlib.blake2b(self.source, digest_size=20).digest())
+        else:
+            samples, rate = _decoded(self.source, self.rate)
+            state.update(f"array {samples.dtype.str} {samples.shape} {float(rate)!r}".encode())
+            state.update(np.ascontiguousarray(samples).data)
+        state.update(f" {self.start!r} {self.end!r}".encode())
+        return state.digest()
+
+    def seconds(self) -> float:
+        """Length in seconds as the header tells it: cheap, exact for arrays, near enough to plan batches for files."""
+        if self.on_disk or isinstance(self.source, bytes):
+            with _open(self.source) as file:
+                whole = file.frames / file.samplerate
+        else:
+            samples, rate = _decoded(self.source, self.rate)
+            whole = (max(samples.shape) if samples.size else 0) / rate
+        return max(min(whole, whole if self.end is None else self.end) - self.start, 0.0)
+
+    def load(self, rate: int) -> NDArray[np.float32]:
+        """
+        Decode, cut, mix down and resample.
+
+        Parameters
+        ----------
+        rate : int
+            The sampling rate wanted, in Hz.
+
+        Returns
+        -------
+        samples : ndarray of shape (n_samples,), float32
+            Finite; nominally in [-1, 1], since integers are scaled by their type's range.
+
+        Raises
+        ------
+        AudioError
+            If the clip is missing, not audio, truncated, empty, has more than two dimensions, or holds NaN or infinity.
+        """
+        if self.on_disk or isinstance(self.source, bytes):
+            samples, given = self._read()
+        else:
+            samples, given = _decoded(self.source, self.rate)
+            samples = _frames_first(_scaled(samples))  # (frames,) or (frames, channels)
+            samples = samples[_frame_range(self, len(samples), given)]
+        if samples.ndim == 2:
+            samples = samples.mean(axis=1)  # (frames, channels) -> (frames,)
+        if not np.isfinite(samples).all():
+            raise AudioError("it holds NaN or infinite samples, expected finite ones", self.name)
+        if given != rate and len(samples):
+            samples = require("soxr").resample(samples, given, rate)
+        if not len(samples):
+            raise AudioError("it holds no samples, expected at least one", self.name)
+        return np.ascontiguousarray(samples, dtype=np.float32)
+
+    def _read(self) -> tuple[NDArray[np.float32], float]:
+        soundfile = require("soundfile")
+        with _open(self.source) as file:
+            promised = _riff_share(self.source)
+            if promised is not None and promised < TRUNCATED:
+                raise AudioError(_cut_short(promised), self.name)
+            wanted = _frame_range(self, file.frames, file.samplerate)
+            seek = file.format != "MP3"  # seeking in MP3 lands near the frame asked for, not on it
+            try:
+                if seek and wanted.start:
+                    file.seek(wanted.start)
+                count = wanted.stop - wanted.start if seek else wanted.stop
+                samples = file.read(count, dtype="float32", always_2d=False)
+            except soundfile.SoundFileError as error:
+                raise AudioError(f"it breaks off while decoding ({_told(error)})", self.name) from error
+            if len(samples) < TRUNCATED * count:
+                share = len(samples) / count
+                raise AudioError(
+                    f"it is truncated: {share:.0%} of the samples its header promises are there", self.name
+                )
+            return samples if seek else samples[wanted.start :], float(file.samplerate)
+
+
+def _cut_short(share: float) -> str:
+    return f"it is truncated: {share:.0%} of the samples its header promises are there"
+
+
+def _end_name(end: float | None) -> str:
+    return "the end" if end is None else f"{end:g} s"
+
+
+def _told(error: Exception) -> str:
+    """What libsndfile said, without the place it said it of."""
+    return str(error).rpartition(": ")[2].rstrip(". ") or type(error).__name__
+
+
+def _open(source: Any) -> Any:
+    soundfile = require("soundfile")
+    name = source if isinstance(source, str | os.PathLike) else "bytes"
+    if not isinstance(source, bytes):
+        path = os.fspath(source)
+        if not os.path.exists(path):
+            raise AudioError("there is no such file", path)
+        if os.path.isdir(path):
+            raise AudioError("it is a folder, expected an audio file", path)
+    try:
+        return soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source))
+    except (soundfile.SoundFileError, OSError, TypeError) as error:
+        raise AudioError(
+            f"it cannot be read as audio ({_told(error)}), expected wav, flac, ogg, mp3 or what else libsndfile reads",
+            os.fspath(name),
+        ) from error
+
+
+def _file_digest(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).digest()
+    except FileNotFoundError as error:
+        raise AudioError("there is no such file", path) from error
+    except OSError as error:
+        raise AudioError(f"it cannot be read ({error.strerror})", path) from error
+
+
+def _riff_share(source: Any) -> float | None:
+    """Share of the samples a WAV header promises that the file holds; None if it is no WAV or promises nothing."""
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        head = file.read(12)
+        if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
+            return None
+        while len(chunk := file.read(8)) == 8:
+            name, length = struct.unpack("<4sI", chunk)
+            if name == b"data":
+                streamed = length == 0 or length >= 0x7FFFFFFF - 4096  # written before the length was known
+                return None if streamed else min((size - file.tell()) / length, 1.0)
+            file.seek(length + length % 2, os.SEEK_CUR)
+    return None
+
+
+def _decoded(source: Any, rate: float | None) -> tuple[NDArray[Any], float]:
+    """Samples and rate of an array, or of a decoder object."""
+    if hasattr(source, "get_all_samples"):
+        try:
+            decoded = source.get_all_samples()
+        except (RuntimeError, ValueError, OSError) as error:
+            raise AudioError(f"its decoder failed ({error})", type(source).__name__) from error
+        samples, rate = np.asarray(decoded.data), float(decoded.sample_rate)
+    else:
+        samples = source
+    assert rate is not None  # `inputs.as_clip` lets no array through without one
+    if samples.ndim not in (1, 2):
+        raise AudioError(f"its samples have shape {samples.shape}, expected (n_samples,) or (n_samples, n_channels)")
+    return samples, float(rate)
+
+
+def _scaled(samples: NDArray[Any]) -> NDArray[np.float32]:
+    """Integers to [-1, 1) by their type's range; floats as they are."""
+    if samples.dtype == np.uint8:
+        return np.asarray((samples.astype(np.float32) - 128) / 128, dtype=np.float32)
+    if samples.dtype in (np.int8, np.int16, np.int32):
+        scale = np.float64(np.iinfo(samples.dtype).max) + 1  # the type itself cannot hold it
+        return np.asarray(samples / scale, dtype=np.float32)
+    if samples.dtype.kind == "f":
+        return samples.astype(np.float32)
+    raise AudioError(f"its samples are {samples.dtype}, expected floats, int8, int16, int32 or uint8")
+
+
+def _frames_first(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Put time first; of two axes the longer one is time, as in any clip of more samples than channels."""
+    if samples.ndim == 1:
+        return samples
+    if min(samples.shape) > MAX_CHANNELS:
+        raise AudioError(f"its samples have shape {samples.shape}: more than {MAX_CHANNELS} channels, or several clips")
+    return samples.T if samples.shape[0] < samples.shape[1] else samples
+
+
+def _frame_range(clip: Clip, frames: int, rate: float) -> slice:
+    """The part of `frames` that `clip` means, as a slice with both ends."""
+    length = frames / rate
+    start, end = clip.start, length if clip.end is None else clip.end
+    if end > length + SLACK_SECONDS or (start >= length and start > 0):
+        raise AudioError(
+            f"the part from {start:g} s to {_end_name(clip.end)} is not in a clip of {length:g} s", clip.name
+        )
+    return slice(min(round(start * rate), frames), min(round(end * rate), frames))

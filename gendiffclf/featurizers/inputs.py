@@ -1,0 +1,154 @@
+"""What a caller may pass as clips, and how each kind is understood."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from .audio import AudioError, Clip
+
+EXPECTED = (
+    "a path, an array, (array, rate), {'array', 'sampling_rate'}, (path, start, end), a torch tensor or an AudioDecoder"
+)
+
+
+def as_items(X: Any) -> list[Any]:
+    """
+    Turn what a caller passed as `X` into a list of single inputs, one for each row of the result.
+
+    Parameters
+    ----------
+    X : list, ndarray, Series, DataFrame or another collection
+        A DataFrame has one column of clips, or the columns `path`, `start` and `end`. A numeric array of two dimensions
+        holds one clip in each row.
+
+    Returns
+    -------
+    items : list
+        The inputs, not yet looked at.
+
+    Raises
+    ------
+    ValueError
+        If `X` is one clip and no collection, or a table of other columns.
+    """
+    if isinstance(X, str | bytes | os.PathLike | Mapping | Real) or not isinstance(X, Iterable):
+        raise ValueError(f"Got X of type {type(X).__name__}, expected a list of clips; for one clip pass [clip].")
+    if hasattr(X, "columns") and hasattr(X, "shape"):  # pandas, polars
+        return _table_items(X)
+    if hasattr(X, "detach"):
+        X = _numpy(X)
+    if isinstance(X, np.ndarray):
+        if X.dtype.kind in "fiub" and X.ndim < 2:
+            raise ValueError(f"Got X of shape {X.shape}, the samples of one clip, expected a list; pass [X].")
+        if X.dtype.kind not in "fiub" and X.ndim == 2 and X.shape[1] == 1:
+            X = X[:, 0]  # (n, 1) -> (n,), one column of a table
+    return list(X)
+
+
+def _table_items(table: Any) -> list[Any]:
+    names = [str(name) for name in table.columns]
+    if len(names) == 1:
+        return list(table[table.columns[0]])
+    if set(names) == {"path", "start", "end"}:
+        return list(zip(table["path"], table["start"], table["end"], strict=True))
+    raise ValueError(f"Got X with columns {names}, expected one column of clips, or 'path', 'start' and 'end'.")
+
+
+def as_clip(item: Any, sampling_rate: float | None) -> Clip:
+    """
+    Understand one input.
+
+    Parameters
+    ----------
+    item : object
+        One of the kinds that `HubertFeaturizer` lists.
+    sampling_rate : float or None
+        Rate of bare arrays, in Hz.
+
+    Returns
+    -------
+    clip : Clip
+        Nothing has been read yet.
+
+    Raises
+    ------
+    AudioError
+        If this input is of no known kind: an error of this clip.
+    ValueError
+        If it is a bare array and `sampling_rate` is None: an error of the call, which no `on_error` swallows.
+    """
+    if isinstance(item, str | os.PathLike):
+        return Clip(item)
+    if isinstance(item, bytes) or hasattr(item, "get_all_samples"):
+        return Clip(item)
+    if isinstance(item, Mapping):
+        return _from_mapping(item)
+    if isinstance(item, tuple | list) and len(item) == 3 and isinstance(item[0], str | os.PathLike):
+        return _segment(*item)
+    if isinstance(item, tuple) and len(item) == 2 and np.ndim(item[1]) == 0:
+        return Clip(_array(item[0]), _rate(item[1]))
+    samples = _array(item)
+    if sampling_rate is None:
+        raise ValueError(
+            "Got a bare array and sampling_rate=None, expected its rate; set sampling_rate, or pass (array, rate)."
+        )
+    return Clip(samples, float(sampling_rate))
+
+
+def _from_mapping(item: Mapping[str, Any]) -> Clip:
+    if item.get("array") is not None and item.get("sampling_rate") is not None:
+        return Clip(_array(item["array"]), _rate(item["sampling_rate"]))
+    if item.get("bytes") is not None:
+        return Clip(bytes(item["bytes"]))
+    if item.get("path") is not None:
+        return _segment(item["path"], item.get("start"), item.get("end"))
+    raise AudioError(f"it is a mapping with keys {list(item)}, expected 'array' and 'sampling_rate'", "dict")
+
+
+def _segment(path: Any, start: Any, end: Any) -> Clip:
+    start, end = _seconds("start", start), _seconds("end", end)
+    clip = Clip(path, start=start or 0.0, end=end)
+    if end is not None and end <= clip.start:
+        raise AudioError(f"its part starts at {clip.start:g} s and ends at {end:g} s, expected start < end", clip.name)
+    return clip
+
+
+def _seconds(name: str, value: Any) -> float | None:
+    """A time in seconds; None, NaN and pandas' NA mean that it is not given."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if not isinstance(value, Real) or float(value) < 0 or math.isinf(value):
+        raise AudioError(f"its {name} is {value!r}, expected seconds >= 0 or None")
+    return None if math.isnan(value) else float(value)
+
+
+def _rate(value: Any) -> float:
+    value = value.item() if hasattr(value, "item") else value
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 < float(value) < math.inf:
+        raise AudioError(f"its sampling rate is {value!r}, expected a positive number in Hz")
+    return float(value)
+
+
+def _numpy(tensor: Any) -> np.ndarray[Any, Any]:
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+
+
+def _array(value: Any) -> np.ndarray[Any, Any]:
+    if hasattr(value, "detach"):
+        return _numpy(value)
+    if not isinstance(value, np.ndarray | list | tuple):
+        raise AudioError(f"it is of type {type(value).__name__}, expected {EXPECTED}", type(value).__name__)
+    try:
+        samples = np.asarray(value)
+    except ValueError as error:
+        raise AudioError("it is a ragged list, expected numbers of one length", "list") from error
+    if samples.dtype.kind not in "fiu" and samples.size:
+        raise AudioError(f"its samples are {samples.dtype}, expected numbers", type(value).__name__)
+    return samples
