@@ -1,0 +1,257 @@
+"""Features on disk, found again by what they were computed from."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._validation import check_integer
+
+DEFAULT_MAX_BYTES = 10 * 2**30
+# A temporary file this old belongs to a process that was killed while writing it.
+STALE_SECONDS = 3600.0
+# Trimming stops below the bound, so that the next few clips do not trim again.
+TRIM_TO = 0.9
+
+
+class FeatureCache:
+    """
+    A folder of features, one safetensors file for each clip, named by the hash of all that the features depend on.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made when something is first written. To share it between the machines of a cluster, name a folder they share.
+    max_bytes : int or None, default=None
+        Bound on the folder's size; the entries that were not used for longest go first. None keeps all.
+
+    See Also
+    --------
+    HubertFeaturizer : Takes a cache, or just its folder.
+
+    Notes
+    -----
+    Each entry is written to a temporary file and moved into place by `os.replace`, which is atomic on local and network
+    filesystems alike: readers and writers in any number of processes see an entry whole or not at all, and one killed
+    at any moment leaves at worst a temporary file, which `trim` removes. An entry also carries the hash of its values,
+    so one that a crash of the whole machine tore is recognised, removed and computed again.
+
+    Why files: `diskcache` has seen no release since 2023, unpickles what it finds (CVE-2025-69872), and like everything
+    built on SQLite must not lie on a network filesystem, where clusters keep theirs. `joblib.Memory` stores one call at
+    a time, which batches are not, and forgets all when the source of the cached function changes. Entries here are
+    safetensors: reading one runs no code.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     cache = FeatureCache(folder)
+    ...     cache.put("0" * 40, np.ones(3, dtype=np.float32))
+    ...     cache.get("0" * 40), cache.get("1" * 40)
+    (array([1., 1., 1.], dtype=float32), None)
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], max_bytes: int | None = None) -> None:
+        if not isinstance(folder, str | os.PathLike):
+            raise TypeError(f"Got folder={folder!r}, expected a path.")
+        if max_bytes is not None:
+            check_integer("max_bytes", max_bytes, 1)
+        self.folder = folder
+        self.max_bytes = max_bytes
+
+    def __repr__(self) -> str:
+        """Show the call that makes this cache."""
+        bound = "" if self.max_bytes is None else f", max_bytes={self.max_bytes}"
+        return f"FeatureCache({os.fspath(self.folder)!r}{bound})"
+
+    def __eq__(self, other: object) -> bool:
+        """Two caches of one folder and bound are the same."""
+        return isinstance(other, FeatureCache) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        """Hash consistently with equality."""
+        return hash(repr(self))
+
+    def get(self, key: str) -> NDArray[Any] | None:
+        """
+        Find the features stored under `key`.
+
+        Parameters
+        ----------
+        key : str
+            Hexadecimal digits.
+
+        Returns
+        -------
+        features : ndarray or None
+            None if there are none, or if they do not match their own hash.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        path = self._path(key)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        try:
+            entry = load(content)
+            features = entry["features"]
+            if _checksum(features) != entry["checksum"].tobytes():
+                raise KeyError("checksum")
+        except (SafetensorError, KeyError, ValueError):
+            with contextlib.suppress(OSError):
+                path.unlink()
+            return None
+        if self.max_bytes is not None:
+            with contextlib.suppress(OSError):
+                os.utime(path)  # the time of last use, which `trim` goes by
+        return features
+
+    def put(self, key: str, features: NDArray[Any]) -> None:
+        """
+        Store features under `key`.
+
+        Parameters
+        ----------
+        key : str
+            Hexadecimal digits.
+        features : ndarray
+            Any shape, float32 or float64.
+
+        Raises
+        ------
+        OSError
+            If the folder cannot be written: no permission, or the disk is full.
+        """
+        from safetensors.numpy import save
+
+        features = np.ascontiguousarray(features)
+        checksum = np.frombuffer(_checksum(features), dtype=np.uint8)
+        content = save({"features": features, "checksum": checksum})
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{key}.{uuid.uuid4().hex}.tmp")
+        try:
+            temporary.write_bytes(content)
+            _move(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+    def trim(self) -> None:
+        """Remove what killed processes left behind and, if the bound is passed, the entries not used for longest."""
+        entries, stale = [], time.time() - STALE_SECONDS
+        for entry in self._scan():
+            with contextlib.suppress(FileNotFoundError):
+                status = entry.stat()
+                if entry.name.endswith(".safetensors"):
+                    entries.append((status.st_mtime, status.st_size, entry.path))
+                elif status.st_mtime < stale:
+                    os.unlink(entry.path)
+        total = sum(size for _, size, _ in entries)
+        if self.max_bytes is None or total <= self.max_bytes:
+            return
+        for _, size, path in sorted(entries):
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            total -= size
+            if total <= TRIM_TO * self.max_bytes:
+                return
+
+    def clear(self) -> None:
+        """Remove every entry; the folder stays."""
+        for entry in self._scan():
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(entry.path)
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of all entries, in bytes."""
+        total = 0
+        for entry in self._scan():
+            with contextlib.suppress(FileNotFoundError):
+                total += entry.stat().st_size
+        return total
+
+    def __len__(self) -> int:
+        """Count the entries."""
+        return sum(entry.name.endswith(".safetensors") for entry in self._scan())
+
+    def __bool__(self) -> bool:
+        """Be true even while empty."""
+        return True
+
+    def _path(self, key: str) -> Path:
+        # 256 subfolders keep each one small enough for any filesystem.
+        return Path(self.folder) / key[:2] / f"{key}.safetensors"
+
+    def _scan(self) -> Iterator[os.DirEntry[str]]:
+        """The files this class has written, and no others that may lie in the folder."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.folder) as shards:
+            for shard in shards:
+                if not re.fullmatch("[0-9a-f]{2}", shard.name) or not shard.is_dir():
+                    continue
+                with contextlib.suppress(FileNotFoundError), os.scandir(shard) as entries:
+                    yield from (e for e in entries if re.fullmatch(r"[0-9a-f]+\.(safetensors|[0-9a-f]+\.tmp)", e.name))
+
+
+def open_cache(cache: Any) -> FeatureCache | None:
+    """
+    Turn a featuriser's `cache` parameter into a cache.
+
+    Parameters
+    ----------
+    cache : bool, str, Path, FeatureCache or None
+        True is the user's own folder with at most 10 GiB; None and False are no cache.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    if cache is None or cache is False:
+        return None
+    if cache is True:
+        return FeatureCache(default_folder(), max_bytes=DEFAULT_MAX_BYTES)
+    if isinstance(cache, FeatureCache):
+        return cache
+    if isinstance(cache, str | os.PathLike):
+        return FeatureCache(cache)
+    raise ValueError(f"Got cache={cache!r}, expected True, None, a folder or a FeatureCache.")
+
+
+def default_folder() -> Path:
+    """Where `cache=True` keeps features: `$GENDIFFCLF_CACHE`, or `gendiffclf/features` in the user's cache folder."""
+    if folder := os.environ.get("GENDIFFCLF_CACHE"):
+        return Path(folder)
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "gendiffclf" / "features"
+
+
+def _checksum(features: NDArray[Any]) -> bytes:
+    state = hashlib.blake2b(f"{features.dtype.str} {features.shape}".encode(), digest_size=16)
+    state.update(np.ascontiguousarray(features).data)
+    return state.digest()
+
+
+def _move(temporary: Path, path: Path) -> None:
+    try:
+        os.replace(temporary, path)
+    except PermissionError:
+        # Windows refuses while another process reads the entry, which is then already there with the same content.
+        if not path.exists():
+            raise
+        temporary.unlink()
