@@ -1,0 +1,127 @@
+"""Clips of many lengths in batches of a bounded size, worked on ahead, in order."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from .._device import out_of_memory
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
+
+
+def plan_batches(lengths: Sequence[float], limit: float, *, equal: bool = False) -> list[list[int]]:
+    """
+    Group clips so that no batch, padded to its longest clip, is longer than `limit`.
+
+    Parameters
+    ----------
+    lengths : sequence of float
+        Length of each clip, in the unit of `limit`.
+    limit : float
+        Bound on a batch's padded length, that is its number of clips times its longest one. A clip longer than the
+        bound gets a batch of its own.
+    equal : bool, default=False
+        Put only clips of exactly one length together.
+
+    Returns
+    -------
+    batches : list of list of int
+        Indices into `lengths`, each once, the longest clips first: what does not fit in memory shows at once, not at
+        the end of the night.
+
+    Examples
+    --------
+    >>> plan_batches([1.0, 5.0, 2.0, 5.0], limit=10.0)
+    [[1, 3], [2, 0]]
+    """
+    batches: list[list[int]] = []
+    longest = 0.0
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        fits = batches and (len(batches[-1]) + 1) * longest <= limit
+        if fits and (not equal or lengths[index] == longest):
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+            longest = lengths[index]
+    return batches
+
+
+def map_halving(function: Callable[[list[T]], list[R]], batch: list[T]) -> list[R]:
+    """
+    Apply `function` to a batch, and to its halves when it does not fit in memory.
+
+    Parameters
+    ----------
+    function : callable
+        From a list to a list of equal length.
+    batch : list
+        At least one item.
+
+    Returns
+    -------
+    results : list
+        One for each item, in order.
+
+    Raises
+    ------
+    Exception
+        The out-of-memory error itself when a single item does not fit; other errors at once.
+    """
+    try:
+        return function(batch)
+    except Exception as error:
+        if len(batch) == 1 or not out_of_memory(error):
+            raise
+    # Here, outside `except`, the traceback no longer holds the failed batch's tensors.
+    _release_memory()
+    logger.info("A batch of %d clips does not fit in memory; encoding its halves.", len(batch))
+    middle = len(batch) // 2
+    return map_halving(function, batch[:middle]) + map_halving(function, batch[middle:])
+
+
+def map_ahead(function: Callable[[T], R], items: Iterable[T], n_threads: int) -> Generator[R, None, None]:
+    """
+    Apply `function` in threads, a few items ahead of whoever takes the results.
+
+    Parameters
+    ----------
+    function : callable
+        From an item to a result.
+    items : iterable
+        Taken as results are, never all at once: what is decoded and waits stays bounded.
+    n_threads : int
+        Number of threads, at least 1.
+
+    Yields
+    ------
+    result : object
+        In the order of `items`.
+    """
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="gendiffclf") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > n_threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _release_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()

@@ -1,0 +1,249 @@
+"""Waveforms through a speech encoder, each as if it were alone, in batches that fit."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._device import out_of_memory
+from .audio import AudioError
+from .batching import map_halving, plan_batches
+from .checkpoint import Checkpoint
+from .engine import Result
+from .padding import exact_padding, paddable
+from .pooling import POOLINGS, FrameStatistics, batch_statistics
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+# The preprocessor of transformers adds this to the variance.
+VARIANCE_FLOOR = 1e-7
+
+
+class SpeechEncoder:
+    """
+    A checkpoint on one device, with the settings of a featuriser.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        The encoder; its weights are loaded when first needed.
+    device : torch.device
+        Where it runs.
+    dtype : torch.dtype
+        float32, float64, or bfloat16 for matrix products and convolutions in it with weights and norms in float32.
+    layers : list of int
+        Indices of the layers to pool, 0 the input of the first, `num_hidden_layers` the final state.
+    pooling : str
+        A name of `POOLINGS`.
+    max_seconds : float or None
+        Longer clips are encoded in chunks of at most this length.
+    batch_seconds : float
+        Bound on a batch's padded length.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        device: torch.device,
+        dtype: torch.dtype,
+        layers: list[int],
+        pooling: str,
+        max_seconds: float | None,
+        batch_seconds: float,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.device = device
+        self.dtype = dtype
+        self.layers = layers
+        self.pooling = pooling
+        self.max_seconds = max_seconds
+        self.batch_seconds = batch_seconds
+        self.sampling_rate = checkpoint.sampling_rate
+        self.row_shape: tuple[int, ...] = (len(layers), checkpoint.config.hidden_size * len(POOLINGS[pooling]))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything besides the audio that the features depend on."""
+        return {
+            "weights": self.checkpoint.fingerprint,
+            "do_normalize": self.checkpoint.do_normalize,
+            "layers": self.layers,
+            "pooling": self.pooling,
+            "max_seconds": self.max_seconds,
+            "precision": str(self.dtype),
+        }
+
+    @functools.cached_property
+    def model(self) -> nn.Module:
+        """The weights, on the device."""
+        import torch
+
+        stored = torch.float64 if self.dtype == torch.float64 else torch.float32
+        return self.checkpoint.load(self.device, stored)
+
+    def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
+        """
+        Encode clips.
+
+        Parameters
+        ----------
+        waves : list of ndarray of shape (n_samples,), float32
+            Of any lengths, at the encoder's sampling rate.
+
+        Returns
+        -------
+        rows : list of ndarray of shape `row_shape`, float32
+            In order. A clip that does not fit in memory even alone has an `AudioError` instead.
+        """
+        chunks, owners = [], []
+        for owner, wave in enumerate(waves):
+            for chunk in self._chunks(self._normalised(wave)):
+                chunks.append(chunk)
+                owners.append(owner)
+        pooled: list[FrameStatistics | AudioError | None] = [None] * len(waves)
+        limit = self.batch_seconds * self.sampling_rate
+        for batch in plan_batches([len(chunk) for chunk in chunks], limit, equal=not paddable(self.model)):
+            for index, found in zip(
+                batch, map_halving(self._forward_or_refuse, [chunks[i] for i in batch]), strict=True
+            ):
+                before = pooled[owners[index]]
+                if isinstance(found, FrameStatistics) and isinstance(before, FrameStatistics):
+                    pooled[owners[index]] = before.merge(found)
+                elif not isinstance(before, AudioError):
+                    pooled[owners[index]] = found
+        return [p if isinstance(p, AudioError) else self._row(p) for p in pooled]
+
+    def _row(self, statistics: FrameStatistics | None) -> NDArray[np.float32]:
+        assert statistics is not None  # every clip has at least one chunk
+        return statistics.vector(self.pooling).astype(np.float32)
+
+    def _normalised(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Zero mean and unit variance over the clip itself, before any padding, if the checkpoint asks for it."""
+        if not self.checkpoint.do_normalize:
+            return wave
+        wide = wave.astype(np.float64)
+        return ((wide - wide.mean()) / np.sqrt(wide.var() + VARIANCE_FLOOR)).astype(np.float32)
+
+    def _chunks(self, wave: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Equal parts of at most `max_seconds`; a clip shorter than one frame is padded with zeros to one."""
+        shortest = receptive_field(self.checkpoint.config)
+        if len(wave) < shortest:
+            wave = np.pad(wave, (0, shortest - len(wave)))
+        if self.max_seconds is None:
+            return [wave]
+        longest = max(int(self.max_seconds * self.sampling_rate), shortest)
+        # Parts shorter than one frame would have none to pool.
+        count = max(min(math.ceil(len(wave) / longest), len(wave) // shortest), 1)
+        return np.array_split(wave, count)
+
+    def _forward_or_refuse(self, waves: list[NDArray[np.float32]]) -> list[FrameStatistics | AudioError]:
+        try:
+            return list(self._forward(waves))
+        except Exception as error:
+            if len(waves) > 1 or not out_of_memory(error):
+                raise
+            seconds = len(waves[0]) / self.sampling_rate
+        reason = (
+            f"its {seconds:.1f} s do not fit in the memory of {self.device}; set max_seconds=30 to encode it in chunks"
+        )
+        return [AudioError(reason)]
+
+    def _forward(self, waves: list[NDArray[np.float32]]) -> list[FrameStatistics]:
+        import torch
+
+        lengths = [len(wave) for wave in waves]
+        n_frames = [frame_count(self.checkpoint.config, length) for length in lengths]
+        padded = torch.zeros(len(waves), max(lengths))
+        for row, wave in zip(padded, waves, strict=True):
+            row[: len(wave)] = torch.from_numpy(wave)
+        values = padded.to(device=self.device, dtype=torch.float64 if self.dtype == torch.float64 else None)
+        mask = None
+        exact: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if min(lengths) < max(lengths):
+            samples = torch.tensor(lengths, device=self.device)
+            mask = (torch.arange(max(lengths), device=self.device) < samples[:, None]).long()  # (batch, samples)
+            exact = exact_padding(self.model, samples, torch.tensor(n_frames, device=self.device))
+        last = self.checkpoint.config.num_hidden_layers
+        half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+        with torch.inference_mode(), half, exact:
+            output = self.model(values, attention_mask=mask, output_hidden_states=self.layers != [last])
+            if mask is None:
+                n_frames = [output.last_hidden_state.shape[1]] * len(waves)
+            found: dict[str, list[torch.Tensor]] = {}
+            for layer in self.layers:
+                # From transformers 5.16 on, `hidden_states[last]` of stable-layer-norm models is not yet normalised.
+                states = output.last_hidden_state if layer == last else output.hidden_states[layer]
+                for name, value in batch_statistics(states, n_frames, self.pooling).items():
+                    found.setdefault(name, []).append(value)
+            # layers × (batch, d) -> (batch, layers, d)
+            host = {name: torch.stack(values, dim=1).cpu().numpy() for name, values in found.items()}
+        return [
+            FrameStatistics(n_frames[i], **{name: values[i].astype(np.float64) for name, values in host.items()})
+            for i in range(len(waves))
+        ]
+
+
+def frame_count(config: Any, n_samples: int) -> int:
+    """
+    Frames the convolutions of an encoder make of a clip.
+
+    Parameters
+    ----------
+    config : PretrainedConfig
+        With `conv_kernel` and `conv_stride`.
+    n_samples : int
+        Length of the clip.
+    """
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+        n_samples = (n_samples - kernel) // stride + 1
+    return n_samples
+
+
+def receptive_field(config: Any) -> int:
+    """Fewest samples that make a frame: 400, that is 25 ms, for the published encoders."""
+    samples = 1
+    for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
+        samples = (samples - 1) * stride + kernel
+    return samples
+
+
+@contextlib.contextmanager
+def encoding_session(device_types: set[str]) -> Iterator[None]:
+    """
+    Settings of the process while encoders run: float32 means float32 on CUDA, and the random state comes back.
+
+    Parameters
+    ----------
+    device_types : set of str
+        Types of the devices in use.
+    """
+    import torch
+
+    # Building a model and, in some versions, layer dropout draw random numbers that nothing uses.
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # WavLM passes a float position bias and a boolean mask to the attention of torch.
+        warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask and attn_mask")
+        if "cuda" not in device_types:
+            yield
+            return
+        # TF32 keeps 10 bits of the mantissa: batches would differ from single clips by 1e-3. From torch 2.9 on the old
+        # names of these settings raise once anyone has used the new ones; the new ones always work.
+        matmul, conv = torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv", torch.backends.cudnn)
+        name, exact = ("fp32_precision", "ieee") if hasattr(conv, "fp32_precision") else ("allow_tf32", False)
+        before = getattr(matmul, name), getattr(conv, name)
+        setattr(matmul, name, exact)
+        setattr(conv, name, exact)
+        try:
+            yield
+        finally:
+            setattr(matmul, name, before[0])
+            setattr(conv, name, before[1])

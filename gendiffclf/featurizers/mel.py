@@ -1,0 +1,182 @@
+"""Log-mel filterbank energies as Kaldi computes them, their slopes over time, and statistics of both."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .engine import Result
+from .pooling import POOLINGS, frame_statistics
+
+SAMPLING_RATE = 16000
+# Kaldi's floor under the energies, the spacing of float32 at 1, and its window: a Hann window to this power.
+ENERGY_FLOOR = float(np.finfo(np.float32).eps)
+POVEY_POWER = 0.85
+# Frames on each side that a slope is fitted over.
+DELTA_REACH = 2
+BATCH_SECONDS = 60.0
+
+
+class FbankEncoder:
+    """
+    Filterbank statistics of samples at 16 kHz.
+
+    Parameters
+    ----------
+    n_mels, window, hop : int
+        Filters, and samples of a frame and of a step.
+    f_min, f_max : float
+        Edges of the filters, in Hz.
+    pre_emphasis : float
+        In [0, 1].
+    deltas : int
+        0, 1 or 2.
+    pooling : str
+        A name of `POOLINGS`.
+    """
+
+    sampling_rate = SAMPLING_RATE
+    batch_seconds = BATCH_SECONDS
+
+    def __init__(
+        self,
+        n_mels: int,
+        window: int,
+        hop: int,
+        f_min: float,
+        f_max: float,
+        pre_emphasis: float,
+        deltas: int,
+        pooling: str,
+    ) -> None:
+        self.n_mels = n_mels
+        self.window = window
+        self.hop = hop
+        self.f_min = f_min
+        self.f_max = f_max
+        self.pre_emphasis = pre_emphasis
+        self.deltas = deltas
+        self.pooling = pooling
+        self.row_shape: tuple[int, ...] = (n_mels * (1 + deltas) * len(POOLINGS[pooling]),)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything besides the audio that the features depend on."""
+        names = ("n_mels", "window", "hop", "f_min", "f_max", "pre_emphasis", "deltas", "pooling")
+        return {"features": "fbank", **{name: getattr(self, name) for name in names}}
+
+    def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
+        """
+        Encode clips.
+
+        Parameters
+        ----------
+        waves : list of ndarray of shape (n_samples,), float32
+            At 16 kHz.
+
+        Returns
+        -------
+        rows : list of ndarray of shape `row_shape`, float32
+            In order.
+        """
+        return [self._row(wave) for wave in waves]
+
+    def _row(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+        stack = [self.log_mel(wave)]  # (frames, n_mels)
+        for _ in range(self.deltas):
+            stack.append(slopes(stack[-1]))
+        frames = np.concatenate(stack, axis=1)  # (frames, n_mels · (1 + deltas))
+        return frame_statistics(frames, self.pooling).vector(self.pooling).astype(np.float32)
+
+    def log_mel(self, wave: NDArray[np.float32]) -> NDArray[np.float64]:
+        """
+        Log energies of the mel filters over time.
+
+        Parameters
+        ----------
+        wave : ndarray of shape (n_samples,)
+            At 16 kHz.
+
+        Returns
+        -------
+        energies : ndarray of shape (frames, n_mels), float64
+            Natural logarithms.
+        """
+        # Logarithms of what is left of silence need more digits than float32 holds.
+        samples = np.pad(wave.astype(np.float64), (0, max(self.window - len(wave), 0)))
+        frames = np.lib.stride_tricks.sliding_window_view(samples, self.window)[:: self.hop]  # (frames, window)
+        frames = frames - frames.mean(axis=1, keepdims=True)
+        before = np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
+        frames = (frames - self.pre_emphasis * before) * _window(self.window)
+        n_fft = fft_length(self.window)
+        power = np.abs(np.fft.rfft(frames, n_fft)) ** 2  # (frames, n_fft / 2 + 1)
+        energies = power @ mel_filters(self.n_mels, n_fft, self.f_min, self.f_max)  # (frames, n_mels)
+        return np.log(np.maximum(energies, ENERGY_FLOOR))
+
+
+def fft_length(window: int) -> int:
+    """Smallest power of two that holds a frame."""
+    return 1 << (window - 1).bit_length()
+
+
+@functools.lru_cache(maxsize=8)
+def mel_filters(n_mels: int, n_fft: int, f_min: float, f_max: float) -> NDArray[np.float64]:
+    """
+    Triangular filters, equally spaced and straight-edged on the mel scale.
+
+    Parameters
+    ----------
+    n_mels : int
+        Number of filters.
+    n_fft : int
+        Length of the Fourier transform at 16 kHz.
+    f_min, f_max : float
+        Edges, in Hz.
+
+    Returns
+    -------
+    filters : ndarray of shape (n_fft / 2 + 1, n_mels)
+        Weights in [0, 1]; read-only.
+    """
+    edges = np.linspace(_mel(np.array(f_min)), _mel(np.array(f_max)), n_mels + 2)
+    bins = _mel(np.arange(n_fft // 2 + 1) * SAMPLING_RATE / n_fft)[:, None]  # (bins, 1)
+    rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])  # (bins, n_mels)
+    falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
+    filters = np.maximum(np.minimum(rising, falling), 0)
+    filters.flags.writeable = False
+    return filters
+
+
+def slopes(frames: NDArray[np.float64]) -> NDArray[np.float64]:
+    """
+    Least-squares slope of each feature over two frames on each side; the edge frames are repeated.
+
+    Parameters
+    ----------
+    frames : ndarray of shape (frames, d)
+        Features over time.
+
+    Returns
+    -------
+    slopes : ndarray of shape (frames, d)
+        Change from one frame to the next.
+    """
+    count = len(frames)
+    padded = np.pad(frames, ((DELTA_REACH, DELTA_REACH), (0, 0)), mode="edge")
+    reach = range(1, DELTA_REACH + 1)
+    total = sum(k * (padded[DELTA_REACH + k :][:count] - padded[DELTA_REACH - k :][:count]) for k in reach)
+    return np.asarray(total / (2 * sum(k * k for k in reach)))
+
+
+@functools.lru_cache(maxsize=8)
+def _window(length: int) -> NDArray[np.float64]:
+    window = np.hanning(length) ** POVEY_POWER
+    window.flags.writeable = False
+    return window
+
+
+def _mel(frequency: NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.asarray(1127 * np.log1p(frequency / 700))

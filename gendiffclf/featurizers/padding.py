@@ -1,0 +1,123 @@
+"""
+Padded batches that give each clip what it would get alone.
+
+An attention mask is not enough for every speech encoder. Two modules mix padding into a clip's own frames: the group
+normalisation of the "base" models, whose mean and variance run over time, and the stacked positional convolutions of
+Data2Vec-audio, of which all but the first see what the one before made of the padding. Both are put right from outside
+while a batch passes through, so that models loaded elsewhere stay as they were.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+# Model types whose frames depend on padding in no other way than those treated here; checked by a test for each.
+PADDABLE = ("hubert", "wav2vec2", "wavlm", "unispeech", "unispeech-sat", "data2vec-audio")
+
+_locks: weakref.WeakKeyDictionary[Any, threading.RLock] = weakref.WeakKeyDictionary()
+_locks_guard = threading.Lock()
+
+
+def paddable(model: Any) -> bool:
+    """
+    Whether clips of different lengths may share a batch of this model.
+
+    Parameters
+    ----------
+    model : Module
+        A speech encoder of transformers.
+
+    Returns
+    -------
+    paddable : bool
+        False for types not known to be safe: they get batches of equal lengths.
+    """
+    return model.config.model_type in PADDABLE
+
+
+@contextlib.contextmanager
+def exact_padding(model: Any, n_samples: torch.Tensor, n_frames: torch.Tensor) -> Iterator[None]:
+    """
+    Keep padding out of the frames of each clip while a padded batch passes through `model`.
+
+    Parameters
+    ----------
+    model : Module
+        A paddable encoder. Threads that share it take turns.
+    n_samples, n_frames : Tensor of shape (batch,), int64
+        Samples and frames of each clip, on the model's device.
+    """
+    handles = []
+    with _lock(model):
+        try:
+            for module in _normalised_over_time(model):
+                length = (n_samples - model.config.conv_kernel[0]) // model.config.conv_stride[0] + 1
+                handles.append(module.register_forward_hook(_ClipwiseNorm(length)))
+            for module in _spreading(model):
+                handles.append(module.register_forward_hook(_ZeroPadding(n_frames)))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+class _ClipwiseNorm:
+    """Replaces a group normalisation's output by one whose statistics run over each clip's own steps."""
+
+    def __init__(self, length: torch.Tensor) -> None:
+        self.length = length
+
+    def __call__(self, norm: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        x = inputs[0].to(output.dtype)  # (batch, channels, steps)
+        padding = torch.arange(x.shape[-1], device=x.device) >= self.length[:, None, None]  # (batch, 1, steps)
+        count = self.length[:, None, None]
+        mean = x.masked_fill(padding, 0).sum(dim=-1, keepdim=True) / count  # (batch, channels, 1)
+        x = x - mean
+        variance = x.masked_fill(padding, 0).square_().sum(dim=-1, keepdim=True) / count
+        scale = torch.rsqrt(variance + norm.eps)
+        if norm.affine:
+            scale = scale * norm.weight[:, None]
+            return torch.addcmul(norm.bias[:, None].to(x.dtype), x, scale)
+        return x * scale
+
+
+class _ZeroPadding:
+    """Sets a convolution's output behind each clip's end to the zeros it would see there alone."""
+
+    def __init__(self, n_frames: torch.Tensor) -> None:
+        self.n_frames = n_frames
+
+    def __call__(self, module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        padding = torch.arange(output.shape[-1], device=output.device) >= self.n_frames[:, None, None]
+        return output.masked_fill(padding, 0)  # (batch, d, frames)
+
+
+def _normalised_over_time(model: Any) -> list[nn.Module]:
+    from torch import nn
+
+    return [module for module in model.feature_extractor.modules() if isinstance(module, nn.GroupNorm)]
+
+
+def _spreading(model: Any) -> list[nn.Module]:
+    """Modules between the first positional convolution and the last that turn padding's zeros into something else."""
+    embedding = model.encoder.pos_conv_embed
+    stacked = list(getattr(embedding, "layers", []))[:-1]
+    normalised = getattr(embedding, "batch_norm", None)  # HuBERT with conv_pos_batch_norm
+    return stacked + ([normalised] if normalised is not None else [])
+
+
+def _lock(model: Any) -> threading.RLock:
+    with _locks_guard:
+        return _locks.setdefault(model, threading.RLock())
