@@ -1,0 +1,59 @@
+# Everything runs in a virtual environment of its own; `make` lists what there is.
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+# Stamps: written once an installation is whole, and out of date when what it was made from changes.
+CORE := $(VENV)/.core-installed
+DEV := $(VENV)/.dev-installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types layers docs format clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(CORE) ## compare classifiers on real data, save pictures in demo-output/
+	$(BIN)/gendiffclf demo
+
+# Tests are small: one thread each, and several of them at once, beats many threads for one.
+test: $(DEV) ## run the tests and the examples in docstrings
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -q
+
+check: lint types layers test docs ## all that a change must pass
+
+lint: $(DEV) ## style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV) ## type hints
+	$(BIN)/mypy
+
+layers: $(DEV) ## who imports whom
+	$(BIN)/lint-imports --no-logo
+
+docs: $(DEV) ## build the site in site/
+	$(BIN)/mkdocs build --strict --quiet
+
+format: $(DEV) ## rewrite files in the house's format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+clean: ## remove the virtual environment and everything built
+	rm -rf $(VENV) site build demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'Got $(PYTHON) older than 3.11, expected 3.11 or newer; use make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(CORE): pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) torch
+	$(INSTALL) -e '.[plots]'
+	@touch $@
+
+$(DEV): $(CORE)
+	$(INSTALL) -e '.[speech,plots,docs,dev]'
+	@touch $@
