@@ -1,0 +1,185 @@
+"""The pages tell the truth: examples run, defaults and layers are those of the code, every export has its place."""
+
+import importlib.util
+import inspect
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gendiffclf
+from gendiffclf import GenerativeTransportClassifier
+
+ROOT = Path(__file__).parent.parent
+PAGES = ["README.md", "docs/index.md", "docs/getting-started.md", "docs/extending.md"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+REGISTRIES = [
+    ("gendiffclf.transport.codes", "CODES"),
+    ("gendiffclf.transport.schedules", "MEAN_SCHEDULES"),
+    ("gendiffclf.transport.schedules", "VARIANCE_SCHEDULES"),
+    ("gendiffclf.transport.path", "OBJECTIVES"),
+    ("gendiffclf.transport.times", "TIME_SAMPLERS"),
+    ("gendiffclf.transport.solvers", "SOLVERS"),
+    ("gendiffclf.networks.tokenizers", "TOKENIZERS"),
+]
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def few_epochs(monkeypatch):
+    """Examples fit with default parameters, but for the length and the size of it."""
+    defaults = GenerativeTransportClassifier.__init__.__kwdefaults__
+    for name, value in {"max_epochs": 2, "n_members": 2, "verbose": 0}.items():
+        monkeypatch.setitem(defaults, name, value)
+
+
+@pytest.fixture
+def registries(monkeypatch):
+    """What examples add to the registries goes away after the test."""
+    for module, name in REGISTRIES:
+        registry = getattr(importlib.import_module(module), name)
+        for key, value in registry.items():
+            monkeypatch.setitem(registry, key, value)
+    kept = [(r, dict(r)) for m, n in REGISTRIES for r in [getattr(importlib.import_module(m), n)]]
+    yield
+    for registry, before in kept:
+        registry.clear()
+        registry.update(before)
+
+
+@pytest.mark.usefixtures("few_epochs", "registries")
+@pytest.mark.parametrize("page", PAGES)
+def test_examples_run(page, tmp_path, monkeypatch):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "example"}
+    blocks = re.findall(r"```python\n(.*?)```", read(page), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        # Small examples of verbose fits show no bar in tests.
+        exec(compile(block.replace("verbose=1", "verbose=0"), page, "exec"), names)
+    pyplot.close("all")
+    if page == "README.md":
+        assert names["classifier"].classes_.tolist() == [0, 1, 2]
+        np.testing.assert_allclose(names["probabilities"].sum(1), 1)
+
+
+def documented_defaults() -> dict[str, str]:
+    """From a parameter to what its documentation says of its default; `a, b : …, default=x and y` counts for both."""
+    section = (
+        inspect.getdoc(GenerativeTransportClassifier).split("Parameters\n----------")[1].split("Attributes\n---")[0]
+    )
+    found = {}
+    for names, value in re.findall(r"^(\w+(?:, \w+)*) : .*default=(.+)$", section, re.MULTILINE):
+        names = names.split(", ")
+        values = value.split(" and ")
+        found.update(zip(names, values * len(names) if len(values) == 1 else values, strict=False))
+    return found
+
+
+def test_documented_defaults_are_those_of_the_signature():
+    signature = inspect.signature(GenerativeTransportClassifier.__init__).parameters
+    defaults = {name: p.default for name, p in signature.items() if name != "self"}
+    assert {name: eval(value) for name, value in documented_defaults().items()} == defaults
+
+
+def test_commands_of_the_readme_exist():
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    targets = set(re.findall(r"^make (\w+)", listed, re.MULTILINE))
+    assert {"help", "demo", "test", "check"} <= targets
+    for page in ("README.md", "CONTRIBUTING.md", *map(str, Path(ROOT, "docs").glob("*.md"))):
+        assert set(re.findall(r"(?:`|^)make ([a-z]+)", read(page), re.MULTILINE)) <= targets
+
+
+def test_help_is_the_default_and_lists_every_target():
+    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    phony = re.search(r"^\.PHONY: (.*)$", read("Makefile"), re.MULTILINE).group(1).split()
+    assert re.findall(r"^make (\w+)", listed, re.MULTILINE) == phony
+
+
+def api_pages():
+    pytest.importorskip("mkdocs")
+    spec = importlib.util.spec_from_file_location("api_pages", ROOT / "docs" / "api_pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_export_is_on_an_api_page():
+    hook = api_pages()
+    for path, module in hook.PAGES.items():
+        page = hook.page(module)
+        for name in importlib.import_module(module).__all__:
+            assert f"::: {module}.{name}" in page
+        assert path in read("mkdocs.yml")
+    assert "gendiffclf" in hook.PAGES.values()
+
+
+def test_every_export_is_documented():
+    for name in gendiffclf.__all__:
+        documentation = inspect.getdoc(getattr(gendiffclf, name))
+        for section in ("Parameters", "Examples"):
+            assert f"{section}\n---" in documentation, name
+
+
+def layers() -> list[str]:
+    (contract,) = [c for c in PYPROJECT["tool"]["importlinter"]["contracts"] if c["type"] == "layers"]
+    return contract["layers"]
+
+
+def test_the_architecture_page_shows_the_contract():
+    (block,) = re.findall(r"```text\n(.*?)```", read("docs/architecture.md"), re.DOTALL)
+    assert block.splitlines() == layers()
+
+
+def test_the_architecture_page_names_every_room():
+    page = read("docs/architecture.md")
+    rooms = re.findall(r"\w+", " ".join(floor for floor in layers()))
+    for room in rooms:
+        path = ROOT / "gendiffclf" / room
+        if path.with_suffix(".py").exists():
+            assert f"`{room}.py`" in page
+        elif any(path.glob("*.py")):
+            assert f"`{room}/`" in page
+
+
+def test_the_layers_hold():
+    pytest.importorskip("importlinter")
+    from importlinter.cli import lint_imports
+
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True, is_debug_mode=False) == 0
+
+
+def test_files_that_pages_name_exist():
+    for page in ["CONTRIBUTING.md", "README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]:
+        text = re.sub(r"```.*?```", "", read(page), flags=re.DOTALL)
+        for name in re.findall(r"`((?:\w+/)*\w+\.py|(?:\w+/)+)`", text):
+            if name not in ("demo-output/", "site/"):
+                assert any((ROOT / top / name).exists() for top in ("gendiffclf", ".")), f"{name} in {page}"
+
+
+def test_the_method_names_every_registry():
+    pages = read("docs/extending.md") + read("CONTRIBUTING.md")
+    for _, name in [*REGISTRIES, ("gendiffclf.featurizers", "FEATURIZERS"), ("gendiffclf.cli", "COMMANDS")]:
+        assert f"`{name}`" in pages
+
+
+def test_the_version_is_one():
+    assert f"version: {gendiffclf.__version__}\n" in read("CITATION.cff")
+    assert PYPROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "gendiffclf._version.VERSION"}
+
+
+def test_constraints_pin_what_the_project_names():
+    pinned = set(re.findall(r"^([\w-]+)==[\w.]+$", read("constraints.txt"), re.MULTILINE))
+    project = PYPROJECT["project"]
+    extras = [r for name in ("speech", "plots", "docs", "dev") for r in project["optional-dependencies"][name]]
+    named = {re.match(r"[\w-]+", requirement).group() for requirement in [*project["dependencies"], *extras]}
+    assert named <= pinned
