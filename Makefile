@@ -35,7 +35,7 @@ layers: $(DEV) ## who imports whom
 	$(BIN)/lint-imports --no-logo
 
 docs: $(DEV) ## build the site in site/
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(DEV) ## rewrite files in the house's format
 	$(BIN)/ruff check --fix-only .
