@@ -1,0 +1,63 @@
+"""Data and classifiers small enough for every test."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits, load_iris
+
+from gendiffclf import GenerativeTransportClassifier
+
+TINY = {
+    "max_epochs": 3,
+    "width": 32,
+    "n_members": 2,
+    "depth": 1,
+    "n_frequencies": 1,
+    "dropout": 0.0,
+    "device": "cpu",
+    "precision": "float32",  # "auto" is bfloat16 on some machines
+    "random_state": 0,
+}
+
+
+@pytest.fixture
+def tiny() -> Callable[..., GenerativeTransportClassifier]:
+    """A function that makes a classifier that fits in a tenth of a second, with the parameters it is given."""
+
+    def create(**changes: Any) -> GenerativeTransportClassifier:
+        return GenerativeTransportClassifier(**{**TINY, **changes})
+
+    return create
+
+
+@pytest.fixture(scope="session")
+def _iris() -> tuple[np.ndarray, np.ndarray]:
+    return load_iris(return_X_y=True)
+
+
+@pytest.fixture
+def iris(_iris: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """150 flowers of 3 species, 4 features; a copy for each test."""
+    X, y = _iris
+    return X.copy(), y.copy()
+
+
+@pytest.fixture(scope="session")
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    return load_digits(return_X_y=True)
+
+
+@pytest.fixture
+def digits(_digits: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """1797 pictures of the digits 0 to 9, 64 features; a copy for each test."""
+    X, y = _digits
+    return X.copy(), y.copy()
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """A seeded generator of the test's own."""
+    return torch.Generator().manual_seed(0)

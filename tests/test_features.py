@@ -1,0 +1,148 @@
+"""Scaling of features and their lift into the code space."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from gendiffclf.features import SCALINGS, SMOOTH_CLIP, FeatureScaler, lift_matrix
+
+columns = arrays(np.float64, st.integers(2, 40), elements=st.floats(-1e3, 1e3))
+
+
+def scale(X: np.ndarray, kind: str, weight: np.ndarray | None = None) -> np.ndarray:
+    X = np.asarray(X, float).reshape(len(X), 1, -1)
+    return FeatureScaler.fit(X, np.ones(len(X)) if weight is None else weight, kind).transform(X)
+
+
+@pytest.mark.parametrize("kind", SCALINGS)
+@given(column=columns)
+def test_scaling_is_finite_float32_and_never_reverses_an_order(kind, column):
+    found = scale(column, kind)[:, 0, 0]
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
+    assert (np.diff(found[column.argsort()]) >= -1e-6).all()
+
+
+@pytest.mark.parametrize("kind", SCALINGS)
+@given(column=columns, seed=st.integers(0, 99))
+def test_a_weight_of_2_counts_like_two_rows(kind, column, seed):
+    weight = np.random.default_rng(seed).integers(1, 4, len(column))
+    weighted = FeatureScaler.fit(column.reshape(-1, 1, 1), weight.astype(float), kind)
+    repeated_rows = np.repeat(column, weight).reshape(-1, 1, 1)
+    repeated = FeatureScaler.fit(repeated_rows, np.ones(weight.sum()), kind)
+    for one, other in ((weighted.center, repeated.center), (weighted.scale, repeated.scale)):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+    if kind == "quantile":
+        np.testing.assert_array_equal(weighted.quantiles, repeated.quantiles)
+
+
+@pytest.mark.parametrize("kind", SCALINGS)
+def test_layers_and_features_are_scaled_each_by_itself(kind):
+    X = np.random.default_rng(0).normal(5, 3, (50, 2, 3))
+    whole = FeatureScaler.fit(X, np.ones(50), kind).transform(X)
+    for layer, feature in np.ndindex(2, 3):
+        np.testing.assert_array_equal(whole[:, layer, feature], scale(X[:, layer, feature], kind)[:, 0, 0])
+
+
+@pytest.mark.parametrize("kind", SCALINGS)
+def test_the_callers_rows_stay_as_they_are(kind):
+    X = np.random.default_rng(0).normal(5, 3, (50, 1, 3))
+    before = X.copy()
+    FeatureScaler.fit(X, np.ones(50), kind).transform(X)
+    np.testing.assert_array_equal(X, before)
+
+
+@pytest.mark.parametrize("kind", ["robust", "standard", "quantile"])
+def test_normal_features_come_to_the_scale_of_codes(kind):
+    found = scale(np.random.default_rng(0).normal(100, 7, 20_000), kind)
+    assert found.mean() == pytest.approx(0, abs=0.03)
+    assert 0.707 < found.std() < 1.05
+
+
+def test_standard_scaling_in_closed_form():
+    X = np.array([1.0, 2, 3, 6])
+    np.testing.assert_allclose(scale(X, "standard")[:, 0, 0], (X - X.mean()) / X.std(), rtol=1e-6)
+
+
+def test_robust_scaling_in_closed_form():
+    """Quartiles of 0 … 8 are 2, 4, 6 (in steps of the rows); the clip is smooth."""
+    X = np.arange(9.0)
+    values = (X - 4) / (4 / 1.349)
+    np.testing.assert_allclose(scale(X, "robust")[:, 0, 0], values / np.sqrt(1 + (values / 3) ** 2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("value", [1e2, 1e20, 1e200, 1e308])
+def test_robust_scaling_bounds_outliers_of_any_size(value):
+    X = np.arange(9.0).reshape(-1, 1, 1)
+    found = FeatureScaler.fit(X, np.ones(9), "robust").transform(np.array([[[value]], [[-value]]]))
+    np.testing.assert_allclose(found.ravel(), [SMOOTH_CLIP, -SMOOTH_CLIP], rtol=0.01)
+
+
+def test_robust_scaling_of_a_feature_that_is_mostly_constant():
+    found = scale(np.r_[np.zeros(90), np.full(10, 500.0)], "robust").ravel()
+    assert found[0] == 0
+    assert 1 < found[-1] < SMOOTH_CLIP
+
+
+@pytest.mark.parametrize("kind", ["robust", "standard"])
+@pytest.mark.parametrize("value", [0.0, 0.1, -1e9, 1 / 3])
+@pytest.mark.parametrize("n_rows", [7, 1001])
+def test_a_constant_feature_is_zero_and_new_values_of_it_stay_small(kind, value, n_rows):
+    """The mean of many .1 is not .1, and a deviation of 1e-17 is no scale to divide by."""
+    weight = np.random.default_rng(0).uniform(0.5, 2, n_rows)
+    scaler = FeatureScaler.fit(np.full((n_rows, 1, 1), value), weight, kind)
+    np.testing.assert_allclose(scaler.transform(np.full((1, 1, 1), value)), 0, atol=1e-6)
+    assert abs(scaler.transform(np.full((1, 1, 1), value + 1))).item() <= 1 + 1e-6
+
+
+def test_quantiles_are_made_normal_and_bounded():
+    X = np.random.default_rng(0).lognormal(size=5000)
+    found = scale(X, "quantile").ravel()
+    middle = (found > -2) & (found < 2)
+    from scipy.special import ndtri
+
+    expected = ndtri((X.argsort().argsort() + 0.5) / 5000)
+    np.testing.assert_allclose(found[middle], expected[middle], atol=0.05)
+    scaler = FeatureScaler.fit(X.reshape(-1, 1, 1), np.ones(5000), "quantile")
+    far = scaler.transform(np.array([[[-1e9]], [[1e9]]]))
+    np.testing.assert_array_equal(far.ravel(), [-SMOOTH_CLIP, SMOOTH_CLIP])
+
+
+def test_a_value_that_fills_several_quantiles_gets_the_middle_of_their_levels():
+    found = scale(np.r_[np.zeros(50), np.linspace(1, 2, 50)], "quantile").ravel()
+    assert found[0] == pytest.approx(-0.674, abs=0.03)  # the quartile of a normal distribution
+
+
+@given(n_features=st.integers(1, 40), width=st.integers(1, 40))
+def test_the_orthogonal_lift_keeps_lengths(n_features, width):
+    lift = lift_matrix("orthogonal", n_features, width, 0)
+    assert lift.shape == (n_features, width)
+    if n_features <= width:
+        np.testing.assert_allclose(lift @ lift.T, np.eye(n_features), atol=1e-12)
+    else:  # on average over directions
+        np.testing.assert_allclose(lift.T @ lift, n_features / width * np.eye(width), atol=1e-12)
+        assert (lift**2).sum() == pytest.approx(n_features)
+
+
+@pytest.mark.parametrize("kind", ["orthogonal", "pad"])
+def test_features_as_wide_as_the_code_space_stay_where_they_are(kind):
+    np.testing.assert_array_equal(lift_matrix(kind, 5, 5, 0), np.eye(5))
+
+
+def test_padding_appends_zeros():
+    np.testing.assert_array_equal(np.array([1.0, 2]) @ lift_matrix("pad", 2, 4, 0), [1, 2, 0, 0])
+
+
+def test_padding_cannot_make_a_vector_shorter():
+    with pytest.raises(
+        ValueError, match=r"Got lift='pad' with 5 features and width=4, expected width >= 5; .*orthogonal"
+    ):
+        lift_matrix("pad", 5, 4, 0)
+
+
+def test_the_seed_chooses_the_lift():
+    one, same, other = (lift_matrix("orthogonal", 3, 8, seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert not np.allclose(one, other)

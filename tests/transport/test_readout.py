@@ -1,0 +1,77 @@
+"""Projections onto codes and simplex, cosines and temperature."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from gendiffclf.transport.codes import CODES, label_codes
+from gendiffclf.transport.readout import cosines, project_on_codes, project_on_simplex, temper
+
+score_rows = arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 9)), elements=st.floats(-50, 50))
+
+
+def simplex_by_bisection(scores: np.ndarray) -> np.ndarray:
+    """The projection is max(s - τ, 0) for the one τ that makes it sum to 1."""
+    low, high = scores.min() - 1, scores.max()
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.maximum(scores - middle, 0).sum() > 1 else (low, middle)
+    return np.maximum(scores - low, 0)
+
+
+@pytest.mark.parametrize("kind", CODES)
+def test_projection_gives_the_weights_of_a_mixture_of_codes(kind):
+    codes = torch.as_tensor(label_codes(kind, 5, 16))
+    weights = torch.tensor([[0.5, 0.2, 0.2, 0.1, 0.0], [-1.0, 0, 3, 0, 0]], dtype=torch.float64)
+    torch.testing.assert_close(project_on_codes(weights @ codes, codes), weights)
+
+
+@given(score_rows)
+def test_simplex_projection_against_bisection(scores):
+    found = project_on_simplex(torch.as_tensor(scores)).numpy()
+    assert (found >= 0).all()
+    np.testing.assert_allclose(found.sum(-1), 1, atol=1e-12)
+    np.testing.assert_allclose(found, np.apply_along_axis(simplex_by_bisection, -1, scores), atol=1e-10)
+
+
+@given(score_rows)
+def test_simplex_projection_keeps_the_order_and_what_is_on_the_simplex(scores):
+    found = project_on_simplex(torch.as_tensor(scores)).numpy()
+    sorted_by_score = np.take_along_axis(found, scores.argsort(-1), -1)
+    assert (np.diff(sorted_by_score, axis=-1) >= 0).all()
+    np.testing.assert_allclose(project_on_simplex(torch.as_tensor(found)).numpy(), found, atol=1e-12)
+
+
+@given(score_rows)
+def test_simplex_projection_in_float32(scores):
+    found = project_on_simplex(torch.as_tensor(scores, dtype=torch.float32))
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.sum(-1), torch.ones(len(found)), rtol=0, atol=2e-5)
+
+
+def test_cosines_of_codes_and_of_nothing():
+    codes = torch.as_tensor(label_codes("sinusoidal", 3, 8))
+    found = cosines(torch.cat([7 * codes, -codes[:1], torch.zeros(1, 8, dtype=codes.dtype)]), codes)
+    expected = torch.cat([torch.eye(3), torch.tensor([[-1.0, 0, 0], [0, 0, 0]])]).double()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@given(score_rows, st.floats(0.3, 3.4), st.floats(1e-4, 0.1))
+def test_temper_keeps_the_order_and_stays_positive(scores, temperature, smoothing):
+    probabilities = project_on_simplex(torch.as_tensor(scores))
+    found = temper(probabilities, temperature, smoothing)
+    assert (found > 0).all()
+    torch.testing.assert_close(found.sum(-1), torch.ones(len(found), dtype=torch.float64))
+    order = probabilities.argsort(-1)
+    assert (found.gather(-1, order).diff(dim=-1) >= 0).all()
+
+
+def test_temper_in_closed_form():
+    p = torch.tensor([0.8, 0.2, 0.0], dtype=torch.float64)
+    mixed = 0.9 * p + 0.1 / 3
+    torch.testing.assert_close(temper(p, 1.0, 0.1), mixed)
+    torch.testing.assert_close(temper(p, 2.0, 0.1), mixed.sqrt() / mixed.sqrt().sum())
+    assert temper(p, 2.0, 0.1).max() < temper(p, 1.0, 0.1).max() < temper(p, 0.5, 0.1).max()
