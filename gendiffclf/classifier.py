@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from . import parameters as _parameters
 from ._device import resolve_device
 from ._validation import check_choice, check_integer
 from .features import FeatureScaler, lift_matrix
+from .incremental import IncrementalMixin
+from .inputs import checked_features, checked_rows, class_factors
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from .training.loop import TrainingRows
 
 
-class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
+class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstimator):
     """
     Classify by carrying feature vectors to the codes of their classes with a generative model.
 
@@ -303,9 +304,9 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         from .training.progress import Progress
         from .training.rows import assign_rows, distinct_rows
 
-        params = self._checked_parameters()
+        params = _parameters.checked_parameters(self)
         continued = self.warm_start and hasattr(self, "model_")
-        rows, y, weight = self._checked_rows(X, y, sample_weight, reset=not continued)
+        rows, y, weight = checked_rows(self, X, y, sample_weight, self.scaler_.center.shape if continued else None)
         classes, labels = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
@@ -314,7 +315,7 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         if continued:
             self._check_warm_start(classes)
         self.classes_ = classes
-        weight = weight * self._class_weights(labels, weight)
+        weight = weight * class_factors(self.class_weight, classes, labels, weight)
         group_of = (
             np.zeros(len(y), np.int64) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
         )
@@ -348,140 +349,6 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
             self.gram_ = gram_matrix(self.model_, data.rows, torch.as_tensor(weight).to(data.rows)).cpu()
         self._class_size = float(weight.sum() / len(self.classes_))
         return self
-
-    def partial_fit(
-        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
-    ) -> GenerativeTransportClassifier:
-        """
-        Learn from more rows, also of classes never seen before.
-
-        A class that is new gets the next free code; no code, and no shape in the network, changes.
-
-        After `fit`, the rows move the network's last linear map alone, in closed form, with the old rows represented by the
-        second moments kept from training (recursive least squares): what was learnt is kept, and the order of calls hardly
-        matters. Rows of a new class count together as much as an average class of the training rows.
-
-        Without a `fit` before, each call is one epoch of gradient steps over the rows given, and the first call sets the
-        standardisation of features.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d) or (n, layers, d)
-            Features.
-        y : array-like of shape (n,)
-            Labels.
-        classes : array-like of shape (n_classes,), optional
-            Labels to expect; those in `y` by default. Further ones can come in any later call.
-        sample_weight : array-like of shape (n,), optional
-            Non-negative weights.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            As `fit`; and if a label is not among `classes`, where they are given.
-        """
-        params = self._checked_parameters()
-        first = not hasattr(self, "model_")
-        rows, y, weight = self._checked_rows(X, y, sample_weight, reset=first)
-        announced = np.unique(y if classes is None else np.asarray(classes))
-        if not first:
-            self._check_label_type(announced)
-        unknown = np.setdiff1d(y, announced if first else np.union1d(announced, self.classes_))
-        if classes is not None and len(unknown):
-            raise ValueError(f"Got labels {unknown.tolist()} in y, expected labels among classes={announced.tolist()}.")
-        from .training.rows import distinct_rows
-
-        kept, weight = distinct_rows(rows, np.unique(y, return_inverse=True)[1][:, None], weight)
-        rows, y = rows[kept], y[kept]
-        if first:
-            self.classes_, self.code_index_ = announced, np.arange(len(announced))
-            self.scaler_ = FeatureScaler.fit(rows, weight, self.scaling)
-            seed = int(check_random_state(self.random_state).randint(2**31))
-            self._create_model(params, rows.shape[1:], seed)
-            self._start_stream(params, seed)
-        new = self._add_classes(announced)
-        labels = np.searchsorted(self.classes_, y)
-        if self._training_state is None and self.gram_ is None:
-            self._start_stream(params, int(check_random_state(self.random_state).randint(2**31)))
-        if self._training_state is None:
-            self._refit_last_map(rows, labels, weight, new)
-        else:
-            weight = weight * self._class_weights(labels, weight)
-            self._stream_epoch(params, self._training_rows(rows, labels, weight))
-        return self
-
-    def _refit_last_map(self, X: np.ndarray, labels: np.ndarray, weight: np.ndarray, new: np.ndarray) -> None:
-        import torch
-
-        from .training.few_shot import refit_last_map
-
-        for number in np.unique(labels[np.isin(self.classes_[labels], new)]):
-            of_class = labels == number
-            weight[of_class] *= self._class_size / weight[of_class].sum()
-        data = self._training_rows(X, labels, weight)
-        # In the units of the Gram matrix: `data.weight` has the mean 1, whatever the rows count for.
-        counts = torch.as_tensor(weight).to(data.rows)
-        assert self.gram_ is not None
-        gram = refit_last_map(self.model_, self.gram_.to(data.rows), data.rows, data.codes[data.y], counts)
-        self.gram_ = gram.cpu()
-
-    def _start_stream(self, params: dict[str, Any], seed: int) -> None:
-        from .training.calibration import Calibration
-
-        self._training_state = {"seed": seed}
-        self.gram_ = None
-        self.n_iter_ = 0
-        self.best_epoch_ = 0
-        self.history_ = {"loss": [], "validation_brier": [], "seconds": []}
-        self.calibration_ = Calibration()
-
-    def _stream_epoch(self, params: dict[str, Any], data: TrainingRows) -> None:
-        """One epoch of gradient steps, going on from the optimiser's state of the call before."""
-        import time
-
-        import torch
-
-        from .training.loop import Trainer
-
-        started = time.perf_counter()
-        state = self._training_state
-        assert state is not None
-        settings = _parameters.training_settings(params, data.rows.device)
-        trainer = Trainer(self.model_, settings, self._generator(state["seed"] + self.n_iter_))
-        trainer.load_state(state)
-        index = torch.arange(len(data.y), device=data.y.device).expand(self.model_.network.shape.n_members, -1)
-        loss = trainer.epoch(data, index, torch.ones_like(index, dtype=torch.bool))
-        self._training_state = {"seed": state["seed"], **trainer.state()}
-        trainer.load(trainer.average)
-        self.n_iter_ += 1
-        self.best_epoch_ = self.n_iter_
-        for name, value in zip(self.history_, (loss, None, time.perf_counter() - started), strict=True):
-            self.history_[name].append(value)
-
-    def _check_label_type(self, labels: np.ndarray) -> None:
-        """NumPy would turn numbers into text to put them into one array with text."""
-        old, new = (type(found.tolist()[0]) for found in (self.classes_, labels))
-        if not (old is new or {old, new} == {int, float}):
-            raise ValueError(
-                f"Got labels of type {new.__name__}, expected {old.__name__} as in classes_={self.classes_.tolist()}."
-            )
-
-    def _add_classes(self, labels: np.ndarray) -> np.ndarray:
-        """Give codes to the labels that have none; returns those."""
-        from .transport.codes import label_codes
-
-        new = np.setdiff1d(labels, self.classes_)
-        if len(new):
-            both = np.concatenate([self.classes_, new])
-            label_codes(self.codes, len(both), self.model_.lift.shape[1])  # raises where the space is full
-            order = np.argsort(both)
-            codes = np.concatenate([self.code_index_, self.code_index_.max() + 1 + np.arange(len(new))])
-            self.classes_, self.code_index_ = both[order], codes[order]
-        return new
 
     def _create_model(self, params: dict[str, Any], feature_shape: tuple[int, int], seed: int) -> None:
         import torch
@@ -609,7 +476,7 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         n_steps = self.n_steps if n_steps is None else n_steps
         check_integer("n_steps", n_steps, 1)
         check_choice("solver", self.solver, SOLVERS)
-        rows = self.scaler_.transform(self._checked_features(X))
+        rows = self.scaler_.transform(checked_features(self, X, self.scaler_.center.shape))
         model = self._model()
         noise = torch.randn(n_steps, model.lift.shape[1], generator=torch.Generator().manual_seed(0)).to(model.lift)
         return transport_rows(model, rows, solver=self.solver, n_steps=n_steps, noise=noise, whole_path=return_path)
@@ -689,61 +556,6 @@ class GenerativeTransportClassifier(ClassifierMixin, BaseEstimator):
         if "model_" in state:
             state = {**state, "model_": copy.deepcopy(state["model_"]).cpu()}
         return state
-
-    # --------------------------------------------------------------- checks
-
-    def _checked_parameters(self) -> dict[str, Any]:
-        params = self.get_params(deep=False)
-        _parameters.check_parameters(params)
-        return params
-
-    def _checked_rows(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, *, reset: bool
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """X as (n, layers, d), y as (n,), weights as (n,) float64 that are a copy."""
-        checked, labels = validate_data(self, X, y, dtype=[np.float64, np.float32], allow_nd=True, reset=reset)
-        rows = self._with_layers(checked, reset=reset)
-        check_classification_targets(labels)
-        weight = _check_sample_weight(sample_weight, rows[:, 0], dtype=np.float64, copy=True, ensure_non_negative=True)
-        if not weight.any():
-            raise ValueError("Got a sample_weight of zeros only, expected at least one positive weight.")
-        return rows, column_or_1d(labels), weight
-
-    def _checked_features(self, X: ArrayLike) -> np.ndarray:
-        checked = validate_data(self, X, dtype=[np.float64, np.float32], allow_nd=True, reset=False)
-        return self._with_layers(checked, reset=False)
-
-    def _with_layers(self, X: np.ndarray, *, reset: bool) -> np.ndarray:
-        if X.ndim > 3:
-            raise ValueError(f"Got X of {X.ndim} dimensions, expected (rows, features) or (rows, layers, features).")
-        layered = X if X.ndim == 3 else X[:, None]
-        if not reset and layered.shape[1:] != self.scaler_.center.shape:
-            raise ValueError(
-                f"Got rows of (layers, features) = {layered.shape[1:]}, expected {self.scaler_.center.shape} as in fit."
-            )
-        return layered
-
-    def _class_weights(self, labels: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """The factor of each row's class."""
-        if self.class_weight is None:
-            return np.ones(len(labels))
-        if isinstance(self.class_weight, dict):
-            classes = self.classes_.tolist()
-            unknown = [label for label in self.class_weight if label not in classes]
-            if unknown and not set(classes) <= set(self.class_weight):  # misspelt rather than absent from these rows
-                raise ValueError(f"Got class_weight for {unknown}, expected labels among {classes}.")
-            by_class = np.array([self.class_weight.get(label, 1.0) for label in classes], dtype=float)
-            if not (np.isfinite(by_class).all() and (by_class >= 0).all()):
-                raise ValueError(f"Got class_weight={self.class_weight!r}, expected non-negative finite weights.")
-            if not (by_class[labels] * weight).any():
-                raise ValueError(f"Got class_weight={self.class_weight!r}, expected a row with a positive weight.")
-            return by_class[labels]
-        check_choice("class_weight", self.class_weight, ["balanced"])
-        size = np.bincount(labels, weight, minlength=len(self.classes_))
-        present = size > 0
-        factor = np.ones(len(size))
-        factor[present] = weight.sum() / (present.sum() * size[present])
-        return factor[labels]
 
     def _generator(self, seed: int) -> torch.Generator:
         import torch

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from sklearn.base import BaseEstimator
+
 from ._device import PRECISIONS
 from ._validation import check_choice, check_flag, check_integer, check_real
 from .features import LIFTS, SCALINGS
@@ -49,6 +51,13 @@ GEN_SER = {
 """The paper's network and recipe (section 3). It does not give k, σ, T, t_eps and the scaling: ours stand."""
 
 PRESETS: dict[str, dict[str, Any]] = {"default": {}, "gen-ser": GEN_SER}
+
+
+def checked_parameters(estimator: BaseEstimator) -> dict[str, Any]:
+    """An estimator's parameters; raises a ValueError that names the first one out of its range."""
+    params = estimator.get_params(deep=False)
+    check_parameters(params)
+    return params
 
 
 def check_parameters(params: dict[str, Any]) -> None:

@@ -97,9 +97,10 @@ class TransportNetwork(nn.Module):
         )
         embedded = self.embedding.out_features
         self.fusion = MemberLinear(members, width + embedded, width, generator)
-        self.tokenizer: Any = TOKENIZERS[shape.tokenizer](
+        tokenizer: Any = TOKENIZERS[shape.tokenizer](
             members, shape.n_condition_layers, shape.n_features, embedded, width, shape.chunk_size, generator
         )
+        self.tokenizer = tokenizer
         self.time_embedding = TimeEmbedding(members, shape.time_width, generator)
         self.layers = nn.ModuleList(
             TransformerLayer(
@@ -110,7 +111,7 @@ class TransportNetwork(nn.Module):
                 shape.time_width,
                 shape.dropout,
                 generator,
-                queries_and_keys=shape.queries_and_keys or self.tokenizer.n_tokens > 0,
+                queries_and_keys=shape.queries_and_keys or tokenizer.n_tokens > 0,
             )
             for _ in range(shape.depth)
         )

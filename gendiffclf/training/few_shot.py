@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..model import TransportModel
 
-RIDGE = 1e-3
+RIDGE = 1e-2
 """Ridge penalty in units of the Gram matrix' mean diagonal."""
 _MOST_ROWS = 20_000
 _BLOCK = 1024

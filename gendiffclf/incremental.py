@@ -1,0 +1,173 @@
+"""Learning from rows that come later, in two ways: in closed form after `fit`, by gradient steps without one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from . import parameters as _parameters
+from .features import FeatureScaler
+from .inputs import checked_rows, class_factors
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import ArrayLike
+
+    from .model import TransportModel
+    from .training.calibration import Calibration
+    from .training.loop import TrainingRows
+
+
+class IncrementalMixin:
+    """`partial_fit` of the classifier, on the attributes that `fit` sets."""
+
+    if TYPE_CHECKING:
+        classes_: np.ndarray
+        code_index_: np.ndarray
+        scaler_: FeatureScaler
+        model_: TransportModel
+        calibration_: Calibration
+        gram_: torch.Tensor | None
+        history_: dict[str, list]
+        n_iter_: int
+        best_epoch_: int
+        _training_state: dict[str, Any] | None
+        _class_size: float
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """
+        Learn from more rows, also of classes never seen before.
+
+        A class that is new gets the next free code; no code, and no shape in the network, changes.
+
+        After `fit`, the rows move the network's last linear map alone, in closed form, with the old rows represented by the
+        second moments kept from training (recursive least squares): what was learnt is kept, and the order of calls hardly
+        matters. Rows of a new class count together as much as an average class of the training rows.
+
+        Without a `fit` before, each call is one epoch of gradient steps over the rows given, and the first call sets the
+        standardisation of features.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d) or (n, layers, d)
+            Features.
+        y : array-like of shape (n,)
+            Labels.
+        classes : array-like of shape (n_classes,), optional
+            Labels to expect; those in `y` by default. Further ones can come in any later call.
+        sample_weight : array-like of shape (n,), optional
+            Non-negative weights.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As `fit`; and if a label is not among `classes`, where they are given.
+        """
+        params = _parameters.checked_parameters(self)
+        first = not hasattr(self, "model_")
+        rows, y, weight = checked_rows(self, X, y, sample_weight, None if first else self.scaler_.center.shape)
+        announced = np.unique(y if classes is None else np.asarray(classes))
+        if not first:
+            self._check_label_type(announced)
+        unknown = np.setdiff1d(y, announced if first else np.union1d(announced, self.classes_))
+        if classes is not None and len(unknown):
+            raise ValueError(f"Got labels {unknown.tolist()} in y, expected labels among classes={announced.tolist()}.")
+        from .training.rows import distinct_rows
+
+        kept, weight = distinct_rows(rows, np.unique(y, return_inverse=True)[1][:, None], weight)
+        rows, y = rows[kept], y[kept]
+        if first:
+            self.classes_, self.code_index_ = announced, np.arange(len(announced))
+            self.scaler_ = FeatureScaler.fit(rows, weight, self.scaling)
+            seed = int(check_random_state(self.random_state).randint(2**31))
+            self._create_model(params, rows.shape[1:], seed)
+            self._start_stream(params, seed)
+        new = self._add_classes(announced)
+        labels = np.searchsorted(self.classes_, y)
+        if self._training_state is None and self.gram_ is None:
+            self._start_stream(params, int(check_random_state(self.random_state).randint(2**31)))
+        if self._training_state is None:
+            self._refit_last_map(rows, labels, weight, new)
+        else:
+            weight = weight * class_factors(self.class_weight, self.classes_, labels, weight)
+            self._stream_epoch(params, self._training_rows(rows, labels, weight))
+        return self
+
+    def _refit_last_map(self, X: np.ndarray, labels: np.ndarray, weight: np.ndarray, new: np.ndarray) -> None:
+        import torch
+
+        from .training.few_shot import refit_last_map
+
+        for number in np.unique(labels[np.isin(self.classes_[labels], new)]):
+            of_class = labels == number
+            weight[of_class] *= self._class_size / weight[of_class].sum()
+        data = self._training_rows(X, labels, weight)
+        # In the units of the Gram matrix: `data.weight` has the mean 1, whatever the rows count for.
+        counts = torch.as_tensor(weight).to(data.rows)
+        assert self.gram_ is not None
+        gram = refit_last_map(self.model_, self.gram_.to(data.rows), data.rows, data.codes[data.y], counts)
+        self.gram_ = gram.cpu()
+
+    def _start_stream(self, params: dict[str, Any], seed: int) -> None:
+        from .training.calibration import Calibration
+
+        self._training_state = {"seed": seed}
+        self.gram_ = None
+        self.n_iter_ = 0
+        self.best_epoch_ = 0
+        self.history_ = {"loss": [], "validation_brier": [], "seconds": []}
+        self.calibration_ = Calibration()
+
+    def _stream_epoch(self, params: dict[str, Any], data: TrainingRows) -> None:
+        """One epoch of gradient steps, going on from the optimiser's state of the call before."""
+        import time
+
+        import torch
+
+        from .training.loop import Trainer
+
+        started = time.perf_counter()
+        state = self._training_state
+        assert state is not None
+        settings = _parameters.training_settings(params, data.rows.device)
+        trainer = Trainer(self.model_, settings, self._generator(state["seed"] + self.n_iter_))
+        trainer.load_state(state)
+        index = torch.arange(len(data.y), device=data.y.device).expand(self.model_.network.shape.n_members, -1)
+        loss = trainer.epoch(data, index, torch.ones_like(index, dtype=torch.bool))
+        self._training_state = {"seed": state["seed"], **trainer.state()}
+        trainer.load(trainer.average)
+        self.n_iter_ += 1
+        self.best_epoch_ = self.n_iter_
+        for name, value in zip(self.history_, (loss, None, time.perf_counter() - started), strict=True):
+            self.history_[name].append(value)
+
+    def _check_label_type(self, labels: np.ndarray) -> None:
+        """NumPy would turn numbers into text to put them into one array with text."""
+        old, new = (type(found.tolist()[0]) for found in (self.classes_, labels))
+        if not (old is new or {old, new} == {int, float}):
+            raise ValueError(
+                f"Got labels of type {new.__name__}, expected {old.__name__} as in classes_={self.classes_.tolist()}."
+            )
+
+    def _add_classes(self, labels: np.ndarray) -> np.ndarray:
+        """Give codes to the labels that have none; returns those."""
+        from .transport.codes import label_codes
+
+        new = np.setdiff1d(labels, self.classes_)
+        if len(new):
+            both = np.concatenate([self.classes_, new])
+            label_codes(self.codes, len(both), self.model_.lift.shape[1])  # raises where the space is full
+            order = np.argsort(both)
+            codes = np.concatenate([self.code_index_, self.code_index_.max() + 1 + np.arange(len(new))])
+            self.classes_, self.code_index_ = both[order], codes[order]
+        return new
