@@ -17,6 +17,7 @@ from .incremental import IncrementalMixin
 from .inputs import checked_features, checked_rows, class_factors
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from os import PathLike
 
     import torch
@@ -406,7 +407,9 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """
-        Class probabilities: the end of transport projected onto the codes and the simplex, with the calibration of `fit`.
+        Class probabilities: the ends of the members' transports, each projected onto the codes and the simplex.
+
+        Each member's probabilities get the calibration of `fit`; the result is their mean.
 
         Parameters
         ----------
@@ -419,8 +422,14 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         """
         from .transport.readout import project_on_codes, project_on_simplex, temper
 
-        probabilities = project_on_simplex(project_on_codes(self._end(X), self._readout_codes()))
-        return temper(probabilities, self.calibration_.temperature, self.calibration_.smoothing).numpy()
+        codes = self._codes().double()
+
+        def probabilities(ends: torch.Tensor) -> torch.Tensor:
+            # In double precision, so that rows sum to 1 to the last digits.
+            projected = project_on_simplex(project_on_codes(ends.double(), codes))
+            return temper(projected, self.calibration_.temperature, self.calibration_.smoothing).mean(0)
+
+        return self._of_members(X, self.n_steps, lambda states: probabilities(states[-1]))
 
     def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
         """The logarithm of `predict_proba`."""
@@ -428,7 +437,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """
-        Cosines of the end of transport with the codes (Eq. 12).
+        Cosines of the codes with the estimate that the probabilities stand for, `Σ_c p_c x0(c)` (Eq. 12).
 
         Parameters
         ----------
@@ -437,18 +446,11 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         Returns
         -------
         ndarray of shape (n, n_classes), or (n,) for two classes
-            In [-1, 1]. For two classes the second cosine less the first, of the end of transport projected onto the segment
-            between the two codes, so that rows rank as their probabilities do.
+            In [0, 1]; a row's largest is that of its predicted class. For two classes the second less the first, in [-1, 1].
         """
-        import torch
-
-        from .transport.readout import cosines
-
-        if len(self._fitted().classes_) == 2:
-            probabilities = self.predict_proba(X)
-            return (probabilities[:, 1] - probabilities[:, 0]) / np.linalg.norm(probabilities, axis=1)
-        with torch.inference_mode():
-            return cosines(self._end(X), self._readout_codes()).numpy()
+        probabilities = self.predict_proba(X)
+        cosines = probabilities / np.linalg.norm(probabilities, axis=1, keepdims=True)
+        return cosines[:, 1] - cosines[:, 0] if cosines.shape[1] == 2 else cosines
 
     def transport(self, X: ArrayLike, n_steps: int | None = None, return_path: bool = False) -> np.ndarray:
         """
@@ -465,39 +467,29 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         Returns
         -------
         ndarray of shape (n, width), or (n_steps + 1, n, width) with `return_path`
-            The estimate of each row's code; or all states, the lifted features first and the estimate last.
+            The members' mean estimate of each row's code; or all states, the lifted features first and the estimate last.
         """
-        import torch
+        n_steps = self.n_steps if n_steps is None else n_steps
+        return self._of_members(X, n_steps, lambda states: (states if return_path else states[-1]).mean(-3))
 
-        from .prediction import transport_rows
-        from .transport.solvers import SOLVERS
+    def _of_members(self, X: ArrayLike, n_steps: int, read: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
+        """What `read` makes of all states (n_steps + 1, M, B, L) of the members' transports of blocks of rows."""
+        from .prediction import in_blocks
+        from .transport.solvers import SOLVERS, step_noise
 
         self._fitted()
-        n_steps = self.n_steps if n_steps is None else n_steps
         check_integer("n_steps", n_steps, 1)
         check_choice("solver", self.solver, SOLVERS)
         rows = self.scaler_.transform(checked_features(self, X, self.scaler_.center.shape))
         model = self._model()
-        noise = torch.randn(n_steps, model.lift.shape[1], generator=torch.Generator().manual_seed(0)).to(model.lift)
-        return transport_rows(model, rows, solver=self.solver, n_steps=n_steps, noise=noise, whole_path=return_path)
-
-    def _end(self, X: ArrayLike) -> torch.Tensor:
-        """The end of transport, float64 on the CPU: probabilities then sum to 1 to the last digits."""
-        import torch
-
-        return torch.as_tensor(self.transport(X)).double()
+        noise = step_noise(n_steps, model.lift.shape[1]).to(model.lift)
+        return in_blocks(
+            model, rows, lambda block: read(model.transport(block, solver=self.solver, n_steps=n_steps, noise=noise))
+        )
 
     def _codes(self) -> torch.Tensor:
         """The codes of `classes_`, (K, L), where the model is."""
         return self.model_.codes(self.codes, int(self.code_index_.max()) + 1)[self.code_index_.tolist()]
-
-    def _readout_codes(self) -> torch.Tensor:
-        import torch
-
-        from .transport.codes import label_codes
-
-        codes = label_codes(self.codes, int(self.code_index_.max()) + 1, self.model_.lift.shape[1])
-        return torch.as_tensor(codes[self.code_index_])
 
     def _model(self) -> TransportModel:
         """The model, brought back to the device after unpickling."""

@@ -23,7 +23,7 @@ class FeatureScaler:
     ----------
     kind : str
         One of `SCALINGS`: `"robust"` (median and interquartile range, then a smooth clip), `"standard"` (mean and standard
-        deviation), `"quantile"` (to a normal distribution, values beyond those seen at ±3) or `"none"`.
+        deviation), `"quantile"` (to a normal distribution, the least and the greatest at ±3) or `"none"`.
     center, scale : ndarray of shape (layers, d), float64
     quantiles : ndarray of shape (N_QUANTILES, layers, d), float64, or None
         Reference points of `"quantile"`.
@@ -88,7 +88,8 @@ class FeatureScaler:
             # From both sides, so that a value that fills several quantiles gets the middle of their levels.
             up = np.interp(column, reference, levels)
             down = -np.interp(-column, -reference[::-1], -levels[::-1])
-            normal[:, *place] = np.clip(ndtri((up + down) / 2), -SMOOTH_CLIP, SMOOTH_CLIP)
+            level = np.where(column <= reference[0], 0, np.where(column >= reference[-1], 1, (up + down) / 2))
+            normal[:, *place] = np.clip(ndtri(level), -SMOOTH_CLIP, SMOOTH_CLIP)
         return normal
 
 

@@ -126,9 +126,7 @@ class TransportModel(nn.Module):
             t = t.clamp(INTERIOR, 1 - INTERIOR)
         return self.objective.x0_hat(self.path, self.network(x_t, condition, t), x_t, x1, t)
 
-    def transport(
-        self, rows: Tensor, *, solver: str, n_steps: int, noise: Tensor | None = None, average: bool = True
-    ) -> Tensor:
+    def transport(self, rows: Tensor, *, solver: str, n_steps: int, noise: Tensor | None = None) -> Tensor:
         """
         Carry rows to the code space.
 
@@ -142,21 +140,17 @@ class TransportModel(nn.Module):
             Steps, N >= 1.
         noise : Tensor of shape (n_steps, L), optional
             For a stochastic solver.
-        average : bool
-            Whether each step uses the mean of the members' estimates; otherwise every member goes its own way.
 
         Returns
         -------
-        Tensor of shape (n_steps + 1, 1 if average else M, B, L)
-            Every state, x1 first.
+        Tensor of shape (n_steps + 1, M, B, L)
+            Every state of every member, x1 first.
         """
         x1, condition = self.split(rows)
-        if not average:
-            x1 = x1.expand(self.network.shape.n_members, -1, -1)
+        x1 = x1.expand(self.network.shape.n_members, -1, -1)
 
         def estimate(x_t: Tensor, t: Tensor) -> Tensor:
-            x0_hat = self.estimate(x_t, x1, condition, t)
-            return x0_hat.mean(0, keepdim=True) if average else x0_hat
+            return self.estimate(x_t, x1, condition, t)
 
         return transport(
             SOLVERS[solver](), self.path, estimate, x1, n_steps=n_steps, t_max=self.settings.t_max, noise=noise

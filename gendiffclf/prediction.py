@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -19,45 +20,37 @@ so a row's result would otherwise depend on how many come with it.
 """
 
 
-def transport_rows(
-    model: TransportModel,
-    rows: np.ndarray,
-    *,
-    solver: str,
-    n_steps: int,
-    noise: Tensor | None = None,
-    whole_path: bool = False,
-    block: int | None = None,
+def in_blocks(
+    model: TransportModel, rows: np.ndarray, compute: Callable[[Tensor], Tensor], *, block: int | None = None
 ) -> np.ndarray:
     """
-    Carry scaled rows to the code space.
+    Compute something of every row.
 
     Parameters
     ----------
     model : TransportModel
+        Tells device and precision.
     rows : ndarray of shape (n, layers, d), float32
-    solver, n_steps, noise
-        See `TransportModel.transport`.
-    whole_path : bool
-        Whether to return every state.
+        Scaled rows, n >= 1.
+    compute : callable
+        From rows (1, block, layers, d) to a result (..., block, k).
     block : int, optional
         Rows in one pass; by default what suits the model's device.
 
     Returns
     -------
-    ndarray of shape (n, L) or (n_steps + 1, n, L), float32
+    ndarray of shape (..., n, k)
     """
     device = model.lift.device
     block = block or (CPU_BLOCK if device.type == "cpu" else ACCELERATOR_BLOCK)
-    n_kept = n_steps + 1 if whole_path else 1
-    result = np.empty((n_kept, len(rows), model.lift.shape[1]), np.float32)
+    results = []
     start = 0
     with torch.inference_mode():
         while start < len(rows):
             part = torch.as_tensor(rows[start : start + block]).to(device, model.lift.dtype)
             filled = torch.nn.functional.pad(part, (0, 0, 0, 0, 0, block - len(part)))[None]  # (1, block, layers, d)
             try:
-                states = model.transport(filled, solver=solver, n_steps=n_steps, noise=noise)
+                result = compute(filled)
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error) or block == 1:
                     raise
@@ -66,6 +59,6 @@ def transport_rows(
                     f"{device} ran out of memory; going on with {block} rows at a time.", ResourceWarning, stacklevel=2
                 )
                 continue
-            result[:, start : start + block] = states[-n_kept:, 0, : len(part)].cpu().float().numpy()
+            results.append(result[..., : len(part), :].cpu().numpy())
             start += block
-    return result if whole_path else result[0]
+    return np.concatenate(results, axis=-2)

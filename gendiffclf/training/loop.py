@@ -14,6 +14,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..model import TransportModel
 from ..transport.readout import project_on_codes, project_on_simplex
+from ..transport.solvers import step_noise
 from .calibration import Calibration, brier, fit_calibration
 from .progress import Progress
 from .rows import Assignment
@@ -185,12 +186,9 @@ class Trainer:
                 parameter.copy_(value)
 
     @torch.no_grad()
-    def validate(self, data: TrainingRows, index: Tensor, *, together: bool) -> Tensor:
-        """
-        Probabilities that the averaged weights give to the rows numbered in `index`.
-
-        Each member judges its own rows, (M, v) -> (M, v, K), or all of them the same rows `together`, (1, v) -> (1, v, K).
-        """
+    def validate(self, data: TrainingRows, index: Tensor) -> Tensor:
+        """Probabilities (M, v, K) that each member's averaged weights give to its own rows, numbered in `index` (M, v)."""
+        noise = step_noise(self.settings.n_steps, self.model.lift.shape[1]).to(self.model.lift)
         current = [p.detach().clone() for p in self.parameters]
         self.load(self.average)
         probabilities = []
@@ -199,8 +197,7 @@ class Trainer:
                 data.rows[block],
                 solver=self.settings.solver,
                 n_steps=self.settings.n_steps,
-                noise=self.step_noise(),
-                average=together,
+                noise=noise,
             )
             probabilities.append(project_on_simplex(project_on_codes(states[-1], data.codes)))
         self.load(current)
@@ -222,12 +219,6 @@ class Trainer:
             self.average = [w.to(p) for w, p in zip(state["average"], self.parameters, strict=True)]
             self.optimizer.load_state_dict(state["optimizer"])
             self.n_updates = state["n_updates"]
-
-    def step_noise(self) -> Tensor:
-        """Noise of each step of a stochastic solver, the same whenever it is asked for."""
-        width = self.model.lift.shape[1]
-        fixed = torch.Generator().manual_seed(0)
-        return torch.randn(self.settings.n_steps, width, generator=fixed).to(self.model.lift)
 
 
 def train(
@@ -255,8 +246,7 @@ def train(
     """
     trainer = Trainer(model, settings, generator)
     index, real = padded(assignment.train, data.y.device)
-    together = not assignment.cross_fitted
-    judged = padded(assignment.validation[: 1 if together else None], data.y.device) if assignment.validates else None
+    judged = padded(assignment.validation, data.y.device) if assignment.validates else None
     max_epochs = settings.max_epochs
     if settings.max_steps is not None:
         max_epochs = min(max_epochs, math.ceil(settings.max_steps / trainer.n_batches(index)))
@@ -267,7 +257,7 @@ def train(
         loss = trainer.epoch(data, index, real, epoch / max_epochs)
         score = None
         if judged is not None:
-            probabilities = trainer.validate(data, judged[0], together=together)[judged[1]]
+            probabilities = trainer.validate(data, judged[0])[judged[1]]
             y, weight = (x[judged[0]][judged[1]] for x in (data.y, data.weight))
             score = brier(probabilities, y, weight)
             if score < best_score:

@@ -68,13 +68,10 @@ class Assignment:
     ----------
     train, validation : list of ndarray
         Row numbers, one array a member; validation arrays may be empty.
-    cross_fitted : bool
-        Whether each member is judged by rows of its own; otherwise all are judged together by the same.
     """
 
     train: list[np.ndarray]
     validation: list[np.ndarray]
-    cross_fitted: bool
 
     @property
     def validates(self) -> bool:
@@ -152,15 +149,14 @@ def assign_rows(
         return Assignment(
             [np.flatnonzero(part != member) for member in range(n_members)],
             [np.flatnonzero(part == member) for member in range(n_members)],
-            cross_fitted=True,
         )
     n_parts = round(1 / validation_fraction) if validation_fraction else 0
     if groups is not None:
         n_parts = min(n_parts, len(np.unique(groups)))
     if n_parts < 2 or n < 2 * n_parts:  # too few rows to spare any
-        return Assignment([everything] * n_members, [everything[:0]] * n_members, cross_fitted=False)
+        return Assignment([everything] * n_members, [everything[:0]] * n_members)
     held_out = deal(y, n_parts, rng, groups) == 0
     # The only row of a class is worth more in training than in validation.
     classes, counts = np.unique(y, return_counts=True)
     held_out &= ~np.isin(y, classes[counts == 1])
-    return Assignment([everything[~held_out]] * n_members, [everything[held_out]] * n_members, cross_fitted=False)
+    return Assignment([everything[~held_out]] * n_members, [everything[held_out]] * n_members)

@@ -107,6 +107,11 @@ SOLVERS: dict[str, type[Solver]] = {
 }
 
 
+def step_noise(n_steps: int, width: int) -> Tensor:
+    """Noise of each step of a stochastic solver (n_steps, width), the same whenever it is asked for, on the CPU."""
+    return torch.randn(n_steps, width, generator=torch.Generator().manual_seed(0))
+
+
 def transport(
     solver: Solver,
     path: Path,
