@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 # What `save_pretrained` records about itself and not about the model.
-UNRELATED = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
+UNRELATED = ("transformers_version", "architectures", "dtype", "torch_dtype")
 
 _loaded: dict[tuple[str, str, str], nn.Module] = {}
 _loading = threading.Lock()
@@ -226,7 +226,7 @@ def _quiet_progress() -> Iterator[None]:
 
 def _module_fingerprint(model: Any) -> str:
     """Architecture and hash of the weights of a loaded model, taken anew each time, since training changes them."""
-    settings = {k: v for k, v in model.config.to_dict().items() if k not in UNRELATED}
+    settings = {k: v for k, v in model.config.to_dict().items() if k not in UNRELATED and not k.startswith("_")}
     return json.dumps(settings, sort_keys=True, default=str) + weights_digest(model)
 
 

@@ -166,15 +166,14 @@ class SpeechEncoder:
         for row, wave in zip(padded, waves, strict=True):
             row[: len(wave)] = torch.from_numpy(wave)
         values = padded.to(device=self.device, dtype=torch.float64 if self.dtype == torch.float64 else None)
-        mask = None
-        exact: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        mask = samples = frames = None
         if min(lengths) < max(lengths):
             samples = torch.tensor(lengths, device=self.device)
+            frames = torch.tensor(n_frames, device=self.device)
             mask = (torch.arange(max(lengths), device=self.device) < samples[:, None]).long()  # (batch, samples)
-            exact = exact_padding(self.model, samples, torch.tensor(n_frames, device=self.device))
         last = self.checkpoint.config.num_hidden_layers
         half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
-        with torch.inference_mode(), half, exact:
+        with torch.inference_mode(), half, exact_padding(self.model, samples, frames):
             output = self.model(values, attention_mask=mask, output_hidden_states=self.layers != [last])
             if mask is None:
                 n_frames = [output.last_hidden_state.shape[1]] * len(waves)

@@ -44,25 +44,27 @@ def paddable(model: Any) -> bool:
 
 
 @contextlib.contextmanager
-def exact_padding(model: Any, n_samples: torch.Tensor, n_frames: torch.Tensor) -> Iterator[None]:
+def exact_padding(model: Any, n_samples: torch.Tensor | None, n_frames: torch.Tensor | None) -> Iterator[None]:
     """
-    Keep padding out of the frames of each clip while a padded batch passes through `model`.
+    Keep padding out of the frames of each clip while a batch passes through `model`.
 
     Parameters
     ----------
     model : Module
-        A paddable encoder. Threads that share it take turns.
-    n_samples, n_frames : Tensor of shape (batch,), int64
-        Samples and frames of each clip, on the model's device.
+        An encoder. Threads that share it take turns, also for batches without padding, which must not pass through what
+        was put in place for the lengths of others.
+    n_samples, n_frames : Tensor of shape (batch,), int64, or None
+        Samples and frames of each clip, on the model's device; None for a batch without padding.
     """
     handles = []
     with _lock(model):
         try:
-            for module in _normalised_over_time(model):
+            if n_samples is not None and n_frames is not None:
                 length = (n_samples - model.config.conv_kernel[0]) // model.config.conv_stride[0] + 1
-                handles.append(module.register_forward_hook(_ClipwiseNorm(length)))
-            for module in _spreading(model):
-                handles.append(module.register_forward_hook(_ZeroPadding(n_frames)))
+                for module in _normalised_over_time(model):
+                    handles.append(module.register_forward_hook(_ClipwiseNorm(length)))
+                for module in _spreading(model):
+                    handles.append(module.register_forward_hook(_ZeroPadding(n_frames)))
             yield
         finally:
             for handle in handles:
