@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import transformers
 from transformers import audio_utils
 
 from gendiffclf.featurizers import FbankFeaturizer
@@ -23,9 +24,7 @@ def test_energies_agree_with_a_reference(changed):
     s = DEFAULT | changed
     wave = tone(0.5, 700)
     n_fft = fft_length(s["window"])
-    filters = audio_utils.mel_filter_bank(
-        n_fft // 2 + 1, s["n_mels"], s["f_min"], s["f_max"], RATE, mel_scale="kaldi", triangularize_in_mel_space=True
-    )
+    filters = mel_filters(s["n_mels"], n_fft, s["f_min"], s["f_max"])
     reference = audio_utils.spectrogram(
         wave.astype(np.float64),
         audio_utils.window_function(s["window"], "povey", periodic=False),
@@ -42,7 +41,15 @@ def test_energies_agree_with_a_reference(changed):
         dtype=np.float64,
     ).T
     np.testing.assert_allclose(encoder(**changed).log_mel(wave), reference, atol=1e-5)
-    np.testing.assert_allclose(mel_filters(s["n_mels"], n_fft, s["f_min"], s["f_max"]), filters, atol=1e-9)
+
+
+def test_filters_agree_with_a_reference():
+    reference = audio_utils.mel_filter_bank(
+        257, 80, 20.0, 7600.0, RATE, mel_scale="kaldi", triangularize_in_mel_space=True
+    )
+    if int(transformers.__version__.partition(".")[0]) < 5:
+        pytest.skip("older versions take 257 bins for 514 samples")
+    np.testing.assert_allclose(mel_filters(80, 512, 20.0, 7600.0), reference, atol=1e-9)
 
 
 def test_a_tone_is_loudest_in_its_own_filter():

@@ -251,6 +251,7 @@ def test_grid_search_in_processes_shares_the_cache(make, files, cache_folder):
     assert len(FeatureCache(cache_folder)) == len(files)
 
 
+@IN_PROCESSES
 def test_two_processes_at_once(make, files, tmp_path, cache_folder):
     (tmp_path / "featurizer.pkl").write_bytes(pickle.dumps((make(cache=True), files)))
     program = (
