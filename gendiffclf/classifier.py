@@ -422,7 +422,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         """
         from .transport.readout import project_on_codes, project_on_simplex, temper
 
-        codes = self._codes().double()
+        codes = self._fitted()._codes().double()
 
         def probabilities(ends: torch.Tensor) -> torch.Tensor:
             # In double precision, so that rows sum to 1 to the last digits.

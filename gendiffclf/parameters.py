@@ -112,6 +112,11 @@ def check_parameters(params: dict[str, Any]) -> None:
     check_real("validation_fraction", params["validation_fraction"], 0, 0.5, low_open=True)
     for name in ("cross_fit", "early_stopping", "warm_start"):
         check_flag(name, params[name])
+    if params["objective"] == "noise" and params["variance_schedule"] == "zero":
+        raise ValueError(
+            "Got objective='noise' with variance_schedule='zero', expected a path with noise to learn; "
+            "use variance_schedule='bridge', or another objective."
+        )
 
 
 def code_width(params: dict[str, Any], n_classes: int) -> int:
