@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from .cache import FeatureCache
     from .checkpoint import Checkpoint
 
-# Padded seconds that keep a device busy: beyond these, batches grow memory and no longer speed.
-BATCH_SECONDS = {"cpu": 10.0}
+# Padded seconds that keep a device busy: beyond these, batches grow memory and no longer speed. On a CPU a clip of a few
+# seconds fills the caches by itself.
+BATCH_SECONDS = {"cpu": 2.0}
 BATCH_SECONDS_ACCELERATOR = 240.0
 
 
@@ -53,8 +54,9 @@ class HubertFeaturizer(SpeechFeaturizer):
         memory a clip takes and changes its features, as frames attend to their own chunk only. None encodes every clip
         whole.
     batch_seconds : float or "auto", default="auto"
-        Bound on the length of a padded batch, in seconds. "auto" is 10 on CPU and 240 on other devices. A batch that
-        does not fit in memory is halved until it does. It changes speed and memory only.
+        Bound on the length of a padded batch, in seconds. "auto" is 2 on CPU, where only short clips gain by company,
+        and 240 on other devices. A batch that does not fit in memory is halved until it does. It changes speed and
+        memory only.
     device : str, torch.device or list of them, default="auto"
         Where the encoder runs; "auto" takes the first there is of cuda, mps, cpu. Several devices share the batches.
     precision : {"float32", "auto", "bfloat16", "float64"}, default="float32"

@@ -24,7 +24,9 @@ def clips(lengths=LENGTHS):
 
 
 def featurizer(model, **parameters):
-    return HubertFeaturizer(model, **{"do_normalize": True, "cache": None, "device": "cpu"} | parameters)
+    return HubertFeaturizer(
+        model, **{"do_normalize": True, "cache": None, "device": "cpu", "batch_seconds": 20} | parameters
+    )
 
 
 def worst(found, expected):
