@@ -1,0 +1,220 @@
+"""New rows and new classes after fit."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.model_selection import train_test_split
+
+from gendiffclf import GenerativeTransportClassifier
+from gendiffclf.training.few_shot import RIDGE, gram_matrix, refit_last_map
+
+
+@pytest.fixture
+def digits_without_9(digits):
+    """Training rows of digits 0 to 8, ten rows of 9, and test rows of all."""
+    X, y = digits
+    X, X_test, y, y_test = train_test_split(X, y, stratify=y, random_state=0)
+    return X[y < 9], y[y < 9], X[y == 9][:10], X_test, y_test
+
+
+def test_ten_examples_of_a_new_digit(digits_without_9):
+    """Most nines are found, and the digits known before keep their accuracy, their codes and their network."""
+    X, y, nines, X_test, y_test = digits_without_9
+    classifier = GenerativeTransportClassifier(max_epochs=20, n_members=3, precision="float32", random_state=0).fit(
+        X, y
+    )
+    known = y_test < 9
+    before = classifier.score(X_test[known], y_test[known])
+    shapes = {name: w.shape for name, w in classifier.model_.state_dict().items()}
+    codes = classifier.transport(X_test[:1]).shape, classifier.code_index_.copy()
+
+    classifier.partial_fit(nines, np.full(10, 9))
+    predicted = classifier.predict(X_test)
+    after = np.mean(predicted[known] == y_test[known])
+    recall = np.mean(predicted[~known] == 9)
+    assert before > 0.95
+    assert after > before - 0.02
+    assert recall > 0.6
+    assert {name: w.shape for name, w in classifier.model_.state_dict().items()} == shapes
+    assert classifier.transport(X_test[:1]).shape == codes[0]
+    np.testing.assert_array_equal(classifier.code_index_[:9], codes[1])
+    np.testing.assert_array_equal(classifier.classes_, np.arange(10))
+
+
+def test_new_rows_count_as_much_as_they_weigh(digits_without_9):
+    """Rows of a new class stand for an average class, however many they are and whatever they weigh."""
+    X, y, nines, X_test, _ = digits_without_9
+    found = []
+    for repeat, weight in ((1, 1.0), (1, 50.0), (4, 1.0)):
+        classifier = GenerativeTransportClassifier(max_epochs=3, n_members=1, device="cpu", random_state=0).fit(X, y)
+        rows = np.repeat(nines, repeat, axis=0)
+        classifier.partial_fit(rows, np.full(len(rows), 9), sample_weight=np.full(len(rows), weight))
+        found.append(classifier.predict_proba(X_test))
+    np.testing.assert_allclose(found[1], found[0], atol=1e-5)
+    np.testing.assert_allclose(found[2], found[0], atol=1e-5)
+
+
+def test_the_refit_is_ridge_regression_on_old_and_new_rows(tiny, iris):
+    """Old rows with their estimates as targets, new rows with their codes, the penalty on the change."""
+    X, y = iris
+    model = tiny(n_members=2).fit(X[:100], y[:100]).model_.double()
+    rows, new = (torch.randn(n, 1, 4, generator=torch.Generator().manual_seed(n)).double() for n in (60, 7))
+    codes = model.codes("sinusoidal", 3)[torch.arange(7) % 3]
+    weight, new_weight = torch.linspace(0.5, 2, 60).double(), torch.linspace(1, 3, 7).double()
+
+    def parts(rows):
+        x1, condition = model.split(rows[None])
+        residual, hidden, gate = model.network.before_last_map(x1, condition, torch.tensor(1.0).double())
+        return residual, torch.cat([hidden, torch.ones(2, len(rows), 1)], dim=-1), gate
+
+    with torch.no_grad():
+        old_map = torch.cat([model.network.last_map.weight, model.network.last_map.bias], dim=1)
+        _, old_states, _ = parts(rows)
+        residual, states, gate = parts(new)
+        gram = gram_matrix(model, rows, weight)
+        torch.testing.assert_close(gram, (old_states * weight[:, None]).mT @ old_states)
+        both = refit_last_map(model, gram, new, codes, new_weight)
+        torch.testing.assert_close(both, gram + (states * new_weight[:, None]).mT @ states)
+        new_map = torch.cat([model.network.last_map.weight, model.network.last_map.bias], dim=1)
+        ridge = RIDGE * both.diagonal(dim1=-2, dim2=-1).mean(-1).sqrt() ** 2
+        for member in range(2):
+            root = weight.sqrt()[:, None]
+            new_root = new_weight.sqrt()[:, None]
+            target = (codes - residual[member]) / gate[member] - states[member] @ old_map[member]
+            design = torch.cat(
+                [
+                    root * old_states[member],
+                    new_root * states[member],
+                    ridge[member].sqrt() * torch.eye(old_states.shape[-1]).double(),
+                ]
+            )
+            goal = torch.cat(
+                [
+                    torch.zeros(60, 32).double(),
+                    new_root * target,
+                    torch.zeros(old_states.shape[-1], 32).double(),
+                ]
+            )
+            change = torch.linalg.lstsq(design, goal).solution
+            torch.testing.assert_close(new_map[member] - old_map[member], change, rtol=1e-6, atol=1e-8)
+
+
+def test_calls_of_partial_fit_hardly_depend_on_their_order(tiny, digits_without_9):
+    X, y, _, X_test, _ = digits_without_9
+    found = []
+    for parts in ((slice(0, 200), slice(200, 400)), (slice(200, 400), slice(0, 200))):
+        classifier = tiny(max_epochs=20).fit(X[400:], y[400:])
+        for part in parts:
+            classifier.partial_fit(X[part], y[part])
+        found.append(classifier.predict(X_test))
+    assert np.mean(found[0] == found[1]) > 0.97
+
+
+def test_a_class_between_the_old_ones_keeps_their_codes(tiny, iris):
+    X, y = iris
+    names = np.array(["ant", "mite", "wasp"])[y]
+    classifier = tiny(max_epochs=60, batch_size=16, learning_rate=0.01).fit(X[y != 1], names[y != 1])
+    old = dict(zip(classifier.classes_, classifier.code_index_, strict=True))
+    classifier.partial_fit(X[y == 1][:10], names[y == 1][:10])
+    assert classifier.classes_.tolist() == ["ant", "mite", "wasp"]
+    assert classifier.code_index_.tolist() == [old["ant"], 2, old["wasp"]]
+    assert classifier.predict_proba(X).shape == (150, 3)
+    assert classifier.score(X, names) > 0.8
+
+
+def test_labels_may_be_announced_before_their_rows(tiny, iris):
+    X, y = iris
+    classifier = tiny().fit(X, y)
+    classifier.partial_fit(X[:5], y[:5], classes=[0, 1, 2, 3, 4])
+    assert classifier.classes_.tolist() == [0, 1, 2, 3, 4]
+    assert classifier.predict_proba(X).shape == (150, 5)
+    assert set(classifier.predict(X)) <= {0, 1, 2}
+
+
+def test_the_stream_announces_classes_and_takes_new_ones(tiny, iris):
+    X, y = iris
+    classifier = tiny(learning_rate=0.01)
+    classifier.partial_fit(X[:100], y[:100], classes=[0, 1])
+    assert classifier.classes_.tolist() == [0, 1]
+    index = classifier.code_index_.tolist()
+    for _ in range(40):
+        classifier.partial_fit(X, y)
+    assert classifier.classes_.tolist() == [0, 1, 2]
+    assert classifier.code_index_.tolist() == [*index, 2]
+    assert classifier.n_iter_ == 41
+    assert len(classifier.history_["loss"]) == 41
+    assert classifier.score(X, y) > 0.9
+
+
+def test_the_stream_goes_on_after_pickling_as_if_nothing_happened(tiny, iris):
+    X, y = iris
+    classifier = tiny().partial_fit(X, y)
+    copy = pickle.loads(pickle.dumps(classifier))
+    for one in (classifier, copy):
+        one.partial_fit(X, y)
+    np.testing.assert_array_equal(classifier.predict_proba(X), copy.predict_proba(X))
+
+
+@pytest.mark.parametrize("objective", ["velocity", "noise"])
+def test_other_objectives_learn_on_by_gradient(tiny, iris, objective):
+    X, y = iris
+    classifier = tiny(objective=objective, time_sampling="uniform").fit(X, y)
+    before = classifier.transport(X)
+    classifier.partial_fit(X, y)
+    assert classifier.n_iter_ == 1
+    assert not np.array_equal(before, classifier.transport(X))
+
+
+def test_rows_of_weight_zero_change_nothing(tiny, iris):
+    X, y = iris
+    one, other = tiny().fit(X, y), tiny().fit(X, y)
+    one.partial_fit(X[:6], [7, 7, 7, 8, 8, 8], sample_weight=[0, 0, 0, 1, 1, 1])
+    other.partial_fit(X[3:6], [8, 8, 8], classes=[7, 8])
+    assert one.classes_.tolist() == other.classes_.tolist() == [0, 1, 2, 7, 8]
+    np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
+
+
+def test_more_classes_than_codes(tiny, iris):
+    X, y = iris
+    classifier = tiny(width=8).fit(X, y)
+    probabilities = classifier.predict_proba(X)
+    with pytest.raises(
+        ValueError, match=r"Got 4 classes, but 'sinusoidal' codes of width=8 hold at most 3; use width >= 9"
+    ):
+        classifier.partial_fit(X[:3], [3, 3, 3])
+    assert classifier.classes_.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(classifier.predict_proba(X), probabilities)
+
+
+@pytest.mark.parametrize(
+    ("labels", "new", "message"),
+    [
+        ([0, 1, 2], "a", r"Got labels of type str, expected int as in classes_=\[0, 1, 2\]"),
+        (["a", "b", "c"], 1, r"Got labels of type int, expected str as in classes_=\['a', 'b', 'c'\]"),
+    ],
+)
+def test_labels_of_another_type(tiny, iris, labels, new, message):
+    X, y = iris
+    classifier = tiny().fit(X, np.array(labels)[y])
+    with pytest.raises(ValueError, match=message):
+        classifier.partial_fit(X[:2], [new, new])
+    assert classifier.classes_.tolist() == labels
+
+
+def test_labels_that_were_not_announced(tiny, iris):
+    X, y = iris
+    message = r"Got labels \[2\] in y, expected labels among classes=\[0, 1\]\."
+    with pytest.raises(ValueError, match=message):
+        tiny().partial_fit(X, y, classes=[0, 1])
+    classifier = tiny().fit(X[:100], y[:100])
+    with pytest.raises(ValueError, match=message):
+        classifier.partial_fit(X, y, classes=[0, 1])
+
+
+def test_fit_starts_anew_after_partial_fit(tiny, iris):
+    X, y = iris
+    classifier = tiny().partial_fit(X, y).partial_fit(X[:3], [5, 5, 5])
+    assert classifier.fit(X, y).classes_.tolist() == [0, 1, 2]
+    np.testing.assert_array_equal(classifier.predict_proba(X), tiny().fit(X, y).predict_proba(X))
