@@ -214,8 +214,11 @@ def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Tensor):
-        tensors[name] = value.detach().cpu().contiguous().clone()  # safetensors refuses tensors that share memory
-        return {"__tensor__": name}
+        # Matrix products round by the order of memory: a transposed matrix comes back transposed.
+        transposed = value.dim() > 1 and not value.is_contiguous()
+        plain = value.detach().cpu().mT if transposed else value.detach().cpu()
+        tensors[name] = plain.clone(memory_format=torch.contiguous_format)  # tensors in a file must not share memory
+        return {"__transposed__" if transposed else "__tensor__": name}
     if isinstance(value, np.ndarray):
         if value.dtype.kind == "f" and value.ndim > 1:
             tensors[name] = torch.from_numpy(np.array(value, order="C"))
@@ -269,8 +272,10 @@ def _unpack_model(value: dict[str, Any], tensors: dict[str, Tensor]) -> Transpor
 
 
 _UNPACKERS: dict[str, Callable[[Any, dict[str, Tensor]], Any]] = {
-    "__tensor__": lambda name, tensors: tensors[name],
-    "__array__": lambda name, tensors: tensors[name].numpy(),
+    # Copies, since those read from a file are aligned as the file has it, which products may round by, too.
+    "__tensor__": lambda name, tensors: tensors[name].clone(),
+    "__transposed__": lambda name, tensors: tensors[name].clone().mT,
+    "__array__": lambda name, tensors: tensors[name].clone().numpy(),
     "__values__": lambda value, tensors: np.array(value["values"], dtype=value["dtype"]),
     "__tuple__": lambda items, tensors: tuple(_unpack(items, tensors)),
     "__pairs__": lambda pairs, tensors: {k: _unpack(v, tensors) for k, v in pairs},

@@ -49,6 +49,7 @@ def assert_equal(a, b):
         assert_equal(dict(a.state_dict()), dict(b.state_dict()))
     elif isinstance(a, torch.Tensor):
         assert a.dtype == b.dtype
+        assert a.stride() == b.stride()
         assert torch.equal(a, b)
     elif isinstance(a, np.ndarray):
         assert a.dtype == b.dtype
