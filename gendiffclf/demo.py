@@ -23,8 +23,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.utils.fixes import parse_version
+from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
+from ._device import thread_limit
 from ._validation import check_integer
 from .classifier import GenerativeTransportClassifier
 from .metrics import expected_calibration_error
@@ -208,7 +210,9 @@ def run_demo(
 
     output.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
-    comparisons = list(compare(datasets, classifiers, n_folds=n_folds, random_state=random_state))
+    # One thread for all: models this small gain little from more, and lose much where other programs use the cores.
+    with thread_limit(1), threadpool_limits(1):
+        comparisons = list(compare(datasets, classifiers, n_folds=n_folds, random_state=random_state))
     print(table(comparisons))
     print(f"\nEach row was predicted by a classifier that had not seen it ({n_folds} folds; seconds are of all folds).")
     with mpl.rc_context({"backend": "agg"}):
