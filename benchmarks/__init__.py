@@ -1,0 +1,1 @@
+"""Measurements behind every claim: commands write records, and pages are made from records alone."""

@@ -1,0 +1,138 @@
+"""The tables that models are measured on, and the protocol of their splits."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
+
+BUNDLED = {"sk_digits": load_digits, "sk_breast_cancer": load_breast_cancer, "sk_wine": load_wine}
+N_SPLITS = 3
+
+_UCI = "UCI machine learning repository"
+_RAVDESS = "eGeMAPS v2 functionals of RAVDESS speech (Livingstone and Russo 2018, CC BY-NC-SA 4.0)"
+SOURCES = {
+    **{f"sk_{name}": "bundled with scikit-learn" for name in ("digits", "breast_cancer", "wine")},
+    **dict.fromkeys(("car", "page_blocks", "segment", "spambase", "vehicle"), _UCI),
+    "credit_g": f"{_UCI}, German credit",
+    "pendigits": f"{_UCI}, cut",
+    "phoneme": "ELENA project",
+    "ravdess_emotion_egemaps": f"{_RAVDESS}: emotion; groups are actors",
+    "ravdess_gender_egemaps": f"{_RAVDESS}: gender; groups are actors",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """
+    Rows with labels.
+
+    Attributes
+    ----------
+    name : str
+    X : ndarray of shape (n, d), float32
+    y : ndarray of shape (n,), str
+    groups : ndarray of shape (n,), str, or None
+        Rows of a group, such as a speaker, stay on one side of a split.
+    """
+
+    name: str
+    X: np.ndarray
+    y: np.ndarray
+    groups: np.ndarray | None = None
+
+    @property
+    def digest(self) -> str:
+        """Short hash of the content, by which records of another table under the same name are told apart."""
+        content = hashlib.sha256(np.ascontiguousarray(self.X).tobytes())
+        for labels in (self.y, self.groups):
+            content.update(b"" if labels is None else "\n".join(labels).encode())
+        return content.hexdigest()[:12]
+
+
+def table_names(data_dir: Path | None = None) -> list[str]:
+    """
+    Names of all tables: those of the folder, sorted, and scikit-learn's.
+
+    Parameters
+    ----------
+    data_dir : Path, optional
+        Folder with `tabular/*.csv.gz`: numeric features, `target`, and `group` where there are groups.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no table.
+    """
+    if data_dir is None:
+        return list(BUNDLED)
+    found = sorted(path.name.removesuffix(".csv.gz") for path in (data_dir / "tabular").glob("*.csv.gz"))
+    if not found:
+        raise ValueError(f"Got data_dir={str(data_dir)!r} without tables, expected a folder with tabular/*.csv.gz.")
+    return found + list(BUNDLED)
+
+
+@lru_cache(maxsize=2)
+def load_table(name: str, data_dir: Path | None = None) -> Table:
+    """
+    Read a table by its name.
+
+    Raises
+    ------
+    ValueError
+        If there is no table of that name.
+    """
+    if name not in (names := table_names(data_dir)):
+        remedy = "; more come with --data-dir" if data_dir is None else ""
+        raise ValueError(f"Got table {name!r}, expected one of {', '.join(names)}{remedy}.")
+    if name in BUNDLED:
+        X, y = BUNDLED[name](return_X_y=True)
+        return Table(name, X.astype(np.float32), y.astype(str))
+    assert data_dir is not None
+    import pandas as pd
+
+    frame = pd.read_csv(data_dir / "tabular" / f"{name}.csv.gz")
+    y = np.array(frame.pop("target").astype(str).tolist())
+    groups = np.array(frame.pop("group").astype(str).tolist()) if "group" in frame else None
+    return Table(name, frame.to_numpy(np.float32), y, groups)
+
+
+def outer_splits(table: Table) -> list[tuple[np.ndarray, np.ndarray]]:
+    """
+    Row numbers of the training and the test part of each split.
+
+    Returns
+    -------
+    list of (ndarray, ndarray)
+        Three stratified splits 70/30, or three stratified folds of whole groups.
+    """
+    if table.groups is None:
+        return list(StratifiedShuffleSplit(N_SPLITS, test_size=0.3, random_state=0).split(table.X, table.y))
+    folds = StratifiedGroupKFold(N_SPLITS, shuffle=True, random_state=0)
+    return list(folds.split(table.X, table.y, table.groups))
+
+
+def split_rows(table: Table, split: int, *, inner: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Row numbers of one split to fit on and to evaluate on.
+
+    Parameters
+    ----------
+    table : Table
+    split : {0, 1, 2}
+        Number of the outer split.
+    inner : bool, default=False
+        Whether to leave the test part alone, and to split its training part once more by the same protocol. Test parts of
+        different splits overlap: a choice made on the inner part of one split is blind to the test part of that split only.
+    """
+    train, test = outer_splits(table)[split]
+    if not inner:
+        return train, test
+    groups = None if table.groups is None else table.groups[train]
+    fit, evaluate = outer_splits(Table(table.name, table.X[train], table.y[train], groups))[0]
+    return train[fit], train[evaluate]

@@ -1,0 +1,105 @@
+"""Records: one JSON object a line, one file a label, appended when a run is done."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+SCHEMA = 1
+RESULTS = Path("benchmarks/results/tables")
+
+
+def record_key(record: Record) -> tuple[str, str, str, int, bool]:
+    """What tells one run from another: label, configuration, table, split, and whether the split is an inner one."""
+    parameters = json.dumps(record["configuration"], sort_keys=True)
+    return record["label"], parameters, record["table"], record["split"], record["inner"]
+
+
+class RecordStore:
+    """
+    A folder of records.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when the first record is appended.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, label: str) -> Path:
+        """
+        File of a label.
+
+        Raises
+        ------
+        ValueError
+            If the label is no plain file name.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9_.+=-]+", label) or label.startswith("."):
+            raise ValueError(f"Got label={label!r}, expected letters, digits and _ . + = - only.")
+        return self.folder / f"{label}.jsonl"
+
+    def read(self) -> list[Record]:
+        """All records, labels sorted, each label's in the order of writing; of two with the same key the later."""
+        found: dict[tuple[str, str, str, int, bool], Record] = {}
+        for path in sorted(self.folder.glob("*.jsonl")):
+            for record in read_lines(path):
+                key = record_key(record)
+                found.pop(key, None)  # the later one also takes the later place
+                found[key] = record
+        return list(found.values())
+
+    def append(self, record: Record) -> None:
+        """Write a record to the end of its label's file, in one piece and onto the disk."""
+        path = self.path(record["label"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _mend_end(path)
+        line = json.dumps(record, sort_keys=True, allow_nan=False) + "\n"
+        with path.open("ab", buffering=0) as file:
+            file.write(line.encode())
+            os.fsync(file.fileno())
+
+
+def read_lines(path: Path) -> list[Record]:
+    """
+    Records of a file; a last line cut off when its writer was killed is left out.
+
+    Raises
+    ------
+    ValueError
+        If a whole line is no record.
+    """
+    lines = path.read_text().split("\n")
+    records = []
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):
+                raise ValueError(f"{path}, line {number}: {error}, expected a JSON object.") from error
+    return records
+
+
+def _mend_end(path: Path) -> None:
+    """Make the file end with a whole line."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    if not content or content.endswith(b"\n"):
+        return
+    whole, _, last = content.rpartition(b"\n")
+    try:
+        json.loads(last)
+    except ValueError:
+        os.truncate(path, len(whole) + 1 if whole else 0)
+    else:
+        with path.open("ab") as file:
+            file.write(b"\n")

@@ -1,0 +1,278 @@
+"""Make the page of results and its plots from records alone."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import figures
+from .data import SOURCES
+from .records import RESULTS, Record, RecordStore
+from .stored import SUFFIX, add_stored, read_stored
+from .summary import Comparison, bootstrap, compare, complete_labels, current
+
+HEADER = """\
+<!-- Made by `python -m benchmarks render`; changes by hand are lost. -->
+
+# Benchmarks
+"""
+EMPTY = """
+There are no records yet. `python -m benchmarks tables` makes them, `python -m benchmarks render` then makes this page.
+"""
+INTRODUCTION = """
+How `GenerativeTransportClassifier()` (`{subject}`) does with its defaults beside what one would take instead, with the
+settings of `benchmarks/models.py`, which are defaults or near them. Each table is split three times, 70 to 30 and stratified, or into three folds that keep groups (speakers)
+whole where there are groups. Everything on this page is made from the records in `{folder}`.
+"""
+MEASURES = """
+Accuracy and UAR (mean recall of the classes) are in percent. Log-loss is in nats, of probabilities not below
+1e-7; the Brier score is summed over classes; ECE is the expected calibration error of the most probable class in 15 bins of
+equal width. Values are means over tables of means over splits. Ranks are in accuracy, 1 is best; intervals are 95%
+bootstrap intervals that draw tables, and splits within them. Time is the total of all
+fits in units of `{reference}`'s, by the clock and of the processors; the latter suffers less from whatever else was running.
+"""
+STORED = """
+Models marked *stored* were not measured here: their results on the same splits are read from a file made on another
+machine (SHA-256 `{digest}`). Their seconds do not compare, and what the file lacks is left out. In plots they are hollow.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--records", type=Path, default=RESULTS, help="folder of records (default: %(default)s)")
+    parser.add_argument("--page", type=Path, default=Path("docs/benchmarks.md"), help="(default: %(default)s)")
+    parser.add_argument("--images", type=Path, default=Path("docs/img"), help="(default: %(default)s)")
+    parser.add_argument("--subject", default="ours", help="label the page is about (default: %(default)s)")
+    parser.add_argument("--reference", default="mlp", help="label whose seconds are the unit (default: %(default)s)")
+    parser.add_argument("--peers", type=Path, help="JSON of results measured elsewhere, for models without records")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the page and its plots."""
+    measured = current(RecordStore(arguments.records).read())
+    arguments.page.parent.mkdir(parents=True, exist_ok=True)
+    if not measured:
+        arguments.page.write_text(HEADER + EMPTY)
+        print(f"{arguments.page}: no records in {arguments.records}")
+        return 0
+    check_same_data(measured)
+    stored = [] if arguments.peers is None else read_stored(arguments.peers)
+    records = add_stored(measured, stored)
+    images = Path(os.path.relpath(arguments.images, arguments.page.parent))
+    blocks = [HEADER, INTRODUCTION.format(subject=arguments.subject, folder=_shown(arguments.records))]
+    complete = complete_labels(records)
+    whole = compare(records, complete)
+    shared = compare(records)
+    # A label that ran on more than all others would else be compared with itself alone.
+    main = (
+        whole if whole is not None and len(whole.labels) > 1 and arguments.subject in whole.labels else shared or whole
+    )
+    if main is None:
+        raise ValueError(f"Got records in {arguments.records} that share no table and split, expected some that do.")
+    blocks += _comparison_blocks(main, arguments.subject, arguments.reference)
+    blocks += [MEASURES.format(reference=arguments.reference)]
+    if len(records) > len(measured):
+        blocks += [STORED.format(digest=hashlib.sha256(arguments.peers.read_bytes()).hexdigest()[:12])]
+    figures.draw_ranks(arguments.images / "benchmark_ranks.svg", bootstrap(main.ranks()), arguments.subject)
+    blocks += [f"\n![Mean rank of each model with its interval]({images.as_posix()}/benchmark_ranks.svg)\n"]
+    if shared is not None and set(shared.labels) != set(main.labels):
+        blocks += ["\n## On the runs that all models have\n"]
+        blocks += _comparison_blocks(shared, arguments.subject, arguments.reference)
+    if arguments.subject in main.labels:
+        blocks += [_differences(main, arguments.subject)]
+    blocks += [_per_table(main, arguments.subject)]
+    names = [label for label in main.labels if not label.endswith(SUFFIX)]
+    cells = set(main.cells)
+    pooled = [record for record in measured if (record["table"], record["split"]) in cells]
+    figures.draw_reliability(arguments.images / "benchmark_reliability.svg", pooled, names, arguments.subject)
+    blocks += [
+        "\n## Reliability\n\nAll test rows of all runs pooled; on the diagonal, stated probability is what happens. "
+        "Grey is the share of rows.\n",
+        f"\n![Accuracy over confidence of each model]({images.as_posix()}/benchmark_reliability.svg)\n",
+    ]
+    figures.draw_accuracy_against_time(arguments.images / "benchmark_time.svg", main, arguments.subject)
+    blocks += [
+        "\n## Accuracy against time to fit\n",
+        f"\n![Mean accuracy over mean seconds to fit]({images.as_posix()}/benchmark_time.svg)\n",
+        _costs([record for record in pooled if record["label"] in names], names),
+        _data(measured),
+        _circumstances(measured),
+    ]
+    arguments.page.write_text("".join(blocks))
+    print(f"{arguments.page}: {len(records)} records")
+    return 0
+
+
+def check_same_data(records: Sequence[Record]) -> None:
+    """
+    Refuse to compare on different data.
+
+    Raises
+    ------
+    ValueError
+        If records of one table name differ in content.
+    """
+    digests: dict[str, set[str]] = {}
+    for record in records:
+        digests.setdefault(record["table"], set()).add(record["data_digest"])
+    if different := sorted(table for table, found in digests.items() if len(found) > 1):
+        raise ValueError(
+            f"Got records of different data for {', '.join(different)}, expected one content per table; "
+            "run again with --again, or delete the old records."
+        )
+
+
+def table_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown table, numbers to the right."""
+    lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
+    return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _comparison_blocks(comparison: Comparison, subject: str, reference: str) -> list[str]:
+    ranks = bootstrap(comparison.ranks())
+    means = {metric: comparison.mean(metric) for metric in comparison.values}
+    lead = {
+        metric: means[metric].max() if metric in ("accuracy", "uar") else means[metric].min()
+        for metric in ("accuracy", "uar", "log_loss", "brier", "ece")
+    }
+    best_rank = min(interval.mean for interval in ranks.values())
+    seconds = ("fit_seconds", "fit_cpu_seconds") if reference in comparison.labels else ()
+    ratios = [comparison.fit_time_ratio(reference, metric) for metric in seconds]
+    rows = []
+    for label in comparison.labels:
+        cells = [f"**{label}**" if label == subject else label]
+        for metric, scale, digits in (
+            ("accuracy", 100, 2), ("uar", 100, 2), ("log_loss", 1, 4), ("brier", 1, 4), ("ece", 1, 4),
+        ):  # fmt: skip
+            value = means[metric][label]
+            cells.append(_number(value * scale, digits, value == lead[metric]))
+        rank = ranks[label]
+        cells.append(f"{_number(rank.mean, 2, rank.mean == best_rank)} ({rank.low:.2f}–{rank.high:.2f})")
+        cells.append(_number(means["fit_seconds"][label], 2))
+        cells += ["–" if label.endswith(SUFFIX) else _number(ratio[label], 2) for ratio in ratios]
+        rows.append(cells)
+    tables = sorted({table for table, _ in comparison.cells})
+    header = ["Model", "Accuracy", "UAR", "Log-loss", "Brier", "ECE", "Mean rank (interval)", "Fit, s"]
+    header += ["Time", "Processor time"][: len(ratios)]
+    return [
+        f"\n{len(comparison.cells)} runs of each model, on {len(tables)} tables.\n",
+        table_text(header, rows),
+    ]
+
+
+def _number(value: float, digits: int, best: bool = False) -> str:
+    if value != value:
+        return "–"
+    return f"**{value:.{digits}f}**" if best else f"{value:.{digits}f}"
+
+
+def _differences(comparison: Comparison, subject: str) -> str:
+    scales = {"accuracy": (100, 2), "log_loss": (1, 4), "ece": (1, 4)}
+    found = {metric: bootstrap(comparison.difference(metric, subject)) for metric in scales}
+    rows = []
+    for label in comparison.labels:
+        if label == subject:
+            continue
+        cells = [label]
+        for metric, (scale, digits) in scales.items():
+            interval = found[metric][label]
+            low, high = interval.low * scale, interval.high * scale
+            cells.append(f"{interval.mean * scale:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})")
+        rows.append(cells)
+    if not rows:
+        return ""
+    header = (f"Model less {subject}", "Accuracy, points", "Log-loss", "ECE")
+    note = "An interval without zero is a difference beyond what the draw of tables and splits explains."
+    return f"\n## Differences, run by run\n\n{note}\n{table_text(header, rows)}"
+
+
+def _per_table(comparison: Comparison, subject: str) -> str:
+    accuracy = 100 * comparison.per_table("accuracy")
+    others = [label for label in comparison.labels if label != subject]
+    with_gap = subject in comparison.labels and others
+    rows = []
+    for table, values in accuracy.iterrows():
+        cells = [str(table), *[_number(values[label], 2, values[label] == values.max()) for label in comparison.labels]]
+        rows.append([*cells, f"{values[subject] - values[others].max():+.2f}"] if with_gap else cells)
+    header = ["Table", *comparison.labels, *([f"{subject} less best other"] if with_gap else [])]
+    return "\n## Accuracy on each table\n\nMean over splits, in percent.\n" + table_text(header, rows)
+
+
+def _costs(records: Sequence[Record], labels: Sequence[str]) -> str:
+    rows = []
+    for label in labels:
+        own = [record for record in records if record["label"] == label]
+        fits = [record["fit_seconds"] for record in own]
+        memory = [r["peak_rss_bytes"] - r["rss_before_bytes"] for r in own if r["rss_before_bytes"] is not None]
+        rows.append(
+            [
+                label,
+                f"{sum(fits) / len(fits):.2f}",
+                f"{max(fits):.2f}",
+                f"{sum(record['fit_cpu_seconds'] for record in own) / len(own):.2f}",
+                f"{1000 * sum(r['predict_seconds'] for r in own) / sum(r['n_test'] for r in own):.3f}",
+                f"{max(memory) / 2**20:.0f}" if memory else "–",
+            ]
+        )
+    header = (
+        "Model",
+        "Fit, s",
+        "Longest fit, s",
+        "Fit, processor s",
+        "Predict, s per 1000 rows",
+        "Memory added at most, MiB",
+    )
+    return table_text(header, rows)
+
+
+def _data(records: Sequence[Record]) -> str:
+    rows = []
+    for table in sorted({record["table"] for record in records}):
+        record = next(record for record in records if record["table"] == table)
+        sizes = [str(record["n_train"] + record["n_test"]), str(record["n_features"]), str(record["n_classes"])]
+        rows.append([table, *sizes, SOURCES.get(table, "–")])
+    return "\n## Tables\n" + table_text(("Table", "Rows", "Features", "Classes", "From"), rows)
+
+
+def _circumstances(records: Sequence[Record]) -> str:
+    lines = ["\n## How it was measured\n\n"]
+    commands = sorted({record["command"] for record in records})
+    lines += ["```console\n", *[f"{command}\n" for command in commands], "```\n\n"]
+    machines = {_machine(record) for record in records}
+    lines += [f"- Hardware: {machine}\n" for machine in sorted(machines)]
+    commits: dict[str, set[str]] = {}
+    for record in records:
+        state = " with uncommitted changes" if record["dirty"] else ""
+        commits.setdefault(f"`{(record['commit'] or 'unknown')[:12]}`{state}", set()).add(record["label"])
+    for commit, labels in sorted(commits.items()):
+        lines.append(f"- Commit: {commit} ({', '.join(sorted(labels))})\n")
+    versions: dict[str, set[str]] = {}
+    for record in records:
+        for package, version in record["versions"].items():
+            versions.setdefault(package, set()).add(version)
+    named = [f"{package} {' / '.join(sorted(found))}" for package, found in sorted(versions.items())]
+    lines.append(f"- Versions: {', '.join(named)}\n")
+    dates = sorted(record["date"][:10] for record in records)
+    lines.append(f"- Dates: {dates[0]} to {dates[-1]}\n")
+    warned: dict[str, set[str]] = {}
+    for record in records:
+        for name in record["warnings"]:
+            warned.setdefault(name, set()).add(record["label"])
+    lines += [f"- Warned with {name}: {', '.join(sorted(labels))}\n" for name, labels in sorted(warned.items())]
+    return "".join(lines)
+
+
+def _machine(record: Record) -> str:
+    hardware = record["hardware"]
+    threads = ", ".join(f"{name}={value}" for name, value in sorted(record["threads"].items()))
+    parts = [hardware["cpu"], f"{hardware['cores_usable']} of {hardware['cores']} cores", hardware["system"]]
+    if hardware["memory_bytes"]:
+        parts.append(f"{hardware['memory_bytes'] / 2**30:.0f} GiB")
+    return ", ".join([*parts, *([hardware["gpu"]] if hardware["gpu"] else ["no GPU"]), *([threads] if threads else [])])
+
+
+def _shown(folder: Path) -> str:
+    return folder.name if folder.is_absolute() else folder.as_posix()

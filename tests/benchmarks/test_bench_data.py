@@ -1,0 +1,92 @@
+"""The protocol, against scikit-learn's splitters called here once more."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_breast_cancer, load_digits, load_wine
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
+
+from benchmarks.data import BUNDLED, Table, load_table, outer_splits, split_rows, table_names
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A folder with one grouped and one ungrouped table."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(120, 3)), columns=list("abc"))
+    frame["target"] = np.arange(120) % 4  # numbers in the file, strings in the table
+    (tmp_path / "tabular").mkdir()
+    frame.to_csv(tmp_path / "tabular" / "plain.csv.gz", index=False)
+    frame.assign(group=np.arange(120) // 10).to_csv(tmp_path / "tabular" / "grouped.csv.gz", index=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "loader"), [("sk_digits", load_digits), ("sk_breast_cancer", load_breast_cancer), ("sk_wine", load_wine)]
+)
+def test_bundled_tables_and_their_splits(name: str, loader):
+    X, y = loader(return_X_y=True)
+    table = load_table(name)
+    assert table.X.dtype == np.float32
+    np.testing.assert_array_equal(table.X, X.astype(np.float32))
+    np.testing.assert_array_equal(table.y, y.astype(str))
+    assert table.groups is None
+    expected = list(StratifiedShuffleSplit(3, test_size=0.3, random_state=0).split(X, y))
+    for (train, test), (expected_train, expected_test) in zip(outer_splits(table), expected, strict=True):
+        np.testing.assert_array_equal(train, expected_train)
+        np.testing.assert_array_equal(test, expected_test)
+
+
+def test_tables_of_a_folder_come_before_bundled_ones(data_dir: Path):
+    assert table_names() == list(BUNDLED)
+    assert table_names(data_dir) == ["grouped", "plain", *BUNDLED]
+    table = load_table("plain", data_dir)
+    assert table.X.shape == (120, 3)
+    assert table.groups is None
+    assert set(table.y) == {"0", "1", "2", "3"}
+
+
+def test_groups_stay_whole(data_dir: Path):
+    table = load_table("grouped", data_dir)
+    assert table.groups is not None
+    assert table.X.shape == (120, 3)  # neither target nor group is a feature
+    expected = list(StratifiedGroupKFold(3, shuffle=True, random_state=0).split(table.X, table.y, table.groups))
+    for (train, test), (_, expected_test) in zip(outer_splits(table), expected, strict=True):
+        np.testing.assert_array_equal(test, expected_test)
+        assert not set(table.groups[train]) & set(table.groups[test])
+
+
+@pytest.mark.parametrize("name", ["plain", "grouped", "sk_wine"])
+@pytest.mark.parametrize("split", [0, 1, 2])
+def test_inner_split_leaves_test_rows_alone(data_dir: Path, name: str, split: int):
+    table = load_table(name, data_dir)
+    train, test = split_rows(table, split)
+    fit, evaluate = split_rows(table, split, inner=True)
+    assert not set(test) & (set(fit) | set(evaluate))
+    assert set(fit) | set(evaluate) == set(train)
+    assert not set(fit) & set(evaluate)
+    if table.groups is not None:
+        assert not set(table.groups[fit]) & set(table.groups[evaluate])
+
+
+def test_digest_tells_content_apart():
+    X, y = np.zeros((4, 2), np.float32), np.array(["a", "b", "a", "b"])
+    table = Table("t", X, y)
+    assert table.digest == Table("other name", X.copy(), y.copy()).digest
+    assert table.digest != Table("t", X + 1, y).digest
+    assert table.digest != Table("t", X, y[::-1]).digest
+    assert table.digest != Table("t", X, y, y).digest
+
+
+def test_unknown_table_is_refused(data_dir: Path):
+    with pytest.raises(ValueError, match=r"Got table 'nowhere', expected one of sk_digits.*--data-dir"):
+        load_table("nowhere")
+    with pytest.raises(ValueError, match="Got table 'nowhere', expected one of grouped"):
+        load_table("nowhere", data_dir)
+
+
+def test_folder_without_tables_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"without tables, expected a folder with tabular/\*\.csv\.gz"):
+        table_names(tmp_path)

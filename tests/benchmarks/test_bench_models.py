@@ -1,0 +1,52 @@
+"""The registry."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from benchmarks import models
+from benchmarks.models import MODELS, PLAIN, LabelEncoded, configuration, create_model
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_configuration_holds_every_parameter_and_is_stable(name: str):
+    first, second = configuration(create_model(name)), configuration(create_model(name))
+    assert json.dumps(first, allow_nan=False) == json.dumps(second, allow_nan=False)
+    assert set(first) == set(create_model(name).get_params(deep=True))
+
+
+def test_configuration_is_plain():
+    values = {"C": np.float64(2.0), "class_weight": {0: np.nan}, "random_state": (1, None), "solver": len}
+    model = LogisticRegression(**values)
+    found = configuration(model)
+    assert {name: found[name] for name in values} == {
+        "C": 2.0, "class_weight": {"0": "nan"}, "random_state": [1, None], "solver": "len",
+    }  # fmt: skip
+
+
+def test_parameters_are_set():
+    assert configuration(create_model("ours", {"n_members": 3}))["n_members"] == 3
+
+
+def test_unknown_model_is_refused():
+    with pytest.raises(ValueError, match="Got model 'nobody', expected one of ours, logreg"):
+        create_model("nobody")
+
+
+@pytest.mark.parametrize("name", sorted(set(MODELS) - set(PLAIN)))
+def test_missing_package_is_named(name: str, monkeypatch: pytest.MonkeyPatch):
+    def refuse(package: str) -> None:
+        raise ImportError(package)
+
+    monkeypatch.setattr(models, "import_module", refuse)
+    with pytest.raises(ImportError, match=rf"Model '{name}' needs \w+: pip install 'gendiffclf\[bench\]'"):
+        create_model(name)
+
+
+def test_labels_come_back():
+    X, y = np.array([[0.0], [1.0], [2.0]]), np.array(["x", "y", "z"])
+    model = LabelEncoded(LogisticRegression()).fit(X, y)
+    np.testing.assert_array_equal(model.classes_, y)
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1)

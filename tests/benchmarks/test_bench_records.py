@@ -1,0 +1,78 @@
+"""Records survive being killed."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.records import RecordStore, read_lines, record_key
+
+
+def make_record(split: int = 0, **changes: object) -> dict:
+    base = {"label": "m", "configuration": {"b": 1, "a": 2}, "table": "t", "split": split, "inner": False}
+    return {**base, "accuracy": 0.5, **changes}
+
+
+def test_written_records_are_read(tmp_path: Path):
+    store = RecordStore(tmp_path / "new")
+    assert store.read() == []
+    written = [make_record(0), make_record(1), make_record(0, label="a")]
+    for record in written:
+        store.append(record)
+    assert store.read() == [written[2], written[0], written[1]]
+    assert sorted(path.name for path in store.folder.iterdir()) == ["a.jsonl", "m.jsonl"]
+
+
+@pytest.mark.parametrize("kept", [1, 20, -2])
+def test_cut_off_line_is_left_out_and_then_replaced(tmp_path: Path, kept: int):
+    store = RecordStore(tmp_path)
+    store.append(make_record(0))
+    whole = store.path("m").read_bytes()
+    store.append(make_record(1))
+    second = store.path("m").read_bytes()[len(whole) :]
+    store.path("m").write_bytes(whole + second[:kept])
+    assert store.read() == [make_record(0)]
+    store.append(make_record(2))
+    assert store.read() == [make_record(0), make_record(2)]
+
+
+def test_first_line_cut_off(tmp_path: Path):
+    store = RecordStore(tmp_path)
+    store.path("m").write_text('{"label": "m", "conf')
+    assert store.read() == []
+    store.append(make_record(0))
+    assert store.read() == [make_record(0)]
+
+
+def test_only_the_end_of_line_cut_off(tmp_path: Path):
+    store = RecordStore(tmp_path)
+    store.append(make_record(0))
+    store.path("m").write_bytes(store.path("m").read_bytes()[:-1])
+    store.append(make_record(1))
+    assert store.read() == [make_record(0), make_record(1)]
+
+
+def test_broken_line_within_is_refused(tmp_path: Path):
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"label"\n{}\n')
+    with pytest.raises(ValueError, match=r"m\.jsonl, line 1: .*expected a JSON object"):
+        read_lines(path)
+
+
+def test_later_record_of_the_same_run_counts(tmp_path: Path):
+    store = RecordStore(tmp_path)
+    for accuracy in (0.1, 0.9):
+        store.append(make_record(accuracy=accuracy))
+    assert [record["accuracy"] for record in store.read()] == [0.9]
+
+
+def test_key_tells_runs_apart():
+    base = record_key(make_record())
+    assert base == record_key(make_record(accuracy=1, configuration={"a": 2, "b": 1}))
+    for changes in ({"split": 1}, {"inner": True}, {"table": "u"}, {"label": "n"}, {"configuration": {}}):
+        assert base != record_key(make_record(**changes))
+
+
+@pytest.mark.parametrize("label", ["", "a/b", "..", ".hidden", "a b"])
+def test_label_that_is_no_file_name_is_refused(tmp_path: Path, label: str):
+    with pytest.raises(ValueError, match=r"Got label=.* expected letters, digits"):
+        RecordStore(tmp_path).path(label)
