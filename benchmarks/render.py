@@ -24,8 +24,9 @@ There are no records yet. `python -m benchmarks tables` makes them, `python -m b
 """
 INTRODUCTION = """
 How `GenerativeTransportClassifier()` (`{subject}`) does with its defaults beside what one would take instead, with the
-settings of `benchmarks/models.py`, which are defaults or near them. Each table is split three times, 70 to 30 and stratified, or into three folds that keep groups (speakers)
-whole where there are groups. Everything on this page is made from the records in `{folder}`.
+settings of `benchmarks/models.py`, which are defaults or near them. Each table is split three times, 70 to 30 and
+stratified, or into three folds that keep groups (speakers) whole where there are groups. Everything on this page is made
+from the records in `{folder}`.
 """
 MEASURES = """
 Accuracy and UAR (mean recall of the classes) are in percent. Log-loss is in nats, of probabilities not below
