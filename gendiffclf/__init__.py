@@ -6,19 +6,28 @@ from ._version import VERSION
 
 if TYPE_CHECKING:
     from .classifier import GenerativeTransportClassifier
+    from .featurizers import AudioError, FbankFeaturizer, FeatureCache, HubertFeaturizer
     from .metrics import expected_calibration_error
     from .plots import ReliabilityDisplay, TransportDisplay
 
 __version__ = VERSION
 __all__ = [
+    "AudioError",
+    "FbankFeaturizer",
+    "FeatureCache",
     "GenerativeTransportClassifier",
+    "HubertFeaturizer",
     "ReliabilityDisplay",
     "TransportDisplay",
     "expected_calibration_error",
 ]
 
 _HOMES = {
+    "AudioError": "featurizers",
+    "FbankFeaturizer": "featurizers",
+    "FeatureCache": "featurizers",
     "GenerativeTransportClassifier": "classifier",
+    "HubertFeaturizer": "featurizers",
     "ReliabilityDisplay": "plots",
     "TransportDisplay": "plots",
     "expected_calibration_error": "metrics",

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import parameters as _parameters
-from ._device import resolve_device
+from ._device import resolve_device, with_gradients
 from ._validation import check_choice, check_integer
 from .features import FeatureScaler, lift_matrix
 from .incremental import IncrementalMixin
@@ -126,6 +126,8 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
     ----------
     classes_ : ndarray of shape (n_classes,)
         Labels, sorted.
+    class_prior_ : ndarray of shape (n_classes,)
+        Share of each class in the training weights.
     code_index_ : ndarray of shape (n_classes,)
         Number of each class' code; new classes get the next free one.
     n_features_in_ : int
@@ -269,8 +271,14 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         check_choice("name", name, _parameters.PRESETS)
         return cls(**{**_parameters.PRESETS[name], **changes})
 
+    @property
+    def class_prior_(self) -> np.ndarray:
+        """Share of each class in the training weights, (n_classes,)."""
+        return self._class_counts / self._class_counts.sum()
+
     # ------------------------------------------------------------------ fit
 
+    @with_gradients
     def fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None
     ) -> GenerativeTransportClassifier:
@@ -281,6 +289,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         ----------
         X : array-like of shape (n, d) or (n, layers, d)
             Features, finite and dense. Of several layers the last is where transport starts, the others are the condition.
+            Rows of NaN only, as featurisers leave for broken clips, are left out with a warning.
         y : array-like of shape (n,)
             Labels of any sortable type, at least two different ones.
         sample_weight : array-like of shape (n,), optional
@@ -316,6 +325,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         if continued:
             self._check_warm_start(classes)
         self.classes_ = classes
+        self._class_counts = np.bincount(labels, weight)
         weight = weight * class_factors(self.class_weight, classes, labels, weight)
         group_of = (
             np.zeros(len(y), np.int64) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
@@ -418,7 +428,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         Returns
         -------
         ndarray of shape (n, n_classes), float64
-            Columns in the order of `classes_`.
+            Columns in the order of `classes_`. Rows of NaN only get the shares of the classes in training, with a warning.
         """
         from .transport.readout import project_on_codes, project_on_simplex, temper
 
@@ -429,7 +439,10 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
             projected = project_on_simplex(project_on_codes(ends.double(), codes))
             return temper(projected, self.calibration_.temperature, self.calibration_.smoothing).mean(0)
 
-        return self._of_members(X, self.n_steps, lambda states: probabilities(states[-1]))
+        found = self._of_members(X, self.n_steps, lambda states: probabilities(states[-1]))
+        missing = np.isnan(found).any(axis=1)
+        found[missing] = self.class_prior_
+        return found
 
     def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
         """The logarithm of `predict_proba`."""
@@ -480,12 +493,15 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         self._fitted()
         check_integer("n_steps", n_steps, 1)
         check_choice("solver", self.solver, SOLVERS)
-        rows = self.scaler_.transform(checked_features(self, X, self.scaler_.center.shape))
+        rows, missing = checked_features(self, X, self.scaler_.center.shape)
+        rows = self.scaler_.transform(np.where(missing[:, None, None], 0, rows) if missing.any() else rows)
         model = self._model()
         noise = step_noise(n_steps, model.lift.shape[1]).to(model.lift)
-        return in_blocks(
+        found = in_blocks(
             model, rows, lambda block: read(model.transport(block, solver=self.solver, n_steps=n_steps, noise=noise))
         )
+        found[..., missing, :] = np.nan
+        return found
 
     def _codes(self) -> torch.Tensor:
         """The codes of `classes_`, (K, L), where the model is."""

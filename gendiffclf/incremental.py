@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from . import parameters as _parameters
+from ._device import with_gradients
 from .features import FeatureScaler
 from .inputs import checked_rows, class_factors
 
@@ -35,9 +36,11 @@ class IncrementalMixin:
         best_epoch_: int
         _training_state: dict[str, Any] | None
         _class_size: float
+        _class_counts: np.ndarray
 
         def __getattr__(self, name: str) -> Any: ...
 
+    @with_gradients
     def partial_fit(
         self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -88,12 +91,14 @@ class IncrementalMixin:
         rows, y = rows[kept], y[kept]
         if first:
             self.classes_, self.code_index_ = announced, np.arange(len(announced))
+            self._class_counts = np.zeros(len(announced))
             self.scaler_ = FeatureScaler.fit(rows, weight, self.scaling)
             seed = int(check_random_state(self.random_state).randint(2**31))
             self._create_model(params, rows.shape[1:], seed)
             self._start_stream(params, seed)
         new = self._add_classes(announced)
         labels = np.searchsorted(self.classes_, y)
+        self._class_counts = self._class_counts + np.bincount(labels, weight, minlength=len(self.classes_))
         if self._training_state is None and self.gram_ is None:
             self._start_stream(params, int(check_random_state(self.random_state).randint(2**31)))
         if self._training_state is None:
@@ -170,4 +175,5 @@ class IncrementalMixin:
             order = np.argsort(both)
             codes = np.concatenate([self.code_index_, self.code_index_.max() + 1 + np.arange(len(new))])
             self.classes_, self.code_index_ = both[order], codes[order]
+            self._class_counts = np.concatenate([self._class_counts, np.zeros(len(new))])[order]
         return new

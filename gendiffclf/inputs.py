@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, column_or_1d, validate_data
 
@@ -43,18 +45,49 @@ def checked_rows(
     weight : ndarray of shape (n,), float64
         A copy.
     """
-    checked, labels = validate_data(estimator, X, y, dtype=_DTYPES, allow_nd=True, reset=feature_shape is None)
+    checked, labels = validate_data(
+        estimator, X, y, dtype=_DTYPES, allow_nd=True, ensure_all_finite="allow-nan", reset=feature_shape is None
+    )
     rows = _with_layers(checked, feature_shape)
+    missing = _missing_rows(rows, "are left out of training")
     check_classification_targets(labels)
-    weight = _check_sample_weight(sample_weight, rows[:, 0], dtype=np.float64, copy=True, ensure_non_negative=True)
-    if not weight.any():
+    weight = _check_sample_weight(sample_weight, labels, dtype=np.float64, copy=True, ensure_non_negative=True)
+    if not weight[~missing].any():
         raise ValueError("Got a sample_weight of zeros only, expected at least one positive weight.")
+    if missing.any():
+        return rows[~missing], column_or_1d(labels)[~missing], weight[~missing]
     return rows, column_or_1d(labels), weight
 
 
-def checked_features(estimator: BaseEstimator, X: ArrayLike, feature_shape: tuple[int, ...]) -> np.ndarray:
-    """Input of prediction as an array (n, layers, d)."""
-    return _with_layers(validate_data(estimator, X, dtype=_DTYPES, allow_nd=True, reset=False), feature_shape)
+def checked_features(
+    estimator: BaseEstimator, X: ArrayLike, feature_shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Input of prediction as an array (n, layers, d), and which rows are of NaN only (n,)."""
+    checked = validate_data(estimator, X, dtype=_DTYPES, allow_nd=True, ensure_all_finite="allow-nan", reset=False)
+    rows = _with_layers(checked, feature_shape)
+    return rows, _missing_rows(rows, "get the shares of the classes in training as probabilities")
+
+
+def _missing_rows(rows: np.ndarray, consequence: str) -> np.ndarray:
+    """
+    Which rows are of NaN only (n,), with a warning that says what becomes of them; any other NaN is an error.
+
+    A featuriser leaves such a row for a clip it could not read: one of them must not cost all the others.
+    """
+    values = rows.reshape(len(rows), -1)
+    missing = np.zeros(len(rows), bool)
+    if values.shape[1] > 1 and not np.isfinite(values.sum()):
+        missing = np.isnan(values).all(axis=1)
+    if missing.all():
+        raise ValueError(f"Got {len(rows)} rows of NaN only, expected at least one row of numbers.")
+    assert_all_finite(values[~missing] if missing.any() else values, input_name="X")
+    if missing.any():
+        warnings.warn(
+            f"Got {missing.sum()} of {len(rows)} rows of NaN only, the first at index {missing.argmax()}; they {consequence}.",
+            UserWarning,
+            stacklevel=5,
+        )
+    return missing
 
 
 def _with_layers(X: np.ndarray, feature_shape: tuple[int, ...] | None) -> np.ndarray:

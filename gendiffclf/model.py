@@ -79,7 +79,7 @@ class TransportModel(nn.Module):
         x1 = rows[..., -1, :] @ self.lift
         return x1, rows if rows.shape[-2] == 1 else rows[..., :-1, :]
 
-    def loss(self, rows: Tensor, codes: Tensor, generator: Generator) -> Tensor:
+    def loss(self, rows: Tensor, codes: Tensor, generator: Generator, precision: torch.dtype = torch.float32) -> Tensor:
         """
         Squared error of each row's estimate at a random time of its path (Eq. 8), in units of a coordinate.
 
@@ -91,6 +91,8 @@ class TransportModel(nn.Module):
             The codes of their classes, x0.
         generator : torch.Generator
             Draws times, noise and dropout.
+        precision : torch.dtype
+            Of the network's matrix products; bfloat16 is used for those alone.
 
         Returns
         -------
@@ -105,8 +107,9 @@ class TransportModel(nn.Module):
             noise = torch.randn(x1.shape, generator=generator, device=x1.device, dtype=x1.dtype)
             x_t = self.path.sample(codes, x1, t, noise)
         target = self.objective.target(self.path, codes, x1, t, noise)
-        output = self.network(x_t, condition, t, generator)
-        return (output.float() - target).pow(2).mean(-1)
+        with torch.autocast(x1.device.type, dtype=torch.bfloat16, enabled=precision is torch.bfloat16):
+            output = self.network(x_t, condition, t, generator)
+        return (output.to(target.dtype) - target).pow(2).mean(-1)
 
     @property
     def _starts_at_features(self) -> bool:

@@ -403,7 +403,6 @@ def test_the_callers_world_stays_as_it_is(tiny, iris, failing):
         np.testing.assert_array_equal(array, copied)
 
 
-@pytest.mark.xfail(reason="training needs the caller's gradients to be switched on", strict=True)
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_fit_and_predict_in_any_mode_of_torch(tiny, iris, mode):
     """A caller who switched gradients off can still train."""
@@ -539,3 +538,24 @@ def test_a_warm_start_keeps_the_codes_that_partial_fit_gave(tiny, iris):
     index = classifier.code_index_.tolist()
     assert index == [0, 2, 1]
     assert classifier.fit(X, y).code_index_.tolist() == index
+
+
+def test_rows_of_nan_only_cost_no_other_row(tiny, iris):
+    X, y = iris
+    broken = X.copy()
+    broken[[3, 77]] = np.nan
+    kept = np.setdiff1d(np.arange(150), [3, 77])
+    with pytest.warns(UserWarning, match="2 of 150 rows of NaN only, the first at index 3; they are left out"):
+        classifier = tiny().fit(broken, y)
+    np.testing.assert_array_equal(classifier.predict_proba(X), tiny().fit(X[kept], y[kept]).predict_proba(X))
+    with pytest.warns(UserWarning, match="they get the shares of the classes"):
+        found = classifier.predict_proba(broken)
+    np.testing.assert_array_equal(found[kept], classifier.predict_proba(X)[kept])
+    np.testing.assert_allclose(found[3], np.array([49, 49, 50]) / 148)
+    with pytest.warns(UserWarning, match="rows of NaN only"):
+        assert np.isnan(classifier.transport(broken)[77]).all()
+    broken[5, 0] = np.nan
+    with pytest.raises(ValueError, match="contains NaN"):
+        classifier.predict(broken)
+    with pytest.raises(ValueError, match="Got 150 rows of NaN only"):
+        tiny().fit(np.full_like(X, np.nan), y)

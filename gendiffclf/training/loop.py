@@ -153,6 +153,8 @@ class Trainer:
         size = index.shape[1] // n_batches
         mean_weight = data.weight.mean()
         total = torch.zeros((), device=index.device)
+        if self.settings.max_steps is not None:
+            n_batches = min(n_batches, self.settings.max_steps - self.n_updates)
         for start in range(0, size * n_batches, size):
             batch = shuffled[:, start : start + size]
             weight = data.weight[batch] * counts[:, start : start + size] / mean_weight
@@ -165,9 +167,7 @@ class Trainer:
 
     def _update(self, data: TrainingRows, batch: Tensor, weight: Tensor) -> Tensor:
         """One step of the optimiser on a batch of rows (M, B) with weights (M, B); returns the loss."""
-        reduced = self.settings.precision is torch.bfloat16
-        with torch.autocast(batch.device.type, dtype=torch.bfloat16, enabled=reduced):
-            losses = self.model.loss(data.rows[batch], data.codes[data.y[batch]], self.generator)
+        losses = self.model.loss(data.rows[batch], data.codes[data.y[batch]], self.generator, self.settings.precision)
         member_loss = (losses * weight).mean(1)  # (M, B) -> (M,)
         gradients = torch.autograd.grad(member_loss.sum(), self.parameters, allow_unused=True)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):

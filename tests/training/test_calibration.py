@@ -33,13 +33,12 @@ def test_smoothing_grows_where_certainty_is_wrong():
     assert certain[0].item() == pytest.approx(0.9, abs=0.02)
 
 
-def test_weights_count_like_repeated_rows():
-    stated, y = draw(300, 2.0)
-    weight = torch.as_tensor(np.random.default_rng(1).integers(0, 4, 300))
-    repeated = fit_calibration(
-        stated.repeat_interleave(weight, 0), y.repeat_interleave(weight), torch.ones(int(weight.sum()))
-    )
-    assert fit_calibration(stated, y, weight.double()) == repeated
+@pytest.mark.parametrize(("heavy", "temperature"), [(0, 0.5), (1, 2.0)])
+def test_heavy_rows_decide(heavy, temperature):
+    (timid, y), (bold, same_y) = draw(4000, 0.5), draw(4000, 2.0)
+    weight = torch.full((2, 4000), 1e-3).index_fill(0, torch.tensor(heavy), 1.0).flatten()
+    found = fit_calibration(torch.cat([timid, bold]), torch.cat([y, same_y]), weight)
+    assert found.temperature == pytest.approx(temperature, rel=0.15)
 
 
 def test_the_default_leaves_probabilities_nearly_alone():
