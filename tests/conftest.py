@@ -6,9 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from sklearn.datasets import load_digits, load_iris
 
 from gendiffclf import GenerativeTransportClassifier
+
+settings.register_profile("same-everywhere", derandomize=True, deadline=None)
+settings.load_profile("same-everywhere")
 
 TINY = {
     "max_epochs": 3,

@@ -65,15 +65,20 @@ def test_scales_and_gates_start_at_1_for_every_time(layer, generator):
 
 
 def test_time_sets_scales_and_gates(layer, generator):
-    """A modulation of -1 is a factor of 0: closed gates leave the tokens as they are."""
+    """Each of the four has a place of its own in the modulation; closed gates leave the tokens as they are."""
     tokens = torch.randn(2, 3, 5, 8, generator=generator)
-    time = torch.zeros(2, 1, 4)
-    gates = layer.modulation.bias.data.unflatten(-1, (4, 8))
-    gates[..., [1, 3], :] = -1
-    torch.testing.assert_close(layer(tokens, time, None), tokens)
-    gates[..., [1, 3], :] = 0
+    layer.modulation.bias.data.normal_(generator=generator)
     layer.modulation.weight.data.normal_(generator=generator)
-    assert not torch.allclose(layer(tokens, time, None), layer(tokens, time + 1, None))
+    time = torch.randn(2, 3, 4, generator=generator)
+    modulation = 1 + time @ layer.modulation.weight + layer.modulation.bias
+    scale_a, gate_a, scale_f, gate_f = modulation[:, :, None].chunk(4, dim=-1)
+    after = tokens + gate_a * layer.attention(rms_normalise(tokens) * scale_a, 5)
+    hidden = torch.nn.functional.gelu(layer.feed_forward.up(rms_normalise(after) * scale_f))
+    torch.testing.assert_close(layer(tokens, time, None), after + gate_f * layer.feed_forward.down(hidden))
+
+    layer.modulation.weight.data.zero_()
+    layer.modulation.bias.data.unflatten(-1, (4, 8))[..., [1, 3], :] = -1
+    torch.testing.assert_close(layer(tokens, time, None), tokens)
 
 
 def test_dropout_needs_a_generator(generator):
