@@ -106,6 +106,18 @@ def test_exact_steps_compose(mean, variance, times, steepness):
     )
 
 
+@pytest.mark.parametrize("variance", ["bridge", "constant"])
+def test_the_exact_step_keeps_what_is_off_the_mean(ends, variance):
+    """In proportion to the path's deviation; so a step of no length stays where it is."""
+    x0, x1 = ends
+    path, step, x = make_path(variance=variance), SOLVERS["exact"]().step, torch.full((3, 4), 0.7, dtype=torch.float64)
+    t, s = (torch.tensor(time, dtype=torch.float64) for time in (0.8, 0.3))
+    torch.testing.assert_close(step(path, CountedEstimate(x0), x, x1, t, t, torch.zeros(4)), x)
+    off_mean = step(path, CountedEstimate(x0), x, x1, t, s, torch.zeros(4)) - path.position(x0, x1, s)
+    share = (0.3 * 0.7 / (0.8 * 0.2)) ** 0.5 if variance == "bridge" else 1
+    torch.testing.assert_close(off_mean, share * (x - path.position(x0, x1, t)))
+
+
 def test_the_exact_step_solves_the_field(ends):
     """Its derivative by the end time is the field of Eq. 9."""
     x0, x1 = ends
