@@ -49,9 +49,10 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         Scale σ of the noise, in units of a standardised feature. Not given in the paper.
     objective : {"target", "velocity", "noise"}, default="target"
         What the network learns: the code (Eq. 8), the velocity (flow matching) or the noise (score matching).
-    time_sampling : {"terminal", "uniform", "biased", "mixed", "logit_normal"}, default="terminal"
+    time_sampling : {"auto", "terminal", "uniform", "biased", "mixed", "logit_normal"}, default="auto"
         How training draws t: always t_max, where prediction starts; evenly (the paper's); more often near t_max; t_max for
-        half of the draws; mostly in the middle.
+        half of the draws; mostly in the middle. "auto" is "terminal" for the objective "target", which needs no other time
+        for a single step, and "uniform" for the others, which say nothing about the code at t_max.
     t_min, t_max : float in [0, 1], default=0.001 and 1.0
         Earliest training time t_eps, and the time T where training ends and prediction starts. Not given in the paper.
     solver : {"exact", "euler", "midpoint", "stochastic"}, default="exact"
@@ -61,7 +62,8 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         Steps N. Can be changed after `fit`. Probabilities are calibrated for the value at `fit`; more steps make them more
         confident.
     width : int or "auto", default="auto"
-        Width L of the code space and of the network. "auto" takes 128, or what twice the number of classes needs.
+        Width L of the code space and of the network. "auto" takes 128, or what twice the number of classes needs, rounded
+        up to a multiple of 16 times the heads.
     depth : int >= 1, default=2
         Transformer layers.
     n_heads : int >= 1, default=4
@@ -70,7 +72,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         Width of the feed-forward state in widths.
     time_width : int >= 1, default=32
         Width of the time embedding.
-    n_frequencies : int >= 0, default=8
+    n_frequencies : int >= 0, default=4
         Sines and cosines of each feature at so many learnt frequencies join the condition; 0 leaves them out.
     frequency_scale : float > 0, default=0.1
         Standard deviation of the initial frequencies, in turns per unit of a standardised feature.
@@ -85,8 +87,9 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
     cross_fit : bool, default=True
         Whether each of several members leaves out its own part of the rows, which then judges it. With `early_stopping`,
         every row so serves both for training and for choosing the epoch and the calibration.
-    scaling : {"robust", "standard", "quantile", "none"}, default="robust"
-        Standardisation of features: median and quartiles with a smooth clip at ±3; mean and deviation; ranks; as they are.
+    scaling : {"quantile", "robust", "standard", "none"}, default="quantile"
+        Standardisation of features: ranks, to a normal distribution; median and quartiles with a smooth clip at ±3; mean
+        and deviation; as they are.
     lift : {"orthogonal", "pad"}, default="orthogonal"
         Fixed map of the features into the code space: a random orthogonal one, or zeros appended.
     max_epochs : int >= 1, default=100
@@ -116,9 +119,10 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
     device : str, default="auto"
         Where to compute: "auto" is the first there is of cuda, mps and cpu.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
-        Of the matrix products in training: "auto" is bfloat16 where the device has units for it, else float32.
+        Of the matrix products in training: "auto" is bfloat16 where the device has units for it, else float32; one seed
+        can so give another model on another machine. Prediction is in float32.
     random_state : int, RandomState instance or None, default=None
-        Seed of initial weights, folds, batches, times and noise.
+        Seed of initial weights, folds, batches, times and noise; None draws one from NumPy's global generator.
     verbose : int, default=0
         1 shows a progress bar while fitting, 2 leaves it there.
 
@@ -172,7 +176,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         variance_schedule: str = "bridge",
         sigma: float = 0.5,
         objective: str = "target",
-        time_sampling: str = "terminal",
+        time_sampling: str = "auto",
         t_min: float = 0.001,
         t_max: float = 1.0,
         solver: str = "exact",
@@ -182,14 +186,14 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         n_heads: int = 4,
         feedforward_ratio: float = 2.0,
         time_width: int = 32,
-        n_frequencies: int = 8,
+        n_frequencies: int = 4,
         frequency_scale: float = 0.1,
         tokenizer: str = "single",
         chunk_size: int = 16,
         dropout: float = 0.1,
         n_members: int = 8,
         cross_fit: bool = True,
-        scaling: str = "robust",
+        scaling: str = "quantile",
         lift: str = "orthogonal",
         max_epochs: int = 100,
         max_steps: int | None = None,
@@ -323,7 +327,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
                 f"Got 1 class in y ({classes[0]!r}), expected at least 2 classes; add rows of another class."
             )
         if continued:
-            self._check_warm_start(classes)
+            self._check_warm_start(params, classes)
         self.classes_ = classes
         self._class_counts = np.bincount(labels, weight)
         weight = weight * class_factors(self.class_weight, classes, labels, weight)
@@ -370,6 +374,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         n_layers, n_features = feature_shape
         width = _parameters.code_width(params, len(self.classes_))
         label_codes(self.codes, len(self.classes_), width)  # raises where the space is too small
+        self._code_kind = self.codes
         model = TransportModel(
             _parameters.network_shape(params, n_layers, n_features, width),
             _parameters.transport_settings(params),
@@ -379,7 +384,20 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         dtype = torch.float64 if self.precision == "float64" else torch.float32
         self.model_ = model.to(resolve_device(self.device), dtype)
 
-    def _check_warm_start(self, classes: np.ndarray) -> None:
+    def _check_warm_start(self, params: dict[str, Any], classes: np.ndarray) -> None:
+        fitted = self.model_.network.shape
+        wanted = _parameters.network_shape(
+            {**params, "n_heads": fitted.n_heads if params["width"] == "auto" else params["n_heads"]},
+            self.scaler_.center.shape[0],
+            self.scaler_.center.shape[1],
+            fitted.width if params["width"] == "auto" else params["width"],
+        )
+        changed = [name for name, value in vars(wanted).items() if value != getattr(fitted, name)]
+        if changed:
+            raise ValueError(
+                f"Got warm_start=True with another network than in the fit before ({', '.join(changed)}), expected the "
+                "same; use warm_start=False."
+            )
         if not np.array_equal(classes, self.classes_):
             raise ValueError(
                 f"Got classes {classes.tolist()} with warm_start=True, expected {self.classes_.tolist()} as in the fit "
@@ -505,7 +523,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
 
     def _codes(self) -> torch.Tensor:
         """The codes of `classes_`, (K, L), where the model is."""
-        return self.model_.codes(self.codes, int(self.code_index_.max()) + 1)[self.code_index_.tolist()]
+        return self.model_.codes(self._code_kind, int(self.code_index_.max()) + 1)[self.code_index_.tolist()]
 
     def _model(self) -> TransportModel:
         """The model, brought back to the device after unpickling."""

@@ -36,6 +36,7 @@ class IncrementalMixin:
         best_epoch_: int
         _training_state: dict[str, Any] | None
         _class_size: float
+        _code_kind: str
         _class_counts: np.ndarray
 
         def __getattr__(self, name: str) -> Any: ...
@@ -144,7 +145,7 @@ class IncrementalMixin:
         started = time.perf_counter()
         state = self._training_state
         assert state is not None
-        settings = _parameters.training_settings(params, data.rows.device)
+        settings = _parameters.training_settings({**params, "max_steps": None}, data.rows.device)
         trainer = Trainer(self.model_, settings, self._generator(state["seed"] + self.n_iter_))
         trainer.load_state(state)
         index = torch.arange(len(data.y), device=data.y.device).expand(self.model_.network.shape.n_members, -1)
@@ -171,7 +172,7 @@ class IncrementalMixin:
         new = np.setdiff1d(labels, self.classes_)
         if len(new):
             both = np.concatenate([self.classes_, new])
-            label_codes(self.codes, len(both), self.model_.lift.shape[1])  # raises where the space is full
+            label_codes(self._code_kind, len(both), self.model_.lift.shape[1])  # raises where the space is full
             order = np.argsort(both)
             codes = np.concatenate([self.code_index_, self.code_index_.max() + 1 + np.arange(len(new))])
             self.classes_, self.code_index_ = both[order], codes[order]

@@ -74,7 +74,7 @@ def check_parameters(params: dict[str, Any]) -> None:
         "mean_schedule": MEAN_SCHEDULES,
         "variance_schedule": VARIANCE_SCHEDULES,
         "objective": OBJECTIVES,
-        "time_sampling": TIME_SAMPLERS,
+        "time_sampling": ("auto", *TIME_SAMPLERS),
         "solver": SOLVERS,
         "tokenizer": TOKENIZERS,
         "scaling": SCALINGS,
@@ -159,7 +159,10 @@ def transport_settings(params: dict[str, Any]) -> TransportSettings:
     """The settings of path, objective and times."""
     from .model import TransportSettings
 
-    return TransportSettings(**{name: params[name] for name in TransportSettings.__dataclass_fields__})
+    chosen = {name: params[name] for name in TransportSettings.__dataclass_fields__}
+    if chosen["time_sampling"] == "auto":
+        chosen["time_sampling"] = "terminal" if params["objective"] == "target" else "uniform"
+    return TransportSettings(**chosen)
 
 
 def training_settings(params: dict[str, Any], device: torch.device) -> TrainingSettings:

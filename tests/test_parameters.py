@@ -28,7 +28,7 @@ CHOICES = {
     "mean_schedule": MEAN_SCHEDULES,
     "variance_schedule": VARIANCE_SCHEDULES,
     "objective": OBJECTIVES,
-    "time_sampling": TIME_SAMPLERS,
+    "time_sampling": {"auto": None, **TIME_SAMPLERS},
     "solver": SOLVERS,
     "tokenizer": TOKENIZERS,
     "scaling": SCALINGS,

@@ -36,7 +36,8 @@ def fit_calibration(probabilities: Tensor, y: Tensor, weight: Tensor) -> Calibra
     weight : Tensor of shape (n,)
         Their weights.
     """
-    probabilities, y, weight = (x[:_MOST_ROWS].cpu().double() if x.is_floating_point() else x[:_MOST_ROWS].cpu()
+    stride = -(-len(y) // _MOST_ROWS)  # rows come member by member: all of them have their say
+    probabilities, y, weight = (x[::stride].cpu().double() if x.is_floating_point() else x[::stride].cpu()
                                 for x in (probabilities, y, weight))  # fmt: skip
     best, best_loss = Calibration(), float("inf")
     for smoothing in _SMOOTHINGS:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.utils._pytree import tree_map_only
 
 from ..model import TransportModel
 from ..transport.readout import project_on_codes, project_on_simplex
@@ -208,7 +209,7 @@ class Trainer:
         return {
             "weights": [p.detach().cpu() for p in self.parameters],
             "average": [w.cpu() for w in self.average],
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": tree_map_only(Tensor, lambda x: x.cpu(), self.optimizer.state_dict()),
             "n_updates": self.n_updates,
         }
 

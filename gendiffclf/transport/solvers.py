@@ -50,7 +50,8 @@ class ExactSolver:
         x0_hat = estimate(x, t)
         sigma_t, sigma_s = path.variance(t), path.variance(s)
         ratio = torch.where(sigma_t > 0, sigma_s / torch.where(sigma_t > 0, sigma_t, 1.0), 0.0)
-        return path.position(x0_hat, x1, s) + ratio * (x - path.position(x0_hat, x1, t))
+        flowed = path.position(x0_hat, x1, s) + ratio * (x - path.position(x0_hat, x1, t))
+        return torch.where(s > 0, flowed, x0_hat)  # also on paths that are still noisy at t = 0
 
 
 class EulerSolver:
@@ -96,7 +97,8 @@ class StochasticSolver:
         self, path: Path, estimate: Estimator, x: Tensor, x1: Tensor, t: Tensor, s: Tensor, noise: Tensor
     ) -> Tensor:
         """One step with fresh noise."""
-        return path.sample(estimate(x, t), x1, s, noise)
+        x0_hat = estimate(x, t)
+        return torch.where(s > 0, path.sample(x0_hat, x1, s, noise), x0_hat)
 
 
 SOLVERS: dict[str, type[Solver]] = {
