@@ -10,9 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from . import render, smoke, tables
+from . import few_shot, render, smoke, tables
 
-COMMANDS: dict[str, ModuleType] = {"tables": tables, "render": render, "smoke": smoke}
+COMMANDS: dict[str, ModuleType] = {
+    "tables": tables,
+    "few-shot": few_shot,
+    "render": render,
+    "smoke": smoke,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
