@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ._version import VERSION
+from .speech import commands as speech
 
 __all__ = ["COMMANDS", "Command", "main"]
 
@@ -46,6 +47,13 @@ def _run_demo(options: argparse.Namespace) -> None:
 
 COMMANDS: dict[str, Command] = {
     "demo": Command("compare classifiers on real data that comes with scikit-learn", _add_demo_options, _run_demo),
+    "demo-speech": Command("show the speech path on synthesised vowels", speech.add_demo_options, speech.run_demo),
+    "features": Command(
+        "encode the clips of a corpus into the cache", speech.add_features_options, speech.run_features
+    ),
+    "train": Command("learn labels from the clips of a corpus", speech.add_train_options, speech.run_train),
+    "predict": Command("label clips with a trained model", speech.add_predict_options, speech.run_predict),
+    "evaluate": Command("measure a pipeline by folds of speakers", speech.add_evaluate_options, speech.run_evaluate),
 }
 
 

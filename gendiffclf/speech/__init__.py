@@ -1,0 +1,51 @@
+"""From a folder of speech to labels that can be trusted: corpora, evaluation by speaker, training, model folders."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .corpora import read_corpus
+    from .evaluation import Evaluation, evaluate
+    from .layouts import LAYOUTS
+    from .model_folder import load_model, save_model
+    from .prediction import predict_clips
+    from .synthesis import synthesize_corpus, synthesize_vowel
+    from .training import train
+
+__all__ = [
+    "LAYOUTS",
+    "Evaluation",
+    "evaluate",
+    "load_model",
+    "predict_clips",
+    "read_corpus",
+    "save_model",
+    "synthesize_corpus",
+    "synthesize_vowel",
+    "train",
+]
+
+_HOMES = {
+    "LAYOUTS": "layouts",
+    "Evaluation": "evaluation",
+    "evaluate": "evaluation",
+    "load_model": "model_folder",
+    "predict_clips": "prediction",
+    "read_corpus": "corpora",
+    "save_model": "model_folder",
+    "synthesize_corpus": "synthesis",
+    "synthesize_vowel": "synthesis",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used: the command line imports this package for every command."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,271 @@
+"""The speech commands of the command line: features, train, predict, evaluate, demo-speech."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+FEATURIZER_NAMES = ("fbank", "hubert")
+LAYOUT_NAMES = ("ravdess", "emodb", "crema-d", "savee", "tess", "meld", "nemo", "urdu")
+FOLD_NAMES = ("speaker", "leave-one-speaker-out", "split", "random")
+# Written out, since the parser of every command imports this module and nothing heavy; tests compare.
+
+
+def add_features_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `features`."""
+    _add_corpus_options(parser)
+    _add_pipeline_options(parser)
+    parser.add_argument("--output", type=Path, help="also write features and table to this .npz file")
+
+
+def run_features(options: argparse.Namespace) -> None:
+    """Encode every clip into the cache, and report those that are broken."""
+    import numpy as np
+
+    from .training import encode_clips, failed
+
+    corpus = _corpus(options, options.source)
+    featurizer = _pipeline(options).steps[0][1]
+    features = encode_clips(featurizer, corpus)
+    failures = failed(features, corpus)
+    if options.output is not None:
+        names = [name for name in ("path", "start", "end", "label", "speaker") if name in corpus]
+        columns = {name: _plain_array(corpus[name]) for name in names}
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        with open(options.output, "wb") as file:  # savez would append .npz to other names
+            np.savez(file, features=features.rows, **columns)
+    print(f"{len(corpus) - len(failures)} of {len(corpus)} clips have features of shape {features.rows.shape[1:]}.")
+    for path, reason in zip(failures["path"], failures["reason"], strict=True):
+        print(f"broken: {path}: {reason}")
+
+
+def add_train_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `train`."""
+    _add_corpus_options(parser)
+    _add_pipeline_options(parser)
+    parser.add_argument("--output", type=Path, required=True, help="folder of the model")
+    parser.add_argument("--overwrite", action="store_true", help="replace a model that is there")
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Fit, and write the model's folder."""
+    from .model_folder import save_model
+    from .training import train
+
+    if options.output.exists() and not options.overwrite:  # said before hours of work, not after
+        raise ValueError(f"Got --output {options.output}, which exists, expected a new folder, or --overwrite.")
+    corpus = _corpus(options, options.source)
+    with _plain_warnings():
+        pipeline = train(_pipeline(options), corpus)
+    n_broken = len(pipeline.steps[0][1].failures_)
+    about = {
+        "target": options.target,
+        "n_clips": len(corpus) - n_broken,
+        "n_broken": n_broken,
+        "n_speakers": int(corpus["speaker"].nunique()) if "speaker" in corpus else None,
+    }
+    save_model(pipeline, options.output, overwrite=options.overwrite, about=about)
+    classes = ", ".join(map(str, pipeline.classes_))
+    print(f"Learnt {classes} from {about['n_clips']} clips; the model is in {options.output}.")
+
+
+def add_predict_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `predict`."""
+    parser.add_argument("model", type=Path, help="folder that `train` wrote")
+    parser.add_argument("sources", nargs="+", help="clips, folders, or tables with the column path")
+    _add_layout_options(parser)
+    _add_run_options(parser)
+    parser.add_argument("--output", type=Path, help="file of the predictions; standard output by default")
+    parser.add_argument(
+        "--format", choices=("csv", "jsonl"), help="by default what the output's ending says, csv otherwise"
+    )
+
+
+def run_predict(options: argparse.Namespace) -> None:
+    """Predict, and write a row for every clip, broken ones with a reason."""
+    import pandas as pd
+
+    from .model_folder import load_model
+    from .prediction import predict_clips, write_predictions
+
+    pipeline = load_model(options.model, **_run_parameters(options))
+    corpus = pd.concat([_corpus(options, source) for source in options.sources], ignore_index=True)
+    predictions = predict_clips(pipeline, corpus)
+    by_ending = "jsonl" if options.output is not None and options.output.suffix == ".jsonl" else "csv"
+    write_predictions(predictions, options.output or sys.stdout, options.format or by_ending)
+    n_broken = int(predictions["error"].notna().sum())
+    if n_broken:
+        print(f"{n_broken} of {len(predictions)} clips are broken; the column error says why.", file=sys.stderr)
+
+
+def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `evaluate`."""
+    _add_corpus_options(parser)
+    _add_pipeline_options(parser)
+    parser.add_argument("--model", type=Path, help="evaluate this model, learnt from other clips, in place of folds")
+    parser.add_argument("--folds", choices=FOLD_NAMES, default="speaker", help="what a fold is (%(default)s)")
+    parser.add_argument("--n-folds", type=int, default=5, help="folds at most (%(default)s)")
+    parser.add_argument("--output", type=Path, help="also write measures and confusion matrices to this JSON file")
+    parser.add_argument("--predictions", type=Path, help="also write every clip's prediction to this CSV file")
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    """Cross-validate, or try a model, and print the measures."""
+    from .evaluation import evaluate, evaluate_fitted
+    from .model_folder import load_model
+
+    corpus = _corpus(options, options.source)
+    with _plain_warnings():
+        if options.model is not None:
+            found = evaluate_fitted(load_model(options.model, **_run_parameters(options)), corpus)
+        else:
+            seed, progress = options.seed, int(not options.quiet)
+            settings = {"n_folds": options.n_folds, "random_state": seed, "verbose": progress}
+            found = evaluate(_pipeline(options), corpus, options.folds, **settings)
+    print(found)
+    if options.output is not None:
+        found.to_json(options.output)
+    if options.predictions is not None:
+        found.predictions.to_csv(options.predictions, index=False)
+
+
+def add_demo_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `demo-speech`."""
+    parser.add_argument("--speakers", type=int, default=12, help="voices (%(default)s)")
+    parser.add_argument("--takes", type=int, default=2, help="clips of each vowel by each voice (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of voices, folds and classifier (%(default)s)")
+
+
+def run_demo(options: argparse.Namespace) -> None:
+    """Show the speech path on synthesised vowels."""
+    from .demo import run_speech_demo
+
+    run_speech_demo(n_speakers=options.speakers, n_takes=options.takes, random_state=options.seed)
+
+
+# --------------------------------------------------------------------- options
+
+
+def _add_layout_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--layout", choices=LAYOUT_NAMES, help="corpus whose names of files are known")
+    parser.add_argument("--pattern", help="paths below the folder, such as {label}/{speaker}_*.wav")
+    parser.add_argument("--target", help="column to predict (default: emotion for a layout, else label)")
+    parser.add_argument("--skip-unfit", action="store_true", help="leave out files whose path does not fit")
+
+
+def _add_corpus_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="folder, or table with the columns path, label, speaker and maybe start, end")
+    _add_layout_options(parser)
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cache", help="folder of the features (default: $GENDIFFCLF_CACHE, or the user's own)")
+    parser.add_argument("--no-cache", action="store_true", help="keep no features")
+    parser.add_argument("--jobs", type=int, help="threads that read clips")
+    parser.add_argument("--device", help="where encoder and classifier run (default: the first of cuda, mps, cpu)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def _add_pipeline_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--featurizer", choices=FEATURIZER_NAMES, default="fbank", help="features of a clip (%(default)s)"
+    )
+    parser.add_argument("--encoder", help="name or folder of the speech encoder; implies --featurizer hubert")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="STEP__NAME=VALUE",
+        help="a parameter, such as featurizer__layers=-1 or classifier__n_members=4; can be repeated",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random state of folds and classifier (%(default)s)")
+    _add_run_options(parser)
+
+
+# ------------------------------------------------------- from options to objects
+
+
+def _corpus(options: argparse.Namespace, source: str) -> pd.DataFrame:
+    from .corpora import read_corpus
+
+    mismatch = "warn" if options.skip_unfit else "raise"
+    is_folder = Path(source).is_dir()
+    with _plain_warnings():
+        return read_corpus(
+            source,
+            # Predictions may mix folders of a layout with single clips.
+            layout=options.layout if is_folder else None,
+            pattern=options.pattern if is_folder else None,
+            target=options.target,
+            on_mismatch=mismatch,
+        )
+
+
+def _pipeline(options: argparse.Namespace) -> Pipeline:
+    from sklearn.pipeline import Pipeline
+
+    from ..classifier import GenerativeTransportClassifier
+    from ..featurizers import FEATURIZERS
+
+    kind = "hubert" if options.encoder is not None else options.featurizer
+    featurizer = FEATURIZERS[kind]()
+    parameters = _run_parameters(options)
+    own = featurizer.get_params()
+    featurizer.set_params(**{name: value for name, value in parameters.items() if name in own})
+    if options.encoder is not None:
+        featurizer.set_params(model=options.encoder)
+    device = {} if options.device is None else {"device": options.device}
+    # While the measures of a fold are awaited, the bar of the folds is enough.
+    verbose = int(not options.quiet and "folds" not in options)
+    classifier = GenerativeTransportClassifier(random_state=options.seed, verbose=verbose, **device)
+    pipeline = Pipeline([("featurizer", featurizer), ("classifier", classifier)])
+    return pipeline.set_params(**dict(_setting(text) for text in options.set))
+
+
+def _run_parameters(options: argparse.Namespace) -> dict[str, Any]:
+    """Parameters of a featuriser that say how to run it, not what it computes."""
+    cache = None if options.no_cache else (options.cache if options.cache is not None else True)
+    parameters: dict[str, Any] = {"cache": cache, "n_jobs": options.jobs, "verbose": int(not options.quiet)}
+    return parameters if options.device is None else {**parameters, "device": options.device}
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or "__" not in name:
+        raise ValueError(f"Got --set {text}, expected step__name=value, such as classifier__n_members=4.")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def _plain_array(column: pd.Series) -> Any:
+    """A column without objects, which a file of arrays could only hold pickled."""
+    import numpy as np
+
+    return column.to_numpy() if column.dtype.kind in "iufb" else np.array(column.astype(str).tolist())
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show warnings as a line each, without the source that gave them."""
+    before = warnings.formatwarning
+
+    def plain(message: Warning | str, *place: Any) -> str:
+        return f"warning: {message}\n"
+
+    warnings.formatwarning = plain  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before

@@ -1,0 +1,263 @@
+"""A corpus as a table: one row for each clip, with its path, label and speaker."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._validation import check_choice
+from ..featurizers._optional import require
+from .layouts import LAYOUTS, Layout, Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
+N_SHOWN = 3
+_FIELD = re.compile(r"\{(\w*)\}|(\*\*/?)|(\*)")
+
+
+def read_corpus(
+    source: str | os.PathLike[str],
+    *,
+    layout: str | None = None,
+    pattern: str | None = None,
+    target: str | None = None,
+    on_mismatch: str = "raise",
+) -> pd.DataFrame:
+    """
+    Read the table of a corpus; no clip is opened.
+
+    Parameters
+    ----------
+    source : path-like
+        A folder, a table in CSV (.csv, or .tsv with tabs), or a single clip.
+    layout : str, optional
+        A corpus whose names of files are known, a key of `LAYOUTS`: ravdess, emodb, crema-d, savee, tess, meld, nemo, urdu.
+    pattern : str, optional
+        What paths below the folder look like, such as `"{label}/{speaker}_*.wav"`: a word in braces is a column, `*`
+        stands for anything within a name, `**/` for any folders.
+    target : str, optional
+        The column to predict. By default `emotion` for a layout, and `label` otherwise, where there is one.
+    on_mismatch : {"raise", "warn"}, default="raise"
+        What audio files do whose path does not fit; "warn" leaves them out.
+
+    Returns
+    -------
+    corpus : DataFrame
+        Columns `path`, `label` and `speaker` as far as they are known, `start` and `end` in seconds where a table has them,
+        and whatever else is known of a clip, such as `gender`. Sorted by path, a table in its own order. Paths in a table
+        are relative to its folder.
+
+    Raises
+    ------
+    ValueError
+        If nothing is found, files do not fit (the first are named), or clips have no `target`.
+
+    Notes
+    -----
+    Emotions have one name in all layouts: angry, bored, calm, disgusted, fearful, happy, neutral, sad, surprised. Files
+    whose name starts with a dot are passed over. Second copies of a file, as some downloads hold them, are left out with
+    a warning: a clip that is both learnt from and tested on is worth nothing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from gendiffclf.speech import read_corpus
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("angry/anna_1.wav", "calm/ben_1.wav"):
+    ...         path = Path(folder, name)
+    ...         path.parent.mkdir()
+    ...         path.touch()
+    ...     read_corpus(folder, pattern="{label}/{speaker}_*.wav")[["label", "speaker"]]
+       label speaker
+    0  angry    anna
+    1   calm     ben
+    """
+    pandas = require("pandas")
+    check_choice("on_mismatch", on_mismatch, ("raise", "warn"))
+    if layout is not None and pattern is not None:
+        raise ValueError(f"Got layout={layout!r} and pattern={pattern!r}, expected one of them.")
+    if layout is not None:
+        check_choice("layout", layout, LAYOUTS)
+    source = Path(source)
+    if not source.exists():
+        raise ValueError(f"Got source={str(source)!r}, which does not exist, expected a folder, a table or a clip.")
+    if source.is_dir():
+        corpus = _read_folder(source, layout, pattern, on_mismatch)
+        target = "emotion" if target is None and layout is not None else target
+    elif layout is not None or pattern is not None:
+        raise ValueError(f"Got source={str(source)!r} with a layout or pattern, expected a folder.")
+    elif source.suffix.lower() in (".csv", ".tsv"):
+        corpus = _read_table(source)
+    else:
+        corpus = pandas.DataFrame({"path": [str(source)]})
+    return _with_label(corpus, target)
+
+
+def check_corpus(corpus: Any, needed: Iterable[str] = ("path", "label")) -> pd.DataFrame:
+    """
+    Hold a table to the form that `read_corpus` gives it.
+
+    Raises
+    ------
+    ValueError
+        If it is empty, a column is missing, or has gaps.
+    """
+    if not (hasattr(corpus, "columns") and hasattr(corpus, "iloc")):
+        raise ValueError(f"Got a corpus of type {type(corpus).__name__}, expected a DataFrame as of read_corpus.")
+    if not len(corpus):
+        raise ValueError("Got a corpus of 0 clips, expected at least 1.")
+    for name in needed:
+        if name not in corpus:
+            raise ValueError(f"Got a corpus with the columns {list(corpus.columns)}, expected {name!r} among them.")
+        _check_gaps(corpus, name)
+    return corpus.reset_index(drop=True)
+
+
+def clips(corpus: pd.DataFrame) -> list[Any]:
+    """The clips of a table as featurisers take them: paths, or (path, start, end)."""
+    if "start" not in corpus and "end" not in corpus:
+        return corpus["path"].tolist()
+    nothing = [None] * len(corpus)
+    columns = [corpus[name].tolist() if name in corpus else nothing for name in ("path", "start", "end")]
+    return list(zip(*columns, strict=True))
+
+
+# -------------------------------------------------------------------- folders
+
+
+def _read_folder(folder: Path, layout: str | None, pattern: str | None, on_mismatch: str) -> pd.DataFrame:
+    import pandas as pd
+
+    known = LAYOUTS[layout] if layout is not None else Layout("", "a clip", lambda path: {})
+    ignored = re.compile(known.ignore)
+    names = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and not ignored.fullmatch(path.stem)
+    )
+    if not names:
+        others = sum(path.suffix.lower() in (".mp4", ".avi", ".m4a") for path in folder.rglob("*"))
+        hint = f"; of its {others} videos extract the sound first, with ffmpeg for instance" if others else ""
+        raise ValueError(f"Got {folder} without audio files, expected {', '.join(AUDIO_SUFFIXES)} in it{hint}.")
+    parse: Callable[[str], Row | None] = known.parse if pattern is None else _pattern_parser(pattern)
+    rows = [parse(name) for name in names]
+    unfit = [name for name, row in zip(names, rows, strict=True) if row is None]
+    if unfit:
+        form = f"names like {known.example}, as {known.title} has them" if pattern is None else f"paths like {pattern}"
+        message = (
+            f"Got {len(unfit)} of {len(names)} files in {folder} that do not fit ({_first(unfit)}), expected {form}"
+        )
+        if on_mismatch == "raise" or len(unfit) == len(names):
+            raise ValueError(f"{message}; on_mismatch='warn' leaves them out.")
+        warnings.warn(f"{message}; they are left out.", stacklevel=3)
+    fit = [(name, row) for name, row in zip(names, rows, strict=True) if row is not None]
+    table = pd.DataFrame([{"path": str(folder / name), **row} for name, row in fit])
+    if layout is not None and layout != "meld":  # there numbers start anew in each part
+        table = _without_copies(table)
+    return table if known.add_metadata is None else known.add_metadata(table, folder)
+
+
+def _pattern_parser(pattern: str) -> Callable[[str], Row | None]:
+    """From a path to the columns that a pattern finds in it."""
+    names: list[str] = []
+    expression, end = "", 0
+    for found in _FIELD.finditer(pattern):
+        expression += re.escape(pattern[end : found.start()])
+        end = found.end()
+        if found[2]:
+            expression += "(?:.*/)?" if found[2] == "**/" else ".*"
+        elif found[3] or not found[1]:
+            expression += "[^/]*"
+        elif found[1] in names:
+            expression += f"(?P={found[1]})"
+        elif not found[1].isidentifier():
+            raise ValueError(f"Got pattern={pattern!r} with {{{found[1]}}}, expected names of columns in braces.")
+        else:
+            names.append(found[1])
+            # As few characters as do: in {speaker}_*.wav the speaker ends at the first underscore.
+            expression += f"(?P<{found[1]}>[^/]+?)"
+    expression += re.escape(pattern[end:])
+    if not names:
+        raise ValueError(f"Got pattern={pattern!r} without columns, expected one in braces, such as {{label}}.")
+    compiled = re.compile(expression)
+
+    def parse(path: str) -> Row | None:
+        match = compiled.fullmatch(path)
+        return None if match is None else dict(match.groupdict())
+
+    return parse
+
+
+def _without_copies(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out files of a name and size that came before in another folder."""
+    paths = [Path(path) for path in table["path"]]
+    keys = table.assign(_name=[path.name for path in paths], _size=[path.stat().st_size for path in paths])
+    again = keys.duplicated(["_name", "_size"])
+    if again.any():
+        copies = table["path"][again].tolist()
+        warnings.warn(
+            f"Got {len(copies)} of {len(table)} files twice ({_first(copies)}); the second copies are left out.",
+            stacklevel=4,
+        )
+    return table[~again].reset_index(drop=True)
+
+
+# --------------------------------------------------------------------- tables
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)  # a label may be called "NA" or "01"
+    if "path" not in table:
+        raise ValueError(f"Got {path} with the columns {list(table.columns)}, expected 'path' among them.")
+    if not len(table):
+        raise ValueError(f"Got {path} with 0 clips, expected at least 1.")
+    _check_gaps(table, "path")
+    table["path"] = [str(path.parent / name) for name in table["path"]]  # an absolute path stays what it is
+    for name in {"start", "end"} & set(table.columns):
+        seconds = pd.to_numeric(table[name].replace("", np.nan), errors="coerce")
+        wrong = seconds.isna() & (table[name] != "")
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise ValueError(f"Got {name}={table[name][row]!r} in row {row + 1} of {path}, expected seconds.")
+        table[name] = seconds
+    return table
+
+
+def _with_label(corpus: pd.DataFrame, target: str | None) -> pd.DataFrame:
+    name = target or "label"
+    if name not in corpus:
+        if target is not None:
+            raise ValueError(f"Got target={target!r}, expected one of the columns {list(corpus.columns)}.")
+        return corpus
+    _check_gaps(corpus, name)
+    label = corpus[name]
+    rest = corpus.drop(columns="label", errors="ignore") if name != "label" else corpus.drop(columns="label")
+    first = {"path": rest["path"], "label": label, **({"speaker": rest["speaker"]} if "speaker" in rest else {})}
+    return type(corpus)({**first, **{column: rest[column] for column in rest if column not in first}})
+
+
+def _check_gaps(corpus: pd.DataFrame, name: str) -> None:
+    gaps = corpus[name].isna() | (corpus[name].astype(str).str.strip() == "")
+    if gaps.any():
+        clips_without = corpus["path"][gaps].astype(str).tolist()
+        raise ValueError(
+            f"Got {len(clips_without)} of {len(corpus)} clips without {name!r} ({_first(clips_without)}), expected one "
+            "for each; leave them out, or add what is missing."
+        )
+
+
+def _first(names: list[str]) -> str:
+    rest = ", …" if len(names) > N_SHOWN else ""
+    return ", ".join(names[:N_SHOWN]) + rest

@@ -1,0 +1,110 @@
+"""Labels and probabilities for clips, as a table in which a broken clip is a row with a reason."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+
+from .corpora import check_corpus
+from .training import encode_clips, split_pipeline
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMATS = ("csv", "jsonl")
+_KEPT = ("path", "start", "end", "label", "speaker")
+
+
+def predict_clips(pipeline: Any, corpus: pd.DataFrame) -> pd.DataFrame:
+    """
+    Predict the label of every clip.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Fitted: a featuriser first, a classifier last, as of `train` or `load_model`.
+    corpus : DataFrame
+        With `path`, as of `read_corpus`.
+
+    Returns
+    -------
+    predictions : DataFrame
+        A row for each clip, in order: `path` and, where known, `start`, `end`, `label` and `speaker`; `predicted`; a column
+        `p_<label>` for each class; `error`, what is wrong with a broken clip. Broken clips have no label and no
+        probabilities, intact ones no error.
+
+    Raises
+    ------
+    ValueError
+        If table or pipeline are not as above.
+
+    Examples
+    --------
+    >>> from gendiffclf.speech import load_model, predict_clips, read_corpus
+    >>> predictions = predict_clips(load_model("model"), read_corpus("new clips"))  # doctest: +SKIP
+    """
+    import pandas as pd
+
+    corpus = check_corpus(corpus, ("path",))
+    featurizer, rest = split_pipeline(pipeline)
+    features = encode_clips(featurizer, corpus)
+    whole, classes = features.whole, rest.classes_
+    proba = np.full((len(corpus), len(classes)), np.nan)
+    if len(whole):
+        proba[whole] = rest.predict_proba(features.rows[whole])
+    predicted: list[Any] = [None] * len(corpus)
+    for i in whole:
+        predicted[i] = classes[proba[i].argmax()]
+    table = {name: corpus[name] for name in _KEPT if name in corpus}
+    table["predicted"] = pd.Series(predicted, dtype=object)
+    table |= {f"p_{label}": pd.Series(proba[:, k]) for k, label in enumerate(classes)}
+    table["error"] = pd.Series([features.failures.get(i) for i in range(len(corpus))], dtype=object)
+    return pd.DataFrame(table)
+
+
+def write_predictions(predictions: pd.DataFrame, output: str | os.PathLike[str] | TextIO, form: str = "csv") -> None:
+    """
+    Write predictions as CSV or as JSON lines.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        As of `predict_clips`.
+    output : path-like or text stream
+        A file appears under its name only when it is complete.
+    form : {"csv", "jsonl"}, default="csv"
+        In JSON lines, probabilities are one object, `{"probabilities": {label: ...}}`.
+    """
+    if isinstance(output, str | os.PathLike):
+        path = Path(output)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            with open(temporary, "x", encoding="utf-8", newline="") as file:
+                write_predictions(predictions, file, form)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    elif form == "csv":
+        predictions.to_csv(output, index=False, lineterminator="\n")
+    else:
+        for row in predictions.to_dict("records"):
+            output.write(json.dumps(_json_row(row), ensure_ascii=False) + "\n")
+
+
+def _json_row(row: dict[str, Any]) -> dict[str, Any]:
+    plain = {name: _known(value) for name, value in row.items() if not name.startswith("p_")}
+    names = [name for name in row if name.startswith("p_")]
+    proba = {name.removeprefix("p_"): row[name] for name in names}
+    plain["probabilities"] = None if row["error"] is not None else proba
+    return plain
+
+
+def _known(value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and np.isnan(value) else value

@@ -1,0 +1,270 @@
+"""Vowels of men and women from published measurements, by a source and a filter: speech for demos and tests, offline."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy.signal import lfilter
+
+from .._validation import check_choice, check_integer, check_real
+from ..featurizers._optional import require
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RATE = 16000
+"""Samples per second of all that is synthesised."""
+
+
+class Vowel(NamedTuple):
+    """Averages of one vowel for one gender, in Hz."""
+
+    pitch: float
+    f1: float
+    f2: float
+    f3: float
+
+
+# G. E. Peterson and H. L. Barney, "Control methods used in a study of the vowels", JASA 24 (1952), Table II:
+# the vowels of these words, of 33 men and 28 women.
+VOWELS: dict[str, dict[str, Vowel]] = {
+    "male": {
+        "heed": Vowel(136, 270, 2290, 3010),
+        "hid": Vowel(135, 390, 1990, 2550),
+        "head": Vowel(130, 530, 1840, 2480),
+        "had": Vowel(127, 660, 1720, 2410),
+        "hod": Vowel(124, 730, 1090, 2440),
+        "hawed": Vowel(129, 570, 840, 2410),
+        "hood": Vowel(137, 440, 1020, 2240),
+        "who'd": Vowel(141, 300, 870, 2240),
+        "hud": Vowel(130, 640, 1190, 2390),
+        "heard": Vowel(133, 490, 1350, 1690),
+    },
+    "female": {
+        "heed": Vowel(235, 310, 2790, 3310),
+        "hid": Vowel(232, 430, 2480, 3070),
+        "head": Vowel(223, 610, 2330, 2990),
+        "had": Vowel(210, 860, 2050, 2850),
+        "hod": Vowel(212, 850, 1220, 2810),
+        "hawed": Vowel(216, 590, 920, 2710),
+        "hood": Vowel(232, 470, 1160, 2680),
+        "who'd": Vowel(231, 370, 950, 2670),
+        "hud": Vowel(221, 760, 1400, 2780),
+        "heard": Vowel(218, 500, 1640, 1960),
+    },
+}
+# Fourth and fifth resonance of a uniform tube, (2n - 1) c / 4L, with c = 350 m/s and a tract of 17.5 or 14.7 cm.
+HIGH_FORMANTS = {"male": (3500.0, 4500.0), "female": (4167.0, 5357.0)}
+BANDWIDTHS = (60.0, 90.0, 150.0, 200.0, 250.0)
+"""Of the five formants, in Hz: round values in the range of measured ones."""
+
+OPENING, CLOSING = 0.4, 0.56
+"""Ends of the glottis' opening and closing, as shares of a period (Rosenberg's pulse)."""
+FADE_SECONDS = 0.02
+DECLINATION = 0.1
+"""Share by which the pitch falls over a vowel."""
+JITTER, SHIMMER = 0.01, 0.03
+PITCH_SPREAD, TRACT_SPREAD, TAKE_SPREAD = 0.1, 0.03, 0.02
+"""Standard deviations of a voice's pitch and length of tract about the average, and of a take's formants, as shares."""
+
+
+@dataclass(frozen=True)
+class Voice:
+    """
+    A speaker.
+
+    Attributes
+    ----------
+    name : str
+    gender : {"male", "female"}
+    pitch : float
+        Factor on the pitch of the gender's average.
+    tract : float
+        Factor on the length of the vocal tract, which divides all formants.
+    breath : float
+        Level of noise beside the voice.
+    """
+
+    name: str
+    gender: str
+    pitch: float = 1.0
+    tract: float = 1.0
+    breath: float = 0.01
+
+
+def synthesize_vowel(
+    vowel: str,
+    gender: str,
+    *,
+    seconds: float = 0.4,
+    pitch: float = 1.0,
+    tract: float = 1.0,
+    breath: float = 0.01,
+    level: float = 0.3,
+    random_state: Any = None,
+) -> np.ndarray:
+    """
+    Synthesise one vowel.
+
+    Parameters
+    ----------
+    vowel : str
+        The word that has it: heed, hid, head, had, hod, hawed, hood, who'd, hud or heard.
+    gender : {"male", "female"}
+        Whose average formants and pitch.
+    seconds : float, default=0.4
+        Length.
+    pitch, tract : float, default=1.0
+        Factors on the pitch, and on the length of the vocal tract.
+    breath : float, default=0.01
+        Level of noise beside the voice.
+    level : float, default=0.3
+        Largest sample, in (0, 1].
+    random_state : int, Generator or None, default=None
+        Seed of the irregularities of pitch and level, and of the noise.
+
+    Returns
+    -------
+    samples : ndarray of shape (16000 * seconds,), float32
+        In [-1, 1], at 16 kHz.
+
+    Raises
+    ------
+    ValueError
+        If there is no such vowel or gender, or a number is out of its range.
+
+    Notes
+    -----
+    Averages are those of Peterson and Barney (1952). The source is Rosenberg's glottal pulse with jitter and shimmer and a
+    falling pitch, differentiated by the lips; the filter a cascade of five resonances.
+
+    Examples
+    --------
+    >>> from gendiffclf.speech import synthesize_vowel
+    >>> synthesize_vowel("heed", "female", seconds=0.5, random_state=0).shape
+    (8000,)
+    """
+    check_choice("gender", gender, VOWELS)
+    check_choice("vowel", vowel, VOWELS[gender])
+    for name, value in (("seconds", seconds), ("pitch", pitch), ("tract", tract)):
+        check_real(name, value, 0, low_open=True)
+    check_real("breath", breath, 0)
+    check_real("level", level, 0, 1, low_open=True)
+    rng = np.random.default_rng(random_state)
+    average = VOWELS[gender][vowel]
+    n_samples = max(1, round(seconds * RATE))
+    wave = _source(average.pitch * pitch, n_samples, rng) + breath * rng.normal(size=n_samples)
+    formants = (average.f1, average.f2, average.f3, *HIGH_FORMANTS[gender])
+    for formant, bandwidth in zip(formants, BANDWIDTHS, strict=True):
+        wave = _resonance(wave, formant / tract, bandwidth)
+    fade = min(round(FADE_SECONDS * RATE), n_samples // 2)
+    ramp = 0.5 - 0.5 * np.cos(np.pi * np.arange(fade) / max(fade, 1))
+    wave[:fade] *= ramp
+    wave[n_samples - fade :] *= ramp[::-1]
+    return (level * wave / max(np.abs(wave).max(), 1e-12)).astype(np.float32)
+
+
+def synthesize_corpus(
+    folder: str | os.PathLike[str],
+    *,
+    n_speakers: int = 12,
+    n_takes: int = 2,
+    vowels: tuple[str, ...] = tuple(VOWELS["male"]),
+    random_state: int = 0,
+) -> pd.DataFrame:
+    """
+    Write a small corpus of vowels as wav files.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made where it is missing; a folder in it for each speaker.
+    n_speakers : int >= 2, default=12
+        Voices, men and women in turn, of their own pitch, length of vocal tract and breath.
+    n_takes : int >= 1, default=2
+        Clips of each vowel by each speaker, of different length, pitch and level.
+    vowels : tuple of str
+        All ten by default, see `synthesize_vowel`.
+    random_state : int, default=0
+        Seed of voices and takes.
+
+    Returns
+    -------
+    corpus : DataFrame
+        `path`, `label` (the word), `speaker`, `gender`, `take`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from gendiffclf.speech import synthesize_corpus
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     corpus = synthesize_corpus(folder, n_speakers=2, n_takes=1, vowels=("heed", "hod"))
+    >>> corpus[["label", "speaker", "gender"]]
+      label speaker  gender
+    0  heed     m01    male
+    1   hod     m01    male
+    2  heed     f02  female
+    3   hod     f02  female
+    """
+    pandas, soundfile = require("pandas"), require("soundfile")
+    check_integer("n_speakers", n_speakers, 2)
+    check_integer("n_takes", n_takes, 1)
+    rng = np.random.default_rng(random_state)
+    rows = []
+    for voice in synthesize_voices(n_speakers, rng):
+        for vowel in vowels:
+            for take in range(n_takes):
+                samples = synthesize_vowel(
+                    vowel,
+                    voice.gender,
+                    seconds=rng.uniform(0.25, 0.5),
+                    pitch=voice.pitch * rng.normal(1, PITCH_SPREAD / 2),
+                    tract=voice.tract * rng.normal(1, TAKE_SPREAD),
+                    breath=voice.breath,
+                    level=rng.uniform(0.1, 0.8),
+                    random_state=rng,
+                )
+                path = Path(folder) / voice.name / f"{vowel.replace(chr(39), '')}_{take}.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, samples, RATE)
+                rows.append((str(path), vowel, voice.name, voice.gender, take))
+    return pandas.DataFrame(rows, columns=["path", "label", "speaker", "gender", "take"])
+
+
+def synthesize_voices(n_speakers: int, rng: np.random.Generator) -> list[Voice]:
+    """Voices of men and women in turn, drawn around the averages."""
+    voices = []
+    for i in range(n_speakers):
+        gender = ("male", "female")[i % 2]
+        pitch, tract = 1 + np.array((PITCH_SPREAD, TRACT_SPREAD)) * rng.normal(size=2).clip(-2, 2)
+        breath = float(rng.uniform(0.002, 0.03))
+        voices.append(Voice(f"{gender[0]}{i + 1:02}", gender, float(pitch), float(tract), breath))
+    return voices
+
+
+def _source(pitch: float, n_samples: int, rng: np.random.Generator) -> np.ndarray:
+    """The glottal flow's slope, of about unit size, (n_samples,)."""
+    n_periods = int(n_samples * pitch / RATE) + 2
+    jitter = 1 + JITTER * rng.normal(size=n_periods)
+    shimmer = 1 + SHIMMER * rng.normal(size=n_periods)
+    fall = 1 + DECLINATION * (0.5 - np.arange(n_periods) / n_periods)
+    starts = np.concatenate([[0], np.cumsum(RATE / (pitch * jitter * fall))])  # first sample of each period
+    time = np.arange(n_samples)
+    period = np.clip(np.searchsorted(starts, time, side="right") - 1, 0, n_periods - 1)
+    phase = (time - starts[period]) / (starts[period + 1] - starts[period])
+    opening = 0.5 - 0.5 * np.cos(np.pi * phase / OPENING)
+    closing = np.cos(0.5 * np.pi * (phase - OPENING) / (CLOSING - OPENING))
+    flow = np.where(phase < OPENING, opening, np.where(phase < CLOSING, closing, 0.0)) * shimmer[period]
+    slope = np.diff(flow, prepend=0.0)
+    return slope / max(np.abs(slope).max(), 1e-12)
+
+
+def _resonance(wave: np.ndarray, frequency: float, bandwidth: float) -> np.ndarray:
+    """A formant: two poles, of unit gain at 0 Hz."""
+    radius = np.exp(-np.pi * bandwidth / RATE)
+    a1, a2 = -2 * radius * np.cos(2 * np.pi * frequency / RATE), radius**2
+    return lfilter([1 + a1 + a2], [1, a1, a2], wave)

@@ -1,0 +1,88 @@
+"""Synthesised clips, a classifier that fits in a blink, and a count of the clips that are encoded."""
+
+import shutil
+
+import pytest
+from sklearn.pipeline import make_pipeline
+
+from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier
+from gendiffclf.speech import synthesize_corpus
+
+pytest.importorskip("pandas")
+pytest.importorskip("soundfile")
+
+QUICK = {
+    "max_epochs": 4,
+    "width": 32,
+    "n_members": 2,
+    "depth": 1,
+    "n_frequencies": 1,
+    "device": "cpu",
+    "precision": "float32",
+    "learning_rate": 0.01,
+    "random_state": 0,
+}
+
+
+@pytest.fixture
+def pipeline():
+    """Featuriser and classifier, not fitted."""
+    return make_pipeline(FbankFeaturizer(n_mels=20), GenerativeTransportClassifier(**QUICK))
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Classifiers of default parameters fit in a blink."""
+    defaults = GenerativeTransportClassifier.__init__.__kwdefaults__
+    for name, value in QUICK.items():
+        monkeypatch.setitem(defaults, name, value)
+
+
+@pytest.fixture(scope="session")
+def _vowels(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vowels")
+    return folder, synthesize_corpus(folder, n_speakers=6, n_takes=1, vowels=("heed", "hod", "who'd"))
+
+
+@pytest.fixture
+def vowels(_vowels):
+    """18 clips of 3 vowels by 6 voices; a copy of the table for each test."""
+    return _vowels[1].copy()
+
+
+@pytest.fixture
+def clip_folder(_vowels, tmp_path):
+    """A copy of their folder, `<speaker>/<vowel>_<take>.wav`."""
+    return shutil.copytree(_vowels[0], tmp_path / "clips")
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """A file that is no audio."""
+    path = tmp_path / "broken.wav"
+    path.write_bytes(b"this is no audio")
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    """Where `cache=True` keeps features during a test."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("GENDIFFCLF_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """A list that grows by the number of clips whenever the encoder is given some."""
+    from gendiffclf.featurizers.mel import FbankEncoder
+
+    counts = []
+    original = FbankEncoder.encode
+
+    def counted(self, waves):
+        counts.append(len(waves))
+        return original(self, waves)
+
+    monkeypatch.setattr(FbankEncoder, "encode", counted)
+    return counts

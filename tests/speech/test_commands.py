@@ -1,0 +1,194 @@
+"""The command line from clips to measures, killed and resumed, with broken clips."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gendiffclf import cli
+from gendiffclf.featurizers import FEATURIZERS, FeatureCache
+from gendiffclf.featurizers.mel import FbankEncoder
+from gendiffclf.speech import LAYOUTS, commands
+from gendiffclf.speech.evaluation import FOLDS
+
+PATTERN = ["--pattern", "{speaker}/{label}_*.wav"]
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+def run(*words):
+    return cli.main([*map(str, words), *([] if words[0] == "demo-speech" else ["--quiet"])])
+
+
+def test_names_in_options_are_those_of_the_code():
+    assert set(commands.LAYOUT_NAMES) == set(LAYOUTS)
+    assert commands.FOLD_NAMES == FOLDS
+    assert set(commands.FEATURIZER_NAMES) == set(FEATURIZERS)
+
+
+def test_from_clips_to_measures(clip_folder, cache_folder, encoded, tmp_path, capsys):
+    model = tmp_path / "model"
+    assert run("features", clip_folder, *PATTERN, "--output", tmp_path / "features.npz") == 0
+    assert "18 of 18 clips have features of shape (160,)" in capsys.readouterr().out
+    with np.load(tmp_path / "features.npz") as stored:  # nothing pickled
+        assert stored["features"].shape == (18, 160)
+        assert stored["label"][0] == "heed"
+    assert len(FeatureCache(cache_folder)) == 18
+
+    assert run("train", clip_folder, *PATTERN, "--output", model) == 0
+    assert "Learnt heed, hod, whod from 18 clips" in capsys.readouterr().out
+    assert json.loads((model / "model.json").read_text())["about"]["n_speakers"] == 6
+
+    assert (
+        run("predict", model, clip_folder / "m01", clip_folder / "f02" / "hod_0.wav", "--output", tmp_path / "p.csv")
+        == 0
+    )
+    found = pd.read_csv(tmp_path / "p.csv")
+    assert len(found) == 4
+    assert {"path", "predicted", "p_heed", "error"} <= set(found.columns)
+
+    measured = tmp_path / "measures.json"
+    words = ["--n-folds", "2", "--output", measured, "--predictions", tmp_path / "folds.csv"]
+    assert run("evaluate", clip_folder, *PATTERN, *words) == 0
+    assert "UAR" in capsys.readouterr().out
+    assert len(json.loads(measured.read_text())["folds"]) == 2
+    assert len(pd.read_csv(tmp_path / "folds.csv")) == 18
+    assert run("evaluate", clip_folder, *PATTERN, "--model", model) == 0
+    assert "18 clips in 1 fold." in capsys.readouterr().out
+    assert sum(encoded) == 18  # by the first command
+
+
+def test_json_lines_on_standard_output(clip_folder, broken, tmp_path, capsys):
+    run("train", clip_folder, *PATTERN, "--output", tmp_path / "model")
+    capsys.readouterr()
+    assert run("predict", tmp_path / "model", broken, clip_folder / "m01", "--format", "jsonl") == 0
+    out, err = capsys.readouterr()
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["error"] is None for row in rows] == [False, True, True, True]
+    assert set(rows[1]["probabilities"]) == {"heed", "hod", "whod"}
+    assert "1 of 4 clips are broken" in err
+
+
+def test_broken_clips_do_not_stop_the_others(clip_folder, tmp_path, capsys):
+    (clip_folder / "m01" / "heed_0.wav").write_bytes(b"this is no audio")
+    assert run("features", clip_folder, *PATTERN) == 0
+    out = capsys.readouterr().out
+    assert "17 of 18 clips have features" in out
+    assert "heed_0.wav: it cannot be read as audio" in out
+    with pytest.warns(UserWarning, match="Got 1 of 18 clips that are broken"):
+        assert run("train", clip_folder, *PATTERN, "--output", tmp_path / "model") == 0
+    assert json.loads((tmp_path / "model" / "model.json").read_text())["about"]["n_broken"] == 1
+
+
+def test_a_run_that_is_stopped_goes_on(clip_folder, encoded, monkeypatch, capsys):
+    counted = FbankEncoder.encode
+    monkeypatch.setattr(FbankEncoder, "batch_seconds", 1.0)
+
+    def stopped(self, waves):
+        if sum(encoded) >= 9:
+            raise KeyboardInterrupt
+        return counted(self, waves)
+
+    monkeypatch.setattr(FbankEncoder, "encode", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run("features", clip_folder, *PATTERN)
+    before = sum(encoded)
+    assert 9 <= before < 18
+    monkeypatch.setattr(FbankEncoder, "encode", counted)
+    assert run("features", clip_folder, *PATTERN) == 0
+    assert sum(encoded) == 18
+    assert run("evaluate", clip_folder, *PATTERN, "--n-folds", "2") == 0
+    assert sum(encoded) == 18
+
+
+def test_a_run_that_is_killed_goes_on(clip_folder, cache_folder, encoded):
+    program = (
+        "import os, sys\n"
+        "from gendiffclf import cli\n"
+        "from gendiffclf.featurizers import cache\n"
+        "from gendiffclf.featurizers.mel import FbankEncoder\n"
+        "FbankEncoder.batch_seconds = 1.0\n"
+        "put, kept = cache.FeatureCache.put, []\n"
+        "def killed(self, *entry):\n"
+        "    put(self, *entry)\n"
+        "    kept.append(entry)\n"
+        "    if len(kept) == 7:\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "cache.FeatureCache.put = killed\n"
+        "cli.main(sys.argv[1:])\n"
+    )
+    words = ["features", str(clip_folder), *PATTERN, "--quiet"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, check=False)
+    assert done.returncode == -9
+    assert len(FeatureCache(cache_folder)) == 7
+    assert cli.main(words) == 0
+    assert sum(encoded) == 11
+
+
+def test_settings_reach_their_step(clip_folder, tmp_path):
+    words = ["--set", "featurizer__n_mels=13", "--set", "featurizer__pooling=mean", "--set", "classifier__n_steps=2"]
+    assert run("train", clip_folder, *PATTERN, *words, "--seed", "3", "--output", tmp_path / "model") == 0
+    description = json.loads((tmp_path / "model" / "model.json").read_text())
+    assert description["featurizer"]["parameters"]["n_mels"] == 13
+    assert description["featurizer"]["parameters"]["pooling"] == "mean"
+
+
+def test_an_encoder_by_its_folder(clip_folder, tmp_path, capsys):
+    from featurizers.conftest import save_checkpoint, tiny_config
+
+    encoder = save_checkpoint(tmp_path / "encoder", tiny_config("hubert", "layer"))
+    assert run("features", clip_folder, "--encoder", encoder, "--device", "cpu", "--no-cache") == 0
+    assert "features of shape (4, 32)" in capsys.readouterr().out
+    words = ["--encoder", encoder, "--device", "cpu", "--set", "featurizer__layers=-1"]
+    assert run("train", clip_folder, *PATTERN, *words, "--output", tmp_path / "model") == 0
+    assert run("predict", tmp_path / "model", clip_folder / "m01", "--device", "cpu") == 0
+
+
+def test_known_layouts_and_targets(vowels, tmp_path, capsys):
+    folder = tmp_path / "emodb"
+    folder.mkdir()
+    for i, speaker in enumerate(("03", "10", "11", "08", "09", "13")):
+        for j, emotion in enumerate("WN"):
+            (folder / f"{speaker}a01{emotion}a.wav").write_bytes(Path(vowels["path"][i * 3 + j]).read_bytes())
+    (folder / "notes.wav").touch()
+    with pytest.warns(UserWarning, match="Got 1 of 13 files"):
+        assert run("evaluate", folder, "--layout", "emodb", "--target", "gender", "--n-folds", "3", "--skip-unfit") == 0
+    assert "female" in capsys.readouterr().out
+
+
+def test_the_demo(capsys):
+    assert run("demo-speech", "--speakers", "4", "--takes", "1") == 0
+    assert "40 synthesised clips of 4 voices" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["features", "{}", "--set", "n_mels=3"], "Got --set n_mels=3, expected step__name=value"),
+        (["features", "{}/nowhere"], "which does not exist"),
+        (["train", "{}", "--output", "{}"], "which exists, expected a new folder, or --overwrite"),
+        (["train", "{}", "--output", "{}/new"], "expected 'label' among them"),
+        (["predict", "{}", "{}"], "without a readable model.json"),
+        (["evaluate", "{}", "--pattern", "{{label}}/*"], "expected 'speaker' among them"),
+    ],
+)
+def test_wrong_words_are_one_line(words, message, clip_folder, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(*(word.format(clip_folder) for word in words))
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_warnings_are_lines_without_source(clip_folder, tmp_path):
+    (clip_folder / "m01" / "heed_0.wav").write_bytes(b"this is no audio")
+    words = ["evaluate", str(clip_folder), *PATTERN, "--n-folds", "2", "--quiet", "--set", "classifier__max_epochs=1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "gendiffclf", *words, "--set", "classifier__n_members=2"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr.splitlines() == [line for line in done.stderr.splitlines() if line.startswith("warning: Got 1")]

@@ -1,0 +1,124 @@
+"""Tables from folders by pattern, from CSV, from single clips."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from gendiffclf.speech import read_corpus
+from gendiffclf.speech.corpora import check_corpus, clips
+
+from .test_layouts import touch
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "expected"),
+    [
+        ("{label}/{speaker}_*.wav", "calm/anna_b_1.wav", {"label": "calm", "speaker": "anna"}),
+        ("{speaker}/{label}.*", "anna/calm.flac", {"label": "calm", "speaker": "anna"}),
+        ("**/{label}-{}.wav", "a/b/calm-7.wav", {"label": "calm"}),
+        ("**/{label}-{}.wav", "calm-7.wav", {"label": "calm"}),
+        ("{speaker}/{speaker}_{label}.wav", "anna/anna_calm.wav", {"label": "calm", "speaker": "anna"}),
+        ("{label}/take ({room})*", "calm/take (1).wav", {"label": "calm", "room": "1"}),
+    ],
+)
+def test_patterns(pattern, name, expected, tmp_path):
+    touch(tmp_path, [name, ".hidden.wav", "notes.txt"])
+    (row,) = read_corpus(tmp_path, pattern=pattern).to_dict("records")
+    assert row == {"path": str(tmp_path / name), **expected}
+
+
+def test_unfit_files_raise_or_are_left_out(tmp_path):
+    touch(tmp_path, ["calm/a_1.wav", *(f"stray{i}.wav" for i in range(5))])
+    message = r"Got 5 of 6 files .* \(stray0.wav, stray1.wav, stray2.wav, …\), expected paths like \{label\}/"
+    with pytest.raises(ValueError, match=message):
+        read_corpus(tmp_path, pattern="{label}/{speaker}_*")
+    with pytest.warns(UserWarning, match="Got 5 of 6 .* left out"):
+        corpus = read_corpus(tmp_path, pattern="{label}/{speaker}_*", on_mismatch="warn")
+    assert len(corpus) == 1
+    with pytest.raises(ValueError, match="Got 6 of 6"):
+        read_corpus(tmp_path, pattern="{label}/x/{speaker}", on_mismatch="warn")
+
+
+def test_a_csv_keeps_its_labels_as_they_are(tmp_path):
+    path = tmp_path / "clips.csv"
+    path.write_text(f"path,label,speaker,start,end\na.wav,NA,01,0.5,2\n{tmp_path}/b.wav,02,1,,\n")
+    corpus = read_corpus(path)
+    assert corpus["label"].tolist() == ["NA", "02"]
+    assert corpus["speaker"].tolist() == ["01", "1"]
+    assert corpus["path"].tolist() == [str(tmp_path / "a.wav"), str(tmp_path / "b.wav")]
+    first, second = clips(corpus)
+    assert first == (str(tmp_path / "a.wav"), 0.5, 2.0)
+    assert math.isnan(second[1])
+
+
+def test_target_chooses_the_label(tmp_path):
+    path = tmp_path / "clips.tsv"
+    path.write_text("path\tlabel\tgender\na.wav\tcalm\tfemale\n")
+    assert read_corpus(path)["label"].tolist() == ["calm"]
+    assert read_corpus(path, target="gender")["label"].tolist() == ["female"]
+    with pytest.raises(ValueError, match="Got target='age', expected one of the columns"):
+        read_corpus(path, target="age")
+
+
+def test_clips_without_labels_are_for_prediction(tmp_path):
+    touch(tmp_path, ["a.wav", "b/c.flac"])
+    assert list(read_corpus(tmp_path).columns) == ["path"]
+    assert read_corpus(tmp_path / "a.wav")["path"].tolist() == [str(tmp_path / "a.wav")]
+    assert clips(read_corpus(tmp_path)) == [str(tmp_path / "a.wav"), str(tmp_path / "b" / "c.flac")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("file,label\na.wav,x\n", "with the columns .*'file'.*, expected 'path'"),
+        ("path,label\n", "with 0 clips"),
+        ("path,label\n,x\n", "Got 1 of 1 clips without 'path'"),
+        ("path,label\na.wav,x\nb.wav,\n", r"Got 1 of 2 clips without 'label' \(.*b.wav\)"),
+        ("path,start\na.wav,soon\n", "Got start='soon' in row 1 of .*, expected seconds"),
+    ],
+)
+def test_wrong_tables(content, message, tmp_path):
+    (tmp_path / "clips.csv").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_corpus(tmp_path / "clips.csv")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"layout": "nobody"}, "Got layout='nobody', expected one of 'ravdess'"),
+        ({"layout": "emodb", "pattern": "{label}"}, "expected one of them"),
+        ({"pattern": "*.wav"}, "without columns"),
+        ({"pattern": "{1a}.wav"}, "expected names of columns"),
+        ({"on_mismatch": "ignore"}, "Got on_mismatch='ignore'"),
+    ],
+)
+def test_wrong_settings(settings, message, tmp_path):
+    touch(tmp_path, ["a.wav"])
+    with pytest.raises(ValueError, match=message):
+        read_corpus(tmp_path, **settings)
+
+
+def test_wrong_sources(tmp_path):
+    with pytest.raises(ValueError, match="which does not exist"):
+        read_corpus(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="without audio files"):
+        read_corpus(tmp_path)
+    touch(tmp_path, ["dia0_utt0.mp4"])
+    with pytest.raises(ValueError, match="of its 1 videos extract the sound"):
+        read_corpus(tmp_path, layout="meld")
+    touch(tmp_path, ["a.wav"])
+    with pytest.raises(ValueError, match="with a layout or pattern, expected a folder"):
+        read_corpus(tmp_path / "a.wav", layout="emodb")
+
+
+def test_tables_of_ones_own_are_checked():
+    with pytest.raises(ValueError, match="of type list"):
+        check_corpus([])
+    with pytest.raises(ValueError, match="of 0 clips"):
+        check_corpus(pd.DataFrame({"path": []}))
+    with pytest.raises(ValueError, match="expected 'label' among them"):
+        check_corpus(pd.DataFrame({"path": ["a.wav"]}))
+    with pytest.raises(ValueError, match="Got 1 of 2 clips without 'label'"):
+        check_corpus(pd.DataFrame({"path": ["a.wav", "b.wav"], "label": ["x", None]}))

@@ -1,0 +1,236 @@
+"""Folds by speaker, measures, leakage, broken clips."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from gendiffclf import FbankFeaturizer, expected_calibration_error
+from gendiffclf.speech import evaluate
+from gendiffclf.speech.evaluation import confusion_text, evaluate_fitted, measures
+from gendiffclf.speech.training import train
+
+
+@pytest.fixture
+def table():
+    """60 clips of 3 labels by 5 speakers, and features that tell labels with some error."""
+    rng = np.random.default_rng(0)
+    label = rng.permutation(np.repeat(["angry", "calm", "sad"], 20))
+    speaker = np.tile([f"s{i}" for i in range(5)], 12)
+    corpus = pd.DataFrame({"path": [f"{i}.wav" for i in range(60)], "label": label, "speaker": speaker})
+    codes = np.unique(label, return_inverse=True)[1]
+    return corpus, np.eye(3)[codes] + rng.normal(0, 0.6, (60, 3))
+
+
+def test_measures_are_those_of_the_field(table):
+    corpus, features = table
+    found = evaluate(LogisticRegression(), corpus, features=features)
+    predictions = found.predictions
+    assert len(found.folds) == 5
+    assert found.confusions.shape == (5, 3, 3)
+    assert found.classes.tolist() == ["angry", "calm", "sad"]
+    assert predictions.index.tolist() == list(range(60))
+    assert predictions["path"].tolist() == corpus["path"].tolist()
+    proba = predictions[["p_angry", "p_calm", "p_sad"]].to_numpy()
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    truth, predicted = predictions["label"], predictions["predicted"]
+    assert found.pooled["wa"] == pytest.approx((truth == predicted).mean())
+    assert found.pooled["uar"] == pytest.approx(balanced_accuracy_score(truth, predicted))
+    assert found.pooled["macro_f1"] == pytest.approx(f1_score(truth, predicted, average="macro"))
+    assert found.pooled["ece"] == pytest.approx(expected_calibration_error(truth, proba))
+    assert found.mean["uar"] == pytest.approx(found.folds["uar"].mean())
+    assert found.standard_error["uar"] == pytest.approx(found.folds["uar"].std() / np.sqrt(5))
+    assert found.confusion.sum() == 60
+    assert found.confusion[0].sum() == (truth == "angry").sum()
+
+
+def test_folds_are_of_whole_speakers(table):
+    corpus, features = table
+    for folds in ("speaker", "leave-one-speaker-out"):
+        found = evaluate(LogisticRegression(), corpus, folds, features=features, n_folds=3)
+        of_fold = found.predictions.join(corpus["speaker"]).groupby("speaker")["fold"].nunique()
+        assert (of_fold == 1).all()
+        assert found.shared_speakers == ()
+        assert len(found.folds) == (3 if folds == "speaker" else 5)
+        assert found.folds["n_test_speakers"].sum() == 5
+
+
+def test_no_more_folds_than_speakers(table):
+    corpus, features = table
+    assert len(evaluate(LogisticRegression(), corpus, features=features, n_folds=9).folds) == 5
+
+
+def test_a_speaker_on_both_sides_warns(table):
+    corpus, features = table
+    message = r"Got 5 speakers on both sides of a fold \(s0, s1, s2, …\)"
+    with pytest.warns(UserWarning, match=message):
+        found = evaluate(LogisticRegression(), corpus, "random", features=features)
+    assert found.shared_speakers == ("s0", "s1", "s2", "s3", "s4")
+    assert "5 speakers were on both sides" in str(found)
+    rows = np.arange(60)
+    one = [(rows[1:], rows[:1])]
+    with pytest.warns(UserWarning, match="Got 1 speakers on both sides"):
+        evaluate(LogisticRegression(), corpus, one, features=features)
+
+
+def test_unknown_speakers_warn(table):
+    corpus, features = table
+    with pytest.warns(UserWarning, match="without the column 'speaker'"):
+        evaluate(LogisticRegression(), corpus.drop(columns="speaker"), "random", features=features)
+    with pytest.raises(ValueError, match="expected 'speaker' among them"):
+        evaluate(LogisticRegression(), corpus.drop(columns="speaker"), features=features)
+
+
+def test_splitters_and_published_splits(table):
+    corpus, features = table
+    found = evaluate(LogisticRegression(), corpus, GroupKFold(5), features=features)
+    assert len(found.folds) == 5
+    split = np.select([corpus["speaker"] == "s0", corpus["speaker"] == "s1"], ["test", "dev"], "train")
+    found = evaluate(LogisticRegression(), corpus.assign(split=split), "split", features=features)
+    assert found.folds[["n_train", "n_test"]].values.tolist() == [[48, 12]]
+    assert np.isnan(found.standard_error["uar"])
+    assert "mean of folds" not in str(found)
+    masks = [(corpus["speaker"] != "s0", corpus["speaker"] == "s0")]
+    assert evaluate(LogisticRegression(), corpus, masks, features=features).folds["n_test"].tolist() == [12]
+
+
+def test_speakers_reach_the_classifier(table):
+    corpus, features = table
+    seen = []
+
+    class Listening(ClassifierMixin, BaseEstimator):
+        def fit(self, X, y, groups=None):
+            seen.append(groups)
+            self.classes_ = np.unique(y)
+            return self
+
+        def predict(self, X):
+            return np.full(len(X), self.classes_[0])
+
+    evaluate(Listening(), corpus, features=features)
+    evaluate(make_pipeline(StandardScaler(), Listening()), corpus, features=features)
+    with sklearn.config_context(enable_metadata_routing=True):
+        evaluate(make_pipeline(StandardScaler(), Listening()), corpus, features=features)
+    assert len(seen) == 15
+    for groups in seen:
+        assert len(set(groups)) == 4
+        assert len(groups) == 48
+
+
+def test_classifiers_without_probabilities(table):
+    corpus, features = table
+    found = evaluate(SVC(), corpus, features=features)
+    assert np.isnan(found.mean["ece"])
+    assert found.mean["uar"] > 0.5
+
+
+def test_a_class_that_a_fold_did_not_learn(table):
+    corpus, features = table
+    corpus.loc[corpus["speaker"] == "s0", "label"] = "new"
+    found = evaluate(LogisticRegression(), corpus, "leave-one-speaker-out", features=features)
+    of_new = found.predictions[found.predictions["label"] == "new"]
+    assert (of_new["p_new"] == 0).all()
+    assert found.folds["uar"].min() == 0
+
+
+def test_measures_of_one_class_present():
+    classes = np.array(["a", "b"])
+    found = measures(["a", "a"], ["a", "b"], np.array([[0.9, 0.1], [0.4, 0.6]]), classes)
+    assert found["uar"] == 0.5
+    assert found["wa"] == 0.5
+
+
+def test_broken_clips_are_left_out_and_reported(vowels, pipeline, broken):
+    vowels.loc[4, "path"] = broken
+    with pytest.warns(UserWarning, match=r"Got 1 of 18 clips that are broken \(.*broken.wav: it cannot be read"):
+        found = evaluate(pipeline, vowels, n_folds=2)
+    assert found.failures["path"].tolist() == [broken]
+    assert found.failures.index.tolist() == [4]
+    assert 4 not in found.predictions.index
+    assert found.confusion.sum() == 17
+    assert "1 clips are broken" in str(found)
+
+
+def test_all_broken_is_an_error(vowels, pipeline, broken):
+    with pytest.raises(ValueError, match="Got 18 of 18 clips that are broken"):
+        evaluate(pipeline, vowels.assign(path=broken))
+
+
+def test_features_of_nan_count_as_broken(table):
+    corpus, features = table
+    features[7, 1] = np.nan
+    with pytest.warns(UserWarning, match="7.wav: its features hold NaN"):
+        found = evaluate(LogisticRegression(), corpus, features=features)
+    assert found.failures.index.tolist() == [7]
+
+
+def test_each_clip_is_encoded_once_for_all_folds(vowels, pipeline, encoded):
+    evaluate(pipeline, vowels, n_folds=3)
+    assert sum(encoded) == len(vowels)
+
+
+def test_a_corpus_that_was_not_learnt_from(vowels, pipeline):
+    fitted = train(pipeline, vowels[vowels["label"] != "hod"])
+    found = evaluate_fitted(fitted, vowels)
+    assert found.classes.tolist() == ["heed", "hod", "who'd"]
+    assert found.confusion[1, 1] == 0
+    with pytest.raises(ValueError, match=r"labels \['x'\], expected some of"):
+        evaluate_fitted(fitted, vowels.assign(label="x"))
+
+
+def test_json_and_text(table, tmp_path):
+    corpus, features = table
+    found = evaluate(SVC(), corpus, features=features)
+    found.to_json(tmp_path / "found.json")
+    content = json.loads((tmp_path / "found.json").read_text())
+    assert content["classes"] == ["angry", "calm", "sad"]
+    assert content["mean"]["ece"] is None
+    assert content["mean"]["uar"] == pytest.approx(found.mean["uar"])
+    assert np.sum(content["confusions"], axis=0).tolist() == content["confusion"]
+    text = str(found)
+    for word in ("angry", "recall", "UAR", "standard error", "60 clips in 5 folds"):
+        assert word in text
+    assert confusion_text(np.array([[3, 1], [0, 0]]), np.array([1, 2])).splitlines() == [
+        "true     1     2  recall",
+        "1        3     1    0.75",
+        "2        0     0        ",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("folds", "changes", "message"),
+    [
+        ("actor", {}, "Got folds='actor', expected one of 'speaker'"),
+        ("speaker", {"n_folds": 1}, "Got n_folds=1"),
+        ("split", {}, "expected 'split' among them"),
+        ([], {}, "Got 0 folds"),
+        ([([0, 1], [1, 2])], {}, "no clip on both sides"),
+        ([([0, 1], [60])], {}, "row numbers from 0 to 59"),
+        ("speaker", {"features": np.zeros((3, 2))}, r"shape \(3, 2\) for 60 clips"),
+    ],
+)
+def test_wrong_settings(folds, changes, message, table):
+    corpus, features = table
+    with pytest.raises(ValueError, match=message):
+        evaluate(LogisticRegression(), corpus, folds, **{"features": features, **changes})
+
+
+def test_wrong_corpora_and_pipelines(table):
+    corpus, features = table
+    with pytest.raises(ValueError, match="Got a corpus of 1 speaker"):
+        evaluate(LogisticRegression(), corpus.assign(speaker="s"), features=features)
+    with pytest.raises(ValueError, match="expected 'train' or 'dev', and 'test'"):
+        evaluate(LogisticRegression(), corpus.assign(split="train"), "split", features=features)
+    with pytest.raises(ValueError, match="expected a featuriser first"):
+        evaluate(LogisticRegression(), corpus)
+    with pytest.raises(ValueError, match="Got pipeline FbankFeaturizer, expected"):
+        evaluate(FbankFeaturizer(), corpus)
