@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from . import few_shot, render, smoke, tables
+from . import few_shot, paper, render, smoke, speech, tables
 
 COMMANDS: dict[str, ModuleType] = {
     "tables": tables,
     "few-shot": few_shot,
+    "speech": speech,
+    "paper": paper,
     "render": render,
     "smoke": smoke,
 }
@@ -48,6 +50,9 @@ def command_line(words: Sequence[str]) -> str:
             value = "DATA_DIR" if equals or not option else value
         elif os.path.isabs(value) or ".." in Path(value).parts:
             value = Path(value).name
+        corpus, of, folder = value.partition("=")
+        if of and os.path.isabs(folder):
+            value = f"{corpus}={Path(folder).name}"
         shown.append(f"{option}{equals}{value}")
     return f"python -m benchmarks {shlex.join(shown)}"
 
