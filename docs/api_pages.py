@@ -7,7 +7,11 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
-PAGES = {"api/gendiffclf.md": "gendiffclf", "api/featurizers.md": "gendiffclf.featurizers"}
+PAGES = {
+    "api/gendiffclf.md": "gendiffclf",
+    "api/featurizers.md": "gendiffclf.featurizers",
+    "api/speech.md": "gendiffclf.speech",
+}
 """From a page to the module whose `__all__` it shows."""
 
 
