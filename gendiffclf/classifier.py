@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from .model import TransportModel
-    from .training.loop import TrainingRows
+    from .training.trainer import TrainingRows
 
 
 class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstimator):
@@ -96,9 +96,9 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         Passes over the training rows at most.
     max_steps : int >= 1 or None, default=None
         Optimiser updates at most.
-    batch_size : int >= 1, default=128
+    batch_size : int >= 1, default=256
         Rows per update of each member.
-    learning_rate : float > 0, default=0.001
+    learning_rate : float > 0, default=0.002
         Of AdamW.
     learning_rate_schedule : {"constant", "cosine"}, default="constant"
         Rate over the course of `max_epochs`.
@@ -197,8 +197,8 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         lift: str = "orthogonal",
         max_epochs: int = 100,
         max_steps: int | None = None,
-        batch_size: int = 128,
-        learning_rate: float = 0.001,
+        batch_size: int = 256,
+        learning_rate: float = 0.002,
         learning_rate_schedule: str = "constant",
         weight_decay: float = 0.0,
         averaging: float = 0.98,
@@ -356,7 +356,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
             groups=None if groups is None else group_of,
         )
         settings = _parameters.training_settings(params, data.rows.device)
-        result = train(self.model_, data, assignment, settings, self._generator(seed), Progress(self.verbose))
+        result = train(self.model_, data, assignment, settings, seed, Progress(self.verbose))
         self.n_iter_, self.best_epoch_ = result.n_epochs, result.best_epoch
         self.history_, self.calibration_ = result.history, result.calibration
         self.gram_ = None
@@ -407,7 +407,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
     def _training_rows(self, X: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> TrainingRows:
         import torch
 
-        from .training.loop import TrainingRows
+        from .training.trainer import TrainingRows
 
         lift = self._model().lift
         return TrainingRows(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .model import TransportModel
     from .training.calibration import Calibration
-    from .training.loop import TrainingRows
+    from .training.trainer import TrainingRows
 
 
 class IncrementalMixin:
@@ -140,7 +140,7 @@ class IncrementalMixin:
 
         import torch
 
-        from .training.loop import Trainer
+        from .training.trainer import Trainer
 
         started = time.perf_counter()
         state = self._training_state

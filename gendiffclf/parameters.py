@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .model import TransportSettings
     from .networks.transformer import NetworkShape
-    from .training.loop import TrainingSettings
+    from .training.trainer import TrainingSettings
 
 AUTO_WIDTH = 128
 """Width of the code space for `width="auto"`, unless the classes need more."""
@@ -168,7 +168,7 @@ def transport_settings(params: dict[str, Any]) -> TransportSettings:
 def training_settings(params: dict[str, Any], device: torch.device) -> TrainingSettings:
     """The settings of training."""
     from ._device import resolve_precision
-    from .training.loop import TrainingSettings
+    from .training.trainer import TrainingSettings
 
     return TrainingSettings(
         max_epochs=params["max_epochs"],

@@ -1,67 +1,31 @@
-"""One epoch after another: batches that live on the device, optimiser, weight averaging, choice of the epoch."""
+"""One epoch after another, for all members side by side, until validation says which epoch to keep."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import repeat
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
-from torch.optim.swa_utils import get_ema_multi_avg_fn
-from torch.utils._pytree import tree_map_only
 
+from .._device import thread_limit
 from ..model import TransportModel
-from ..transport.readout import project_on_codes, project_on_simplex
-from ..transport.solvers import step_noise
 from .calibration import Calibration, brier, fit_calibration
 from .progress import Progress
 from .rows import Assignment
+from .trainer import Trainer, TrainingRows, TrainingSettings
 
-VALIDATION_BLOCK = 4096
-"""Rows per member in one pass of validation."""
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How training goes, see the parameters of the same names of the classifier."""
-
-    max_epochs: int
-    max_steps: int | None
-    batch_size: int
-    learning_rate: float
-    learning_rate_schedule: str
-    weight_decay: float
-    averaging: float
-    patience: int | None
-    precision: torch.dtype
-    solver: str
-    n_steps: int
-
-
-@dataclass(frozen=True)
-class TrainingRows:
-    """
-    Rows on the device.
-
-    Attributes
-    ----------
-    rows : Tensor of shape (N, layers, d)
-        Scaled.
-    y : Tensor of shape (N,), int64
-        Class numbers.
-    weight : Tensor of shape (N,)
-        Positive.
-    codes : Tensor of shape (K, L)
-        Codes of the classes.
-    """
-
-    rows: Tensor
-    y: Tensor
-    weight: Tensor
-    codes: Tensor
+CPU_GROUP = 4
+"""
+Members in one batched pass on a CPU. Groups run in threads of their own, which wait for each other once an epoch; the threads
+within a matrix product would wait thousands of times, and for very long where other programs keep a core busy. The size is
+fixed, so that a model does not depend on the number of threads.
+"""
 
 
 @dataclass
@@ -98,128 +62,47 @@ def padded(parts: list[np.ndarray], device: torch.device) -> tuple[Tensor, Tenso
     return torch.as_tensor(index, device=device), torch.as_tensor(real, device=device)
 
 
-class Trainer:
+class MemberGroup:
     """
-    Optimises a model's weights and keeps their running average.
+    Some of a model's members, trained in one pass.
 
     Parameters
     ----------
     model : TransportModel
-        Changed in place.
+        The whole model, whose parameters the group's are slices of.
+    members : slice
+        Which members.
+    assignment : Assignment
+        Of all members.
     settings : TrainingSettings
-    generator : torch.Generator
-        Draws batches, times and noise, on the model's device.
+    seed : int
+        Of the whole training.
     """
 
-    def __init__(self, model: TransportModel, settings: TrainingSettings, generator: Generator) -> None:
-        self.model = model
-        self.settings = settings
-        self.generator = generator
-        self.parameters = list(model.network.parameters())
-        decayed = [p for p in self.parameters if p.dim() == 3 and p.shape[1] > 1]  # matrices, not biases
-        kept = [p for p in self.parameters if not (p.dim() == 3 and p.shape[1] > 1)]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": kept, "weight_decay": 0.0}],
-            lr=settings.learning_rate,
-            fused=self.parameters[0].device.type in ("cpu", "cuda") or None,
-        )
-        self.average = [p.detach().clone() for p in self.parameters]
-        self.n_updates = 0
+    def __init__(
+        self, model: TransportModel, members: slice, assignment: Assignment, settings: TrainingSettings, seed: int
+    ) -> None:
+        device = model.lift.device
+        part = model
+        if members.stop - members.start < model.network.shape.n_members:
+            shape = dataclasses.replace(model.network.shape, n_members=members.stop - members.start)
+            part = TransportModel(shape, model.settings, model.lift.cpu().numpy()).to(model.lift)
+            for own, whole in zip(part.network.parameters(), model.network.parameters(), strict=True):
+                own.data = whole.data[members]
+        self.trainer = Trainer(part, settings, Generator(device).manual_seed(seed + members.start))
+        self.index, self.real = padded(assignment.train[members], device)
+        self.judged, self.judged_real = padded(assignment.validation[members], device)
 
-    def epoch(self, data: TrainingRows, index: Tensor, real: Tensor, progress_share: float = 0.0) -> float:
-        """
-        Pass once over each member's rows in random order.
+    def epoch(self, data: TrainingRows, progress_share: float) -> tuple[float, Tensor]:
+        """Train for an epoch; the loss, and the members' probabilities of the rows that judge them (v, K)."""
+        loss = self.trainer.epoch(data, self.index, self.real, progress_share)
+        return loss, self.trainer.validate(data, self.judged)[self.judged_real]
 
-        Parameters
-        ----------
-        data : TrainingRows
-        index, real : Tensor of shape (M, n)
-            Row numbers of each member and which of them count.
-        progress_share : float
-            How far training has come, in [0, 1), for the learning-rate schedule.
 
-        Returns
-        -------
-        float
-            Mean loss per member and row.
-        """
-        rate = self.settings.learning_rate
-        if self.settings.learning_rate_schedule == "cosine":
-            rate *= 0.5 * (1 + np.cos(np.pi * progress_share))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        order = torch.rand(index.shape, generator=self.generator, device=index.device).argsort(dim=1)
-        shuffled, counts = index.gather(1, order), real.gather(1, order)
-        n_batches = self.n_batches(index)
-        size = index.shape[1] // n_batches
-        mean_weight = data.weight.mean()
-        total = torch.zeros((), device=index.device)
-        if self.settings.max_steps is not None:
-            n_batches = min(n_batches, self.settings.max_steps - self.n_updates)
-        for start in range(0, size * n_batches, size):
-            batch = shuffled[:, start : start + size]
-            weight = data.weight[batch] * counts[:, start : start + size] / mean_weight
-            total += self._update(data, batch, weight)
-        return float(total) / n_batches
-
-    def n_batches(self, index: Tensor) -> int:
-        """Batches in an epoch over the rows numbered in `index` (M, n)."""
-        return max(1, round(index.shape[1] / self.settings.batch_size))
-
-    def _update(self, data: TrainingRows, batch: Tensor, weight: Tensor) -> Tensor:
-        """One step of the optimiser on a batch of rows (M, B) with weights (M, B); returns the loss."""
-        losses = self.model.loss(data.rows[batch], data.codes[data.y[batch]], self.generator, self.settings.precision)
-        member_loss = (losses * weight).mean(1)  # (M, B) -> (M,)
-        gradients = torch.autograd.grad(member_loss.sum(), self.parameters, allow_unused=True)
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
-        self.optimizer.step()
-        self.n_updates += 1
-        # Early averages follow the weights closely, so that the random start is soon forgotten.
-        decay = min(self.settings.averaging, self.n_updates / (9 + self.n_updates))
-        get_ema_multi_avg_fn(decay)(self.average, [p.detach() for p in self.parameters], None)
-        return member_loss.detach().mean()
-
-    def load(self, weights: list[Tensor]) -> None:
-        """Put weights into the model."""
-        with torch.no_grad():
-            for parameter, value in zip(self.parameters, weights, strict=True):
-                parameter.copy_(value)
-
-    @torch.no_grad()
-    def validate(self, data: TrainingRows, index: Tensor) -> Tensor:
-        """Probabilities (M, v, K) that each member's averaged weights give to its own rows, numbered in `index` (M, v)."""
-        noise = step_noise(self.settings.n_steps, self.model.lift.shape[1]).to(self.model.lift)
-        current = [p.detach().clone() for p in self.parameters]
-        self.load(self.average)
-        probabilities = []
-        for block in index.split(VALIDATION_BLOCK, dim=1):
-            states = self.model.transport(
-                data.rows[block],
-                solver=self.settings.solver,
-                n_steps=self.settings.n_steps,
-                noise=noise,
-            )
-            probabilities.append(project_on_simplex(project_on_codes(states[-1], data.codes)))
-        self.load(current)
-        return torch.cat(probabilities, dim=1)
-
-    def state(self) -> dict[str, Any]:
-        """What `load_state` needs to go on from here, on the CPU."""
-        return {
-            "weights": [p.detach().cpu() for p in self.parameters],
-            "average": [w.cpu() for w in self.average],
-            "optimizer": tree_map_only(Tensor, lambda x: x.cpu(), self.optimizer.state_dict()),
-            "n_updates": self.n_updates,
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from the state of another trainer; nothing for a state without weights."""
-        if "weights" in state:
-            self.load(state["weights"])
-            self.average = [w.to(p) for w, p in zip(state["average"], self.parameters, strict=True)]
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.n_updates = state["n_updates"]
+def member_groups(n_members: int, device: torch.device) -> list[slice]:
+    """Members that train in one pass: all on an accelerator, `CPU_GROUP` at a time on a CPU."""
+    size = CPU_GROUP if device.type == "cpu" else n_members
+    return [slice(start, min(start + size, n_members)) for start in range(0, n_members, size)]
 
 
 def train(
@@ -227,7 +110,7 @@ def train(
     data: TrainingRows,
     assignment: Assignment,
     settings: TrainingSettings,
-    generator: Generator,
+    seed: int,
     progress: Progress,
 ) -> TrainingResult:
     """
@@ -241,44 +124,52 @@ def train(
     assignment : Assignment
         Which rows each member learns from and which judge it; without any of the latter the last epoch's weights are kept.
     settings : TrainingSettings
-    generator : torch.Generator
-        On the model's device.
+    seed : int
+        Of batches, times and noise.
     progress : Progress
     """
-    trainer = Trainer(model, settings, generator)
-    index, real = padded(assignment.train, data.y.device)
-    judged = padded(assignment.validation, data.y.device) if assignment.validates else None
+    slices = member_groups(model.network.shape.n_members, model.lift.device)
+    groups = [MemberGroup(model, members, assignment, settings, seed) for members in slices]
     max_epochs = settings.max_epochs
     if settings.max_steps is not None:
-        max_epochs = min(max_epochs, math.ceil(settings.max_steps / trainer.n_batches(index)))
+        max_epochs = min(max_epochs, math.ceil(settings.max_steps / groups[0].trainer.n_batches(groups[0].index)))
+    judged = torch.cat([group.judged[group.judged_real] for group in groups])
+    y, weight = data.y[judged], data.weight[judged]
     result = TrainingResult()
     best_score, best_weights, best_probabilities = float("inf"), None, None
-    for epoch in progress.epochs(max_epochs):
-        started = time.perf_counter()
-        loss = trainer.epoch(data, index, real, epoch / max_epochs)
-        score = None
-        if judged is not None:
-            probabilities = trainer.validate(data, judged[0])[judged[1]]
-            y, weight = (x[judged[0]][judged[1]] for x in (data.y, data.weight))
-            score = brier(probabilities, y, weight)
-            if score < best_score:
-                best_score, best_probabilities = score, probabilities
-                best_weights = [w.clone() for w in trainer.average]
+    n_threads = torch.get_num_threads()
+    n_workers = min(len(groups), n_threads)
+    with thread_limit(n_threads // n_workers), ThreadPoolExecutor(n_workers) as pool:
+        run = map if n_workers == 1 else pool.map
+        for epoch in progress.epochs(max_epochs):
+            started = time.perf_counter()
+            done = list(run(MemberGroup.epoch, groups, repeat(data), repeat(epoch / max_epochs)))
+            loss, score = float(np.mean([group_loss for group_loss, _ in done])), None
+            if not np.isfinite(loss):
+                raise FloatingPointError(
+                    f"Got a loss of {loss} in epoch {epoch + 1}: training diverged; use a smaller learning_rate "
+                    f"(now {settings.learning_rate}) or precision='float32'."
+                )
+            if len(judged):
+                probabilities = torch.cat([group_probabilities for _, group_probabilities in done])
+                score = brier(probabilities, y, weight)
+            if score is None or score < best_score:
                 result.best_epoch = epoch + 1
-        else:
-            result.best_epoch = epoch + 1
-        result.n_epochs = epoch + 1
-        for name, value in zip(result.history, (loss, score, time.perf_counter() - started), strict=True):
-            result.history[name].append(value)
-        progress.report(loss=loss, validation=score)
-        if not np.isfinite(loss):
-            raise FloatingPointError(
-                f"Got a loss of {loss} in epoch {epoch + 1}: training diverged; use a smaller learning_rate "
-                f"(now {settings.learning_rate}) or precision='float32'."
-            )
-        if judged is not None and settings.patience is not None and epoch + 1 - result.best_epoch >= settings.patience:
-            break
-    trainer.load(trainer.average if best_weights is None else best_weights)
+            if score is not None and score < best_score:
+                best_score, best_probabilities = score, probabilities
+                best_weights = [[w.clone() for w in group.trainer.average] for group in groups]
+            result.n_epochs = epoch + 1
+            for name, value in zip(result.history, (loss, score, time.perf_counter() - started), strict=True):
+                result.history[name].append(value)
+            progress.report(loss=loss, validation=score)
+            if (
+                score is not None
+                and settings.patience is not None
+                and epoch + 1 - result.best_epoch >= settings.patience
+            ):
+                break
+    for number, group in enumerate(groups):
+        group.trainer.load(group.trainer.average if best_weights is None else best_weights[number])
     if best_probabilities is not None:
         result.calibration = fit_calibration(best_probabilities, y, weight)
     return result

@@ -73,11 +73,6 @@ class Assignment:
     train: list[np.ndarray]
     validation: list[np.ndarray]
 
-    @property
-    def validates(self) -> bool:
-        """Whether any row judges any member."""
-        return any(len(rows) for rows in self.validation)
-
 
 def deal(y: np.ndarray, n_parts: int, rng: np.random.Generator, groups: np.ndarray | None = None) -> np.ndarray:
     """
