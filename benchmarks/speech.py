@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 RESULTS = Path("benchmarks/results/speech.json")
 # Settings of the features. Each fold takes the one that is best in folds of its own training speakers.
 CANDIDATES: list[dict[str, Any]] = [
-    {"n_mels": n_mels, "deltas": deltas} for n_mels in (26, 40, 80) for deltas in (0, 1, 2)
+    {"n_mels": n_mels, "deltas": deltas, "dither": dither}
+    for n_mels in (26, 40, 80)
+    for deltas in (0, 2)
+    for dither in (1.0, 4.0)
 ]
 JUDGES = ("logreg", "svm")
 """Whose mean recall there decides: quick ones, and not ours."""
@@ -219,7 +222,7 @@ def compare_originals(arguments: argparse.Namespace, cache: Any) -> list[dict[st
 
     The classifier learns from the other speakers.
     """
-    setting = {"n_mels": 40, "deltas": 2}
+    setting = {"n_mels": 40, "deltas": 2, "dither": 4.0}
     compared = []
     for task in TASKS:
         corpus = read_named_corpus(arguments.corpus, task)

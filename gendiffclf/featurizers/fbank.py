@@ -32,6 +32,9 @@ class FbankFeaturizer(SpeechFeaturizer):
         Lower edge of the first filter and upper edge of the last, in Hz; at most 8000.
     pre_emphasis : float, default=0.97
         Share of the sample before that is taken from each, in [0, 1].
+    dither : float, default=1.0
+        Standard deviation, in steps of 16-bit audio, of white noise whose expected energy is added to that of the clip.
+        Without it, what is left in near silence is rounding, and the same recording rounded anew has other features.
     deltas : int, default=0
         Append slopes over time: 1 those of the energies, 2 also the slopes of the slopes.
     pooling : {"mean_std", "mean", "std", "max"}, default="mean_std"
@@ -62,9 +65,10 @@ class FbankFeaturizer(SpeechFeaturizer):
 
     Notes
     -----
-    The energies are Kaldi's "fbank" without dither, of samples in [-1, 1]: frames without padding at the edges, their
-    mean removed, pre-emphasised, under a Povey window, power spectrum, triangular filters equally spaced on the scale
-    mel(f) = 1127 ln(1 + f / 700), natural logarithm. Slopes are the least-squares ones over two frames on each side.
+    The energies are Kaldi's "fbank" of samples in [-1, 1]: frames without padding at the edges, their mean removed,
+    pre-emphasised, under a Povey window, power spectrum, triangular filters equally spaced on the scale
+    mel(f) = 1127 ln(1 + f / 700), natural logarithm. Kaldi dithers by random noise; here its expected energy is added
+    instead, so that a clip always has the same features. Slopes are the least-squares ones over two frames on each side.
     All clips are brought to 16 kHz. One shorter than a frame is padded with zeros to one.
 
     Examples
@@ -84,6 +88,7 @@ class FbankFeaturizer(SpeechFeaturizer):
         f_min: float = 20.0,
         f_max: float = 7600.0,
         pre_emphasis: float = 0.97,
+        dither: float = 1.0,
         deltas: int = 0,
         pooling: Literal["mean_std", "mean", "std", "max"] = "mean_std",
         sampling_rate: float | None = None,
@@ -98,6 +103,7 @@ class FbankFeaturizer(SpeechFeaturizer):
         self.f_min = f_min
         self.f_max = f_max
         self.pre_emphasis = pre_emphasis
+        self.dither = dither
         self.deltas = deltas
         self.pooling = pooling
         self.sampling_rate = sampling_rate
@@ -115,6 +121,7 @@ class FbankFeaturizer(SpeechFeaturizer):
             f_min=float(self.f_min),
             f_max=float(self.f_max),
             pre_emphasis=float(self.pre_emphasis),
+            dither=float(self.dither),
             deltas=int(self.deltas),
             pooling=self.pooling,
         )
@@ -127,6 +134,7 @@ class FbankFeaturizer(SpeechFeaturizer):
         check_real("f_max", self.f_max, 0, SAMPLING_RATE / 2, low_open=True)
         check_real("f_min", self.f_min, 0, self.f_max, high_open=True)
         check_real("pre_emphasis", self.pre_emphasis, 0, 1)
+        check_real("dither", self.dither, 0)
         check_choice("pooling", self.pooling, POOLINGS)
         check_integer("deltas", self.deltas, 0)
         if self.deltas > 2:

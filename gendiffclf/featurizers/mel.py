@@ -15,6 +15,8 @@ SAMPLING_RATE = 16000
 # Kaldi's floor under the energies, the spacing of float32 at 1, and its window: a Hann window to this power.
 ENERGY_FLOOR = float(np.finfo(np.float32).eps)
 POVEY_POWER = 0.85
+# A step of 16-bit audio, the unit of Kaldi's dither, on the scale of samples in [-1, 1].
+DITHER_UNIT = 2.0**-15
 # Frames on each side that a slope is fitted over.
 DELTA_REACH = 2
 BATCH_SECONDS = 60.0
@@ -32,6 +34,8 @@ class FbankEncoder:
         Edges of the filters, in Hz.
     pre_emphasis : float
         In [0, 1].
+    dither : float
+        Standard deviation of the noise whose expected energy is added, in steps of 16-bit audio.
     deltas : int
         0, 1 or 2.
     pooling : str
@@ -49,6 +53,7 @@ class FbankEncoder:
         f_min: float,
         f_max: float,
         pre_emphasis: float,
+        dither: float,
         deltas: int,
         pooling: str,
     ) -> None:
@@ -58,6 +63,7 @@ class FbankEncoder:
         self.f_min = f_min
         self.f_max = f_max
         self.pre_emphasis = pre_emphasis
+        self.dither = dither
         self.deltas = deltas
         self.pooling = pooling
         self.row_shape: tuple[int, ...] = (n_mels * (1 + deltas) * len(POOLINGS[pooling]),)
@@ -65,7 +71,7 @@ class FbankEncoder:
     @property
     def identity(self) -> dict[str, Any]:
         """Everything besides the audio that the features depend on."""
-        names = ("n_mels", "window", "hop", "f_min", "f_max", "pre_emphasis", "deltas", "pooling")
+        names = ("n_mels", "window", "hop", "f_min", "f_max", "pre_emphasis", "dither", "deltas", "pooling")
         return {"features": "fbank", **{name: getattr(self, name) for name in names}}
 
     def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
@@ -113,6 +119,7 @@ class FbankEncoder:
         frames = (frames - self.pre_emphasis * before) * _window(self.window)
         n_fft = fft_length(self.window)
         power = np.abs(np.fft.rfft(frames, n_fft)) ** 2  # (frames, n_fft / 2 + 1)
+        power += (self.dither * DITHER_UNIT) ** 2 * noise_power(self.window, n_fft, self.pre_emphasis)
         energies = power @ mel_filters(self.n_mels, n_fft, self.f_min, self.f_max)  # (frames, n_mels)
         return np.log(np.maximum(energies, ENERGY_FLOOR))
 
@@ -120,6 +127,30 @@ class FbankEncoder:
 def fft_length(window: int) -> int:
     """Smallest power of two that holds a frame."""
     return 1 << (window - 1).bit_length()
+
+
+@functools.lru_cache(maxsize=8)
+def noise_power(window: int, n_fft: int, pre_emphasis: float) -> NDArray[np.float64]:
+    """
+    Expected power spectrum of a frame of white noise of unit variance, pre-emphasised and windowed.
+
+    Parameters
+    ----------
+    window, n_fft : int
+        Samples of a frame and of its Fourier transform.
+    pre_emphasis : float
+        In [0, 1].
+
+    Returns
+    -------
+    power : ndarray of shape (n_fft / 2 + 1,)
+        Read-only. Pre-emphasis multiplies the spectrum by |1 - a exp(-iω)|²; that each frame's mean is removed, and that
+        the window blurs this factor, is left out.
+    """
+    omega = 2 * np.pi * np.arange(n_fft // 2 + 1) / n_fft
+    power = (_window(window) ** 2).sum() * np.abs(1 - pre_emphasis * np.exp(-1j * omega)) ** 2
+    power.flags.writeable = False
+    return np.asarray(power)
 
 
 @functools.lru_cache(maxsize=8)

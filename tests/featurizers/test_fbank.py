@@ -10,7 +10,7 @@ from gendiffclf.featurizers.mel import ENERGY_FLOOR, FbankEncoder, fft_length, m
 
 from .conftest import RATE, tone
 
-DEFAULT = {"n_mels": 80, "window": 400, "hop": 160, "f_min": 20.0, "f_max": 7600.0, "pre_emphasis": 0.97}
+DEFAULT = {"n_mels": 80, "window": 400, "hop": 160, "f_min": 20.0, "f_max": 7600.0, "pre_emphasis": 0.97, "dither": 1.0}
 
 
 def encoder(deltas=0, pooling="mean", **changed):
@@ -40,7 +40,25 @@ def test_energies_agree_with_a_reference(changed):
         remove_dc_offset=True,
         dtype=np.float64,
     ).T
-    np.testing.assert_allclose(encoder(**changed).log_mel(wave), reference, atol=1e-5)
+    np.testing.assert_allclose(encoder(**changed, dither=0.0).log_mel(wave), reference, atol=1e-5)
+
+
+def test_dither_is_the_expected_energy_of_noise():
+    noise = np.random.default_rng(0).normal(scale=500 / 32768, size=30 * RATE)  # well above Kaldi's floor
+    measured = np.log(np.exp(encoder(dither=0.0).log_mel(noise)).mean(axis=0))
+    added = encoder(dither=500.0).log_mel(np.zeros(RATE))[0]
+    np.testing.assert_allclose(measured[10:], added[10:], atol=0.05)
+    np.testing.assert_allclose(measured, added, atol=0.7)  # a frame's mean and the window's leakage are left out
+
+
+def test_rounding_anew_changes_the_features_less_with_dither():
+    hiss = np.random.default_rng(0).normal(scale=0.5 / 32768, size=RATE)
+    quiet = 0.01 * np.sin(2 * np.pi * 300 * np.arange(RATE) / RATE) + hiss
+    clips = [(quiet, RATE), (np.round(quiet * 32768) / 32768, RATE)]
+    first, second = FbankFeaturizer(dither=0).transform(clips)
+    assert np.abs(first - second).max() > 0.2
+    first, second = FbankFeaturizer(dither=4).transform(clips)
+    assert np.abs(first - second).max() < 0.03
 
 
 def test_filters_agree_with_a_reference():
@@ -111,6 +129,7 @@ def test_silence_is_finite():
         ("f_max", 9000, r"Got f_max=9000, expected a number in \(0, 8000.0\]"),
         ("f_min", 7600, r"Got f_min=7600, expected a number in \[0, 7600.0\)"),
         ("pre_emphasis", 2, r"Got pre_emphasis=2, expected a number in \[0, 1\]"),
+        ("dither", -1, r"Got dither=-1, expected a number in \[0, inf\)"),
         ("deltas", 3, "Got deltas=3, expected 0, 1 or 2"),
         ("deltas", -1, "Got deltas=-1, expected an integer >= 0"),
         ("pooling", "median", "Got pooling='median', expected one of 'mean', 'std', 'mean_std', 'max'"),

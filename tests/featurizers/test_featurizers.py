@@ -168,7 +168,14 @@ def test_second_run_encodes_nothing_and_a_changed_setting_encodes_again(make, fi
         changes += [{"layers": 0}, {"layers": "all"}, {"max_seconds": 0.1}, {"do_normalize": False}]
         changes += [{"precision": "float64"}, {"precision": "bfloat16"}]
     else:
-        changes += [{"n_mels": 10}, {"deltas": 1}, {"f_min": 50.0}, {"f_max": 7000.0}, {"pre_emphasis": 0.5}]
+        changes += [
+            {"n_mels": 10},
+            {"deltas": 1},
+            {"f_min": 50.0},
+            {"f_max": 7000.0},
+            {"pre_emphasis": 0.5},
+            {"dither": 0.0},
+        ]
         changes += [{"window_seconds": 0.03}, {"hop_seconds": 0.02}]
     for change in changes:
         make(cache=True, **change).transform(files)
