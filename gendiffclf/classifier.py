@@ -68,7 +68,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         Transformer layers.
     n_heads : int >= 1, default=4
         Attention heads; must divide the width.
-    feedforward_ratio : float > 0, default=2.0
+    feedforward_ratio : float > 0, default=1.0
         Width of the feed-forward state in widths.
     time_width : int >= 1, default=32
         Width of the time embedding.
@@ -110,7 +110,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         Whether to keep the epoch of the best validation Brier score and to fit the calibration of the probabilities.
     validation_fraction : float in (0, 0.5], default=0.1
         Share of the rows held out for that when members are not cross-fitted.
-    n_iter_no_change : int >= 1 or None, default=20
+    n_iter_no_change : int >= 1 or None, default=15
         Epochs without a better validation score after which training stops; None runs all.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class.
@@ -184,7 +184,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         width: int | str = "auto",
         depth: int = 2,
         n_heads: int = 4,
-        feedforward_ratio: float = 2.0,
+        feedforward_ratio: float = 1.0,
         time_width: int = 32,
         n_frequencies: int = 4,
         frequency_scale: float = 0.1,
@@ -204,7 +204,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         averaging: float = 0.98,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int | None = 20,
+        n_iter_no_change: int | None = 15,
         class_weight: dict | str | None = None,
         warm_start: bool = False,
         device: str = "auto",
