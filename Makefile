@@ -9,22 +9,27 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 # Stamps: written once an installation is whole, and out of date when what it was made from changes.
 CORE := $(VENV)/.core-installed
+SPEECH := $(VENV)/.speech-installed
 DEV := $(VENV)/.dev-installed
+BENCH := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types layers docs format clean
+.PHONY: help demo demo-speech test check lint types layers docs format clean bench bench-smoke bench-render
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(CORE) ## compare classifiers on real data, save pictures in demo-output/
 	$(BIN)/gendiffclf demo
+
+demo-speech: $(SPEECH) ## emotion-like classes of synthesised vowels, on speakers not heard in training
+	$(BIN)/gendiffclf demo-speech
 
 # Tests are small: one thread each, and several of them at once, beats many threads for one.
 test: $(DEV) ## run the tests and the examples in docstrings
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -q
 
-check: lint types layers test docs ## all that a change must pass
+check: lint types layers test bench-smoke docs ## all that a change must pass
 
 lint: $(DEV) ## style and formatting
 	$(BIN)/ruff check .
@@ -38,6 +43,15 @@ layers: $(DEV) ## who imports whom
 
 docs: $(DEV) ## build the site in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+bench: $(BENCH) ## run the benchmark; DATA_DIR=folder adds its tables
+	$(BIN)/python -m benchmarks tables $(if $(DATA_DIR),--data-dir $(DATA_DIR)) --models all
+
+bench-smoke: $(DEV) ## the benchmark's whole path, on small tables
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks smoke
+
+bench-render: $(DEV) ## make docs/benchmarks.md from records
+	$(BIN)/python -m benchmarks render $(if $(PEERS),--peers $(PEERS))
 
 format: $(DEV) ## rewrite files in the house's format
 	$(BIN)/ruff check --fix-only .
@@ -54,6 +68,14 @@ $(BIN)/python:
 $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(INSTALL) -e '.[plots]'
+	@touch $@
+
+$(SPEECH): $(CORE)
+	$(INSTALL) -e '.[speech]'
+	@touch $@
+
+$(BENCH): $(CORE)
+	$(INSTALL) -e '.[bench]'
 	@touch $@
 
 $(DEV): $(CORE)

@@ -82,7 +82,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         Values per token of the "chunks" tokenizer.
     dropout : float in [0, 1), default=0.1
         Share of the feed-forward states dropped in training.
-    n_members : int >= 1, default=8
+    n_members : int >= 1, default=6
         Networks trained at once; their estimates are averaged.
     cross_fit : bool, default=True
         Whether each of several members leaves out its own part of the rows, which then judges it. With `early_stopping`,
@@ -191,7 +191,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         tokenizer: str = "single",
         chunk_size: int = 16,
         dropout: float = 0.1,
-        n_members: int = 8,
+        n_members: int = 6,
         cross_fit: bool = True,
         scaling: str = "quantile",
         lift: str = "orthogonal",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import repeat
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from .trainer import Trainer, TrainingRows, TrainingSettings
 
 CPU_GROUP = 4
 """
-Members in one batched pass on a CPU. Groups run in threads of their own, which wait for each other once an epoch; the threads
+Members in one batched pass on a CPU, at most. Groups run in threads of their own, which wait for each other once an epoch; those
 within a matrix product would wait thousands of times, and for very long where other programs keep a core busy. The size is
 fixed, so that a model does not depend on the number of threads.
 """
@@ -100,9 +100,10 @@ class MemberGroup:
 
 
 def member_groups(n_members: int, device: torch.device) -> list[slice]:
-    """Members that train in one pass: all on an accelerator, `CPU_GROUP` at a time on a CPU."""
-    size = CPU_GROUP if device.type == "cpu" else n_members
-    return [slice(start, min(start + size, n_members)) for start in range(0, n_members, size)]
+    """Members that train in one pass: all on an accelerator, up to `CPU_GROUP` at a time on a CPU, evenly many."""
+    n_groups = -(-n_members // CPU_GROUP) if device.type == "cpu" else 1
+    bounds = [n_members * number // n_groups for number in range(n_groups + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
 
 
 def train(
@@ -143,7 +144,7 @@ def train(
         run = map if n_workers == 1 else pool.map
         for epoch in progress.epochs(max_epochs):
             started = time.perf_counter()
-            done = list(run(MemberGroup.epoch, groups, repeat(data), repeat(epoch / max_epochs)))
+            done = list(run(MemberGroup.epoch, groups, itertools.repeat(data), itertools.repeat(epoch / max_epochs)))
             loss, score = float(np.mean([group_loss for group_loss, _ in done])), None
             if not np.isfinite(loss):
                 raise FloatingPointError(
