@@ -118,7 +118,7 @@ def test_originals_get_the_labels_of_their_twins(ravdess, tmp_path, capsys):
     assert len(pairs) == 4
     for pair in pairs:
         assert pair["published"] == pair["twin"]
-        assert pair["largest_difference_of_probability"] < 0.1
+        assert pair["largest_difference_of_probability"] < 0.25
     assert "originals: 4 of 4 labels are those of the twins" in capsys.readouterr().out
 
 
