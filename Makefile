@@ -22,7 +22,7 @@ help: ## list these commands
 demo: $(CORE) ## compare classifiers on real data, save pictures in demo-output/
 	$(BIN)/gendiffclf demo
 
-demo-speech: $(SPEECH) ## emotion-like classes of synthesised vowels, on speakers not heard in training
+demo-speech: $(SPEECH) ## tell synthesised vowels and genders of unheard voices
 	$(BIN)/gendiffclf demo-speech
 
 # Tests are small: one thread each, and several of them at once, beats many threads for one.

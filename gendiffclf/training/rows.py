@@ -98,10 +98,7 @@ def deal(y: np.ndarray, n_parts: int, rng: np.random.Generator, groups: np.ndarr
         return part
     n_groups = len(np.unique(groups))
     if n_groups < n_parts:
-        raise ValueError(
-            f"Got {n_groups} groups for {n_parts} parts, expected at least as many; "
-            f"use n_members <= {n_groups}, or cross_fit=False."
-        )
+        raise ValueError(f"Got {n_groups} groups for {n_parts} parts, expected at least as many; use fewer parts.")
     folds = StratifiedGroupKFold(n_parts, shuffle=True, random_state=int(rng.integers(2**31)))
     # A class of fewer rows than parts is no error here: the parts without it just do not test it.
     classes, counts = np.unique(y, return_counts=True)
@@ -139,15 +136,15 @@ def assign_rows(
     """
     n = len(y)
     everything = np.arange(n)
-    if cross_fit and n_members > 1 and n >= 2 * n_members:
-        part = deal(y, n_members, rng, groups)
+    n_groups = n if groups is None else len(np.unique(groups))
+    n_parts = min(n_members, n_groups)
+    if cross_fit and n_parts > 1 and n >= 2 * n_members:
+        part = deal(y, n_parts, rng, groups)  # with fewer groups than members, some members share a part
         return Assignment(
-            [np.flatnonzero(part != member) for member in range(n_members)],
-            [np.flatnonzero(part == member) for member in range(n_members)],
+            [np.flatnonzero(part != member % n_parts) for member in range(n_members)],
+            [np.flatnonzero(part == member % n_parts) for member in range(n_members)],
         )
-    n_parts = round(1 / validation_fraction) if validation_fraction else 0
-    if groups is not None:
-        n_parts = min(n_parts, len(np.unique(groups)))
+    n_parts = min(round(1 / validation_fraction), n_groups) if validation_fraction else 0
     if n_parts < 2 or n < 2 * n_parts:  # too few rows to spare any
         return Assignment([everything] * n_members, [everything[:0]] * n_members)
     held_out = deal(y, n_parts, rng, groups) == 0

@@ -79,7 +79,7 @@ def test_groups_stay_together():
 
 def test_fewer_groups_than_parts():
     y = np.zeros(9, int)
-    with pytest.raises(ValueError, match=r"Got 3 groups for 4 parts, .* n_members <= 3, or cross_fit=False"):
+    with pytest.raises(ValueError, match=r"Got 3 groups for 4 parts, .* use fewer parts"):
         deal(y, 4, np.random.default_rng(0), np.arange(9) % 3)
 
 
@@ -146,3 +146,13 @@ def test_a_hold_out_keeps_groups_together():
 
 def test_one_group_holds_nothing_out():
     assert not len(assign(np.arange(60) % 2, n_members=1, groups=np.zeros(60, int)).validation[0])
+
+
+def test_fewer_groups_than_members_share_their_parts():
+    groups = np.arange(60) % 3
+    assignment = assign(np.arange(60) % 2, n_members=5, groups=groups)
+    for member in range(5):
+        left_out = set(groups[assignment.validation[member]])
+        assert len(left_out) == 1
+        assert left_out.isdisjoint(groups[assignment.train[member]])
+    np.testing.assert_array_equal(assignment.validation[0], assignment.validation[3])
