@@ -582,8 +582,3 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         if "model_" in state:
             state = {**state, "model_": copy.deepcopy(state["model_"]).cpu()}
         return state
-
-    def _generator(self, seed: int) -> torch.Generator:
-        import torch
-
-        return torch.Generator(device=self.model_.lift.device).manual_seed(seed)

@@ -138,18 +138,20 @@ class IncrementalMixin:
         """One epoch of gradient steps, going on from the optimiser's state of the call before."""
         import time
 
-        import torch
-
+        from .training.rows import Assignment
         from .training.trainer import Trainer
 
         started = time.perf_counter()
         state = self._training_state
         assert state is not None
         settings = _parameters.training_settings({**params, "max_steps": None}, data.rows.device)
-        trainer = Trainer(self.model_, settings, self._generator(state["seed"] + self.n_iter_))
+        every, none = (np.arange(n) for n in (len(data.y), 0))
+        n_members = self.model_.network.shape.n_members
+        trainer = Trainer(
+            self.model_, settings, Assignment([every] * n_members, [none] * n_members), state["seed"] + self.n_iter_
+        )
         trainer.load_state(state)
-        index = torch.arange(len(data.y), device=data.y.device).expand(self.model_.network.shape.n_members, -1)
-        loss = trainer.epoch(data, index, torch.ones_like(index, dtype=torch.bool))
+        loss, _ = trainer.epoch(data)
         self._training_state = {"seed": state["seed"], **trainer.state()}
         trainer.load(trainer.average)
         self.n_iter_ += 1

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_map_only
 from ..model import TransportModel
 from ..transport.readout import project_on_codes, project_on_simplex
 from ..transport.solvers import step_noise
+from .rows import Assignment
 
 VALIDATION_BLOCK = 4096
 """Rows per member in one pass of validation."""
@@ -59,23 +60,40 @@ class TrainingRows:
     codes: Tensor
 
 
+def padded(parts: list[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Row numbers of each member as one matrix (M, longest), and which of its places are real."""
+    longest = max(map(len, parts))
+    index = np.zeros((len(parts), longest), np.int64)
+    real = np.zeros((len(parts), longest), bool)
+    for member, rows in enumerate(parts):
+        index[member, : len(rows)] = rows
+        real[member, : len(rows)] = True
+    return torch.as_tensor(index, device=device), torch.as_tensor(real, device=device)
+
+
 class Trainer:
     """
-    Optimises a model's weights and keeps their running average.
+    Optimises the weights of a model's members in one pass and keeps their running average.
 
     Parameters
     ----------
     model : TransportModel
         Changed in place.
     settings : TrainingSettings
-    generator : torch.Generator
-        Draws batches, times and noise, on the model's device.
+    assignment : Assignment
+        Rows that each of the model's members learns from, and those that judge it.
+    seed : int
+        Of batches, times and noise.
     """
 
-    def __init__(self, model: TransportModel, settings: TrainingSettings, generator: Generator) -> None:
+    def __init__(self, model: TransportModel, settings: TrainingSettings, assignment: Assignment, seed: int) -> None:
+        device = model.lift.device
         self.model = model
         self.settings = settings
-        self.generator = generator
+        self.generator = Generator(device).manual_seed(seed)
+        self.index, self.real = padded(assignment.train, device)
+        self.judged, self.judged_real = padded(assignment.validation, device)
+        self.n_batches = max(1, round(self.index.shape[1] / settings.batch_size))
         self.parameters = list(model.network.parameters())
         decayed = [p for p in self.parameters if p.dim() == 3 and p.shape[1] > 1]  # matrices, not biases
         kept = [p for p in self.parameters if not (p.dim() == 3 and p.shape[1] > 1)]
@@ -87,51 +105,48 @@ class Trainer:
         self.average = [p.detach().clone() for p in self.parameters]
         self.n_updates = 0
 
-    def epoch(self, data: TrainingRows, index: Tensor, real: Tensor, progress_share: float = 0.0) -> float:
+    def epoch(self, data: TrainingRows, progress_share: float = 0.0) -> tuple[float, Tensor]:
         """
         Pass once over each member's rows in random order.
 
         Parameters
         ----------
         data : TrainingRows
-        index, real : Tensor of shape (M, n)
-            Row numbers of each member and which of them count.
         progress_share : float
             How far training has come, in [0, 1), for the learning-rate schedule.
 
         Returns
         -------
-        float
-            Mean loss per member and row.
+        loss : float
+            Mean per member and row.
+        probabilities : Tensor of shape (v, K)
+            What the members' averaged weights give to the rows that judge them, members one after another.
         """
         rate = self.settings.learning_rate
         if self.settings.learning_rate_schedule == "cosine":
             rate *= 0.5 * (1 + np.cos(np.pi * progress_share))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        order = torch.rand(index.shape, generator=self.generator, device=index.device).argsort(dim=1)
-        shuffled, counts = index.gather(1, order), real.gather(1, order)
-        n_batches = self.n_batches(index)
-        size = index.shape[1] // n_batches
-        mean_weight = data.weight.mean()
-        total = torch.zeros((), device=index.device)
+        order = torch.rand(self.index.shape, generator=self.generator, device=self.index.device).argsort(dim=1)
+        size = self.index.shape[1] // self.n_batches
+        batches = self.index.gather(1, order).split(size, dim=1)[: self.n_batches]
+        counts = self.real.gather(1, order).split(size, dim=1)
         if self.settings.max_steps is not None:
-            n_batches = min(n_batches, self.settings.max_steps - self.n_updates)
-        for start in range(0, size * n_batches, size):
-            batch = shuffled[:, start : start + size]
-            weight = data.weight[batch] * counts[:, start : start + size] / mean_weight
-            total += self._update(data, batch, weight)
-        return float(total) / n_batches
+            batches = batches[: self.settings.max_steps - self.n_updates]
+        mean_weight = data.weight.mean()
+        total = torch.zeros((), device=self.index.device)
+        for batch, real in zip(batches, counts, strict=False):  # (M, B)
+            weight = data.weight[batch] * real / mean_weight
+            losses = self.model.loss(
+                data.rows[batch], data.codes[data.y[batch]], self.generator, self.settings.precision
+            )
+            member_loss = (losses * weight).mean(1)  # (M,)
+            self._update(torch.autograd.grad(member_loss.sum(), self.parameters, allow_unused=True))
+            total += member_loss.detach().mean()
+        return float(total) / len(batches), self._judge(data)
 
-    def n_batches(self, index: Tensor) -> int:
-        """Batches in an epoch over the rows numbered in `index` (M, n)."""
-        return max(1, round(index.shape[1] / self.settings.batch_size))
-
-    def _update(self, data: TrainingRows, batch: Tensor, weight: Tensor) -> Tensor:
-        """One step of the optimiser on a batch of rows (M, B) with weights (M, B); returns the loss."""
-        losses = self.model.loss(data.rows[batch], data.codes[data.y[batch]], self.generator, self.settings.precision)
-        member_loss = (losses * weight).mean(1)  # (M, B) -> (M,)
-        gradients = torch.autograd.grad(member_loss.sum(), self.parameters, allow_unused=True)
+    def _update(self, gradients: tuple[Tensor | None, ...]) -> None:
+        """One step of the optimiser, and of the running average."""
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()
@@ -139,7 +154,6 @@ class Trainer:
         # Early averages follow the weights closely, so that the random start is soon forgotten.
         decay = min(self.settings.averaging, self.n_updates / (9 + self.n_updates))
         get_ema_multi_avg_fn(decay)(self.average, [p.detach() for p in self.parameters], None)
-        return member_loss.detach().mean()
 
     def load(self, weights: list[Tensor]) -> None:
         """Put weights into the model."""
@@ -148,15 +162,15 @@ class Trainer:
                 parameter.copy_(value)
 
     @torch.no_grad()
-    def validate(self, data: TrainingRows, index: Tensor) -> Tensor:
-        """Probabilities (M, v, K) that each member's averaged weights give to its own rows, numbered in `index` (M, v)."""
+    def _judge(self, data: TrainingRows) -> Tensor:
+        """Probabilities (v, K) that each member's averaged weights give to the rows that judge it."""
+        if self.judged.shape[1] == 0:
+            return data.codes.new_empty(0, len(data.codes))
         noise = step_noise(self.settings.n_steps, self.model.lift.shape[1]).to(self.model.lift)
         current = [p.detach().clone() for p in self.parameters]
         self.load(self.average)
-        if index.shape[1] == 0:
-            return data.codes.new_empty(*index.shape, len(data.codes))
         probabilities = []
-        for block in index.split(VALIDATION_BLOCK, dim=1):
+        for block in self.judged.split(VALIDATION_BLOCK, dim=1):
             states = self.model.transport(
                 data.rows[block],
                 solver=self.settings.solver,
@@ -165,7 +179,7 @@ class Trainer:
             )
             probabilities.append(project_on_simplex(project_on_codes(states[-1], data.codes)))
         self.load(current)
-        return torch.cat(probabilities, dim=1)
+        return torch.cat(probabilities, dim=1)[self.judged_real]
 
     def state(self) -> dict[str, Any]:
         """What `load_state` needs to go on from here, on the CPU."""
