@@ -46,7 +46,7 @@ class TimeEmbedding(nn.Module):
 
 class PeriodicEmbedding(nn.Module):
     """
-    Each feature beside its sines and cosines at learnt frequencies (Gorishniy et al. 2022).
+    Features, then their cosines and their sines at learnt frequencies (Gorishniy et al. 2022).
 
     Parameters
     ----------
@@ -74,5 +74,6 @@ class PeriodicEmbedding(nn.Module):
         """Embed features."""
         if self.frequencies is None:
             return x
-        angles = (2 * math.pi * self.frequencies) * x[..., None]  # (M, B, d) -> (M, B, d, f)
-        return torch.cat([x[..., None], angles.cos(), angles.sin()], dim=-1).flatten(2)
+        # All features, all cosines, all sines: pieces of a few values each would take longer to join than to compute.
+        angles = ((2 * math.pi * self.frequencies) * x[..., None]).flatten(2)  # (M, B, d) -> (M, B, d f)
+        return torch.cat([x, angles.cos(), angles.sin()], dim=-1)

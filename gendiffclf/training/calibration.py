@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -40,12 +41,20 @@ def fit_calibration(probabilities: Tensor, y: Tensor, weight: Tensor) -> Calibra
     probabilities, y, weight = (x[::stride].cpu().double() if x.is_floating_point() else x[::stride].cpu()
                                 for x in (probabilities, y, weight))  # fmt: skip
     best, best_loss = Calibration(), float("inf")
+    place = len(_TEMPERATURES) // 2
     for smoothing in _SMOOTHINGS:
-        for temperature in _TEMPERATURES:
-            tempered = temper(probabilities, temperature, smoothing)
-            loss = float(-(weight * tempered.gather(1, y[:, None]).squeeze(1).log()).sum())
-            if loss < best_loss:
-                best, best_loss = Calibration(float(temperature), smoothing), loss
+        logits = temper(probabilities, 1.0, smoothing).log()
+
+        @cache
+        def loss(place: int, logits: Tensor = logits) -> float:
+            tempered = torch.log_softmax(logits / _TEMPERATURES[place], dim=-1)
+            return -float(weight @ tempered.gather(1, y[:, None]).squeeze(1))
+
+        # The loss is convex in 1 / temperature: going down from the best place of the smoothing before finds the lowest.
+        while (lower := min(range(max(place - 1, 0), min(place + 2, len(_TEMPERATURES))), key=loss)) != place:
+            place = lower
+        if loss(place) < best_loss:
+            best, best_loss = Calibration(float(_TEMPERATURES[place]), smoothing), loss(place)
     return best
 
 

@@ -39,11 +39,12 @@ def test_periodic_embedding_in_closed_form(generator):
     x = torch.randn(2, 5, 3, generator=generator)
     found = embedding(x)
     assert found.shape == (2, 5, 27)
+    torch.testing.assert_close(found[..., :3], x)
     for feature in range(3):
-        value = x[..., feature, None]
-        angles = 2 * math.pi * value * embedding.frequencies[:, 0, feature][:, None]
-        expected = torch.cat([value, angles.cos(), angles.sin()], dim=-1)
-        torch.testing.assert_close(found[..., 9 * feature : 9 * feature + 9], expected)
+        angles = 2 * math.pi * x[..., feature, None] * embedding.frequencies[:, 0, feature][:, None]
+        start = 3 + 4 * feature
+        torch.testing.assert_close(found[..., start : start + 4], angles.cos())
+        torch.testing.assert_close(found[..., 12 + start : 12 + start + 4], angles.sin())
 
 
 def test_periodic_embedding_starts_at_its_scale_or_is_absent(generator):
