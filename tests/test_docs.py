@@ -1,9 +1,11 @@
 """The pages tell the truth: examples run, defaults and layers are those of the code, every export has its place."""
 
+import ast
 import importlib.util
 import inspect
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -175,6 +177,23 @@ def test_the_method_names_every_registry():
 def test_the_version_is_one():
     assert f"version: {gendiffclf.__version__}\n" in read("CITATION.cff")
     assert PYPROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "gendiffclf._version.VERSION"}
+
+
+def test_every_import_is_a_declared_dependency():
+    """Directly imported packages are named, not left to come along with others."""
+    project = PYPROJECT["project"]
+    required = {re.match(r"[\w-]+", r).group() for r in project["dependencies"]}
+    extras = project["optional-dependencies"]
+    optional = {re.match(r"[\w-]+", r).group() for name in ("speech", "plots") for r in extras[name]}
+    modules = set()
+    for path in (ROOT / "gendiffclf").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules |= {name.name.split(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                modules.add(node.module.split(".")[0])
+    modules -= {*sys.stdlib_module_names, "gendiffclf"}
+    assert {"scikit-learn" if name == "sklearn" else name for name in modules} <= required | optional
 
 
 def test_constraints_pin_what_the_project_names():
