@@ -8,17 +8,23 @@ from typing import Any
 import numpy as np
 
 
+def shown(value: Any) -> str:
+    """`repr(value)` for a message, with NumPy's numbers like Python's: `0`, not `np.int64(0)`."""
+    with np.printoptions(legacy="1.21"):
+        return repr(value)
+
+
 def check_choice(name: str, value: Any, options: Iterable[str]) -> None:
     """Raise unless `value` is one of `options`."""
     options = list(options)
     if not isinstance(value, str) or value not in options:
-        raise ValueError(f"Got {name}={value!r}, expected one of {', '.join(map(repr, options))}.")
+        raise ValueError(f"Got {name}={shown(value)}, expected one of {', '.join(map(repr, options))}.")
 
 
 def check_integer(name: str, value: Any, minimum: int) -> None:
     """Raise unless `value` is an integer of at least `minimum`."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
-        raise ValueError(f"Got {name}={value!r}, expected an integer >= {minimum}.")
+        raise ValueError(f"Got {name}={shown(value)}, expected an integer >= {minimum}.")
 
 
 def check_real(
@@ -36,10 +42,10 @@ def check_real(
     below = number < high if high_open else number <= high
     if not (isfinite(number) and above and below):
         interval = f"{'(' if low_open or isinf(low) else '['}{low}, {high}{')' if high_open or isinf(high) else ']'}"
-        raise ValueError(f"Got {name}={value!r}, expected a number in {interval}.")
+        raise ValueError(f"Got {name}={shown(value)}, expected a number in {interval}.")
 
 
 def check_flag(name: str, value: Any) -> None:
     """Raise unless `value` is True or False."""
     if not isinstance(value, bool | np.bool_):
-        raise ValueError(f"Got {name}={value!r}, expected True or False.")
+        raise ValueError(f"Got {name}={shown(value)}, expected True or False.")

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
-from ._validation import check_integer
+from ._validation import check_integer, shown
 from .metrics import ReliabilityBins, reliability_bins
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def _pyplot() -> Any:
         import matplotlib.pyplot
     except ImportError as error:
         raise ImportError(
-            "Plots need the package 'matplotlib', which is not installed: `pip install gendiffclf[plots]`."
+            "Plots need the package 'matplotlib', which is not installed: `pip install -e '.[plots]'` in a clone."
         ) from error
     return matplotlib.pyplot
 
@@ -136,7 +136,7 @@ class TransportDisplay:
             label = _safe_indexing(y, row)
             found = np.flatnonzero(estimator.classes_ == label)
             if not len(found):
-                raise ValueError(f"Got the label {label!r}, expected one of {estimator.classes_.tolist()}.")
+                raise ValueError(f"Got the label {shown(label)}, expected one of {estimator.classes_.tolist()}.")
             number = int(found[0])
             name = f"code of its class, {label}"
         times = np.linspace(estimator.t_max, 0, n_steps + 1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gendiffclf._validation import check_choice, check_flag, check_integer, check_real
+from gendiffclf._validation import check_choice, check_flag, check_integer, check_real, shown
 
 
 def test_a_choice_is_one_of_the_names():
@@ -47,6 +47,29 @@ def test_not_a_number_of_the_interval(value):
 def test_open_ends_are_left_out(value, bounds, options, interval):
     with pytest.raises(ValueError, match=rf"Got t={value}, expected a number in {interval}\."):
         check_real("t", value, *bounds, **options)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.int64(0), "0"),
+        (np.float32(0.5), "0.5"),
+        (np.bool_(True), "True"),
+        (np.str_("a"), "'a'"),
+        ({np.int64(1): np.float64(2.0)}, "{1: 2.0}"),
+        ([np.int64(1), "a", None], "[1, 'a', None]"),
+        ("a", "'a'"),
+    ],
+)
+def test_messages_show_plain_values(value, expected):
+    assert shown(value) == expected
+
+
+def test_numbers_of_numpy_are_shown_as_plain_ones():
+    with pytest.raises(ValueError, match=r"Got depth=0, expected"):
+        check_integer("depth", np.int64(0), 1)
+    with pytest.raises(ValueError, match=r"Got sigma=-1\.0, expected"):
+        check_real("sigma", np.float64(-1), 0)
 
 
 def test_a_flag_is_true_or_false():

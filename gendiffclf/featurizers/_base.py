@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from tqdm import tqdm
 
-from .._validation import check_choice, check_integer, check_real
+from .._validation import check_choice, check_integer, check_real, shown
 from .audio import AudioError
 from .cache import open_cache
 from .engine import Encoder, encode_items
@@ -159,7 +159,7 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         if self.sampling_rate is not None:
             check_real("sampling_rate", self.sampling_rate, 0, low_open=True)
         if self.n_jobs is not None and (not isinstance(self.n_jobs, int) or self.n_jobs == 0):
-            raise ValueError(f"Got n_jobs={self.n_jobs!r}, expected None or an integer other than 0.")
+            raise ValueError(f"Got n_jobs={shown(self.n_jobs)}, expected None or an integer other than 0.")
         check_integer("verbose", self.verbose, 0)
         open_cache(self.cache)
         items = as_items(X)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import joblib
 
-from .._validation import check_choice, check_integer, check_real
+from .._validation import check_choice, check_integer, check_real, shown
 from ._base import SpeechFeaturizer
 from .engine import Encoder
 from .mel import SAMPLING_RATE, FbankEncoder
@@ -138,7 +138,7 @@ class FbankFeaturizer(SpeechFeaturizer):
         check_choice("pooling", self.pooling, POOLINGS)
         check_integer("deltas", self.deltas, 0)
         if self.deltas > 2:
-            raise ValueError(f"Got deltas={self.deltas!r}, expected 0, 1 or 2.")
+            raise ValueError(f"Got deltas={shown(self.deltas)}, expected 0, 1 or 2.")
 
     def _names(self) -> list[str]:
         self._check_filters()

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._device import resolve_device, resolve_precision
-from .._validation import check_choice, check_real
+from .._validation import check_choice, check_real, shown
 from ._base import SpeechFeaturizer
 from .engine import Encoder
 from .pooling import POOLINGS
@@ -188,7 +188,7 @@ class HubertFeaturizer(SpeechFeaturizer):
 
         check_choice("pooling", self.pooling, POOLINGS)
         if self.do_normalize not in (True, False, "auto"):
-            raise ValueError(f"Got do_normalize={self.do_normalize!r}, expected True, False or 'auto'.")
+            raise ValueError(f"Got do_normalize={shown(self.do_normalize)}, expected True, False or 'auto'.")
         if self.max_seconds is not None:
             check_real("max_seconds", self.max_seconds, 0, low_open=True)
         if self.batch_seconds != "auto":
@@ -232,7 +232,7 @@ class HubertFeaturizer(SpeechFeaturizer):
         listed = isinstance(wanted, list | tuple | np.ndarray) and len(wanted) > 0
         if not listed or not all(_is_index(i, count) for i in wanted):
             raise ValueError(
-                f"Got layers={self.layers!r}, expected 'all', an index from {-count} to {count - 1}, or a list of them."
+                f"Got layers={shown(self.layers)}, expected 'all', an index from {-count} to {count - 1}, or a list of them."
             )
         return [int(i) % count for i in wanted]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .._validation import shown
 from .audio import AudioError, Clip
 
 EXPECTED = (
@@ -124,7 +125,7 @@ def _seconds(name: str, value: Any) -> float | None:
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return None
     if not isinstance(value, Real) or float(value) < 0 or math.isinf(value):
-        raise AudioError(f"its {name} is {value!r}, expected seconds >= 0 or None")
+        raise AudioError(f"its {name} is {shown(value)}, expected seconds >= 0 or None")
     return None if math.isnan(value) else float(value)
 
 
