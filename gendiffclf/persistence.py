@@ -23,6 +23,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from ._validation import shown
 from ._version import VERSION
 from .features import FeatureScaler
 from .model import TransportModel, TransportSettings
@@ -55,6 +56,8 @@ def save_classifier(classifier: Any, path: str | os.PathLike) -> None:
 
     Raises
     ------
+    IsADirectoryError, FileNotFoundError
+        If the path is a folder, or in a folder that does not exist.
     TypeError
         If labels are neither numbers, booleans nor strings, or a parameter has a value that JSON cannot hold.
 
@@ -63,6 +66,8 @@ def save_classifier(classifier: Any, path: str | os.PathLike) -> None:
     A `random_state` that is a `RandomState` instance is written as None: it is a stream that other code draws from too,
     and a copy would repeat draws that were already made. Set it again before another `fit`.
     """
+    path = Path(path)
+    _check_place(path)
     _check_labels(classifier.classes_)
     parameters = classifier.get_params(deep=False)
     tensors: dict[str, Tensor] = {}
@@ -85,7 +90,7 @@ def save_classifier(classifier: Any, path: str | os.PathLike) -> None:
     place = data.index(_digest_field(_NO_DIGEST))
     field = _digest_field(hashlib.sha256(data).hexdigest())
     data[place : place + len(field)] = field
-    _write_atomically(Path(path), data)
+    _write_atomically(path, data)
 
 
 def load_classifier(empty_classifier: Classifier, path: str | os.PathLike) -> Classifier:
@@ -130,6 +135,18 @@ def load_classifier(empty_classifier: Classifier, path: str | os.PathLike) -> Cl
 def _digest_field(digest: str) -> bytes:
     """The checksum as the header spells it; JSON inside `content` has its quotes escaped, so this occurs once."""
     return f'"sha256":"{digest}"'.encode()
+
+
+def _check_place(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"Got path={str(path)!r}, which is a folder, expected the name of a file; add one, such as "
+            f"{str(path / 'classifier.safetensors')!r}."
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"Got path={str(path)!r}, expected a file in a folder that exists; create the folder {str(path.parent)!r} first."
+        )
 
 
 def _write_atomically(path: Path, data: bytes | bytearray) -> None:
@@ -181,7 +198,7 @@ def _check_labels(classes: np.ndarray) -> None:
     plain = classes.dtype.kind in "iubU" or (classes.dtype.kind == "f" and classes.dtype.itemsize <= 8)
     if not plain and not (classes.dtype == object and all(isinstance(c, (str, int, float)) for c in classes)):
         raise TypeError(
-            f"Got labels of dtype {classes.dtype} (the first is {classes[0]!r}), expected numbers, booleans or "
+            f"Got labels of dtype {classes.dtype} (the first is {shown(classes[0])}), expected numbers, booleans or "
             "strings; encode them, or use pickle."
         )
 
@@ -197,7 +214,7 @@ def _pack_parameter(name: str, value: Any) -> Any:
         if not tensors:
             return packed
     raise TypeError(
-        f"Got {name}={value!r}, expected a number, string, boolean, None, or a list or dict of these; "
+        f"Got {name}={shown(value)}, expected a number, string, boolean, None, or a list or dict of these; "
         "set another value, or use pickle."
     )
 

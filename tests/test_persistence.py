@@ -278,6 +278,26 @@ def test_a_failed_write_leaves_the_old_file(saved, classifier, monkeypatch):
     assert list(saved.parent.iterdir()) == [saved]
 
 
+def test_a_folder_is_no_file(classifier, tmp_path):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    with pytest.raises(
+        IsADirectoryError,
+        match=r"Got path='.*models', which is a folder, expected the name of a file; add one, such as '.*models.classifier",
+    ):
+        classifier.save(folder)
+    assert list(tmp_path.rglob("*")) == [folder]
+
+
+def test_the_folder_of_a_file_must_exist(classifier, tmp_path):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"Got path='.*models.a', expected a file in a folder that exists; create the folder '.*models' first\.",
+    ):
+        classifier.save(tmp_path / "models" / "a")
+    assert not list(tmp_path.iterdir())
+
+
 def test_unfitted_classifiers_are_refused(tmp_path):
     from sklearn.exceptions import NotFittedError
 
