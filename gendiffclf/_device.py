@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from ._validation import check_choice
 
 if TYPE_CHECKING:
     import torch
 
-P = ParamSpec("P")
-R = TypeVar("R")
+DEVICES = "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"
 PRECISIONS = ("auto", "float32", "bfloat16", "float64")
 
 
@@ -40,12 +38,12 @@ def resolve_device(device: str | torch.device) -> torch.device:
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(f"Got device={device!r}, expected 'auto' or a name torch.device accepts: {error}") from error
+        raise ValueError(f"Got device={device!r}, expected {DEVICES}.") from error
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not present.get(resolved.type, True):
         raise ValueError(f"Got device={device!r}, but this machine has no {resolved.type}; use device='auto' or 'cpu'.")
-    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"Got device={device!r}, but this machine has {torch.cuda.device_count()} CUDA device(s).")
+    if resolved.type == "cuda" and (resolved.index or 0) >= (count := torch.cuda.device_count()):
+        raise ValueError(f"Got device={device!r}, but this machine has {count} CUDA device(s); use a lower number.")
     return resolved
 
 
@@ -75,19 +73,6 @@ def out_of_memory(error: BaseException) -> bool:
     import torch
 
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "allocate memory" in str(error)
-
-
-def with_gradients(method: Callable[P, R]) -> Callable[P, R]:
-    """Let a method train although its caller may have switched gradients off."""
-
-    @functools.wraps(method)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        import torch
-
-        with torch.inference_mode(False), torch.enable_grad():
-            return method(*args, **kwargs)
-
-    return wrapped
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +11,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import parameters as _parameters
-from ._device import resolve_device, with_gradients
-from ._validation import check_choice, check_integer
+from ._device import resolve_device
+from ._validation import check_choice, check_integer, shown
 from .features import FeatureScaler, lift_matrix
 from .incremental import IncrementalMixin
 from .inputs import checked_features, checked_rows, class_factors
+from .training.method import training_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +115,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
     n_iter_no_change : int >= 1 or None, default=15
         Epochs without a better validation score after which training stops; None runs all.
     class_weight : dict, "balanced" or None, default=None
-        Weight of each class.
+        Weight of each class; "balanced" gives the rows of all classes one sum. See `partial_fit` for later rows.
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the fit before.
     device : str, default="auto"
@@ -282,12 +284,14 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
 
     # ------------------------------------------------------------------ fit
 
-    @with_gradients
+    @training_method
     def fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None
     ) -> GenerativeTransportClassifier:
         """
         Train on labelled rows.
+
+        If that fails, the classifier is as it was before.
 
         Parameters
         ----------
@@ -320,22 +324,19 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
 
         params = _parameters.checked_parameters(self)
         continued = self.warm_start and hasattr(self, "model_")
-        rows, y, weight = checked_rows(self, X, y, sample_weight, self.scaler_.center.shape if continued else None)
+        shape = self.scaler_.center.shape if continued else None
+        rows, y, weight, group_of = checked_rows(self, X, y, sample_weight, shape, groups)
         classes, labels = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
-                f"Got 1 class in y ({classes[0]!r}), expected at least 2 classes; add rows of another class."
+                f"Got 1 class in y ({shown(classes[0])}), expected at least 2 classes; add rows of another class."
             )
         if continued:
             self._check_warm_start(params, classes)
+            self.model_ = copy.deepcopy(self.model_)  # trained in place
         self.classes_ = classes
         self._class_counts = np.bincount(labels, weight)
-        weight = weight * class_factors(self.class_weight, classes, labels, weight)
-        group_of = (
-            np.zeros(len(y), np.int64) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-        )
-        if len(group_of) != len(y):
-            raise ValueError(f"Got {len(group_of)} groups for {len(y)} rows, expected one group per row.")
+        weight = weight * class_factors(self.class_weight, classes, self._class_counts, labels, weight)
         kept, weight = distinct_rows(rows, np.stack([labels, group_of], axis=1), weight)
         rows, labels, group_of = rows[kept], labels[kept], group_of[kept]
 
@@ -385,19 +386,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         self.model_ = model.to(resolve_device(self.device), dtype)
 
     def _check_warm_start(self, params: dict[str, Any], classes: np.ndarray) -> None:
-        fitted = self.model_.network.shape
-        wanted = _parameters.network_shape(
-            {**params, "n_heads": fitted.n_heads if params["width"] == "auto" else params["n_heads"]},
-            self.scaler_.center.shape[0],
-            self.scaler_.center.shape[1],
-            fitted.width if params["width"] == "auto" else params["width"],
-        )
-        changed = [name for name, value in vars(wanted).items() if value != getattr(fitted, name)]
-        if changed:
-            raise ValueError(
-                f"Got warm_start=True with another network than in the fit before ({', '.join(changed)}), expected the "
-                "same; use warm_start=False."
-            )
+        _parameters.check_same_network(params, self.model_.network.shape)
         if not np.array_equal(classes, self.classes_):
             raise ValueError(
                 f"Got classes {classes.tolist()} with warm_start=True, expected {self.classes_.tolist()} as in the fit "
@@ -549,6 +538,8 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
 
         Raises
         ------
+        IsADirectoryError, FileNotFoundError
+            If the path is a folder, or in a folder that does not exist.
         TypeError
             If labels are neither numbers, booleans nor strings.
         """
@@ -576,8 +567,6 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
 
     def __getstate__(self) -> dict[str, Any]:
         """Fitted tensors go to the CPU: a pickle from a GPU loads anywhere."""
-        import copy
-
         state = super().__getstate__()
         if "model_" in state:
             state = {**state, "model_": copy.deepcopy(state["model_"]).cpu()}

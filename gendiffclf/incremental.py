@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 from . import parameters as _parameters
-from ._device import with_gradients
 from .features import FeatureScaler
 from .inputs import checked_rows, class_factors
+from .training.method import training_method
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +42,7 @@ class IncrementalMixin:
 
         def __getattr__(self, name: str) -> Any: ...
 
-    @with_gradients
+    @training_method
     def partial_fit(
         self, X: ArrayLike, y: ArrayLike, classes: ArrayLike | None = None, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -52,10 +53,14 @@ class IncrementalMixin:
 
         After `fit`, the rows move the network's last linear map alone, in closed form, with the old rows represented by the
         second moments kept from training (recursive least squares): what was learnt is kept, and the order of calls hardly
-        matters. Rows of a new class count together as much as an average class of the training rows.
+        matters. The first rows of a class count together as much as an average class of the training rows.
 
         Without a `fit` before, each call is one epoch of gradient steps over the rows given, and the first call sets the
         standardisation of features.
+
+        A `class_weight` multiplies the weights of the rows as in `fit`. "balanced" goes by all rows so far, those of the call
+        included, and earlier rows keep the weights they had; after `fit`, the first rows of a class have an average class'
+        weight as they are. If a call fails, the classifier is as it was before.
 
         Parameters
         ----------
@@ -75,11 +80,14 @@ class IncrementalMixin:
         Raises
         ------
         ValueError
-            As `fit`; and if a label is not among `classes`, where they are given.
+            As `fit`; if a label is not among `classes`, where they are given; and after a `fit` with another objective than
+            "target", for which there is no closed form.
         """
         params = _parameters.checked_parameters(self)
         first = not hasattr(self, "model_")
-        rows, y, weight = checked_rows(self, X, y, sample_weight, None if first else self.scaler_.center.shape)
+        if not first:
+            self._check_closed_form()
+        rows, y, weight, _ = checked_rows(self, X, y, sample_weight, None if first else self.scaler_.center.shape)
         announced = np.unique(y if classes is None else np.asarray(classes))
         if not first:
             self._check_label_type(announced)
@@ -96,27 +104,38 @@ class IncrementalMixin:
             self.scaler_ = FeatureScaler.fit(rows, weight, self.scaling)
             seed = int(check_random_state(self.random_state).randint(2**31))
             self._create_model(params, rows.shape[1:], seed)
-            self._start_stream(params, seed)
-        new = self._add_classes(announced)
+            self._start_stream(seed)
+        else:  # both are changed in place
+            self.model_, self._training_state = copy.deepcopy((self.model_, self._training_state))
+        self._add_classes(announced)
         labels = np.searchsorted(self.classes_, y)
+        new = self._class_counts[labels] == 0
         self._class_counts = self._class_counts + np.bincount(labels, weight, minlength=len(self.classes_))
-        if self._training_state is None and self.gram_ is None:
-            self._start_stream(params, int(check_random_state(self.random_state).randint(2**31)))
+        factors = class_factors(self.class_weight, self.classes_, self._class_counts, labels, weight)
         if self._training_state is None:
-            self._refit_last_map(rows, labels, weight, new)
+            if self.class_weight == "balanced":
+                factors[new] = 1
+            for number in np.unique(labels[new]):
+                of_class = labels == number
+                weight[of_class] *= self._class_size / weight[of_class].sum()
+            self._refit_last_map(rows, labels, weight * factors)
         else:
-            weight = weight * class_factors(self.class_weight, self.classes_, labels, weight)
-            self._stream_epoch(params, self._training_rows(rows, labels, weight))
+            self._stream_epoch(params, self._training_rows(rows, labels, weight * factors))
         return self
 
-    def _refit_last_map(self, X: np.ndarray, labels: np.ndarray, weight: np.ndarray, new: np.ndarray) -> None:
+    def _check_closed_form(self) -> None:
+        objective = self.model_.settings.objective
+        if self._training_state is None and objective != "target":
+            raise ValueError(
+                f"Got objective={objective!r} in the fit before partial_fit, expected 'target', whose last map has a closed "
+                "form; fit with objective='target', fit again on old and new rows, or call partial_fit without a fit before."
+            )
+
+    def _refit_last_map(self, X: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> None:
         import torch
 
         from .training.few_shot import refit_last_map
 
-        for number in np.unique(labels[np.isin(self.classes_[labels], new)]):
-            of_class = labels == number
-            weight[of_class] *= self._class_size / weight[of_class].sum()
         data = self._training_rows(X, labels, weight)
         # In the units of the Gram matrix: `data.weight` has the mean 1, whatever the rows count for.
         counts = torch.as_tensor(weight).to(data.rows)
@@ -124,7 +143,7 @@ class IncrementalMixin:
         gram = refit_last_map(self.model_, self.gram_.to(data.rows), data.rows, data.codes[data.y], counts)
         self.gram_ = gram.cpu()
 
-    def _start_stream(self, params: dict[str, Any], seed: int) -> None:
+    def _start_stream(self, seed: int) -> None:
         from .training.calibration import Calibration
 
         self._training_state = {"seed": seed}
@@ -167,16 +186,20 @@ class IncrementalMixin:
                 f"Got labels of type {new.__name__}, expected {old.__name__} as in classes_={self.classes_.tolist()}."
             )
 
-    def _add_classes(self, labels: np.ndarray) -> np.ndarray:
-        """Give codes to the labels that have none; returns those."""
-        from .transport.codes import label_codes
+    def _add_classes(self, labels: np.ndarray) -> None:
+        """Give codes to the labels that have none."""
+        from .transport.codes import CODES
 
         new = np.setdiff1d(labels, self.classes_)
         if len(new):
             both = np.concatenate([self.classes_, new])
-            label_codes(self._code_kind, len(both), self.model_.lift.shape[1])  # raises where the space is full
+            codes, width = CODES[self._code_kind](), self.model_.lift.shape[1]
+            if len(both) > codes.capacity(width):
+                raise ValueError(
+                    f"Got {len(both)} classes with the new {new.tolist()}, but {self._code_kind!r} codes of width={width} "
+                    f"hold at most {codes.capacity(width)}; fit again with width >= {codes.width_for(len(both))}."
+                )
             order = np.argsort(both)
-            codes = np.concatenate([self.code_index_, self.code_index_.max() + 1 + np.arange(len(new))])
-            self.classes_, self.code_index_ = both[order], codes[order]
+            index = np.concatenate([self.code_index_, self.code_index_.max() + 1 + np.arange(len(new))])
+            self.classes_, self.code_index_ = both[order], index[order]
             self._class_counts = np.concatenate([self._class_counts, np.zeros(len(new))])[order]
-        return new

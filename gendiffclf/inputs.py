@@ -1,4 +1,4 @@
-"""What comes in from the caller, checked once: rows, labels, weights."""
+"""What comes in from the caller, checked once: rows, labels, weights, groups."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, column_or_1d, validate_data
 
-from ._validation import check_choice
+from ._validation import check_choice, shown
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -25,7 +24,8 @@ def checked_rows(
     y: ArrayLike,
     sample_weight: ArrayLike | None,
     feature_shape: tuple[int, ...] | None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    groups: ArrayLike | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """
     Training input as arrays.
 
@@ -37,6 +37,8 @@ def checked_rows(
         As given to `fit`.
     feature_shape : (layers, d), optional
         What rows must look like; None takes them as they are.
+    groups : array-like, optional
+        As given to `fit`.
 
     Returns
     -------
@@ -44,43 +46,54 @@ def checked_rows(
     y : ndarray of shape (n,)
     weight : ndarray of shape (n,), float64
         A copy.
+    group : ndarray of shape (n,), int
+        Number of each row's group; zeros without groups.
     """
+    if feature_shape is not None:
+        _check_shape(estimator, X, feature_shape)
     checked, labels = validate_data(
-        estimator, X, y, dtype=_DTYPES, allow_nd=True, ensure_all_finite="allow-nan", reset=feature_shape is None
+        estimator, X, y, dtype=_DTYPES, allow_nd=True, ensure_all_finite=False, reset=feature_shape is None
     )
-    rows = _with_layers(checked, feature_shape)
+    rows = _with_layers(checked)
     missing = _missing_rows(rows, "are left out of training")
     check_classification_targets(labels)
+    group = np.zeros(len(rows), np.int64) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    if len(group) != len(rows):
+        raise ValueError(f"Got {len(group)} groups for {len(rows)} rows, expected one group per row.")
     weight = _check_sample_weight(sample_weight, labels, dtype=np.float64, copy=True, ensure_non_negative=True)
     if not weight[~missing].any():
         raise ValueError("Got a sample_weight of zeros only, expected at least one positive weight.")
+    labels = column_or_1d(labels)
     if missing.any():
-        return rows[~missing], column_or_1d(labels)[~missing], weight[~missing]
-    return rows, column_or_1d(labels), weight
+        return rows[~missing], labels[~missing], weight[~missing], group[~missing]
+    return rows, labels, weight, group
 
 
 def checked_features(
     estimator: BaseEstimator, X: ArrayLike, feature_shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Input of prediction as an array (n, layers, d), and which rows are of NaN only (n,)."""
-    checked = validate_data(estimator, X, dtype=_DTYPES, allow_nd=True, ensure_all_finite="allow-nan", reset=False)
-    rows = _with_layers(checked, feature_shape)
+    _check_shape(estimator, X, feature_shape)
+    rows = _with_layers(validate_data(estimator, X, dtype=_DTYPES, allow_nd=True, ensure_all_finite=False, reset=False))
     return rows, _missing_rows(rows, "get the shares of the classes in training as probabilities")
 
 
 def _missing_rows(rows: np.ndarray, consequence: str) -> np.ndarray:
     """
-    Which rows are of NaN only (n,), with a warning that says what becomes of them; any other NaN is an error.
+    Which rows are of NaN only (n,), with a warning that says what becomes of them; any other NaN or infinity is an error.
 
     A featuriser leaves such a row for a clip it could not read: one of them must not cost all the others.
     """
     values = rows.reshape(len(rows), -1)
     missing = np.zeros(len(rows), bool)
-    if values.shape[1] > 1 and not np.isfinite(values.sum()):
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum()):  # spares the usual rows an array of booleans
+            return missing
+    if values.shape[1] > 1:
         missing = np.isnan(values).all(axis=1)
     if missing.all():
         raise ValueError(f"Got {len(rows)} rows of NaN only, expected at least one row of numbers.")
-    assert_all_finite(values[~missing] if missing.any() else values, input_name="X")
+    _check_finite(values, missing)
     if missing.any():
         warnings.warn(
             f"Got {missing.sum()} of {len(rows)} rows of NaN only, the first at index {missing.argmax()}; they {consequence}.",
@@ -90,17 +103,48 @@ def _missing_rows(rows: np.ndarray, consequence: str) -> np.ndarray:
     return missing
 
 
-def _with_layers(X: np.ndarray, feature_shape: tuple[int, ...] | None) -> np.ndarray:
+def _check_finite(values: np.ndarray, missing: np.ndarray) -> None:
+    """Raise unless all rows (n, features) but the `missing` ones are of finite numbers."""
+    wrong = np.isnan(values).any(axis=1) & ~missing
+    if wrong.any():
+        raise ValueError(
+            f"Got X that contains NaN, first in row {wrong.argmax()}, expected finite numbers; fill the gaps before, for "
+            "instance with make_pipeline(SimpleImputer(), classifier) of scikit-learn."
+        )
+    wrong = np.isinf(values).any(axis=1)
+    if wrong.any():
+        raise ValueError(
+            f"Got X that contains infinity or a number beyond {values.dtype}, first in row {wrong.argmax()}, expected finite "
+            "numbers; clip or replace it before."
+        )
+
+
+def _with_layers(X: np.ndarray) -> np.ndarray:
     if X.ndim > 3:
         raise ValueError(f"Got X of {X.ndim} dimensions, expected (rows, features) or (rows, layers, features).")
-    layered = X if X.ndim == 3 else X[:, None]
-    if feature_shape is not None and layered.shape[1:] != feature_shape:
-        raise ValueError(f"Got rows of (layers, features) = {layered.shape[1:]}, expected {feature_shape} as in fit.")
-    return layered
+    return X if X.ndim == 3 else X[:, None]  # (n, d) -> (n, 1, d)
+
+
+def _check_shape(estimator: BaseEstimator, X: ArrayLike, feature_shape: tuple[int, ...]) -> None:
+    """
+    Raise unless rows have the layers and features of `fit`.
+
+    scikit-learn compares the second axis alone and calls it features; only where `fit` and X have no layers is that right.
+    """
+    shape = tuple(X.shape) if hasattr(X, "shape") else np.asarray(X).shape
+    n_fitted = estimator.n_features_in_
+    if len(shape) < 2 or (len(shape) == 2 and feature_shape == (1, n_fitted)):
+        return
+    expected = feature_shape if n_fitted == feature_shape[0] else feature_shape[1:]
+    if shape[1:] != expected:
+        raise ValueError(
+            f"Got X of shape {shape}, expected (rows, {', '.join(map(str, expected))}) as in fit; make X like the rows of "
+            "fit, or fit another classifier on rows like these."
+        )
 
 
 def class_factors(
-    class_weight: dict | str | None, classes: np.ndarray, labels: np.ndarray, weight: np.ndarray
+    class_weight: dict | str | None, classes: np.ndarray, sizes: np.ndarray, labels: np.ndarray, weight: np.ndarray
 ) -> np.ndarray:
     """
     The factor that `class_weight` puts on the weight of each row.
@@ -110,6 +154,8 @@ def class_factors(
     class_weight : dict, "balanced" or None
     classes : ndarray of shape (K,)
         Labels.
+    sizes : ndarray of shape (K,)
+        Weight of the rows of each class so far, these rows included.
     labels : ndarray of shape (n,), int
         Place of each row's label in `classes`.
     weight : ndarray of shape (n,)
@@ -121,16 +167,15 @@ def class_factors(
         known = classes.tolist()
         unknown = [label for label in class_weight if label not in known]
         if unknown and not set(known) <= set(class_weight):  # misspelt rather than absent from these rows
-            raise ValueError(f"Got class_weight for {unknown}, expected labels among {known}.")
+            raise ValueError(f"Got class_weight for {shown(unknown)}, expected labels among {known}.")
         by_class = np.array([class_weight.get(label, 1.0) for label in known], dtype=float)
         if not (np.isfinite(by_class).all() and (by_class >= 0).all()):
-            raise ValueError(f"Got class_weight={class_weight!r}, expected non-negative finite weights.")
+            raise ValueError(f"Got class_weight={shown(class_weight)}, expected non-negative finite weights.")
         if not (by_class[labels] * weight).any():
-            raise ValueError(f"Got class_weight={class_weight!r}, expected a row with a positive weight.")
+            raise ValueError(f"Got class_weight={shown(class_weight)}, expected a row with a positive weight.")
         return by_class[labels]
     check_choice("class_weight", class_weight, ["balanced"])
-    size = np.bincount(labels, weight, minlength=len(classes))
-    present = size > 0
-    factor = np.ones(len(size))
-    factor[present] = weight.sum() / (present.sum() * size[present])
+    present = sizes > 0
+    factor = np.ones(len(sizes))
+    factor[present] = sizes.sum() / (present.sum() * sizes[present])
     return factor[labels]

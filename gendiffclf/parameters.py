@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sklearn.base import BaseEstimator
 
 from ._device import PRECISIONS
-from ._validation import check_choice, check_flag, check_integer, check_real
+from ._validation import check_choice, check_flag, check_integer, check_real, shown
 from .features import LIFTS, SCALINGS
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def check_parameters(params: dict[str, Any]) -> None:
             check_integer(name, params[name], 1)
     if params["width"] != "auto":
         if isinstance(params["width"], str):
-            raise ValueError(f"Got width={params['width']!r}, expected 'auto' or an integer >= 2.")
+            raise ValueError(f"Got width={shown(params['width'])}, expected 'auto' or an integer >= 2.")
         check_integer("width", params["width"], 2)
         if params["width"] % params["n_heads"]:
             raise ValueError(
@@ -153,6 +153,23 @@ def network_shape(params: dict[str, Any], n_layers: int, n_features: int, width:
         chunk_size=params["chunk_size"],
         dropout=params["dropout"],
     )
+
+
+def check_same_network(params: dict[str, Any], fitted: NetworkShape) -> None:
+    """Raise a ValueError unless these parameters ask for a network of the shape `fitted` again."""
+    auto = params["width"] == "auto"
+    wanted = network_shape(
+        {**params, "n_heads": fitted.n_heads} if auto else params,
+        fitted.n_condition_layers + 1,
+        fitted.n_features,
+        fitted.width if auto else params["width"],
+    )
+    changed = [name for name, value in vars(wanted).items() if value != getattr(fitted, name)]
+    if changed:
+        raise ValueError(
+            f"Got warm_start=True with another network than in the fit before ({', '.join(changed)}), expected the same; "
+            "use warm_start=False."
+        )
 
 
 def transport_settings(params: dict[str, Any]) -> TransportSettings:

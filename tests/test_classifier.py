@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import re
 
 import joblib
 import numpy as np
@@ -252,6 +253,13 @@ def test_class_weights_that_make_no_sense(tiny, iris, class_weight, message):
         tiny(class_weight=class_weight).fit(*iris)
 
 
+def test_messages_about_class_weights_show_plain_numbers(tiny, iris):
+    with pytest.raises(ValueError, match=r"Got class_weight for \[7\], expected labels among \[0, 1, 2\]"):
+        tiny(class_weight={np.int64(7): np.float64(1.5)}).fit(*iris)
+    with pytest.raises(ValueError, match=r"Got class_weight=\{0: -1\.5\}, expected non-negative"):
+        tiny(class_weight={np.int64(0): np.float64(-1.5)}).fit(*iris)
+
+
 def test_a_weight_for_a_class_that_a_fold_lacks_is_no_error(tiny, iris):
     X, y = iris
     tiny(class_weight={0: 1, 1: 2, 2: 3}).fit(X[:100], y[:100])
@@ -270,11 +278,21 @@ def rows_with(value):
     ("X", "y", "error", "message"),
     [
         (csr_array(np.eye(6)), [0, 1] * 3, TypeError, "[Ss]parse"),
-        (rows_with(np.nan), [0, 1] * 3, ValueError, "NaN"),
-        (rows_with(np.inf), [0, 1] * 3, ValueError, "infinity"),
+        (
+            rows_with(np.nan),
+            [0, 1] * 3,
+            ValueError,
+            r"Got X that contains NaN, first in row 2, expected finite .* make_pipeline\(SimpleImputer\(\), classifier\)",
+        ),
+        (
+            rows_with(-np.inf),
+            [0, 1] * 3,
+            ValueError,
+            r"Got X that contains infinity or a number beyond float64, first in row 2, expected .* clip or replace it",
+        ),
         (np.empty((0, 4)), [], ValueError, "0 sample"),
         (np.empty((6, 0)), [0, 1] * 3, ValueError, "0 feature"),
-        (np.ones((6, 4)), [0] * 6, ValueError, r"Got 1 class in y \(.*0.*\), expected at least 2 classes; add rows"),
+        (np.ones((6, 4)), [0] * 6, ValueError, r"Got 1 class in y \(0\), expected at least 2 classes; add rows"),
         (np.ones((6, 4)), [0, 1] * 2, ValueError, "inconsistent numbers of samples"),
         (np.ones((6, 4)), np.linspace(0, 1, 6), ValueError, "Unknown label type: continuous"),
         (
@@ -317,10 +335,61 @@ def test_rows_of_another_width(tiny, iris, layered):
     with pytest.raises(ValueError, match="X has 3 features, but GenerativeTransportClassifier is expecting 4 features"):
         tiny().fit(X, y).predict(X[:, :3])
     classifier = tiny().fit(*layered)
-    with pytest.raises(ValueError, match=r"Got rows of \(layers, features\) = \(3, 3\), expected \(3, 4\) as in fit"):
+    with pytest.raises(
+        ValueError, match=r"Got X of shape \(150, 3, 3\), expected \(rows, 3, 4\) as in fit; make X like"
+    ):
         classifier.predict(layered[0][:, :, :3])
-    with pytest.raises(ValueError, match=r"Got rows of \(layers, features\) = \(1, 3\), expected \(3, 4\) as in fit"):
-        classifier.predict(X[:, :3])
+
+
+@pytest.mark.parametrize(
+    ("fitted", "given"),
+    [
+        ((5, 8), (4, 8)),
+        ((5, 8), (5, 7)),
+        ((5, 8), (8,)),
+        ((5, 8), (5,)),
+        ((5, 8), (1, 5, 8)),
+        ((1, 8), (8,)),
+        ((8,), (5, 8)),
+        ((8,), (8, 8)),
+        ((8,), (1, 8)),
+    ],
+)
+def test_rows_of_other_layers(tiny, fitted, given):
+    """Both shapes are told, before scikit-learn takes the layers for features."""
+    y = np.arange(20) % 2
+    X, other = (np.random.default_rng(0).standard_normal((20, *shape)) for shape in (fitted, given))
+    classifier = tiny(max_epochs=1, warm_start=True).fit(X, y)
+    message = re.escape(
+        f"Got X of shape {other.shape}, expected (rows, {', '.join(map(str, fitted))}) as in fit; make X like the rows of "
+        "fit, or fit another classifier on rows like these."
+    )
+    for rows in (other, other.tolist()):
+        with pytest.raises(ValueError, match=message):
+            classifier.predict(rows)
+    for learn in (classifier.fit, classifier.partial_fit):
+        with pytest.raises(ValueError, match=message):
+            learn(other, y)
+    assert len(classifier.predict(X.tolist())) == 20
+
+
+@pytest.mark.parametrize("shape", [(20, 1), (20, 1, 1)])
+def test_one_layer_of_one_feature(tiny, shape):
+    X = np.arange(20.0)
+    classifier = tiny(max_epochs=1).fit(X.reshape(shape), X > 9)
+    for other in ((20, 1), (20, 1, 1)):
+        assert classifier.predict(X.reshape(other)).shape == (20,)
+    with pytest.raises(ValueError, match=r"Got X of shape \(10, 2, 1\), expected \(rows, 1, 1\) as in fit"):
+        classifier.predict(X.reshape(10, 2, 1))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_large_rows_are_no_infinity(tiny, iris, dtype):
+    """Their sum may be beyond the largest number; they are not."""
+    X, y = iris
+    X = X.astype(dtype)
+    X[:, 0] = np.finfo(dtype).max * np.where(y == 1, -1, 1)
+    assert np.isfinite(tiny().fit(X, y).predict_proba(X)).all()
 
 
 def test_more_classes_than_the_width_holds(tiny, digits):
@@ -339,6 +408,58 @@ def test_nothing_is_predicted_before_fit(tiny, iris, method):
 def test_nothing_is_saved_before_fit(tiny, tmp_path):
     with pytest.raises(NotFittedError):
         tiny().save(tmp_path / "classifier")
+
+
+# ------------------------------------------------------------------ failing fits
+
+FAILURES = {
+    "groups": ({}, {"groups": np.arange(7)}, ValueError, "Got 7 groups for 150 rows"),
+    "weights": ({}, {"sample_weight": np.zeros(150)}, ValueError, "zeros only|at least one non-zero"),
+    "class weights": ({"class_weight": {0: -1}}, {}, ValueError, "expected non-negative finite weights"),
+    "divergence": ({"learning_rate": 1e30}, {}, FloatingPointError, "training diverged"),
+    "interruption": ({"verbose": 1}, {}, RuntimeError, "interrupted"),
+}
+
+
+@pytest.fixture
+def interrupting(monkeypatch):
+    """With verbose=1, training is interrupted when it has changed the weights for an epoch."""
+    from gendiffclf.training.progress import Progress
+
+    def report(self, **figures):
+        if self.verbose:
+            raise RuntimeError("interrupted")
+
+    monkeypatch.setattr(Progress, "report", report)
+
+
+@pytest.mark.usefixtures("interrupting")
+@pytest.mark.parametrize("warm_start", [False, True])
+@pytest.mark.parametrize("case", FAILURES)
+def test_a_failing_fit_leaves_the_classifier_as_it_was(tiny, iris, case, warm_start):
+    X, y = iris
+    changes, arguments, error, message = FAILURES[case]
+    names = pd.DataFrame(X, columns=list("abcd"))
+    classifier = tiny(warm_start=warm_start).fit(names, y).set_params(**changes)
+    before, probabilities = dict(vars(classifier)), classifier.predict_proba(names)
+    with pytest.raises(error, match=message):
+        classifier.fit(names if warm_start else X[:, :3], y, **arguments)
+    assert vars(classifier).keys() == before.keys()
+    assert all(value is before[name] for name, value in vars(classifier).items())
+    np.testing.assert_array_equal(classifier.predict_proba(names), probabilities)
+
+
+@pytest.mark.usefixtures("interrupting")
+@pytest.mark.parametrize("case", FAILURES)
+def test_a_failing_first_fit_leaves_the_classifier_unfitted(tiny, iris, case):
+    X, y = iris
+    changes, arguments, error, message = FAILURES[case]
+    classifier = tiny(**changes)
+    with pytest.raises(error, match=message):
+        classifier.fit(X, y, **arguments)
+    assert vars(classifier) == classifier.get_params()
+    with pytest.raises(NotFittedError):
+        classifier.predict(X)
 
 
 # --------------------------------------------------- randomness and side effects
@@ -443,10 +564,9 @@ def test_copies_predict_and_learn_alike(tiny, iris, duplicate):
     other = duplicate(classifier)
     np.testing.assert_array_equal(other.predict_proba(X), classifier.predict_proba(X))
     assert other.get_params() == classifier.get_params()
-    if duplicate is not copy.copy:  # which shares the model, as a shallow copy does
-        before = classifier.predict_proba(X)
-        other.partial_fit(X[:9], np.full(9, 7))
-        np.testing.assert_array_equal(classifier.predict_proba(X), before)
+    before = classifier.predict_proba(X)
+    other.partial_fit(X[:9], np.full(9, 7))
+    np.testing.assert_array_equal(classifier.predict_proba(X), before)
 
 
 def tensors_in(value, seen=None):
@@ -468,10 +588,7 @@ def tensors_in(value, seen=None):
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
-@pytest.mark.parametrize(
-    "device",
-    ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))],
-)
+@pytest.mark.parametrize("device", ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
 def test_pickles_hold_tensors_on_the_cpu(tiny, iris, method, device):
     classifier = getattr(tiny(device=device), method)(*iris)
     tensors = list(tensors_in(classifier.__getstate__()))
@@ -554,6 +671,10 @@ def test_rows_of_nan_only_cost_no_other_row(tiny, iris):
     np.testing.assert_allclose(found[3], np.array([49, 49, 50]) / 148)
     with pytest.warns(UserWarning, match="rows of NaN only"):
         assert np.isnan(classifier.transport(broken)[77]).all()
+    grouped = tiny().fit(X[kept], y[kept], groups=kept // 5)
+    with pytest.warns(UserWarning, match="rows of NaN only"):
+        classifier = tiny().fit(broken, y, groups=np.arange(150) // 5)
+    np.testing.assert_array_equal(classifier.predict_proba(X), grouped.predict_proba(X))
     broken[5, 0] = np.nan
     with pytest.raises(ValueError, match="contains NaN"):
         classifier.predict(broken)

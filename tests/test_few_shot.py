@@ -1,10 +1,12 @@
 """New rows and new classes after fit."""
 
 import pickle
+import pkgutil
 
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import train_test_split
 
 from gendiffclf import GenerativeTransportClassifier
@@ -124,6 +126,164 @@ def test_a_class_between_the_old_ones_keeps_their_codes(tiny, iris):
     assert classifier.score(X, names) > 0.8
 
 
+# ------------------------------------------------------------------ class weight
+
+
+def weight_of_rows(classifier) -> float:
+    """The summed weight of the rows in the Gram matrix: its last entry is that of the constant 1."""
+    return float(classifier.gram_[0, -1, -1])
+
+
+def added_weight(classifier, X, y, **changes) -> float:
+    """By how much a call of partial_fit moves `weight_of_rows`."""
+    before = weight_of_rows(classifier)
+    return weight_of_rows(classifier.set_params(**changes).partial_fit(X, y)) - before
+
+
+def test_class_weights_of_rows_after_fit(tiny, iris):
+    """As if the rows came with these weights, and as much as in fit."""
+    X, y = iris
+    weights = {0: 0.5, 1: 3.0, 2: 1.0}
+    by_class = tiny(class_weight=weights).fit(X, y)
+    assert weight_of_rows(by_class) == pytest.approx(4.5 * 50, rel=1e-5)
+    by_row = pickle.loads(pickle.dumps(by_class)).set_params(class_weight=None)
+    rows = np.r_[:4, 50:57]
+    by_class.partial_fit(X[rows], y[rows])
+    by_row.partial_fit(X[rows], y[rows], sample_weight=np.repeat([0.5, 3.0], [4, 7]))
+    assert weight_of_rows(by_class) == pytest.approx(4.5 * 50 + 4 * 0.5 + 7 * 3, rel=1e-5)
+    np.testing.assert_allclose(by_class.predict_proba(X), by_row.predict_proba(X), atol=1e-6)
+
+
+def test_balanced_class_weights_after_fit_go_by_all_rows_so_far(tiny, iris):
+    X, y = iris
+    few = np.r_[:50, 50:60]
+    classifier = tiny(class_weight="balanced").fit(X[few], y[few])
+    assert added_weight(classifier, X[60:70], y[60:70]) == pytest.approx(10 * 70 / (2 * 20), rel=1e-4)
+    assert added_weight(classifier, X[70:100], y[70:100]) == pytest.approx(30 * 100 / (2 * 50), rel=1e-4)
+
+
+@pytest.mark.parametrize(("class_weight", "factor"), [(None, 1), ({0: 1, 1: 1, 2: 3.0}, 3), ("balanced", 1)])
+def test_class_weights_of_a_new_class(tiny, iris, class_weight, factor):
+    """Its first rows weigh as much as an average class, times the class weight; "balanced" asks for no more."""
+    X, y = iris
+    classifier = tiny().fit(X[:100], y[:100])
+    added = added_weight(classifier, X[100:107], y[100:107], class_weight=class_weight)
+    assert added == pytest.approx(50 * factor, rel=1e-4)
+
+
+def test_a_class_announced_in_an_earlier_call_is_new_until_its_first_rows(tiny, iris):
+    X, y = iris
+    classifier = tiny().fit(X[:100], y[:100]).partial_fit(X[:1], y[:1], classes=[2])
+    assert added_weight(classifier, X[100:107], y[100:107]) == pytest.approx(50, rel=1e-4)
+    assert added_weight(classifier, X[107:109], y[107:109]) == pytest.approx(2, rel=1e-3)
+
+
+def test_balanced_class_weights_of_a_stream_go_by_all_rows_so_far(tiny, iris):
+    """50 rows of one class and 10 of another, then 10 and 40."""
+    X, y = iris
+    calls = [
+        (np.r_[:50, 50:60], np.repeat([60 / 100, 60 / 20], [50, 10])),
+        (np.r_[:10, 60:100], np.repeat([110 / 120, 110 / 100], [10, 40])),
+    ]
+    balanced, weighted, plain = (
+        tiny(class_weight="balanced", scaling="none"),
+        tiny(scaling="none"),
+        tiny(scaling="none"),
+    )
+    for rows, weight in calls:
+        balanced.partial_fit(X[rows], y[rows])
+        weighted.partial_fit(X[rows], y[rows], sample_weight=weight)
+        plain.partial_fit(X[rows], y[rows])
+    np.testing.assert_allclose(balanced.transport(X), weighted.transport(X), atol=1e-5)
+    assert not np.allclose(balanced.transport(X), plain.transport(X), atol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_class_weights_that_make_no_sense_for_later_rows(tiny, iris, method):
+    X, y = iris
+    classifier = getattr(tiny(), method)(X, y)
+    for class_weight, message in (
+        ({"0": 1.0}, r"Got class_weight for \['0'\]"),
+        ({0: 0.0}, "expected a row with a pos"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            classifier.set_params(class_weight=class_weight).partial_fit(X[:5], y[:5])
+
+
+# ----------------------------------------------------------- failing partial_fit
+
+
+def assert_unchanged(classifier, before: dict) -> None:
+    """The attributes are those in `before`, the same objects."""
+    assert vars(classifier).keys() == before.keys()
+    assert all(value is before[name] for name, value in vars(classifier).items())
+
+
+FAILURES = {
+    "more classes than codes": (lambda X, y: (X[:20], np.arange(20)), ValueError, "codes of width=32 hold at most 15"),
+    "text": (lambda X, y: (np.full_like(X, "a", dtype=object), y), ValueError, "could not convert string to float"),
+    "labels of another type": (lambda X, y: (X, y.astype(str)), ValueError, "Got labels of type str, expected int"),
+    "other features": (lambda X, y: (X[:, :2], y), ValueError, "X has 2 features"),
+    "NaN": (lambda X, y: (np.where(X > 4, np.nan, X), y), ValueError, "contains NaN"),
+}
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("case", FAILURES)
+def test_a_failing_call_leaves_the_classifier_as_it_was(tiny, iris, method, case):
+    X, y = iris
+    change, error, message = FAILURES[case]
+    classifier = getattr(tiny(), method)(X, y)
+    before, probabilities = dict(vars(classifier)), classifier.predict_proba(X)
+    with pytest.raises(error, match=message):
+        classifier.partial_fit(*change(X, y))
+    assert_unchanged(classifier, before)
+    np.testing.assert_array_equal(classifier.predict_proba(X), probabilities)
+
+
+@pytest.mark.parametrize("case", ["more classes than codes", "text", "NaN"])
+def test_a_failing_first_call_leaves_the_classifier_unfitted(tiny, iris, case):
+    change, error, _ = FAILURES[case]
+    classifier = tiny()
+    with pytest.raises(error):
+        classifier.partial_fit(*change(*iris))
+    assert vars(classifier) == classifier.get_params()
+    with pytest.raises(NotFittedError):
+        classifier.predict(iris[0])
+
+
+@pytest.mark.parametrize(
+    ("method", "last"),
+    [
+        ("fit", "gendiffclf.training.few_shot.refit_last_map"),
+        ("partial_fit", "gendiffclf.training.trainer.Trainer.state"),
+    ],
+)
+def test_an_interrupted_call_leaves_weights_and_optimiser_as_they_were(tiny, iris, monkeypatch, method, last):
+    """The interruption comes when all weights have been changed; the next call is as if it had not been."""
+    X, y = iris
+    classifier, other = (getattr(tiny(), method)(X, y) for _ in range(2))
+    before = dict(vars(classifier))
+    work = pkgutil.resolve_name(last)
+
+    def interrupted(*args):
+        work(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(last, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            classifier.partial_fit(X[:20], np.full(20, 7))
+    assert_unchanged(classifier, before)
+    np.testing.assert_array_equal(classifier.predict_proba(X), other.predict_proba(X))
+    for one in (classifier, other):
+        one.partial_fit(X[:30], y[:30])
+    np.testing.assert_array_equal(classifier.predict_proba(X), other.predict_proba(X))
+
+
+# ---------------------------------------------------------------------- labels
+
+
 def test_labels_may_be_announced_before_their_rows(tiny, iris):
     X, y = iris
     classifier = tiny().fit(X, y)
@@ -158,12 +318,28 @@ def test_the_stream_goes_on_after_pickling_as_if_nothing_happened(tiny, iris):
 
 
 @pytest.mark.parametrize("objective", ["velocity", "noise"])
-def test_other_objectives_learn_on_by_gradient(tiny, iris, objective):
+def test_other_objectives_have_no_closed_form(tiny, iris, objective):
+    """Whatever the parameter says later: it is the fit's objective that counts."""
     X, y = iris
-    classifier = tiny(objective=objective, time_sampling="uniform").fit(X, y)
+    classifier = tiny(objective=objective).fit(X, y)
+    before = {**vars(classifier), "objective": "target"}
+    for labels in (y, y + 1):
+        with pytest.raises(
+            ValueError,
+            match=rf"Got objective='{objective}' in the fit before partial_fit, expected 'target', .* "
+            "fit with objective='target', fit again on old and new rows, or call partial_fit without a fit before",
+        ):
+            classifier.set_params(objective="target").partial_fit(X, labels)
+    assert_unchanged(classifier, before)
+
+
+@pytest.mark.parametrize("objective", ["velocity", "noise"])
+def test_other_objectives_learn_from_a_stream(tiny, iris, objective):
+    X, y = iris
+    classifier = tiny(objective=objective).partial_fit(X[:100], y[:100])
     before = classifier.transport(X)
-    classifier.partial_fit(X, y)
-    assert classifier.n_iter_ == 1
+    assert classifier.partial_fit(X, y).n_iter_ == 2
+    assert classifier.classes_.tolist() == [0, 1, 2]
     assert not np.array_equal(before, classifier.transport(X))
 
 
@@ -181,7 +357,9 @@ def test_more_classes_than_codes(tiny, iris):
     classifier = tiny(width=8).fit(X, y)
     probabilities = classifier.predict_proba(X)
     with pytest.raises(
-        ValueError, match=r"Got 4 classes, but 'sinusoidal' codes of width=8 hold at most 3; use width >= 9"
+        ValueError,
+        match=r"Got 4 classes with the new \[3\], but 'sinusoidal' codes of width=8 hold at most 3; "
+        "fit again with width >= 9",
     ):
         classifier.partial_fit(X[:3], [3, 3, 3])
     assert classifier.classes_.tolist() == [0, 1, 2]

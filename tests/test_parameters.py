@@ -63,7 +63,7 @@ OUTSIDE = {
     "early_stopping": [("no", "True or False")],
     "warm_start": [(None, "True or False")],
     "class_weight": [("even", "one of 'balanced'"), ({0: -1.0}, "non-negative finite weights")],
-    "device": [("abacus", "'auto' or a name torch.device accepts")],
+    "device": [("abacus", "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'")],
 }
 CASES = [(name, value, rule) for name, cases in OUTSIDE.items() for value, rule in cases]
 

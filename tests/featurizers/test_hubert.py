@@ -65,7 +65,7 @@ def test_layers_do_not_fit_into_a_table(checkpoint, encoded):
         ("layers", 1.0, "Got layers=1.0, expected 'all'"),
         ("max_seconds", 0, r"Got max_seconds=0, expected a number in \(0"),
         ("batch_seconds", "all", "Got batch_seconds='all', expected a number in"),
-        ("device", "abacus", "Got device='abacus', expected 'auto' or a name"),
+        ("device", "abacus", "Got device='abacus', expected 'auto', 'cpu'"),
         ("device", [], r"Got device=\[\], expected at least one device"),
         ("precision", "float16", "Got precision='float16', expected one of"),
         ("do_normalize", "yes", "Got do_normalize='yes', expected True, False or 'auto'"),
@@ -120,6 +120,6 @@ def test_a_loaded_model_is_pickled_by_name_and_its_weights_are_checked(checkpoin
 def test_missing_transformers_names_the_extra(checkpoint, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(
-        ImportError, match=r"'transformers', which is not installed: `pip install gendiffclf\[speech\]`"
+        ImportError, match=r"'transformers', which is not installed: `pip install -e '.\[speech\]'`"
     ):
         HubertFeaturizer(checkpoint).fit(CLIPS)
