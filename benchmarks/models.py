@@ -48,7 +48,7 @@ def _optional(model: str, package: str) -> Any:
     try:
         return import_module(package)
     except ImportError as error:
-        raise ImportError(f"Model {model!r} needs {package}: pip install 'gendiffclf[bench]'.") from error
+        raise ImportError(f"Model {model!r} needs {package}: pip install -e '.[bench]'.") from error
 
 
 def _ours() -> BaseEstimator:

@@ -108,5 +108,5 @@ def test_without_matplotlib_the_extra_is_named(classifier, monkeypatch):
         lambda: ReliabilityDisplay.from_predictions([0, 1], np.eye(2)),
         lambda: ReliabilityDisplay.from_estimator(classifier, X, NAMES[y]),
     ):
-        with pytest.raises(ImportError, match=r"pip install gendiffclf\[plots\]"):
+        with pytest.raises(ImportError, match=r"pip install -e '.\[plots\]'"):
             draw()

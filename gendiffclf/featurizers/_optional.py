@@ -21,5 +21,5 @@ def require(package: str) -> ModuleType:
         if error.name is not None and error.name.partition(".")[0] != package:
             raise  # the package is there; something it needs is not
         raise ImportError(
-            f"Reading speech needs the package {package!r}, which is not installed: `pip install gendiffclf[speech]`."
+            f"Reading speech needs the package {package!r}, which is not installed: `pip install -e '.[speech]'` in a clone."
         ) from error

@@ -225,7 +225,7 @@ def test_audio_error_travels_between_processes():
 
 def test_missing_package_names_the_extra(wav, monkeypatch):
     monkeypatch.setitem(sys.modules, "soundfile", None)
-    with pytest.raises(ImportError, match=r"'soundfile', which is not installed: `pip install gendiffclf\[speech\]`"):
+    with pytest.raises(ImportError, match=r"'soundfile', which is not installed: `pip install -e '.\[speech\]'`"):
         load(wav)
 
 
