@@ -19,6 +19,7 @@ from .checkpoint import Checkpoint
 from .engine import Result
 from .padding import exact_padding, paddable
 from .pooling import POOLINGS, FrameStatistics, batch_statistics
+from .products import fast_products
 
 if TYPE_CHECKING:
     import torch
@@ -174,7 +175,8 @@ class SpeechEncoder:
         last = self.checkpoint.config.num_hidden_layers
         half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
         with torch.inference_mode(), half, exact_padding(self.model, samples, frames):
-            output = self.model(values, attention_mask=mask, output_hidden_states=self.layers != [last])
+            with fast_products(self.device, self.dtype):
+                output = self.model(values, attention_mask=mask, output_hidden_states=self.layers != [last])
             if mask is None:
                 n_frames = [output.last_hidden_state.shape[1]] * len(waves)
             found: dict[str, list[torch.Tensor]] = {}
