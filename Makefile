@@ -14,10 +14,10 @@ DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-speech test check lint types layers docs bench bench-smoke bench-render format clean
+.PHONY: help demo demo-speech test check lint types layers docs bench bench-smoke bench-encoding bench-render format clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(CORE) ## compare classifiers on real data, save pictures in demo-output/
 	$(BIN)/gendiffclf demo
@@ -50,7 +50,10 @@ bench: $(BENCH) ## run the benchmark; DATA_DIR=folder adds its tables
 bench-smoke: $(DEV) ## the benchmark's whole path, on small tables
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks smoke
 
-bench-render: $(DEV) ## make docs/benchmarks.md from records
+bench-encoding: $(DEV) ## measure how fast speech is encoded; DEVICE=cuda elsewhere than on the CPU
+	$(BIN)/python -m benchmarks encoding $(if $(DEVICE),--device $(DEVICE))
+
+bench-render: $(DEV) ## make the pages of results from records
 	$(BIN)/python -m benchmarks render $(if $(PEERS),--peers $(PEERS))
 
 format: $(DEV) ## rewrite files in the house's format

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from . import few_shot, paper, render, smoke, speech, tables
+from . import encoding, few_shot, paper, render, smoke, speech, tables
 
 COMMANDS: dict[str, ModuleType] = {
     "tables": tables,
     "few-shot": few_shot,
     "speech": speech,
+    "encoding": encoding,
     "paper": paper,
     "render": render,
     "smoke": smoke,

@@ -1,0 +1,289 @@
+"""Seconds of speech encoded a second: ours, transformers in padded batches and clip by clip, and ours from its cache."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gendiffclf import HubertFeaturizer
+
+from .environment import environment, load_average
+from .speech import write_record
+
+if TYPE_CHECKING:
+    from torch import nn
+
+RESULTS = Path("benchmarks/results/encoding.json")
+RATE = 16000
+# Settings of HubertConfig; weights are random, which speed does not depend on.
+SIZES: dict[str, dict[str, Any]] = {
+    "base": {},
+    "large": {
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+        "feat_extract_norm": "layer",
+        "do_stable_layer_norm": True,
+        "conv_bias": True,
+    },
+}
+MEDIAN_SECONDS, SPREAD, SHORTEST, LONGEST = 3.5, 0.6, 1.0, 12.0
+"""Lengths of clips: log-normal, cut off; the spread is the standard deviation of the logarithm."""
+TOLERANCE = 1e-5
+"""How far ours may be from clip by clip, relative to the length of the feature vector: what the featuriser promises."""
+WAYS = ("ours", "single", "padded", "cached")
+RATIOS = (("ours", "single"), ("ours", "padded"), ("cached", "ours"))
+
+Rows = NDArray[np.float32]
+Method = Callable[[list[Path]], Rows]
+STATISTICS: dict[str, Callable[..., Any]] = {"median": np.median, "min": np.min, "max": np.max}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--device", default="cpu", help="where encoders run (default: %(default)s)")
+    parser.add_argument("--size", default="base", choices=SIZES, help="which HuBERT (default: %(default)s)")
+    parser.add_argument("--n-clips", type=int, default=64, help="clips to encode (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="times each way is measured (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=8, help="clips of a padded batch (default: %(default)s)")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="file of the record (default: %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print and record; the exit status is 1 where features differ."""
+    import torch
+
+    for name in ("n_clips", "rounds", "batch_size"):
+        if getattr(arguments, name) < 1:
+            option = "--" + name.replace("_", "-")
+            raise ValueError(f"Got {option} {getattr(arguments, name)}, expected an integer >= 1.")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = make_model(folder / "model", SIZES[arguments.size])
+        paths = make_clips(folder / "clips", arguments.n_clips)
+        seconds = [path.stat().st_size / (2 * RATE) for path in paths]
+        methods = make_methods(model, folder / "cache", arguments.device, arguments.batch_size)
+        with _float32(arguments.device):
+            # A first pass of each fills the cache and is not timed: it also loads weights and meets every length.
+            reference = methods["single"](paths)
+            others = [way for way in methods if way != "single"]
+            differences = {way: difference(methods[way](paths), reference) for way in others}
+            rounds = measure(methods, paths, arguments.rounds, sum(seconds))
+    record = {
+        "command": arguments.command_line,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": environment(),
+        "device": arguments.device,
+        "size": arguments.size,
+        "n_threads": torch.get_num_threads(),
+        "batch_size": arguments.batch_size,
+        "clips": {
+            "count": len(paths),
+            "seconds": sum(seconds),
+            **{f"{name}_seconds": float(f(seconds)) for name, f in STATISTICS.items()},
+        },
+        "differences": differences,
+        "rounds": rounds,
+        "summary": summary(rounds, sum(seconds)),
+    }
+    write_record(record, arguments.output)
+    print(summary_text(record))
+    wrong = {way: differences[way]["max"] for way in ("ours", "cached") if not differences[way]["max"] <= TOLERANCE}
+    for way, largest in wrong.items():
+        print(f"{way}: features differ from clip by clip by {largest:.1e}, expected at most {TOLERANCE:.0e}")
+    return int(bool(wrong))
+
+
+def make_model(folder: Path, settings: dict[str, Any]) -> Path:
+    """
+    Save a HuBERT of random weights with the preprocessor that published ones of its kind have.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to.
+    settings : dict
+        Of `HubertConfig`.
+    """
+    import torch
+    from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = HubertConfig(**settings)
+        HubertModel(config).save_pretrained(folder)
+    # Models with group norm were trained without a mask.
+    masked = config.feat_extract_norm == "layer"
+    Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=masked).save_pretrained(folder)
+    return folder
+
+
+def make_clips(folder: Path, count: int) -> list[Path]:
+    """Write noise of mixed lengths as 16-bit WAV files; what a clip holds makes no difference to speed."""
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    lengths = np.clip(rng.lognormal(np.log(MEDIAN_SECONDS), SPREAD, count), SHORTEST, LONGEST)
+    folder.mkdir(parents=True)
+    paths = [folder / f"{i:05}.wav" for i in range(count)]
+    for path, seconds in zip(paths, lengths, strict=True):
+        soundfile.write(path, 0.1 * rng.standard_normal(int(seconds * RATE)), RATE, subtype="PCM_16")
+    return paths
+
+
+def make_methods(folder: Path, cache: Path, device: str, batch_size: int) -> dict[str, Method]:
+    """
+    The ways to encode, by name; each gives the mean over frames of every layer.
+
+    Parameters
+    ----------
+    folder : Path
+        A checkpoint.
+    cache : Path
+        Folder of the cache.
+    device : str
+        Where encoders run.
+    batch_size : int
+        Clips of a padded batch.
+
+    Returns
+    -------
+    dict of str to callable
+        From paths to features of shape (n, layers, d).
+    """
+    from transformers import AutoFeatureExtractor, AutoModel
+
+    model = AutoModel.from_pretrained(folder).eval().to(device)
+    extractor = AutoFeatureExtractor.from_pretrained(folder)
+    return {
+        "ours": HubertFeaturizer(folder, device=device, cache=None).transform,
+        "single": lambda paths: encode_padded(model, extractor, paths, 1),
+        "padded": lambda paths: encode_padded(model, extractor, paths, batch_size),
+        "cached": HubertFeaturizer(folder, device=device, cache=cache).transform,
+    }
+
+
+def encode_padded(model: nn.Module, extractor: Any, paths: list[Path], batch_size: int) -> Rows:
+    """
+    Encode with transformers alone, in the order given: read, pad, call the model, take means over each clip's frames.
+
+    Parameters
+    ----------
+    model : Module
+        An encoder of transformers.
+    extractor : FeatureExtractor
+        Its preprocessor.
+    paths : list of Path
+        Clips at the encoder's rate.
+    batch_size : int
+        Clips of a batch; 1 is clip by clip, without padding.
+
+    Returns
+    -------
+    features : ndarray of shape (n, layers, d), float32
+    """
+    import soundfile
+    import torch
+
+    rows = []
+    for begin in range(0, len(paths), batch_size):
+        waves = [soundfile.read(path, dtype="float32")[0] for path in paths[begin : begin + batch_size]]
+        inputs = extractor(waves, sampling_rate=RATE, padding=True, return_tensors="pt").to(model.device)
+        with torch.inference_mode():
+            output = model(**inputs, output_hidden_states=True)
+            states = (*output.hidden_states[:-1], output.last_hidden_state)
+            if len(waves) == 1:
+                means = [state.mean(dim=1) for state in states]
+            else:
+                lengths = torch.tensor([len(wave) for wave in waves], device=model.device)
+                count = model._get_feat_extract_output_lengths(lengths)[:, None]  # (batch, 1)
+                own = (torch.arange(states[0].shape[1], device=model.device) < count)[:, :, None]
+                means = [(state * own).sum(dim=1) / count for state in states]  # (batch, frames, d) -> (batch, d)
+            rows.append(torch.stack(means, dim=1).cpu().numpy())  # (batch, layers, d)
+    return np.concatenate(rows)
+
+
+def measure(methods: dict[str, Method], paths: list[Path], n_rounds: int, audio: float) -> list[dict[str, Any]]:
+    """
+    Time every way once a round, each round beginning with another.
+
+    Parameters
+    ----------
+    methods : dict of str to callable
+        The ways.
+    paths : list of Path
+        Clips.
+    n_rounds : int
+        Number of rounds.
+    audio : float
+        Seconds of all clips.
+
+    Returns
+    -------
+    list of dict
+        For each round its seconds by the clock and of the processors, and the load of the machine before it.
+    """
+    rounds = []
+    names = list(methods)
+    for number in range(n_rounds):
+        first = number % len(names)
+        found: dict[str, Any] = {"load": load_average(), "seconds": {}, "cpu_seconds": {}}
+        for name in names[first:] + names[:first]:
+            begin, begin_cpu = time.perf_counter(), time.process_time()
+            methods[name](paths)
+            found["seconds"][name] = time.perf_counter() - begin
+            found["cpu_seconds"][name] = time.process_time() - begin_cpu
+            print(f"round {number} {name}: {audio / found['seconds'][name]:.1f} s of audio a second", flush=True)
+        rounds.append(found)
+    return rounds
+
+
+def summary(rounds: list[dict[str, Any]], audio: float) -> dict[str, dict[str, dict[str, float]]]:
+    """Median, least and most over rounds of each way's speed, and of how many times as fast one is as another."""
+    speeds = {name: [audio / found["seconds"][name] for found in rounds] for name in rounds[0]["seconds"]}
+    ratios = {
+        f"{fast}_to_{slow}": [found["seconds"][slow] / found["seconds"][fast] for found in rounds]
+        for fast, slow in RATIOS
+    }
+    return {
+        part: {
+            name: {statistic: float(function(values)) for statistic, function in STATISTICS.items()}
+            for name, values in found.items()
+        }
+        for part, found in (("audio_per_second", speeds), ("ratios", ratios))
+    }
+
+
+def summary_text(record: dict[str, Any]) -> str:
+    """The summary as aligned text."""
+    lines = [f"\n{'':<20}{'median':>10}{'least':>10}{'most':>10}{'difference':>12}"]
+    for part, unit in (("audio_per_second", ""), ("ratios", " ×")):
+        for name, found in record["summary"][part].items():
+            away = record["differences"].get(name) if part == "audio_per_second" else None
+            shown = "" if away is None else f"{away['max']:>12.1e}"
+            lines.append(f"{name + unit:<20}" + "".join(f"{found[s]:>10.2f}" for s in STATISTICS) + shown)
+    return "\n".join(lines)
+
+
+def difference(rows: Rows, reference: Rows) -> dict[str, float]:
+    """Distance of a clip's layer from that of the reference, relative to the latter's length: the largest and the median."""
+    distance = np.linalg.norm(rows.astype(np.float64) - reference, axis=-1)  # (n, layers, d) -> (n, layers)
+    relative = distance / np.linalg.norm(reference.astype(np.float64), axis=-1)
+    return {name: float(STATISTICS[name](relative)) for name in ("max", "median")}
+
+
+def _float32(device: str) -> AbstractContextManager[None]:
+    """No way computes in TF32."""
+    from gendiffclf.featurizers.encoder import encoding_session
+
+    return encoding_session({device.partition(":")[0]})
