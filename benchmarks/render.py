@@ -1,4 +1,4 @@
-"""Make the page of results and its plots from records alone."""
+"""Make the pages of results and their plots from records alone."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from pathlib import Path
 
 from . import figures
 from .data import SOURCES
+from .markdown import commit, machine, number, table_text
+from .new_classes import new_classes_section
 from .records import RESULTS, Record, RecordStore
+from .speech_page import speech_page
 from .stored import SUFFIX, add_stored, read_stored
 from .summary import Comparison, bootstrap, compare, complete_labels, current
 
+SPEECH_PAGE = "speech-results.md"
 HEADER = """\
 <!-- Made by `python -m benchmarks render`; changes by hand are lost. -->
 
@@ -43,7 +47,9 @@ machine (SHA-256 `{digest}`). Their seconds do not compare, and what the file la
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--records", type=Path, default=RESULTS, help="folder of records (default: %(default)s)")
+    parser.add_argument(
+        "--records", type=Path, default=RESULTS, help="folder of records, others beside it (default: %(default)s)"
+    )
     parser.add_argument("--page", type=Path, default=Path("docs/benchmarks.md"), help="(default: %(default)s)")
     parser.add_argument("--images", type=Path, default=Path("docs/img"), help="(default: %(default)s)")
     parser.add_argument("--subject", default="ours", help="label the page is about (default: %(default)s)")
@@ -52,9 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the page and its plots."""
+    """Write the page and its plots, and that of speech beside it."""
     measured = current(RecordStore(arguments.records).read())
     arguments.page.parent.mkdir(parents=True, exist_ok=True)
+    if speech := speech_page(arguments.records.parent):
+        path = arguments.page.with_name(SPEECH_PAGE)
+        path.write_text(speech)
+        print(f"{path}: made")
     if not measured:
         arguments.page.write_text(HEADER + EMPTY)
         print(f"{arguments.page}: no records in {arguments.records}")
@@ -99,6 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
         "\n## Accuracy against time to fit\n",
         f"\n![Mean accuracy over mean seconds to fit]({images.as_posix()}/benchmark_time.svg)\n",
         _costs([record for record in pooled if record["label"] in names], names),
+        new_classes_section(arguments.records.parent),
         _data(measured),
         _circumstances(measured),
     ]
@@ -126,12 +137,6 @@ def check_same_data(records: Sequence[Record]) -> None:
         )
 
 
-def table_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown table, numbers to the right."""
-    lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
-    return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
 def _comparison_blocks(comparison: Comparison, subject: str, reference: str) -> list[str]:
     ranks = bootstrap(comparison.ranks())
     means = {metric: comparison.mean(metric) for metric in comparison.values}
@@ -149,11 +154,11 @@ def _comparison_blocks(comparison: Comparison, subject: str, reference: str) -> 
             ("accuracy", 100, 2), ("uar", 100, 2), ("log_loss", 1, 4), ("brier", 1, 4), ("ece", 1, 4),
         ):  # fmt: skip
             value = means[metric][label]
-            cells.append(_number(value * scale, digits, value == lead[metric]))
+            cells.append(number(value * scale, digits, value == lead[metric]))
         rank = ranks[label]
-        cells.append(f"{_number(rank.mean, 2, rank.mean == best_rank)} ({rank.low:.2f}–{rank.high:.2f})")
-        cells.append(_number(means["fit_seconds"][label], 2))
-        cells += ["–" if label.endswith(SUFFIX) else _number(ratio[label], 2) for ratio in ratios]
+        cells.append(f"{number(rank.mean, 2, rank.mean == best_rank)} ({rank.low:.2f}–{rank.high:.2f})")
+        cells.append(number(means["fit_seconds"][label], 2))
+        cells += ["–" if label.endswith(SUFFIX) else number(ratio[label], 2) for ratio in ratios]
         rows.append(cells)
     tables = sorted({table for table, _ in comparison.cells})
     header = ["Model", "Accuracy", "UAR", "Log-loss", "Brier", "ECE", "Mean rank (interval)", "Fit, s"]
@@ -162,12 +167,6 @@ def _comparison_blocks(comparison: Comparison, subject: str, reference: str) -> 
         f"\n{len(comparison.cells)} runs of each model, on {len(tables)} tables.\n",
         table_text(header, rows),
     ]
-
-
-def _number(value: float, digits: int, best: bool = False) -> str:
-    if value != value:
-        return "–"
-    return f"**{value:.{digits}f}**" if best else f"{value:.{digits}f}"
 
 
 def _differences(comparison: Comparison, subject: str) -> str:
@@ -196,7 +195,7 @@ def _per_table(comparison: Comparison, subject: str) -> str:
     with_gap = subject in comparison.labels and others
     rows = []
     for table, values in accuracy.iterrows():
-        cells = [str(table), *[_number(values[label], 2, values[label] == values.max()) for label in comparison.labels]]
+        cells = [str(table), *[number(values[label], 2, values[label] == values.max()) for label in comparison.labels]]
         rows.append([*cells, f"{values[subject] - values[others].max():+.2f}"] if with_gap else cells)
     header = ["Table", *comparison.labels, *([f"{subject} less best other"] if with_gap else [])]
     return "\n## Accuracy on each table\n\nMean over splits, in percent.\n" + table_text(header, rows)
@@ -242,14 +241,13 @@ def _circumstances(records: Sequence[Record]) -> str:
     lines = ["\n## How it was measured\n\n"]
     commands = sorted({record["command"] for record in records})
     lines += ["```console\n", *[f"{command}\n" for command in commands], "```\n\n"]
-    machines = {_machine(record) for record in records}
-    lines += [f"- Hardware: {machine}\n" for machine in sorted(machines)]
+    machines = {machine(record) for record in records}
+    lines += [f"- Hardware: {name}\n" for name in sorted(machines)]
     commits: dict[str, set[str]] = {}
     for record in records:
-        state = " with uncommitted changes" if record["dirty"] else ""
-        commits.setdefault(f"`{(record['commit'] or 'unknown')[:12]}`{state}", set()).add(record["label"])
-    for commit, labels in sorted(commits.items()):
-        lines.append(f"- Commit: {commit} ({', '.join(sorted(labels))})\n")
+        commits.setdefault(commit(record), set()).add(record["label"])
+    for name, labels in sorted(commits.items()):
+        lines.append(f"- Commit: {name} ({', '.join(sorted(labels))})\n")
     versions: dict[str, set[str]] = {}
     for record in records:
         for package, version in record["versions"].items():
@@ -264,15 +262,6 @@ def _circumstances(records: Sequence[Record]) -> str:
             warned.setdefault(name, set()).add(record["label"])
     lines += [f"- Warned with {name}: {', '.join(sorted(labels))}\n" for name, labels in sorted(warned.items())]
     return "".join(lines)
-
-
-def _machine(record: Record) -> str:
-    hardware = record["hardware"]
-    threads = ", ".join(f"{name}={value}" for name, value in sorted(record["threads"].items()))
-    parts = [hardware["cpu"], f"{hardware['cores_usable']} of {hardware['cores']} cores", hardware["system"]]
-    if hardware["memory_bytes"]:
-        parts.append(f"{hardware['memory_bytes'] / 2**30:.0f} GiB")
-    return ", ".join([*parts, *([hardware["gpu"]] if hardware["gpu"] else ["no GPU"]), *([threads] if threads else [])])
 
 
 def _shown(folder: Path) -> str:

@@ -1,0 +1,55 @@
+"""Pieces of pages: tables, numbers, and where a record was made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .records import Record
+
+
+def table_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown table, numbers to the right."""
+    lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
+    return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def number(value: float, digits: int, best: bool = False) -> str:
+    """A number of so many digits after the point, bold if it is the best; a dash for NaN."""
+    if value != value:
+        return "–"
+    return f"**{value:.{digits}f}**" if best else f"{value:.{digits}f}"
+
+
+def machine(record: Record) -> str:
+    """The hardware of an environment and its settings of threads."""
+    hardware = record["hardware"]
+    threads = ", ".join(f"{name}={value}" for name, value in sorted(record["threads"].items()))
+    parts = [hardware["cpu"], f"{hardware['cores_usable']} of {hardware['cores']} cores", hardware["system"]]
+    if hardware["memory_bytes"]:
+        parts.append(f"{hardware['memory_bytes'] / 2**30:.0f} GiB")
+    return ", ".join([*parts, *([hardware["gpu"]] if hardware["gpu"] else ["no GPU"]), *([threads] if threads else [])])
+
+
+def commit(record: Record) -> str:
+    """The commit of an environment, shortened, and whether the code was changed since."""
+    return f"`{(record['commit'] or 'unknown')[:12]}`{' with uncommitted changes' if record['dirty'] else ''}"
+
+
+def circumstances(record: Record, packages: Sequence[str]) -> str:
+    """
+    How one record was made: its command, hardware, commit, versions and day.
+
+    Parameters
+    ----------
+    record : dict
+        With `command`, `environment` and, of newer ones, `date`.
+    packages : sequence of str
+        Whose versions to name, as far as the record holds them.
+    """
+    made = record["environment"]
+    versions = [f"{name} {made['versions'][name]}" for name in ("python", *packages) if name in made["versions"]]
+    lines = [f"\n```console\n{record['command']}\n```\n\n", f"- Hardware: {machine(made)}\n"]
+    lines += [f"- Commit: {commit(made)}\n", f"- Versions: {', '.join(versions)}\n"]
+    if "date" in record:
+        lines.append(f"- Date: {record['date'][:10]}\n")
+    return "".join(lines)
