@@ -14,7 +14,7 @@ DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-speech test check lint types layers docs bench bench-smoke bench-encoding bench-render format clean
+.PHONY: help demo demo-speech test check lint types layers docs bench bench-smoke bench-speed bench-encoding bench-render format clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,9 @@ bench: $(BENCH) ## run the benchmark; DATA_DIR=folder adds its tables
 
 bench-smoke: $(DEV) ## the benchmark's whole path, on small tables
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks smoke
+
+bench-speed: $(BENCH) ## measure speed and memory beside peers; DATA_DIR=folder adds its tables
+	$(BIN)/python -m benchmarks speed $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 
 bench-encoding: $(DEV) ## measure how fast speech is encoded; DEVICE=cuda elsewhere than on the CPU
 	$(BIN)/python -m benchmarks encoding $(if $(DEVICE),--device $(DEVICE))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from . import encoding, few_shot, paper, render, smoke, speech, tables
+from . import encoding, few_shot, paper, render, smoke, speech, speed, tables
 
 COMMANDS: dict[str, ModuleType] = {
     "tables": tables,
@@ -18,6 +18,7 @@ COMMANDS: dict[str, ModuleType] = {
     "speech": speech,
     "encoding": encoding,
     "paper": paper,
+    "speed": speed,
     "render": render,
     "smoke": smoke,
 }
