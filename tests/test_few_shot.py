@@ -396,3 +396,11 @@ def test_fit_starts_anew_after_partial_fit(tiny, iris):
     classifier = tiny().partial_fit(X, y).partial_fit(X[:3], [5, 5, 5])
     assert classifier.fit(X, y).classes_.tolist() == [0, 1, 2]
     np.testing.assert_array_equal(classifier.predict_proba(X), tiny().fit(X, y).predict_proba(X))
+
+
+def test_a_stream_goes_on_from_the_last_weights_and_predicts_with_their_average(tiny, iris):
+    streamed = tiny(averaging=0.5).partial_fit(*iris)
+    state = streamed._training_state
+    for average, used in zip(state["average"], streamed.model_.network.parameters(), strict=True):
+        torch.testing.assert_close(used.detach(), average, rtol=0, atol=0)
+    assert not all(map(torch.equal, state["weights"], state["average"]))

@@ -111,11 +111,6 @@ def train(
             started = time.perf_counter()
             done = list(run(Trainer.epoch, trainers, itertools.repeat(data), itertools.repeat(epoch / max_epochs)))
             loss, score = float(np.mean([trainer_loss for trainer_loss, _ in done])), None
-            if not np.isfinite(loss):
-                raise FloatingPointError(
-                    f"Got a loss of {loss} in epoch {epoch + 1}: training diverged; use a smaller learning_rate "
-                    f"(now {settings.learning_rate}) or precision='float32'."
-                )
             if len(judged):
                 probabilities = torch.cat([found for _, found in done])
                 score = brier(probabilities, y, weight)

@@ -121,6 +121,11 @@ class Trainer:
             Mean per member and row.
         probabilities : Tensor of shape (v, K)
             What the members' averaged weights give to the rows that judge them, members one after another.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss is not finite.
         """
         rate = self.settings.learning_rate
         if self.settings.learning_rate_schedule == "cosine":
@@ -143,7 +148,13 @@ class Trainer:
             member_loss = (losses * weight).mean(1)  # (M,)
             self._update(torch.autograd.grad(member_loss.sum(), self.parameters, allow_unused=True))
             total += member_loss.detach().mean()
-        return float(total) / len(batches), self._judge(data)
+        loss = float(total) / len(batches)
+        if not np.isfinite(loss):
+            raise FloatingPointError(
+                f"Got a loss of {loss}: training diverged; use a smaller learning_rate (now "
+                f"{self.settings.learning_rate}) or precision='float32'."
+            )
+        return loss, self._judge(data)
 
     def _update(self, gradients: tuple[Tensor | None, ...]) -> None:
         """One step of the optimiser, and of the running average."""
@@ -182,11 +193,11 @@ class Trainer:
         return torch.cat(probabilities, dim=1)[self.judged_real]
 
     def state(self) -> dict[str, Any]:
-        """What `load_state` needs to go on from here, on the CPU."""
+        """A copy of what `load_state` needs to go on from here, on the CPU."""
         return {
-            "weights": [p.detach().cpu() for p in self.parameters],
-            "average": [w.cpu() for w in self.average],
-            "optimizer": tree_map_only(Tensor, lambda x: x.cpu(), self.optimizer.state_dict()),
+            "weights": [p.detach().to("cpu", copy=True) for p in self.parameters],
+            "average": [w.to("cpu", copy=True) for w in self.average],
+            "optimizer": tree_map_only(Tensor, lambda x: x.to("cpu", copy=True), self.optimizer.state_dict()),
             "n_updates": self.n_updates,
         }
 
