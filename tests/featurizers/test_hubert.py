@@ -119,7 +119,5 @@ def test_a_loaded_model_is_pickled_by_name_and_its_weights_are_checked(checkpoin
 
 def test_missing_transformers_names_the_extra(checkpoint, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(
-        ImportError, match=r"'transformers', which is not installed: `pip install -e '.\[speech\]'`"
-    ):
+    with pytest.raises(ImportError, match=r"'transformers', which is not installed: `pip install -e '.\[speech\]'`"):
         HubertFeaturizer(checkpoint).fit(CLIPS)
