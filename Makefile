@@ -14,10 +14,10 @@ DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-speech test check lint types layers docs bench bench-smoke bench-speed bench-encoding bench-render format clean
+.PHONY: help demo demo-speech test check lint types layers docs bench bench-smoke bench-ablation bench-uncertainty bench-speed bench-encoding bench-render format clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: $(CORE) ## compare classifiers on real data, save pictures in demo-output/
 	$(BIN)/gendiffclf demo
@@ -49,6 +49,12 @@ bench: $(BENCH) ## run the benchmark; DATA_DIR=folder adds its tables
 
 bench-smoke: $(DEV) ## the benchmark's whole path, on small tables
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks smoke
+
+bench-ablation: $(BENCH) ## measure what each part is worth; DATA_DIR=folder adds its tables
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks ablation $(if $(DATA_DIR),--data-dir $(DATA_DIR))
+
+bench-uncertainty: $(BENCH) ## measure what probabilities are worth; DATA_DIR=folder adds its tables
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks uncertainty $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 
 bench-speed: $(BENCH) ## measure speed and memory beside peers; DATA_DIR=folder adds its tables
 	$(BIN)/python -m benchmarks speed $(if $(DATA_DIR),--data-dir $(DATA_DIR))

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from . import encoding, few_shot, paper, render, smoke, speech, speed, tables
+from . import ablation, encoding, few_shot, paper, render, smoke, speech, speed, tables, uncertainty
 
 COMMANDS: dict[str, ModuleType] = {
     "tables": tables,
+    "ablation": ablation,
+    "uncertainty": uncertainty,
     "few-shot": few_shot,
     "speech": speech,
     "encoding": encoding,

@@ -8,14 +8,17 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import figures
+from . import ablation, figures, speed, uncertainty
+from .ablation.page import write_ablation_page
 from .data import SOURCES
 from .markdown import commit, machine, number, table_text
 from .new_classes import new_classes_section
 from .records import RESULTS, Record, RecordStore
 from .speech_page import speech_page
+from .speed.page import write_speed_page
 from .stored import SUFFIX, add_stored, read_stored
 from .summary import Comparison, bootstrap, compare, complete_labels, current
+from .uncertainty.page import write_uncertainty_page
 
 SPEECH_PAGE = "speech-results.md"
 HEADER = """\
@@ -58,13 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the page and its plots, and that of speech beside it."""
+    """Write the page and its plots, and the pages of other records beside it."""
     measured = current(RecordStore(arguments.records).read())
     arguments.page.parent.mkdir(parents=True, exist_ok=True)
     if speech := speech_page(arguments.records.parent):
         path = arguments.page.with_name(SPEECH_PAGE)
         path.write_text(speech)
         print(f"{path}: made")
+    _write_other_pages(arguments.records.parent, arguments.page.parent, arguments.images)
     if not measured:
         arguments.page.write_text(HEADER + EMPTY)
         print(f"{arguments.page}: no records in {arguments.records}")
@@ -116,6 +120,14 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.page.write_text("".join(blocks))
     print(f"{arguments.page}: {len(records)} records")
     return 0
+
+
+def _write_other_pages(results: Path, pages: Path, images: Path) -> None:
+    """Pages that say so where nothing is measured yet."""
+    write_ablation_page(results / ablation.RESULTS.name, pages / "ablation.md")
+    write_uncertainty_page(results / uncertainty.RESULTS.name, pages / "uncertainty.md")
+    write_speed_page(results / speed.RESULTS.name, pages / "speed.md", images)
+    print(f"{pages}: ablation.md, uncertainty.md and speed.md made")
 
 
 def check_same_data(records: Sequence[Record]) -> None:

@@ -131,7 +131,9 @@ def test_stored_file_of_another_kind_is_refused(tmp_path: Path, capsys: pytest.C
 
 
 def test_without_records_the_page_says_so(tmp_path: Path):
-    assert list(render(tmp_path, "one")) == ["page.md"]
+    pages = render(tmp_path, "one")
+    assert sorted(pages) == ["ablation.md", "page.md", "speed.md", "uncertainty.md"]
+    assert all(b"Not measured." in text for name, text in pages.items() if name != "page.md")
     assert b"no records yet" in (tmp_path / "one" / "page.md").read_bytes()
 
 
