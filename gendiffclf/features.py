@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +13,14 @@ LIFTS = ("orthogonal", "pad")
 SMOOTH_CLIP = 3.0
 """Robustly scaled values v become v / sqrt(1 + (v / 3)²): the identity near 0, never beyond ±3."""
 N_QUANTILES = 256
-_CHUNK = 65_536
+_MOST_ROWS = 200_000
+"""Quantiles of more rows are those of an even selection of at most so many: `N_QUANTILES` of them are no finer than that."""
+_FIT_VALUES = 2**20
+_TRANSFORM_VALUES = 2**15
+_COLUMNS = 64
+"""In `transform`, values and features at a time: with their tables they stay in the processor's cache."""
+_LARGEST = 8e307
+"""Differences of numbers up to this do not overflow."""
 
 
 @dataclass(frozen=True)
@@ -35,62 +44,166 @@ class FeatureScaler:
     quantiles: np.ndarray | None = None
 
     @classmethod
-    def fit(cls, X: np.ndarray, sample_weight: np.ndarray, kind: str) -> FeatureScaler:
-        """Learn from rows X (n, layers, d) with weights (n,); a row of weight 2 counts like two rows."""
-        shape = X.shape[1:]
-        quantiles = None
-        if kind == "none":
-            center, scale = np.zeros(shape), np.ones(shape)
-        elif kind == "standard":
-            center = np.average(X, axis=0, weights=sample_weight)
-            scale = np.sqrt(np.average((X - center) ** 2, axis=0, weights=sample_weight))
-        else:
-            levels = [0.25, 0.5, 0.75] if kind == "robust" else np.linspace(0, 1, N_QUANTILES)
-            found = np.quantile(
-                X.astype(np.float64), levels, axis=0, weights=sample_weight, method="inverted_cdf"
-            )  # (levels, layers, d)
-            if kind == "robust":
-                low, center, high = found
-                scale = (high - low) / 1.349  # the interquartile range of a standard normal
-                spread = np.ptp(X, axis=0) / 2  # for features that are constant on more than half of the rows
-                scale = np.where(scale > 0, scale, spread)
+    def fit(cls, X: np.ndarray, sample_weight: np.ndarray, kind: str, index: np.ndarray | None = None) -> FeatureScaler:
+        """
+        Learn from rows, a few features at a time: no copy of X is made, which may be on disk.
+
+        Parameters
+        ----------
+        X : ndarray of shape (N, layers, d)
+        sample_weight : ndarray of shape (n,)
+            A row of weight 2 counts like two rows.
+        kind : str
+            One of `SCALINGS`.
+        index : ndarray of shape (n,), optional
+            The rows to learn from, positive in weight and in random order; all by default.
+        """
+        flat = X.reshape(len(X), -1)  # (N, layers, d) -> (N, layers * d)
+        n_features = flat.shape[1]
+        center, scale = np.zeros(n_features), np.ones(n_features)
+        quantiles = np.empty((N_QUANTILES, n_features)) if kind == "quantile" else None
+        rows = np.arange(len(X)) if index is None else index
+        if kind != "standard":
+            stride = -(-len(rows) // _MOST_ROWS)
+            rows, sample_weight = rows[::stride], sample_weight[::stride]
+        step = max(1, _FIT_VALUES // len(rows))
+        for start in range(0, 0 if kind == "none" else n_features, step):
+            part = slice(start, start + step)
+            values = flat[:, part][rows].astype(np.float64)
+            if kind == "standard":
+                center[part] = np.average(values, axis=0, weights=sample_weight)
+                scale[part] = np.sqrt(np.average((values - center[part]) ** 2, axis=0, weights=sample_weight))
+            elif quantiles is not None:
+                quantiles[:, part] = _quantiles(values, np.linspace(0, 1, N_QUANTILES), sample_weight)
             else:
-                center, scale, quantiles = np.zeros(shape), np.ones(shape), found
+                low, center[part], high = _quantiles(values, np.array([0.25, 0.5, 0.75]), sample_weight)
+                spread = np.ptp(values, axis=0) / 2  # for features that are constant on more than half of the rows
+                # The interquartile range of a standard normal is 1.349.
+                scale[part] = np.where(high > low, (high - low) / 1.349, spread)
         # The mean of a constant is off by some rounding errors, and so is its deviation from 0.
         least = np.maximum(8 * np.finfo(np.float64).eps * np.abs(center), np.finfo(np.float32).tiny)
         scale = np.where(scale > least, scale, 1.0)
-        return cls(kind, np.asarray(center, np.float64), scale, quantiles)
+        shape = X.shape[1:]
+        if quantiles is not None:
+            quantiles = quantiles.reshape(-1, *shape)
+        return cls(kind, center.reshape(shape), scale.reshape(shape), quantiles)
 
-    def transform(self, X: np.ndarray) -> np.ndarray:
-        """Scale rows (n, layers, d) to float32; a chunk at a time, so that no float64 copy of all rows is held."""
-        scaled = np.empty(X.shape, np.float32)
-        for start in range(0, len(X), _CHUNK):
-            rows = slice(start, start + _CHUNK)
-            scaled[rows] = self._transform(np.asarray(X[rows], np.float64))
+    def transform(self, X: np.ndarray, index: np.ndarray | None = None) -> np.ndarray:
+        """Scale rows (n, layers, d), or those of an index in its order, to float32; no other copy of all rows is made."""
+        n = len(X) if index is None else len(index)
+        scaled = np.empty((n, *X.shape[1:]), np.float32)
+        flat = scaled.reshape(n, -1)
+        step = max(1, _TRANSFORM_VALUES // min(flat.shape[1], _COLUMNS))
+        for start in range(0, n, step):
+            rows = slice(start, start + step)
+            part = X[rows if index is None else index[rows]]
+            self._transform(part.reshape(len(part), -1), flat[rows])
         return scaled
 
-    def _transform(self, X: np.ndarray) -> np.ndarray:
-        if self.quantiles is not None:
-            return self._to_normal(X)
-        values = (X - self.center) / self.scale
-        if self.kind == "robust":
-            values /= np.hypot(1, values / SMOOTH_CLIP)  # no square that overflows
-        return values
+    def _transform(self, X: np.ndarray, scaled: np.ndarray) -> None:
+        """Scale rows (n, layers * d) into the place for them."""
+        step = max(_COLUMNS, _TRANSFORM_VALUES // len(X))
+        center, scale = self.center.ravel(), self.scale.ravel()
+        for start in range(0, X.shape[1], step):
+            part = slice(start, start + step)
+            values = X[:, part].astype(np.float64)
+            if self.quantiles is not None:
+                values = self._to_normal(values, part)
+            else:
+                values -= center[part]
+                values /= scale[part]
+                if self.kind == "robust":
+                    values /= np.hypot(1, values / SMOOTH_CLIP)  # no square that overflows
+            scaled[:, part] = values
 
-    def _to_normal(self, X: np.ndarray) -> np.ndarray:
+    def _to_normal(self, x: np.ndarray, part: slice) -> np.ndarray:
+        """
+        Values of some features (n, c) as those of a normal distribution that have the same level.
+
+        A value that fills several quantiles gets the middle of their levels; the least and the greatest are at ±3.
+        """
         from scipy.special import ndtri
 
+        tables = self._tables
+        reference, gap = tables.reference[part].ravel(), tables.gap[part].ravel()
+        width = tables.reference.shape[1]
+        np.clip(x, tables.least[part], tables.greatest[part], out=x)
+        # A binary search for all at once: the last quantile that is not above the value, as a place in the tables.
+        first = np.arange(0, x.shape[1] * width, width)
+        place = np.broadcast_to(first, x.shape).copy()
+        step = width // 2
+        while step:
+            place += (reference[step:].take(place) <= x) * step
+            step //= 2
+        below = reference.take(place)
+        level = (place - first) + (x - below) / gap.take(place)
+        if tables.shift is not None:
+            level += (x == below) * tables.shift[part].ravel().take(place)
+        level /= tables.n_gaps
+        return np.clip(ndtri(level, out=level), -SMOOTH_CLIP, SMOOTH_CLIP, out=level)
+
+    @cached_property
+    def _tables(self) -> _Tables:
         assert self.quantiles is not None
-        levels = np.linspace(0, 1, len(self.quantiles))
-        normal = np.empty_like(X)
-        for place in np.ndindex(X.shape[1:]):
-            reference, column = self.quantiles[:, *place], X[:, *place]
-            # From both sides, so that a value that fills several quantiles gets the middle of their levels.
-            up = np.interp(column, reference, levels)
-            down = -np.interp(-column, -reference[::-1], -levels[::-1])
-            level = np.where(column <= reference[0], 0, np.where(column >= reference[-1], 1, (up + down) / 2))
-            normal[:, *place] = np.clip(ndtri(level), -SMOOTH_CLIP, SMOOTH_CLIP)
-        return normal
+        return _Tables.of(self.quantiles.reshape(len(self.quantiles), -1))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without tables, which follow from the rest."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _quantiles(values: np.ndarray, levels: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    return np.quantile(values, levels, axis=0, weights=weight, method="inverted_cdf")  # (n, c) -> (levels, c)
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """
+    Quantiles of features in the form that a binary search wants.
+
+    Attributes
+    ----------
+    reference : ndarray of shape (features, w)
+        Quantiles but the last, then infinities up to a power of 2.
+    gap : ndarray of shape (features, w)
+        To the next quantile; 1 for none.
+    shift : ndarray of shape (features, w), or None where no quantiles are equal
+        From the place of a quantile to the middle of all that are equal to it, or to the end among them.
+    least, greatest : ndarray of shape (features,)
+        The first and the last quantile.
+    n_gaps : int
+        Quantiles less one.
+    """
+
+    reference: np.ndarray
+    gap: np.ndarray
+    shift: np.ndarray | None
+    least: np.ndarray
+    greatest: np.ndarray
+    n_gaps: int
+
+    @classmethod
+    def of(cls, quantiles: np.ndarray) -> _Tables:
+        """Tables of quantiles (levels, features), each column in order."""
+        ordered = np.clip(quantiles.T, -_LARGEST, _LARGEST)  # (features, levels)
+        # Of a feature that was constant, whatever is greater is the greatest.
+        constant = ordered[:, 0] == ordered[:, -1]
+        ordered[constant, -1] = np.nextafter(ordered[constant, -1], np.inf)
+        n_features, n_levels = ordered.shape
+        shape = (n_features, 1 << (n_levels - 2).bit_length())
+        reference, gap = np.full(shape, np.inf), np.ones(shape)
+        reference[:, : n_levels - 1] = ordered[:, :-1]
+        differences = np.diff(ordered)
+        gap[:, : n_levels - 1] = np.where(differences > 0, differences, 1)
+        shift = None
+        if (differences == 0).any():
+            shift = np.zeros(shape)
+            for feature, column in enumerate(ordered):
+                first, last = column.searchsorted(column), column.searchsorted(column, "right") - 1
+                middle = np.where(last == n_levels - 1, last, (first + last) / 2)
+                middle = np.where(first == 0, 0, middle)
+                shift[feature, : n_levels - 1] = (middle - np.arange(n_levels))[:-1]
+        return cls(reference, gap, shift, ordered[:, 0], ordered[:, -1], n_levels - 1)
 
 
 def lift_matrix(kind: str, n_features: int, width: int, seed: int) -> np.ndarray:

@@ -1,11 +1,15 @@
 """Scaling of features and their lift into the code space."""
 
+import pickle
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from gendiffclf import features
 from gendiffclf.features import SCALINGS, SMOOTH_CLIP, FeatureScaler, lift_matrix
 
 columns = arrays(np.float64, st.integers(2, 40), elements=st.floats(-1e3, 1e3))
@@ -147,3 +151,87 @@ def test_the_seed_chooses_the_lift():
     one, same, other = (lift_matrix("orthogonal", 3, 8, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert not np.allclose(one, other)
+
+
+def levels_by_interpolation(values: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+    """Levels of one feature's values (n,) among its quantiles, from both sides, and 0 and 1 at the ends."""
+    levels = np.linspace(0, 1, len(quantiles))
+    up = np.interp(values, quantiles, levels)
+    down = -np.interp(-values, -quantiles[::-1], -levels[::-1])
+    return np.where(values <= quantiles[0], 0, np.where(values >= quantiles[-1], 1, (up + down) / 2))
+
+
+@given(
+    train=columns | arrays(np.float64, st.integers(2, 400), elements=st.integers(-3, 3).map(float)),
+    new=arrays(np.float64, 20, elements=st.floats(-1e3, 1e3) | st.integers(-4, 4).map(float)),
+)
+def test_quantile_scaling_is_interpolation_between_quantiles(train, new):
+    from scipy.special import ndtri
+
+    scaler = FeatureScaler.fit(train.reshape(-1, 1, 1), np.ones(len(train)), "quantile")
+    values = np.concatenate([train, new])
+    expected = np.clip(ndtri(levels_by_interpolation(values, scaler.quantiles[:, 0, 0])), -SMOOTH_CLIP, SMOOTH_CLIP)
+    np.testing.assert_allclose(scaler.transform(values.reshape(-1, 1, 1))[:, 0, 0], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["quantile", "robust", "standard"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_of_any_size_stay_in_order(kind, dtype):
+    largest, tiny = np.finfo(dtype).max / 4, np.finfo(dtype).smallest_subnormal
+    X = np.array([-largest, -1, -tiny, 0, tiny, 1, largest], dtype).reshape(-1, 1, 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = FeatureScaler.fit(X, np.ones(7), kind).transform(X).ravel()
+    if kind != "standard" or dtype == np.float32:  # whose squares overflow
+        assert (np.diff(found) >= 0).all()
+
+
+@pytest.mark.parametrize("kind", SCALINGS)
+def test_rows_by_index_are_those_rows(kind):
+    X = np.random.default_rng(0).normal(5, 3, (50, 2, 3)).astype(np.float32)
+    index, weight = np.array([7, 3, 3, 40, 11]), np.arange(1.0, 6)
+    one, other = FeatureScaler.fit(X, weight, kind, index), FeatureScaler.fit(X[index], weight, kind)
+    np.testing.assert_array_equal(one.transform(X, index), other.transform(X[index]))
+
+
+@pytest.mark.parametrize("kind", SCALINGS)
+def test_pieces_of_rows_and_features_make_no_difference(kind, monkeypatch):
+    X = np.random.default_rng(0).normal(5, 3, (40, 2, 7))
+    whole = FeatureScaler.fit(X, np.ones(40), kind).transform(X)
+    for name, size in (("_FIT_VALUES", 120), ("_TRANSFORM_VALUES", 33), ("_COLUMNS", 3)):
+        monkeypatch.setattr(features, name, size)
+    np.testing.assert_array_equal(FeatureScaler.fit(X, np.ones(40), kind).transform(X), whole)
+
+
+@pytest.mark.parametrize("kind", ["quantile", "robust"])
+def test_an_even_selection_stands_for_very_many_rows(kind, monkeypatch):
+    X = np.random.default_rng(0).normal(size=(20_000, 1, 2))
+    exact = FeatureScaler.fit(X, np.ones(len(X)), kind).transform(X)
+    monkeypatch.setattr(features, "_MOST_ROWS", 5000)
+    scaler = FeatureScaler.fit(X, np.ones(len(X)), kind)
+    if kind == "quantile":
+        np.testing.assert_array_equal(scaler.quantiles[[0, -1]], [X[::4].min(0), X[::4].max(0)])
+    assert np.abs(scaler.transform(X) - exact).mean() < 0.03
+
+
+def test_a_fit_to_rows_on_disk_adds_no_copy_of_them(tmp_path):
+    X = np.lib.format.open_memmap(tmp_path / "rows.npy", "w+", np.float32, (20_000, 1, 64))
+    X[:] = np.random.default_rng(0).normal(size=X.shape)
+    index = np.random.default_rng(1).permutation(len(X))
+    tracemalloc.start()
+    try:
+        scaler = FeatureScaler.fit(X, np.ones(len(X)), "quantile", index)
+        assert tracemalloc.get_traced_memory()[1] < 64 * features._FIT_VALUES + X.nbytes / 4
+        tracemalloc.reset_peak()
+        scaler.transform(X, index)
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * X.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_pickle_holds_nothing_that_follows_from_the_rest():
+    X = np.random.default_rng(0).normal(size=(300, 1, 3))
+    scaler = FeatureScaler.fit(X, np.ones(300), "quantile")
+    before = pickle.dumps(scaler)
+    expected = scaler.transform(X)
+    assert len(pickle.dumps(scaler)) == len(before)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(scaler)).transform(X), expected)

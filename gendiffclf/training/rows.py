@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-_CHUNK = 65_536
+_HASHED_VALUES = 2**18
 
 
 def distinct_rows(X: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -51,10 +51,12 @@ def _hash(values: np.ndarray) -> np.ndarray:
     width = 2 * flat.shape[1]
     factors = np.random.default_rng(0).integers(1, 2**63, size=width, dtype=np.uint64) | np.uint64(1)
     found = np.empty(len(flat), np.uint64)
-    for start in range(0, len(flat), _CHUNK):
-        rows = np.ascontiguousarray(flat[start : start + _CHUNK], np.float64) + 0.0  # makes -0.0 and 0.0 one
+    step = max(1, _HASHED_VALUES // width)
+    for start in range(0, len(flat), step):
+        part = slice(start, start + step)
+        rows = np.ascontiguousarray(flat[part], np.float64) + 0.0  # makes -0.0 and 0.0 one
         words = rows.view(np.uint32).astype(np.uint64)
-        found[start : start + _CHUNK] = ((words ^ (words << np.uint64(29))) * factors).sum(1, dtype=np.uint64)
+        found[part] = ((words ^ (words << np.uint64(29))) * factors).sum(1, dtype=np.uint64)
     found ^= found >> np.uint64(31)
     return found * np.uint64(0xBF58476D1CE4E5B9)
 
