@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from gendiffclf import _device
 from gendiffclf._device import out_of_memory, resolve_device, resolve_precision, thread_limit
 
 
@@ -100,3 +101,21 @@ def test_a_thread_limit_is_given_back():
     assert torch.get_num_threads() == before
     with thread_limit(None):
         assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("capability", "maker", "expected"),
+    [
+        ("AVX512", "vendor_id\t: AuthenticAMD", True),
+        ("AVX512", "vendor_id\t: GenuineIntel", False),
+        ("AVX2", "vendor_id\t: AuthenticAMD", False),
+        ("DEFAULT", "", False),
+    ],
+)
+def test_where_mkl_holds_back(capability, maker, expected, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", None, raising=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(_device, "_maker", lambda: maker)
+    assert _device.mkl_holds_back.__wrapped__() is expected

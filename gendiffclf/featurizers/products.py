@@ -1,18 +1,12 @@
-"""
-Matrix products of an encoder on processors where the library torch takes them from holds back.
-
-On x86, torch hands float32 products to MKL, which does not use AVX-512 on processors of other makers than its own. oneDNN,
-which torch brings along for convolutions, does, and is about twice as fast there.
-"""
+"""Matrix products of an encoder on processors where the library torch takes them from holds back."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import platform
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .._device import mkl_holds_back
 
 if TYPE_CHECKING:
     import torch
@@ -37,29 +31,9 @@ def fast_products(device: torch.device, dtype: torch.dtype) -> AbstractContextMa
     """
     import torch
 
-    if device.type == "cpu" and dtype == torch.float32 and _mkl_holds_back():
+    if device.type == "cpu" and dtype == torch.float32 and mkl_holds_back():
         return _onednn_mode()
     return contextlib.nullcontext()
-
-
-@functools.cache
-def _mkl_holds_back() -> bool:
-    import torch
-
-    return (
-        torch.backends.mkl.is_available()
-        and torch.backends.mkldnn.is_available()
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-        and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-        and "GenuineIntel" not in _maker()
-    )
-
-
-def _maker() -> str:
-    """Text that names the maker of the processor."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/cpuinfo").read_text()
-    return platform.processor()
 
 
 def _onednn_mode() -> AbstractContextManager[Any]:

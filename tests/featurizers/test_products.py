@@ -20,7 +20,7 @@ needs_onednn = pytest.mark.skipif(
 @pytest.fixture
 def slow_mkl(monkeypatch):
     """A processor on which MKL holds back, whatever this one is."""
-    monkeypatch.setattr(products, "_mkl_holds_back", lambda: True)
+    monkeypatch.setattr(products, "mkl_holds_back", lambda: True)
 
 
 @pytest.fixture
@@ -84,32 +84,14 @@ def test_other_devices_and_precisions_are_left_alone(device, dtype):
     assert isinstance(fast_products(torch.device(device), dtype), contextlib.nullcontext)
 
 
-@pytest.mark.parametrize(
-    ("capability", "maker", "expected"),
-    [
-        ("AVX512", "vendor_id\t: AuthenticAMD", True),
-        ("AVX512", "vendor_id\t: GenuineIntel", False),
-        ("AVX2", "vendor_id\t: AuthenticAMD", False),
-        ("DEFAULT", "", False),
-    ],
-)
-def test_which_processors(capability, maker, expected, monkeypatch):
-    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", None, raising=False)
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    monkeypatch.setattr(products, "_maker", lambda: maker)
-    assert products._mkl_holds_back.__wrapped__() is expected
-
-
 @needs_onednn
 @pytest.mark.parametrize("norm", ["layer", "group"])
 def test_features_stay_the_same(norm, checkpoints, clips, monkeypatch, calls):
     featurizer = HubertFeaturizer(checkpoints[norm], device="cpu", cache=None)
-    monkeypatch.setattr(products, "_mkl_holds_back", lambda: False)
+    monkeypatch.setattr(products, "mkl_holds_back", lambda: False)
     expected = featurizer.transform(clips)
     assert not calls
-    monkeypatch.setattr(products, "_mkl_holds_back", lambda: True)
+    monkeypatch.setattr(products, "mkl_holds_back", lambda: True)
     found = featurizer.transform(clips)
     assert calls
     distance = np.linalg.norm(found - expected, axis=-1) / np.linalg.norm(expected, axis=-1)
