@@ -338,16 +338,16 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         self._class_counts = np.bincount(labels, weight)
         weight = weight * class_factors(self.class_weight, classes, self._class_counts, labels, weight)
         kept, weight = distinct_rows(rows, np.stack([labels, group_of], axis=1), weight)
-        rows, labels, group_of = rows[kept], labels[kept], group_of[kept]
+        labels, group_of = labels[kept], group_of[kept]
 
         seed = int(check_random_state(self.random_state).randint(2**31))
         rng = np.random.default_rng(seed)
         self._training_state: dict[str, Any] | None = None
         if not continued:
             self.code_index_ = np.arange(len(self.classes_))
-            self.scaler_ = FeatureScaler.fit(rows, weight, self.scaling)
+            self.scaler_ = FeatureScaler.fit(rows, weight, self.scaling, kept)
             self._create_model(params, rows.shape[1:], seed)
-        data = self._training_rows(rows, labels, weight)
+        data = self._training_rows(rows, labels, weight, kept)
         assignment = assign_rows(
             labels,
             self.n_members,
@@ -393,14 +393,16 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
                 "before; use partial_fit for new classes, or warm_start=False."
             )
 
-    def _training_rows(self, X: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> TrainingRows:
+    def _training_rows(
+        self, X: np.ndarray, labels: np.ndarray, weight: np.ndarray, index: np.ndarray | None = None
+    ) -> TrainingRows:
         import torch
 
         from .training.trainer import TrainingRows
 
         lift = self._model().lift
         return TrainingRows(
-            torch.as_tensor(self.scaler_.transform(X)).to(lift),
+            torch.as_tensor(self.scaler_.transform(X, index)).to(lift),
             torch.as_tensor(labels).to(lift.device),
             torch.as_tensor(weight / weight.mean()).to(lift),
             self._codes(),
@@ -437,17 +439,34 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         ndarray of shape (n, n_classes), float64
             Columns in the order of `classes_`. Rows of NaN only get the shares of the classes in training, with a warning.
         """
+        from .folding import MANY_ROWS, applies, folded
+        from .prediction import in_blocks
         from .transport.readout import project_on_codes, project_on_simplex, temper
 
-        codes = self._fitted()._codes().double()
+        model = self._fitted()._model()
+        calibration = self.calibration_
 
-        def probabilities(ends: torch.Tensor) -> torch.Tensor:
+        def probabilities(projected: torch.Tensor) -> torch.Tensor:
             # In double precision, so that rows sum to 1 to the last digits.
-            projected = project_on_simplex(project_on_codes(ends.double(), codes))
-            return temper(projected, self.calibration_.temperature, self.calibration_.smoothing).mean(0)
+            on_simplex = project_on_simplex(projected.double())
+            return temper(on_simplex, calibration.temperature, calibration.smoothing).mean(0)
 
-        found = self._of_members(X, self.n_steps, lambda states: probabilities(states[-1]))
-        missing = np.isnan(found).any(axis=1)
+        if applies(model, len(self.scaler_.center), self.solver, self.n_steps):
+            rows, missing = checked_features(self, X, self.scaler_.center.shape)
+            project = folded(model, self._code_kind, self.code_index_.tolist())
+            found = in_blocks(
+                model,
+                rows,
+                lambda block: probabilities(project(block)),
+                scale=self.scaler_.transform,
+                block=MANY_ROWS,
+                fill=False,
+            )
+        else:
+            codes = self._codes().double()
+            found, missing = self._of_members(
+                X, self.n_steps, lambda states: probabilities(project_on_codes(states[-1].double(), codes))
+            )
         found[missing] = self.class_prior_
         return found
 
@@ -490,25 +509,31 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
             The members' mean estimate of each row's code; or all states, the lifted features first and the estimate last.
         """
         n_steps = self.n_steps if n_steps is None else n_steps
-        return self._of_members(X, n_steps, lambda states: (states if return_path else states[-1]).mean(-3))
+        found, missing = self._of_members(X, n_steps, lambda states: (states if return_path else states[-1]).mean(-3))
+        found[..., missing, :] = np.nan
+        return found
 
-    def _of_members(self, X: ArrayLike, n_steps: int, read: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
-        """What `read` makes of all states (n_steps + 1, M, B, L) of the members' transports of blocks of rows."""
+    def _of_members(
+        self, X: ArrayLike, n_steps: int, read: Callable[[torch.Tensor], torch.Tensor]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """
+        What `read` makes of all states (n_steps + 1, M, B, L) of the members' transports of blocks of rows.
+
+        And which rows are of NaN only, (n,), whose result means nothing.
+        """
         from .prediction import in_blocks
         from .transport.solvers import SOLVERS, step_noise
 
-        self._fitted()
+        model = self._fitted()._model()
         check_integer("n_steps", n_steps, 1)
         check_choice("solver", self.solver, SOLVERS)
         rows, missing = checked_features(self, X, self.scaler_.center.shape)
-        rows = self.scaler_.transform(np.where(missing[:, None, None], 0, rows) if missing.any() else rows)
-        model = self._model()
         noise = step_noise(n_steps, model.lift.shape[1]).to(model.lift)
-        found = in_blocks(
-            model, rows, lambda block: read(model.transport(block, solver=self.solver, n_steps=n_steps, noise=noise))
-        )
-        found[..., missing, :] = np.nan
-        return found
+
+        def compute(block: torch.Tensor) -> torch.Tensor:
+            return read(model.transport(block, solver=self.solver, n_steps=n_steps, noise=noise))
+
+        return in_blocks(model, rows, compute, scale=self.scaler_.transform), missing
 
     def _codes(self) -> torch.Tensor:
         """The codes of `classes_`, (K, L), where the model is."""

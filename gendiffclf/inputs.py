@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -73,9 +73,25 @@ def checked_features(
     estimator: BaseEstimator, X: ArrayLike, feature_shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Input of prediction as an array (n, layers, d), and which rows are of NaN only (n,)."""
-    _check_shape(estimator, X, feature_shape)
-    rows = _with_layers(validate_data(estimator, X, dtype=_DTYPES, allow_nd=True, ensure_all_finite=False, reset=False))
+    if _needs_no_check(X, estimator, feature_shape):
+        rows = X[:, None]  # (n, d) -> (n, 1, d)
+    else:
+        _check_shape(estimator, X, feature_shape)
+        rows = _with_layers(
+            validate_data(estimator, X, dtype=_DTYPES, allow_nd=True, ensure_all_finite=False, reset=False)
+        )
     return rows, _missing_rows(rows, "get the shares of the classes in training as probabilities")
+
+
+def _needs_no_check(X: ArrayLike, estimator: BaseEstimator, feature_shape: tuple[int, ...]) -> TypeGuard[np.ndarray]:
+    """Whether X is a plain matrix as wanted: what scikit-learn does to find that takes longer than to compute a row."""
+    return (
+        type(X) is np.ndarray
+        and X.dtype in _DTYPES
+        and feature_shape == (1, *X.shape[1:]) == (1, estimator.n_features_in_)
+        and len(X) > 0
+        and not hasattr(estimator, "feature_names_in_")
+    )
 
 
 def _missing_rows(rows: np.ndarray, consequence: str) -> np.ndarray:

@@ -63,7 +63,7 @@ def assert_equal(a, b):
         for left, right in zip(a, b, strict=True):
             assert_equal(left, right)
     elif hasattr(a, "__dataclass_fields__"):
-        assert_equal(vars(a), vars(b))
+        assert_equal(*({field: getattr(x, field) for field in x.__dataclass_fields__} for x in (a, b)))
     else:
         assert a == b
 

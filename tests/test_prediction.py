@@ -1,5 +1,7 @@
 """Transport of many rows in blocks."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -114,8 +116,41 @@ def test_other_errors_are_not_retried(fitted, monkeypatch):
 
 
 def test_the_classifier_survives_a_full_device_too(tiny, iris, monkeypatch):
-    classifier = tiny().fit(*iris)
+    classifier = tiny(n_steps=2).fit(*iris)
     expected = classifier.predict_proba(iris[0])
     FullDevice(classifier.model_, monkeypatch, fits=8, error=MemoryError())
     with pytest.warns(ResourceWarning):
         np.testing.assert_allclose(classifier.predict_proba(iris[0]), expected, atol=1e-5)
+
+
+def test_blocks_side_by_side_come_back_in_order_and_threads_are_as_before(fitted):
+    """Each of torch's threads computes blocks of its own, in which products have but one."""
+    model, rows = fitted
+    before, seen = torch.get_num_threads(), set()
+
+    def compute(block):
+        seen.add((threading.get_ident(), torch.get_num_threads()))
+        assert torch.is_inference_mode_enabled()
+        return block[0, :, 0] * 2
+
+    try:
+        torch.set_num_threads(3)
+        found = in_blocks(model, rows, compute, scale=lambda part: part[:, 0, None] + 1, block=7, fill=False)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(found, 2 * (rows[:, 0] + 1))
+    assert {n_threads for _, n_threads in seen} == {1}
+    assert threading.get_ident() not in {thread for thread, _ in seen}
+
+
+def test_memory_may_run_out_side_by_side(fitted, monkeypatch):
+    model, rows = fitted
+    expected, before = ends(model, rows), torch.get_num_threads()
+    FullDevice(model, monkeypatch, fits=20, error=MemoryError())
+    try:
+        torch.set_num_threads(2)
+        with pytest.warns(ResourceWarning):
+            np.testing.assert_allclose(ends(model, rows), expected, rtol=1e-4, atol=1e-5)
+    finally:
+        torch.set_num_threads(before)

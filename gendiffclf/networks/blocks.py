@@ -92,12 +92,15 @@ class TransformerLayer(nn.Module):
         self.feed_forward = FeedForward(n_members, width, hidden_width, dropout_rate, generator)
         self.modulation = MemberLinear(n_members, time_width, 4 * width, generator, zero=True)
 
+    def scales_and_gates(self, time: Tensor) -> tuple[Tensor, ...]:
+        """Scale and gate of attention, then of the feed-forward, at embedded times: each (M, 1 or B, L)."""
+        return (1 + self.modulation(time)).chunk(4, dim=-1)
+
     def before_down(
         self, tokens: Tensor, time: Tensor, n_queries: int, generator: Generator | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The residual (M, B, n_queries, L), the feed-forward's hidden state, and the gate of its output."""
-        modulation = self.modulation(time).unsqueeze(2)  # (M, 1 or B, 1, 4 L)
-        scale_a, gate_a, scale_f, gate_f = (1 + modulation).chunk(4, dim=-1)
+        scale_a, gate_a, scale_f, gate_f = (x.unsqueeze(2) for x in self.scales_and_gates(time))
         tokens_a = rms_normalise(tokens) * scale_a
         tokens = tokens[:, :, :n_queries] + gate_a * self.attention(tokens_a, n_queries)
         hidden = self.feed_forward.hidden(rms_normalise(tokens) * scale_f, generator)

@@ -144,7 +144,7 @@ class TransportNetwork(nn.Module):
         """
         tokens = self.tokens(x_t, condition)
         time = self.time_embedding(t)
-        *first_layers, last_layer = self._transformer_layers()
+        *first_layers, last_layer = self.transformer_layers()
         for layer in first_layers:
             tokens = layer(tokens, time, generator)
         residual, hidden, gate = last_layer.before_down(tokens, time, 1, generator)
@@ -153,9 +153,10 @@ class TransportNetwork(nn.Module):
     @property
     def last_map(self) -> MemberLinear:
         """The linear map that ends the last layer."""
-        return self._transformer_layers()[-1].feed_forward.down
+        return self.transformer_layers()[-1].feed_forward.down
 
-    def _transformer_layers(self) -> list[TransformerLayer]:
+    def transformer_layers(self) -> list[TransformerLayer]:
+        """The layers of stage 3."""
         return cast(list[TransformerLayer], list(self.layers))
 
     def forward(self, x_t: Tensor, condition: Tensor, t: Tensor, generator: Generator | None = None) -> Tensor:
