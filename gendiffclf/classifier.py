@@ -89,9 +89,10 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
     cross_fit : bool, default=True
         Whether each of several members leaves out its own part of the rows, which then judges it. With `early_stopping`,
         every row so serves both for training and for choosing the epoch and the calibration.
-    scaling : {"quantile", "robust", "standard", "none"}, default="quantile"
-        Standardisation of features: ranks, to a normal distribution; median and quartiles with a smooth clip at ±3; mean
-        and deviation; as they are.
+    scaling : {"mixed", "quantile", "robust", "standard", "none"}, default="mixed"
+        Standardisation of features: "quantile", by ranks to a normal distribution; "robust", by median and quartiles with a
+        smooth clip at ±3; "standard", by mean and deviation; "none". With "mixed" every other member sees features by mean
+        and deviation, with a smooth clip at ±6 and frequencies that start at 0, and the others by ranks.
     lift : {"orthogonal", "pad"}, default="orthogonal"
         Fixed map of the features into the code space: a random orthogonal one, or zeros appended.
     max_epochs : int >= 1, default=100
@@ -195,7 +196,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         dropout: float = 0.1,
         n_members: int = 6,
         cross_fit: bool = True,
-        scaling: str = "quantile",
+        scaling: str = "mixed",
         lift: str = "orthogonal",
         max_epochs: int = 100,
         max_steps: int | None = None,

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
-SCALINGS = ("robust", "standard", "quantile", "none")
+SCALINGS = ("mixed", "quantile", "robust", "standard", "none")
 LIFTS = ("orthogonal", "pad")
 SMOOTH_CLIP = 3.0
 """Robustly scaled values v become v / sqrt(1 + (v / 3)²): the identity near 0, never beyond ±3."""
+WIDE_CLIP = 6.0
+"""The same for the standardised view of `"mixed"`."""
 N_QUANTILES = 256
 _MOST_ROWS = 200_000
 """Quantiles of more rows are those of an even selection of at most so many: `N_QUANTILES` of them are no finer than that."""
@@ -23,6 +25,11 @@ _LARGEST = 8e307
 """Differences of numbers up to this do not overflow."""
 
 
+def n_views(kind: str) -> int:
+    """Views of a row, side by side, that a scaling makes."""
+    return 2 if kind == "mixed" else 1
+
+
 @dataclass(frozen=True)
 class FeatureScaler:
     """
@@ -32,10 +39,11 @@ class FeatureScaler:
     ----------
     kind : str
         One of `SCALINGS`: `"robust"` (median and interquartile range, then a smooth clip), `"standard"` (mean and standard
-        deviation), `"quantile"` (to a normal distribution, the least and the greatest at ±3) or `"none"`.
+        deviation), `"quantile"` (to a normal distribution, the least and the greatest at ±3), `"none"`, or `"mixed"`, which
+        makes two views: `"quantile"`, and `"standard"` with a smooth clip at ±6.
     center, scale : ndarray of shape (layers, d), float64
     quantiles : ndarray of shape (N_QUANTILES, layers, d), float64, or None
-        Reference points of `"quantile"`.
+        Reference points of `"quantile"` and `"mixed"`.
     """
 
     kind: str
@@ -61,7 +69,7 @@ class FeatureScaler:
         flat = X.reshape(len(X), -1)  # (N, layers, d) -> (N, layers * d)
         n_features = flat.shape[1]
         center, scale = np.zeros(n_features), np.ones(n_features)
-        quantiles = np.empty((N_QUANTILES, n_features)) if kind == "quantile" else None
+        quantiles = np.empty((N_QUANTILES, n_features)) if kind in ("quantile", "mixed") else None
         rows = np.arange(len(X)) if index is None else index
         if kind != "standard":
             stride = -(-len(rows) // _MOST_ROWS)
@@ -70,12 +78,11 @@ class FeatureScaler:
         for start in range(0, 0 if kind == "none" else n_features, step):
             part = slice(start, start + step)
             values = flat[:, part][rows].astype(np.float64)
-            if kind == "standard":
-                center[part] = np.average(values, axis=0, weights=sample_weight)
-                scale[part] = np.sqrt(np.average((values - center[part]) ** 2, axis=0, weights=sample_weight))
-            elif quantiles is not None:
+            if kind in ("standard", "mixed"):
+                center[part], scale[part] = _mean_and_deviation(values, sample_weight)
+            if quantiles is not None:
                 quantiles[:, part] = _quantiles(values, np.linspace(0, 1, N_QUANTILES), sample_weight)
-            else:
+            elif kind == "robust":
                 low, center[part], high = _quantiles(values, np.array([0.25, 0.5, 0.75]), sample_weight)
                 spread = np.ptp(values, axis=0) / 2  # for features that are constant on more than half of the rows
                 # The interquartile range of a standard normal is 1.349.
@@ -89,9 +96,13 @@ class FeatureScaler:
         return cls(kind, center.reshape(shape), scale.reshape(shape), quantiles)
 
     def transform(self, X: np.ndarray, index: np.ndarray | None = None) -> np.ndarray:
-        """Scale rows (n, layers, d), or those of an index in its order, to float32; no other copy of all rows is made."""
+        """
+        Scale rows, or those of an index in its order; no other copy of all rows is made.
+
+        (N, layers, d) -> (n, views * layers, d), float32
+        """
         n = len(X) if index is None else len(index)
-        scaled = np.empty((n, *X.shape[1:]), np.float32)
+        scaled = np.empty((n, n_views(self.kind) * X.shape[1], X.shape[2]), np.float32)
         flat = scaled.reshape(n, -1)
         step = max(1, _TRANSFORM_VALUES // min(flat.shape[1], _COLUMNS))
         for start in range(0, n, step):
@@ -101,20 +112,22 @@ class FeatureScaler:
         return scaled
 
     def _transform(self, X: np.ndarray, scaled: np.ndarray) -> None:
-        """Scale rows (n, layers * d) into the place for them."""
+        """Scale rows (n, layers * d) into the place for them (n, views * layers * d)."""
+        n_values = X.shape[1]
         step = max(_COLUMNS, _TRANSFORM_VALUES // len(X))
         center, scale = self.center.ravel(), self.scale.ravel()
-        for start in range(0, X.shape[1], step):
-            part = slice(start, start + step)
+        for start in range(0, n_values, step):
+            part = slice(start, min(start + step, n_values))
             values = X[:, part].astype(np.float64)
             if self.quantiles is not None:
-                values = self._to_normal(values, part)
-            else:
+                scaled[:, part] = self._to_normal(values.copy(), part)
+            if self.kind != "quantile":
+                np.clip(values, -_LARGEST, _LARGEST, out=values)
                 values -= center[part]
                 values /= scale[part]
-                if self.kind == "robust":
-                    values /= np.hypot(1, values / SMOOTH_CLIP)  # no square that overflows
-            scaled[:, part] = values
+                if (clip := {"robust": SMOOTH_CLIP, "mixed": WIDE_CLIP}.get(self.kind)) is not None:
+                    values /= np.hypot(1, values / clip)  # no square that overflows
+                scaled[:, scaled.shape[1] - n_values :][:, part] = values
 
     def _to_normal(self, x: np.ndarray, part: slice) -> np.ndarray:
         """
@@ -150,6 +163,14 @@ class FeatureScaler:
     def __getstate__(self) -> dict[str, Any]:
         """Without tables, which follow from the rest."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _mean_and_deviation(values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of columns (n, c); in units of a power of 2, so that neither sums nor squares overflow."""
+    unit = np.ldexp(1.0, np.frexp(np.clip(np.abs(values).max(axis=0), None, _LARGEST))[1])
+    values = np.clip(values, -_LARGEST, _LARGEST) / unit
+    mean = np.average(values, axis=0, weights=weight)
+    return mean * unit, np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weight)) * unit
 
 
 def _quantiles(values: np.ndarray, levels: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -58,6 +58,10 @@ class TransportModel(nn.Module):
         super().__init__()
         self.settings = settings
         self.network = TransportNetwork(shape, generator)
+        self.view: Tensor
+        self.register_buffer("view", torch.arange(shape.n_members) % shape.n_views, persistent=False)
+        if self.network.embedding.frequencies is not None:
+            self.network.embedding.frequencies.data[self.view > 0] = 0
         self.lift: Tensor
         self.register_buffer("lift", torch.as_tensor(lift, dtype=torch.float32))
         self.path = Path(
@@ -68,14 +72,18 @@ class TransportModel(nn.Module):
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """
-        Start of transport and condition of scaled rows.
+        Start of transport and condition of scaled rows, each member's in the view that it sees.
 
         A row of one layer is its own condition; of several, the last is where transport starts and the others are the condition.
 
         Shape
         -----
-        (..., layers, d) -> x1 (..., L), X_c (..., layers - 1 or 1, d)
+        (M or 1, B, views * layers, d) -> x1 (M or 1, B, L), X_c (M or 1, B, layers - 1 or 1, d)
         """
+        n_views = self.network.shape.n_views
+        if n_views > 1:
+            views = rows.unflatten(-2, (n_views, -1)).expand(len(self.view), -1, -1, -1, -1)
+            rows = views[torch.arange(len(self.view), device=rows.device), :, self.view]  # (M, B, layers, d)
         x1 = rows[..., -1, :] @ self.lift
         return x1, rows if rows.shape[-2] == 1 else rows[..., :-1, :]
 
@@ -85,7 +93,7 @@ class TransportModel(nn.Module):
 
         Parameters
         ----------
-        rows : Tensor of shape (M, B, layers, d)
+        rows : Tensor of shape (M, B, views * layers, d)
             Scaled rows, each member's own.
         codes : Tensor of shape (M, B, L)
             The codes of their classes, x0.
@@ -135,7 +143,7 @@ class TransportModel(nn.Module):
 
         Parameters
         ----------
-        rows : Tensor of shape (M or 1, B, layers, d)
+        rows : Tensor of shape (M or 1, B, views * layers, d)
             Scaled rows.
         solver : str
             A key of `SOLVERS`.

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 
 from ._device import PRECISIONS
 from ._validation import check_choice, check_flag, check_integer, check_real, shown
-from .features import LIFTS, SCALINGS
+from .features import LIFTS, SCALINGS, n_views
 
 if TYPE_CHECKING:
     import torch
@@ -143,6 +143,7 @@ def network_shape(params: dict[str, Any], n_layers: int, n_features: int, width:
         n_condition_layers=max(1, n_layers - 1),
         width=width,
         n_members=params["n_members"],
+        n_views=n_views(params["scaling"]),
         depth=params["depth"],
         n_heads=params["n_heads"],
         hidden_width=max(1, round(params["feedforward_ratio"] * width)),

@@ -202,6 +202,15 @@ def test_pieces_of_rows_and_features_make_no_difference(kind, monkeypatch):
     np.testing.assert_array_equal(FeatureScaler.fit(X, np.ones(40), kind).transform(X), whole)
 
 
+def test_mixed_scaling_is_quantile_and_clipped_standard_side_by_side():
+    X = np.random.default_rng(0).standard_t(2, size=(200, 3, 4))
+    quantile, standard, mixed = (
+        FeatureScaler.fit(X, np.ones(200), kind).transform(X) for kind in ("quantile", "standard", "mixed")
+    )
+    np.testing.assert_array_equal(mixed[:, :3], quantile)
+    np.testing.assert_allclose(mixed[:, 3:], standard / np.sqrt(1 + (standard / 6) ** 2), atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["quantile", "robust"])
 def test_an_even_selection_stands_for_very_many_rows(kind, monkeypatch):
     X = np.random.default_rng(0).normal(size=(20_000, 1, 2))

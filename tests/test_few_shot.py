@@ -61,7 +61,7 @@ def test_new_rows_count_as_much_as_they_weigh(digits_without_9):
 def test_the_refit_is_ridge_regression_on_old_and_new_rows(tiny, iris):
     """Old rows with their estimates as targets, new rows with their codes, the penalty on the change."""
     X, y = iris
-    model = tiny(n_members=2).fit(X[:100], y[:100]).model_.double()
+    model = tiny(n_members=2, scaling="quantile").fit(X[:100], y[:100]).model_.double()
     rows, new = (torch.randn(n, 1, 4, generator=torch.Generator().manual_seed(n)).double() for n in (60, 7))
     codes = model.codes("sinusoidal", 3)[torch.arange(7) % 3]
     weight, new_weight = torch.linspace(0.5, 2, 60).double(), torch.linspace(1, 3, 7).double()

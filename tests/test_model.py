@@ -14,7 +14,7 @@ from gendiffclf.transport.solvers import SOLVERS
 WIDTH, D, MEMBERS = 16, 5, 3
 
 
-def make(n_layers: int = 1, **changes) -> TransportModel:
+def make(n_layers: int = 1, n_views: int = 1, **changes) -> TransportModel:
     """A model with random parameters throughout."""
     settings = TransportSettings(
         **{
@@ -31,7 +31,7 @@ def make(n_layers: int = 1, **changes) -> TransportModel:
     )
     generator = torch.Generator().manual_seed(0)
     shape = NetworkShape(n_features=D, n_condition_layers=max(1, n_layers - 1), width=WIDTH, n_members=MEMBERS, depth=1,
-                         hidden_width=24, time_width=8)  # fmt: skip
+                         hidden_width=24, time_width=8, n_views=n_views)  # fmt: skip
     model = TransportModel(shape, settings, lift_matrix("orthogonal", D, WIDTH, 0), generator)
     for parameter in model.parameters():
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
@@ -164,3 +164,21 @@ def test_reduced_precision_leaves_times_and_states_alone(rows, codes):
     losses = model.loss(rows, codes, torch.Generator().manual_seed(0), torch.bfloat16)
     assert losses.isfinite().all()
     assert {x.dtype for x in seen} == {torch.float32}
+
+
+def test_members_take_turns_in_the_view_they_see():
+    """Each is the model of one view that has its weights."""
+    rows = torch.randn(1, 7, 2, D, generator=torch.Generator().manual_seed(1))
+    mixed = make(n_views=2)
+    found = mixed.transport(rows, solver="exact", n_steps=1)[-1]
+    for view in (0, 1):
+        plain = make()
+        plain.network.load_state_dict(mixed.network.state_dict())
+        expected = plain.transport(rows[:, :, view : view + 1], solver="exact", n_steps=1)[-1]
+        torch.testing.assert_close(found[view::2], expected[view::2])
+
+
+def test_frequencies_start_at_zero_where_the_view_is_not_the_first():
+    shape = NetworkShape(n_features=D, n_members=3, n_views=2, n_frequencies=2)
+    model = TransportModel(shape, make().settings, lift_matrix("orthogonal", D, 128, 0))
+    assert [bool(f.any()) for f in model.network.embedding.frequencies] == [True, False, True]

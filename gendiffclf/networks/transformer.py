@@ -29,6 +29,8 @@ class NetworkShape:
         Width of the code space and of the residual stream, L.
     n_members : int
         Networks in one pass, M.
+    n_views : int
+        Ways in which rows are scaled, side by side; members take turns in which one they see.
     depth, n_heads : int
         Transformer layers, attention heads.
     hidden_width : int
@@ -38,7 +40,7 @@ class NetworkShape:
     n_frequencies : int
         Frequencies of the periodic feature embedding; 0 for none.
     frequency_scale : float
-        Standard deviation of its initial frequencies.
+        Standard deviation of its initial frequencies; those of members that see another view than the first start at 0.
     tokenizer : str
         A key of `TOKENIZERS`.
     chunk_size : int
@@ -53,6 +55,7 @@ class NetworkShape:
     n_condition_layers: int = 1
     width: int = 128
     n_members: int = 1
+    n_views: int = 1
     depth: int = 2
     n_heads: int = 4
     hidden_width: int = 512

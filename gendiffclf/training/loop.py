@@ -60,6 +60,7 @@ def trainers_of(model: TransportModel, assignment: Assignment, settings: Trainin
             part = TransportModel(shape, model.settings, model.lift.cpu().numpy()).to(model.lift)
             for own, whole in zip(part.network.parameters(), model.network.parameters(), strict=True):
                 own.data = whole.data[members]
+            part.view = model.view[members]
         rows = Assignment(assignment.train[members], assignment.validation[members])
         trainers.append(Trainer(part, settings, rows, seed + members.start))
     return trainers
