@@ -185,5 +185,4 @@ def _fold(model: TransportModel, codes: Tensor) -> Members:
     maps.append(Affine(last, down.bias @ onto_codes))
     frequencies = network.embedding.frequencies
     angular = None if frequencies is None else 2 * math.pi * frequencies.double()
-    view = getattr(model, "view", torch.zeros(network.shape.n_members, dtype=torch.int64))
-    return Members(view, angular, tuple(maps))
+    return Members(model.view, angular, tuple(maps))

@@ -26,8 +26,8 @@ def random_model(shape: NetworkShape, *, dtype: torch.dtype = torch.float32, set
     return model.to(dtype)
 
 
-def rows_of(n: int, d: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    return torch.randn(1, n, 1, d, generator=torch.Generator().manual_seed(2), dtype=dtype)
+def rows_of(n: int, d: int, dtype: torch.dtype = torch.float32, views: int = 1) -> torch.Tensor:
+    return torch.randn(1, n, views, d, generator=torch.Generator().manual_seed(2), dtype=dtype)
 
 
 def projections(model: TransportModel, rows: torch.Tensor, n_classes: int) -> torch.Tensor:
@@ -55,6 +55,7 @@ def products(request, monkeypatch):
         {"n_features": 40},
         {"queries_and_keys": True},
         {"dropout": 0.5},
+        {"n_views": 2},
     ],
     ids=str,
 )
@@ -64,7 +65,7 @@ def test_projections_are_those_of_the_ends_of_transport(changes, n_rows, dtype, 
         **{"n_features": 5, "width": 32, "n_members": 3, "hidden_width": 16, "n_frequencies": 2, **changes}
     )
     model = random_model(shape, dtype=dtype)
-    rows = rows_of(n_rows, shape.n_features, dtype)
+    rows = rows_of(n_rows, shape.n_features, dtype, shape.n_views)
     with torch.inference_mode():
         found = folded(model, "sinusoidal", range(7))(rows)
         expected = projections(model, rows, 7)
