@@ -11,7 +11,6 @@ from gendiffclf.featurizers import FeatureCache, HubertFeaturizer
 from .conftest import RATE, tone
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_dask_workers_share_the_clips(checkpoint, tmp_path):
     distributed = pytest.importorskip("distributed")

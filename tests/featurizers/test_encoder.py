@@ -105,6 +105,23 @@ def test_last_layer_is_the_final_normalised_state(checkpoint):
         np.testing.assert_allclose(last, state[0].mean(0), rtol=1e-4, atol=1e-5)
 
 
+def test_the_last_of_the_hidden_states_does_not_matter(checkpoint, monkeypatch):
+    """transformers 5.16 changed whether it is normalised; a stand-in for either is not looked at."""
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(checkpoint).eval()
+    expected = featurizer(model).transform(clips()[:2])
+    forward = model.forward
+
+    def changed(*arguments, **options):
+        output = forward(*arguments, **options)
+        output.hidden_states = (*output.hidden_states[:-1], torch.full_like(output.hidden_states[-1], torch.nan))
+        return output
+
+    monkeypatch.setattr(model, "forward", changed)
+    np.testing.assert_array_equal(featurizer(model).transform(clips()[:2]), expected)
+
+
 def test_choosing_layers_chooses_from_all(checkpoint):
     whole = featurizer(checkpoint).transform(clips())
     np.testing.assert_allclose(featurizer(checkpoint, layers=1).transform(clips()), whole[:, 1], rtol=1e-5, atol=1e-6)
