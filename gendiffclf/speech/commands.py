@@ -99,7 +99,7 @@ def run_predict(options: argparse.Namespace) -> None:
     from .prediction import predict_clips, write_predictions
 
     pipeline = load_model(options.model, **_run_parameters(options))
-    corpus = pd.concat([_corpus(options, source) for source in options.sources], ignore_index=True)
+    corpus = pd.concat([_corpus(options, source, to_predict=True) for source in options.sources], ignore_index=True)
     predictions = predict_clips(pipeline, corpus)
     by_ending = "jsonl" if options.output is not None and options.output.suffix == ".jsonl" else "csv"
     write_predictions(predictions, options.output or sys.stdout, options.format or by_ending)
@@ -195,7 +195,7 @@ def _add_pipeline_options(parser: argparse.ArgumentParser) -> None:
 # ------------------------------------------------------- from options to objects
 
 
-def _corpus(options: argparse.Namespace, source: str) -> pd.DataFrame:
+def _corpus(options: argparse.Namespace, source: str, *, to_predict: bool = False) -> pd.DataFrame:
     from .corpora import read_corpus
 
     mismatch = "warn" if options.skip_unfit else "raise"
@@ -208,6 +208,7 @@ def _corpus(options: argparse.Namespace, source: str) -> pd.DataFrame:
             pattern=options.pattern if is_folder else None,
             target=options.target,
             on_mismatch=mismatch,
+            to_predict=to_predict,
         )
 
 

@@ -30,6 +30,7 @@ def read_corpus(
     pattern: str | None = None,
     target: str | None = None,
     on_mismatch: str = "raise",
+    to_predict: bool = False,
 ) -> pd.DataFrame:
     """
     Read the table of a corpus; no clip is opened.
@@ -47,6 +48,9 @@ def read_corpus(
         The column to predict. By default `emotion` for a layout, and `label` otherwise, where there is one.
     on_mismatch : {"raise", "warn"}, default="raise"
         What audio files do whose path does not fit; "warn" leaves them out.
+    to_predict : bool, default=False
+        Whether clips may lack a label, as those to predict do; its cells are then missing values. A single clip, known by
+        its suffix, need not exist either: it becomes a row, which `predict_clips` gives an error.
 
     Returns
     -------
@@ -88,7 +92,8 @@ def read_corpus(
     if layout is not None:
         check_choice("layout", layout, LAYOUTS)
     source = Path(source)
-    if not source.exists():
+    is_clip = source.suffix.lower() in AUDIO_SUFFIXES
+    if not source.exists() and not (to_predict and is_clip):
         raise ValueError(f"Got source={str(source)!r}, which does not exist, expected a folder, a table or a clip.")
     if source.is_dir():
         corpus = _read_folder(source, layout, pattern, on_mismatch)
@@ -99,7 +104,7 @@ def read_corpus(
         corpus = _read_table(source)
     else:
         corpus = pandas.DataFrame({"path": [str(source)]})
-    return _with_label(corpus, target)
+    return _with_label(corpus, target, to_predict)
 
 
 def check_corpus(corpus: Any, needed: Iterable[str] = ("path", "label")) -> pd.DataFrame:
@@ -235,21 +240,26 @@ def _read_table(path: Path) -> pd.DataFrame:
     return table
 
 
-def _with_label(corpus: pd.DataFrame, target: str | None) -> pd.DataFrame:
+def _with_label(corpus: pd.DataFrame, target: str | None, gaps_allowed: bool) -> pd.DataFrame:
     name = target or "label"
     if name not in corpus:
         if target is not None:
             raise ValueError(f"Got target={target!r}, expected one of the columns {list(corpus.columns)}.")
         return corpus
-    _check_gaps(corpus, name)
-    label = corpus[name]
+    if not gaps_allowed:
+        _check_gaps(corpus, name)
+    label = corpus[name].mask(_gaps(corpus, name))
     rest = corpus.drop(columns="label", errors="ignore") if name != "label" else corpus.drop(columns="label")
     first = {"path": rest["path"], "label": label, **({"speaker": rest["speaker"]} if "speaker" in rest else {})}
     return type(corpus)({**first, **{column: rest[column] for column in rest if column not in first}})
 
 
+def _gaps(corpus: pd.DataFrame, name: str) -> pd.Series:
+    return corpus[name].isna() | (corpus[name].astype(str).str.strip() == "")
+
+
 def _check_gaps(corpus: pd.DataFrame, name: str) -> None:
-    gaps = corpus[name].isna() | (corpus[name].astype(str).str.strip() == "")
+    gaps = _gaps(corpus, name)
     if gaps.any():
         clips_without = corpus["path"][gaps].astype(str).tolist()
         raise ValueError(

@@ -106,7 +106,7 @@ def test_last_layer_is_the_final_normalised_state(checkpoint):
 
 
 def test_the_last_of_the_hidden_states_does_not_matter(checkpoint, monkeypatch):
-    """transformers 5.16 changed whether it is normalised; a stand-in for either is not looked at."""
+    """Release 5.16 of transformers changed whether it is normalised; a stand-in for either is not looked at."""
     from transformers import AutoModel
 
     model = AutoModel.from_pretrained(checkpoint).eval()

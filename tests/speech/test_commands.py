@@ -72,6 +72,25 @@ def test_json_lines_on_standard_output(clip_folder, broken, tmp_path, capsys):
     assert "1 of 4 clips are broken" in err
 
 
+def test_clips_to_predict_may_be_missing_or_without_label(clip_folder, tmp_path, capsys):
+    model, good = tmp_path / "model", clip_folder / "m01" / "heed_0.wav"
+    run("train", clip_folder, *PATTERN, "--output", model)
+    table = tmp_path / "clips.csv"
+    table.write_text(f"path,label\n{good},\n{good},heed\n")
+    capsys.readouterr()
+    assert run("predict", model, good, tmp_path / "nothere.wav", table, "--format", "jsonl") == 0
+    out, err = capsys.readouterr()
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["error"] is None for row in rows] == [True, False, True, True]
+    assert [row["label"] for row in rows] == [None, None, None, "heed"]
+    assert rows[1]["path"] == str(tmp_path / "nothere.wav")
+    assert "1 of 4 clips are broken" in err
+    for missing in ("nowhere", "nothere.csv"):
+        with pytest.raises(SystemExit):
+            run("predict", model, good, tmp_path / missing)
+        assert "which does not exist" in capsys.readouterr().err
+
+
 def test_broken_clips_do_not_stop_the_others(clip_folder, tmp_path, capsys):
     (clip_folder / "m01" / "heed_0.wav").write_bytes(b"this is no audio")
     assert run("features", clip_folder, *PATTERN) == 0
