@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
 N_SHOWN = 3
+_REMEDIES = {
+    "label": "; layout (--layout), or pattern (--pattern '{label}/*.wav'), takes it from the paths below a folder, and "
+    "target (--target) from another column"
+}
 _FIELD = re.compile(r"\{(\w*)\}|(\*\*/?)|(\*)")
 
 
@@ -122,7 +126,10 @@ def check_corpus(corpus: Any, needed: Iterable[str] = ("path", "label")) -> pd.D
         raise ValueError("Got a corpus of 0 clips, expected at least 1.")
     for name in needed:
         if name not in corpus:
-            raise ValueError(f"Got a corpus with the columns {list(corpus.columns)}, expected {name!r} among them.")
+            remedy = _REMEDIES.get(name, "")
+            raise ValueError(
+                f"Got a corpus with the columns {list(corpus.columns)}, expected {name!r} among them{remedy}."
+            )
         _check_gaps(corpus, name)
     return corpus.reset_index(drop=True)
 
@@ -223,9 +230,30 @@ def _read_table(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)  # a label may be called "NA" or "01"
+    between = "tabs" if separator == "\t" else "commas"
+    rule = f"expected a table in UTF-8 with {between} between columns and their names in the first line"
+    try:
+        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)  # a label may be called "NA" or "01"
+    except pd.errors.EmptyDataError as error:
+        raise ValueError(f"Got {path}, which is empty, {rule}; write a row for each clip.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"Got {path} with bytes that are not UTF-8, {rule}; save it as UTF-8, such as by "
+            "`iconv -f latin1 -t utf-8`."
+        ) from error
+    except pd.errors.ParserError as error:
+        raise ValueError(
+            f"Got {path} with rows of unequal length ({error}), {rule}; quote cells that hold one."
+        ) from error
     if "path" not in table:
-        raise ValueError(f"Got {path} with the columns {list(table.columns)}, expected 'path' among them.")
+        if any(other in str(name) for name in table.columns for other in ";\t,"):
+            raise ValueError(
+                f"Got {path} with the columns {list(table.columns)}, {rule}; save it with {between}, not with another "
+                "separator."
+            )
+        raise ValueError(
+            f"Got {path} with the columns {list(table.columns)}, expected 'path' among them; rename the column of the files."
+        )
     if not len(table):
         raise ValueError(f"Got {path} with 0 clips, expected at least 1.")
     _check_gaps(table, "path")

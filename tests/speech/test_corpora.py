@@ -72,6 +72,17 @@ def test_clips_without_labels_are_for_prediction(tmp_path):
     ("content", "message"),
     [
         ("file,label\na.wav,x\n", "with the columns .*'file'.*, expected 'path'"),
+        ("file,label\na.wav,x\n", "rename the column of the files"),
+        ("", "clips.csv, which is empty, expected a table in UTF-8 with commas .*; write a row"),
+        (
+            "path,label\na.wav,fröhlich\n".encode("latin1"),
+            "clips.csv with bytes .* not UTF-8, .* in UTF-8 .*; save it as",
+        ),
+        (
+            "path;label\na.wav;x\n",
+            r"clips.csv with the columns \['path;label'\], .* with commas .*; save it with commas",
+        ),
+        ("path,label\na.wav,x\na,b,c\n", "clips.csv with rows of unequal length .* with commas .*; quote"),
         ("path,label\n", "with 0 clips"),
         ("path,label\n,x\n", "Got 1 of 1 clips without 'path'"),
         ("path,label\na.wav,x\nb.wav,\n", r"Got 1 of 2 clips without 'label' \(.*b.wav\)"),
@@ -79,7 +90,7 @@ def test_clips_without_labels_are_for_prediction(tmp_path):
     ],
 )
 def test_wrong_tables(content, message, tmp_path):
-    (tmp_path / "clips.csv").write_text(content)
+    (tmp_path / "clips.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ValueError, match=message):
         read_corpus(tmp_path / "clips.csv")
 
@@ -118,7 +129,7 @@ def test_tables_of_ones_own_are_checked():
         check_corpus([])
     with pytest.raises(ValueError, match="of 0 clips"):
         check_corpus(pd.DataFrame({"path": []}))
-    with pytest.raises(ValueError, match="expected 'label' among them"):
+    with pytest.raises(ValueError, match=r"expected 'label' among them; layout .*--pattern .*target \(--target\)"):
         check_corpus(pd.DataFrame({"path": ["a.wav"]}))
     with pytest.raises(ValueError, match="Got 1 of 2 clips without 'label'"):
         check_corpus(pd.DataFrame({"path": ["a.wav", "b.wav"], "label": ["x", None]}))
