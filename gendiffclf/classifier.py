@@ -494,6 +494,31 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         cosines = probabilities / np.linalg.norm(probabilities, axis=1, keepdims=True)
         return cosines[:, 1] - cosines[:, 0] if cosines.shape[1] == 2 else cosines
 
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
+        """
+        How much rows are like those of training: the lower, the likelier a class that was not among them.
+
+        An estimate of a row of a known class is a mixture of the codes; the score is minus the length of its part outside
+        their span, in units of a code's length.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d) or (n, layers, d)
+
+        Returns
+        -------
+        ndarray of shape (n,), float32
+            At most 0; NaN for rows of NaN.
+        """
+        from .transport.readout import outside_span
+
+        codes = self._fitted()._codes()
+        found, missing = self._of_members(
+            X, self.n_steps, lambda states: outside_span(states[-1].mean(0), codes)[:, None]
+        )
+        found[missing] = np.nan
+        return -found[:, 0]
+
     def transport(self, X: ArrayLike, n_steps: int | None = None, return_path: bool = False) -> np.ndarray:
         """
         Carry rows to the code space.

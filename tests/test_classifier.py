@@ -14,7 +14,9 @@ import torch
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
 
+from gendiffclf import GenerativeTransportClassifier
 from gendiffclf.features import SCALINGS
 from gendiffclf.networks.tokenizers import TOKENIZERS
 from gendiffclf.transport.codes import CODES, label_codes
@@ -680,3 +682,26 @@ def test_rows_of_nan_only_cost_no_other_row(tiny, iris):
         classifier.predict(broken)
     with pytest.raises(ValueError, match="Got 150 rows of NaN only"):
         tiny().fit(np.full_like(X, np.nan), y)
+
+
+def test_rows_of_an_unknown_class_score_lower(digits):
+    X, y = digits
+    known = y != 0
+    classifier = GenerativeTransportClassifier(n_members=2, max_epochs=15, random_state=0).fit(
+        X[known][::2], y[known][::2]
+    )
+    score = classifier.score_samples(np.vstack([X[~known], X[known][1::2]]))
+    assert score.shape == (len(X[~known]) + len(X[known][1::2]),)
+    assert (score <= 0).all()
+    foreign = np.arange(len(score)) < (~known).sum()
+    assert roc_auc_score(foreign, -score) > 0.8
+
+
+def test_a_row_of_nan_has_no_score(tiny, iris):
+    X = iris[0].copy()
+    classifier = tiny().fit(*iris)
+    X[3] = np.nan
+    with pytest.warns(UserWarning, match="NaN"):
+        score = classifier.score_samples(X)
+    assert np.isnan(score[3])
+    assert np.isfinite(np.delete(score, 3)).all()

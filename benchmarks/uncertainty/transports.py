@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gendiffclf import GenerativeTransportClassifier
 from gendiffclf.prediction import in_blocks
-from gendiffclf.transport.readout import cosines, project_on_codes, project_on_simplex, temper
+from gendiffclf.transport.readout import cosines, outside_span, project_on_codes, project_on_simplex, temper
 from gendiffclf.transport.solvers import SOLVERS, transport
 
 
@@ -87,12 +87,11 @@ def estimate_scores(classifier: GenerativeTransportClassifier, X: np.ndarray) ->
     x0_hat = torch.as_tensor(classifier.transport(X)).double()
     codes = _codes(classifier).double()
     length = codes.norm(dim=-1).mean()
-    inside = project_on_codes(x0_hat, codes) @ codes
     found = {
         "short estimate": -x0_hat.norm(dim=-1) / length,
         "angle to the nearest code": 1 - cosines(x0_hat, codes).amax(-1),
         "distance to the nearest code": torch.cdist(x0_hat, codes).amin(-1) / length,
-        "part outside the codes' span": (x0_hat - inside).norm(dim=-1) / length,
+        "part outside the codes' span": outside_span(x0_hat, codes),
     }
     return {name: score.numpy() for name, score in found.items()}
 

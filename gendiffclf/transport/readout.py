@@ -27,6 +27,12 @@ def project_on_codes(x0_hat: Tensor, codes: Tensor) -> Tensor:
     return x0_hat @ codes.mT * (2 / codes.shape[-1])
 
 
+def outside_span(x0_hat: Tensor, codes: Tensor) -> Tensor:
+    """Length of the part of estimates (..., L) outside the span of codes (K, L), in units of a code's length, (...)."""
+    inside = project_on_codes(x0_hat, codes) @ codes
+    return (x0_hat - inside).norm(dim=-1) / codes.norm(dim=-1).mean()
+
+
 def project_on_simplex(scores: Tensor) -> Tensor:
     """
     The nearest point of the probability simplex (Duchi et al. 2008).

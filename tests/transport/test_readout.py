@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gendiffclf.transport.codes import CODES, label_codes
-from gendiffclf.transport.readout import cosines, project_on_codes, project_on_simplex, temper
+from gendiffclf.transport.readout import cosines, outside_span, project_on_codes, project_on_simplex, temper
 
 score_rows = arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 9)), elements=st.floats(-50, 50))
 
@@ -75,3 +75,11 @@ def test_temper_in_closed_form():
     torch.testing.assert_close(temper(p, 1.0, 0.1), mixed)
     torch.testing.assert_close(temper(p, 2.0, 0.1), mixed.sqrt() / mixed.sqrt().sum())
     assert temper(p, 2.0, 0.1).max() < temper(p, 1.0, 0.1).max() < temper(p, 0.5, 0.1).max()
+
+
+def test_outside_the_span_of_codes_is_pythagoras_rest():
+    codes = torch.as_tensor(label_codes("sinusoidal", 3, 16)).double()
+    mixtures = torch.tensor([[0.2, 0.5, 0.3], [2.0, -1.0, 0.0]]).double() @ codes
+    torch.testing.assert_close(outside_span(mixtures, codes), torch.zeros(2).double(), rtol=0, atol=1e-12)
+    fourth = torch.as_tensor(label_codes("sinusoidal", 4, 16)).double()[3]
+    torch.testing.assert_close(outside_span(mixtures + 0.7 * fourth, codes), torch.full((2,), 0.7).double())
