@@ -243,7 +243,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         ) from error
     except pd.errors.ParserError as error:
         raise ValueError(
-            f"Got {path} with rows of unequal length ({error}), {rule}; quote cells that hold one."
+            f"Got {path} with rows of unequal length ({str(error).strip()}), {rule}; quote cells that hold one."
         ) from error
     if "path" not in table:
         if any(other in str(name) for name in table.columns for other in ";\t,"):
