@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ def run_features(options: argparse.Namespace) -> None:
 
     from .training import encode_clips, failed
 
+    _check_output("--output", options.output)
     corpus = _corpus(options, options.source)
     featurizer = _pipeline(options).steps[0][1]
     features = encode_clips(featurizer, corpus)
@@ -41,7 +43,6 @@ def run_features(options: argparse.Namespace) -> None:
     if options.output is not None:
         names = [name for name in ("path", "start", "end", "label", "speaker") if name in corpus]
         columns = {name: _plain_array(corpus[name]) for name in names}
-        options.output.parent.mkdir(parents=True, exist_ok=True)
         with open(options.output, "wb") as file:  # savez would append .npz to other names
             np.savez(file, features=features.rows, **columns)
     print(f"{len(corpus) - len(failures)} of {len(corpus)} clips have features of shape {features.rows.shape[1:]}.")
@@ -98,11 +99,12 @@ def run_predict(options: argparse.Namespace) -> None:
     from .model_folder import load_model
     from .prediction import predict_clips, write_predictions
 
+    form = options.format or _form_by_ending(options.output)
+    _check_output("--output", options.output)
     pipeline = load_model(options.model, **_run_parameters(options))
     corpus = pd.concat([_corpus(options, source, to_predict=True) for source in options.sources], ignore_index=True)
     predictions = predict_clips(pipeline, corpus)
-    by_ending = "jsonl" if options.output is not None and options.output.suffix == ".jsonl" else "csv"
-    write_predictions(predictions, options.output or sys.stdout, options.format or by_ending)
+    write_predictions(predictions, options.output or sys.stdout, form)
     n_broken = int(predictions["error"].notna().sum())
     if n_broken:
         print(f"{n_broken} of {len(predictions)} clips are broken; the column error says why.", file=sys.stderr)
@@ -123,7 +125,10 @@ def run_evaluate(options: argparse.Namespace) -> None:
     """Cross-validate, or try a model, and print the measures."""
     from .evaluation import evaluate, evaluate_fitted
     from .model_folder import load_model
+    from .prediction import write_predictions
 
+    _check_output("--output", options.output)
+    _check_output("--predictions", options.predictions)
     corpus = _corpus(options, options.source)
     with _plain_warnings():
         if options.model is not None:
@@ -136,7 +141,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     if options.output is not None:
         found.to_json(options.output)
     if options.predictions is not None:
-        found.predictions.to_csv(options.predictions, index=False)
+        write_predictions(found.predictions, options.predictions)
 
 
 def add_demo_options(parser: argparse.ArgumentParser) -> None:
@@ -238,6 +243,34 @@ def _run_parameters(options: argparse.Namespace) -> dict[str, Any]:
     cache = None if options.no_cache else (options.cache if options.cache is not None else True)
     parameters: dict[str, Any] = {"cache": cache, "n_jobs": options.jobs, "verbose": int(not options.quiet)}
     return parameters if options.device is None else {**parameters, "device": options.device}
+
+
+def _check_output(name: str, path: Path | None) -> None:
+    """Make the folder of an output, and say before the work what would fail after it."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise ValueError(f"Got {name} {path}, which is a folder, expected a file; name one in it.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"Got {name} {path}, whose folder cannot be made ({error.strerror}), expected a folder that is there or can be "
+            "made; choose another."
+        ) from error
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(
+            f"Got {name} {path} in a folder that is write-protected, expected one that is not; choose another."
+        )
+
+
+def _form_by_ending(output: Path | None) -> str:
+    if output is None:
+        return "csv"
+    ending = output.suffix.lower()
+    if ending not in (".csv", ".jsonl"):
+        raise ValueError(f"Got --output {output}, expected a name that ends in .csv or .jsonl; --format allows others.")
+    return ending[1:]
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from .._validation import check_choice, check_integer
 from ..metrics import expected_calibration_error
 from .corpora import check_corpus
+from .prediction import whole_file
 from .training import (
     ClipFeatures,
     encode_clips,
@@ -97,7 +98,7 @@ class Evaluation:
         Parameters
         ----------
         path : path-like
-            Replaced if it exists.
+            Replaced if it exists, once the new content is complete.
         """
         content = {
             "classes": [str(label) for label in self.classes],
@@ -110,7 +111,9 @@ class Evaluation:
             "shared_speakers": list(self.shared_speakers),
             "failures": self.failures.to_dict("records"),
         }
-        Path(path).write_text(json.dumps(_without_nan(content), indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(_without_nan(content), indent=1) + "\n"
+        with whole_file(path) as file:
+            file.write(text)
 
     def __str__(self) -> str:
         """The confusion matrix of all folds, and the measures with their standard errors."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -81,20 +83,27 @@ def write_predictions(predictions: pd.DataFrame, output: str | os.PathLike[str] 
         In JSON lines, probabilities are one object, `{"probabilities": {label: ...}}`.
     """
     if isinstance(output, str | os.PathLike):
-        path = Path(output)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            with open(temporary, "x", encoding="utf-8", newline="") as file:
-                write_predictions(predictions, file, form)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with whole_file(output) as file:
+            write_predictions(predictions, file, form)
     elif form == "csv":
         predictions.to_csv(output, index=False, lineterminator="\n")
     else:
         for row in predictions.to_dict("records"):
             output.write(json.dumps(_json_row(row), ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[TextIO]:
+    """A text file that appears under its name, in a folder made for it, only when it is complete."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "x", encoding="utf-8", newline="") as file:
+            yield file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _json_row(row: dict[str, Any]) -> dict[str, Any]:

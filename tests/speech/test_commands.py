@@ -50,15 +50,46 @@ def test_from_clips_to_measures(clip_folder, cache_folder, encoded, tmp_path, ca
     assert len(found) == 4
     assert {"path", "predicted", "p_heed", "error"} <= set(found.columns)
 
-    measured = tmp_path / "measures.json"
-    words = ["--n-folds", "2", "--output", measured, "--predictions", tmp_path / "folds.csv"]
+    measured = tmp_path / "new" / "measures.json"
+    words = ["--n-folds", "2", "--output", measured, "--predictions", tmp_path / "other" / "folds.csv"]
     assert run("evaluate", clip_folder, *PATTERN, *words) == 0
     assert "UAR" in capsys.readouterr().out
     assert len(json.loads(measured.read_text())["folds"]) == 2
-    assert len(pd.read_csv(tmp_path / "folds.csv")) == 18
+    assert len(pd.read_csv(tmp_path / "other" / "folds.csv")) == 18
     assert run("evaluate", clip_folder, *PATTERN, "--model", model) == 0
     assert "18 clips in 1 fold." in capsys.readouterr().out
     assert sum(encoded) == 18  # by the first command
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "message"),
+    [
+        ("evaluate", ["--output", "{}/file/x.json"], "/file/x.json, whose folder cannot be made"),
+        ("evaluate", ["--predictions", "{}/file/x.csv"], "Got --predictions"),
+        ("evaluate", ["--output", "{}"], "which is a folder, expected a file"),
+        ("features", ["--output", "{}/file/x.npz"], "whose folder cannot be made"),
+        ("predict", ["--output", "{}/file/x.csv"], "whose folder cannot be made"),
+        (
+            "predict",
+            ["--output", "{}/out.json"],
+            "out.json, expected a name that ends in .csv or .jsonl; --format allows",
+        ),
+    ],
+)
+def test_outputs_are_checked_before_the_work(command, words, message, clip_folder, encoded, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    model = ["nomodel"] if command == "predict" else []
+    with pytest.raises(SystemExit):
+        run(command, *model, clip_folder, *PATTERN, *(word.format(tmp_path) for word in words))
+    assert message in capsys.readouterr().err
+    assert not encoded
+
+
+def test_format_allows_any_ending(clip_folder, tmp_path):
+    run("train", clip_folder, *PATTERN, "--output", tmp_path / "model")
+    words = ["--output", tmp_path / "out.json", "--format", "jsonl"]
+    assert run("predict", tmp_path / "model", clip_folder / "m01", *words) == 0
+    assert len((tmp_path / "out.json").read_text().splitlines()) == 3
 
 
 def test_json_lines_on_standard_output(clip_folder, broken, tmp_path, capsys):

@@ -192,6 +192,7 @@ def test_json_and_text(table, tmp_path):
     found = evaluate(SVC(), corpus, features=features)
     found.to_json(tmp_path / "found.json")
     content = json.loads((tmp_path / "found.json").read_text())
+    assert [path.name for path in tmp_path.iterdir()] == ["found.json"]
     assert content["classes"] == ["angry", "calm", "sad"]
     assert content["mean"]["ece"] is None
     assert content["mean"]["uar"] == pytest.approx(found.mean["uar"])
