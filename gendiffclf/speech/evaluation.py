@@ -230,12 +230,18 @@ def evaluate_fitted(pipeline: Any, corpus: pd.DataFrame) -> Evaluation:
     ------
     ValueError
         If no label of the corpus is a class of the pipeline.
+
+    Warns
+    -----
+    UserWarning
+        If speakers are among those the pipeline learnt from, as far as both are known, or clips are broken.
     """
-    corpus = check_corpus(corpus)
+    corpus = check_corpus(corpus, ("path", "label", *(["speaker"] if "speaker" in corpus else [])))
     featurizer, rest = split_pipeline(pipeline)
     encoded = encode_clips(featurizer, corpus)
     report_failures(encoded, corpus)
     test = encoded.whole
+    _warn_of_learnt_speakers(pipeline, corpus, test)
     found, known = np.unique(corpus["label"].to_numpy()[test]), rest.classes_
     if not np.isin(found, known).any():
         raise ValueError(f"Got a corpus of the labels {found.tolist()}, expected some of {known.tolist()}.")
@@ -394,6 +400,22 @@ def shared_speakers(corpus: pd.DataFrame, pairs: list[Fold]) -> tuple[str, ...]:
             stacklevel=3,
         )
     return tuple(shared)
+
+
+def _warn_of_learnt_speakers(pipeline: Any, corpus: pd.DataFrame, test: np.ndarray) -> None:
+    """Two corpora may call different people "01", so this is a warning and no finding."""
+    if "speaker" not in corpus:
+        return
+    tested = set(corpus["speaker"].to_numpy().astype(str)[test].tolist())
+    shared = sorted(tested & set(getattr(pipeline, "speakers_", ())))
+    if shared:
+        shown = ", ".join(shared[:N_SHOWN]) + (", …" if len(shared) > N_SHOWN else "")
+        warnings.warn(
+            f"Got a corpus in which {len(shared)} of {len(tested)} speakers are also among those the model learnt from "
+            f"({shown}): figures may be too good for new voices; leave their clips out, unless these are others of the "
+            "same name.",
+            stacklevel=3,
+        )
 
 
 def _published_split(corpus: pd.DataFrame, whole: np.ndarray) -> Fold:

@@ -56,7 +56,8 @@ def save_model(
     -----
     `model.json` records the featuriser's parameters and what identifies its weights; those of a hub name are pinned to
     the commit that is in use. The encoder's weights are not copied. `classifier.safetensors` is what
-    `GenerativeTransportClassifier.save` writes.
+    `GenerativeTransportClassifier.save` writes. The names of the speakers that `train` learnt from are recorded, so that
+    `evaluate_fitted` can warn of them.
 
     Examples
     --------
@@ -79,6 +80,8 @@ def save_model(
         "classes": [_plain(label) for label in classifier.classes_],
         "about": about or {},
     }
+    if hasattr(pipeline, "speakers_"):
+        description["speakers"] = list(pipeline.speakers_)
     text = json.dumps(description, indent=1) + "\n"
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
@@ -113,7 +116,7 @@ def load_model(folder: str | os.PathLike[str], **changes: Any) -> Pipeline:
     Returns
     -------
     pipeline : Pipeline
-        Steps `featurizer` and `classifier`, ready to predict.
+        Steps `featurizer` and `classifier`, ready to predict; `speakers_` as of `train`, if the folder records them.
 
     Raises
     ------
@@ -146,7 +149,10 @@ def load_model(folder: str | os.PathLike[str], **changes: Any) -> Pipeline:
             f"the same; set model to the folder of the same weights ({recorded['parameters'].get('model')})."
         )
     classifier = GenerativeTransportClassifier.load(folder / description["classifier"])
-    return Pipeline([("featurizer", featurizer), ("classifier", classifier)])
+    pipeline = Pipeline([("featurizer", featurizer), ("classifier", classifier)])
+    if "speakers" in description:  # folders of before have none
+        pipeline.speakers_ = description["speakers"]
+    return pipeline
 
 
 def describe_featurizer(featurizer: SpeechFeaturizer) -> dict[str, Any]:

@@ -124,7 +124,8 @@ def train(pipeline: Any, corpus: pd.DataFrame) -> Pipeline:
     Returns
     -------
     pipeline : Pipeline
-        Fitted. Its featuriser's `failures_` lists clips that are broken: they were left out, with one warning.
+        Fitted. Its featuriser's `failures_` lists clips that are broken: they were left out, with one warning. Where there
+        are speakers, its `speakers_` lists those it learnt from, sorted.
 
     Raises
     ------
@@ -147,7 +148,10 @@ def train(pipeline: Any, corpus: pd.DataFrame) -> Pipeline:
     whole = features.whole
     speakers = corpus["speaker"].to_numpy().astype(str)[whole] if "speaker" in corpus else None
     fitted = fit_rows(rest, features.rows[whole], corpus["label"].to_numpy()[whole], speakers)
-    return Pipeline([(pipeline.steps[0][0], featurizer), *fitted.steps])
+    found = Pipeline([(pipeline.steps[0][0], featurizer), *fitted.steps])
+    if speakers is not None:
+        found.speakers_ = sorted(set(speakers.tolist()))
+    return found
 
 
 def report_failures(features: ClipFeatures, corpus: pd.DataFrame) -> None:

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from gendiffclf import FbankFeaturizer, expected_calibration_error
-from gendiffclf.speech import evaluate
+from gendiffclf.speech import evaluate, load_model, save_model
 from gendiffclf.speech.evaluation import confusion_text, evaluate_fitted, measures
 from gendiffclf.speech.training import train
 
@@ -180,11 +180,36 @@ def test_each_clip_is_encoded_once_for_all_folds(vowels, pipeline, encoded):
 
 def test_a_corpus_that_was_not_learnt_from(vowels, pipeline):
     fitted = train(pipeline, vowels[vowels["label"] != "hod"])
-    found = evaluate_fitted(fitted, vowels)
+    new = vowels.assign(speaker="new " + vowels["speaker"])
+    found = evaluate_fitted(fitted, new)
     assert found.classes.tolist() == ["heed", "hod", "who'd"]
     assert found.confusion[1, 1] == 0
     with pytest.raises(ValueError, match=r"labels \['x'\], expected some of"):
-        evaluate_fitted(fitted, vowels.assign(label="x"))
+        evaluate_fitted(fitted, new.assign(label="x"))
+
+
+def test_speakers_that_were_learnt_from_warn(vowels, pipeline, tmp_path):
+    known = sorted(vowels["speaker"].unique())[:4]
+    fitted = train(pipeline, vowels[vowels["speaker"].isin(known)])
+    save_model(fitted, tmp_path / "model")
+    assert json.loads((tmp_path / "model" / "model.json").read_text())["speakers"] == known
+    for model in (fitted, load_model(tmp_path / "model")):
+        message = (
+            rf"4 of 6 speakers are also among those the model learnt from \({', '.join(known[:3])}, …\): figures may"
+        )
+        with pytest.warns(UserWarning, match=message):
+            evaluate_fitted(model, vowels)
+        evaluate_fitted(model, vowels[~vowels["speaker"].isin(known)])
+        evaluate_fitted(model, vowels.drop(columns="speaker"))
+
+
+def test_folders_without_speakers_are_read(vowels, pipeline, tmp_path):
+    save_model(train(pipeline, vowels), tmp_path / "model")
+    path = tmp_path / "model" / "model.json"
+    description = json.loads(path.read_text())
+    del description["speakers"]
+    path.write_text(json.dumps(description))
+    assert len(evaluate_fitted(load_model(tmp_path / "model"), vowels).predictions) == 18  # no warning
 
 
 def test_json_and_text(table, tmp_path):

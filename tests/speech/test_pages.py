@@ -70,6 +70,7 @@ def test_examples_run(page, capsys):
 
 @pytest.mark.usefixtures("quick", "corpora")
 @pytest.mark.parametrize("page", ["speech-emotion.md", "gender.md"])
+@pytest.mark.filterwarnings("ignore:Got a corpus in which 4 of 4 speakers")  # numbers in both corpora
 def test_commands_run(page):
     lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
     for line in lines:
