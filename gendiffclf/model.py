@@ -6,6 +6,7 @@ Knows tensors alone; rows are scaled already, classes are indices.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -74,8 +75,6 @@ class TransportModel(nn.Module):
         """
         Start of transport and condition of scaled rows, each member's in the view that it sees.
 
-        A row of one layer is its own condition; of several, the last is where transport starts and the others are the condition.
-
         Shape
         -----
         (M or 1, B, views * layers, d) -> x1 (M or 1, B, L), X_c (M or 1, B, layers - 1 or 1, d)
@@ -84,6 +83,10 @@ class TransportModel(nn.Module):
         if n_views > 1:
             views = rows.unflatten(-2, (n_views, -1)).expand(len(self.view), -1, -1, -1, -1)
             rows = views[torch.arange(len(self.view), device=rows.device), :, self.view]  # (M, B, layers, d)
+        return self._start_and_condition(rows)
+
+    def _start_and_condition(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """A row of one layer is its own condition; of several, transport starts at the last and the others are the condition."""
         x1 = rows[..., -1, :] @ self.lift
         return x1, rows if rows.shape[-2] == 1 else rows[..., :-1, :]
 
@@ -93,8 +96,8 @@ class TransportModel(nn.Module):
 
         Parameters
         ----------
-        rows : Tensor of shape (M, B, views * layers, d)
-            Scaled rows, each member's own.
+        rows : Tensor of shape (M, B, layers, d)
+            Scaled rows, each member's own in the view that it sees.
         codes : Tensor of shape (M, B, L)
             The codes of their classes, x0.
         generator : torch.Generator
@@ -106,8 +109,8 @@ class TransportModel(nn.Module):
         -------
         Tensor of shape (M, B)
         """
-        x1, condition = self.split(rows)
-        if self.settings.time_sampling == "terminal" and not self.objective.needs_interior and self._starts_at_features:
+        x1, condition = self._start_and_condition(rows)
+        if self.at_one_time:
             t = torch.tensor(self.settings.t_max, dtype=x1.dtype, device=x1.device)  # one time: embedded once, no noise
             noise, x_t = torch.zeros((), dtype=x1.dtype, device=x1.device), x1
         else:
@@ -119,11 +122,12 @@ class TransportModel(nn.Module):
             output = self.network(x_t, condition, t, generator)
         return (output.to(target.dtype) - target).pow(2).mean(-1)
 
-    @property
-    def _starts_at_features(self) -> bool:
-        """Whether x_t at t_max is x1 itself."""
-        t = torch.tensor(self.settings.t_max, dtype=torch.float64)
-        return self.settings.t_max == 1 and float(self.path.variance(t)) == 0
+    @cached_property
+    def at_one_time(self) -> bool:
+        """Whether training is always at one time, t_max, and x_t is x1 itself there."""
+        settings = self.settings
+        ends_at_features = settings.t_max == 1 and float(self.path.variance(torch.ones((), dtype=torch.float64))) == 0
+        return settings.time_sampling == "terminal" and not self.objective.needs_interior and ends_at_features
 
     def _times(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
         low, high = self.settings.t_min, self.settings.t_max

@@ -45,15 +45,31 @@ class MemberLinear(nn.Module):
         return torch.baddbmm(self.bias, flat, self.weight).unflatten(1, x.shape[1:-1])
 
 
+NORM_EPSILON = 1e-6
+
+
 def rms_normalise(x: Tensor) -> Tensor:
     """Divide by the root mean square over the last axis; no weights (Zhang and Sennrich 2019)."""
-    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6)
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + NORM_EPSILON)
+
+
+def dropout_mask(x: Tensor, rate: float, generator: Generator | None) -> Tensor | None:
+    """What to multiply values with to zero a share `rate` of them and scale up the others; None without a generator."""
+    if generator is None or rate == 0:
+        return None
+    shape = x.shape[1:]  # one mask serves all members, whose rows differ anyway
+    if (
+        x.device.type == "cpu"
+    ):  # where random numbers cost as much as the layer's products: four of each draw of 64 bits
+        n_values = math.prod(shape)
+        draws = torch.randint(-(2**63), 2**63 - 1, (-(-n_values // 4),), generator=generator)
+        kept = draws.view(torch.int16)[:n_values].view(shape) >= round(rate * 2**16) - 2**15
+    else:
+        kept = torch.rand(shape, generator=generator, device=x.device) >= rate
+    return torch.where(kept, x.new_tensor(1 / (1 - rate)), x.new_zeros(()))
 
 
 def dropout(x: Tensor, rate: float, generator: Generator | None) -> Tensor:
     """Zero a share `rate` of the values and scale up the others; nothing without a generator, that is in prediction."""
-    if generator is None or rate == 0:
-        return x
-    # One mask serves all members, whose rows differ anyway: random numbers cost as much as the layer's products.
-    kept = torch.rand(x.shape[1:], generator=generator, device=x.device) >= rate
-    return x * (kept / (1 - rate)).to(x.dtype)
+    mask = dropout_mask(x, rate, generator)
+    return x if mask is None else x * mask

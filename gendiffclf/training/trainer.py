@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_map_only
 from ..model import TransportModel
 from ..transport.readout import project_on_codes, project_on_simplex
 from ..transport.solvers import step_noise
+from . import gradients
 from .rows import Assignment
 
 VALIDATION_BLOCK = 4096
@@ -44,7 +45,7 @@ class TrainingRows:
 
     Attributes
     ----------
-    rows : Tensor of shape (N, layers, d)
+    rows : Tensor of shape (N, views * layers, d)
         Scaled.
     y : Tensor of shape (N,), int64
         Class numbers.
@@ -58,6 +59,11 @@ class TrainingRows:
     y: Tensor
     weight: Tensor
     codes: Tensor
+
+    def take(self, index: Tensor, model: TransportModel) -> Tensor:
+        """Rows of an index (M, B) as each member sees them, (M, B, layers, d)."""
+        views = self.rows.unflatten(1, (model.network.shape.n_views, -1))
+        return views[index, model.view[:, None]]
 
 
 def padded(parts: list[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -142,12 +148,9 @@ class Trainer:
         total = torch.zeros((), device=self.index.device)
         for batch, real in zip(batches, counts, strict=False):  # (M, B)
             weight = data.weight[batch] * real / mean_weight
-            losses = self.model.loss(
-                data.rows[batch], data.codes[data.y[batch]], self.generator, self.settings.precision
-            )
-            member_loss = (losses * weight).mean(1)  # (M,)
-            self._update(torch.autograd.grad(member_loss.sum(), self.parameters, allow_unused=True))
-            total += member_loss.detach().mean()
+            losses, gradients = self._gradients(data.take(batch, self.model), data.codes[data.y[batch]], weight)
+            self._update(gradients)
+            total += (losses * weight).mean()
         loss = float(total) / len(batches)
         if not np.isfinite(loss):
             raise FloatingPointError(
@@ -156,7 +159,17 @@ class Trainer:
             )
         return loss, self._judge(data)
 
-    def _update(self, gradients: tuple[Tensor | None, ...]) -> None:
+    def _gradients(self, rows: Tensor, codes: Tensor, weight: Tensor) -> tuple[Tensor, list[Tensor | None]]:
+        """Losses (M, B), and the parameters' gradients of their weighted mean over rows, summed over members."""
+        precision = self.settings.precision
+        if gradients.applies(self.model):
+            losses, found = gradients.loss_and_gradients(self.model, rows, codes, weight, self.generator, precision)
+            return losses, [found[p] for p in self.parameters]
+        losses = self.model.loss(rows, codes, self.generator, precision)
+        total = (losses * weight).mean(1).sum()
+        return losses.detach(), list(torch.autograd.grad(total, self.parameters, allow_unused=True))
+
+    def _update(self, gradients: list[Tensor | None]) -> None:
         """One step of the optimiser, and of the running average."""
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
@@ -182,15 +195,16 @@ class Trainer:
         self.load(self.average)
         probabilities = []
         for block in self.judged.split(VALIDATION_BLOCK, dim=1):
-            states = self.model.transport(
-                data.rows[block],
-                solver=self.settings.solver,
-                n_steps=self.settings.n_steps,
-                noise=noise,
-            )
-            probabilities.append(project_on_simplex(project_on_codes(states[-1], data.codes)))
+            probabilities.append(project_on_simplex(project_on_codes(self._estimate(data, block, noise), data.codes)))
         self.load(current)
         return torch.cat(probabilities, dim=1)[self.judged_real]
+
+    def _estimate(self, data: TrainingRows, index: Tensor, noise: Tensor) -> Tensor:
+        """The end (M, B, L) of the transport of rows of an index (M, B)."""
+        solver, n_steps = self.settings.solver, self.settings.n_steps
+        if gradients.applies(self.model) and (solver, n_steps) == ("exact", 1):
+            return gradients.estimate(self.model, data.take(index, self.model), self.settings.precision)
+        return self.model.transport(data.rows[index], solver=solver, n_steps=n_steps, noise=noise)[-1]
 
     def state(self) -> dict[str, Any]:
         """A copy of what `load_state` needs to go on from here, on the CPU."""

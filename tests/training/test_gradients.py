@@ -1,0 +1,108 @@
+"""Gradients written out are those of automatic differentiation."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_wine
+
+from gendiffclf import GenerativeTransportClassifier
+from gendiffclf.features import lift_matrix
+from gendiffclf.model import TransportModel, TransportSettings
+from gendiffclf.networks.transformer import NetworkShape
+from gendiffclf.training import gradients
+
+WIDTH, D, MEMBERS, ROWS = 16, 5, 3, 11
+
+
+def make(
+    n_layers: int = 1, dtype: torch.dtype = torch.float64, settings: dict | None = None, **shape
+) -> TransportModel:
+    """A model with random parameters throughout."""
+    asked = {"mean_schedule": "logistic", "steepness": 10.0, "variance_schedule": "bridge", "sigma": 0.5,
+             "objective": "target", "time_sampling": "terminal", "t_min": 0.001, "t_max": 1.0, **(settings or {})}  # fmt: skip
+    network = {"n_features": D, "n_condition_layers": max(1, n_layers - 1), "width": WIDTH, "n_members": MEMBERS, "depth": 2,
+               "hidden_width": 24, "time_width": 8, "n_views": 2, "n_frequencies": 3, "dropout": 0.2, **shape}  # fmt: skip
+    generator = torch.Generator().manual_seed(0)
+    lift = lift_matrix("orthogonal", D, WIDTH, 0)
+    model = TransportModel(NetworkShape(**network), TransportSettings(**asked), lift, generator).to(dtype)
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+def batch(n_layers: int = 1, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Rows, codes and weights."""
+    generator = torch.Generator().manual_seed(1)
+    shapes = [(MEMBERS, ROWS, n_layers, D), (MEMBERS, ROWS, WIDTH), (MEMBERS, ROWS)]
+    rows, codes, weight = (torch.randn(shape, generator=generator).to(dtype) for shape in shapes)
+    return rows, codes, weight.abs()
+
+
+def by_torch(model, rows, codes, weight, precision=torch.float32):
+    """Losses, and every parameter's gradient by automatic differentiation."""
+    parameters = list(model.network.parameters())
+    losses = model.loss(rows, codes, torch.Generator().manual_seed(2), precision)
+    found = torch.autograd.grad((losses * weight).mean(1).sum(), parameters)
+    return losses.detach(), dict(zip(parameters, found, strict=True))
+
+
+@pytest.mark.parametrize("n_layers", [1, 2, 4])
+@pytest.mark.parametrize(
+    "shape", [{}, {"n_frequencies": 0}, {"depth": 1, "hidden_width": 8}, {"n_members": MEMBERS, "dropout": 0.0}]
+)
+def test_they_are_those_of_automatic_differentiation(n_layers, shape):
+    model = make(n_layers, **shape)
+    assert gradients.applies(model)
+    rows, codes, weight = batch(n_layers)
+    losses, expected = by_torch(model, rows, codes, weight)
+    found_losses, found = gradients.loss_and_gradients(
+        model, rows, codes, weight, torch.Generator().manual_seed(2), torch.float64
+    )
+    torch.testing.assert_close(found_losses, losses, rtol=1e-12, atol=1e-12)
+    assert found.keys() == expected.keys()
+    for parameter, gradient in expected.items():
+        assert gradient.abs().max() > 0
+        torch.testing.assert_close(found[parameter], gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_in_bfloat16_they_are_near():
+    model = make(dtype=torch.float32)
+    rows, codes, weight = batch(dtype=torch.float32)
+    _, expected = by_torch(model, rows, codes, weight)
+    _, found = gradients.loss_and_gradients(
+        model, rows, codes, weight, torch.Generator().manual_seed(2), torch.bfloat16
+    )
+    for parameter, gradient in expected.items():
+        assert found[parameter].dtype == torch.float32
+        assert (found[parameter] - gradient).norm() < 0.02 * gradient.norm()
+
+
+@pytest.mark.parametrize("n_layers", [1, 4])
+def test_the_estimate_is_that_of_one_exact_step(n_layers):
+    model = make(n_layers, n_views=1)
+    rows, _, _ = batch(n_layers)
+    expected = model.transport(rows, solver="exact", n_steps=1)[-1]
+    torch.testing.assert_close(gradients.estimate(model, rows, torch.float64), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape"),
+    [
+        ({"time_sampling": "uniform"}, {}),
+        ({"t_max": 0.9}, {}),
+        ({"variance_schedule": "constant"}, {}),
+        ({"objective": "velocity"}, {}),
+        ({}, {"tokenizer": "chunks", "chunk_size": 4}),
+        ({}, {"queries_and_keys": True}),
+    ],
+)
+def test_they_are_not_asked_for_anything_else(settings, shape):
+    assert not gradients.applies(make(settings=settings, **shape))
+
+
+def test_a_fit_with_them_is_that_without(monkeypatch):
+    X, y = load_wine(return_X_y=True)
+    classifier = GenerativeTransportClassifier(max_epochs=15, n_members=3, precision="float64", random_state=0)
+    found = classifier.fit(X, y).predict_proba(X)
+    monkeypatch.setattr(gradients, "applies", lambda model: False)
+    np.testing.assert_allclose(found, classifier.fit(X, y).predict_proba(X), atol=1e-8)
