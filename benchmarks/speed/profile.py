@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch.profiler import ProfilerActivity
 
 from gendiffclf import GenerativeTransportClassifier
+from gendiffclf.training import gradients
 
-from .measuring import Finding, Measured, Options, call_in_fresh_process, class_rows, spread, timed
+from .measuring import Finding, Measured, Options, call_in_fresh_process, class_rows, interleaved, spread, timed
 
 TITLE = "Where the time of a CPU fit goes"
 KINDS: dict[str, tuple[str, ...]] = {
     "matrix products": ("mm", "bmm", "addmm", "baddbmm", "baddbmm_", "matmul", "linear", "mkldnn_linear", "dot", "mv"),
     "optimiser": ("_fused_adamw_", "_foreach_lerp_", "lerp_", "lerp", "_foreach_mul_", "_foreach_add_"),
-    "normalisation": ("rsqrt", "pow", "mean", "rms_norm", "_fused_rms_norm", "_fused_rms_norm_backward", "layer_norm"),
+    "normalisation": (
+        "rsqrt",
+        "rsqrt_",
+        "pow",
+        "mean",
+        "linalg_vecdot",
+        "vecdot",
+        "linalg_vector_norm",
+        "rms_norm",
+        "_fused_rms_norm",
+        "_fused_rms_norm_backward",
+        "layer_norm",
+    ),
     "random numbers": ("rand", "uniform_", "randn", "normal_", "bernoulli_", "random_"),
     "gathering of batches": ("index", "index_select", "gather", "argsort", "sort", "take"),
     "copies": (
@@ -35,36 +49,53 @@ KINDS: dict[str, tuple[str, ...]] = {
     "elementwise": (
         *("mul", "mul_", "add", "add_", "sub", "sub_", "rsub", "div", "div_", "neg", "exp", "log", "sum", "cumsum"),
         *("gelu", "gelu_backward", "silu", "silu_backward", "cos", "sin", "ge", "gt", "le", "lt", "where", "clamp_min"),
-        *("_softmax", "softmax", "log_softmax", "sigmoid", "native_dropout", "threshold_backward"),
+        *(
+            "addcmul",
+            "addcmul_",
+            "_softmax",
+            "softmax",
+            "log_softmax",
+            "sigmoid",
+            "native_dropout",
+            "threshold_backward",
+        ),
     ),
 }
+WRITTEN_OUT, AUTOMATIC = "gradients written out", "automatic differentiation"
 PYTHON = "Python, and all that is not torch"
 _KIND_OF = {f"aten::{name}": kind for kind, names in KINDS.items() for name in names}
 
 
 def measure(options: Options) -> Measured:
-    """Profile a fit in a process of its own, with one thread, as each group of members has."""
+    """Profile fits in a process of their own, with one thread, as each group of members has."""
     settings = {
         "n": 300 if options.quick else 5000,
         "d": 8 if options.quick else 64,
         "members": 3,
         "epochs": 1 if options.quick else 3,
-        "repeats": 1 if options.quick else 3,
+        "repeats": 1 if options.quick else 7,
     }
-    figures = profile_fit(**settings) if options.quick else call_in_fresh_process(profile_fit, **settings)
-    products = figures["shares"].get("matrix products", 0.0)
-    return Measured(settings, figures, [Finding("fit / its matrix products", 1 / max(products, 1e-9))])
+    figures = profile_fits(**settings) if options.quick else call_in_fresh_process(profile_fits, **settings)
+    after, before = (figures[name] for name in (WRITTEN_OUT, AUTOMATIC))
+    findings = [
+        Finding(
+            f"fit / its matrix products, {name}", 1 / max(figures[name]["shares"].get("matrix products", 0.0), 1e-9)
+        )
+        for name in (AUTOMATIC, WRITTEN_OUT)
+    ]
+    ratio = after["seconds"]["median"] / before["seconds"]["median"]
+    return Measured(settings, figures, [*findings, Finding(f"fit, {WRITTEN_OUT} / {AUTOMATIC}", ratio)])
 
 
-def profile_fit(n: int, d: int, members: int, epochs: int, repeats: int) -> dict[str, Any]:
+def profile_fits(n: int, d: int, members: int, epochs: int, repeats: int) -> dict[str, Any]:
     """
-    Fit with and without a profiler.
+    Fit with and without a profiler, by gradients written out and by automatic differentiation.
 
     Returns
     -------
-    dict
-        `shares` of the profiled seconds by kind, `operations` with the largest ones and their calls, and `seconds` without
-        the profiler, which makes small operations slower.
+    dict of dict
+        For both: `shares` of the profiled seconds by kind, `operations` with the largest ones and their calls, and `seconds`
+        without the profiler, which makes small operations slower.
     """
     X, y = class_rows(n, d, 10)
 
@@ -72,20 +103,25 @@ def profile_fit(n: int, d: int, members: int, epochs: int, repeats: int) -> dict
         # No more members than one group trains: the profiler sees its own thread alone.
         GenerativeTransportClassifier(max_epochs=epochs, n_members=members, device="cpu", random_state=0).fit(X, y)
 
+    def fit_by_torch() -> None:
+        with patch.object(gradients, "applies", lambda model: False):
+            fit()
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        fit()
-        seconds = [timed(fit) for _ in range(repeats)]
-        with torch.profiler.profile(activities=[ProfilerActivity.CPU]) as profiler:
-            begin = time.perf_counter()
-            fit()
-            wall = time.perf_counter() - begin
+        calls = {WRITTEN_OUT: fit, AUTOMATIC: fit_by_torch}
+        seconds = interleaved(calls, repeats)
+        return {name: {"seconds": spread(seconds[name]), **_profiled(call)} for name, call in calls.items()}
     finally:
         torch.set_num_threads(before)
+
+
+def _profiled(call: Callable[[], None]) -> dict[str, Any]:
+    with torch.profiler.profile(activities=[ProfilerActivity.CPU]) as profiler:
+        wall = timed(call)
     own = {event.key: (event.self_cpu_time_total / 1e6, event.count) for event in profiler.key_averages()}
     return {
-        "seconds": spread(seconds),
         "profiled_seconds": wall,
         "shares": shares({name: found for name, (found, _) in own.items()}, wall),
         "operations": [
@@ -116,5 +152,16 @@ def kind_of(name: str) -> str:
 
 def section(record: dict[str, Any]) -> list[list[str]]:
     """Rows of the table of details, its header first."""
-    found = sorted(record["figures"]["shares"].items(), key=lambda item: -item[1])
-    return [["Kind", "Share, %"], *([kind, f"{100 * share:.1f}"] for kind, share in found)]
+    found = record["figures"]
+    kinds = sorted(found[AUTOMATIC]["shares"], key=lambda kind: -found[AUTOMATIC]["shares"][kind])
+    rows = [["Milliseconds of a fit", f"Before: {AUTOMATIC}", f"After: {WRITTEN_OUT}"]]
+    for kind in kinds:
+        rows.append(
+            [kind, *(_of_fit(found[name], found[name]["shares"].get(kind, 0.0)) for name in (AUTOMATIC, WRITTEN_OUT))]
+        )
+    return [*rows, ["in all", *(_of_fit(found[name], 1.0) for name in (AUTOMATIC, WRITTEN_OUT))]]
+
+
+def _of_fit(found: dict[str, Any], share: float) -> str:
+    """A share of the milliseconds of a fit without the profiler."""
+    return f"{1000 * share * found['seconds']['median']:.0f}"

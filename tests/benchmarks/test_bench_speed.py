@@ -161,7 +161,14 @@ def test_kinds_of_operations():
     assert profile.kind_of("Optimizer.step#AdamW.step") == "optimiser"
     found = profile.shares({"aten::mm": 0.5, "aten::bmm": 0.1, "aten::new": 0.1}, 1.0)
     assert found == pytest.approx({"matrix products": 0.6, profile.PYTHON: 0.3, "other": 0.1})
-    assert profile.section({"figures": {"shares": found}})[1] == ["matrix products", "60.0"]
+    seconds = {"median": 0.2}
+    one, other = {"seconds": seconds, "shares": found}, {"seconds": seconds, "shares": {"other": 1.0}}
+    assert profile.section({"figures": {profile.AUTOMATIC: one, profile.WRITTEN_OUT: other}})[1:] == [
+        ["matrix products", "120", "0"],
+        [profile.PYTHON, "60", "0"],
+        ["other", "20", "200"],
+        ["in all", "200", "200"],
+    ]
 
 
 def test_without_a_gpu_there_is_no_record(tmp_path, monkeypatch, capsys):
