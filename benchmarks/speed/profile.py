@@ -10,7 +10,7 @@ import torch
 from torch.profiler import ProfilerActivity
 
 from gendiffclf import GenerativeTransportClassifier
-from gendiffclf.training import gradients
+from gendiffclf.training import gradients, trainer
 
 from .measuring import Finding, Measured, Options, call_in_fresh_process, class_rows, interleaved, spread, timed
 
@@ -104,7 +104,10 @@ def profile_fits(n: int, d: int, members: int, epochs: int, repeats: int) -> dic
         GenerativeTransportClassifier(max_epochs=epochs, n_members=members, device="cpu", random_state=0).fit(X, y)
 
     def fit_by_torch() -> None:
-        with patch.object(gradients, "applies", lambda model: False):
+        with (
+            patch.object(gradients, "applies", lambda model: False),
+            patch.object(trainer, "applies", lambda model: False),
+        ):
             fit()
 
     before = torch.get_num_threads()

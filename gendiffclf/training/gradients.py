@@ -1,7 +1,8 @@
-"""Loss and gradients of the commonest training, written out: half the passes over memory that automatic differentiation makes.
+"""Losses and gradients of one batch.
 
-With one token, and always at the end of the path, one time embedding serves all rows: scales and gates are multiplied into the
-weights beside them, and the lift into those of the fusion. What depends on the time alone is left to torch.
+For the commonest training they are written out, with half the passes over memory that automatic differentiation makes: with one
+token, and always at the end of the path, one time embedding serves all rows, so scales and gates are multiplied into the weights
+beside them, and the lift into those of the fusion.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from torch import Generator, Tensor, nn
 
 from ..model import TransportModel
 from ..networks.blocks import TransformerLayer
+from ..networks.embeddings import sinusoids
 from ..networks.members import NORM_EPSILON, MemberLinear, dropout_mask
 from ..networks.transformer import TransportNetwork
 
@@ -20,7 +22,7 @@ Gradients = dict[nn.Parameter, Tensor]
 
 
 def applies(model: TransportModel) -> bool:
-    """Whether `loss_and_gradients` computes what `model.loss` does, and on a CPU."""
+    """Whether the gradients of a model are written out here: those of plain regression from one token, on a CPU."""
     shape = model.network.shape
     return (
         model.at_one_time
@@ -35,7 +37,7 @@ def loss_and_gradients(
     rows: Tensor,
     codes: Tensor,
     weight: Tensor,
-    generator: Generator | None,
+    generator: Generator,
     precision: torch.dtype = torch.float32,
 ) -> tuple[Tensor, Gradients]:
     """
@@ -44,14 +46,13 @@ def loss_and_gradients(
     Parameters
     ----------
     model : TransportModel
-        To which this `applies`.
     rows : Tensor of shape (M, B, layers, d)
         Scaled rows, each member's own in the view that it sees.
     codes : Tensor of shape (M, B, L)
         The codes of their classes.
     weight : Tensor of shape (M, B)
-    generator : torch.Generator, optional
-        Draws dropout; there is none without.
+    generator : torch.Generator
+        Draws times, noise and dropout.
     precision : torch.dtype
         Of matrix products.
 
@@ -59,39 +60,47 @@ def loss_and_gradients(
     -------
     losses : Tensor of shape (M, B)
     gradients : dict
-        Of every parameter.
+        Of every parameter that the loss depends on.
     """
-    with torch.no_grad():
-        body = _Body(model, rows.shape[-2], precision)
-        error = body.forward(rows, generator).sub_(codes)
-        n_rows, width = error.shape[1:]
-        losses = torch.linalg.vecdot(error, error) / width
-        return losses, body.backward(error.mul_(weight[..., None] * (2 / (n_rows * width))))
+    if applies(model):
+        with torch.no_grad():
+            return _written_out(model, rows, codes, weight, generator, precision)
+    parameters = list(model.network.parameters())
+    losses = model.loss(rows, codes, generator, precision)
+    found = torch.autograd.grad((losses * weight).mean(1).sum(), parameters, allow_unused=True)
+    return losses.detach(), {p: gradient for p, gradient in zip(parameters, found, strict=True) if gradient is not None}
 
 
+def _written_out(
+    model: TransportModel, rows: Tensor, codes: Tensor, weight: Tensor, generator: Generator, precision: torch.dtype
+) -> tuple[Tensor, Gradients]:
+    body = _Body(model, rows.shape[-2], precision)
+    error = body.forward(rows, generator).sub_(codes)
+    n_rows, width = error.shape[1:]
+    losses = torch.linalg.vecdot(error, error) / width
+    return losses, body.backward(error.mul_(weight[..., None] * (2 / (n_rows * width))))
+
+
+@torch.no_grad()
 def estimate(model: TransportModel, rows: Tensor, precision: torch.dtype) -> Tensor:
     """The end (M, B, L) of one exact step from each member's own rows (M, B, layers, d), for a model to which this `applies`."""
-    with torch.no_grad():
-        return _Body(model, rows.shape[-2], precision).forward(rows, None)
+    return _Body(model, rows.shape[-2], precision).forward(rows, None)
 
 
 class _Body:
     """The whole network, at the end of the path."""
 
     def __init__(self, model: TransportModel, n_layers: int, precision: torch.dtype) -> None:
-        network = model.network
-        self.layers = network.transformer_layers()
-        self.time_embedding = network.time_embedding
-        with torch.enable_grad():
-            time = network.time_embedding(torch.tensor(model.settings.t_max, dtype=model.lift.dtype))
-            self.modulations = [layer.modulation(time) for layer in self.layers]
-        self.fusion = _Fusion(network, model.lift, n_layers, precision)
-        self.stack = [_Layer(*both, precision) for both in zip(self.layers, self.modulations, strict=True)]
+        self.time = _Time(model.network)
+        modulations = self.time.forward(torch.tensor([model.settings.t_max], dtype=model.lift.dtype))
+        self.fusion = _Fusion(model.network, model.lift, n_layers, precision)
+        layers = model.network.transformer_layers()
+        self.layers = [_Layer(*both, precision) for both in zip(layers, modulations, strict=True)]
 
     def forward(self, rows: Tensor, generator: Generator | None) -> Tensor:
         """(M, B, layers, d) -> (M, B, L)."""
         x = self.fusion.forward(rows)
-        for layer in self.stack:
+        for layer in self.layers:
             x = layer.forward(x, generator)
         return x
 
@@ -99,15 +108,42 @@ class _Body:
         """From the gradient of the output to those of the parameters."""
         found: Gradients = {}
         of_modulations = []
-        for layer in reversed(self.stack):
+        for layer in reversed(self.layers):
             g, of_modulation = layer.backward(g, found)
             of_modulations.append(of_modulation)
         self.fusion.backward(g, found)
-        timed = [
-            p for part in (self.time_embedding, *(layer.modulation for layer in self.layers)) for p in part.parameters()
-        ]
-        found.update(zip(timed, torch.autograd.grad(self.modulations, timed, of_modulations[::-1]), strict=True))
+        self.time.backward(of_modulations[::-1], found)
         return found
+
+
+class _Time:
+    """One time's embedding, and the modulation of each layer that follows from it."""
+
+    def __init__(self, network: TransportNetwork) -> None:
+        self.width = network.time_embedding.width
+        linears = [network.time_embedding.first, network.time_embedding.second]
+        linears += [layer.modulation for layer in network.transformer_layers()]
+        self.linears = linears
+        self.products = [_Product(linear.weight, linear.bias, linear.weight.dtype) for linear in linears]
+
+    def forward(self, t: Tensor) -> list[Tensor]:
+        """(1,) -> (M, 1, 4 L) of each layer."""
+        first, second, *modulations = self.products
+        n_members = len(first.weight)
+        self.first = first.forward(sinusoids(t, self.width).expand(n_members, -1, -1))
+        self.second = second.forward(nn.functional.silu(self.first))
+        embedded = nn.functional.silu(self.second)
+        return [modulation.forward(embedded) for modulation in modulations]
+
+    def backward(self, of_modulations: list[Tensor], found: Gradients) -> None:
+        """From the gradients of the modulations to those of the parameters."""
+        first, second, *modulations = self.products
+        back = [product.backward(g) for product, g in zip(modulations, of_modulations, strict=True)]
+        of_embedded = torch.stack([of_input for of_input, *_ in back]).sum(0)
+        of_second = second.backward(torch.ops.aten.silu_backward(of_embedded, self.second))
+        of_first = first.backward(torch.ops.aten.silu_backward(of_second[0], self.first))
+        for linear, (_, of_weight, of_bias) in zip(self.linears, [of_first, of_second, *back], strict=True):
+            found[linear.weight], found[linear.bias] = of_weight, of_bias
 
 
 class _Product:

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map_only
 from ..model import TransportModel
 from ..transport.readout import project_on_codes, project_on_simplex
 from ..transport.solvers import step_noise
-from . import gradients
+from .gradients import Gradients, applies, estimate, loss_and_gradients
 from .rows import Assignment
 
 VALIDATION_BLOCK = 4096
@@ -148,8 +148,15 @@ class Trainer:
         total = torch.zeros((), device=self.index.device)
         for batch, real in zip(batches, counts, strict=False):  # (M, B)
             weight = data.weight[batch] * real / mean_weight
-            losses, gradients = self._gradients(data.take(batch, self.model), data.codes[data.y[batch]], weight)
-            self._update(gradients)
+            losses, found = loss_and_gradients(
+                self.model,
+                data.take(batch, self.model),
+                data.codes[data.y[batch]],
+                weight,
+                self.generator,
+                self.settings.precision,
+            )
+            self._update(found)
             total += (losses * weight).mean()
         loss = float(total) / len(batches)
         if not np.isfinite(loss):
@@ -159,20 +166,10 @@ class Trainer:
             )
         return loss, self._judge(data)
 
-    def _gradients(self, rows: Tensor, codes: Tensor, weight: Tensor) -> tuple[Tensor, list[Tensor | None]]:
-        """Losses (M, B), and the parameters' gradients of their weighted mean over rows, summed over members."""
-        precision = self.settings.precision
-        if gradients.applies(self.model):
-            losses, found = gradients.loss_and_gradients(self.model, rows, codes, weight, self.generator, precision)
-            return losses, [found[p] for p in self.parameters]
-        losses = self.model.loss(rows, codes, self.generator, precision)
-        total = (losses * weight).mean(1).sum()
-        return losses.detach(), list(torch.autograd.grad(total, self.parameters, allow_unused=True))
-
-    def _update(self, gradients: list[Tensor | None]) -> None:
+    def _update(self, found: Gradients) -> None:
         """One step of the optimiser, and of the running average."""
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
+        for parameter in self.parameters:
+            parameter.grad = found.get(parameter)
         self.optimizer.step()
         self.n_updates += 1
         # Early averages follow the weights closely, so that the random start is soon forgotten.
@@ -202,8 +199,8 @@ class Trainer:
     def _estimate(self, data: TrainingRows, index: Tensor, noise: Tensor) -> Tensor:
         """The end (M, B, L) of the transport of rows of an index (M, B)."""
         solver, n_steps = self.settings.solver, self.settings.n_steps
-        if gradients.applies(self.model) and (solver, n_steps) == ("exact", 1):
-            return gradients.estimate(self.model, data.take(index, self.model), self.settings.precision)
+        if applies(self.model) and (solver, n_steps) == ("exact", 1):
+            return estimate(self.model, data.take(index, self.model), self.settings.precision)
         return self.model.transport(data.rows[index], solver=solver, n_steps=n_steps, noise=noise)[-1]
 
     def state(self) -> dict[str, Any]:
