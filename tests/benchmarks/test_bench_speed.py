@@ -145,7 +145,7 @@ def test_totals_are_over_the_runs_that_a_peer_has():
 @pytest.mark.skipif(memmap.anonymous_bytes() is None, reason="the system does not say")
 def test_a_copy_counts_as_anonymous_and_a_mapped_file_does_not(tmp_path):
     path = tmp_path / "rows.npy"
-    memmap.write_rows(path, 400_000, 16)
+    memmap.write_rows(path, 1_000_000, 16)  # 64 MB: too large for memory that the process has freed and kept
     mapped = np.load(path, mmap_mode="r")
     with memmap.AnonymousPeak() as read:
         mapped.sum()
