@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Generator, Tensor, nn
 
+from ..transport.draws import drawn, uniform
+
 
 class MemberLinear(nn.Module):
     """
@@ -55,5 +57,5 @@ def dropout(x: Tensor, rate: float, generator: Generator | None) -> Tensor:
     if generator is None or rate == 0:
         return x
     # One mask serves all members, whose rows differ anyway: random numbers cost as much as the layer's products.
-    kept = torch.rand(x.shape[1:], generator=generator, device=x.device) >= rate
+    kept = drawn(uniform, x.shape[1:], generator, axis=0) >= rate
     return x * (kept / (1 - rate)).to(x.dtype)
