@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils._pytree import tree_map_only
 
 from ..model import TransportModel
+from ..transport.draws import SharedGenerator
 from ..transport.readout import project_on_codes, project_on_simplex
 from ..transport.solvers import step_noise
+from .distributed import Processes
 from .rows import Assignment
 
 VALIDATION_BLOCK = 4096
@@ -75,6 +78,8 @@ class Trainer:
     """
     Optimises the weights of a model's members in one pass and keeps their running average.
 
+    In a process group it does so together with the trainers of the same members in the other processes.
+
     Parameters
     ----------
     model : TransportModel
@@ -90,7 +95,9 @@ class Trainer:
         device = model.lift.device
         self.model = model
         self.settings = settings
-        self.generator = Generator(device).manual_seed(seed)
+        self.processes = Processes.launched()
+        generator = SharedGenerator if self.processes.count > 1 else Generator
+        self.generator: Generator = generator(device).manual_seed(seed)
         self.index, self.real = padded(assignment.train, device)
         self.judged, self.judged_real = padded(assignment.validation, device)
         self.n_batches = max(1, round(self.index.shape[1] / settings.batch_size))
@@ -141,14 +148,14 @@ class Trainer:
         mean_weight = data.weight.mean()
         total = torch.zeros((), device=self.index.device)
         for batch, real in zip(batches, counts, strict=False):  # (M, B)
-            weight = data.weight[batch] * real / mean_weight
+            batch, weight = self._own_part(batch, data.weight[batch] * real / mean_weight)
             losses = self.model.loss(
                 data.rows[batch], data.codes[data.y[batch]], self.generator, self.settings.precision
             )
             member_loss = (losses * weight).mean(1)  # (M,)
             self._update(torch.autograd.grad(member_loss.sum(), self.parameters, allow_unused=True))
             total += member_loss.detach().mean()
-        loss = float(total) / len(batches)
+        loss = sum(self.processes.gathered(float(total))) / len(batches)
         if not np.isfinite(loss):
             raise FloatingPointError(
                 f"Got a loss of {loss}: training diverged; use a smaller learning_rate (now "
@@ -156,9 +163,25 @@ class Trainer:
             )
         return loss, self._judge(data)
 
-    def _update(self, gradients: tuple[Tensor | None, ...]) -> None:
+    def _own_part(self, batch: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        The process' own rows of a batch, and their weights: both (M, B) -> (M, part).
+
+        The weights are such that the mean over the part, summed over processes, is the mean over the batch.
+        """
+        if not isinstance(self.generator, SharedGenerator):
+            return batch, weight
+        n_rows = batch.shape[1]
+        rows = self.processes.part(n_rows)
+        share = (rows.stop - rows.start) / n_rows
+        if share == 0:  # fewer rows than processes: one that counts for nothing
+            rows = slice(0, 1)
+        self.generator.n_rows, self.generator.first_row = n_rows, rows.start
+        return batch[:, rows], weight[:, rows] * share
+
+    def _update(self, gradients: Sequence[Tensor | None]) -> None:
         """One step of the optimiser, and of the running average."""
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+        for parameter, gradient in zip(self.parameters, self.processes.summed(gradients), strict=True):
             parameter.grad = gradient
         self.optimizer.step()
         self.n_updates += 1
@@ -181,7 +204,8 @@ class Trainer:
         current = [p.detach().clone() for p in self.parameters]
         self.load(self.average)
         probabilities = []
-        for block in self.judged.split(VALIDATION_BLOCK, dim=1):
+        n_judged = self.judged.shape[1]
+        for block in self.judged[:, self.processes.part(n_judged)].split(VALIDATION_BLOCK, dim=1):
             states = self.model.transport(
                 data.rows[block],
                 solver=self.settings.solver,
@@ -190,7 +214,7 @@ class Trainer:
             )
             probabilities.append(project_on_simplex(project_on_codes(states[-1], data.codes)))
         self.load(current)
-        return torch.cat(probabilities, dim=1)[self.judged_real]
+        return self.processes.joined(torch.cat(probabilities, dim=1), n_judged)[self.judged_real]
 
     def state(self) -> dict[str, Any]:
         """A copy of what `load_state` needs to go on from here, on the CPU."""
