@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,9 @@ def resolve_device(device: str | torch.device) -> torch.device:
     """
     Turn a device's name into a device that exists.
 
+    A process of a launched group (`torchrun`, say) gets a CUDA device of its own for `"auto"` and `"cuda"`: the current one, if
+    it has set one, else that of its number on the machine, `LOCAL_RANK`.
+
     Parameters
     ----------
     device : str or torch.device
@@ -36,8 +40,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
     if isinstance(device, str) and device == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+            return _own_cuda_device()
+        return torch.device("mps" if torch.backends.mps.is_available() and process_count() == 1 else "cpu")
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError) as error:
@@ -47,7 +51,26 @@ def resolve_device(device: str | torch.device) -> torch.device:
         raise ValueError(f"Got device={device!r}, but this machine has no {resolved.type}; use device='auto' or 'cpu'.")
     if resolved.type == "cuda" and (resolved.index or 0) >= (count := torch.cuda.device_count()):
         raise ValueError(f"Got device={device!r}, but this machine has {count} CUDA device(s); use a lower number.")
-    return resolved
+    return _own_cuda_device() if resolved == torch.device("cuda") else resolved
+
+
+def process_count() -> int:
+    """How many processes torch's default process group has; 1 without one."""
+    from torch import distributed
+
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def _own_cuda_device() -> torch.device:
+    """The current device, or in a process group one that the other processes of the machine do not take."""
+    import torch
+
+    if process_count() == 1:
+        return torch.device("cuda")
+    number = torch.cuda.current_device()
+    if number == 0:  # as it is where nobody chose
+        number = int(os.environ.get("LOCAL_RANK") or torch.distributed.get_rank()) % torch.cuda.device_count()
+    return torch.device("cuda", number)
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:

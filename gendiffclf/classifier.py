@@ -120,7 +120,8 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
     warm_start : bool, default=False
         Whether `fit` goes on from the weights of the fit before.
     device : str, default="auto"
-        Where to compute: "auto" is the first there is of cuda, mps and cpu.
+        Where to compute: "auto" is the first there is of cuda, mps and cpu. In a process group each process takes a CUDA device
+        of its own.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
         Of the matrix products in training: "auto" is bfloat16 where the device has units for it, else float32; one seed
         can so give another model on another machine. Prediction is in float32.
@@ -292,7 +293,8 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         """
         Train on labelled rows.
 
-        If that fails, the classifier is as it was before.
+        If that fails, the classifier is as it was before. In a launched process group of torch, all processes call `fit` with the
+        same arguments, share the rows of every batch, and end with the same classifier.
 
         Parameters
         ----------
@@ -314,34 +316,42 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         Raises
         ------
         ValueError
-            If a parameter is out of its range, or X or y are not as above, or there are more classes than the code space holds.
+            If a parameter is out of its range, or X or y are not as above, or there are more classes than the code space holds;
+            and if processes of a group were given different arguments.
+        RuntimeError
+            If another process of the group found its arguments wrong.
         """
         import torch
 
+        from .training.distributed import Processes
         from .training.few_shot import gram_matrix
         from .training.loop import train
         from .training.progress import Progress
         from .training.rows import assign_rows, distinct_rows
 
-        params = _parameters.checked_parameters(self)
-        continued = self.warm_start and hasattr(self, "model_")
-        shape = self.scaler_.center.shape if continued else None
-        rows, y, weight, group_of = checked_rows(self, X, y, sample_weight, shape, groups)
-        classes, labels = np.unique(y, return_inverse=True)
-        if len(classes) < 2:
-            raise ValueError(
-                f"Got 1 class in y ({shown(classes[0])}), expected at least 2 classes; add rows of another class."
-            )
-        if continued:
-            self._check_warm_start(params, classes)
-            self.model_ = copy.deepcopy(self.model_)  # trained in place
-        self.classes_ = classes
-        self._class_counts = np.bincount(labels, weight)
-        weight = weight * class_factors(self.class_weight, classes, self._class_counts, labels, weight)
-        kept, weight = distinct_rows(rows, np.stack([labels, group_of], axis=1), weight)
-        labels, group_of = labels[kept], group_of[kept]
+        processes = Processes.launched()
+        seed = processes.gathered(int(check_random_state(self.random_state).randint(2**31)))[0]
+        with processes.agreement(self) as told:
+            params = _parameters.checked_parameters(self)
+            continued = self.warm_start and hasattr(self, "model_")
+            shape = self.scaler_.center.shape if continued else None
+            rows, y, weight, group_of = checked_rows(self, X, y, sample_weight, shape, groups)
+            classes, labels = np.unique(y, return_inverse=True)
+            told.update(X=rows, y=[classes.tolist(), labels], sample_weight=weight, groups=group_of)
+            told["model_"] = list(self.model_.state_dict().values()) if continued else []
+            if len(classes) < 2:
+                raise ValueError(
+                    f"Got 1 class in y ({shown(classes[0])}), expected at least 2 classes; add rows of another class."
+                )
+            if continued:
+                self._check_warm_start(params, classes)
+                self.model_ = copy.deepcopy(self.model_)  # trained in place
+            self.classes_ = classes
+            self._class_counts = np.bincount(labels, weight)
+            weight = weight * class_factors(self.class_weight, classes, self._class_counts, labels, weight)
+            kept, weight = distinct_rows(rows, np.stack([labels, group_of], axis=1), weight)
+            labels, group_of = labels[kept], group_of[kept]
 
-        seed = int(check_random_state(self.random_state).randint(2**31))
         rng = np.random.default_rng(seed)
         self._training_state: dict[str, Any] | None = None
         if not continued:
@@ -358,7 +368,9 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
             groups=None if groups is None else group_of,
         )
         settings = _parameters.training_settings(params, data.rows.device)
-        result = train(self.model_, data, assignment, settings, seed, Progress(self.verbose))
+        result = train(
+            self.model_, data, assignment, settings, seed, Progress(self.verbose if processes.rank == 0 else 0)
+        )
         self.n_iter_, self.best_epoch_ = result.n_epochs, result.best_epoch
         self.history_, self.calibration_ = result.history, result.calibration
         self.gram_ = None

@@ -62,6 +62,9 @@ class IncrementalMixin:
         included, and earlier rows keep the weights they had; after `fit`, the first rows of a class have an average class'
         weight as they are. If a call fails, the classifier is as it was before.
 
+        In a launched process group, a call without a `fit` before is one of all processes, as `fit` is; after `fit`, each process
+        computes for itself.
+
         Parameters
         ----------
         X : array-like of shape (n, d) or (n, layers, d)
@@ -83,26 +86,34 @@ class IncrementalMixin:
             As `fit`; if a label is not among `classes`, where they are given; and after a `fit` with another objective than
             "target", for which there is no closed form.
         """
-        params = _parameters.checked_parameters(self)
-        first = not hasattr(self, "model_")
-        if not first:
-            self._check_closed_form()
-        rows, y, weight, _ = checked_rows(self, X, y, sample_weight, None if first else self.scaler_.center.shape)
-        announced = np.unique(y if classes is None else np.asarray(classes))
-        if not first:
-            self._check_label_type(announced)
-        unknown = np.setdiff1d(y, announced if first else np.union1d(announced, self.classes_))
-        if classes is not None and len(unknown):
-            raise ValueError(f"Got labels {unknown.tolist()} in y, expected labels among classes={announced.tolist()}.")
+        from .training.distributed import Processes
         from .training.rows import distinct_rows
 
+        first = not hasattr(self, "model_")
+        # The closed form is computed by each process for itself, like a prediction.
+        processes = Processes.launched() if first or self._training_state is not None else Processes()
+        seed = processes.gathered(int(check_random_state(self.random_state).randint(2**31)) if first else 0)[0]
+        with processes.agreement(self) as told:
+            params = _parameters.checked_parameters(self)
+            if not first:
+                self._check_closed_form()
+            rows, y, weight, _ = checked_rows(self, X, y, sample_weight, None if first else self.scaler_.center.shape)
+            announced = np.unique(y if classes is None else np.asarray(classes))
+            told.update(X=rows, y=y, classes=announced, sample_weight=weight)
+            told["model_"] = [] if first else list(self.model_.state_dict().values())
+            if not first:
+                self._check_label_type(announced)
+            unknown = np.setdiff1d(y, announced if first else np.union1d(announced, self.classes_))
+            if classes is not None and len(unknown):
+                raise ValueError(
+                    f"Got labels {unknown.tolist()} in y, expected labels among classes={announced.tolist()}."
+                )
         kept, weight = distinct_rows(rows, np.unique(y, return_inverse=True)[1][:, None], weight)
         rows, y = rows[kept], y[kept]
         if first:
             self.classes_, self.code_index_ = announced, np.arange(len(announced))
             self._class_counts = np.zeros(len(announced))
             self.scaler_ = FeatureScaler.fit(rows, weight, self.scaling)
-            seed = int(check_random_state(self.random_state).randint(2**31))
             self._create_model(params, rows.shape[1:], seed)
             self._start_stream(seed)
         else:  # both are changed in place
@@ -173,9 +184,10 @@ class IncrementalMixin:
         loss, _ = trainer.epoch(data)
         self._training_state = {"seed": state["seed"], **trainer.state()}
         trainer.load(trainer.average)
+        seconds = trainer.processes.gathered(time.perf_counter() - started)[0]
         self.n_iter_ += 1
         self.best_epoch_ = self.n_iter_
-        for name, value in zip(self.history_, (loss, None, time.perf_counter() - started), strict=True):
+        for name, value in zip(self.history_, (loss, None, seconds), strict=True):
             self.history_[name].append(value)
 
     def _check_label_type(self, labels: np.ndarray) -> None:

@@ -5,8 +5,9 @@ Knows tensors alone; rows are scaled already, classes are indices.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Generator, Tensor, nn
 
 from .networks.transformer import NetworkShape, TransportNetwork
 from .transport.codes import label_codes
+from .transport.draws import drawn
 from .transport.path import OBJECTIVES, Path
 from .transport.schedules import mean_schedule, variance_schedule
 from .transport.solvers import SOLVERS, transport
@@ -114,8 +116,8 @@ class TransportModel(nn.Module):
             t = torch.tensor(self.settings.t_max, dtype=x1.dtype, device=x1.device)  # one time: embedded once, no noise
             noise, x_t = torch.zeros((), dtype=x1.dtype, device=x1.device), x1
         else:
-            t = self._times(x1.shape[:2], generator).to(x1)
-            noise = torch.randn(x1.shape, generator=generator, device=x1.device, dtype=x1.dtype)
+            t = drawn(self._times, x1.shape[:2], generator, axis=1).to(x1)
+            noise = drawn(partial(_standard_normal, like=x1), x1.shape, generator, axis=1)
             x_t = self.path.sample(codes, x1, t, noise)
         target = self.objective.target(self.path, codes, x1, t, noise)
         with torch.autocast(x1.device.type, dtype=torch.bfloat16, enabled=precision is torch.bfloat16):
@@ -129,7 +131,7 @@ class TransportModel(nn.Module):
         ends_at_features = settings.t_max == 1 and float(self.path.variance(torch.ones((), dtype=torch.float64))) == 0
         return settings.time_sampling == "terminal" and not self.objective.needs_interior and ends_at_features
 
-    def _times(self, shape: tuple[int, ...], generator: Generator) -> Tensor:
+    def _times(self, shape: Sequence[int], generator: Generator) -> Tensor:
         low, high = self.settings.t_min, self.settings.t_max
         if self.objective.needs_interior:
             low, high = max(low, INTERIOR), min(high, 1 - INTERIOR)
@@ -174,3 +176,7 @@ class TransportModel(nn.Module):
     def codes(self, kind: str, n_classes: int) -> Tensor:
         """The codes of that kind (K, L), where and in what precision the model is."""
         return torch.as_tensor(label_codes(kind, n_classes, self.lift.shape[1])).to(self.lift)
+
+
+def _standard_normal(shape: Sequence[int], generator: Generator, like: Tensor) -> Tensor:
+    return torch.randn(shape, generator=generator, device=like.device, dtype=like.dtype)

@@ -29,6 +29,31 @@ def test_auto_takes_the_best_there_is(machine, accelerators, device):
     assert resolve_device("auto") == torch.device(device)
 
 
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+@pytest.mark.parametrize(
+    ("current", "local_rank", "expected"),
+    [(0, "1", "cuda:1"), (0, "0", "cuda:0"), (2, "1", "cuda:2"), (0, "5", "cuda:1"), (0, None, "cuda:3")],
+)
+def test_each_process_of_a_group_gets_a_device_of_its_own(machine, monkeypatch, name, current, local_rank, expected):
+    """The current one if it has set it, else that of its number on the machine, or in the group."""
+    machine(cuda=4, mps=True)
+    monkeypatch.setattr(_device, "process_count", lambda: 8)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 7)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current)
+    if local_rank is None:
+        monkeypatch.delenv("LOCAL_RANK", raising=False)
+    else:
+        monkeypatch.setenv("LOCAL_RANK", local_rank)
+    assert resolve_device(name) == torch.device(expected)
+    assert resolve_device("cuda:3") == torch.device("cuda:3")
+
+
+def test_auto_is_the_processor_for_a_group_without_cuda(machine, monkeypatch):
+    machine(mps=True)
+    monkeypatch.setattr(_device, "process_count", lambda: 2)
+    assert resolve_device("auto") == torch.device("cpu")
+
+
 def test_a_named_device_is_taken(machine):
     machine(cuda=2)
     assert resolve_device("cpu") == torch.device("cpu")

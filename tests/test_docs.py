@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -72,6 +73,19 @@ def test_examples_run(page, tmp_path, monkeypatch):
     if page == "README.md":
         assert names["classifier"].classes_.tolist() == [0, 1, 2]
         np.testing.assert_allclose(names["probabilities"].sum(1), 1)
+
+
+def test_the_script_for_several_processes_runs(tmp_path):
+    (script,) = re.findall(r"```python\n(.*?)```", read("docs/distributed.md"), re.DOTALL)
+    short = script.replace("random_state=0", "random_state=0, max_epochs=2, n_members=2")
+    assert short != script
+    (tmp_path / "train.py").write_text(short)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "train.py"]
+    here = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    settings = {"PYTHONPATH": here, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(launch, cwd=tmp_path, env={**os.environ, **settings}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert GenerativeTransportClassifier.load(tmp_path / "digits.safetensors").n_iter_ == 2
 
 
 def documented_defaults() -> dict[str, str]:

@@ -6,9 +6,13 @@ Shapes: M members, B rows, i inputs, o outputs.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Generator, Tensor, nn
+
+from ..transport.draws import drawn, uniform
 
 
 class MemberLinear(nn.Module):
@@ -57,16 +61,19 @@ def dropout_mask(x: Tensor, rate: float, generator: Generator | None) -> Tensor 
     """What to multiply values with to zero a share `rate` of them and scale up the others; None without a generator."""
     if generator is None or rate == 0:
         return None
-    shape = x.shape[1:]  # one mask serves all members, whose rows differ anyway
-    if (
-        x.device.type == "cpu"
-    ):  # where random numbers cost as much as the layer's products: four of each draw of 64 bits
-        n_values = math.prod(shape)
-        draws = torch.randint(-(2**63), 2**63 - 1, (-(-n_values // 4),), generator=generator)
-        kept = draws.view(torch.int16)[:n_values].view(shape) >= round(rate * 2**16) - 2**15
-    else:
-        kept = torch.rand(shape, generator=generator, device=x.device) >= rate
+    # One mask serves all members, whose rows differ anyway.
+    kept = drawn(partial(_kept, rate), x.shape[1:], generator, axis=0)
     return torch.where(kept, x.new_tensor(1 / (1 - rate)), x.new_zeros(()))
+
+
+def _kept(rate: float, shape: Sequence[int], generator: Generator) -> Tensor:
+    """Which values to keep."""
+    if generator.device.type != "cpu":
+        return uniform(shape, generator) >= rate
+    # Random numbers cost as much as the layer's products there: four come of each draw of 64 bits.
+    n_values = math.prod(shape)
+    bits = torch.randint(-(2**63), 2**63 - 1, (-(-n_values // 4),), generator=generator).view(torch.int16)
+    return bits[:n_values].view(shape) >= round(rate * 2**16) - 2**15
 
 
 def dropout(x: Tensor, rate: float, generator: Generator | None) -> Tensor:

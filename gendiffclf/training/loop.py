@@ -105,7 +105,9 @@ def train(
     result = TrainingResult()
     best_score, best_weights, best_probabilities = float("inf"), None, None
     n_threads = torch.get_num_threads()
-    n_workers = min(len(trainers), n_threads)
+    processes = trainers[0].processes
+    # Messages of one process to the others come in one order only if one thread sends them.
+    n_workers = min(len(trainers), n_threads) if processes.count == 1 else 1
     with thread_limit(n_threads // n_workers), ThreadPoolExecutor(n_workers) as pool:
         run = map if n_workers == 1 else pool.map
         for epoch in progress.epochs(max_epochs):
@@ -115,13 +117,15 @@ def train(
             if len(judged):
                 probabilities = torch.cat([found for _, found in done])
                 score = brier(probabilities, y, weight)
+            # Sums may depend on the number of threads, and all processes must decide alike.
+            score, seconds = processes.gathered((score, time.perf_counter() - started))[0]
             if score is None or score < best_score:
                 result.best_epoch = epoch + 1
             if score is not None and score < best_score:
                 best_score, best_probabilities = score, probabilities
                 best_weights = [[w.clone() for w in trainer.average] for trainer in trainers]
             result.n_epochs = epoch + 1
-            for name, value in zip(result.history, (loss, score, time.perf_counter() - started), strict=True):
+            for name, value in zip(result.history, (loss, score, seconds), strict=True):
                 result.history[name].append(value)
             progress.report(loss=loss, validation=score)
             if (
@@ -133,5 +137,6 @@ def train(
     for number, trainer in enumerate(trainers):
         trainer.load(trainer.average if best_weights is None else best_weights[number])
     if best_probabilities is not None:
-        result.calibration = fit_calibration(best_probabilities, y, weight)
+        result.calibration = processes.gathered(fit_calibration(best_probabilities, y, weight))[0]
+    processes.copy_first(list(model.state_dict().values()))
     return result

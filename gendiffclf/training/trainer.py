@@ -12,8 +12,10 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils._pytree import tree_map_only
 
 from ..model import TransportModel
+from ..transport.draws import SharedGenerator
 from ..transport.readout import project_on_codes, project_on_simplex
 from ..transport.solvers import step_noise
+from .distributed import Processes
 from .gradients import Gradients, applies, estimate, loss_and_gradients
 from .rows import Assignment
 
@@ -81,6 +83,8 @@ class Trainer:
     """
     Optimises the weights of a model's members in one pass and keeps their running average.
 
+    In a process group it does so together with the trainers of the same members in the other processes.
+
     Parameters
     ----------
     model : TransportModel
@@ -96,7 +100,9 @@ class Trainer:
         device = model.lift.device
         self.model = model
         self.settings = settings
-        self.generator = Generator(device).manual_seed(seed)
+        self.processes = Processes.launched()
+        generator = SharedGenerator if self.processes.count > 1 else Generator
+        self.generator: Generator = generator(device).manual_seed(seed)
         self.index, self.real = padded(assignment.train, device)
         self.judged, self.judged_real = padded(assignment.validation, device)
         self.n_batches = max(1, round(self.index.shape[1] / settings.batch_size))
@@ -147,7 +153,7 @@ class Trainer:
         mean_weight = data.weight.mean()
         total = torch.zeros((), device=self.index.device)
         for batch, real in zip(batches, counts, strict=False):  # (M, B)
-            weight = data.weight[batch] * real / mean_weight
+            batch, weight = self._own_part(batch, data.weight[batch] * real / mean_weight)
             losses, found = loss_and_gradients(
                 self.model,
                 data.take(batch, self.model),
@@ -158,7 +164,7 @@ class Trainer:
             )
             self._update(found)
             total += (losses * weight).mean()
-        loss = float(total) / len(batches)
+        loss = sum(self.processes.gathered(float(total))) / len(batches)
         if not np.isfinite(loss):
             raise FloatingPointError(
                 f"Got a loss of {loss}: training diverged; use a smaller learning_rate (now "
@@ -166,10 +172,27 @@ class Trainer:
             )
         return loss, self._judge(data)
 
+    def _own_part(self, batch: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        The process' own rows of a batch, and their weights: both (M, B) -> (M, part).
+
+        The weights are such that the mean over the part, summed over processes, is the mean over the batch.
+        """
+        if not isinstance(self.generator, SharedGenerator):
+            return batch, weight
+        n_rows = batch.shape[1]
+        rows = self.processes.part(n_rows)
+        share = (rows.stop - rows.start) / n_rows
+        if share == 0:  # fewer rows than processes: one that counts for nothing
+            rows = slice(0, 1)
+        self.generator.n_rows, self.generator.first_row = n_rows, rows.start
+        return batch[:, rows], weight[:, rows] * share
+
     def _update(self, found: Gradients) -> None:
         """One step of the optimiser, and of the running average."""
-        for parameter in self.parameters:
-            parameter.grad = found.get(parameter)
+        gradients = self.processes.summed([found.get(parameter) for parameter in self.parameters])
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
         self.optimizer.step()
         self.n_updates += 1
         # Early averages follow the weights closely, so that the random start is soon forgotten.
@@ -191,10 +214,11 @@ class Trainer:
         current = [p.detach().clone() for p in self.parameters]
         self.load(self.average)
         probabilities = []
-        for block in self.judged.split(VALIDATION_BLOCK, dim=1):
+        n_judged = self.judged.shape[1]
+        for block in self.judged[:, self.processes.part(n_judged)].split(VALIDATION_BLOCK, dim=1):
             probabilities.append(project_on_simplex(project_on_codes(self._estimate(data, block, noise), data.codes)))
         self.load(current)
-        return torch.cat(probabilities, dim=1)[self.judged_real]
+        return self.processes.joined(torch.cat(probabilities, dim=1), n_judged)[self.judged_real]
 
     def _estimate(self, data: TrainingRows, index: Tensor, noise: Tensor) -> Tensor:
         """The end (M, B, L) of the transport of rows of an index (M, B)."""

@@ -7,12 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Generator, Tensor
 
+from .draws import uniform as _uniform
+
 TimeSampler = Callable[[Sequence[int], Generator], Tensor]
 """From a shape and a generator to times in [0, 1], later stretched to [t_min, t_max]."""
-
-
-def _uniform(shape: Sequence[int], generator: Generator) -> Tensor:
-    return torch.rand(shape, generator=generator, device=generator.device)
 
 
 def uniform(shape: Sequence[int], generator: Generator) -> Tensor:

@@ -1,0 +1,167 @@
+"""
+The processes of a launched group, which train one model: each has a part of every batch, and their gradients are summed.
+
+Everything else every process does alike, from the same seed: what it draws, the optimiser's steps, the choice of the epoch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor, distributed
+
+from .._device import process_count, resolve_device
+from .._validation import shown
+
+T = TypeVar("T")
+
+_DEVICES = {"gloo": ("cpu", "cuda"), "nccl": ("cuda",)}
+"""Whose tensors a backend carries; of other backends it is unknown."""
+_OWN = ("device", "random_state", "verbose")
+"""Parameters that processes may differ in: the first one's seed is everyone's."""
+_HASHED_BYTES = 2**24
+
+
+@dataclass(frozen=True)
+class Processes:
+    """
+    The processes that train one model; one alone without a group, which everything here then leaves as it is.
+
+    Attributes
+    ----------
+    rank : int
+        The number of this one.
+    count : int
+        How many there are.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def launched(cls) -> Processes:
+        """Those of torch's default process group."""
+        count = process_count()
+        return cls(distributed.get_rank(), count) if count > 1 else cls()
+
+    def part(self, n_rows: int) -> slice:
+        """Which of so many rows are the process' own: neighbours, and as many as any other's up to one."""
+        return slice(n_rows * self.rank // self.count, n_rows * (self.rank + 1) // self.count)
+
+    def summed(self, tensors: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        """
+        The sum over processes of each tensor, in one message, the same to the last bit in all of them.
+
+        DistributedDataParallel would do that behind `backward`, which training does not call, and with one module.
+        """
+        if self.count == 1:
+            return tensors
+        present = [tensor for tensor in tensors if tensor is not None]
+        flat = torch.cat([tensor.flatten() for tensor in present])
+        distributed.all_reduce(flat)
+        parts = iter(flat.split([tensor.numel() for tensor in present]))
+        return [None if tensor is None else next(parts).view(tensor.shape) for tensor in tensors]
+
+    def joined(self, part: Tensor, n_rows: int) -> Tensor:
+        """All processes' parts (M, part, K) of so many rows put together, (M, n_rows, K)."""
+        if self.count == 1:
+            return part
+        whole = part.new_zeros(len(part), n_rows, *part.shape[2:])
+        whole[:, self.part(n_rows)] = part
+        distributed.all_reduce(whole)  # adds zeros
+        return whole
+
+    def gathered(self, value: T) -> list[T]:
+        """The value that each process has here; small."""
+        if self.count == 1:
+            return [value]
+        found: list[Any] = [None] * self.count
+        nccl = distributed.get_backend() == "nccl"  # which sends from the current device, the first by default
+        with torch.cuda.device(resolve_device("cuda")) if nccl else contextlib.nullcontext():
+            distributed.all_gather_object(found, value)
+        return found
+
+    def copy_first(self, tensors: Sequence[Tensor]) -> None:
+        """Overwrite tensors with those of the first process; processors of two kinds may round differently."""
+        if self.count > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, 0)
+
+    @staticmethod
+    def _check_device(name: str) -> None:
+        """Raise a ValueError if the group cannot exchange tensors on that device."""
+        backend, device = distributed.get_backend(), resolve_device(name)
+        allowed = _DEVICES.get(backend, (device.type,))
+        if device.type not in allowed:
+            raise ValueError(
+                f"Got device={name!r} in a process group of backend {backend!r}, expected {' or '.join(allowed)}; use another "
+                "device, or another backend in init_process_group."
+            )
+
+    @contextlib.contextmanager
+    def agreement(self, estimator: BaseEstimator) -> Iterator[dict[str, Any]]:
+        """
+        Raise in every process where the block raises in one, or where they differ in what it puts into the dictionary.
+
+        A process that failed alone would leave the others waiting for it. Values are arrays, tensors, what `repr` tells apart,
+        or lists of these; the parameters of the estimator must be the same too.
+
+        Raises
+        ------
+        ValueError
+            If a value differs, or the group cannot exchange tensors on the estimator's device.
+        RuntimeError
+            If the block raised in another process.
+        """
+        params = estimator.get_params(deep=False)
+        told: dict[str, Any] = {name: value for name, value in params.items() if name not in _OWN}
+        if self.count == 1:
+            yield told
+            return
+        failure = None
+        try:
+            yield told
+            self._check_device(params["device"])
+        except Exception as error:
+            failure = error
+        found = self.gathered(None if failure else {name: _word(value) for name, value in told.items()})
+        if failure:
+            raise failure
+        if None in found:
+            raise RuntimeError(
+                f"Got an error in process {found.index(None)} while it checked its input, expected the same input in all "
+                f"{self.count}; see what that process says."
+            )
+        first, *others = (words or {} for words in found)
+        for rank, words in enumerate(others, start=1):
+            for name, word in first.items():
+                if words[name] != word:
+                    raise ValueError(
+                        f"Got {name}{words[name]} in process {rank} and {name}{word} in process 0, expected the same in "
+                        f"all {self.count}; give all rows and the same parameters to each: they share every batch themselves."
+                    )
+
+
+def _word(value: Any) -> str:
+    """What tells a value from others, short for arrays."""
+    if not isinstance(value, list | np.ndarray):
+        return f"={shown(value)}"
+    digest = hashlib.sha256()
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, Tensor):
+            item = item.detach().cpu().numpy()
+        if isinstance(item, np.ndarray) and item.dtype != object:
+            digest.update(f"{item.dtype} {item.shape}".encode())
+            step = max(1, _HASHED_BYTES // max(1, item[:1].nbytes))  # rows may be on disk
+            for start in range(0, len(item), step):
+                digest.update(np.ascontiguousarray(item[start : start + step]).data)
+        else:
+            digest.update(repr(item.tolist() if isinstance(item, np.ndarray) else item).encode())
+    return f" of checksum {digest.hexdigest()[:16]}"
