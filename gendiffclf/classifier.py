@@ -113,7 +113,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         Whether to keep the epoch of the best validation Brier score and to fit the calibration of the probabilities.
     validation_fraction : float in (0, 0.5], default=0.1
         Share of the rows held out for that when members are not cross-fitted.
-    n_iter_no_change : int >= 1 or None, default=15
+    n_iter_no_change : int >= 1 or None, default=10
         Epochs without a better validation score after which training stops; None runs all.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class; "balanced" gives the rows of all classes one sum. See `partial_fit` for later rows.
@@ -208,7 +208,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         averaging: float = 0.98,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        n_iter_no_change: int | None = 15,
+        n_iter_no_change: int | None = 10,
         class_weight: dict | str | None = None,
         warm_start: bool = False,
         device: str = "auto",
