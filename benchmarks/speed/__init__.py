@@ -12,7 +12,7 @@ import torch
 
 from ..environment import environment, load_average
 from ..speech import write_record
-from . import fit, gpu, growth, imports, memmap, predict, profile
+from . import fit, gpu, growth, imports, memmap, predict, processes, profile
 from .measuring import Options
 
 RESULTS = Path("benchmarks/results/speed")
@@ -22,6 +22,7 @@ PARTS: dict[str, ModuleType] = {
     "fit": fit,
     "growth": growth,
     "memmap": memmap,
+    "processes": processes,
     "profile": profile,
     "gpu": gpu,
 }
