@@ -120,13 +120,14 @@ def steps(
     ours: BaseEstimator, corpus: pd.DataFrame, features: ClipFeatures, folds: str, n_folds: int
 ) -> dict[int, Evaluation]:
     """Table 3: each fold's one fit, asked with different numbers of steps."""
-    y, speakers = corpus["label"].to_numpy(), corpus["speaker"].to_numpy().astype(str)
+    y = corpus["label"].to_numpy()
+    speakers = corpus["speaker"].to_numpy().astype(str) if "speaker" in corpus else None
     classes = np.unique(y[features.whole])
     pairs = fold_rows(corpus, features.whole, folds, n_folds=n_folds)
     shared = shared_speakers(corpus, pairs)
     parts: dict[int, list[Any]] = {n: [] for n in STEPS}
     for train, test in pairs:
-        fitted = fit_rows(ours, features.rows[train], y[train], speakers[train])
+        fitted = fit_rows(ours, features.rows[train], y[train], None if speakers is None else speakers[train])
         for n in STEPS:
             fitted.set_params(n_steps=n)
             proba = class_probabilities(fitted, features.rows[test], classes)

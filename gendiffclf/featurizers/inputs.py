@@ -38,7 +38,7 @@ def as_items(X: Any) -> list[Any]:
     ValueError
         If `X` is one clip and no collection, or a table of other columns.
     """
-    if isinstance(X, str | bytes | os.PathLike | Mapping | Real) or not isinstance(X, Iterable):
+    if isinstance(X, str | bytes | os.PathLike | Mapping | Real) or not isinstance(X, Iterable) or _is_one_clip(X):
         raise ValueError(f"Got X of type {type(X).__name__}, expected a list of clips; for one clip pass [clip].")
     if hasattr(X, "columns") and hasattr(X, "shape"):  # pandas, polars
         return _table_items(X)
@@ -50,6 +50,17 @@ def as_items(X: Any) -> list[Any]:
         if X.dtype.kind not in "fiub" and X.ndim == 2 and X.shape[1] == 1:
             X = X[:, 0]  # (n, 1) -> (n,), one column of a table
     return list(X)
+
+
+def _is_one_clip(X: Iterable[Any]) -> bool:
+    """Whether it is `(array, rate)` or `(path, start, end)`, or numbers."""
+    if not isinstance(X, tuple | list) or not X:
+        return False
+    if isinstance(X, tuple) and len(X) == 2 and isinstance(X[1], Real):
+        return True
+    if isinstance(X, tuple) and len(X) == 3 and isinstance(X[1], Real | None):
+        return True
+    return all(isinstance(item, Real) for item in X[:9])
 
 
 def _table_items(table: Any) -> list[Any]:

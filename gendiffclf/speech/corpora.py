@@ -108,6 +108,7 @@ def read_corpus(
         corpus = _read_table(source)
     else:
         corpus = pandas.DataFrame({"path": [str(source)]})
+        target = None if to_predict else target  # a clip among folders has no columns
     return _with_label(corpus, target, to_predict)
 
 

@@ -204,7 +204,13 @@ def test_rows_of_numbers_are_clips():
         assert [load(row, RATE).shape for row in as_items(rows)] == [(5,)] * 3
 
 
-@pytest.mark.parametrize("one", ["a.wav", Path("a.wav"), b"RIFF", {"path": "a.wav"}, 3, None])
+@pytest.mark.parametrize(
+    "one",
+    [
+        *("a.wav", Path("a.wav"), b"RIFF", {"path": "a.wav"}, 3, None),
+        *((np.ones(4000), RATE), ("a.wav", 0.5, 1.5), ("a.wav", 1, None), [0.5] * 4000),
+    ],
+)
 def test_one_clip_is_no_collection(one):
     with pytest.raises(ValueError, match=r"expected a list of clips; for one clip pass \[clip\]"):
         as_items(one)

@@ -117,6 +117,8 @@ def test_clips_to_predict_may_be_missing_or_without_label(clip_folder, tmp_path,
     assert [row["label"] for row in rows] == [None, None, None, "heed"]
     assert rows[1]["path"] == str(tmp_path / "nothere.wav")
     assert "1 of 4 clips are broken" in err
+    assert run("predict", model, good, *PATTERN, "--target", "label", "--format", "jsonl") == 0
+    assert json.loads(capsys.readouterr().out)["error"] is None
     for missing in ("nowhere", "nothere.csv"):
         with pytest.raises(SystemExit):
             run("predict", model, good, tmp_path / missing)
