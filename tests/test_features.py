@@ -211,6 +211,17 @@ def test_mixed_scaling_is_quantile_and_clipped_standard_side_by_side():
     np.testing.assert_allclose(mixed[:, 3:], standard / np.sqrt(1 + (standard / 6) ** 2), atol=1e-6)
 
 
+def test_one_view_of_mixed_scaling_leaves_the_other_at_zero():
+    X = np.random.default_rng(0).normal(size=(50, 3, 4))
+    scaler = FeatureScaler.fit(X, np.ones(50), "mixed")
+    index = np.array([4, 1, 30])
+    both = scaler.transform(X, index)
+    for view, (own, other) in enumerate([(slice(0, 3), slice(3, 6)), (slice(3, 6), slice(0, 3))]):
+        found = scaler.transform(X, index, view)
+        np.testing.assert_array_equal(found[:, own], both[:, own])
+        assert not found[:, other].any()
+
+
 @pytest.mark.parametrize("kind", ["quantile", "robust"])
 def test_an_even_selection_stands_for_very_many_rows(kind, monkeypatch):
     X = np.random.default_rng(0).normal(size=(20_000, 1, 2))
