@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,12 @@ from torch.utils._pytree import tree_map_only
 from ..model import TransportModel
 from ..transport.readout import project_on_codes, project_on_simplex
 from ..transport.solvers import step_noise
+from .calibration import squared_distance
 from .rows import Assignment
 
-VALIDATION_BLOCK = 4096
-"""Rows per member in one pass of validation."""
+CPU_VALIDATION_BLOCK = 256
+ACCELERATOR_VALIDATION_BLOCK = 4096
+"""Rows per member in one pass of validation; on a CPU more of them cost memory and gain no time."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class TrainingRows:
 
     Attributes
     ----------
-    rows : Tensor of shape (N, layers, d)
+    rows : Tensor of shape (N, views * layers, d)
         Scaled.
     y : Tensor of shape (N,), int64
         Class numbers.
@@ -60,15 +63,38 @@ class TrainingRows:
     codes: Tensor
 
 
-def padded(parts: list[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Row numbers of each member as one matrix (M, longest), and which of its places are real."""
-    longest = max(map(len, parts))
-    index = np.zeros((len(parts), longest), np.int64)
-    real = np.zeros((len(parts), longest), bool)
-    for member, rows in enumerate(parts):
-        index[member, : len(rows)] = rows
-        real[member, : len(rows)] = True
-    return torch.as_tensor(index, device=device), torch.as_tensor(real, device=device)
+@dataclass(frozen=True)
+class Judgement:
+    """
+    What the members' averaged weights make of the rows that judge them, members one after another.
+
+    Attributes
+    ----------
+    distance : Tensor of shape (v,)
+        Squared distance of each row's probabilities to its one-hot label.
+    probabilities : Tensor of shape (s, K)
+        Of an even selection of the rows.
+    """
+
+    distance: Tensor
+    probabilities: Tensor
+
+
+def padded(parts: list[np.ndarray], device: torch.device) -> Tensor:
+    """Row numbers of each member as one matrix (M, longest), int32; -1, which takes the last row, where a member has none."""
+    index = np.full((len(parts), max(map(len, parts))), -1, np.int32)
+    for places, rows in zip(index, parts, strict=True):
+        places[: len(rows)] = rows
+    return torch.as_tensor(index, device=device)
+
+
+def validation_blocks(n_rows: int, device: torch.device) -> list[slice]:
+    """Rows to judge in one pass each; on a CPU none is short, as matrix products of one or two rows round in another way."""
+    size, least = ACCELERATOR_VALIDATION_BLOCK, 1
+    if device.type == "cpu":
+        size, least = CPU_VALIDATION_BLOCK, CPU_VALIDATION_BLOCK // 2
+    starts = [0, *range(size, n_rows - least + 1, size)]
+    return [slice(start, stop) for start, stop in itertools.pairwise([*starts, n_rows])]
 
 
 class Trainer:
@@ -84,15 +110,28 @@ class Trainer:
         Rows that each of the model's members learns from, and those that judge it.
     seed : int
         Of batches, times and noise.
+    judged_before, stride : int
+        Of the rows that judge one of all members, counted from the first of the first member, how many come before this
+        trainer's; and of every how many-th the probabilities are kept.
     """
 
-    def __init__(self, model: TransportModel, settings: TrainingSettings, assignment: Assignment, seed: int) -> None:
+    def __init__(
+        self,
+        model: TransportModel,
+        settings: TrainingSettings,
+        assignment: Assignment,
+        seed: int,
+        judged_before: int = 0,
+        stride: int = 1,
+    ) -> None:
         device = model.lift.device
         self.model = model
         self.settings = settings
         self.generator = Generator(device).manual_seed(seed)
-        self.index, self.real = padded(assignment.train, device)
-        self.judged, self.judged_real = padded(assignment.validation, device)
+        self.index = padded(assignment.train, device)
+        self.judged = padded(assignment.validation, device)
+        self.judged_before = judged_before
+        self.stride = stride
         self.n_batches = max(1, round(self.index.shape[1] / settings.batch_size))
         self.parameters = list(model.network.parameters())
         decayed = [p for p in self.parameters if p.dim() == 3 and p.shape[1] > 1]  # matrices, not biases
@@ -105,7 +144,7 @@ class Trainer:
         self.average = [p.detach().clone() for p in self.parameters]
         self.n_updates = 0
 
-    def epoch(self, data: TrainingRows, progress_share: float = 0.0) -> tuple[float, Tensor]:
+    def epoch(self, data: TrainingRows, progress_share: float = 0.0) -> tuple[float, Judgement]:
         """
         Pass once over each member's rows in random order.
 
@@ -119,8 +158,7 @@ class Trainer:
         -------
         loss : float
             Mean per member and row.
-        probabilities : Tensor of shape (v, K)
-            What the members' averaged weights give to the rows that judge them, members one after another.
+        judgement : Judgement
 
         Raises
         ------
@@ -132,16 +170,15 @@ class Trainer:
             rate *= 0.5 * (1 + np.cos(np.pi * progress_share))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        order = torch.rand(self.index.shape, generator=self.generator, device=self.index.device).argsort(dim=1)
         size = self.index.shape[1] // self.n_batches
-        batches = self.index.gather(1, order).split(size, dim=1)[: self.n_batches]
-        counts = self.real.gather(1, order).split(size, dim=1)
+        batches = self._shuffled().split(size, dim=1)[: self.n_batches]
         if self.settings.max_steps is not None:
             batches = batches[: self.settings.max_steps - self.n_updates]
         mean_weight = data.weight.mean()
         total = torch.zeros((), device=self.index.device)
-        for batch, real in zip(batches, counts, strict=False):  # (M, B)
-            weight = data.weight[batch] * real / mean_weight
+        for numbers in batches:  # (M, B)
+            batch = numbers.long()
+            weight = data.weight[batch] * (batch >= 0) / mean_weight
             losses = self.model.loss(
                 data.rows[batch], data.codes[data.y[batch]], self.generator, self.settings.precision
             )
@@ -155,6 +192,16 @@ class Trainer:
                 f"{self.settings.learning_rate}) or precision='float32'."
             )
         return loss, self._judge(data)
+
+    def _shuffled(self) -> Tensor:
+        """Each member's row numbers in random order, (M, longest), int32."""
+        keys = torch.rand(self.index.shape, generator=self.generator, device=self.index.device, dtype=torch.float32)
+        shuffled = keys.view(torch.int32)  # a member's numbers take the memory of its keys, which are needed no more
+        ordered, order = torch.empty_like(keys[0]), torch.empty_like(keys[0], dtype=torch.int64)
+        for member, key in enumerate(keys):
+            torch.sort(key, out=(ordered, order))
+            shuffled[member] = self.index[member][order]
+        return shuffled
 
     def _update(self, gradients: tuple[Tensor | None, ...]) -> None:
         """One step of the optimiser, and of the running average."""
@@ -173,24 +220,33 @@ class Trainer:
                 parameter.copy_(value)
 
     @torch.no_grad()
-    def _judge(self, data: TrainingRows) -> Tensor:
-        """Probabilities (v, K) that each member's averaged weights give to the rows that judge it."""
+    def _judge(self, data: TrainingRows) -> Judgement:
+        """What each member's averaged weights make of the rows that judge it."""
         if self.judged.shape[1] == 0:
-            return data.codes.new_empty(0, len(data.codes))
+            return Judgement(data.codes.new_empty(0), data.codes.new_empty(0, len(data.codes)))
         noise = step_noise(self.settings.n_steps, self.model.lift.shape[1]).to(self.model.lift)
         current = [p.detach().clone() for p in self.parameters]
         self.load(self.average)
-        probabilities = []
-        for block in self.judged.split(VALIDATION_BLOCK, dim=1):
+        n_judged = (self.judged >= 0).sum(1, keepdim=True)
+        before = self.judged_before + n_judged.cumsum(0) - n_judged  # (M, 1)
+        distance = data.codes.new_empty(self.judged.shape)
+        kept, numbers = [], []
+        for part in validation_blocks(self.judged.shape[1], self.judged.device):
+            block = self.judged[:, part].long()
             states = self.model.transport(
                 data.rows[block],
                 solver=self.settings.solver,
                 n_steps=self.settings.n_steps,
                 noise=noise,
             )
-            probabilities.append(project_on_simplex(project_on_codes(states[-1], data.codes)))
+            probabilities = project_on_simplex(project_on_codes(states[-1], data.codes))  # (M, B, K)
+            distance[:, part] = squared_distance(probabilities, data.y[block])
+            number = before + torch.arange(part.start, part.stop, device=block.device)  # (M, B)
+            chosen = (block >= 0) & (number % self.stride == 0)
+            kept.append(probabilities[chosen])
+            numbers.append(number[chosen])
         self.load(current)
-        return torch.cat(probabilities, dim=1)[self.judged_real]
+        return Judgement(distance[self.judged >= 0], torch.cat(kept)[torch.cat(numbers).argsort()])
 
     def state(self) -> dict[str, Any]:
         """A copy of what `load_state` needs to go on from here, on the CPU."""
