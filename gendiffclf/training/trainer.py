@@ -16,6 +16,7 @@ from ..model import TransportModel
 from ..transport.readout import project_on_codes, project_on_simplex
 from ..transport.solvers import step_noise
 from .calibration import squared_distance
+from .disk import RowsOnDisk
 from .rows import Assignment
 
 CPU_VALIDATION_BLOCK = 256
@@ -47,8 +48,8 @@ class TrainingRows:
 
     Attributes
     ----------
-    rows : Tensor of shape (N, views * layers, d)
-        Scaled.
+    rows : Tensor of shape (N, views * layers, d), or RowsOnDisk
+        Scaled once, or when they are asked for.
     y : Tensor of shape (N,), int64
         Class numbers.
     weight : Tensor of shape (N,)
@@ -57,10 +58,14 @@ class TrainingRows:
         Codes of the classes.
     """
 
-    rows: Tensor
+    rows: Tensor | RowsOnDisk
     y: Tensor
     weight: Tensor
     codes: Tensor
+
+    def take(self, numbers: Tensor, view: Tensor) -> Tensor:
+        """Scaled rows (M, B, views * layers, d) of row numbers (M, B), at least in the view (M,) that each member sees."""
+        return self.rows[numbers] if isinstance(self.rows, Tensor) else self.rows.take(numbers, view.tolist())
 
 
 @dataclass(frozen=True)
@@ -180,7 +185,7 @@ class Trainer:
             batch = numbers.long()
             weight = data.weight[batch] * (batch >= 0) / mean_weight
             losses = self.model.loss(
-                data.rows[batch], data.codes[data.y[batch]], self.generator, self.settings.precision
+                data.take(batch, self.model.view), data.codes[data.y[batch]], self.generator, self.settings.precision
             )
             member_loss = (losses * weight).mean(1)  # (M,)
             self._update(torch.autograd.grad(member_loss.sum(), self.parameters, allow_unused=True))
@@ -234,7 +239,7 @@ class Trainer:
         for part in validation_blocks(self.judged.shape[1], self.judged.device):
             block = self.judged[:, part].long()
             states = self.model.transport(
-                data.rows[block],
+                data.take(block, self.model.view),
                 solver=self.settings.solver,
                 n_steps=self.settings.n_steps,
                 noise=noise,
