@@ -137,6 +137,6 @@ def train(
     for number, trainer in enumerate(trainers):
         trainer.load(trainer.average if best_weights is None else best_weights[number])
     if best_probabilities is not None:
-        judged, weight = (x[:: trainers[0].stride] for x in (judged, weight))
+        judged, weight = (x[:: calibration_stride(len(x))] for x in (judged, weight))
         result.calibration = fit_calibration(best_probabilities, data.y[judged], weight)
     return result

@@ -135,8 +135,15 @@ class Trainer:
         self.generator = Generator(device).manual_seed(seed)
         self.index = padded(assignment.train, device)
         self.judged = padded(assignment.validation, device)
-        self.judged_before = judged_before
-        self.stride = stride
+        self.blocks = validation_blocks(self.judged.shape[1], device)
+        self.judged_real = self.judged >= 0
+        number = np.cumsum(self.judged_real.cpu().numpy(), dtype=np.int32).reshape(self.judged.shape) + (
+            judged_before - 1
+        )
+        chosen = self.judged_real & torch.as_tensor(number % stride == 0, device=device)
+        self.kept = [chosen[:, block] for block in self.blocks]
+        found = [number[:, block][chosen[:, block].cpu().numpy()] for block in self.blocks]
+        self.kept_order = torch.as_tensor(np.concatenate(found).argsort(), device=device)
         self.n_batches = max(1, round(self.index.shape[1] / settings.batch_size))
         self.parameters = list(model.network.parameters())
         decayed = [p for p in self.parameters if p.dim() == 3 and p.shape[1] > 1]  # matrices, not biases
@@ -232,11 +239,8 @@ class Trainer:
         noise = step_noise(self.settings.n_steps, self.model.lift.shape[1]).to(self.model.lift)
         current = [p.detach().clone() for p in self.parameters]
         self.load(self.average)
-        n_judged = (self.judged >= 0).sum(1, keepdim=True)
-        before = self.judged_before + n_judged.cumsum(0) - n_judged  # (M, 1)
-        distance = data.codes.new_empty(self.judged.shape)
-        kept, numbers = [], []
-        for part in validation_blocks(self.judged.shape[1], self.judged.device):
+        distance, probabilities = data.codes.new_empty(self.judged.shape), []
+        for part, kept in zip(self.blocks, self.kept, strict=True):
             block = self.judged[:, part].long()
             states = self.model.transport(
                 data.take(block, self.model.view),
@@ -244,14 +248,11 @@ class Trainer:
                 n_steps=self.settings.n_steps,
                 noise=noise,
             )
-            probabilities = project_on_simplex(project_on_codes(states[-1], data.codes))  # (M, B, K)
-            distance[:, part] = squared_distance(probabilities, data.y[block])
-            number = before + torch.arange(part.start, part.stop, device=block.device)  # (M, B)
-            chosen = (block >= 0) & (number % self.stride == 0)
-            kept.append(probabilities[chosen])
-            numbers.append(number[chosen])
+            found = project_on_simplex(project_on_codes(states[-1], data.codes))  # (M, B, K)
+            distance[:, part] = squared_distance(found, data.y[block])
+            probabilities.append(found[kept])
         self.load(current)
-        return Judgement(distance[self.judged >= 0], torch.cat(kept)[torch.cat(numbers).argsort()])
+        return Judgement(distance[self.judged_real], torch.cat(probabilities)[self.kept_order])
 
     def state(self) -> dict[str, Any]:
         """A copy of what `load_state` needs to go on from here, on the CPU."""
