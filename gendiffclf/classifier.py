@@ -300,7 +300,8 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         ----------
         X : array-like of shape (n, d) or (n, layers, d)
             Features, finite and dense. Of several layers the last is where transport starts, the others are the condition.
-            Rows of NaN only, as featurisers leave for broken clips, are left out with a warning.
+            Rows of NaN only, as featurisers leave for broken clips, are left out with a warning. Rows of a `numpy.memmap` of
+            float32 or float64 stay on disk: batches are scaled as training asks for them, to the same result.
         y : array-like of shape (n,)
             Labels of any sortable type, at least two different ones.
         sample_weight : array-like of shape (n,), optional
@@ -350,7 +351,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
             self._class_counts = np.bincount(labels, weight)
             weight = weight * class_factors(self.class_weight, classes, self._class_counts, labels, weight)
             kept, weight = distinct_rows(rows, np.stack([labels, group_of], axis=1), weight)
-            labels, group_of = labels[kept], group_of[kept]
+            labels = labels[kept]
 
         rng = np.random.default_rng(seed)
         self._training_state: dict[str, Any] | None = None
@@ -359,23 +360,27 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
             self.scaler_ = FeatureScaler.fit(rows, weight, self.scaling, kept)
             self._create_model(params, rows.shape[1:], seed)
         data = self._training_rows(rows, labels, weight, kept)
-        assignment = assign_rows(
-            labels,
-            self.n_members,
-            rng,
-            cross_fit=self.early_stopping and self.cross_fit,
-            validation_fraction=self.validation_fraction if self.early_stopping else 0,
-            groups=None if groups is None else group_of,
-        )
-        settings = _parameters.training_settings(params, data.rows.device)
+        settings = _parameters.training_settings(params, data.weight.device)
         result = train(
-            self.model_, data, assignment, settings, seed, Progress(self.verbose if processes.rank == 0 else 0)
+            self.model_,
+            data,
+            assign_rows(
+                labels,
+                self.n_members,
+                rng,
+                cross_fit=self.early_stopping and self.cross_fit,
+                validation_fraction=self.validation_fraction if self.early_stopping else 0,
+                groups=None if groups is None else group_of[kept],
+            ),
+            settings,
+            seed,
+            Progress(self.verbose if processes.rank == 0 else 0),
         )
         self.n_iter_, self.best_epoch_ = result.n_epochs, result.best_epoch
         self.history_, self.calibration_ = result.history, result.calibration
         self.gram_ = None
         if self.objective == "target":
-            self.gram_ = gram_matrix(self.model_, data.rows, torch.as_tensor(weight).to(data.rows)).cpu()
+            self.gram_ = gram_matrix(self.model_, data.rows, torch.as_tensor(weight).to(data.weight)).cpu()
         self._class_size = float(weight.sum() / len(self.classes_))
         return self
 
@@ -406,16 +411,21 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
                 "before; use partial_fit for new classes, or warm_start=False."
             )
 
-    def _training_rows(
-        self, X: np.ndarray, labels: np.ndarray, weight: np.ndarray, index: np.ndarray | None = None
-    ) -> TrainingRows:
+    def _training_rows(self, X: np.ndarray, labels: np.ndarray, weight: np.ndarray, index: np.ndarray) -> TrainingRows:
+        """Rows of X by their numbers (n,), with their labels and weights (n,)."""
         import torch
 
+        from .training.disk import RowsOnDisk, on_disk
         from .training.trainer import TrainingRows
 
         lift = self._model().lift
+        rows: torch.Tensor | RowsOnDisk
+        if on_disk(X):
+            rows = RowsOnDisk(X, self.scaler_, index, lift)
+        else:
+            rows = torch.as_tensor(self.scaler_.transform(X, index)).to(lift)
         return TrainingRows(
-            torch.as_tensor(self.scaler_.transform(X, index)).to(lift),
+            rows,
             torch.as_tensor(labels).to(lift.device),
             torch.as_tensor(weight / weight.mean()).to(lift),
             self._codes(),

@@ -95,33 +95,35 @@ class FeatureScaler:
             quantiles = quantiles.reshape(-1, *shape)
         return cls(kind, center.reshape(shape), scale.reshape(shape), quantiles)
 
-    def transform(self, X: np.ndarray, index: np.ndarray | None = None) -> np.ndarray:
+    def transform(self, X: np.ndarray, index: np.ndarray | None = None, view: int | None = None) -> np.ndarray:
         """
         Scale rows, or those of an index in its order; no other copy of all rows is made.
 
-        (N, layers, d) -> (n, views * layers, d), float32
+        (N, layers, d) -> (n, views * layers, d), or (n, layers, d) of the one `view` that is asked for, float32
         """
         n = len(X) if index is None else len(index)
-        scaled = np.empty((n, n_views(self.kind) * X.shape[1], X.shape[2]), np.float32)
+        scaled = np.empty((n, (n_views(self.kind) if view is None else 1) * X.shape[1], X.shape[2]), np.float32)
         flat = scaled.reshape(n, -1)
         step = max(1, _TRANSFORM_VALUES // min(flat.shape[1], _COLUMNS))
         for start in range(0, n, step):
             rows = slice(start, start + step)
             part = X[rows if index is None else index[rows]]
-            self._transform(part.reshape(len(part), -1), flat[rows])
+            self._transform(part.reshape(len(part), -1), flat[rows], view)
         return scaled
 
-    def _transform(self, X: np.ndarray, scaled: np.ndarray) -> None:
-        """Scale rows (n, layers * d) into the place for them (n, views * layers * d)."""
+    def _transform(self, X: np.ndarray, scaled: np.ndarray, view: int | None) -> None:
+        """Scale rows (n, layers * d) into the place for them (n, [views *] layers * d)."""
+        by_rank = self.quantiles is not None and view != 1
+        by_scale = self.kind != "quantile" and (self.kind != "mixed" or view != 0)
         n_values = X.shape[1]
         step = max(_COLUMNS, _TRANSFORM_VALUES // len(X))
         center, scale = self.center.ravel(), self.scale.ravel()
         for start in range(0, n_values, step):
             part = slice(start, min(start + step, n_values))
             values = X[:, part].astype(np.float64)
-            if self.quantiles is not None:
-                scaled[:, part] = self._to_normal(values.copy(), part)
-            if self.kind != "quantile":
+            if by_rank:
+                scaled[:, part] = self._to_normal(values.copy() if by_scale else values, part)
+            if by_scale:
                 np.clip(values, -_LARGEST, _LARGEST, out=values)
                 values -= center[part]
                 values /= scale[part]

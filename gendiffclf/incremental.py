@@ -109,11 +109,11 @@ class IncrementalMixin:
                     f"Got labels {unknown.tolist()} in y, expected labels among classes={announced.tolist()}."
                 )
         kept, weight = distinct_rows(rows, np.unique(y, return_inverse=True)[1][:, None], weight)
-        rows, y = rows[kept], y[kept]
+        y = y[kept]
         if first:
             self.classes_, self.code_index_ = announced, np.arange(len(announced))
             self._class_counts = np.zeros(len(announced))
-            self.scaler_ = FeatureScaler.fit(rows, weight, self.scaling)
+            self.scaler_ = FeatureScaler.fit(rows, weight, self.scaling, kept)
             self._create_model(params, rows.shape[1:], seed)
             self._start_stream(seed)
         else:  # both are changed in place
@@ -129,9 +129,9 @@ class IncrementalMixin:
             for number in np.unique(labels[new]):
                 of_class = labels == number
                 weight[of_class] *= self._class_size / weight[of_class].sum()
-            self._refit_last_map(rows, labels, weight * factors)
+            self._refit_last_map(self._training_rows(rows, labels, weight * factors, kept), weight * factors)
         else:
-            self._stream_epoch(params, self._training_rows(rows, labels, weight * factors))
+            self._stream_epoch(params, self._training_rows(rows, labels, weight * factors, kept))
         return self
 
     def _check_closed_form(self) -> None:
@@ -142,16 +142,15 @@ class IncrementalMixin:
                 "form; fit with objective='target', fit again on old and new rows, or call partial_fit without a fit before."
             )
 
-    def _refit_last_map(self, X: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> None:
+    def _refit_last_map(self, data: TrainingRows, weight: np.ndarray) -> None:
         import torch
 
         from .training.few_shot import refit_last_map
 
-        data = self._training_rows(X, labels, weight)
         # In the units of the Gram matrix: `data.weight` has the mean 1, whatever the rows count for.
-        counts = torch.as_tensor(weight).to(data.rows)
+        counts = torch.as_tensor(weight).to(data.weight)
         assert self.gram_ is not None
-        gram = refit_last_map(self.model_, self.gram_.to(data.rows), data.rows, data.codes[data.y], counts)
+        gram = refit_last_map(self.model_, self.gram_.to(data.weight), data.rows[:], data.codes[data.y], counts)
         self.gram_ = gram.cpu()
 
     def _start_stream(self, seed: int) -> None:
@@ -174,7 +173,7 @@ class IncrementalMixin:
         started = time.perf_counter()
         state = self._training_state
         assert state is not None
-        settings = _parameters.training_settings({**params, "max_steps": None}, data.rows.device)
+        settings = _parameters.training_settings({**params, "max_steps": None}, data.weight.device)
         every, none = (np.arange(n) for n in (len(data.y), 0))
         n_members = self.model_.network.shape.n_members
         trainer = Trainer(

@@ -43,9 +43,11 @@ def checked_rows(
     Returns
     -------
     rows : ndarray of shape (n, layers, d), float32 or float64
+        No copy of X, unless its values had to be converted.
     y : ndarray of shape (n,)
+        Rows of NaN only have the label of another row.
     weight : ndarray of shape (n,), float64
-        A copy.
+        A copy; 0 for rows of NaN only, so that they are left out.
     group : ndarray of shape (n,), int
         Number of each row's group; zeros without groups.
     """
@@ -65,7 +67,8 @@ def checked_rows(
         raise ValueError("Got a sample_weight of zeros only, expected at least one positive weight.")
     labels = column_or_1d(labels)
     if missing.any():
-        return rows[~missing], labels[~missing], weight[~missing], group[~missing]
+        labels = np.where(missing, labels[~missing][0], labels)
+        weight[missing] = 0
     return rows, labels, weight, group
 
 

@@ -211,6 +211,15 @@ def test_mixed_scaling_is_quantile_and_clipped_standard_side_by_side():
     np.testing.assert_allclose(mixed[:, 3:], standard / np.sqrt(1 + (standard / 6) ** 2), atol=1e-6)
 
 
+def test_one_view_of_mixed_scaling_is_that_part_of_both():
+    X = np.random.default_rng(0).normal(size=(50, 3, 4))
+    scaler = FeatureScaler.fit(X, np.ones(50), "mixed")
+    index = np.array([4, 1, 30])
+    both = scaler.transform(X, index)
+    for view, own in enumerate([slice(0, 3), slice(3, 6)]):
+        np.testing.assert_array_equal(scaler.transform(X, index, view), both[:, own])
+
+
 @pytest.mark.parametrize("kind", ["quantile", "robust"])
 def test_an_even_selection_stands_for_very_many_rows(kind, monkeypatch):
     X = np.random.default_rng(0).normal(size=(20_000, 1, 2))

@@ -24,6 +24,11 @@ class Calibration:
     smoothing: float = 1e-3
 
 
+def calibration_stride(n_rows: int) -> int:
+    """Every how many-th of so many judged rows `fit_calibration` looks at."""
+    return max(1, -(-n_rows // _MOST_ROWS))
+
+
 def fit_calibration(probabilities: Tensor, y: Tensor, weight: Tensor) -> Calibration:
     """
     The temperature and smoothing of least weighted logarithmic loss, over a grid.
@@ -37,7 +42,7 @@ def fit_calibration(probabilities: Tensor, y: Tensor, weight: Tensor) -> Calibra
     weight : Tensor of shape (n,)
         Their weights.
     """
-    stride = -(-len(y) // _MOST_ROWS)  # rows come member by member: all of them have their say
+    stride = calibration_stride(len(y))  # rows come member by member: all of them have their say
     probabilities, y, weight = (x[::stride].cpu().double() if x.is_floating_point() else x[::stride].cpu()
                                 for x in (probabilities, y, weight))  # fmt: skip
     best, best_loss = Calibration(), float("inf")
@@ -58,8 +63,11 @@ def fit_calibration(probabilities: Tensor, y: Tensor, weight: Tensor) -> Calibra
     return best
 
 
-def brier(probabilities: Tensor, y: Tensor, weight: Tensor) -> float:
-    """Weighted mean over rows of the squared distance to the one-hot label, in [0, 2]."""
-    one_hot = torch.nn.functional.one_hot(y, probabilities.shape[-1])
-    distance = (probabilities - one_hot).pow(2).sum(-1)
+def squared_distance(probabilities: Tensor, y: Tensor) -> Tensor:
+    """Of probabilities (..., K) to the one-hot labels of classes (...): (...), in [0, 2]."""
+    return (probabilities - torch.nn.functional.one_hot(y, probabilities.shape[-1])).pow(2).sum(-1)
+
+
+def brier(distance: Tensor, weight: Tensor) -> float:
+    """Weighted mean of the rows' squared distances (n,), in [0, 2]."""
     return float((weight * distance).sum() / weight.sum())

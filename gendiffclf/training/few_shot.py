@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..model import TransportModel
+from .disk import RowsOnDisk
 
 RIDGE = 1e-2
 """Ridge penalty in units of the Gram matrix' mean diagonal."""
@@ -28,15 +29,15 @@ def _states(model: TransportModel, rows: Tensor) -> tuple[Tensor, Tensor, Tensor
 
 
 @torch.no_grad()
-def gram_matrix(model: TransportModel, rows: Tensor, weight: Tensor) -> Tensor:
+def gram_matrix(model: TransportModel, rows: Tensor | RowsOnDisk, weight: Tensor) -> Tensor:
     """
     Weighted sum of outer products of the states that the last map reads.
 
     Parameters
     ----------
     model : TransportModel
-    rows : Tensor of shape (N, layers, d)
-        Training rows; beyond 20,000 an even selection stands for all.
+    rows : Tensor of shape (N, views * layers, d), or RowsOnDisk
+        Training rows, scaled; beyond 20,000 an even selection stands for all.
     weight : Tensor of shape (N,)
 
     Returns
@@ -46,8 +47,9 @@ def gram_matrix(model: TransportModel, rows: Tensor, weight: Tensor) -> Tensor:
     stride = -(-len(rows) // _MOST_ROWS)
     weight = weight[::stride] * stride
     total = torch.zeros(())
-    for part, part_weight in zip(rows[::stride].split(_BLOCK), weight.split(_BLOCK), strict=True):
-        states, _, _ = _states(model, part)
+    for number, part_weight in enumerate(weight.split(_BLOCK)):
+        first = number * _BLOCK * stride
+        states, _, _ = _states(model, rows[first : first + _BLOCK * stride : stride])
         total = total.to(states) + (states * part_weight[:, None]).mT @ states
     return total
 

@@ -14,7 +14,7 @@ import torch
 
 from .._device import thread_limit
 from ..model import TransportModel
-from .calibration import Calibration, brier, fit_calibration
+from .calibration import Calibration, brier, calibration_stride, fit_calibration
 from .progress import Progress
 from .rows import Assignment
 from .trainer import Trainer, TrainingRows, TrainingSettings
@@ -53,6 +53,8 @@ class TrainingResult:
 def trainers_of(model: TransportModel, assignment: Assignment, settings: TrainingSettings, seed: int) -> list[Trainer]:
     """One trainer for each group of members, whose parameters are slices of the model's."""
     n_members, trainers = model.network.shape.n_members, []
+    n_judged = [len(rows) for rows in assignment.validation]
+    stride = calibration_stride(sum(n_judged))
     for members in member_groups(n_members, model.lift.device):
         part = model
         if members.stop - members.start < n_members:
@@ -62,7 +64,8 @@ def trainers_of(model: TransportModel, assignment: Assignment, settings: Trainin
                 own.data = whole.data[members]
             part.view = model.view[members]
         rows = Assignment(assignment.train[members], assignment.validation[members])
-        trainers.append(Trainer(part, settings, rows, seed + members.start))
+        before = sum(n_judged[: members.start])
+        trainers.append(Trainer(part, settings, rows, seed + members.start, before, stride))
     return trainers
 
 
@@ -100,8 +103,9 @@ def train(
     max_epochs = settings.max_epochs
     if settings.max_steps is not None:
         max_epochs = min(max_epochs, math.ceil(settings.max_steps / trainers[0].n_batches))
-    judged = torch.cat([trainer.judged[trainer.judged_real] for trainer in trainers])
-    y, weight = data.y[judged], data.weight[judged]
+    judged = torch.as_tensor(np.concatenate(assignment.validation), device=data.weight.device)
+    weight = data.weight[judged]
+    del assignment  # its row numbers, which trainers have copied, may take as much memory as some features
     result = TrainingResult()
     best_score, best_weights, best_probabilities = float("inf"), None, None
     n_threads = torch.get_num_threads()
@@ -115,14 +119,14 @@ def train(
             done = list(run(Trainer.epoch, trainers, itertools.repeat(data), itertools.repeat(epoch / max_epochs)))
             loss, score = float(np.mean([trainer_loss for trainer_loss, _ in done])), None
             if len(judged):
-                probabilities = torch.cat([found for _, found in done])
-                score = brier(probabilities, y, weight)
+                score = brier(torch.cat([judgement.distance for _, judgement in done]), weight)
             # Sums may depend on the number of threads, and all processes must decide alike.
             score, seconds = processes.gathered((score, time.perf_counter() - started))[0]
             if score is None or score < best_score:
                 result.best_epoch = epoch + 1
             if score is not None and score < best_score:
-                best_score, best_probabilities = score, probabilities
+                best_score = score
+                best_probabilities = torch.cat([judgement.probabilities for _, judgement in done])
                 best_weights = [[w.clone() for w in trainer.average] for trainer in trainers]
             result.n_epochs = epoch + 1
             for name, value in zip(result.history, (loss, score, seconds), strict=True):
@@ -137,6 +141,7 @@ def train(
     for number, trainer in enumerate(trainers):
         trainer.load(trainer.average if best_weights is None else best_weights[number])
     if best_probabilities is not None:
-        result.calibration = processes.gathered(fit_calibration(best_probabilities, y, weight))[0]
+        judged, weight = (x[:: calibration_stride(len(x))] for x in (judged, weight))
+        result.calibration = processes.gathered(fit_calibration(best_probabilities, data.y[judged], weight))[0]
     processes.copy_first(list(model.state_dict().values()))
     return result

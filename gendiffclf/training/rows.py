@@ -27,16 +27,19 @@ def distinct_rows(X: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray) 
 
     Returns
     -------
-    index : ndarray of shape (m,)
+    index : ndarray of shape (m,), int32
         One row of each kind.
     weight : ndarray of shape (m,)
         Summed weight of its kind.
     """
-    key = _hash(X) + _hash(labels.astype(np.int64)) * np.uint64(0x9E3779B97F4A7C15)
-    present = np.flatnonzero(sample_weight > 0)
-    order = present[np.argsort(key[present], kind="stable")]
+    key = _hash(X)
+    key += _hash(labels.astype(np.int64, copy=False)) * np.uint64(0x9E3779B97F4A7C15)
+    order = np.argsort(key, kind="stable").astype(np.int32)
+    order = order[sample_weight[order] > 0]
+    key = key[order]
     same = np.zeros(len(order), bool)
-    close = np.flatnonzero(key[order[1:]] == key[order[:-1]]) + 1
+    close = np.flatnonzero(key[1:] == key[:-1]) + 1
+    del key
     same[close] = [
         np.array_equal(X[order[i]], X[order[i - 1]]) and np.array_equal(labels[order[i]], labels[order[i - 1]])
         for i in close
@@ -69,7 +72,7 @@ class Assignment:
     Attributes
     ----------
     train, validation : list of ndarray
-        Row numbers, one array a member; validation arrays may be empty.
+        Row numbers, int32, one array a member; validation arrays may be empty.
     """
 
     train: list[np.ndarray]
@@ -93,10 +96,10 @@ def deal(y: np.ndarray, n_parts: int, rng: np.random.Generator, groups: np.ndarr
     ValueError
         If there are fewer groups than parts.
     """
-    part = np.empty(len(y), np.int64)
+    part = np.empty(len(y), np.int32)
     if groups is None:
         dealt = np.concatenate([rng.permutation(np.flatnonzero(y == label)) for label in np.unique(y)])
-        part[dealt] = np.arange(len(y)) % n_parts
+        part[dealt] = np.arange(len(y), dtype=np.int32) % n_parts
         return part
     n_groups = len(np.unique(groups))
     if n_groups < n_parts:
@@ -137,14 +140,14 @@ def assign_rows(
         Rows of one group stay together.
     """
     n = len(y)
-    everything = np.arange(n)
+    everything = np.arange(n, dtype=np.int32)
     n_groups = n if groups is None else len(np.unique(groups))
     n_parts = min(n_members, n_groups)
     if cross_fit and n_parts > 1 and n >= 2 * n_members:
         part = deal(y, n_parts, rng, groups)  # with fewer groups than members, some members share a part
         return Assignment(
-            [np.flatnonzero(part != member % n_parts) for member in range(n_members)],
-            [np.flatnonzero(part == member % n_parts) for member in range(n_members)],
+            [everything[part != member % n_parts] for member in range(n_members)],
+            [everything[part == member % n_parts] for member in range(n_members)],
         )
     n_parts = min(round(1 / validation_fraction), n_groups) if validation_fraction else 0
     if n_parts < 2 or n < 2 * n_parts:  # too few rows to spare any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +16,15 @@ from ..model import TransportModel
 from ..transport.draws import SharedGenerator
 from ..transport.readout import project_on_codes, project_on_simplex
 from ..transport.solvers import step_noise
+from .calibration import squared_distance
+from .disk import RowsOnDisk
 from .distributed import Processes
 from .gradients import Gradients, applies, estimate, loss_and_gradients
 from .rows import Assignment
 
-VALIDATION_BLOCK = 4096
-"""Rows per member in one pass of validation."""
+CPU_VALIDATION_BLOCK = 256
+ACCELERATOR_VALIDATION_BLOCK = 4096
+"""Rows per member in one pass of validation; on a CPU more of them cost memory and gain no time."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ class TrainingRows:
 
     Attributes
     ----------
-    rows : Tensor of shape (N, views * layers, d)
-        Scaled.
+    rows : Tensor of shape (N, views * layers, d), or RowsOnDisk
+        Scaled once, or when they are asked for.
     y : Tensor of shape (N,), int64
         Class numbers.
     weight : Tensor of shape (N,)
@@ -57,26 +61,54 @@ class TrainingRows:
         Codes of the classes.
     """
 
-    rows: Tensor
+    rows: Tensor | RowsOnDisk
     y: Tensor
     weight: Tensor
     codes: Tensor
 
-    def take(self, index: Tensor, model: TransportModel) -> Tensor:
-        """Rows of an index (M, B) as each member sees them, (M, B, layers, d)."""
-        views = self.rows.unflatten(1, (model.network.shape.n_views, -1))
-        return views[index, model.view[:, None]]
+    def take(self, numbers: Tensor, model: TransportModel) -> Tensor:
+        """Rows of numbers (M, B) as each member sees them, (M, B, layers, d)."""
+        if isinstance(self.rows, RowsOnDisk):
+            return self.rows.take(numbers, model.view.tolist())
+        return self.rows.unflatten(1, (model.network.shape.n_views, -1))[numbers, model.view[:, None]]
+
+    def take_all_views(self, numbers: Tensor) -> Tensor:
+        """Rows of numbers (M, B), (M, B, views * layers, d)."""
+        return self.rows[numbers] if isinstance(self.rows, Tensor) else self.rows.take(numbers, [None] * len(numbers))
 
 
-def padded(parts: list[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Row numbers of each member as one matrix (M, longest), and which of its places are real."""
-    longest = max(map(len, parts))
-    index = np.zeros((len(parts), longest), np.int64)
-    real = np.zeros((len(parts), longest), bool)
-    for member, rows in enumerate(parts):
-        index[member, : len(rows)] = rows
-        real[member, : len(rows)] = True
-    return torch.as_tensor(index, device=device), torch.as_tensor(real, device=device)
+@dataclass(frozen=True)
+class Judgement:
+    """
+    What the members' averaged weights make of the rows that judge them, members one after another.
+
+    Attributes
+    ----------
+    distance : Tensor of shape (v,)
+        Squared distance of each row's probabilities to its one-hot label.
+    probabilities : Tensor of shape (s, K)
+        Of an even selection of the rows.
+    """
+
+    distance: Tensor
+    probabilities: Tensor
+
+
+def padded(parts: list[np.ndarray], device: torch.device) -> Tensor:
+    """Row numbers of each member as one matrix (M, longest), int32; -1, which takes the last row, where a member has none."""
+    index = np.full((len(parts), max(map(len, parts))), -1, np.int32)
+    for places, rows in zip(index, parts, strict=True):
+        places[: len(rows)] = rows
+    return torch.as_tensor(index, device=device)
+
+
+def validation_blocks(n_rows: int, device: torch.device) -> list[slice]:
+    """Rows to judge in one pass each; on a CPU none is short, as matrix products of one or two rows round in another way."""
+    size, least = ACCELERATOR_VALIDATION_BLOCK, 1
+    if device.type == "cpu":
+        size, least = CPU_VALIDATION_BLOCK, CPU_VALIDATION_BLOCK // 2
+    starts = [0, *range(size, n_rows - least + 1, size)]
+    return [slice(start, stop) for start, stop in itertools.pairwise([*starts, n_rows])]
 
 
 class Trainer:
@@ -94,17 +126,37 @@ class Trainer:
         Rows that each of the model's members learns from, and those that judge it.
     seed : int
         Of batches, times and noise.
+    judged_before, stride : int
+        Of the rows that judge one of all members, counted from the first of the first member, how many come before this
+        trainer's; and of every how many-th the probabilities are kept.
     """
 
-    def __init__(self, model: TransportModel, settings: TrainingSettings, assignment: Assignment, seed: int) -> None:
+    def __init__(
+        self,
+        model: TransportModel,
+        settings: TrainingSettings,
+        assignment: Assignment,
+        seed: int,
+        judged_before: int = 0,
+        stride: int = 1,
+    ) -> None:
         device = model.lift.device
         self.model = model
         self.settings = settings
         self.processes = Processes.launched()
         generator = SharedGenerator if self.processes.count > 1 else Generator
         self.generator: Generator = generator(device).manual_seed(seed)
-        self.index, self.real = padded(assignment.train, device)
-        self.judged, self.judged_real = padded(assignment.validation, device)
+        self.index = padded(assignment.train, device)
+        self.judged = padded(assignment.validation, device)
+        self.blocks = validation_blocks(self.judged.shape[1], device)
+        self.judged_real = self.judged >= 0
+        number = np.cumsum(self.judged_real.cpu().numpy(), dtype=np.int32).reshape(self.judged.shape) + (
+            judged_before - 1
+        )
+        chosen = self.judged_real & torch.as_tensor(number % stride == 0, device=device)
+        self.kept = [chosen[:, block] for block in self.blocks]
+        found = [number[:, block][chosen[:, block].cpu().numpy()] for block in self.blocks]
+        self.kept_order = torch.as_tensor(np.concatenate(found).argsort(), device=device)
         self.n_batches = max(1, round(self.index.shape[1] / settings.batch_size))
         self.parameters = list(model.network.parameters())
         decayed = [p for p in self.parameters if p.dim() == 3 and p.shape[1] > 1]  # matrices, not biases
@@ -117,7 +169,7 @@ class Trainer:
         self.average = [p.detach().clone() for p in self.parameters]
         self.n_updates = 0
 
-    def epoch(self, data: TrainingRows, progress_share: float = 0.0) -> tuple[float, Tensor]:
+    def epoch(self, data: TrainingRows, progress_share: float = 0.0) -> tuple[float, Judgement]:
         """
         Pass once over each member's rows in random order.
 
@@ -131,8 +183,7 @@ class Trainer:
         -------
         loss : float
             Mean per member and row.
-        probabilities : Tensor of shape (v, K)
-            What the members' averaged weights give to the rows that judge them, members one after another.
+        judgement : Judgement
 
         Raises
         ------
@@ -144,16 +195,15 @@ class Trainer:
             rate *= 0.5 * (1 + np.cos(np.pi * progress_share))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        order = torch.rand(self.index.shape, generator=self.generator, device=self.index.device).argsort(dim=1)
         size = self.index.shape[1] // self.n_batches
-        batches = self.index.gather(1, order).split(size, dim=1)[: self.n_batches]
-        counts = self.real.gather(1, order).split(size, dim=1)
+        batches = self._shuffled().split(size, dim=1)[: self.n_batches]
         if self.settings.max_steps is not None:
             batches = batches[: self.settings.max_steps - self.n_updates]
         mean_weight = data.weight.mean()
         total = torch.zeros((), device=self.index.device)
-        for batch, real in zip(batches, counts, strict=False):  # (M, B)
-            batch, weight = self._own_part(batch, data.weight[batch] * real / mean_weight)
+        for numbers in batches:  # (M, B)
+            batch = numbers.long()
+            batch, weight = self._own_part(batch, data.weight[batch] * (batch >= 0) / mean_weight)
             losses, found = loss_and_gradients(
                 self.model,
                 data.take(batch, self.model),
@@ -188,6 +238,16 @@ class Trainer:
         self.generator.n_rows, self.generator.first_row = n_rows, rows.start
         return batch[:, rows], weight[:, rows] * share
 
+    def _shuffled(self) -> Tensor:
+        """Each member's row numbers in random order, (M, longest), int32."""
+        keys = torch.rand(self.index.shape, generator=self.generator, device=self.index.device, dtype=torch.float32)
+        shuffled = keys.view(torch.int32)  # a member's numbers take the memory of its keys, which are needed no more
+        ordered, order = torch.empty_like(keys[0]), torch.empty_like(keys[0], dtype=torch.int64)
+        for member, key in enumerate(keys):
+            torch.sort(key, out=(ordered, order))
+            shuffled[member] = self.index[member][order]
+        return shuffled
+
     def _update(self, found: Gradients) -> None:
         """One step of the optimiser, and of the running average."""
         gradients = self.processes.summed([found.get(parameter) for parameter in self.parameters])
@@ -206,26 +266,31 @@ class Trainer:
                 parameter.copy_(value)
 
     @torch.no_grad()
-    def _judge(self, data: TrainingRows) -> Tensor:
-        """Probabilities (v, K) that each member's averaged weights give to the rows that judge it."""
+    def _judge(self, data: TrainingRows) -> Judgement:
+        """What each member's averaged weights make of the rows that judge it."""
         if self.judged.shape[1] == 0:
-            return data.codes.new_empty(0, len(data.codes))
+            return Judgement(data.codes.new_empty(0), data.codes.new_empty(0, len(data.codes)))
         noise = step_noise(self.settings.n_steps, self.model.lift.shape[1]).to(self.model.lift)
         current = [p.detach().clone() for p in self.parameters]
         self.load(self.average)
-        probabilities = []
-        n_judged = self.judged.shape[1]
-        for block in self.judged[:, self.processes.part(n_judged)].split(VALIDATION_BLOCK, dim=1):
-            probabilities.append(project_on_simplex(project_on_codes(self._estimate(data, block, noise), data.codes)))
+        distance, probabilities = data.codes.new_empty(self.judged.shape), []
+        for part, kept in zip(self.blocks, self.kept, strict=True):
+            block = self.judged[:, part].long()
+            own = self.processes.part(block.shape[1])
+            states = self._estimate(data, block[:, own], noise)
+            found = project_on_simplex(project_on_codes(states, data.codes))
+            found = self.processes.joined(found, block.shape[1])  # (M, B, K)
+            distance[:, part] = squared_distance(found, data.y[block])
+            probabilities.append(found[kept])
         self.load(current)
-        return self.processes.joined(torch.cat(probabilities, dim=1), n_judged)[self.judged_real]
+        return Judgement(distance[self.judged_real], torch.cat(probabilities)[self.kept_order])
 
-    def _estimate(self, data: TrainingRows, index: Tensor, noise: Tensor) -> Tensor:
-        """The end (M, B, L) of the transport of rows of an index (M, B)."""
+    def _estimate(self, data: TrainingRows, numbers: Tensor, noise: Tensor) -> Tensor:
+        """The end (M, B, L) of the transport of rows of numbers (M, B)."""
         solver, n_steps = self.settings.solver, self.settings.n_steps
         if applies(self.model) and (solver, n_steps) == ("exact", 1):
-            return estimate(self.model, data.take(index, self.model), self.settings.precision)
-        return self.model.transport(data.rows[index], solver=solver, n_steps=n_steps, noise=noise)[-1]
+            return estimate(self.model, data.take(numbers, self.model), self.settings.precision)
+        return self.model.transport(data.take_all_views(numbers), solver=solver, n_steps=n_steps, noise=noise)[-1]
 
     def state(self) -> dict[str, Any]:
         """A copy of what `load_state` needs to go on from here, on the CPU."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gendiffclf.training.calibration import Calibration, brier, fit_calibration
+from gendiffclf.training.calibration import Calibration, brier, fit_calibration, squared_distance
 from gendiffclf.transport.readout import temper
 
 
@@ -50,5 +50,6 @@ def test_the_default_leaves_probabilities_nearly_alone():
 def test_brier_score_in_closed_form():
     p = torch.tensor([[1.0, 0, 0], [0.5, 0.5, 0], [0, 0, 1]])
     y = torch.tensor([0, 0, 1])
-    assert brier(p, y, torch.tensor([1.0, 1, 1])) == pytest.approx((0 + 0.5 + 2) / 3)
-    assert brier(p, y, torch.tensor([0.0, 3, 1])) == pytest.approx((3 * 0.5 + 2) / 4)
+    distance = squared_distance(p, y)
+    assert brier(distance, torch.tensor([1.0, 1, 1])) == pytest.approx((0 + 0.5 + 2) / 3)
+    assert brier(distance, torch.tensor([0.0, 3, 1])) == pytest.approx((3 * 0.5 + 2) / 4)
