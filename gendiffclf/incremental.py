@@ -182,7 +182,7 @@ class IncrementalMixin:
         trainer.load_state(state)
         loss, _ = trainer.epoch(data)
         self._training_state = {"seed": state["seed"], **trainer.state()}
-        trainer.load(trainer.average)
+        trainer.finish()
         seconds = trainer.processes.gathered(time.perf_counter() - started)[0]
         self.n_iter_ += 1
         self.best_epoch_ = self.n_iter_

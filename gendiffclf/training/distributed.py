@@ -55,19 +55,16 @@ class Processes:
         """Which of so many rows are the process' own: neighbours, and as many as any other's up to one."""
         return slice(n_rows * self.rank // self.count, n_rows * (self.rank + 1) // self.count)
 
-    def summed(self, tensors: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+    def summed(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """
-        The sum over processes of each tensor, in one message, the same to the last bit in all of them.
+        The sum over processes of each tensor, in place, the same to the last bit in all of them.
 
         DistributedDataParallel would do that behind `backward`, which training does not call, and with one module.
         """
-        if self.count == 1:
-            return tensors
-        present = [tensor for tensor in tensors if tensor is not None]
-        flat = torch.cat([tensor.flatten() for tensor in present])
-        distributed.all_reduce(flat)
-        parts = iter(flat.split([tensor.numel() for tensor in present]))
-        return [None if tensor is None else next(parts).view(tensor.shape) for tensor in tensors]
+        if self.count > 1:
+            for tensor in tensors:
+                distributed.all_reduce(tensor)
+        return tensors
 
     def joined(self, part: Tensor, n_rows: int) -> Tensor:
         """All processes' parts (M, part, K) of so many rows put together, (M, n_rows, K)."""

@@ -51,7 +51,7 @@ class TrainingResult:
 
 
 def trainers_of(model: TransportModel, assignment: Assignment, settings: TrainingSettings, seed: int) -> list[Trainer]:
-    """One trainer for each group of members, whose parameters are slices of the model's."""
+    """One trainer for each group of members, whose parameters are copies of the model's."""
     n_members, trainers = model.network.shape.n_members, []
     n_judged = [len(rows) for rows in assignment.validation]
     stride = calibration_stride(sum(n_judged))
@@ -139,7 +139,11 @@ def train(
             ):
                 break
     for number, trainer in enumerate(trainers):
-        trainer.load(trainer.average if best_weights is None else best_weights[number])
+        trainer.finish(None if best_weights is None else best_weights[number])
+    if len(trainers) > 1:
+        of_groups = zip(*(trainer.model.network.parameters() for trainer in trainers), strict=True)
+        for whole, parts in zip(model.network.parameters(), of_groups, strict=True):
+            torch.cat([part.detach() for part in parts], out=whole.data)
     if best_probabilities is not None:
         judged, weight = (x[:: calibration_stride(len(x))] for x in (judged, weight))
         result.calibration = processes.gathered(fit_calibration(best_probabilities, data.y[judged], weight))[0]

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Generator, Tensor
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils._pytree import tree_map_only
 
 from ..model import TransportModel
@@ -21,6 +20,7 @@ from .disk import RowsOnDisk
 from .distributed import Processes
 from .gradients import Gradients, applies, estimate, loss_and_gradients
 from .rows import Assignment
+from .vectors import ParameterVectors
 
 CPU_VALIDATION_BLOCK = 256
 ACCELERATOR_VALIDATION_BLOCK = 4096
@@ -158,15 +158,14 @@ class Trainer:
         found = [number[:, block][chosen[:, block].cpu().numpy()] for block in self.blocks]
         self.kept_order = torch.as_tensor(np.concatenate(found).argsort(), device=device)
         self.n_batches = max(1, round(self.index.shape[1] / settings.batch_size))
-        self.parameters = list(model.network.parameters())
-        decayed = [p for p in self.parameters if p.dim() == 3 and p.shape[1] > 1]  # matrices, not biases
-        kept = [p for p in self.parameters if not (p.dim() == 3 and p.shape[1] > 1)]
+        self.weights = ParameterVectors(list(model.network.parameters()))
+        matrices, others = self.weights.vectors
         self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": kept, "weight_decay": 0.0}],
+            [{"params": [matrices], "weight_decay": settings.weight_decay}, {"params": [others], "weight_decay": 0.0}],
             lr=settings.learning_rate,
-            fused=self.parameters[0].device.type in ("cpu", "cuda") or None,
+            fused=device.type in ("cpu", "cuda") or None,
         )
-        self.average = [p.detach().clone() for p in self.parameters]
+        self.average = self.weights.copy()
         self.n_updates = 0
 
     def epoch(self, data: TrainingRows, progress_share: float = 0.0) -> tuple[float, Judgement]:
@@ -250,20 +249,19 @@ class Trainer:
 
     def _update(self, found: Gradients) -> None:
         """One step of the optimiser, and of the running average."""
-        gradients = self.processes.summed([found.get(parameter) for parameter in self.parameters])
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
+        for vector, gradient in zip(self.weights.vectors, self.processes.summed(self.weights.of(found)), strict=True):
+            vector.grad = gradient
         self.optimizer.step()
         self.n_updates += 1
         # Early averages follow the weights closely, so that the random start is soon forgotten.
         decay = min(self.settings.averaging, self.n_updates / (9 + self.n_updates))
-        get_ema_multi_avg_fn(decay)(self.average, [p.detach() for p in self.parameters], None)
+        for average, vector in zip(self.average, self.weights.vectors, strict=True):
+            average.lerp_(vector.detach(), 1 - decay)
 
-    def load(self, weights: list[Tensor]) -> None:
-        """Put weights into the model."""
-        with torch.no_grad():
-            for parameter, value in zip(self.parameters, weights, strict=True):
-                parameter.copy_(value)
+    def finish(self, weights: list[Tensor] | None = None) -> None:
+        """Leave these weights in the model, by default the averaged ones."""
+        self.weights.load(self.average if weights is None else weights)
+        self.weights.release()
 
     @torch.no_grad()
     def _judge(self, data: TrainingRows) -> Judgement:
@@ -271,8 +269,8 @@ class Trainer:
         if self.judged.shape[1] == 0:
             return Judgement(data.codes.new_empty(0), data.codes.new_empty(0, len(data.codes)))
         noise = step_noise(self.settings.n_steps, self.model.lift.shape[1]).to(self.model.lift)
-        current = [p.detach().clone() for p in self.parameters]
-        self.load(self.average)
+        current = self.weights.copy()
+        self.weights.load(self.average)
         distance, probabilities = data.codes.new_empty(self.judged.shape), []
         for part, kept in zip(self.blocks, self.kept, strict=True):
             block = self.judged[:, part].long()
@@ -282,7 +280,7 @@ class Trainer:
             found = self.processes.joined(found, block.shape[1])  # (M, B, K)
             distance[:, part] = squared_distance(found, data.y[block])
             probabilities.append(found[kept])
-        self.load(current)
+        self.weights.load(current)
         return Judgement(distance[self.judged_real], torch.cat(probabilities)[self.kept_order])
 
     def _estimate(self, data: TrainingRows, numbers: Tensor, noise: Tensor) -> Tensor:
@@ -295,7 +293,7 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """A copy of what `load_state` needs to go on from here, on the CPU."""
         return {
-            "weights": [p.detach().to("cpu", copy=True) for p in self.parameters],
+            "weights": [vector.detach().to("cpu", copy=True) for vector in self.weights.vectors],
             "average": [w.to("cpu", copy=True) for w in self.average],
             "optimizer": tree_map_only(Tensor, lambda x: x.to("cpu", copy=True), self.optimizer.state_dict()),
             "n_updates": self.n_updates,
@@ -304,7 +302,7 @@ class Trainer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from the state of another trainer; nothing for a state without weights."""
         if "weights" in state:
-            self.load(state["weights"])
-            self.average = [w.to(p) for w, p in zip(state["average"], self.parameters, strict=True)]
+            self.weights.load(state["weights"])
+            self.average = [w.to(own) for w, own in zip(state["average"], self.average, strict=True)]
             self.optimizer.load_state_dict(state["optimizer"])
             self.n_updates = state["n_updates"]

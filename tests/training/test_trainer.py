@@ -58,9 +58,9 @@ def test_rows_that_fill_up_count_nothing(data):
     losses = []
     for source in (rows, spoilt):
         trainer = Trainer(model, SETTINGS, Assignment([few, many], [few[:0]] * 2), seed=0)
-        before = [p.detach().clone() for p in trainer.parameters]
+        before = trainer.weights.copy()
         losses.append(trainer.epoch(source)[0])
-        trainer.load(before)
+        trainer.finish(before)
     assert losses[0] == losses[1]
 
 
