@@ -64,7 +64,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         Steps N. Can be changed after `fit`. Probabilities are calibrated for the value at `fit`; more steps make them more
         confident.
     width : int or "auto", default="auto"
-        Width L of the code space and of the network. "auto" takes 128, or what twice the number of classes needs, rounded
+        Width L of the code space and of the network. "auto" takes 64, or what twice the number of classes needs, rounded
         up to a multiple of 16 times the heads.
     depth : int >= 1, default=2
         Transformer layers.
@@ -101,13 +101,13 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         Optimiser updates at most.
     batch_size : int >= 1, default=256
         Rows per update of each member.
-    learning_rate : float > 0, default=0.002
+    learning_rate : float > 0, default=0.004
         Of AdamW.
     learning_rate_schedule : {"constant", "cosine"}, default="constant"
         Rate over the course of `max_epochs`.
     weight_decay : float >= 0, default=0.0
         Of AdamW, on matrices.
-    averaging : float in [0, 1), default=0.98
+    averaging : float in [0, 1), default=0.99
         Decay per update of the running average of the weights that prediction uses; 0 for the last weights.
     early_stopping : bool, default=True
         Whether to keep the epoch of the best validation Brier score and to fit the calibration of the probabilities.
@@ -202,10 +202,10 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         max_epochs: int = 100,
         max_steps: int | None = None,
         batch_size: int = 256,
-        learning_rate: float = 0.002,
+        learning_rate: float = 0.004,
         learning_rate_schedule: str = "constant",
         weight_decay: float = 0.0,
-        averaging: float = 0.98,
+        averaging: float = 0.99,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
         n_iter_no_change: int | None = 10,

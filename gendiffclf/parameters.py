@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .networks.transformer import NetworkShape
     from .training.trainer import TrainingSettings
 
-AUTO_WIDTH = 128
+AUTO_WIDTH = 64
 """Width of the code space for `width="auto"`, unless the classes need more."""
 
 GEN_SER = {

@@ -20,7 +20,7 @@ SMALL_GEN_SER = {
     **GEN_SER,
     "solver": "exact",  # Euler's method is set after the fit, which does not depend on it without early stopping
     "n_steps": 1,
-    "width": 128,
+    "width": 64,
     "depth": 2,
     "n_heads": 4,
     "time_width": 32,

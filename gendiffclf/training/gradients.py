@@ -63,7 +63,7 @@ def loss_and_gradients(
         Of every parameter that the loss depends on.
     """
     if applies(model):
-        with torch.no_grad():
+        with torch.inference_mode():
             return _written_out(model, rows, codes, weight, generator, precision)
     parameters = list(model.network.parameters())
     losses = model.loss(rows, codes, generator, precision)
@@ -81,7 +81,7 @@ def _written_out(
     return losses, body.backward(error.mul_(weight[..., None] * (2 / (n_rows * width))))
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def estimate(model: TransportModel, rows: Tensor, precision: torch.dtype) -> Tensor:
     """The end (M, B, L) of one exact step from each member's own rows (M, B, layers, d), for a model to which this `applies`."""
     return _Body(model, rows.shape[-2], precision).forward(rows, None)

@@ -88,13 +88,13 @@ def test_probabilities_of_every_so_many_th_judged_row_are_kept(data, monkeypatch
     assert torch.equal(some.distance, every.distance)
 
 
-@pytest.mark.parametrize("n_rows", [1, 255, 256, 383, 384, 385, 512, 640, 1000])
+@pytest.mark.parametrize("n_rows", [1, 1023, 1024, 1535, 1536, 1537, 2048, 4000])
 def test_blocks_of_validation_cover_all_rows_and_none_is_short(n_rows):
     blocks = validation_blocks(n_rows, torch.device("cpu"))
     assert np.concatenate([np.arange(n_rows)[block] for block in blocks]).tolist() == list(range(n_rows))
     sizes = [block.stop - block.start for block in blocks]
-    assert max(sizes) < 384
-    assert len(sizes) == 1 or min(sizes) >= 128
+    assert max(sizes) < 1536
+    assert len(sizes) == 1 or min(sizes) >= 512
 
 
 @pytest.mark.parametrize(("n_rows", "sizes"), [(4096, [4096]), (4097, [4096, 1]), (9000, [4096, 4096, 808])])
