@@ -123,8 +123,8 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         Where to compute: "auto" is the first there is of cuda, mps and cpu. In a process group each process takes a CUDA device
         of its own.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
-        Of the matrix products in training: "auto" is bfloat16 where the device has units for it, else float32; one seed
-        can so give another model on another machine. Prediction is in float32.
+        Of the matrix products in training, and on a CPU in its validation: "auto" is bfloat16 where the device has units for
+        it, else float32; one seed can so give another model on another machine. Prediction is in float32.
     random_state : int, RandomState instance or None, default=None
         Seed of initial weights, folds, batches, times and noise; None draws one from NumPy's global generator.
     verbose : int, default=0

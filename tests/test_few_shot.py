@@ -399,6 +399,15 @@ def test_fit_starts_anew_after_partial_fit(tiny, iris):
     np.testing.assert_array_equal(classifier.predict_proba(X), tiny().fit(X, y).predict_proba(X))
 
 
+def test_a_stream_of_another_layout_is_refused(tiny, iris):
+    streamed = tiny().partial_fit(*iris)
+    streamed._training_state["weights"] = [
+        part for vector in streamed._training_state["weights"] for part in vector.chunk(2)
+    ]
+    with pytest.raises(ValueError, match="a stream that another version of gendiffclf began"):
+        streamed.partial_fit(*iris)
+
+
 def test_a_stream_goes_on_from_the_last_weights_and_predicts_with_their_average(tiny, iris):
     streamed = tiny(averaging=0.5).partial_fit(*iris)
     state = streamed._training_state

@@ -66,6 +66,9 @@ def trainers_of(model: TransportModel, assignment: Assignment, settings: Trainin
         rows = Assignment(assignment.train[members], assignment.validation[members])
         before = sum(n_judged[: members.start])
         trainers.append(Trainer(part, settings, rows, seed + members.start, before, stride))
+    fewest = min(trainer.n_batches for trainer in trainers)
+    for trainer in trainers:  # groups, whose rows may be a few more or less, take their last step together
+        trainer.n_batches = fewest
     return trainers
 
 

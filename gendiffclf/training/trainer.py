@@ -302,6 +302,11 @@ class Trainer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from the state of another trainer; nothing for a state without weights."""
         if "weights" in state:
+            if [len(weights) for weights in state["weights"]] != [len(vector) for vector in self.weights.vectors]:
+                raise ValueError(
+                    "Got the state of a stream that another version of gendiffclf began, expected one of this version; "
+                    "begin the stream anew."
+                )
             self.weights.load(state["weights"])
             self.average = [w.to(own) for w, own in zip(state["average"], self.average, strict=True)]
             self.optimizer.load_state_dict(state["optimizer"])

@@ -162,6 +162,15 @@ def test_max_steps_bounds_the_updates(tiny, iris):
     assert tiny(early_stopping=False, batch_size=150, max_epochs=3, max_steps=4).fit(*iris).n_iter_ == 3
 
 
+def test_groups_of_members_with_a_row_more_or_less_take_their_last_step_together(tiny):
+    X = np.random.default_rng(0).normal(size=(99, 6))
+    y = (X[:, 0] > 0).astype(int)
+    classifier = tiny(n_members=6, max_epochs=50, max_steps=34, batch_size=5, n_iter_no_change=None)
+    # 82 and 83 rows would be 16 and 17 batches
+    assert classifier.fit(X, y).n_iter_ == 3
+    assert np.isfinite(classifier.history_["loss"]).all()
+
+
 def test_max_steps_may_end_within_an_epoch(tiny, iris):
     changes = {"early_stopping": False, "averaging": 0.0, "batch_size": 30, "max_epochs": 1}
     assert not torch.equal(weights(tiny(max_steps=3, **changes).fit(*iris)), weights(tiny(**changes).fit(*iris)))
