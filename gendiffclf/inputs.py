@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 _DTYPES = [np.float64, np.float32]
+_CHECKED_VALUES = 2**20
 
 
 def checked_rows(
@@ -108,11 +109,16 @@ def _missing_rows(rows: np.ndarray, consequence: str) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(values.sum()):  # spares the usual rows an array of booleans
             return missing
-    if values.shape[1] > 1:
-        missing = np.isnan(values).all(axis=1)
+    with_gap, infinite = missing.copy(), missing.copy()
+    step = max(1, _CHECKED_VALUES // values.shape[1])
+    for start in range(0, len(values), step):  # rows may be on disk
+        part = slice(start, start + step)
+        is_nan = np.isnan(values[part])
+        with_gap[part], infinite[part] = is_nan.any(axis=1), np.isinf(values[part]).any(axis=1)
+        missing[part] = is_nan.all(axis=1) & (values.shape[1] > 1)
     if missing.all():
         raise ValueError(f"Got {len(rows)} rows of NaN only, expected at least one row of numbers.")
-    _check_finite(values, missing)
+    _check_finite(with_gap & ~missing, infinite, values.dtype)
     if missing.any():
         warnings.warn(
             f"Got {missing.sum()} of {len(rows)} rows of NaN only, the first at index {missing.argmax()}; they {consequence}.",
@@ -122,18 +128,16 @@ def _missing_rows(rows: np.ndarray, consequence: str) -> np.ndarray:
     return missing
 
 
-def _check_finite(values: np.ndarray, missing: np.ndarray) -> None:
-    """Raise unless all rows (n, features) but the `missing` ones are of finite numbers."""
-    wrong = np.isnan(values).any(axis=1) & ~missing
-    if wrong.any():
+def _check_finite(with_gap: np.ndarray, infinite: np.ndarray, dtype: np.dtype) -> None:
+    """Raise if there is a row (n,) with some NaN, or with infinity."""
+    if with_gap.any():
         raise ValueError(
-            f"Got X that contains NaN, first in row {wrong.argmax()}, expected finite numbers; fill the gaps before, for "
+            f"Got X that contains NaN, first in row {with_gap.argmax()}, expected finite numbers; fill the gaps before, for "
             "instance with make_pipeline(SimpleImputer(), classifier) of scikit-learn."
         )
-    wrong = np.isinf(values).any(axis=1)
-    if wrong.any():
+    if infinite.any():
         raise ValueError(
-            f"Got X that contains infinity or a number beyond {values.dtype}, first in row {wrong.argmax()}, expected finite "
+            f"Got X that contains infinity or a number beyond {dtype}, first in row {infinite.argmax()}, expected finite "
             "numbers; clip or replace it before."
         )
 

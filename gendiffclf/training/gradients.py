@@ -1,6 +1,6 @@
 """Losses and gradients of one batch.
 
-For the commonest training they are written out, with half the passes over memory that automatic differentiation makes: with one
+For the commonest training they are written out, with fewer passes over memory than automatic differentiation makes: with one
 token, and always at the end of the path, one time embedding serves all rows, so scales and gates are multiplied into the weights
 beside them, and the lift into those of the fusion.
 """

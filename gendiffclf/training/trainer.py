@@ -150,13 +150,13 @@ class Trainer:
         self.judged = padded(assignment.validation, device)
         self.blocks = validation_blocks(self.judged.shape[1], device)
         self.judged_real = self.judged >= 0
-        number = np.cumsum(self.judged_real.cpu().numpy(), dtype=np.int32).reshape(self.judged.shape) + (
-            judged_before - 1
-        )
-        chosen = self.judged_real & torch.as_tensor(number % stride == 0, device=device)
-        self.kept = [chosen[:, block] for block in self.blocks]
-        found = [number[:, block][chosen[:, block].cpu().numpy()] for block in self.blocks]
-        self.kept_order = torch.as_tensor(np.concatenate(found).argsort(), device=device)
+        real = self.judged_real.cpu().numpy()
+        number = judged_before - 1 + np.cumsum(real, dtype=np.int32).reshape(real.shape)
+        chosen = real & (number % stride == 0)
+        # Rows come block by block, and are wanted member by member.
+        came = np.concatenate([number[:, block][chosen[:, block]] for block in self.blocks])
+        self.kept = [torch.as_tensor(chosen[:, block], device=device) for block in self.blocks]
+        self.kept_order = torch.as_tensor(came.argsort(), device=device)
         self.n_batches = max(1, round(self.index.shape[1] / settings.batch_size))
         self.weights = ParameterVectors(list(model.network.parameters()))
         matrices, others = self.weights.vectors
