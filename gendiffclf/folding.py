@@ -74,7 +74,7 @@ class Members:
     ----------
     view : Tensor of shape (M,), int
         Which of several scalings of a row each of them sees.
-    angular : Tensor of shape (M, 1, d, f), or None
+    angular : Tensor of shape (M, 1, f, d), or None
         Angular frequencies of the periodic embedding.
     maps : tuple of Affine
         The fusion, then attention, up and down of each layer; the last one maps hidden state and tokens together to
@@ -96,7 +96,7 @@ class Members:
         x = x.expand(len(self.view), -1, -1) if len(x) == 1 else x[self.view]  # (views, B, d) -> (M, B, d)
         embedded = x
         if self.angular is not None:
-            angles = (self.angular * x[..., None]).flatten(2)  # (M, B, d, f) -> (M, B, d f)
+            angles = (self.angular * x[..., None, :]).flatten(2)  # (M, B, f, d) -> (M, B, f d)
             embedded = torch.cat([embedded, angles.cos(), angles.sin()], dim=-1)
         tokens = fusion(embedded)
         for attention, up, down in zip(maps[::3], maps[1::3], [*maps[2::3], None], strict=True):

@@ -31,8 +31,8 @@ from .networks.transformer import NetworkShape
 from .training.calibration import Calibration
 
 FORMAT = "gendiffclf.GenerativeTransportClassifier"
-FORMAT_VERSION = 1
-"""Raised whenever a file of this version could no longer be read by the code before."""
+FORMAT_VERSION = 2
+"""Raised whenever a file of this version could no longer be read by the code before. Version 1 had waves in another order."""
 
 _NO_DIGEST = "0" * 64
 _SKLEARN_STATE = ("_metadata_request", "_sklearn_output_config")
@@ -112,7 +112,7 @@ def load_classifier(empty_classifier: Classifier, path: str | os.PathLike) -> Cl
     Raises
     ------
     ValueError
-        If the file is damaged, of another kind, or of a newer format.
+        If the file is damaged, of another kind, or of another version of the format.
     """
     data = Path(path).read_bytes()
     content = _checked_content(data, path)
@@ -175,10 +175,10 @@ def _checked_content(data: bytes, path: str | os.PathLike) -> dict[str, Any]:
         ) from error
     if kind != FORMAT:
         raise ValueError(f"Got {path} of format {kind!r}, expected {FORMAT!r}.")
-    if version.isdecimal() and int(version) > FORMAT_VERSION:
+    if version.isdecimal() and int(version) != FORMAT_VERSION:
+        remedy = "upgrade gendiffclf" if int(version) > FORMAT_VERSION else "fit and save the classifier again"
         raise ValueError(
-            f"Got {path} of format version {version}, expected at most {FORMAT_VERSION}, the newest that gendiffclf "
-            f"{VERSION} reads; upgrade gendiffclf."
+            f"Got {path} of format version {version}, expected {FORMAT_VERSION}, which gendiffclf {VERSION} reads; {remedy}."
         )
     header = data[:start].replace(_digest_field(digest), _digest_field(_NO_DIGEST), 1)
     checksum = hashlib.sha256(header)

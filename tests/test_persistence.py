@@ -248,11 +248,13 @@ def test_other_files_are_refused(tmp_path):
         GenerativeTransportClassifier.load(path)
 
 
-def test_newer_formats_are_refused(saved, monkeypatch, classifier):
-    monkeypatch.setattr("gendiffclf.persistence.FORMAT_VERSION", FORMAT_VERSION + 1)
+@pytest.mark.parametrize(("newer", "remedy"), [(1, "upgrade gendiffclf"), (-1, "fit and save the classifier again")])
+def test_other_formats_are_refused(saved, monkeypatch, classifier, newer, remedy):
+    version = FORMAT_VERSION + newer
+    monkeypatch.setattr("gendiffclf.persistence.FORMAT_VERSION", version)
     classifier.save(saved)
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=f"of format version 2, expected at most {FORMAT_VERSION}.*upgrade gendiffclf"):
+    with pytest.raises(ValueError, match=f"of format version {version}, expected {FORMAT_VERSION}, .*; {remedy}"):
         GenerativeTransportClassifier.load(saved)
 
 

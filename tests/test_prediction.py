@@ -1,11 +1,13 @@
 """Transport of many rows in blocks."""
 
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 
+from gendiffclf._device import thread_limit
 from gendiffclf.prediction import CPU_BLOCK, in_blocks
 from gendiffclf.transport.solvers import SOLVERS, step_noise
 
@@ -89,6 +91,14 @@ def test_a_rows_result_is_the_same_wherever_it_stands(fitted):
     np.testing.assert_allclose(ends(model, rows[order], n_steps=2), together[order], rtol=0, atol=1e-7)
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Blocks one after another: of several at once it is chance which are begun before the first one fails."""
+    with thread_limit(1):
+        yield
+
+
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
 def test_blocks_are_halved_when_memory_runs_out(fitted, monkeypatch, error):
     model, rows = fitted
@@ -107,6 +117,7 @@ def test_a_device_too_small_for_one_row(fitted, monkeypatch):
         ends(model, rows)
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_other_errors_are_not_retried(fitted, monkeypatch):
     model, rows = fitted
     device = FullDevice(model, monkeypatch, fits=0, error=RuntimeError("shapes cannot be multiplied"))

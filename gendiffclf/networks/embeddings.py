@@ -67,13 +67,13 @@ class PeriodicEmbedding(nn.Module):
         self.out_features = n_features * (1 + 2 * n_frequencies)
         self.frequencies: nn.Parameter | None = None
         if n_frequencies:
-            initial = torch.randn(n_members, 1, n_features, n_frequencies, generator=generator)
+            initial = torch.randn(n_members, 1, n_frequencies, n_features, generator=generator)
             self.frequencies = nn.Parameter(initial * scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed features."""
         if self.frequencies is None:
             return x
-        # All features, all cosines, all sines: pieces of a few values each would take longer to join than to compute.
-        angles = ((2 * math.pi * self.frequencies) * x[..., None]).flatten(2)  # (M, B, d) -> (M, B, d f)
+        # All features, then the cosines of all of them at one frequency each, and so on: long pieces are computed faster.
+        angles = ((2 * math.pi * self.frequencies) * x[..., None, :]).flatten(2)  # (M, B, d) -> (M, B, f d)
         return torch.cat([x, angles.cos(), angles.sin()], dim=-1)

@@ -57,26 +57,24 @@ def rms_normalise(x: Tensor) -> Tensor:
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + NORM_EPSILON)
 
 
-def dropout_mask(x: Tensor, rate: float, generator: Generator | None) -> Tensor | None:
-    """What to multiply values with to zero a share `rate` of them and scale up the others; None without a generator."""
-    if generator is None or rate == 0:
-        return None
-    # One mask serves all members, whose rows differ anyway.
-    kept = drawn(partial(_kept, rate), x.shape[1:], generator, axis=0)
-    return torch.where(kept, x.new_tensor(1 / (1 - rate)), x.new_zeros(()))
+def dropout_mask(shape: Sequence[int], rate: float, generator: Generator, dtype: torch.dtype) -> Tensor:
+    """Values of that shape, without the axis of members: 0 for a share `rate` of them, else 1. Rows of members differ anyway."""
+    return drawn(partial(_kept, rate, dtype), shape, generator, axis=0)
 
 
-def _kept(rate: float, shape: Sequence[int], generator: Generator) -> Tensor:
-    """Which values to keep."""
+def _kept(rate: float, dtype: torch.dtype, shape: Sequence[int], generator: Generator) -> Tensor:
+    """1 for what is kept."""
     if generator.device.type != "cpu":
-        return uniform(shape, generator) >= rate
+        return (uniform(shape, generator) >= rate).to(dtype)
     # Random numbers cost as much as the layer's products there: four come of each draw of 64 bits.
     n_values = math.prod(shape)
     bits = torch.randint(-(2**63), 2**63 - 1, (-(-n_values // 4),), generator=generator).view(torch.int16)
-    return bits[:n_values].view(shape) >= round(rate * 2**16) - 2**15
+    kept = torch.empty(shape, dtype=dtype)
+    return torch.ge(bits[:n_values].view(shape), round(rate * 2**16) - 2**15, out=kept)
 
 
 def dropout(x: Tensor, rate: float, generator: Generator | None) -> Tensor:
     """Zero a share `rate` of the values and scale up the others; nothing without a generator, that is in prediction."""
-    mask = dropout_mask(x, rate, generator)
-    return x if mask is None else x * mask
+    if generator is None or rate == 0:
+        return x
+    return x * (dropout_mask(x.shape[1:], rate, generator, x.dtype) / (1 - rate))

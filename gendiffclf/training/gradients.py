@@ -1,297 +1,398 @@
-"""Losses and gradients of one batch.
+"""Loss and gradients of one batch, by automatic differentiation or, for the commonest training, written out.
 
-For the commonest training they are written out, with fewer passes over memory than automatic differentiation makes: with one
-token, and always at the end of the path, one time embedding serves all rows, so scales and gates are multiplied into the weights
-beside them, and the lift into those of the fusion.
+Written out they take fewer passes over memory and far fewer calls: with one token, and always at the end of the path, one time
+embedding serves all rows, so scales and gates are multiplied into the weights beside them, values and output of attention into
+one map, and the lift into the map of the fusion; and what is done to weights is done for all layers at once. Calls matter as
+much as passes, since threads, each of which trains a group of members, wait for each other at every one of them.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor, nn
 
 from ..model import TransportModel
-from ..networks.blocks import TransformerLayer
 from ..networks.embeddings import sinusoids
 from ..networks.members import NORM_EPSILON, MemberLinear, dropout_mask
-from ..networks.transformer import TransportNetwork
+from .vectors import ParameterVector
 
-Gradients = dict[nn.Parameter, Tensor]
-
-
-def applies(model: TransportModel) -> bool:
-    """Whether the gradients of a model are written out here: those of plain regression from one token, on a CPU."""
-    shape = model.network.shape
-    return (
-        model.at_one_time
-        and model.settings.objective == "target"
-        and (shape.tokenizer, shape.queries_and_keys) == ("single", False)
-        and model.lift.device.type == "cpu"
-    )
+WIDEST = 256
+"""The largest width of which the maps of attention are multiplied together: in wider ones that takes longer than it saves."""
 
 
-def loss_and_gradients(
-    model: TransportModel,
-    rows: Tensor,
-    codes: Tensor,
-    weight: Tensor,
-    generator: Generator,
-    precision: torch.dtype = torch.float32,
-) -> tuple[Tensor, Gradients]:
+class Automatic:
     """
-    `model.loss`, and the gradients of its weighted mean over rows, summed over members.
+    Loss and gradients of a model by automatic differentiation.
 
     Parameters
     ----------
     model : TransportModel
-    rows : Tensor of shape (M, B, layers, d)
-        Scaled rows, each member's own in the view that it sees.
-    codes : Tensor of shape (M, B, L)
-        The codes of their classes.
-    weight : Tensor of shape (M, B)
-    generator : torch.Generator
-        Draws times, noise and dropout.
+    weights : ParameterVector
+        Of the model's network; gets the gradients.
     precision : torch.dtype
         Of matrix products.
-
-    Returns
-    -------
-    losses : Tensor of shape (M, B)
-    gradients : dict
-        Of every parameter that the loss depends on.
     """
-    if applies(model):
-        with torch.inference_mode():
-            return _written_out(model, rows, codes, weight, generator, precision)
-    parameters = list(model.network.parameters())
-    losses = model.loss(rows, codes, generator, precision)
-    found = torch.autograd.grad((losses * weight).mean(1).sum(), parameters, allow_unused=True)
-    return losses.detach(), {p: gradient for p, gradient in zip(parameters, found, strict=True) if gradient is not None}
+
+    def __init__(self, model: TransportModel, weights: ParameterVector, precision: torch.dtype) -> None:
+        self.model, self.weights, self.precision = model, weights, precision
+
+    def loss(self, rows: Tensor, codes: Tensor, weight: Tensor, generator: Generator) -> Tensor:
+        """
+        The weighted mean of `model.loss` over rows and members; leaves the gradient of its sum over members in `weights`.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (M, B, layers, d)
+            Scaled rows, each member's own in the view that it sees.
+        codes : Tensor of shape (M, B, L)
+            The codes of their classes.
+        weight : Tensor of shape (M, B)
+        generator : torch.Generator
+            Draws times, noise and dropout.
+
+        Returns
+        -------
+        Tensor of shape ()
+        """
+        parameters = list(self.model.network.parameters())
+        losses = (self.model.loss(rows, codes, generator, self.precision) * weight).mean(1)
+        self.weights.set_gradient(torch.autograd.grad(losses.sum(), parameters, allow_unused=True), parameters)
+        return losses.detach().mean()
 
 
-def _written_out(
-    model: TransportModel, rows: Tensor, codes: Tensor, weight: Tensor, generator: Generator, precision: torch.dtype
-) -> tuple[Tensor, Gradients]:
-    body = _Body(model, rows.shape[-2], precision)
-    error = body.forward(rows, generator).sub_(codes)
-    n_rows, width = error.shape[1:]
-    losses = torch.linalg.vecdot(error, error) / width
-    return losses, body.backward(error.mul_(weight[..., None] * (2 / (n_rows * width))))
+class WrittenOut(Automatic):
+    """The same without automatic differentiation, for models to which this `applies`."""
+
+    @staticmethod
+    def applies(model: TransportModel) -> bool:
+        """Whether a model's training is plain regression from one token, on a CPU."""
+        shape = model.network.shape
+        return (
+            model.at_one_time
+            and model.settings.objective == "target"
+            and (shape.tokenizer, shape.queries_and_keys) == ("single", False)
+            and shape.width <= WIDEST
+            and model.lift.device.type == "cpu"
+        )
+
+    def __init__(self, model: TransportModel, weights: ParameterVector, precision: torch.dtype) -> None:
+        super().__init__(model, weights, precision)
+        self._time = _Time(model, weights)
+        self._layers = _Layers(model, weights, self._time.embedded, precision)
+        self._fusion: _Fusion | None = None
+
+    @torch.inference_mode()
+    def loss(self, rows: Tensor, codes: Tensor, weight: Tensor, generator: Generator) -> Tensor:
+        """As by automatic differentiation."""
+        error = self._forward(rows, generator).sub_(codes)
+        n_members, n_rows, width = error.shape
+        of_error = error * (weight * (2 / (n_rows * width)))[..., None]
+        g, of_time = self._layers.backward(of_error)
+        assert self._fusion is not None
+        self._fusion.backward(g)
+        self._time.backward(of_time)
+        return torch.dot(error.view(-1), of_error.view(-1)) / (2 * n_members)
+
+    @torch.inference_mode()
+    def estimate(self, rows: Tensor) -> Tensor:
+        """The end (M, B, L) of one exact step from each member's own rows (M, B, layers, d)."""
+        return self._forward(rows, None)
+
+    def _forward(self, rows: Tensor, generator: Generator | None) -> Tensor:
+        if self._fusion is None:
+            self._fusion = _Fusion(self.model, self.weights, rows.shape[-2], self.precision)
+        self._time.forward()
+        return self._layers.forward(self._fusion.forward(rows), generator)
 
 
-@torch.inference_mode()
-def estimate(model: TransportModel, rows: Tensor, precision: torch.dtype) -> Tensor:
-    """The end (M, B, L) of one exact step from each member's own rows (M, B, layers, d), for a model to which this `applies`."""
-    return _Body(model, rows.shape[-2], precision).forward(rows, None)
+def gradients_of(model: TransportModel, weights: ParameterVector, precision: torch.dtype) -> Automatic:
+    """The quickest way to a model's gradients."""
+    kind = WrittenOut if WrittenOut.applies(model) else Automatic
+    return kind(model, weights, precision)
 
 
-class _Body:
-    """The whole network, at the end of the path."""
+class _Maps:
+    """
+    Linear maps of one kind in all N layers of M members.
 
-    def __init__(self, model: TransportModel, n_layers: int, precision: torch.dtype) -> None:
-        self.time = _Time(model.network)
-        modulations = self.time.forward(torch.tensor([model.settings.t_max], dtype=model.lift.dtype))
-        self.fusion = _Fusion(model.network, model.lift, n_layers, precision)
-        layers = model.network.transformer_layers()
-        self.layers = [_Layer(*both, precision) for both in zip(layers, modulations, strict=True)]
+    Attributes
+    ----------
+    weight, of_weight : Tensor of shape (N, M, i, o)
+        The parameters and their gradients.
+    bias, of_bias : Tensor of shape (N, M, 1, o)
+    """
 
-    def forward(self, rows: Tensor, generator: Generator | None) -> Tensor:
-        """(M, B, layers, d) -> (M, B, L)."""
-        x = self.fusion.forward(rows)
-        for layer in self.layers:
-            x = layer.forward(x, generator)
-        return x
+    def __init__(self, linears: Sequence[MemberLinear], weights: ParameterVector) -> None:
+        self.weight, self.of_weight = weights.neighbours([linear.weight for linear in linears])
+        self.bias, self.of_bias = weights.neighbours([linear.bias for linear in linears])
 
-    def backward(self, g: Tensor) -> Gradients:
-        """From the gradient of the output to those of the parameters."""
-        found: Gradients = {}
-        of_modulations = []
-        for layer in reversed(self.layers):
-            g, of_modulation = layer.backward(g, found)
-            of_modulations.append(of_modulation)
-        self.fusion.backward(g, found)
-        self.time.backward(of_modulations[::-1], found)
-        return found
+
+class _Products:
+    """
+    What is done to rows with N maps, in the precision of products.
+
+    Attributes
+    ----------
+    weight, of_weight : Tensor of shape (N, M, i, o)
+        In the products' precision; the gradients once `backward` has been through.
+    bias : Tensor of shape (N, M, 1, o)
+    of_bias : Tensor of shape (N, M, 1, o)
+        In full precision.
+    """
+
+    def __init__(self, n_inputs: int, of_bias: Tensor, precision: torch.dtype) -> None:
+        n_maps, n_members, _, n_outputs = of_bias.shape
+        self.weight = torch.empty(n_maps, n_members, n_inputs, n_outputs, dtype=precision)
+        self.of_weight = torch.empty_like(self.weight)
+        self.bias, self.of_bias = torch.empty_like(of_bias, dtype=precision), of_bias
+        tensors = self.weight, self.weight.mT, self.of_weight, self.bias, self.of_bias
+        self._maps = list(zip(*(tensor.unbind() for tensor in tensors), strict=True))
+        self._inputs: list[Tensor] = [self.weight] * n_maps
+
+    def forward(self, number: int, x: Tensor) -> Tensor:
+        """(M, B, i) -> (M, B, o)."""
+        weight, _, _, bias, _ = self._maps[number]
+        self._inputs[number] = x
+        return torch.baddbmm(bias, x, weight)
+
+    def backward(self, number: int, g: Tensor) -> Tensor:
+        """(M, B, o) -> (M, B, i)."""
+        return torch.bmm(self.of_parameters(number, g), self._maps[number][1])
+
+    def of_parameters(self, number: int, g: Tensor) -> Tensor:
+        """File the gradients of weight and bias; the output's in the products' precision."""
+        _, _, of_weight, _, of_bias = self._maps[number]
+        of_bias.copy_(g.sum(1, keepdim=True))
+        g = g.to(of_weight.dtype)
+        torch.bmm(self._inputs[number].mT, g, out=of_weight)
+        return g
 
 
 class _Time:
-    """One time's embedding, and the modulation of each layer that follows from it."""
+    """The embedding of the time at the end of the path: `embedded`, of shape (1, M, 1, width)."""
 
-    def __init__(self, network: TransportNetwork) -> None:
-        self.width = network.time_embedding.width
-        linears = [network.time_embedding.first, network.time_embedding.second]
-        linears += [layer.modulation for layer in network.transformer_layers()]
-        self.linears = linears
-        self.products = [_Product(linear.weight, linear.bias, linear.weight.dtype) for linear in linears]
+    def __init__(self, model: TransportModel, weights: ParameterVector) -> None:
+        embedding = model.network.time_embedding
+        self.first, self.second = (_Maps([linear], weights) for linear in (embedding.first, embedding.second))
+        waves = sinusoids(torch.tensor([model.settings.t_max], dtype=model.lift.dtype), embedding.width)
+        self.waves = waves.expand(1, len(model.view), 1, -1)
+        self.embedded = torch.empty_like(self.second.bias)
 
-    def forward(self, t: Tensor) -> list[Tensor]:
-        """(1,) -> (M, 1, 4 L) of each layer."""
-        first, second, *modulations = self.products
-        n_members = len(first.weight)
-        self.first = first.forward(sinusoids(t, self.width).expand(n_members, -1, -1))
-        self.second = second.forward(nn.functional.silu(self.first))
-        embedded = nn.functional.silu(self.second)
-        return [modulation.forward(embedded) for modulation in modulations]
+    def forward(self) -> None:
+        """Embed."""
+        self.before_first = torch.matmul(self.waves, self.first.weight).add_(self.first.bias)
+        self.hidden = nn.functional.silu(self.before_first)
+        self.before_second = torch.matmul(self.hidden, self.second.weight).add_(self.second.bias)
+        self.embedded.copy_(nn.functional.silu(self.before_second))
 
-    def backward(self, of_modulations: list[Tensor], found: Gradients) -> None:
-        """From the gradients of the modulations to those of the parameters."""
-        first, second, *modulations = self.products
-        back = [product.backward(g) for product, g in zip(modulations, of_modulations, strict=True)]
-        of_embedded = torch.stack([of_input for of_input, *_ in back]).sum(0)
-        of_second = second.backward(torch.ops.aten.silu_backward(of_embedded, self.second))
-        of_first = first.backward(torch.ops.aten.silu_backward(of_second[0], self.first))
-        for linear, (_, of_weight, of_bias) in zip(self.linears, [of_first, of_second, *back], strict=True):
-            found[linear.weight], found[linear.bias] = of_weight, of_bias
+    def backward(self, g: Tensor) -> None:
+        """From the gradient of the embedded time to those of the parameters."""
+        for maps, x, before in (
+            (self.second, self.hidden, self.before_second),
+            (self.first, self.waves, self.before_first),
+        ):
+            torch.ops.aten.silu_backward.grad_input(g, before, grad_input=maps.of_bias)
+            torch.mul(x.mT, maps.of_bias, out=maps.of_weight)
+            g = torch.matmul(maps.of_bias, maps.weight.mT)
 
 
-class _Product:
-    """Maps of M members of weights (M, i, o) and biases (M, 1, o), in another precision than those."""
+class _Layers:
+    """
+    The transformer layers of one token, at one time.
 
-    def __init__(self, weight: Tensor, bias: Tensor, precision: torch.dtype) -> None:
-        self.full = weight.dtype
-        self.weight, self.bias = weight.to(precision), bias.to(precision)
+    Tensors that a step needs as they are, transposed or cut are made once, and overwritten by each step: a view is a call.
+    """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(M, B, i) -> (M, B, o)."""
-        self.x = x.to(self.weight.dtype)
-        return torch.baddbmm(self.bias, self.x, self.weight)
+    def __init__(self, model: TransportModel, weights: ParameterVector, time: Tensor, precision: torch.dtype) -> None:
+        layers, shape = model.network.transformer_layers(), model.network.shape
+        self.precision, self.rate = precision, shape.dropout
+        self.time, self.of_time = time, time.mT
+        self.modulation = _Maps([layer.modulation for layer in layers], weights)
+        self.value = _Maps([layer.attention.value for layer in layers], weights)
+        self.out = _Maps([layer.attention.out for layer in layers], weights)
+        self.up = _Maps([layer.feed_forward.up for layer in layers], weights)
+        self.down = _Maps([layer.feed_forward.down for layer in layers], weights)
+        self.attend = _Products(shape.width, torch.empty_like(self.out.bias), precision)
+        self.widen = _Products(shape.width, self.up.of_bias, precision)
+        self.narrow = _Products(shape.hidden_width, torch.empty_like(self.down.bias), precision)
+        self.scales_and_gates = torch.empty_like(self.modulation.bias)
+        scale_a, self.gate_a, scale_f, self.gate_f = self.scales_and_gates.chunk(4, dim=-1)
+        self.scale_a, self.scale_f = scale_a.mT, scale_f.mT
+        self.before_out = torch.empty_like(self.value.weight, dtype=precision)
+        self.after_value = torch.empty_like(self.out.weight, dtype=precision)
+        self.gated = torch.empty_like(self.out.weight)
+        transposed = self.before_out, self.after_value, self.gated, self.value.bias, self.modulation.weight
+        self.before_out_t, self.after_value_t, self.gated_t, self.value_bias_t, self.modulation_t = (
+            tensor.mT for tensor in transposed
+        )
+        self.kept: list[tuple] = []
 
-    def backward(self, g: Tensor, inputs: slice = slice(None)) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of the input (M, B, i), or of a part of it, in the products' precision, and of weight and bias."""
-        of_bias = g.sum(1, keepdim=True)
-        g = g.to(self.weight.dtype)
-        of_weight = torch.bmm(self.x.mT, g)
-        return torch.bmm(g, self.weight[:, inputs].mT), of_weight.to(self.full), of_bias.to(self.full)
-
-
-class _Norm:
-    """Rows (M, B, L) divided by their root mean square."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(M, B, L) -> (M, B, L)."""
-        mean_square = torch.linalg.vecdot(x, x)[..., None].div_(x.shape[-1])
-        self.inverse = mean_square.add_(NORM_EPSILON).rsqrt_()
-        self.y = x * self.inverse
-        return self.y
-
-    def backward(self, g: Tensor) -> Tensor:
-        """The gradient of x."""
-        along = torch.linalg.vecdot(g, self.y)[..., None].div_(-g.shape[-1])
-        return torch.addcmul(g, self.y, along).mul_(self.inverse)
-
-
-class _Layer:
-    """A transformer layer of one token, at one time."""
-
-    def __init__(self, layer: TransformerLayer, modulation: Tensor, precision: torch.dtype) -> None:
-        self.layer = layer
-        self.scale_a, self.gate_a, self.scale_f, self.gate_f = (1 + modulation).chunk(4, dim=-1)
-        attention, feed_forward = layer.attention, layer.feed_forward
-        out, down = attention.out, feed_forward.down
-        self.norm_a, self.norm_f = _Norm(), _Norm()
-        self.value = _Product(self.scale_a.mT * attention.value.weight, attention.value.bias, precision)
-        self.out = _Product(out.weight * self.gate_a, out.bias * self.gate_a, precision)
-        self.up = _Product(self.scale_f.mT * feed_forward.up.weight, feed_forward.up.bias, precision)
-        self.down = _Product(down.weight * self.gate_f, down.bias * self.gate_f, precision)
+    def _prepare(self, share_kept: float) -> None:
+        """Multiply scales, gates and what follows each other into the maps."""
+        self.share_kept = share_kept
+        torch.matmul(self.time, self.modulation.weight, out=self.scales_and_gates)
+        self.scales_and_gates.add_(self.modulation.bias).add_(1)
+        torch.mul(self.scale_a, self.value.weight, out=self.before_out)
+        torch.mul(self.gate_a, self.out.weight, out=self.gated)
+        self.after_value.copy_(self.gated)
+        torch.matmul(self.before_out, self.after_value, out=self.attend.weight)
+        self.attend.bias.copy_(torch.matmul(self.value.bias, self.gated).addcmul_(self.out.bias, self.gate_a))
+        torch.mul(self.scale_f, self.up.weight, out=self.widen.weight)
+        self.widen.bias.copy_(self.up.bias)
+        # What dropout keeps is scaled up, so that the mean stays.
+        torch.mul(self.gate_f / share_kept, self.down.weight, out=self.narrow.weight)
+        torch.mul(self.gate_f, self.down.bias, out=self.narrow.bias)
 
     def forward(self, x: Tensor, generator: Generator | None) -> Tensor:
         """(M, B, L) -> (M, B, L)."""
-        attended = self.out.forward(self.value.forward(self.norm_a.forward(x)))
-        x = attended.to(x.dtype).add_(x)
-        self.activation = self.up.forward(self.norm_f.forward(x))
-        hidden = nn.functional.gelu(self.activation)
-        self.mask = dropout_mask(hidden, self.layer.feed_forward.dropout_rate, generator)
-        if self.mask is not None:
-            hidden *= self.mask
-        return self.down.forward(hidden).to(x.dtype).add_(x)
+        rate = 0.0 if generator is None else self.rate
+        self._prepare(1 - rate)
+        self.kept.clear()
+        for number in range(len(self.up.weight)):
+            to_attend = _Normalised(x)
+            x = self.attend.forward(number, to_attend.value.to(self.precision)).to(x.dtype).add_(x)
+            to_widen = _Normalised(x)
+            activation = self.widen.forward(number, to_widen.value.to(self.precision))
+            hidden, mask = nn.functional.gelu(activation), None
+            if generator is not None and rate:
+                mask = dropout_mask(hidden.shape[1:], rate, generator, hidden.dtype)
+                hidden *= mask
+            self.kept.append((to_attend, to_widen, activation, mask))
+            x = self.narrow.forward(number, hidden).to(x.dtype).add_(x)
+        return x
 
-    def backward(self, g: Tensor, found: Gradients) -> tuple[Tensor, Tensor]:
-        """From the gradient of the output to those of input and modulation; those of the maps go into `found`."""
-        attention, feed_forward = self.layer.attention, self.layer.feed_forward
-        of_hidden, *of_down = self.down.backward(g)
-        if self.mask is not None:
-            of_hidden *= self.mask
-        of_activation = torch.ops.aten.gelu_backward(of_hidden, self.activation)
-        of_normed, *of_up = self.up.backward(of_activation)
-        g = self.norm_f.backward(of_normed.to(g.dtype)).add_(g)
-        of_value_out, *of_out = self.out.backward(g)
-        of_normed, *of_value = self.value.backward(of_value_out)
-        g = self.norm_a.backward(of_normed.to(g.dtype)).add_(g)
-        of_modulation = [
-            _unscale(attention.value, self.scale_a, of_value, found),
-            _ungate(attention.out, self.gate_a, of_out, found),
-            _unscale(feed_forward.up, self.scale_f, of_up, found),
-            _ungate(feed_forward.down, self.gate_f, of_down, found),
+    def backward(self, g: Tensor) -> tuple[Tensor, Tensor]:
+        """From the gradient of the output to those of rows and embedded time; files those of the maps."""
+        for number in reversed(range(len(self.kept))):
+            to_attend, to_widen, activation, mask = self.kept.pop()
+            of_hidden = self.narrow.backward(number, g)
+            if mask is not None:
+                of_hidden *= mask
+            of_activation = torch.ops.aten.gelu_backward(of_hidden, activation)
+            g = to_widen.backward(self.widen.backward(number, of_activation), g)
+            g = to_attend.backward(self.attend.backward(number, g), g)
+        return g, self._of_maps()
+
+    def _of_maps(self) -> Tensor:
+        """File the gradients of the maps, from those of the products; that of the embedded time."""
+        full = self.time.dtype
+        of_attend, of_bias = self.attend.of_weight, self.attend.of_bias
+        of_before_out = torch.matmul(of_attend, self.after_value_t).to(full)
+        of_after_value = torch.matmul(self.before_out_t, of_attend).to(full).addcmul_(self.value_bias_t, of_bias)
+        of_narrow = self.narrow.of_weight.to(full)
+        if self.share_kept != 1:
+            of_narrow /= self.share_kept
+        torch.matmul(of_bias, self.gated_t, out=self.value.of_bias)
+        of_parts = [
+            self._unscale(self.value, self.scale_a, of_before_out),
+            self._ungate(self.out, self.gate_a, of_after_value, of_bias),
+            self._unscale(self.up, self.scale_f, self.widen.of_weight.to(full)),
+            self._ungate(self.down, self.gate_f, of_narrow, self.narrow.of_bias),
         ]
-        return g, torch.cat(of_modulation, dim=-1)
+        torch.cat(of_parts, dim=-1, out=self.modulation.of_bias)
+        torch.mul(self.of_time, self.modulation.of_bias, out=self.modulation.of_weight)
+        return torch.matmul(self.modulation.of_bias, self.modulation_t).sum(0, keepdim=True)
+
+    @staticmethod
+    def _unscale(maps: _Maps, scale: Tensor, of_weight: Tensor) -> Tensor:
+        """From the gradient of weights of which inputs are scaled (N, M, i, 1), file that of the maps; that of the modulation."""
+        torch.mul(of_weight, scale, out=maps.of_weight)
+        return torch.linalg.vecdot(of_weight, maps.weight)[..., None, :]
+
+    @staticmethod
+    def _ungate(maps: _Maps, gate: Tensor, of_weight: Tensor, of_bias: Tensor) -> Tensor:
+        """Likewise of weights and biases of which outputs are multiplied by gates (N, M, 1, o)."""
+        torch.mul(of_weight, gate, out=maps.of_weight)
+        torch.mul(of_bias, gate, out=maps.of_bias)
+        return (of_weight * maps.weight).sum(2, keepdim=True).addcmul_(of_bias, maps.bias)
 
 
-def _unscale(linear: MemberLinear, scale: Tensor, gradients: list[Tensor], found: Gradients) -> Tensor:
-    """From the gradients of a map with scaled inputs to those of the map, and of the scale (M, 1, i)."""
-    of_weight, of_bias = gradients
-    of_scale = torch.linalg.vecdot(of_weight, linear.weight)[:, None]
-    found[linear.weight], found[linear.bias] = of_weight.mul_(scale.mT), of_bias
-    return of_scale
+class _Normalised:
+    """Rows (M, B, L) divided by their root mean square: `value`."""
 
+    def __init__(self, x: Tensor) -> None:
+        self.width = x.shape[-1]
+        mean_square = torch.linalg.vecdot(x, x)[..., None].div_(self.width)
+        self.inverse = mean_square.add_(NORM_EPSILON).rsqrt_()
+        self.value = x * self.inverse
 
-def _ungate(linear: MemberLinear, gate: Tensor, gradients: list[Tensor], found: Gradients) -> Tensor:
-    """From the gradients of a map with gated outputs to those of the map, and of the gate (M, 1, o)."""
-    of_weight, of_bias = gradients
-    of_gate = (of_weight * linear.weight).sum(1, keepdim=True).addcmul_(of_bias, linear.bias)
-    found[linear.weight], found[linear.bias] = of_weight.mul_(gate), of_bias * gate
-    return of_gate
+    def backward(self, of_value: Tensor, g: Tensor) -> Tensor:
+        """The gradient of the rows, added to another of theirs."""
+        of_value = of_value.to(g.dtype)
+        along = torch.linalg.vecdot(of_value, self.value)[..., None]
+        of_direction = torch.addcmul(of_value, self.value, along, value=-1 / self.width)
+        return torch.addcmul(g, of_direction, self.inverse)
 
 
 class _Fusion:
     """Features in the code space and embedded, through the linear fusion: stages 1 and 2 of the network."""
 
-    def __init__(self, network: TransportNetwork, lift: Tensor, n_layers: int, precision: torch.dtype) -> None:
-        self.network, self.lift = network, lift
+    def __init__(self, model: TransportModel, weights: ParameterVector, n_layers: int, precision: torch.dtype) -> None:
+        network, self.precision = model.network, precision
+        self.lift, self.lift_t = model.lift, model.lift.mT
+        n_features, width = model.lift.shape
         self.alone = n_layers == 1  # the only layer is where transport starts, and the condition
-        weight, width = network.fusion.weight, lift.shape[1]
-        of_state = lift @ weight[:, :width]  # (d, L) @ (M, L, L) -> (M, d, L)
-        of_condition = weight[:, width:]
-        if self.alone:
-            of_last, of_condition = of_condition.tensor_split([len(lift)], dim=1)
-            of_state = of_state + of_last
-        self.product = _Product(torch.cat([of_state, of_condition], dim=1), network.fusion.bias, precision)
+        self.maps = _Maps([network.fusion], weights)
+        n_inputs = self.maps.weight.shape[2] - width + (0 if self.alone else n_features)
+        self.products = _Products(n_inputs, self.maps.of_bias, precision)
+        # Inputs of the products: the last layer's features; the weighted ones, unless they are the same; and waves.
+        parts = [width, n_features if self.alone else 0, n_inputs - n_features]
+        self.of_start, self.of_same, self.of_others = self.maps.weight[0].split(parts, dim=1)
+        self.found_start, self.found_same, self.found_others = self.maps.of_weight[0].split(parts, dim=1)
+        parts = [n_features, n_inputs - n_features]
+        self.last, self.others = self.products.weight[0].split(parts, dim=1)
+        self.others_t = self.others.mT
+        self.found_last, self.found_other_inputs = self.products.of_weight[0].split(parts, dim=1)
+        self.layer_weights = self.frequencies = None
+        if network.layer_weights is not None:
+            self.layer_weights = weights.neighbours([network.layer_weights])
+        if network.embedding.frequencies is not None:
+            self.frequencies = weights.neighbours([network.embedding.frequencies])
 
     def forward(self, rows: Tensor) -> Tensor:
         """(M, B, layers, d) -> (M, B, L)."""
+        lifted = self.lift @ self.of_start  # (d, L) @ (M, L, L) -> (M, d, L)
+        self.last.copy_(lifted.add_(self.of_same) if self.alone else lifted)
+        self.others.copy_(self.of_others)
+        self.products.bias.copy_(self.maps.bias)
         parts = [rows[..., -1, :]]
         self.summed = rows[..., 0, :]
-        if self.network.layer_weights is not None:
+        if self.layer_weights is not None:
             self.condition = rows[..., :-1, :]
-            self.summed = (self.network.layer_weights @ self.condition).squeeze(2)
+            self.summed = (self.layer_weights[0][0] @ self.condition).squeeze(2)
         if not self.alone:
             parts.append(self.summed)
-        if self.network.embedding.frequencies is not None:
-            self.angular = 2 * math.pi * self.network.embedding.frequencies
-            angles = (self.angular * self.summed[..., None]).flatten(2)  # (M, B, d, f) -> (M, B, d f)
+        if self.frequencies is not None:
+            self.angular = 2 * math.pi * self.frequencies[0][0]
+            angles = (self.angular * self.summed[..., None, :]).flatten(2)  # (M, B, f, d) -> (M, B, f d)
             self.cos, self.sin = angles.cos(), angles.sin()
             parts += [self.cos, self.sin]
-        return self.product.forward(torch.cat(parts, dim=-1)).to(rows.dtype)
+        return self.products.forward(0, torch.cat(parts, dim=-1).to(self.precision)).to(rows.dtype)
 
-    def backward(self, g: Tensor, found: Gradients) -> None:
+    def backward(self, g: Tensor) -> None:
         """From the gradient of the output to those of the parameters."""
-        network, lift = self.network, self.lift
-        n_features = len(lift)
-        frequencies, layer_weights = network.embedding.frequencies, network.layer_weights
-        of_inputs, of_weight, found[network.fusion.bias] = self.product.backward(g, slice(n_features, None))
-        of_condition = of_weight if self.alone else of_weight[:, n_features:]
-        found[network.fusion.weight] = torch.cat([lift.mT @ of_weight[:, :n_features], of_condition], dim=1)
-        of_inputs = of_inputs.to(g.dtype)
-        of_summed = of_inputs[..., :0]
+        rounded = self.products.of_parameters(0, g)
+        self.found_start.copy_(self.lift_t @ self.found_last.to(g.dtype))
+        if self.alone:
+            self.found_same.copy_(self.found_last)
+        self.found_others.copy_(self.found_other_inputs)
+        if self.frequencies is None and self.layer_weights is None:
+            return
+        of_others = torch.bmm(rounded, self.others_t).to(g.dtype)
+        of_summed = of_others[..., :0]
         if not self.alone:
-            of_summed, of_inputs = of_inputs.tensor_split([n_features], dim=-1)
-        if frequencies is not None:
-            of_cos, of_sin = of_inputs.chunk(2, dim=-1)
-            of_angles = (of_sin * self.cos).addcmul_(of_cos, self.sin, value=-1).unflatten(2, frequencies.shape[2:])
-            found[frequencies] = (of_angles * self.summed[..., None]).sum(1, keepdim=True).mul_(2 * math.pi)
-            if layer_weights is not None:
-                of_summed = of_summed + (of_angles * self.angular).sum(-1)
-        if layer_weights is not None:
+            of_summed, of_others = of_others.tensor_split([len(self.lift)], dim=-1)
+        if self.frequencies is not None:
+            of_cos, of_sin = of_others.chunk(2, dim=-1)
+            of_angles = (of_sin * self.cos).addcmul_(of_cos, self.sin, value=-1)
+            of_angles = of_angles.unflatten(2, self.angular.shape[2:])  # (M, B, f d) -> (M, B, f, d)
+            found = self.frequencies[1][0]
+            torch.sum(of_angles * self.summed[..., None, :], 1, keepdim=True, out=found).mul_(2 * math.pi)
+            if self.layer_weights is not None:
+                of_summed = of_summed + (of_angles * self.angular).sum(2)
+        if self.layer_weights is not None:
             of_each = (self.condition @ of_summed[..., None]).sum(1)  # (M, B, layers, 1) -> (M, layers, 1)
-            found[layer_weights] = of_each.mT[:, None]
+            self.layer_weights[1][0].copy_(of_each.mT[:, None])

@@ -18,9 +18,9 @@ from ..transport.solvers import step_noise
 from .calibration import squared_distance
 from .disk import RowsOnDisk
 from .distributed import Processes
-from .gradients import Gradients, applies, estimate, loss_and_gradients
+from .gradients import WrittenOut, gradients_of
 from .rows import Assignment
-from .vectors import ParameterVectors
+from .vectors import ParameterVector
 
 CPU_VALIDATION_BLOCK = 1024
 ACCELERATOR_VALIDATION_BLOCK = 4096
@@ -70,7 +70,10 @@ class TrainingRows:
         """Rows of numbers (M, B) as each member sees them, (M, B, layers, d)."""
         if isinstance(self.rows, RowsOnDisk):
             return self.rows.take(numbers, model.view.tolist())
-        return self.rows.unflatten(1, (model.network.shape.n_views, -1))[numbers, model.view[:, None]]
+        n_views = model.network.shape.n_views
+        views = self.rows.view(len(self.rows) * n_views, -1)
+        taken = torch.nn.functional.embedding(numbers * n_views + model.view[:, None], views)  # (M, B, layers d)
+        return taken.unflatten(-1, (-1, self.rows.shape[-1]))
 
     def take_all_views(self, numbers: Tensor) -> Tensor:
         """Rows of numbers (M, B), (M, B, views * layers, d)."""
@@ -95,7 +98,7 @@ class Judgement:
 
 
 def padded(parts: list[np.ndarray], device: torch.device) -> Tensor:
-    """Row numbers of each member as one matrix (M, longest), int32; -1, which takes the last row, where a member has none."""
+    """Row numbers of each member as one matrix (M, longest), int32; -1 where a member has none."""
     index = np.full((len(parts), max(map(len, parts))), -1, np.int32)
     for places, rows in zip(index, parts, strict=True):
         places[: len(rows)] = rows
@@ -158,13 +161,10 @@ class Trainer:
         self.kept = [torch.as_tensor(chosen[:, block], device=device) for block in self.blocks]
         self.kept_order = torch.as_tensor(came.argsort(), device=device)
         self.n_batches = max(1, round(self.index.shape[1] / settings.batch_size))
-        self.weights = ParameterVectors(list(model.network.parameters()))
-        matrices, others = self.weights.vectors
-        self.optimizer = torch.optim.AdamW(
-            [{"params": [matrices], "weight_decay": settings.weight_decay}, {"params": [others], "weight_decay": 0.0}],
-            lr=settings.learning_rate,
-            fused=device.type in ("cpu", "cuda") or None,
-        )
+        self.weights = ParameterVector(model.network)
+        self.gradients = gradients_of(model, self.weights, settings.precision)
+        fused = device.type in ("cpu", "cuda") or None
+        self.optimizer = torch.optim.Adam([self.weights.vector], lr=settings.learning_rate, fused=fused)
         self.average = self.weights.copy()
         self.n_updates = 0
 
@@ -192,8 +192,7 @@ class Trainer:
         rate = self.settings.learning_rate
         if self.settings.learning_rate_schedule == "cosine":
             rate *= 0.5 * (1 + np.cos(np.pi * progress_share))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        self.optimizer.param_groups[0]["lr"] = rate
         size = self.index.shape[1] // self.n_batches
         batches = self._shuffled().split(size, dim=1)[: self.n_batches]
         if self.settings.max_steps is not None:
@@ -201,18 +200,11 @@ class Trainer:
         mean_weight = data.weight.mean()
         total = torch.zeros((), device=self.index.device)
         for numbers in batches:  # (M, B)
-            batch = numbers.long()
-            batch, weight = self._own_part(batch, data.weight[batch] * (batch >= 0) / mean_weight)
-            losses, found = loss_and_gradients(
-                self.model,
-                data.take(batch, self.model),
-                data.codes[data.y[batch]],
-                weight,
-                self.generator,
-                self.settings.precision,
-            )
-            self._update(found)
-            total += (losses * weight).mean()
+            batch = numbers.clamp_min(0).long()
+            batch, weight = self._own_part(batch, data.weight[batch] * (numbers >= 0) / mean_weight)
+            codes = torch.nn.functional.embedding(data.y[batch], data.codes)
+            total += self.gradients.loss(data.take(batch, self.model), codes, weight, self.generator)
+            self._update(rate)
         loss = sum(self.processes.gathered(float(total))) / len(batches)
         if not np.isfinite(loss):
             raise FloatingPointError(
@@ -247,18 +239,19 @@ class Trainer:
             shuffled[member] = self.index[member][order]
         return shuffled
 
-    def _update(self, found: Gradients) -> None:
-        """One step of the optimiser, and of the running average."""
-        for vector, gradient in zip(self.weights.vectors, self.processes.summed(self.weights.of(found)), strict=True):
-            vector.grad = gradient
+    @torch.no_grad()
+    def _update(self, rate: float) -> None:
+        """One step of AdamW, and of the running average."""
+        self.processes.summed([self.weights.gradient])
+        if self.settings.weight_decay:
+            self.weights.matrices.mul_(1 - rate * self.settings.weight_decay)
         self.optimizer.step()
         self.n_updates += 1
         # Early averages follow the weights closely, so that the random start is soon forgotten.
         decay = min(self.settings.averaging, self.n_updates / (9 + self.n_updates))
-        for average, vector in zip(self.average, self.weights.vectors, strict=True):
-            average.lerp_(vector.detach(), 1 - decay)
+        self.average.lerp_(self.weights.vector, 1 - decay)
 
-    def finish(self, weights: list[Tensor] | None = None) -> None:
+    def finish(self, weights: Tensor | None = None) -> None:
         """Leave these weights in the model, by default the averaged ones."""
         self.weights.load(self.average if weights is None else weights)
         self.weights.release()
@@ -273,7 +266,7 @@ class Trainer:
         self.weights.load(self.average)
         distance, probabilities = data.codes.new_empty(self.judged.shape), []
         for part, kept in zip(self.blocks, self.kept, strict=True):
-            block = self.judged[:, part].long()
+            block = self.judged[:, part].clamp_min(0).long()
             own = self.processes.part(block.shape[1])
             states = self._estimate(data, block[:, own], noise)
             found = project_on_simplex(project_on_codes(states, data.codes))
@@ -286,15 +279,15 @@ class Trainer:
     def _estimate(self, data: TrainingRows, numbers: Tensor, noise: Tensor) -> Tensor:
         """The end (M, B, L) of the transport of rows of numbers (M, B)."""
         solver, n_steps = self.settings.solver, self.settings.n_steps
-        if applies(self.model) and (solver, n_steps) == ("exact", 1):
-            return estimate(self.model, data.take(numbers, self.model), self.settings.precision)
+        if isinstance(self.gradients, WrittenOut) and (solver, n_steps) == ("exact", 1):
+            return self.gradients.estimate(data.take(numbers, self.model))
         return self.model.transport(data.take_all_views(numbers), solver=solver, n_steps=n_steps, noise=noise)[-1]
 
     def state(self) -> dict[str, Any]:
         """A copy of what `load_state` needs to go on from here, on the CPU."""
         return {
-            "weights": [vector.detach().to("cpu", copy=True) for vector in self.weights.vectors],
-            "average": [w.to("cpu", copy=True) for w in self.average],
+            "weights": self.weights.vector.detach().to("cpu", copy=True),
+            "average": self.average.to("cpu", copy=True),
             "optimizer": tree_map_only(Tensor, lambda x: x.to("cpu", copy=True), self.optimizer.state_dict()),
             "n_updates": self.n_updates,
         }
@@ -302,12 +295,12 @@ class Trainer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from the state of another trainer; nothing for a state without weights."""
         if "weights" in state:
-            if [len(weights) for weights in state["weights"]] != [len(vector) for vector in self.weights.vectors]:
+            if len(state["weights"]) != len(self.average):
                 raise ValueError(
                     "Got the state of a stream that another version of gendiffclf began, expected one of this version; "
                     "begin the stream anew."
                 )
             self.weights.load(state["weights"])
-            self.average = [w.to(own) for w, own in zip(state["average"], self.average, strict=True)]
+            self.average = state["average"].to(self.average)
             self.optimizer.load_state_dict(state["optimizer"])
             self.n_updates = state["n_updates"]

@@ -1,56 +1,80 @@
-"""All parameters of a model as two long vectors: one operation does what would take one for every parameter."""
+"""All parameters of a module as one long vector: one operation does what would take one for every parameter."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 
-class ParameterVectors:
+class ParameterVector:
     """
-    Vectors that the parameters are parts of from now on.
+    A vector that the parameters of a module are parts of from now on: matrices first, which weight decay is for.
 
     Parameters
     ----------
-    parameters : sequence of nn.Parameter
+    module : nn.Module
 
     Attributes
     ----------
-    vectors : list of nn.Parameter
-        Of the matrices, which weight decay is for, and of the others.
+    vector : nn.Parameter
+        With a gradient, 0 at first.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
-        def is_matrix(parameter: nn.Parameter) -> bool:
-            return parameter.dim() == 3 and parameter.shape[1] > 1
+    def __init__(self, module: nn.Module) -> None:
+        def place(named: tuple[str, nn.Parameter]) -> tuple[bool, str]:
+            name, parameter = named
+            is_matrix = parameter.dim() == 3 and parameter.shape[1] > 1
+            return not is_matrix, re.sub(r"\d+", "", name)  # those of one name in all layers are neighbours
 
-        self._groups = [[p for p in parameters if is_matrix(p)], [p for p in parameters if not is_matrix(p)]]
-        self.vectors = [nn.Parameter(torch.cat([p.detach().flatten() for p in group])) for group in self._groups]
-        for group, vector in zip(self._groups, self.vectors, strict=True):
-            for parameter, part in zip(group, vector.detach().split([p.numel() for p in group]), strict=True):
-                parameter.data = part.view(parameter.shape)
+        self._parameters = [parameter for _, parameter in sorted(module.named_parameters(), key=place)]
+        self.vector = nn.Parameter(torch.cat([p.detach().flatten() for p in self._parameters]))
+        self.vector.grad = torch.zeros_like(self.vector)
+        self._starts, start = {}, 0
+        for parameter in self._parameters:
+            self._starts[parameter] = start
+            start += parameter.numel()
+            parameter.data = self.neighbours([parameter])[0][0]
+        self._n_matrix_values = sum(p.numel() for name, p in module.named_parameters() if not place((name, p))[0])
 
-    def copy(self) -> list[Tensor]:
-        """Copies of the vectors."""
-        return [vector.detach().clone() for vector in self.vectors]
+    @property
+    def gradient(self) -> Tensor:
+        """The vector's."""
+        assert self.vector.grad is not None
+        return self.vector.grad
+
+    @property
+    def matrices(self) -> Tensor:
+        """The part of the vector that is matrices."""
+        return self.vector.detach()[: self._n_matrix_values]
+
+    def neighbours(self, parameters: Sequence[nn.Parameter]) -> tuple[Tensor, Tensor]:
+        """Parameters of one name in N layers as one tensor, (N, ...), and their gradients: parts of the vectors."""
+        first, *others = (self._starts[parameter] for parameter in parameters)
+        n_values = parameters[0].numel()
+        assert others == [first + n_values * (number + 1) for number in range(len(others))]
+        part = slice(first, first + n_values * len(parameters))
+        shape = len(parameters), *parameters[0].shape
+        return self.vector.detach()[part].view(shape), self.gradient[part].view(shape)
+
+    def copy(self) -> Tensor:
+        """A copy of the vector."""
+        return self.vector.detach().clone()
 
     @torch.no_grad()
-    def load(self, vectors: Sequence[Tensor]) -> None:
+    def load(self, vector: Tensor) -> None:
         """Overwrite all parameters."""
-        for own, vector in zip(self.vectors, vectors, strict=True):
-            own.copy_(vector)
+        self.vector.copy_(vector)
 
-    def of(self, gradients: Mapping[nn.Parameter, Tensor]) -> list[Tensor]:
-        """Gradients as vectors; 0 for a parameter without."""
-        return [
-            torch.cat([gradients[p].flatten() if p in gradients else p.new_zeros(p.numel()) for p in group])
-            for group in self._groups
-        ]
+    def set_gradient(self, gradients: Sequence[Tensor | None], parameters: Sequence[nn.Parameter]) -> None:
+        """Overwrite the gradient by those of all parameters; None stands for 0."""
+        found = {p: gradient for p, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+        parts = [found[p].flatten() if p in found else p.new_zeros(p.numel()) for p in self._parameters]
+        torch.cat(parts, out=self.gradient)
 
     def release(self) -> None:
         """Give each parameter memory of its own again."""
-        for group in self._groups:
-            for parameter in group:
-                parameter.data = parameter.detach().clone()
+        for parameter in self._parameters:
+            parameter.data = parameter.detach().clone()

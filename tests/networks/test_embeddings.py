@@ -40,11 +40,11 @@ def test_periodic_embedding_in_closed_form(generator):
     found = embedding(x)
     assert found.shape == (2, 5, 27)
     torch.testing.assert_close(found[..., :3], x)
-    for feature in range(3):
-        angles = 2 * math.pi * x[..., feature, None] * embedding.frequencies[:, 0, feature][:, None]
-        start = 3 + 4 * feature
-        torch.testing.assert_close(found[..., start : start + 4], angles.cos())
-        torch.testing.assert_close(found[..., 12 + start : 12 + start + 4], angles.sin())
+    for number in range(4):
+        angles = 2 * math.pi * x * embedding.frequencies[:, :, number]
+        start = 3 + 3 * number
+        torch.testing.assert_close(found[..., start : start + 3], angles.cos())
+        torch.testing.assert_close(found[..., 12 + start : 12 + start + 3], angles.sin())
 
 
 def test_periodic_embedding_starts_at_its_scale_or_is_absent(generator):

@@ -9,7 +9,8 @@ from gendiffclf import GenerativeTransportClassifier
 from gendiffclf.features import lift_matrix
 from gendiffclf.model import TransportModel, TransportSettings
 from gendiffclf.networks.transformer import NetworkShape
-from gendiffclf.training import gradients, trainer
+from gendiffclf.training.gradients import WIDEST, Automatic, WrittenOut
+from gendiffclf.training.vectors import ParameterVector
 
 WIDTH, D, MEMBERS, ROWS = 16, 5, 3, 11
 
@@ -38,12 +39,13 @@ def batch(n_layers: int = 1, dtype: torch.dtype = torch.float64) -> tuple[torch.
     return rows, codes, weight.abs()
 
 
-def by_torch(model, rows, codes, weight, precision=torch.float32):
-    """Losses, and every parameter's gradient by automatic differentiation."""
-    parameters = list(model.network.parameters())
-    losses = model.loss(rows, codes, torch.Generator().manual_seed(2), precision)
-    found = torch.autograd.grad((losses * weight).mean(1).sum(), parameters)
-    return losses.detach(), dict(zip(parameters, found, strict=True))
+def found_by(kind, model, rows, codes, weight, precision):
+    """The loss, and the gradient of every parameter by name."""
+    weights = ParameterVector(model.network)
+    weights.gradient.fill_(float("nan"))
+    loss = kind(model, weights, precision).loss(rows, codes, weight, torch.Generator().manual_seed(2))
+    named = {name: weights.neighbours([p])[1][0] for name, p in model.network.named_parameters()}
+    return loss, named
 
 
 @pytest.mark.parametrize("n_layers", [1, 2, 4])
@@ -52,29 +54,33 @@ def by_torch(model, rows, codes, weight, precision=torch.float32):
 )
 def test_they_are_those_of_automatic_differentiation(n_layers, shape):
     model = make(n_layers, **shape)
-    assert gradients.applies(model)
-    rows, codes, weight = batch(n_layers)
-    losses, expected = by_torch(model, rows, codes, weight)
-    found_losses, found = gradients.loss_and_gradients(
-        model, rows, codes, weight, torch.Generator().manual_seed(2), torch.float64
-    )
-    torch.testing.assert_close(found_losses, losses, rtol=1e-12, atol=1e-12)
-    assert found.keys() == expected.keys()
-    for parameter, gradient in expected.items():
+    assert WrittenOut.applies(model)
+    expected_loss, expected = found_by(Automatic, model, *batch(n_layers), torch.float64)
+    loss, found = found_by(WrittenOut, model, *batch(n_layers), torch.float64)
+    torch.testing.assert_close(loss, expected_loss, rtol=1e-12, atol=1e-12)
+    for name, gradient in expected.items():
         assert gradient.abs().max() > 0
-        torch.testing.assert_close(found[parameter], gradient, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(found[name], gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_another_batch_leaves_nothing_of_the_one_before():
+    model, (rows, codes, weight) = make(), batch()
+    weights = ParameterVector(model.network)
+    written_out = WrittenOut(model, weights, torch.float64)
+    written_out.loss(rows.flip(1) + 1, codes, weight, torch.Generator().manual_seed(3))
+    loss = written_out.loss(rows, codes, weight, torch.Generator().manual_seed(2))
+    anew = ParameterVector(model.network)
+    assert loss == WrittenOut(model, anew, torch.float64).loss(rows, codes, weight, torch.Generator().manual_seed(2))
+    assert torch.equal(weights.gradient, anew.gradient)
 
 
 def test_in_bfloat16_they_are_near():
     model = make(dtype=torch.float32)
-    rows, codes, weight = batch(dtype=torch.float32)
-    _, expected = by_torch(model, rows, codes, weight)
-    _, found = gradients.loss_and_gradients(
-        model, rows, codes, weight, torch.Generator().manual_seed(2), torch.bfloat16
-    )
-    for parameter, gradient in expected.items():
-        assert found[parameter].dtype == torch.float32
-        assert (found[parameter] - gradient).norm() < 0.02 * gradient.norm()
+    _, expected = found_by(Automatic, model, *batch(dtype=torch.float32), torch.float32)
+    _, found = found_by(WrittenOut, model, *batch(dtype=torch.float32), torch.bfloat16)
+    for name, gradient in expected.items():
+        assert found[name].dtype == torch.float32
+        assert (found[name] - gradient).norm() < 0.02 * gradient.norm()
 
 
 @pytest.mark.parametrize("n_layers", [1, 4])
@@ -82,7 +88,8 @@ def test_the_estimate_is_that_of_one_exact_step(n_layers):
     model = make(n_layers, n_views=1)
     rows, _, _ = batch(n_layers)
     expected = model.transport(rows, solver="exact", n_steps=1)[-1]
-    torch.testing.assert_close(gradients.estimate(model, rows, torch.float64), expected, rtol=1e-12, atol=1e-12)
+    found = WrittenOut(model, ParameterVector(model.network), torch.float64).estimate(rows)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -94,16 +101,16 @@ def test_the_estimate_is_that_of_one_exact_step(n_layers):
         ({"objective": "velocity"}, {}),
         ({}, {"tokenizer": "chunks", "chunk_size": 4}),
         ({}, {"queries_and_keys": True}),
+        ({}, {"width": 2 * WIDEST}),
     ],
 )
 def test_they_are_not_asked_for_anything_else(settings, shape):
-    assert not gradients.applies(make(settings=settings, **shape))
+    assert not WrittenOut.applies(make(settings=settings, **shape))
 
 
 def test_a_fit_with_them_is_that_without(monkeypatch):
     X, y = load_wine(return_X_y=True)
     classifier = GenerativeTransportClassifier(max_epochs=15, n_members=3, precision="float64", random_state=0)
     found = classifier.fit(X, y).predict_proba(X)
-    for module in (gradients, trainer):
-        monkeypatch.setattr(module, "applies", lambda model: False)
+    monkeypatch.setattr(WrittenOut, "applies", lambda model: False)
     np.testing.assert_allclose(found, classifier.fit(X, y).predict_proba(X), atol=1e-8)

@@ -50,11 +50,11 @@ def test_shuffled_row_numbers_are_those_of_each_member_in_another_order(data):
 
 
 def test_rows_that_fill_up_count_nothing(data):
-    """A member of few rows beside one of many takes the last row of all where it has none."""
+    """A member of few rows beside one of many takes the first row of all where it has none."""
     model, rows = data
-    few, many = np.arange(3), np.arange(100)
+    few, many = np.arange(1, 4), np.arange(1, 100)
     spoilt = TrainingRows(rows.rows.clone(), rows.y, rows.weight, rows.codes)
-    spoilt.rows[-1] = 2.0
+    spoilt.rows[0] = 2.0
     losses = []
     for source in (rows, spoilt):
         trainer = Trainer(model, SETTINGS, Assignment([few, many], [few[:0]] * 2), seed=0)
