@@ -74,10 +74,12 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         Width of the feed-forward state in widths.
     time_width : int >= 1, default=32
         Width of the time embedding.
-    n_frequencies : int >= 0, default=4
-        Sines and cosines of each feature at so many learnt frequencies join the condition; 0 leaves them out.
-    frequency_scale : float > 0, default=0.1
-        Standard deviation of the initial frequencies, in turns per unit of a standardised feature.
+    n_frequencies : int >= 0 or "auto", default="auto"
+        Sines and cosines of each feature at so many learnt frequencies join the condition; 0 leaves them out. "auto" is 4, and
+        80 divided by the number of features where these are few, but at most 16.
+    frequency_scale : float > 0 or "auto", default="auto"
+        Standard deviation of the initial frequencies, in turns per unit of a standardised feature. "auto" is 0.1, and more where
+        features are fewer than 20: 0.1 times the root of 20 divided by their number, but at most 0.2.
     tokenizer : {"single", "layers", "chunks"}, default="single"
         Tokens of the transformer: one (the paper's), one more per conditioning layer, one more per `chunk_size` values.
     chunk_size : int >= 1, default=16
@@ -190,8 +192,8 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         n_heads: int = 4,
         feedforward_ratio: float = 1.0,
         time_width: int = 32,
-        n_frequencies: int = 4,
-        frequency_scale: float = 0.1,
+        n_frequencies: int | str = "auto",
+        frequency_scale: float | str = "auto",
         tokenizer: str = "single",
         chunk_size: int = 16,
         dropout: float = 0.1,

@@ -113,8 +113,8 @@ class TransportModel(nn.Module):
         """
         x1, condition = self._start_and_condition(rows)
         if self.at_one_time:
-            t = torch.tensor(self.settings.t_max, dtype=x1.dtype, device=x1.device)  # one time: embedded once, no noise
-            noise, x_t = torch.zeros((), dtype=x1.dtype, device=x1.device), x1
+            t = x1.new_full((), self.settings.t_max)  # one time: embedded once, no noise
+            noise, x_t = x1.new_zeros(()), x1
         else:
             t = drawn(self._times, x1.shape[:2], generator, axis=1).to(x1)
             noise = drawn(partial(_standard_normal, like=x1), x1.shape, generator, axis=1)

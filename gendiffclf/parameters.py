@@ -86,14 +86,15 @@ def check_parameters(params: dict[str, Any]) -> None:
         check_choice(name, params[name], options)
     for name in ("n_steps", "depth", "n_heads", "time_width", "chunk_size", "n_members", "max_epochs", "batch_size"):
         check_integer(name, params[name], 1)
-    for name in ("n_frequencies", "verbose"):
-        check_integer(name, int(params[name]) if isinstance(params[name], bool) else params[name], 0)
+    if params["n_frequencies"] != "auto":
+        _check_not_text("n_frequencies", params["n_frequencies"], "an integer >= 0")
+        check_integer("n_frequencies", params["n_frequencies"], 0)
+    check_integer("verbose", int(params["verbose"]) if isinstance(params["verbose"], bool) else params["verbose"], 0)
     for name in ("max_steps", "n_iter_no_change"):
         if params[name] is not None:
             check_integer(name, params[name], 1)
     if params["width"] != "auto":
-        if isinstance(params["width"], str):
-            raise ValueError(f"Got width={shown(params['width'])}, expected 'auto' or an integer >= 2.")
+        _check_not_text("width", params["width"], "an integer >= 2")
         check_integer("width", params["width"], 2)
         if params["width"] % params["n_heads"]:
             raise ValueError(
@@ -104,7 +105,9 @@ def check_parameters(params: dict[str, Any]) -> None:
     check_real("t_max", params["t_max"], 0, 1, low_open=True)
     check_real("t_min", params["t_min"], 0, params["t_max"], high_open=True)
     check_real("feedforward_ratio", params["feedforward_ratio"], 0, low_open=True)
-    check_real("frequency_scale", params["frequency_scale"], 0, low_open=True)
+    if params["frequency_scale"] != "auto":
+        _check_not_text("frequency_scale", params["frequency_scale"], "a number > 0")
+        check_real("frequency_scale", params["frequency_scale"], 0, low_open=True)
     check_real("dropout", params["dropout"], 0, 1, high_open=True)
     check_real("learning_rate", params["learning_rate"], 0, low_open=True)
     check_real("weight_decay", params["weight_decay"], 0)
@@ -117,6 +120,25 @@ def check_parameters(params: dict[str, Any]) -> None:
             "Got objective='noise' with variance_schedule='zero', expected a path with noise to learn; "
             "use variance_schedule='bridge', or another objective."
         )
+
+
+def _check_not_text(name: str, value: Any, expected: str) -> None:
+    if isinstance(value, str):
+        raise ValueError(f"Got {name}={shown(value)}, expected 'auto' or {expected}.")
+
+
+def frequencies(params: dict[str, Any], n_features: int) -> tuple[int, float]:
+    """
+    How many frequencies each feature has, and the standard deviation of the initial ones.
+
+    With `"auto"` few features get more and higher ones: their few values must tell apart what many do elsewhere.
+    """
+    number, scale = params["n_frequencies"], params["frequency_scale"]
+    if number == "auto":
+        number = min(max(round(80 / n_features), 4), 16)
+    if scale == "auto":
+        scale = min(max(0.1 * (20 / n_features) ** 0.5, 0.1), 0.2)
+    return number, scale
 
 
 def code_width(params: dict[str, Any], n_classes: int) -> int:
@@ -138,6 +160,7 @@ def network_shape(params: dict[str, Any], n_layers: int, n_features: int, width:
     """The network's shape for rows of `n_layers` layers with `n_features` features each."""
     from .networks.transformer import NetworkShape
 
+    n_frequencies, frequency_scale = frequencies(params, n_features)
     return NetworkShape(
         n_features=n_features,
         n_condition_layers=max(1, n_layers - 1),
@@ -148,8 +171,8 @@ def network_shape(params: dict[str, Any], n_layers: int, n_features: int, width:
         n_heads=params["n_heads"],
         hidden_width=max(1, round(params["feedforward_ratio"] * width)),
         time_width=params["time_width"],
-        n_frequencies=params["n_frequencies"],
-        frequency_scale=params["frequency_scale"],
+        n_frequencies=n_frequencies,
+        frequency_scale=frequency_scale,
         tokenizer=params["tokenizer"],
         chunk_size=params["chunk_size"],
         dropout=params["dropout"],

@@ -13,6 +13,7 @@ from gendiffclf.parameters import (
     PRESETS,
     check_parameters,
     code_width,
+    frequencies,
     network_shape,
     training_settings,
     transport_settings,
@@ -39,7 +40,7 @@ CHOICES = {
 AT_LEAST_1 = ("n_steps", "depth", "n_heads", "time_width", "chunk_size", "n_members", "max_epochs", "batch_size")
 OUTSIDE = {
     **{name: [(0, r"an integer >= 1"), (1.5, r"an integer >= 1"), ("2", r"an integer >= 1")] for name in AT_LEAST_1},
-    "n_frequencies": [(-1, "an integer >= 0")],
+    "n_frequencies": [(-1, "an integer >= 0"), ("Auto", "'auto' or an integer >= 0")],
     "verbose": [(-1, "an integer >= 0"), ("yes", "an integer >= 0")],
     "max_steps": [(0, "an integer >= 1")],
     "n_iter_no_change": [(0, "an integer >= 1")],
@@ -53,7 +54,7 @@ OUTSIDE = {
     "t_max": [(0, r"a number in \(0, 1\]"), (1.1, r"a number in \(0, 1\]")],
     "t_min": [(-0.1, r"a number in \[0, 1.0\)"), (1.0, r"a number in \[0, 1.0\)")],
     "feedforward_ratio": [(0, r"a number in \(0, inf\)")],
-    "frequency_scale": [(0, r"a number in \(0, inf\)")],
+    "frequency_scale": [(0, r"a number in \(0, inf\)"), ("all", "'auto' or a number > 0")],
     "dropout": [(1, r"a number in \[0, 1\)"), (-0.1, r"a number in \[0, 1\)")],
     "learning_rate": [(0, r"a number in \(0, inf\)"), (float("inf"), r"a number in \(0, inf\)")],
     "weight_decay": [(-1, r"a number in \[0, inf\)")],
@@ -155,6 +156,15 @@ def test_automatic_width_leaves_room_and_suits_the_heads(codes, n_heads, n_class
     assert width % n_heads == 0
     assert CODES[codes]().capacity(width) >= 2 * n_classes
     assert code_width({**params, "width": 48}, n_classes) == 48
+
+
+@pytest.mark.parametrize(
+    ("n_features", "number", "scale"), [(1, 16, 0.2), (5, 16, 0.2), (10, 8, 0.1 * 2**0.5), (20, 4, 0.1), (300, 4, 0.1)]
+)
+def test_few_features_get_more_and_higher_frequencies(n_features, number, scale):
+    params = GenerativeTransportClassifier().get_params()
+    assert frequencies(params, n_features) == (number, pytest.approx(scale))
+    assert frequencies({**params, "n_frequencies": 3, "frequency_scale": 0.7}, n_features) == (3, 0.7)
 
 
 def test_settings_take_every_parameter_over():

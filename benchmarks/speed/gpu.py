@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from gendiffclf import GenerativeTransportClassifier
+from gendiffclf.parameters import code_width, frequencies
 
 from ..models import create_model
 from .eager import EagerNetwork, EagerTraining
@@ -160,15 +161,16 @@ def measure_default(device: torch.device, sizes: Sizes, peers: tuple[str, ...]) 
     n_train = sizes.default_rows * 5 // 6
     train, test = slice(n_train), slice(n_train, None)
     ours = GenerativeTransportClassifier(max_epochs=sizes.default_epochs, device=device.type, random_state=0)
-    width = 128
+    params = ours.get_params()
+    width = code_width(params, 10)
     network = EagerNetwork(
         n_features=sizes.default_features,
         n_condition_layers=1,
         width=width,
-        hidden_width=width,
+        hidden_width=round(ours.feedforward_ratio * width),
         time_width=ours.time_width,
         depth=ours.depth,
-        n_frequencies=ours.n_frequencies,
+        n_frequencies=frequencies(params, sizes.default_features)[0],
     ).to(device)
     lift = torch.randn(sizes.default_features, width, device=device) / sizes.default_features**0.5
     training = EagerTraining(network, lift, torch.randn(10, width, device=device), bfloat16=False)

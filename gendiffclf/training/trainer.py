@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..transport.draws import SharedGenerator
 from ..transport.readout import project_on_codes, project_on_simplex
 from ..transport.solvers import step_noise
 from .calibration import squared_distance
+from .capture import CapturedStep, Step
 from .disk import RowsOnDisk
 from .distributed import Processes
 from .gradients import WrittenOut, gradients_of
@@ -114,6 +116,16 @@ def validation_blocks(n_rows: int, device: torch.device) -> list[slice]:
     return [slice(start, stop) for start, stop in itertools.pairwise([*starts, n_rows])]
 
 
+def captures(data: TrainingRows, processes: Processes) -> bool:
+    """Whether steps with these rows can be captured: on a CUDA device, in whose memory they all are, by one process."""
+    return isinstance(data.rows, Tensor) and data.rows.device.type == "cuda" and processes.count == 1
+
+
+def _set(old: Tensor | float, new: float) -> Tensor | float:
+    """A number of another value, in the same memory if it is a tensor."""
+    return old.fill_(new) if isinstance(old, Tensor) else new
+
+
 class Trainer:
     """
     Optimises the weights of a model's members in one pass and keeps their running average.
@@ -163,10 +175,22 @@ class Trainer:
         self.n_batches = max(1, round(self.index.shape[1] / settings.batch_size))
         self.weights = ParameterVector(model.network)
         self.gradients = gradients_of(model, self.weights, settings.precision)
-        fused = device.type in ("cpu", "cuda") or None
-        self.optimizer = torch.optim.Adam([self.weights.vector], lr=settings.learning_rate, fused=fused)
-        self.average = self.weights.copy()
+        # What a captured step reads must stay where it is: on a CUDA device numbers that change are tensors.
+        self.rate: Tensor | float = settings.learning_rate
+        self.blend: Tensor | float = 1.0
+        if device.type == "cuda":
+            self.rate, self.blend = (model.lift.new_tensor(number) for number in (self.rate, self.blend))
+        self.optimizer = torch.optim.Adam(
+            [self.weights.vector],
+            lr=self.rate,
+            fused=device.type in ("cpu", "cuda") or None,
+            capturable=device.type == "cuda",
+        )
+        # Without averaging the average is the vector itself.
+        self.average = self.weights.copy() if settings.averaging else self.weights.vector.detach()
         self.n_updates = 0
+        self.total, self.mean_weight = model.lift.new_zeros(()), model.lift.new_ones(())
+        self._steps: tuple[TrainingRows, Step] | None = None
 
     def epoch(self, data: TrainingRows, progress_share: float = 0.0) -> tuple[float, Judgement]:
         """
@@ -192,26 +216,49 @@ class Trainer:
         rate = self.settings.learning_rate
         if self.settings.learning_rate_schedule == "cosine":
             rate *= 0.5 * (1 + np.cos(np.pi * progress_share))
-        self.optimizer.param_groups[0]["lr"] = rate
+        self.rate = self.optimizer.param_groups[0]["lr"] = _set(self.rate, rate)
         size = self.index.shape[1] // self.n_batches
         batches = self._shuffled().split(size, dim=1)[: self.n_batches]
         if self.settings.max_steps is not None:
             batches = batches[: self.settings.max_steps - self.n_updates]
-        mean_weight = data.weight.mean()
-        total = torch.zeros((), device=self.index.device)
+        self.mean_weight.copy_(data.weight.mean())
+        self.total.zero_()
+        step = self._step_on(data)
         for numbers in batches:  # (M, B)
-            batch = numbers.clamp_min(0).long()
-            batch, weight = self._own_part(batch, data.weight[batch] * (numbers >= 0) / mean_weight)
-            codes = torch.nn.functional.embedding(data.y[batch], data.codes)
-            total += self.gradients.loss(data.take(batch, self.model), codes, weight, self.generator)
-            self._update(rate)
-        loss = sum(self.processes.gathered(float(total))) / len(batches)
+            self.n_updates += 1
+            # Early averages follow the weights closely, so that the random start is soon forgotten.
+            self.blend = _set(self.blend, 1 - min(self.settings.averaging, self.n_updates / (9 + self.n_updates)))
+            step(numbers)
+        loss = sum(self.processes.gathered(float(self.total))) / len(batches)
         if not np.isfinite(loss):
             raise FloatingPointError(
                 f"Got a loss of {loss}: training diverged; use a smaller learning_rate (now "
                 f"{self.settings.learning_rate}) or precision='float32'."
             )
         return loss, self._judge(data)
+
+    def _step_on(self, data: TrainingRows) -> Step:
+        """What takes a step with some of these rows."""
+        if self._steps is None or self._steps[0] is not data:
+            step: Step = partial(self._step, data)
+            if captures(data, self.processes):
+                step = CapturedStep(step, self.generator)
+            self._steps = data, step
+        return self._steps[1]
+
+    def _step(self, data: TrainingRows, numbers: Tensor) -> None:
+        """One step of AdamW, and of the running average, with a batch of row numbers (M, B)."""
+        batch = numbers.clamp_min(0).long()
+        batch, weight = self._own_part(batch, data.weight[batch] * (numbers >= 0) / self.mean_weight)
+        codes = torch.nn.functional.embedding(data.y[batch], data.codes)
+        self.total += self.gradients.loss(data.take(batch, self.model), codes, weight, self.generator)
+        self.processes.summed([self.weights.gradient])
+        with torch.no_grad():
+            if self.settings.weight_decay:
+                self.weights.matrices.mul_(1 - self.rate * self.settings.weight_decay)
+            self.optimizer.step()
+            if self.settings.averaging:
+                self.average.lerp_(self.weights.vector, self.blend)
 
     def _own_part(self, batch: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """
@@ -239,22 +286,11 @@ class Trainer:
             shuffled[member] = self.index[member][order]
         return shuffled
 
-    @torch.no_grad()
-    def _update(self, rate: float) -> None:
-        """One step of AdamW, and of the running average."""
-        self.processes.summed([self.weights.gradient])
-        if self.settings.weight_decay:
-            self.weights.matrices.mul_(1 - rate * self.settings.weight_decay)
-        self.optimizer.step()
-        self.n_updates += 1
-        # Early averages follow the weights closely, so that the random start is soon forgotten.
-        decay = min(self.settings.averaging, self.n_updates / (9 + self.n_updates))
-        self.average.lerp_(self.weights.vector, 1 - decay)
-
     def finish(self, weights: Tensor | None = None) -> None:
         """Leave these weights in the model, by default the averaged ones."""
         self.weights.load(self.average if weights is None else weights)
         self.weights.release()
+        self._steps = None
 
     @torch.no_grad()
     def _judge(self, data: TrainingRows) -> Judgement:
@@ -301,6 +337,8 @@ class Trainer:
                     "begin the stream anew."
                 )
             self.weights.load(state["weights"])
-            self.average = state["average"].to(self.average)
+            self.average.copy_(state["average"])
+            own = {name: self.optimizer.param_groups[0][name] for name in ("lr", "fused", "capturable")}
             self.optimizer.load_state_dict(state["optimizer"])
+            self.optimizer.param_groups[0].update(own)  # which follow the device
             self.n_updates = state["n_updates"]
