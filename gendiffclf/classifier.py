@@ -97,7 +97,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         and deviation, with a smooth clip at ±6 and frequencies that start at 0, and the others by ranks.
     lift : {"orthogonal", "pad"}, default="orthogonal"
         Fixed map of the features into the code space: a random orthogonal one, or zeros appended.
-    max_epochs : int >= 1, default=100
+    max_epochs : int >= 1, default=200
         Passes over the training rows at most.
     max_steps : int >= 1 or None, default=None
         Optimiser updates at most.
@@ -201,7 +201,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         cross_fit: bool = True,
         scaling: str = "mixed",
         lift: str = "orthogonal",
-        max_epochs: int = 100,
+        max_epochs: int = 200,
         max_steps: int | None = None,
         batch_size: int = 256,
         learning_rate: float = 0.004,

@@ -42,7 +42,7 @@ class Sizes:
     default_rows: int = 60_000
     default_features: int = 256
     default_epochs: int = 5
-    whole_epochs: int = 100
+    whole_epochs: int = 200
     predict_rows: int = 1_000_000
     predict_features: int = 1024
     repeats: int = 3
