@@ -9,7 +9,8 @@ much as passes, since threads, each of which trains a group of members, wait for
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Generator, Tensor, nn
@@ -17,8 +18,14 @@ from torch import Generator, Tensor, nn
 from ..model import TransportModel
 from ..networks.embeddings import sinusoids
 from ..networks.members import NORM_EPSILON, MemberLinear, dropout_mask
+from ..networks.transformer import TransportNetwork
+from .traced import known, trace
 from .vectors import ParameterVector
 
+FindNeighbours = Callable[[Sequence[nn.Parameter]], tuple[Tensor, Tensor]]
+"""Parameters of one name in N layers, and their gradients: see `ParameterVector.neighbours`."""
+CALLS_BEFORE_TRACE = 100
+"""A trace costs as much as it saves in some hundred steps."""
 WIDEST = 256
 """The largest width of which the maps of attention are multiplied together: in wider ones that takes longer than it saves."""
 
@@ -80,38 +87,101 @@ class WrittenOut(Automatic):
 
     def __init__(self, model: TransportModel, weights: ParameterVector, precision: torch.dtype) -> None:
         super().__init__(model, weights, precision)
-        self._time = _Time(model, weights)
-        self._layers = _Layers(model, weights, self._time.embedded, precision)
-        self._fusion: _Fusion | None = None
+        t = torch.tensor([model.settings.t_max], dtype=model.lift.dtype)
+        self._constants = model.lift, sinusoids(t, model.network.shape.time_width)
+        self._body: _Body | None = None
+        self._n_calls = 0
 
     @torch.inference_mode()
     def loss(self, rows: Tensor, codes: Tensor, weight: Tensor, generator: Generator) -> Tensor:
         """As by automatic differentiation."""
-        error = self._forward(rows, generator).sub_(codes)
-        n_members, n_rows, width = error.shape
-        of_error = error * (weight * (2 / (n_rows * width)))[..., None]
-        g, of_time = self._layers.backward(of_error)
-        assert self._fusion is not None
-        self._fusion.backward(g)
-        self._time.backward(of_time)
-        return torch.dot(error.view(-1), of_error.view(-1)) / (2 * n_members)
+        shape = self.model.network.shape
+        masks: list[Tensor] = []
+        if shape.dropout:
+            size = (rows.shape[1], shape.hidden_width)
+            masks = [dropout_mask(size, shape.dropout, generator, self.precision) for _ in range(shape.depth)]
+        inputs = rows, codes, weight * (2 / (rows.shape[1] * shape.width)), *masks
+        key = shape, rows.shape[2], rows.dtype, self.precision
+        function = known(key)
+        self._n_calls += 1
+        if function is None and self._n_calls == CALLS_BEFORE_TRACE:
+            examples = self.weights.copy(), self.weights.gradient.clone(), *self._constants, *inputs
+            function = trace(key, self._loss_of_tensors, examples)
+        if function is None:
+            return self._own_body(rows).loss(*inputs)
+        return function(self.weights.vector.detach(), self.weights.gradient, *self._constants, *inputs)
+
+    def _loss_of_tensors(
+        self, vector: Tensor, gradient: Tensor, lift: Tensor, waves: Tensor, rows: Tensor, *others: Tensor
+    ) -> Tensor:
+        """The loss for parameters that are parts of `vector`; files their gradients in `gradient`."""
+        find = partial(self.weights.neighbours, vector=vector, gradient=gradient)
+        return self._body_of(rows, find, lift, waves).loss(rows, *others)
 
     @torch.inference_mode()
     def estimate(self, rows: Tensor) -> Tensor:
         """The end (M, B, L) of one exact step from each member's own rows (M, B, layers, d)."""
-        return self._forward(rows, None)
+        return self._own_body(rows).forward(rows, ())
 
-    def _forward(self, rows: Tensor, generator: Generator | None) -> Tensor:
-        if self._fusion is None:
-            self._fusion = _Fusion(self.model, self.weights, rows.shape[-2], self.precision)
-        self._time.forward()
-        return self._layers.forward(self._fusion.forward(rows), generator)
+    def _own_body(self, rows: Tensor) -> _Body:
+        if self._body is None:
+            self._body = self._body_of(rows, self.weights.neighbours, *self._constants)
+        return self._body
+
+    def _body_of(self, rows: Tensor, find: FindNeighbours, lift: Tensor, waves: Tensor) -> _Body:
+        return _Body(self.model.network, find, lift, waves, int(rows.shape[2]), self.precision)
 
 
 def gradients_of(model: TransportModel, weights: ParameterVector, precision: torch.dtype) -> Automatic:
     """The quickest way to a model's gradients."""
     kind = WrittenOut if WrittenOut.applies(model) else Automatic
     return kind(model, weights, precision)
+
+
+class _Body:
+    """
+    The whole network, at the end of the path.
+
+    Parameters
+    ----------
+    network : TransportNetwork
+    find : callable
+        Where its parameters and their gradients are.
+    lift : Tensor of shape (d, L)
+    waves : Tensor of shape (1, time width)
+        Sinusoids of the time.
+    n_layers : int
+        Layers of each row.
+    precision : torch.dtype
+    """
+
+    def __init__(
+        self,
+        network: TransportNetwork,
+        find: FindNeighbours,
+        lift: Tensor,
+        waves: Tensor,
+        n_layers: int,
+        precision: torch.dtype,
+    ) -> None:
+        self.n_members = network.shape.n_members
+        self.time = _Time(network, find, waves)
+        self.layers = _Layers(network, find, self.time.embedded, precision)
+        self.fusion = _Fusion(network, find, lift, n_layers, precision)
+
+    def forward(self, rows: Tensor, masks: Sequence[Tensor]) -> Tensor:
+        """(M, B, layers, d) -> (M, B, L); without dropout's masks of the layers there is none."""
+        self.time.forward()
+        return self.layers.forward(self.fusion.forward(rows), masks)
+
+    def loss(self, rows: Tensor, codes: Tensor, weight: Tensor, *masks: Tensor) -> Tensor:
+        """The loss of errors squared and multiplied by half of the weights, as mean over members; files the gradients."""
+        error = self.forward(rows, masks).sub_(codes)
+        of_error = error * weight[..., None]
+        g, of_time = self.layers.backward(of_error)
+        self.fusion.backward(g)
+        self.time.backward(of_time)
+        return torch.dot(error.view(-1), of_error.view(-1)) / (2 * self.n_members)
 
 
 class _Maps:
@@ -125,9 +195,9 @@ class _Maps:
     bias, of_bias : Tensor of shape (N, M, 1, o)
     """
 
-    def __init__(self, linears: Sequence[MemberLinear], weights: ParameterVector) -> None:
-        self.weight, self.of_weight = weights.neighbours([linear.weight for linear in linears])
-        self.bias, self.of_bias = weights.neighbours([linear.bias for linear in linears])
+    def __init__(self, linears: Sequence[MemberLinear], find: FindNeighbours) -> None:
+        self.weight, self.of_weight = find([linear.weight for linear in linears])
+        self.bias, self.of_bias = find([linear.bias for linear in linears])
 
 
 class _Products:
@@ -174,11 +244,10 @@ class _Products:
 class _Time:
     """The embedding of the time at the end of the path: `embedded`, of shape (1, M, 1, width)."""
 
-    def __init__(self, model: TransportModel, weights: ParameterVector) -> None:
-        embedding = model.network.time_embedding
-        self.first, self.second = (_Maps([linear], weights) for linear in (embedding.first, embedding.second))
-        waves = sinusoids(torch.tensor([model.settings.t_max], dtype=model.lift.dtype), embedding.width)
-        self.waves = waves.expand(1, len(model.view), 1, -1)
+    def __init__(self, network: TransportNetwork, find: FindNeighbours, waves: Tensor) -> None:
+        embedding = network.time_embedding
+        self.first, self.second = (_Maps([linear], find) for linear in (embedding.first, embedding.second))
+        self.waves = waves.expand(1, network.shape.n_members, 1, -1)
         self.embedded = torch.empty_like(self.second.bias)
 
     def forward(self) -> None:
@@ -206,15 +275,16 @@ class _Layers:
     Tensors that a step needs as they are, transposed or cut are made once, and overwritten by each step: a view is a call.
     """
 
-    def __init__(self, model: TransportModel, weights: ParameterVector, time: Tensor, precision: torch.dtype) -> None:
-        layers, shape = model.network.transformer_layers(), model.network.shape
+    def __init__(self, network: TransportNetwork, find: FindNeighbours, time: Tensor, precision: torch.dtype) -> None:
+        layers, shape = network.transformer_layers(), network.shape
         self.precision, self.rate = precision, shape.dropout
+        self.width, self.depth = shape.width, shape.depth
         self.time, self.of_time = time, time.mT
-        self.modulation = _Maps([layer.modulation for layer in layers], weights)
-        self.value = _Maps([layer.attention.value for layer in layers], weights)
-        self.out = _Maps([layer.attention.out for layer in layers], weights)
-        self.up = _Maps([layer.feed_forward.up for layer in layers], weights)
-        self.down = _Maps([layer.feed_forward.down for layer in layers], weights)
+        self.modulation = _Maps([layer.modulation for layer in layers], find)
+        self.value = _Maps([layer.attention.value for layer in layers], find)
+        self.out = _Maps([layer.attention.out for layer in layers], find)
+        self.up = _Maps([layer.feed_forward.up for layer in layers], find)
+        self.down = _Maps([layer.feed_forward.down for layer in layers], find)
         self.attend = _Products(shape.width, torch.empty_like(self.out.bias), precision)
         self.widen = _Products(shape.width, self.up.of_bias, precision)
         self.narrow = _Products(shape.hidden_width, torch.empty_like(self.down.bias), precision)
@@ -246,19 +316,18 @@ class _Layers:
         torch.mul(self.gate_f / share_kept, self.down.weight, out=self.narrow.weight)
         torch.mul(self.gate_f, self.down.bias, out=self.narrow.bias)
 
-    def forward(self, x: Tensor, generator: Generator | None) -> Tensor:
+    def forward(self, x: Tensor, masks: Sequence[Tensor]) -> Tensor:
         """(M, B, L) -> (M, B, L)."""
-        rate = 0.0 if generator is None else self.rate
-        self._prepare(1 - rate)
+        self._prepare(1 - self.rate if masks else 1.0)
         self.kept.clear()
-        for number in range(len(self.up.weight)):
-            to_attend = _Normalised(x)
+        for number in range(self.depth):
+            mask = masks[number] if masks else None
+            to_attend = _Normalised(x, self.width)
             x = self.attend.forward(number, to_attend.value.to(self.precision)).to(x.dtype).add_(x)
-            to_widen = _Normalised(x)
+            to_widen = _Normalised(x, self.width)
             activation = self.widen.forward(number, to_widen.value.to(self.precision))
-            hidden, mask = nn.functional.gelu(activation), None
-            if generator is not None and rate:
-                mask = dropout_mask(hidden.shape[1:], rate, generator, hidden.dtype)
+            hidden = nn.functional.gelu(activation)
+            if mask is not None:
                 hidden *= mask
             self.kept.append((to_attend, to_widen, activation, mask))
             x = self.narrow.forward(number, hidden).to(x.dtype).add_(x)
@@ -266,7 +335,7 @@ class _Layers:
 
     def backward(self, g: Tensor) -> tuple[Tensor, Tensor]:
         """From the gradient of the output to those of rows and embedded time; files those of the maps."""
-        for number in reversed(range(len(self.kept))):
+        for number in reversed(range(self.depth)):
             to_attend, to_widen, activation, mask = self.kept.pop()
             of_hidden = self.narrow.backward(number, g)
             if mask is not None:
@@ -313,9 +382,9 @@ class _Layers:
 class _Normalised:
     """Rows (M, B, L) divided by their root mean square: `value`."""
 
-    def __init__(self, x: Tensor) -> None:
-        self.width = x.shape[-1]
-        mean_square = torch.linalg.vecdot(x, x)[..., None].div_(self.width)
+    def __init__(self, x: Tensor, width: int) -> None:
+        self.width = width
+        mean_square = torch.linalg.vecdot(x, x)[..., None].div_(width)
         self.inverse = mean_square.add_(NORM_EPSILON).rsqrt_()
         self.value = x * self.inverse
 
@@ -330,13 +399,16 @@ class _Normalised:
 class _Fusion:
     """Features in the code space and embedded, through the linear fusion: stages 1 and 2 of the network."""
 
-    def __init__(self, model: TransportModel, weights: ParameterVector, n_layers: int, precision: torch.dtype) -> None:
-        network, self.precision = model.network, precision
-        self.lift, self.lift_t = model.lift, model.lift.mT
-        n_features, width = model.lift.shape
+    def __init__(
+        self, network: TransportNetwork, find: FindNeighbours, lift: Tensor, n_layers: int, precision: torch.dtype
+    ) -> None:
+        self.lift, self.lift_t, self.precision = lift, lift.mT, precision
+        shape = network.shape
+        n_features, width = shape.n_features, shape.width
+        self.n_features, self.waves = n_features, (shape.n_frequencies, n_features)
         self.alone = n_layers == 1  # the only layer is where transport starts, and the condition
-        self.maps = _Maps([network.fusion], weights)
-        n_inputs = self.maps.weight.shape[2] - width + (0 if self.alone else n_features)
+        self.maps = _Maps([network.fusion], find)
+        n_inputs = network.embedding.out_features + (0 if self.alone else n_features)
         self.products = _Products(n_inputs, self.maps.of_bias, precision)
         # Inputs of the products: the last layer's features; the weighted ones, unless they are the same; and waves.
         parts = [width, n_features if self.alone else 0, n_inputs - n_features]
@@ -348,9 +420,9 @@ class _Fusion:
         self.found_last, self.found_other_inputs = self.products.of_weight[0].split(parts, dim=1)
         self.layer_weights = self.frequencies = None
         if network.layer_weights is not None:
-            self.layer_weights = weights.neighbours([network.layer_weights])
+            self.layer_weights = find([network.layer_weights])
         if network.embedding.frequencies is not None:
-            self.frequencies = weights.neighbours([network.embedding.frequencies])
+            self.frequencies = find([network.embedding.frequencies])
 
     def forward(self, rows: Tensor) -> Tensor:
         """(M, B, layers, d) -> (M, B, L)."""
@@ -384,11 +456,11 @@ class _Fusion:
         of_others = torch.bmm(rounded, self.others_t).to(g.dtype)
         of_summed = of_others[..., :0]
         if not self.alone:
-            of_summed, of_others = of_others.tensor_split([len(self.lift)], dim=-1)
+            of_summed, of_others = of_others.tensor_split([self.n_features], dim=-1)
         if self.frequencies is not None:
             of_cos, of_sin = of_others.chunk(2, dim=-1)
             of_angles = (of_sin * self.cos).addcmul_(of_cos, self.sin, value=-1)
-            of_angles = of_angles.unflatten(2, self.angular.shape[2:])  # (M, B, f d) -> (M, B, f, d)
+            of_angles = of_angles.unflatten(2, self.waves)  # (M, B, f d) -> (M, B, f, d)
             found = self.frequencies[1][0]
             torch.sum(of_angles * self.summed[..., None, :], 1, keepdim=True, out=found).mul_(2 * math.pi)
             if self.layer_weights is not None:

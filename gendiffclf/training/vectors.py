@@ -32,6 +32,7 @@ class ParameterVector:
         self._parameters = [parameter for _, parameter in sorted(module.named_parameters(), key=place)]
         self.vector = nn.Parameter(torch.cat([p.detach().flatten() for p in self._parameters]))
         self.vector.grad = torch.zeros_like(self.vector)
+        self._sizes = {parameter: parameter.shape for parameter in self._parameters}
         self._starts, start = {}, 0
         for parameter in self._parameters:
             self._starts[parameter] = start
@@ -50,14 +51,20 @@ class ParameterVector:
         """The part of the vector that is matrices."""
         return self.vector.detach()[: self._n_matrix_values]
 
-    def neighbours(self, parameters: Sequence[nn.Parameter]) -> tuple[Tensor, Tensor]:
-        """Parameters of one name in N layers as one tensor, (N, ...), and their gradients: parts of the vectors."""
+    def neighbours(
+        self, parameters: Sequence[nn.Parameter], vector: Tensor | None = None, gradient: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Parameters of one name in N layers as one tensor, (N, ...), and their gradients: parts of the vectors, or of others."""
         first, *others = (self._starts[parameter] for parameter in parameters)
-        n_values = parameters[0].numel()
+        size = self._sizes[parameters[0]]
+        n_values = size.numel()
         assert others == [first + n_values * (number + 1) for number in range(len(others))]
         part = slice(first, first + n_values * len(parameters))
-        shape = len(parameters), *parameters[0].shape
-        return self.vector.detach()[part].view(shape), self.gradient[part].view(shape)
+        vector, gradient = (
+            self.vector.detach() if vector is None else vector,
+            self.gradient if gradient is None else gradient,
+        )
+        return vector[part].view(len(parameters), *size), gradient[part].view(len(parameters), *size)
 
     def copy(self) -> Tensor:
         """A copy of the vector."""

@@ -74,6 +74,70 @@ def test_another_batch_leaves_nothing_of_the_one_before():
     assert torch.equal(weights.gradient, anew.gradient)
 
 
+@pytest.fixture
+def traces(monkeypatch) -> dict:
+    """What is traced in a test, after one call."""
+    found: dict = {}
+    monkeypatch.setattr("gendiffclf.training.traced._KNOWN", found)
+    monkeypatch.setattr("gendiffclf.training.gradients.CALLS_BEFORE_TRACE", 2)
+    return found
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("n_layers", "shape"), [(1, {}), (4, {}), (2, {"n_frequencies": 0, "dropout": 0.0})])
+def test_traced_they_are_the_same_to_the_last_bit(traces, n_layers, shape, precision):
+    def results(written_out, weights, inputs):
+        weights.gradient.fill_(float("nan"))
+        loss = written_out.loss(*inputs, torch.Generator().manual_seed(2))
+        return torch.cat([loss[None], weights.gradient])
+
+    model, inputs = make(n_layers, torch.float32, **shape), batch(n_layers, torch.float32)
+    weights = ParameterVector(model.network)
+    written_out = WrittenOut(model, weights, precision)
+    found = [results(written_out, weights, inputs) for _ in range(5)]
+    assert [type(function) for function in traces.values()] == [torch.jit.ScriptFunction]
+    assert torch.isfinite(found[0]).all()
+    assert all(torch.equal(later, found[0]) for later in found[1:])
+    # Another model of the shape, with another lift and other rows, also fewer of them.
+    model = make(n_layers, torch.float32, **shape)
+    model.lift *= -0.9
+    weights = ParameterVector(model.network)
+    weights.load(0.9 * weights.copy())
+    for change in (lambda x: x.flip(1), lambda x: x[:, :7]):
+        changed = [change(x) for x in inputs]
+        by_trace = results(WrittenOut(model, weights, precision), weights, changed)
+        function = traces.pop(next(iter(traces)))
+        assert torch.equal(by_trace, results(WrittenOut(model, weights, precision), weights, changed))
+        assert not torch.equal(by_trace, found[0])
+        traces[(model.network.shape, n_layers, torch.float32, precision)] = function
+
+
+def test_a_fit_with_traces_is_that_without(traces, monkeypatch):
+    X, y = load_wine(return_X_y=True)
+    classifier = GenerativeTransportClassifier(max_epochs=15, random_state=0)
+    found = classifier.fit(X, y).predict_proba(X)
+    assert len(traces) == 1
+    monkeypatch.setattr("gendiffclf.training.gradients.CALLS_BEFORE_TRACE", 10**9)
+    traces.clear()
+    np.testing.assert_array_equal(found, classifier.fit(X, y).predict_proba(X))
+
+
+def test_what_cannot_be_traced_is_not_tried_again(traces, monkeypatch):
+    calls = []
+
+    def fail(*args, **kwargs):
+        calls.append(args)
+        raise RuntimeError("not today")
+
+    monkeypatch.setattr(torch.jit, "trace", fail)
+    model, inputs = make(), batch()
+    for _ in range(2):
+        written_out = WrittenOut(model, ParameterVector(model.network), torch.float64)
+        for _ in range(3):
+            assert torch.isfinite(written_out.loss(*inputs, torch.Generator().manual_seed(2)))
+    assert len(calls) == 1
+
+
 def test_in_bfloat16_they_are_near():
     model = make(dtype=torch.float32)
     _, expected = found_by(Automatic, model, *batch(dtype=torch.float32), torch.float32)

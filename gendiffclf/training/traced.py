@@ -1,0 +1,58 @@
+"""Functions of tensors as TorchScript, whose interpreter runs without Python's global lock.
+
+Groups of members train in threads of their own, each of which calls some two hundred small operations a step; in Python they
+would wait for each other at every call. TorchScript is deprecated in favour of compilers, which need one for C++ at hand. It does
+the same operations in the same order, so that nothing but time is lost where it is missing or refuses.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Hashable, Sequence
+
+import torch
+from torch import Tensor
+
+TensorFunction = Callable[..., Tensor]
+"""From tensors to a tensor; changes none but those it gets."""
+
+_KNOWN: dict[Hashable, TensorFunction | None] = {}
+"""All that was traced: torch keeps it as long as the process lives, so nothing must be traced twice."""
+_TRACING = threading.Lock()
+"""Tracing switches warnings off, which threads can do only one after another."""
+
+
+def known(key: Hashable) -> TensorFunction | None:
+    """What was traced under that key; None if nothing was, or it failed."""
+    return _KNOWN.get(key)
+
+
+def trace(key: Hashable, function: TensorFunction, inputs: Sequence[Tensor]) -> TensorFunction | None:
+    """
+    A function as TorchScript.
+
+    Parameters
+    ----------
+    key : hashable
+        Everything that the function depends on besides its inputs, and the inputs' shapes as far as it depends on them.
+    function : callable
+        From tensors to a tensor, with neither choices nor random numbers of its own. Called once, or not at all if there is
+        something under that key.
+    inputs : sequence of Tensor
+        Examples, which the call may change.
+
+    Returns
+    -------
+    callable or None
+        None if tracing failed.
+    """
+    with _TRACING:
+        if key not in _KNOWN:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    _KNOWN[key] = torch.jit.trace(function, tuple(inputs), check_trace=False)
+            except Exception:  # whatever goes wrong in there, the function is there still
+                _KNOWN[key] = None
+        return _KNOWN[key]
