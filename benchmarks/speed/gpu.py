@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from gendiffclf import GenerativeTransportClassifier
 from gendiffclf.parameters import code_width, frequencies
+from gendiffclf.training import trainer
 
 from ..models import create_model
 from .eager import EagerNetwork, EagerTraining
@@ -27,6 +29,15 @@ OPTIMISER_BYTES = 28
 PASSES_BYTES = 8
 """Per parameter: weights in bfloat16 made, read forth and back, the gradient written."""
 PAPER_STEPS = 400_000
+BEFORE, AFTER = "kernel by kernel", "one graph"
+KERNELS = {
+    "matrix products": ("gemm", "nvjet", "cutlass", "splitk"),
+    "optimiser": ("adam", "multi_tensor"),
+    "copies and casts": ("copy", "memcpy", "cat", "memset"),
+    "random numbers": ("distribution", "philox"),
+}
+"""Parts of the names of kernels, in small letters."""
+OTHERS = "elementwise operations and sums"
 
 
 @dataclass(frozen=True)
@@ -146,6 +157,7 @@ def measure_recipe(device: torch.device, sizes: Sizes, bytes_per_second: float) 
         steps["adamw"] += _block(device, adamw.step, sizes.recipe_steps // 4)
     n_parameters = sum(p.numel() for p in ours.model_.network.parameters())
     return {
+        "kernels": profile_steps(partial(ours.fit, X, y), sizes.recipe_steps) if device.type == "cuda" else {},
         "parameters": n_parameters,
         "eager_parameters": sum(p.numel() for p in network.parameters()),
         "floor_seconds": n_parameters * (OPTIMISER_BYTES + PASSES_BYTES) / bytes_per_second,
@@ -153,6 +165,29 @@ def measure_recipe(device: torch.device, sizes: Sizes, bytes_per_second: float) 
         "eager_step_seconds": spread(steps["eager"]),
         "fused_adamw_seconds": spread(steps["adamw"]),
     }
+
+
+def profile_steps(fit: Callable[[], Any], n_steps: int) -> dict[str, dict[str, float]]:
+    """Seconds of a step that each kind of kernel takes, before (launched one by one) and after (as one graph)."""
+    found: dict[str, dict[str, float]] = {}
+    for name in (BEFORE, AFTER):
+        captures = trainer.captures if name == AFTER else lambda data, processes: False
+        with (
+            patch.object(trainer, "captures", captures),
+            torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler,
+        ):
+            fit()
+        found[name] = kernel_kinds({e.key: e.self_device_time_total / 1e6 / n_steps for e in profiler.key_averages()})
+    return found
+
+
+def kernel_kinds(seconds: dict[str, float]) -> dict[str, float]:
+    """Seconds of kernels by name, summed by kind."""
+    found: dict[str, float] = {}
+    for name, value in seconds.items():
+        kind = next((kind for kind, parts in KERNELS.items() if any(part in name.lower() for part in parts)), OTHERS)
+        found[kind] = found.get(kind, 0.0) + value
+    return found
 
 
 def measure_default(device: torch.device, sizes: Sizes, peers: tuple[str, ...]) -> dict[str, Any]:
@@ -266,6 +301,8 @@ def section(record: dict[str, Any]) -> list[list[str]]:
     steps = {"step": "step_seconds", "eager step": "eager_step_seconds", "fused AdamW alone": "fused_adamw_seconds"}
     for name, key in steps.items():
         rows.append([f"{name}, ms", f"{1000 * recipe[key]['median']:.3f}"])
+    for name, kinds in recipe["kernels"].items():
+        rows += [[f"of a step, {name}: {kind}, ms", f"{1000 * value:.3f}"] for kind, value in kinds.items()]
     for name, found in default["epoch_seconds"].items():
         rows.append([f"epoch of the default network, {name}, ms", f"{1000 * found['median']:.1f}"])
     for name, fit in default["fits"].items():

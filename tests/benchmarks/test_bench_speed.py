@@ -178,6 +178,32 @@ def test_without_a_gpu_there_is_no_record(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_kernels_are_told_apart_by_their_names():
+    seconds = {
+        "nvjet_tst_128x256_64x4": 3.0,
+        "void cutlass::Kernel2<...>": 1.0,
+        "void at::native::(anonymous namespace)::multi_tensor_apply_kernel<... FusedAdamMathFunctor ...>": 2.0,
+        "Memcpy DtoD (Device -> Device)": 0.5,
+        "void at::native::vectorized_elementwise_kernel<4, ...>": 0.25,
+    }
+    assert gpu.kernel_kinds(seconds) == {
+        "matrix products": 4.0,
+        "optimiser": 2.0,
+        "copies and casts": 0.5,
+        gpu.OTHERS: 0.25,
+    }
+
+
+def test_steps_are_profiled_without_and_with_captures():
+    from gendiffclf.training import trainer
+
+    seen = []
+    found = gpu.profile_steps(lambda: seen.append(trainer.captures), 1)
+    assert list(found) == [gpu.BEFORE, gpu.AFTER]
+    assert seen[1] is trainer.captures
+    assert not seen[0](None, None)
+
+
 def test_the_part_for_a_gpu_runs(tmp_path):
     measured = gpu.measure_on(torch.device("cpu"), gpu.TINY)
     assert measured.figures["recipe"]["parameters"] == measured.figures["recipe"]["eager_parameters"]
