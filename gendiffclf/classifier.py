@@ -636,7 +636,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         Raises
         ------
         ValueError
-            If the file is damaged, of another kind, or of a newer format.
+            If the file is damaged, of another kind, or of another version of the format.
         """
         from .persistence import load_classifier
 

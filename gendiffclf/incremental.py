@@ -173,7 +173,7 @@ class IncrementalMixin:
         started = time.perf_counter()
         state = self._training_state
         assert state is not None
-        settings = _parameters.training_settings({**params, "max_steps": None}, data.weight.device)
+        settings = _parameters.training_settings({**params, "max_steps": None, "max_epochs": 1}, data.weight.device)
         every, none = (np.arange(n) for n in (len(data.y), 0))
         n_members = self.model_.network.shape.n_members
         trainer = Trainer(

@@ -411,3 +411,10 @@ def test_a_stream_goes_on_from_the_last_weights_and_predicts_with_their_average(
     state = streamed._training_state
     assert torch.equal(ParameterVector(streamed.model_.network).copy(), state["average"])
     assert not torch.equal(state["weights"], state["average"])
+
+
+def test_a_stream_can_stop_averaging(tiny, iris):
+    streamed = tiny(averaging=0.9).partial_fit(*iris)
+    weights = streamed._training_state["weights"]
+    streamed.set_params(averaging=0.0, learning_rate=1e-12).partial_fit(*iris)
+    torch.testing.assert_close(streamed._training_state["weights"], weights, rtol=0, atol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 
@@ -9,7 +10,12 @@ import torch
 from torch import Generator, Tensor
 
 EAGER_STEPS = 10
-"""Steps before the capture: they make what lazy libraries make at first use, and few steps are not worth a capture."""
+"""Steps before the capture: they make what libraries and the optimiser make at first use."""
+
+LEAST_STEPS = 100
+"""Fewer steps are not worth a capture."""
+_CAPTURING = threading.Lock()
+"""A process can capture one graph at a time."""
 
 Step = Callable[[Tensor], None]
 """What a step does with the row numbers (M, B) of its batch; everything else that changes is in memory that stays where it is."""
@@ -81,10 +87,22 @@ def record(launch: Callable[[], None], generator: Generator) -> Callable[[], Non
     RuntimeError
         If it cannot be captured.
     """
-    graph = torch.cuda.CUDAGraph()
-    if not hasattr(graph, "register_generator_state"):
-        raise RuntimeError(f"torch {torch.__version__} captures no draws from a generator of one's own; upgrade torch.")
-    graph.register_generator_state(generator)
-    with torch.cuda.device(generator.device), torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        launch()
-    return graph.replay
+    device = generator.device
+    with _CAPTURING, torch.cuda.device(device):
+        graph = torch.cuda.CUDAGraph()
+        before, state = torch.cuda.current_stream(), generator.get_state()
+        try:
+            graph.register_generator_state(generator)
+            with torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
+                launch()
+        except RuntimeError:
+            # What failed may have left its stream current, and the generator as if it were captured still.
+            torch.cuda.set_stream(before)
+            generator.graphsafe_set_state(Generator(device).set_state(state))
+            raise
+
+    def replay() -> None:
+        with torch.cuda.device(device):
+            graph.replay()
+
+    return replay

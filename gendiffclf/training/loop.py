@@ -134,6 +134,8 @@ def train(
             result.n_epochs = epoch + 1
             for name, value in zip(result.history, (loss, score, seconds), strict=True):
                 result.history[name].append(value)
+            for trainer in trainers:
+                trainer.trace()
             progress.report(loss=loss, validation=score)
             if (
                 score is not None

@@ -2,14 +2,16 @@
 
 Groups of members train in threads of their own, each of which calls some two hundred small operations a step; in Python they
 would wait for each other at every call. TorchScript is deprecated in favour of compilers, which need one for C++ at hand. It does
-the same operations in the same order, so that nothing but time is lost where it is missing or refuses.
+the same operations, so that nothing but time is lost where it is missing or refuses.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
 from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,10 +19,10 @@ from torch import Tensor
 TensorFunction = Callable[..., Tensor]
 """From tensors to a tensor; changes none but those it gets."""
 
+LIMIT = 100
+"""Functions to trace in one process: torch keeps them as long as it lives."""
 _KNOWN: dict[Hashable, TensorFunction | None] = {}
-"""All that was traced: torch keeps it as long as the process lives, so nothing must be traced twice."""
 _TRACING = threading.Lock()
-"""Tracing switches warnings off, which threads can do only one after another."""
 
 
 def known(key: Hashable) -> TensorFunction | None:
@@ -45,14 +47,27 @@ def trace(key: Hashable, function: TensorFunction, inputs: Sequence[Tensor]) -> 
     Returns
     -------
     callable or None
-        None if tracing failed.
+        None if tracing failed, or `LIMIT` functions were traced before.
+
+    Notes
+    -----
+    Warnings are switched off meanwhile, in all threads: call it from the one that the caller is in.
     """
     with _TRACING:
-        if key not in _KNOWN:
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    _KNOWN[key] = torch.jit.trace(function, tuple(inputs), check_trace=False)
-            except Exception:  # whatever goes wrong in there, the function is there still
-                _KNOWN[key] = None
-        return _KNOWN[key]
+        if key not in _KNOWN and len(_KNOWN) < LIMIT:
+            _KNOWN[key] = _traced(function, inputs)
+        return _KNOWN.get(key)
+
+
+def _traced(function: TensorFunction, inputs: Sequence[Tensor]) -> TensorFunction | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found: Any = torch.jit.trace(function, tuple(inputs), check_trace=False)
+    except Exception:  # whatever goes wrong in there, the function is there still
+        return None
+    if not isinstance(found, torch.jit.ScriptFunction):  # TorchScript is switched off
+        return None
+    with contextlib.suppress(AttributeError):
+        del found._torchdynamo_inline  # the function, with all that it knows
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,12 +18,13 @@ from ..transport.draws import SharedGenerator
 from ..transport.readout import project_on_codes, project_on_simplex
 from ..transport.solvers import step_noise
 from .calibration import squared_distance
-from .capture import CapturedStep, Step
+from .capture import LEAST_STEPS, CapturedStep, Step
 from .disk import RowsOnDisk
 from .distributed import Processes
-from .gradients import WrittenOut, gradients_of
+from .gradients import gradients_of
 from .rows import Assignment
 from .vectors import ParameterVector
+from .written_out import WrittenOutGradients
 
 CPU_VALIDATION_BLOCK = 1024
 ACCELERATOR_VALIDATION_BLOCK = 4096
@@ -179,13 +181,11 @@ class Trainer:
         self.rate: Tensor | float = settings.learning_rate
         self.blend: Tensor | float = 1.0
         if device.type == "cuda":
-            self.rate, self.blend = (model.lift.new_tensor(number) for number in (self.rate, self.blend))
-        self.optimizer = torch.optim.Adam(
-            [self.weights.vector],
-            lr=self.rate,
-            fused=device.type in ("cpu", "cuda") or None,
-            capturable=device.type == "cuda",
-        )
+            # Fused Adam reads its rate in float32 whatever the weights are in; what blends them must be as they are.
+            self.rate = torch.tensor(self.rate, dtype=torch.float32, device=device)
+            self.blend = model.lift.new_tensor(self.blend)
+        fused = device.type in ("cpu", "cuda") or None
+        self.optimizer = torch.optim.Adam([self.weights.vector], lr=self.rate, fused=fused)
         # Without averaging the average is the vector itself.
         self.average = self.weights.copy() if settings.averaging else self.weights.vector.detach()
         self.n_updates = 0
@@ -241,10 +241,16 @@ class Trainer:
         """What takes a step with some of these rows."""
         if self._steps is None or self._steps[0] is not data:
             step: Step = partial(self._step, data)
-            if captures(data, self.processes):
+            n_steps = min(self.settings.max_epochs * self.n_batches, self.settings.max_steps or sys.maxsize)
+            if n_steps >= LEAST_STEPS and captures(data, self.processes):
                 step = CapturedStep(step, self.generator)
             self._steps = data, step
         return self._steps[1]
+
+    def trace(self) -> None:
+        """Let the steps of further epochs run as TorchScript where that pays; to be called from the caller's thread."""
+        if isinstance(self.gradients, WrittenOutGradients):
+            self.gradients.trace()
 
     def _step(self, data: TrainingRows, numbers: Tensor) -> None:
         """One step of AdamW, and of the running average, with a batch of row numbers (M, B)."""
@@ -256,6 +262,10 @@ class Trainer:
         with torch.no_grad():
             if self.settings.weight_decay:
                 self.weights.matrices.mul_(1 - self.rate * self.settings.weight_decay)
+            # Torch warns of an optimiser that could be captured, and is not.
+            self.optimizer.param_groups[0]["capturable"] = (
+                self.index.is_cuda and torch.cuda.is_current_stream_capturing()
+            )
             self.optimizer.step()
             if self.settings.averaging:
                 self.average.lerp_(self.weights.vector, self.blend)
@@ -315,7 +325,7 @@ class Trainer:
     def _estimate(self, data: TrainingRows, numbers: Tensor, noise: Tensor) -> Tensor:
         """The end (M, B, L) of the transport of rows of numbers (M, B)."""
         solver, n_steps = self.settings.solver, self.settings.n_steps
-        if isinstance(self.gradients, WrittenOut) and (solver, n_steps) == ("exact", 1):
+        if isinstance(self.gradients, WrittenOutGradients) and (solver, n_steps) == ("exact", 1):
             return self.gradients.estimate(data.take(numbers, self.model))
         return self.model.transport(data.take_all_views(numbers), solver=solver, n_steps=n_steps, noise=noise)[-1]
 
@@ -337,8 +347,9 @@ class Trainer:
                     "begin the stream anew."
                 )
             self.weights.load(state["weights"])
-            self.average.copy_(state["average"])
+            if self.settings.averaging:
+                self.average.copy_(state["average"])
             own = {name: self.optimizer.param_groups[0][name] for name in ("lr", "fused", "capturable")}
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.optimizer.param_groups[0].update(own)  # which follow the device
+            groups = [{**group, **own} for group in state["optimizer"]["param_groups"]]  # which follow the device
+            self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
             self.n_updates = state["n_updates"]

@@ -1,8 +1,10 @@
 """The parts of the speed benchmark run, write records, and give a page."""
 
+import contextlib
 import json
 import math
 import statistics
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from benchmarks import speed
 from benchmarks.__main__ import main
 from benchmarks.speed import fit, gpu, growth, measuring, memmap, page, profile
 from gendiffclf import GenerativeTransportClassifier
+from gendiffclf.training import trainer
 
 ON_CPU = [part for part in speed.PARTS if part != "gpu"]
 
@@ -194,12 +197,15 @@ def test_kernels_are_told_apart_by_their_names():
     }
 
 
-def test_steps_are_profiled_without_and_with_captures():
-    from gendiffclf.training import trainer
+def test_steps_are_profiled_without_and_with_captures(monkeypatch):
+    class Profiler(contextlib.nullcontext):
+        def key_averages(self):
+            return [SimpleNamespace(key="gemm", self_device_time_total=3e6)]
 
+    monkeypatch.setattr(torch.profiler, "profile", lambda activities: contextlib.nullcontext(Profiler()))
     seen = []
-    found = gpu.profile_steps(lambda: seen.append(trainer.captures), 1)
-    assert list(found) == [gpu.BEFORE, gpu.AFTER]
+    found = gpu.profile_steps(lambda: seen.append(trainer.captures), n_steps=2)
+    assert found == {name: {"matrix products": 1.5} for name in (gpu.BEFORE, gpu.AFTER)}
     assert seen[1] is trainer.captures
     assert not seen[0](None, None)
 

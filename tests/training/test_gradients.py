@@ -1,5 +1,8 @@
 """Gradients written out are those of automatic differentiation."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +12,9 @@ from gendiffclf import GenerativeTransportClassifier
 from gendiffclf.features import lift_matrix
 from gendiffclf.model import TransportModel, TransportSettings
 from gendiffclf.networks.transformer import NetworkShape
-from gendiffclf.training.gradients import WIDEST, Automatic, WrittenOut
+from gendiffclf.training.gradients import AutomaticGradients
 from gendiffclf.training.vectors import ParameterVector
+from gendiffclf.training.written_out import WIDEST, WrittenOutGradients
 
 WIDTH, D, MEMBERS, ROWS = 16, 5, 3, 11
 
@@ -54,9 +58,9 @@ def found_by(kind, model, rows, codes, weight, precision):
 )
 def test_they_are_those_of_automatic_differentiation(n_layers, shape):
     model = make(n_layers, **shape)
-    assert WrittenOut.applies(model)
-    expected_loss, expected = found_by(Automatic, model, *batch(n_layers), torch.float64)
-    loss, found = found_by(WrittenOut, model, *batch(n_layers), torch.float64)
+    assert WrittenOutGradients.applies(model)
+    expected_loss, expected = found_by(AutomaticGradients, model, *batch(n_layers), torch.float64)
+    loss, found = found_by(WrittenOutGradients, model, *batch(n_layers), torch.float64)
     torch.testing.assert_close(loss, expected_loss, rtol=1e-12, atol=1e-12)
     for name, gradient in expected.items():
         assert gradient.abs().max() > 0
@@ -66,50 +70,78 @@ def test_they_are_those_of_automatic_differentiation(n_layers, shape):
 def test_another_batch_leaves_nothing_of_the_one_before():
     model, (rows, codes, weight) = make(), batch()
     weights = ParameterVector(model.network)
-    written_out = WrittenOut(model, weights, torch.float64)
+    written_out = WrittenOutGradients(model, weights, torch.float64)
     written_out.loss(rows.flip(1) + 1, codes, weight, torch.Generator().manual_seed(3))
     loss = written_out.loss(rows, codes, weight, torch.Generator().manual_seed(2))
     anew = ParameterVector(model.network)
-    assert loss == WrittenOut(model, anew, torch.float64).loss(rows, codes, weight, torch.Generator().manual_seed(2))
+    assert loss == WrittenOutGradients(model, anew, torch.float64).loss(
+        rows, codes, weight, torch.Generator().manual_seed(2)
+    )
     assert torch.equal(weights.gradient, anew.gradient)
 
 
 @pytest.fixture
 def traces(monkeypatch) -> dict:
-    """What is traced in a test, after one call."""
+    """What is traced in a test, after two calls."""
     found: dict = {}
     monkeypatch.setattr("gendiffclf.training.traced._KNOWN", found)
-    monkeypatch.setattr("gendiffclf.training.gradients.CALLS_BEFORE_TRACE", 2)
+    monkeypatch.setattr("gendiffclf.training.written_out.CALLS_BEFORE_TRACE", 2)
+    return found
+
+
+def results(model, inputs, precision, n_calls=1):
+    """Losses with gradients, of calls between which there may be a trace."""
+    weights = ParameterVector(model.network)
+    written_out, found = WrittenOutGradients(model, weights, precision), []
+    for _ in range(n_calls):
+        weights.gradient.fill_(float("nan"))
+        loss = written_out.loss(*inputs, torch.Generator().manual_seed(2))
+        found.append(torch.cat([loss[None], weights.gradient]))
+        written_out.trace()
     return found
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("n_layers", "shape"), [(1, {}), (4, {}), (2, {"n_frequencies": 0, "dropout": 0.0})])
 def test_traced_they_are_the_same_to_the_last_bit(traces, n_layers, shape, precision):
-    def results(written_out, weights, inputs):
-        weights.gradient.fill_(float("nan"))
-        loss = written_out.loss(*inputs, torch.Generator().manual_seed(2))
-        return torch.cat([loss[None], weights.gradient])
-
     model, inputs = make(n_layers, torch.float32, **shape), batch(n_layers, torch.float32)
-    weights = ParameterVector(model.network)
-    written_out = WrittenOut(model, weights, precision)
-    found = [results(written_out, weights, inputs) for _ in range(5)]
+    first, *later = results(model, inputs, precision, n_calls=5)
     assert [type(function) for function in traces.values()] == [torch.jit.ScriptFunction]
-    assert torch.isfinite(found[0]).all()
-    assert all(torch.equal(later, found[0]) for later in found[1:])
-    # Another model of the shape, with another lift and other rows, also fewer of them.
-    model = make(n_layers, torch.float32, **shape)
-    model.lift *= -0.9
-    weights = ParameterVector(model.network)
-    weights.load(0.9 * weights.copy())
+    assert torch.isfinite(first).all()
+    assert all(torch.equal(found, first) for found in later)
+    # Another model of the shape, with other weights, another lift and other rows, also fewer of them.
+    other = make(n_layers, torch.float32, **shape, n_heads=2, frequency_scale=0.7)
+    for values in (other.lift, *other.parameters()):
+        values.data *= -0.9
     for change in (lambda x: x.flip(1), lambda x: x[:, :7]):
         changed = [change(x) for x in inputs]
-        by_trace = results(WrittenOut(model, weights, precision), weights, changed)
-        function = traces.pop(next(iter(traces)))
-        assert torch.equal(by_trace, results(WrittenOut(model, weights, precision), weights, changed))
-        assert not torch.equal(by_trace, found[0])
-        traces[(model.network.shape, n_layers, torch.float32, precision)] = function
+        (by_trace,) = results(other, changed, precision)
+        assert len(traces) == 1
+        known = dict(traces)
+        traces.clear()
+        (expected,) = results(other, changed, precision)
+        traces.update(known)
+        assert torch.equal(by_trace, expected)
+        assert not torch.equal(by_trace, first)
+
+
+@pytest.mark.parametrize("shape", [{"dropout": 0.3}, {"depth": 1}, {"hidden_width": 12}, {"n_members": 2}])
+def test_other_networks_get_other_traces(traces, shape):
+    inputs = batch(1, torch.float32)
+    results(make(1, torch.float32), inputs, torch.float32, n_calls=2)
+    results(make(1, torch.float32, **shape), [x[: shape.get("n_members", 3)] for x in inputs], torch.float32, n_calls=2)
+    results(make(1, torch.float32), inputs, torch.bfloat16, n_calls=2)
+    assert len(traces) == 3
+
+
+def test_a_trace_keeps_no_model(traces):
+    model = make(dtype=torch.float32)
+    alive = weakref.ref(model)
+    results(model, batch(dtype=torch.float32), torch.float32, n_calls=3)
+    assert len(traces) == 1
+    del model
+    gc.collect()
+    assert alive() is None
 
 
 def test_a_fit_with_traces_is_that_without(traces, monkeypatch):
@@ -117,31 +149,39 @@ def test_a_fit_with_traces_is_that_without(traces, monkeypatch):
     classifier = GenerativeTransportClassifier(max_epochs=15, random_state=0)
     found = classifier.fit(X, y).predict_proba(X)
     assert len(traces) == 1
-    monkeypatch.setattr("gendiffclf.training.gradients.CALLS_BEFORE_TRACE", 10**9)
+    monkeypatch.setattr("gendiffclf.training.written_out.CALLS_BEFORE_TRACE", 10**9)
     traces.clear()
     np.testing.assert_array_equal(found, classifier.fit(X, y).predict_proba(X))
+    assert not traces
 
 
-def test_what_cannot_be_traced_is_not_tried_again(traces, monkeypatch):
+@pytest.mark.parametrize("failing", [True, False])
+def test_what_cannot_be_traced_is_not_tried_again(traces, monkeypatch, failing):
     calls = []
 
-    def fail(*args, **kwargs):
+    def no_trace(function, *args, **kwargs):
         calls.append(args)
-        raise RuntimeError("not today")
+        if failing:
+            raise RuntimeError("not today")
+        return function  # as where TorchScript is switched off
 
-    monkeypatch.setattr(torch.jit, "trace", fail)
-    model, inputs = make(), batch()
+    monkeypatch.setattr(torch.jit, "trace", no_trace)
     for _ in range(2):
-        written_out = WrittenOut(model, ParameterVector(model.network), torch.float64)
-        for _ in range(3):
-            assert torch.isfinite(written_out.loss(*inputs, torch.Generator().manual_seed(2)))
+        assert all(torch.isfinite(found).all() for found in results(make(), batch(), torch.float64, n_calls=3))
     assert len(calls) == 1
+
+
+def test_traces_are_no_more_than_the_limit(traces, monkeypatch):
+    monkeypatch.setattr("gendiffclf.training.traced.LIMIT", 1)
+    for precision in (torch.float32, torch.bfloat16):
+        results(make(dtype=torch.float32), batch(dtype=torch.float32), precision, n_calls=3)
+    assert len(traces) == 1
 
 
 def test_in_bfloat16_they_are_near():
     model = make(dtype=torch.float32)
-    _, expected = found_by(Automatic, model, *batch(dtype=torch.float32), torch.float32)
-    _, found = found_by(WrittenOut, model, *batch(dtype=torch.float32), torch.bfloat16)
+    _, expected = found_by(AutomaticGradients, model, *batch(dtype=torch.float32), torch.float32)
+    _, found = found_by(WrittenOutGradients, model, *batch(dtype=torch.float32), torch.bfloat16)
     for name, gradient in expected.items():
         assert found[name].dtype == torch.float32
         assert (found[name] - gradient).norm() < 0.02 * gradient.norm()
@@ -152,7 +192,7 @@ def test_the_estimate_is_that_of_one_exact_step(n_layers):
     model = make(n_layers, n_views=1)
     rows, _, _ = batch(n_layers)
     expected = model.transport(rows, solver="exact", n_steps=1)[-1]
-    found = WrittenOut(model, ParameterVector(model.network), torch.float64).estimate(rows)
+    found = WrittenOutGradients(model, ParameterVector(model.network), torch.float64).estimate(rows)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
@@ -169,12 +209,12 @@ def test_the_estimate_is_that_of_one_exact_step(n_layers):
     ],
 )
 def test_they_are_not_asked_for_anything_else(settings, shape):
-    assert not WrittenOut.applies(make(settings=settings, **shape))
+    assert not WrittenOutGradients.applies(make(settings=settings, **shape))
 
 
 def test_a_fit_with_them_is_that_without(monkeypatch):
     X, y = load_wine(return_X_y=True)
     classifier = GenerativeTransportClassifier(max_epochs=15, n_members=3, precision="float64", random_state=0)
     found = classifier.fit(X, y).predict_proba(X)
-    monkeypatch.setattr(WrittenOut, "applies", lambda model: False)
+    monkeypatch.setattr(WrittenOutGradients, "applies", lambda model: False)
     np.testing.assert_allclose(found, classifier.fit(X, y).predict_proba(X), atol=1e-8)
