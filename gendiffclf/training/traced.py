@@ -7,11 +7,9 @@ the same operations, so that nothing but time is lost where it is missing or ref
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import warnings
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,11 +61,10 @@ def _traced(function: TensorFunction, inputs: Sequence[Tensor]) -> TensorFunctio
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found: Any = torch.jit.trace(function, tuple(inputs), check_trace=False)
+            found = torch.jit.trace(function, tuple(inputs), check_trace=False)
     except Exception:  # whatever goes wrong in there, the function is there still
         return None
     if not isinstance(found, torch.jit.ScriptFunction):  # TorchScript is switched off
         return None
-    with contextlib.suppress(AttributeError):
-        del found._torchdynamo_inline  # the function, with all that it knows
+    vars(found).pop("_torchdynamo_inline", None)  # the function, with all that it knows
     return found
