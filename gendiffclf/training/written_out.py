@@ -90,7 +90,7 @@ class WrittenOutGradients:
 
         def loss(vector: Tensor, gradient: Tensor, lift: Tensor, waves: Tensor, *inputs: Tensor) -> Tensor:
             find = partial(self.weights.neighbours, vector=vector, gradient=gradient)
-            return _Body(self.model.network, find, lift, waves, n_layers, self.precision).loss(*inputs)
+            return self._new_body(n_layers, find, lift, waves).loss(*inputs)
 
         vectors = self.weights.copy(), self.weights.gradient.clone()
         trace(self._key(examples[0]), loss, [*vectors, *self._constants, *examples])
@@ -104,13 +104,16 @@ class WrittenOutGradients:
     @torch.inference_mode()
     def estimate(self, rows: Tensor) -> Tensor:
         """The end (M, B, L) of one exact step from each member's own rows (M, B, layers, d)."""
-        return self._own_body(rows.shape[2]).forward(rows, ())
+        # One of its own, as what it remembers of many rows is large.
+        return self._new_body(rows.shape[2], self.weights.neighbours, *self._constants).forward(rows, ())
 
     def _own_body(self, n_layers: int) -> _Body:
         if self._body is None:
-            find = self.weights.neighbours
-            self._body = _Body(self.model.network, find, *self._constants, n_layers, self.precision)
+            self._body = self._new_body(n_layers, self.weights.neighbours, *self._constants)
         return self._body
+
+    def _new_body(self, n_layers: int, find: FindNeighbours, lift: Tensor, waves: Tensor) -> _Body:
+        return _Body(self.model.network, find, lift, waves, n_layers, self.precision)
 
 
 class _Body:
