@@ -62,7 +62,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         by the midpoint method (two network calls a step); with fresh noise at each step. Can be changed after `fit`.
     n_steps : int >= 1, default=1
         Steps N. Can be changed after `fit`. Probabilities are calibrated for the value at `fit`; more steps make them more
-        confident.
+        confident, and after training at T alone, as with the default `time_sampling`, much less accurate.
     width : int or "auto", default="auto"
         Width L of the code space and of the network. "auto" takes 64, or what twice the number of classes needs, rounded
         up to a multiple of 16 times the heads.
