@@ -179,9 +179,10 @@ class IncrementalMixin:
         trainer = Trainer(
             self.model_, settings, Assignment([every] * n_members, [none] * n_members), state["seed"] + self.n_iter_
         )
-        trainer.load_state(state)
+        if "weights" in state:
+            trainer.optimizer.load_state(state)
         loss, _ = trainer.epoch(data)
-        self._training_state = {"seed": state["seed"], **trainer.state()}
+        self._training_state = {"seed": state["seed"], **trainer.optimizer.state()}
         trainer.finish()
         seconds = trainer.processes.gathered(time.perf_counter() - started)[0]
         self.n_iter_ += 1

@@ -257,7 +257,7 @@ def test_a_failing_first_call_leaves_the_classifier_unfitted(tiny, iris, case):
     ("method", "last"),
     [
         ("fit", "gendiffclf.training.few_shot.refit_last_map"),
-        ("partial_fit", "gendiffclf.training.trainer.Trainer.state"),
+        ("partial_fit", "gendiffclf.training.optimizer.AveragedAdam.state"),
     ],
 )
 def test_an_interrupted_call_leaves_weights_and_optimiser_as_they_were(tiny, iris, monkeypatch, method, last):

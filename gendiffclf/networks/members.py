@@ -57,9 +57,13 @@ def rms_normalise(x: Tensor) -> Tensor:
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + NORM_EPSILON)
 
 
-def dropout_mask(shape: Sequence[int], rate: float, generator: Generator, dtype: torch.dtype) -> Tensor:
-    """Values of that shape, without the axis of members: 0 for a share `rate` of them, else 1. Rows of members differ anyway."""
-    return drawn(partial(_kept, rate, dtype), shape, generator, axis=0)
+def dropout_masks(number: int, shape: Sequence[int], rate: float, generator: Generator, dtype: torch.dtype) -> Tensor:
+    """
+    So many masks, as if drawn one after another: values (number, *shape), 0 for a share `rate` of them, else 1.
+
+    The shape is without the axis of members: their rows differ anyway.
+    """
+    return drawn(partial(_kept, rate, dtype), (number, *shape), generator, axis=1)
 
 
 def _kept(rate: float, dtype: torch.dtype, shape: Sequence[int], generator: Generator) -> Tensor:
@@ -67,14 +71,14 @@ def _kept(rate: float, dtype: torch.dtype, shape: Sequence[int], generator: Gene
     if generator.device.type != "cpu":
         return (uniform(shape, generator) >= rate).to(dtype)
     # Random numbers cost as much as the layer's products there: four come of each draw of 64 bits.
-    n_values = math.prod(shape)
-    bits = torch.randint(-(2**63), 2**63 - 1, (-(-n_values // 4),), generator=generator).view(torch.int16)
-    kept = torch.empty(shape, dtype=dtype)
-    return torch.ge(bits[:n_values].view(shape), round(rate * 2**16) - 2**15, out=kept)
+    number, n_values = shape[0], math.prod(shape[1:])
+    bits = torch.randint(-(2**63), 2**63 - 1, (number, -(-n_values // 4)), generator=generator).view(torch.int16)
+    kept = torch.empty(number, n_values, dtype=dtype)
+    return torch.ge(bits[:, :n_values], round(rate * 2**16) - 2**15, out=kept).view(shape)
 
 
 def dropout(x: Tensor, rate: float, generator: Generator | None) -> Tensor:
     """Zero a share `rate` of the values and scale up the others; nothing without a generator, that is in prediction."""
     if generator is None or rate == 0:
         return x
-    return x * (dropout_mask(x.shape[1:], rate, generator, x.dtype) / (1 - rate))
+    return x * (dropout_masks(1, x.shape[1:], rate, generator, x.dtype)[0] / (1 - rate))

@@ -130,7 +130,7 @@ def train(
             if score is not None and score < best_score:
                 best_score = score
                 best_probabilities = torch.cat([judgement.probabilities for _, judgement in done])
-                best_weights = [trainer.average.clone() for trainer in trainers]
+                best_weights = [trainer.optimizer.average.clone() for trainer in trainers]
             result.n_epochs = epoch + 1
             for name, value in zip(result.history, (loss, score, seconds), strict=True):
                 result.history[name].append(value)

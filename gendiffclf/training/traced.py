@@ -17,8 +17,8 @@ from torch import Tensor
 TensorFunction = Callable[..., Tensor]
 """From tensors to a tensor; changes none but those it gets."""
 
-LIMIT = 100
-"""Functions to trace in one process: torch keeps them as long as it lives."""
+LIMIT = 300
+"""Functions to make in one process: torch keeps them as long as it lives."""
 _KNOWN: dict[Hashable, TensorFunction | None] = {}
 _TRACING = threading.Lock()
 
@@ -51,17 +51,22 @@ def trace(key: Hashable, function: TensorFunction, inputs: Sequence[Tensor]) -> 
     -----
     Warnings are switched off meanwhile, in all threads: call it from the one that the caller is in.
     """
+    return script(key, lambda: torch.jit.trace(function, tuple(inputs), check_trace=False))
+
+
+def script(key: Hashable, make: Callable[[], TensorFunction]) -> TensorFunction | None:
+    """What `make` makes, a function in TorchScript, under a key as `trace` has it; None where `trace` gives None."""
     with _TRACING:
         if key not in _KNOWN and len(_KNOWN) < LIMIT:
-            _KNOWN[key] = _traced(function, inputs)
+            _KNOWN[key] = _made(make)
         return _KNOWN.get(key)
 
 
-def _traced(function: TensorFunction, inputs: Sequence[Tensor]) -> TensorFunction | None:
+def _made(make: Callable[[], TensorFunction]) -> TensorFunction | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = torch.jit.trace(function, tuple(inputs), check_trace=False)
+            found = make()
     except Exception:  # whatever goes wrong in there, the function is there still
         return None
     if not isinstance(found, torch.jit.ScriptFunction):  # TorchScript is switched off

@@ -6,12 +6,10 @@ import itertools
 import sys
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
-from torch.utils._pytree import tree_map_only
 
 from ..model import TransportModel
 from ..transport.draws import SharedGenerator
@@ -22,6 +20,8 @@ from .capture import LEAST_STEPS, CapturedStep, Step
 from .disk import RowsOnDisk
 from .distributed import Processes
 from .gradients import gradients_of
+from .many_steps import ManySteps
+from .optimizer import AveragedAdam
 from .rows import Assignment
 from .vectors import ParameterVector
 from .written_out import WrittenOutGradients
@@ -123,11 +123,6 @@ def captures(data: TrainingRows, processes: Processes) -> bool:
     return isinstance(data.rows, Tensor) and data.rows.device.type == "cuda" and processes.count == 1
 
 
-def _set(old: Tensor | float, new: float) -> Tensor | float:
-    """A number of another value, in the same memory if it is a tensor."""
-    return old.fill_(new) if isinstance(old, Tensor) else new
-
-
 class Trainer:
     """
     Optimises the weights of a model's members in one pass and keeps their running average.
@@ -177,18 +172,10 @@ class Trainer:
         self.n_batches = max(1, round(self.index.shape[1] / settings.batch_size))
         self.weights = ParameterVector(model.network)
         self.gradients = gradients_of(model, self.weights, settings.precision)
-        # What a captured step reads must stay where it is: on a CUDA device numbers that change are tensors.
-        self.rate: Tensor | float = settings.learning_rate
-        self.blend: Tensor | float = 1.0
-        if device.type == "cuda":
-            # Fused Adam reads its rate in float32 whatever the weights are in; what blends them must be as they are.
-            self.rate = torch.tensor(self.rate, dtype=torch.float32, device=device)
-            self.blend = model.lift.new_tensor(self.blend)
-        fused = device.type in ("cpu", "cuda") or None
-        self.optimizer = torch.optim.Adam([self.weights.vector], lr=self.rate, fused=fused)
-        # Without averaging the average is the vector itself.
-        self.average = self.weights.copy() if settings.averaging else self.weights.vector.detach()
-        self.n_updates = 0
+        self.optimizer = AveragedAdam(self.weights, settings.learning_rate, settings.weight_decay, settings.averaging)
+        self.many: ManySteps | None = None
+        if isinstance(self.gradients, WrittenOutGradients) and self.processes.count == 1:
+            self.many = ManySteps(self.gradients, self.optimizer)
         self.total, self.mean_weight = model.lift.new_zeros(()), model.lift.new_ones(())
         self._steps: tuple[TrainingRows, Step] | None = None
 
@@ -216,20 +203,23 @@ class Trainer:
         rate = self.settings.learning_rate
         if self.settings.learning_rate_schedule == "cosine":
             rate *= 0.5 * (1 + np.cos(np.pi * progress_share))
-        self.rate = self.optimizer.param_groups[0]["lr"] = _set(self.rate, rate)
-        size = self.index.shape[1] // self.n_batches
-        batches = self._shuffled().split(size, dim=1)[: self.n_batches]
+        self.optimizer.set_rate(rate)
+        size, n_steps = self.index.shape[1] // self.n_batches, self.n_batches
         if self.settings.max_steps is not None:
-            batches = batches[: self.settings.max_steps - self.n_updates]
+            n_steps = min(n_steps, self.settings.max_steps - self.optimizer.n_steps)
+        numbers = self._shuffled()[:, : n_steps * size]
         self.mean_weight.copy_(data.weight.mean())
         self.total.zero_()
-        step = self._step_on(data)
-        for numbers in batches:  # (M, B)
-            self.n_updates += 1
-            # Early averages follow the weights closely, so that the random start is soon forgotten.
-            self.blend = _set(self.blend, 1 - min(self.settings.averaging, self.n_updates / (9 + self.n_updates)))
-            step(numbers)
-        loss = sum(self.processes.gathered(float(self.total))) / len(batches)
+        if self.many is None:
+            step = self._step_on(data)
+            for batch in numbers.split(size, dim=1):  # (M, B)
+                self.optimizer.begin_step()
+                step(batch)
+        else:
+            n_at_once = self.many.at_once(size) if isinstance(data.rows, Tensor) else 1
+            for batches in numbers.split(size * n_at_once, dim=1):
+                self._take_steps(self.many, data, batches, size)
+        loss = sum(self.processes.gathered(float(self.total))) / n_steps
         if not np.isfinite(loss):
             raise FloatingPointError(
                 f"Got a loss of {loss}: training diverged; use a smaller learning_rate (now "
@@ -251,24 +241,27 @@ class Trainer:
         """Let the steps of further epochs run as TorchScript where that pays; to be called from the caller's thread."""
         if isinstance(self.gradients, WrittenOutGradients):
             self.gradients.trace()
+        if self.many is not None:
+            self.many.trace()
 
     def _step(self, data: TrainingRows, numbers: Tensor) -> None:
-        """One step of AdamW, and of the running average, with a batch of row numbers (M, B)."""
-        batch = numbers.clamp_min(0).long()
-        batch, weight = self._own_part(batch, data.weight[batch] * (numbers >= 0) / self.mean_weight)
+        """One step with a batch of row numbers (M, B)."""
+        batch, weight = self._own_part(*self._weighted(data, numbers))
         codes = torch.nn.functional.embedding(data.y[batch], data.codes)
         self.total += self.gradients.loss(data.take(batch, self.model), codes, weight, self.generator)
         self.processes.summed([self.weights.gradient])
-        with torch.no_grad():
-            if self.settings.weight_decay:
-                self.weights.matrices.mul_(1 - self.rate * self.settings.weight_decay)
-            # Torch warns of an optimiser that could be captured, and is not.
-            self.optimizer.param_groups[0]["capturable"] = (
-                self.index.is_cuda and torch.cuda.is_current_stream_capturing()
-            )
-            self.optimizer.step()
-            if self.settings.averaging:
-                self.average.lerp_(self.weights.vector, self.blend)
+        self.optimizer.step()
+
+    def _take_steps(self, many: ManySteps, data: TrainingRows, numbers: Tensor, size: int) -> None:
+        """Steps with batches of that size, one after another in the row numbers (M, n_steps * size)."""
+        batch, weight = self._weighted(data, numbers)
+        rows = data.take(batch, self.model)
+        self.total += many.take(numbers.shape[1] // size, rows, data.y[batch], data.codes, weight, self.generator)
+
+    def _weighted(self, data: TrainingRows, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Row numbers as indices, and what the rows count for; those that fill up count nothing."""
+        index = numbers.clamp_min(0).long()
+        return index, data.weight[index] * (numbers >= 0) / self.mean_weight
 
     def _own_part(self, batch: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """
@@ -298,7 +291,7 @@ class Trainer:
 
     def finish(self, weights: Tensor | None = None) -> None:
         """Leave these weights in the model, by default the averaged ones."""
-        self.weights.load(self.average if weights is None else weights)
+        self.weights.load(self.optimizer.average if weights is None else weights)
         self.weights.release()
         self._steps = None
 
@@ -309,7 +302,7 @@ class Trainer:
             return Judgement(data.codes.new_empty(0), data.codes.new_empty(0, len(data.codes)))
         noise = step_noise(self.settings.n_steps, self.model.lift.shape[1]).to(self.model.lift)
         current = self.weights.copy()
-        self.weights.load(self.average)
+        self.weights.load(self.optimizer.average)
         distance, probabilities = data.codes.new_empty(self.judged.shape), []
         for part, kept in zip(self.blocks, self.kept, strict=True):
             block = self.judged[:, part].clamp_min(0).long()
@@ -328,28 +321,3 @@ class Trainer:
         if isinstance(self.gradients, WrittenOutGradients) and (solver, n_steps) == ("exact", 1):
             return self.gradients.estimate(data.take(numbers, self.model))
         return self.model.transport(data.take_all_views(numbers), solver=solver, n_steps=n_steps, noise=noise)[-1]
-
-    def state(self) -> dict[str, Any]:
-        """A copy of what `load_state` needs to go on from here, on the CPU."""
-        return {
-            "weights": self.weights.vector.detach().to("cpu", copy=True),
-            "average": self.average.to("cpu", copy=True),
-            "optimizer": tree_map_only(Tensor, lambda x: x.to("cpu", copy=True), self.optimizer.state_dict()),
-            "n_updates": self.n_updates,
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from the state of another trainer; nothing for a state without weights."""
-        if "weights" in state:
-            if len(state["weights"]) != len(self.average):
-                raise ValueError(
-                    "Got the state of a stream that another version of gendiffclf began, expected one of this version; "
-                    "begin the stream anew."
-                )
-            self.weights.load(state["weights"])
-            if self.settings.averaging:
-                self.average.copy_(state["average"])
-            own = {name: self.optimizer.param_groups[0][name] for name in ("lr", "fused", "capturable")}
-            groups = [{**group, **own} for group in state["optimizer"]["param_groups"]]  # which follow the device
-            self.optimizer.load_state_dict({**state["optimizer"], "param_groups": groups})
-            self.n_updates = state["n_updates"]

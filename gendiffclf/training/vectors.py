@@ -21,6 +21,8 @@ class ParameterVector:
     ----------
     vector : nn.Parameter
         With a gradient, 0 at first.
+    n_matrix_values : int
+        How many of its first values are the matrices'.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -38,7 +40,7 @@ class ParameterVector:
             self._starts[parameter] = start
             start += parameter.numel()
             parameter.data = self.neighbours([parameter])[0][0]
-        self._n_matrix_values = sum(p.numel() for name, p in module.named_parameters() if not place((name, p))[0])
+        self.n_matrix_values = sum(p.numel() for name, p in module.named_parameters() if not place((name, p))[0])
 
     @property
     def gradient(self) -> Tensor:
@@ -49,7 +51,7 @@ class ParameterVector:
     @property
     def matrices(self) -> Tensor:
         """The part of the vector that is matrices."""
-        return self.vector.detach()[: self._n_matrix_values]
+        return self.vector.detach()[: self.n_matrix_values]
 
     def neighbours(
         self, parameters: Sequence[nn.Parameter], vector: Tensor | None = None, gradient: Tensor | None = None

@@ -3,7 +3,7 @@
 It takes fewer passes over memory and far fewer calls: with one token, and always at the end of the path, one time embedding
 serves all rows, so scales and gates are multiplied into the weights beside them, values and output of attention into one map, and
 the lift into the map of the fusion; and what is done to weights is done for all layers at once. It is a function of tensors,
-which runs as TorchScript in long trainings.
+which runs as TorchScript after the first epochs.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from torch import Generator, Tensor, nn
 
 from ..model import TransportModel
 from ..networks.embeddings import sinusoids
-from ..networks.members import NORM_EPSILON, MemberLinear, dropout_mask
+from ..networks.members import NORM_EPSILON, MemberLinear, dropout_masks
 from ..networks.transformer import TransportNetwork
-from .traced import known, trace
+from .traced import TensorFunction, known, trace
 from .vectors import ParameterVector
 
 FindNeighbours = Callable[[Sequence[nn.Parameter]], tuple[Tensor, Tensor]]
 """Parameters of one name in N layers, and their gradients: see `ParameterVector.neighbours`."""
-CALLS_BEFORE_TRACE = 100
-"""A trace costs as much as it saves in some hundred calls."""
+CALLS_BEFORE_TRACE = 20
+"""A trace costs as much as it saves in some hundred calls, and most trainings take more."""
 WIDEST = 512
 """The largest width: in wider ones it takes longer to multiply the maps of attention together than all else saves."""
 
@@ -63,49 +63,81 @@ class WrittenOutGradients:
         self._body: _Body | None = None
         self._n_calls = 0
         self._examples: tuple[Tensor, ...] | None = None
+        self._judged: Tensor | None = None
 
     @torch.inference_mode()
     def loss(self, rows: Tensor, codes: Tensor, weight: Tensor, generator: Generator) -> Tensor:
         """See `AutomaticGradients.loss`."""
+        n_rows = rows.shape[1]
+        masks = self.masks(1, n_rows, generator)[0]
+        return self.loss_with(rows, codes, weight * self.share(n_rows), masks)
+
+    def masks(self, n_steps: int, n_rows: int, generator: Generator) -> Tensor:
+        """Dropout's masks (n_steps, depth, n_rows, hidden width), as if drawn step by step; without dropout of depth 0."""
         shape = self.model.network.shape
-        masks: list[Tensor] = []
-        if shape.dropout:
-            size = (rows.shape[1], shape.hidden_width)
-            masks = [dropout_mask(size, shape.dropout, generator, self.precision) for _ in range(shape.depth)]
-        inputs = rows, codes, weight * (2 / (rows.shape[1] * shape.width)), *masks
-        function = known(self._key(rows))
+        size = n_rows, shape.hidden_width
+        depth = shape.depth if shape.dropout else 0
+        return dropout_masks(n_steps * depth, size, shape.dropout, generator, self.precision).view(
+            n_steps, depth, *size
+        )
+
+    def share(self, n_rows: int) -> float:
+        """What `loss_with` wants weights to be multiplied by, so that the loss is a mean over so many rows."""
+        return 2 / (n_rows * self.model.network.shape.width)
+
+    @torch.inference_mode()
+    def loss_with(self, *inputs: Tensor) -> Tensor:
+        """The loss of rows, codes, weights multiplied by `share`, and masks of one step."""
+        function = known(self.key(inputs[0]))
         if function is not None:
-            return function(self.weights.vector.detach(), self.weights.gradient, *self._constants, *inputs)
+            return function(*self.state(), *inputs)
         self._n_calls += 1
         self._examples = inputs
-        return self._own_body(rows.shape[2]).loss(*inputs)
+        return self._own_body(inputs[0].shape[2]).loss(*inputs)
+
+    def state(self) -> tuple[Tensor, ...]:
+        """The tensors besides a batch's that the traced function gets: weights, gradient, lift, and waves of the time."""
+        return self.weights.vector.detach(), self.weights.gradient, *self._constants
 
     @torch.inference_mode()
     def trace(self) -> None:
         """Have further calls run as TorchScript, if there have been so many that this pays."""
         examples, self._examples = self._examples, None
-        if examples is None or self._n_calls < CALLS_BEFORE_TRACE:
-            return
-        n_layers = examples[0].shape[2]
+        judged, self._judged = self._judged, None
+        if examples is not None and self._n_calls >= CALLS_BEFORE_TRACE:
+            vectors = self.weights.copy(), self.weights.gradient.clone()
+            trace(self.key(examples[0]), self._anew(_Body.loss), [*vectors, *self._constants, *examples])
+        if judged is not None and known(self.key(judged)) is not None:
+            inputs = [*self.state(), judged]
+            trace(self._judging_key(judged), self._anew(lambda body, rows: body.forward(rows, None)), inputs)
 
-        def loss(vector: Tensor, gradient: Tensor, lift: Tensor, waves: Tensor, *inputs: Tensor) -> Tensor:
+    def _anew(self, call: Callable[..., Tensor]) -> TensorFunction:
+        """A call of a body as a function of everything that is a tensor: those of `state`, and the call's."""
+
+        def function(vector: Tensor, gradient: Tensor, lift: Tensor, waves: Tensor, *inputs: Tensor) -> Tensor:
             find = partial(self.weights.neighbours, vector=vector, gradient=gradient)
-            return self._new_body(n_layers, find, lift, waves).loss(*inputs)
+            return call(self._new_body(inputs[0].shape[2], find, lift, waves), *inputs)
 
-        vectors = self.weights.copy(), self.weights.gradient.clone()
-        trace(self._key(examples[0]), loss, [*vectors, *self._constants, *examples])
+        return function
 
-    def _key(self, rows: Tensor) -> Hashable:
+    def key(self, rows: Tensor) -> Hashable:
         """What the function of tensors depends on; not on the number of rows, nor on what else the network's shape says."""
         shape = self.model.network.shape
         same = dataclasses.replace(shape, n_views=1, n_heads=1, frequency_scale=0.0, chunk_size=1)
         return same, rows.shape[2], rows.dtype, self.precision
 
+    def _judging_key(self, rows: Tensor) -> Hashable:
+        return "estimate", self.key(rows)
+
     @torch.inference_mode()
     def estimate(self, rows: Tensor) -> Tensor:
         """The end (M, B, L) of one exact step from each member's own rows (M, B, layers, d)."""
+        function = known(self._judging_key(rows))
+        if function is not None:
+            return function(*self.state(), rows)
+        self._judged = rows
         # One of its own, as what it remembers of many rows is large.
-        return self._new_body(rows.shape[2], self.weights.neighbours, *self._constants).forward(rows, ())
+        return self._new_body(rows.shape[2], self.weights.neighbours, *self._constants).forward(rows, None)
 
     def _own_body(self, n_layers: int) -> _Body:
         if self._body is None:
@@ -147,12 +179,12 @@ class _Body:
         self.layers = _Layers(network, find, self.time.embedded, precision)
         self.fusion = _Fusion(network, find, lift, n_layers, precision)
 
-    def forward(self, rows: Tensor, masks: Sequence[Tensor]) -> Tensor:
-        """(M, B, layers, d) -> (M, B, L); without dropout's masks of the layers there is none."""
+    def forward(self, rows: Tensor, masks: Tensor | None) -> Tensor:
+        """(M, B, layers, d) -> (M, B, L); without dropout's masks (depth, B, h), or with none of them, there is no dropout."""
         self.time.forward()
         return self.layers.forward(self.fusion.forward(rows), masks)
 
-    def loss(self, rows: Tensor, codes: Tensor, weight: Tensor, *masks: Tensor) -> Tensor:
+    def loss(self, rows: Tensor, codes: Tensor, weight: Tensor, masks: Tensor) -> Tensor:
         """The loss of errors squared and multiplied by half of the weights, as mean over members; files the gradients."""
         error = self.forward(rows, masks).sub_(codes)
         of_error = error * weight[..., None]
@@ -294,12 +326,13 @@ class _Layers:
         torch.mul(self.gate_f / share_kept, self.down.weight, out=self.narrow.weight)
         torch.mul(self.gate_f, self.down.bias, out=self.narrow.bias)
 
-    def forward(self, x: Tensor, masks: Sequence[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, masks: Tensor | None) -> Tensor:
         """(M, B, L) -> (M, B, L)."""
-        self._prepare(1 - self.rate if masks else 1.0)
+        drops = masks is not None and self.rate > 0
+        self._prepare(1 - self.rate if drops else 1.0)
         self.kept.clear()
         for number in range(self.depth):
-            mask = masks[number] if masks else None
+            mask = masks[number] if masks is not None and drops else None
             to_attend = _Normalised(x, self.width)
             x = self.attend.forward(number, to_attend.value.to(self.precision)).to(x.dtype).add_(x)
             to_widen = _Normalised(x, self.width)

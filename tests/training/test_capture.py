@@ -54,6 +54,7 @@ def test_what_cannot_be_captured_goes_on_as_it_was(monkeypatch, generator):
 
 
 def test_few_steps_are_not_captured(monkeypatch, recorded):
+    monkeypatch.setattr(WrittenOutGradients, "applies", lambda model: False)
     monkeypatch.setattr("gendiffclf.training.trainer.captures", lambda data, processes: True)
     X, y = load_wine(return_X_y=True)
     classifier = GenerativeTransportClassifier(max_epochs=30, n_members=2, batch_size=5, random_state=0, max_steps=99)
@@ -64,6 +65,7 @@ def test_few_steps_are_not_captured(monkeypatch, recorded):
 
 @pytest.mark.parametrize("settings", [{}, {"averaging": 0.0, "learning_rate_schedule": "cosine", "weight_decay": 0.01}])
 def test_a_fit_with_captured_steps_is_that_without(monkeypatch, recorded, settings):
+    monkeypatch.setattr(WrittenOutGradients, "applies", lambda model: False)  # written out they are for CPUs alone
     X, y = load_wine(return_X_y=True)
     classifier = GenerativeTransportClassifier(max_epochs=50, n_members=2, batch_size=40, random_state=0, **settings)
     expected = classifier.fit(X, y).predict_proba(X)
@@ -109,7 +111,7 @@ def test_no_step_waits_for_its_device(monkeypatch, settings):
             plain(self, data, numbers)
         found.append(waits.found)
 
-    monkeypatch.setattr(WrittenOutGradients, "applies", lambda model: False)  # written out they are for CPUs alone
+    monkeypatch.setattr(WrittenOutGradients, "applies", lambda model: False)
     monkeypatch.setattr(Trainer, "_step", watched)
     X, y = load_wine(return_X_y=True)
     common = {"max_epochs": 1, "max_steps": None, "early_stopping": False, "n_members": 2, "batch_size": 40}

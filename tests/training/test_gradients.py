@@ -144,11 +144,12 @@ def test_a_trace_keeps_no_model(traces):
     assert alive() is None
 
 
-def test_a_fit_with_traces_is_that_without(traces, monkeypatch):
+@pytest.mark.parametrize("settings", [{}, {"averaging": 0.0, "weight_decay": 0.01, "dropout": 0.0, "max_steps": 41}])
+def test_a_fit_with_traces_is_that_without(traces, monkeypatch, settings):
     X, y = load_wine(return_X_y=True)
-    classifier = GenerativeTransportClassifier(max_epochs=15, random_state=0)
+    classifier = GenerativeTransportClassifier(max_epochs=15, batch_size=40, random_state=0, **settings)
     found = classifier.fit(X, y).predict_proba(X)
-    assert len(traces) == 1
+    assert [type(function) for function in traces.values()] == 3 * [torch.jit.ScriptFunction]  # loss, estimate, steps
     monkeypatch.setattr("gendiffclf.training.written_out.CALLS_BEFORE_TRACE", 10**9)
     traces.clear()
     np.testing.assert_array_equal(found, classifier.fit(X, y).predict_proba(X))
