@@ -182,6 +182,7 @@ class IncrementalMixin:
         if "weights" in state:
             trainer.optimizer.load_state(state)
         loss, _ = trainer.epoch(data)
+        trainer.trace()
         self._training_state = {"seed": state["seed"], **trainer.optimizer.state()}
         trainer.finish()
         seconds = trainer.processes.gathered(time.perf_counter() - started)[0]

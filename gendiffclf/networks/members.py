@@ -59,7 +59,7 @@ def rms_normalise(x: Tensor) -> Tensor:
 
 def dropout_masks(number: int, shape: Sequence[int], rate: float, generator: Generator, dtype: torch.dtype) -> Tensor:
     """
-    So many masks, as if drawn one after another: values (number, *shape), 0 for a share `rate` of them, else 1.
+    So many masks, on a CPU as if drawn one after another: values (number, *shape), 0 for a share `rate` of them, else 1.
 
     The shape is without the axis of members: their rows differ anyway.
     """

@@ -14,7 +14,7 @@ from .written_out import WrittenOutGradients
 
 MOST_STEPS = 32
 MOST_VALUES = 2**20
-"""Features of all rows of one call, at most: more of them would not stay in a processor's cache."""
+"""Features of all rows of one call, or values of dropout's masks, at most: more would not stay in a processor's cache."""
 
 
 class ManySteps:
@@ -30,23 +30,34 @@ class ManySteps:
     def __init__(self, gradients: WrittenOutGradients, optimizer: AveragedAdam) -> None:
         self.gradients, self.optimizer = gradients, optimizer
         self._loss_key: Hashable = None
+        self._example: tuple | None = None
 
     def at_once(self, n_rows: int) -> int:
         """How many steps to take in one call, each with a batch of so many rows."""
         shape = self.gradients.model.network.shape
-        n_values = shape.n_members * n_rows * shape.n_features * (shape.n_condition_layers + 1)
-        return min(max(MOST_VALUES // n_values, 1), MOST_STEPS)
+        n_features = shape.n_members * shape.n_features * (shape.n_condition_layers + 1)
+        n_masked = shape.depth * shape.hidden_width if shape.dropout else 0
+        return min(max(MOST_VALUES // (n_rows * max(n_features, n_masked)), 1), MOST_STEPS)
 
     @torch.inference_mode()
     def take(
-        self, n_steps: int, rows: Tensor, labels: Tensor, codes: Tensor, weight: Tensor, generator: Generator
-    ) -> Tensor:
+        self,
+        n_steps: int,
+        total: Tensor,
+        rows: Tensor,
+        labels: Tensor,
+        codes: Tensor,
+        weight: Tensor,
+        generator: Generator,
+    ) -> None:
         """
         Take steps.
 
         Parameters
         ----------
         n_steps : int
+        total : Tensor of shape ()
+            The steps' losses are added to it.
         rows : Tensor of shape (M, n_steps * B, layers, d)
             One batch after another.
         labels : Tensor of shape (M, n_steps * B), int
@@ -55,40 +66,55 @@ class ManySteps:
         weight : Tensor of shape (M, n_steps * B)
         generator : torch.Generator
             Draws dropout.
-
-        Returns
-        -------
-        Tensor of shape ()
-            The sum of the steps' losses.
         """
         size, optimizer = labels.shape[1] // n_steps, self.optimizer
         weight = weight * self.gradients.share(size)
         masks = self.gradients.masks(n_steps, size, generator)
         self._loss_key = self.gradients.key(rows)
         function = known(self._key())
+        batches = rows, labels, codes, weight, masks
         if function is not None:
             blends = [optimizer.begin_step() for _ in range(n_steps)]
-            vector, gradient, *others = self.gradients.state()
-            adam = [vector], [gradient], [optimizer.first], [optimizer.second], [optimizer.count]
-            batches = rows, labels, codes, weight, masks
-            decay = optimizer.weight_decay, self.gradients.weights.n_matrix_values
-            blends = blends if optimizer.averaging else [0.0] * n_steps
-            settings = float(optimizer.rate), *BETAS, EPSILON, *decay, blends
-            return function(*adam, optimizer.average, *others, *batches, *settings)
-        total = rows.new_zeros(())
+            function(
+                total, *self._state(), *batches, *self._settings(blends if optimizer.averaging else [0.0] * n_steps)
+            )
+            return
+        self._example = batches, n_steps
         for number in range(n_steps):
             part = slice(number * size, (number + 1) * size)
             targets = torch.embedding(codes, labels[:, part])
             total += self.gradients.loss_with(rows[:, part], targets, weight[:, part], masks[number])
             optimizer.begin_step()
             optimizer.step()
-        return total
 
+    def _state(self) -> tuple[list[Tensor] | Tensor, ...]:
+        """What the function gets besides batches and settings."""
+        vector, gradient, *others = self.gradients.state()
+        optimizer = self.optimizer
+        moments = [optimizer.first], [optimizer.second], [optimizer.count]
+        return [vector], [gradient], *moments, optimizer.average, *others
+
+    def _settings(self, blends: list[float]) -> tuple:
+        """Numbers that it gets."""
+        decay = self.optimizer.weight_decay, self.gradients.weights.n_matrix_values
+        return float(self.optimizer.rate), *BETAS, EPSILON, *decay, blends
+
+    @torch.inference_mode()
     def trace(self) -> None:
-        """Have further calls run as TorchScript, if the loss does."""
+        """Have further calls run as TorchScript, if the loss does and the function stands a trial."""
+        example, self._example = self._example, None
         loss = known(self._loss_key)
-        if loss is not None:
-            script(self._key(), lambda: _steps_with(loss))
+        if loss is None or example is None:
+            return
+        batches, n_steps = example
+
+        def tried() -> TensorFunction:
+            function = _steps_with(loss)
+            copies = [[x.clone() for x in part] if isinstance(part, list) else part.clone() for part in self._state()]
+            function(batches[0].new_zeros(()), *copies, *batches, *self._settings([0.5] * n_steps))
+            return function
+
+        script(self._key(), tried)
 
     def _key(self) -> Hashable:
         return "steps", self._loss_key
@@ -103,6 +129,7 @@ def _steps_with(loss: TensorFunction) -> TensorFunction:
     """
 
     def steps(
+        total: Tensor,
         vectors: List[Tensor],  # noqa: UP006
         gradients: List[Tensor],  # noqa: UP006
         first: List[Tensor],  # noqa: UP006
@@ -123,11 +150,10 @@ def _steps_with(loss: TensorFunction) -> TensorFunction:
         decay: float,
         n_matrix_values: int,
         blends: List[float],  # noqa: UP006
-    ) -> Tensor:
+    ) -> None:
         vector, gradient, count = vectors[0], gradients[0], counts[0]
         none: List[Tensor] = []  # noqa: UP006
         size = labels.size(1) // len(blends)
-        total = torch.zeros([], dtype=vector.dtype)
         number = 0
         while number < len(blends):
             start = number * size
@@ -155,6 +181,5 @@ def _steps_with(loss: TensorFunction) -> TensorFunction:
             if blends[number] > 0:
                 average.lerp_(vector, blends[number])
             number += 1
-        return total
 
     return torch.jit.script(steps)

@@ -117,8 +117,9 @@ class AveragedAdam:
                 "begin the stream anew."
             )
         self.weights.load(state["weights"])
-        for name in _OF_STATE if self.averaging else _OF_STATE[1:]:
-            getattr(self, name).copy_(state[name])
+        for name in _OF_STATE:
+            if name != "average" or self.averaging:  # which else is the vector itself
+                getattr(self, name).copy_(state[name])
         self._n_begun = state["n_steps"]
 
 

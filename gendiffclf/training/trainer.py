@@ -256,7 +256,8 @@ class Trainer:
         """Steps with batches of that size, one after another in the row numbers (M, n_steps * size)."""
         batch, weight = self._weighted(data, numbers)
         rows = data.take(batch, self.model)
-        self.total += many.take(numbers.shape[1] // size, rows, data.y[batch], data.codes, weight, self.generator)
+        n_steps = numbers.shape[1] // size
+        many.take(n_steps, self.total, rows, data.y[batch], data.codes, weight, self.generator)
 
     def _weighted(self, data: TrainingRows, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Row numbers as indices, and what the rows count for; those that fill up count nothing."""

@@ -73,7 +73,7 @@ class WrittenOutGradients:
         return self.loss_with(rows, codes, weight * self.share(n_rows), masks)
 
     def masks(self, n_steps: int, n_rows: int, generator: Generator) -> Tensor:
-        """Dropout's masks (n_steps, depth, n_rows, hidden width), as if drawn step by step; without dropout of depth 0."""
+        """Dropout's masks (n_steps, depth, n_rows, hidden width), as if drawn step by step; without dropout none, of depth 0."""
         shape = self.model.network.shape
         size = n_rows, shape.hidden_width
         depth = shape.depth if shape.dropout else 0

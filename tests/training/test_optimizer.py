@@ -1,11 +1,13 @@
 """The optimiser is AdamW with an average, and steps are the same one by one and many at a time."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from gendiffclf.training import many_steps
+from gendiffclf.training import many_steps, traced
 from gendiffclf.training.many_steps import ManySteps
 from gendiffclf.training.optimizer import AveragedAdam
 from gendiffclf.training.vectors import ParameterVector
@@ -73,7 +75,7 @@ def test_a_state_of_another_kind_is_refused(module, change):
 @pytest.mark.parametrize("most", [1, 3])
 def test_how_many_steps_come_at_once_changes_nothing(tiny, iris, monkeypatch, most):
     X, y = iris
-    expected = tiny(batch_size=10, dropout=0.3, max_epochs=12).fit(X, y).predict_proba(X)
+    expected = tiny(batch_size=10, dropout=0.3, max_epochs=12).fit(X, y)
     asked = []
 
     def at_once(self, n_rows):
@@ -81,16 +83,46 @@ def test_how_many_steps_come_at_once_changes_nothing(tiny, iris, monkeypatch, mo
         return most
 
     monkeypatch.setattr(ManySteps, "at_once", at_once)
-    np.testing.assert_array_equal(tiny(batch_size=10, dropout=0.3, max_epochs=12).fit(X, y).predict_proba(X), expected)
+    found = tiny(batch_size=10, dropout=0.3, max_epochs=12).fit(X, y)
+    np.testing.assert_array_equal(found.predict_proba(X), expected.predict_proba(X))
+    assert found.history_["loss"] == expected.history_["loss"]
     assert asked
 
 
-def test_steps_of_large_batches_come_one_by_one(tiny, iris, monkeypatch):
-    classifier = tiny(max_epochs=1).fit(*iris)
+@pytest.mark.parametrize(
+    ("n_rows", "shape", "expected"),
+    [
+        (1, {}, many_steps.MOST_STEPS),
+        (10**9, {}, 1),
+        (2**12, {"n_members": 2, "n_features": 8, "n_condition_layers": 1}, 8),  # 2^17 values a step
+        (2**12, {"depth": 2, "hidden_width": 32, "dropout": 0.1}, 4),  # 2^18 values of masks
+        (2**12, {"depth": 2, "hidden_width": 32, "dropout": 0.0, "n_features": 2}, many_steps.MOST_STEPS),
+    ],
+)
+def test_steps_are_as_many_at_once_as_a_cache_holds(n_rows, shape, expected):
+    usual = {"n_members": 1, "n_features": 4, "n_condition_layers": 1, "depth": 1, "hidden_width": 1, "dropout": 0.0}
+    network = SimpleNamespace(shape=SimpleNamespace(**{**usual, **shape}))
+    assert ManySteps(SimpleNamespace(model=SimpleNamespace(network=network)), None).at_once(n_rows) == expected
 
-    class Gradients:
-        model = classifier.model_
 
-    many = ManySteps(Gradients(), None)
-    assert many.at_once(1) == many_steps.MOST_STEPS
-    assert many.at_once(10**9) == 1
+def test_steps_that_fail_as_torchscript_go_on_without(tiny, iris, monkeypatch):
+    X, y = iris
+    monkeypatch.setattr(traced, "_KNOWN", {})
+    expected = tiny(batch_size=10, max_epochs=30).fit(X, y).predict_proba(X)
+    steps = [function for key, function in traced._KNOWN.items() if key[0] == "steps"]
+    assert isinstance(steps[0], torch.jit.ScriptFunction)
+    monkeypatch.setattr(traced, "_KNOWN", {})
+
+    def failing(*args):
+        raise RuntimeError("no such operation")
+
+    monkeypatch.setattr(many_steps, "_steps_with", lambda loss: failing)
+    np.testing.assert_array_equal(tiny(batch_size=10, max_epochs=30).fit(X, y).predict_proba(X), expected)
+    assert [function for key, function in traced._KNOWN.items() if key[0] == "steps"] == [None]
+
+
+def test_streams_are_traced_too(tiny, iris, monkeypatch):
+    X, y = iris
+    monkeypatch.setattr(traced, "_KNOWN", {})
+    tiny(batch_size=5).partial_fit(X, y)
+    assert [key for key in traced._KNOWN if key[0] == "steps"]
