@@ -62,8 +62,8 @@ bench-speed: $(BENCH) ## measure speed and memory beside peers; DATA_DIR=folder 
 bench-encoding: $(DEV) ## measure how fast speech is encoded; DEVICE=cuda elsewhere than on the CPU
 	$(BIN)/python -m benchmarks encoding $(if $(DEVICE),--device $(DEVICE))
 
-bench-render: $(DEV) ## make the pages of results from records
-	$(BIN)/python -m benchmarks render $(if $(PEERS),--peers $(PEERS))
+bench-render: $(DEV) ## make the pages of results, and the README's summary, from records
+	$(BIN)/python -m benchmarks render --readme README.md
 
 format: $(DEV) ## rewrite files in the house's format
 	$(BIN)/ruff check --fix-only .

@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 
 from gendiffclf import HubertFeaturizer
 
-from .environment import environment, load_average
-from .speech import write_record
+from .environment import load_average
+from .provenance import provenance, write_record
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,9 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
             differences = {way: difference(methods[way](paths), reference) for way in others}
             rounds = measure(methods, paths, arguments.rounds, sum(seconds))
     record = {
-        "command": arguments.command_line,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "environment": environment(),
+        **provenance(arguments.command_line),
         "device": arguments.device,
         "size": arguments.size,
         "n_threads": torch.get_num_threads(),

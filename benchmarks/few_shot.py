@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gendiffclf import GenerativeTransportClassifier
 
-from .environment import environment
+from .provenance import provenance, write_record
 
 NEW = 9
 RESULTS = Path("benchmarks/results/few_shot.json")
@@ -49,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
             predicted = model.predict(X_test)
             found.append(((predicted[is_old] == y_test[is_old]).mean(), (predicted[~is_old] == NEW).mean()))
     record = {
-        "command": arguments.command_line,
+        **provenance(arguments.command_line),
         "examples": arguments.examples,
         "draws": arguments.draws,
         "old_accuracy_before": accuracy_before,
@@ -59,10 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
             for column, figure in enumerate(("old_accuracy", "new_recall"))
             for statistic, function in (("mean", np.mean), ("std", np.std))
         },
-        "environment": environment(),
     }
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+    write_record(record, arguments.output)
     for name, value in record.items():
         if isinstance(value, float):
             print(f"{name:45} {value:.4f}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .provenance import changed_defaults
 from .records import Record
 
 
@@ -37,12 +38,12 @@ def commit(record: Record) -> str:
 
 def circumstances(record: Record, packages: Sequence[str]) -> str:
     """
-    How one record was made: its command, hardware, commit, versions and day.
+    How one record was made: its command, hardware, commit, versions, day, and defaults that are others now.
 
     Parameters
     ----------
     record : dict
-        With `command`, `environment` and, of newer ones, `date`.
+        With `command` and `environment`; older ones lack `date` or `defaults`.
     packages : sequence of str
         Whose versions to name, as far as the record holds them.
     """
@@ -52,4 +53,6 @@ def circumstances(record: Record, packages: Sequence[str]) -> str:
     lines += [f"- Commit: {commit(made)}\n", f"- Versions: {', '.join(versions)}\n"]
     if "date" in record:
         lines.append(f"- Date: {record['date'][:10]}\n")
+    if changed := changed_defaults(record.get("defaults", {})):
+        lines.append(f"- Defaults that were others at that commit: {changed}\n")
     return "".join(lines)

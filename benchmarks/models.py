@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from gendiffclf import GenerativeTransportClassifier
+from gendiffclf.parameters import code_width, network_shape, transport_settings
 
 
 class LabelEncoded(ClassifierMixin, BaseEstimator):
@@ -154,10 +155,29 @@ def create_model(name: str, parameters: dict[str, Any] | None = None) -> BaseEst
 
 def configuration(model: BaseEstimator) -> dict[str, Any]:
     """All parameters of a model, nested ones too, as values that JSON can hold."""
-    return {name: _plain_value(value) for name, value in sorted(model.get_params(deep=True).items())}
+    return {name: plain(value) for name, value in sorted(model.get_params(deep=True).items())}
 
 
-def _plain_value(value: Any) -> Any:
+WITHIN = "estimator__"
+"""Prefix of our parameters where another estimator is around the classifier."""
+AUTOMATIC = ("frequency_scale", "n_frequencies", "time_sampling", "width")
+"""Parameters of ours for which `"auto"` depends on the table and on nothing of the machine."""
+
+
+def automatic(parameters: dict[str, Any], n_features: int, n_classes: int) -> dict[str, Any]:
+    """What `"auto"` stands for among our parameters of a configuration, on a table of such a size; empty for peers."""
+    own = {name.removeprefix(WITHIN): value for name, value in parameters.items()}
+    names = [name for name in AUTOMATIC if own.get(name) == "auto"]
+    if not names:
+        return {}
+    params = {**GenerativeTransportClassifier().get_params(), **own}
+    shape = network_shape(params, 1, n_features, code_width(params, n_classes))
+    found = {**vars(shape), **vars(transport_settings(params))}
+    return {name: found[name] for name in names}
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
@@ -165,8 +185,8 @@ def _plain_value(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple | np.ndarray):
-        return [_plain_value(part) for part in value]
+        return [plain(part) for part in value]
     if isinstance(value, dict):
-        return {str(name): _plain_value(part) for name, part in value.items()}
+        return {str(name): plain(part) for name, part in value.items()}
     # A repr may hold a memory address, which would make every run another configuration.
     return value.__qualname__ if callable(value) and hasattr(value, "__qualname__") else type(value).__qualname__

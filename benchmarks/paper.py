@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ast
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +28,9 @@ from gendiffclf.speech.evaluation import (
 )
 from gendiffclf.speech.training import ClipFeatures, encode_clips, failed, fit_rows
 
-from .environment import environment
 from .models import configuration
-from .speech import add_corpus_argument, read_named_corpus, write_record
+from .provenance import provenance, write_record
+from .speech import add_corpus_argument, read_named_corpus
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,9 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
             found = heads(ours, corpus, features, folds, arguments.n_folds)
             rows += [_row(shown, head, e) for head, e in found.items()]
     record = {
-        "command": arguments.command_line,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "environment": environment(),
+        **provenance(arguments.command_line),
         "table": arguments.table,
         "corpus": arguments.corpus.partition("=")[0] if "=" in arguments.corpus else Path(arguments.corpus).name,
         "target": arguments.target or TARGETS[arguments.table],

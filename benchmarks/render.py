@@ -7,19 +7,27 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import ablation, figures, speed, uncertainty
 from .ablation.page import write_ablation_page
 from .data import SOURCES
 from .markdown import commit, machine, number, table_text
 from .new_classes import new_classes_section
+from .provenance import defaults_text
+from .readme import write_readme
 from .records import RESULTS, Record, RecordStore
 from .speech_page import speech_page
 from .speed.page import write_speed_page
 from .stored import SUFFIX, add_stored, read_stored
-from .summary import Comparison, bootstrap, compare, complete_labels, current
+from .summary import HIGHER_IS_BETTER, Comparison, bootstrap, compare, complete_labels, current
 from .uncertainty.page import write_uncertainty_page
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+FAR = 2
+"""Points of accuracy below the best other model that a page names."""
 SPEECH_PAGE = "speech-results.md"
 HEADER = """\
 <!-- Made by `python -m benchmarks render`; changes by hand are lost. -->
@@ -33,7 +41,12 @@ INTRODUCTION = """
 How `GenerativeTransportClassifier()` (`{subject}`) does with its defaults beside what one would take instead, with the
 settings of `benchmarks/models.py`, which are defaults or near them. Each table is split three times, 70 to 30 and
 stratified, or into three folds that keep groups (speakers) whole where there are groups. Everything on this page is made
-from the records in `{folder}`.
+from {sources}.
+
+`make bench DATA_DIR=folder` measures all models on the tables in `folder/tabular/*.csv.gz` (numeric columns, `target`, and
+`group` where there are groups) and on those of scikit-learn; without `DATA_DIR` on the latter alone. Each run is recorded as it
+ends, so that a call that was interrupted goes on where it stopped, and `make bench-render` makes this page anew. `python -m
+benchmarks tables --help` lists what can be chosen.
 """
 MEASURES = """
 Accuracy and UAR (mean recall of the classes) are in percent. Log-loss is in nats, of probabilities not below
@@ -58,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--subject", default="ours", help="label the page is about (default: %(default)s)")
     parser.add_argument("--reference", default="mlp", help="label whose seconds are the unit (default: %(default)s)")
     parser.add_argument("--peers", type=Path, help="JSON of results measured elsewhere, for models without records")
+    parser.add_argument("--readme", type=Path, help="file that gets a summary between its marks")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -77,7 +91,10 @@ def run(arguments: argparse.Namespace) -> int:
     stored = [] if arguments.peers is None else read_stored(arguments.peers)
     records = add_stored(measured, stored)
     images = Path(os.path.relpath(arguments.images, arguments.page.parent))
-    blocks = [HEADER, INTRODUCTION.format(subject=arguments.subject, folder=_shown(arguments.records))]
+    sources = f"the records in `{_shown(arguments.records)}`"
+    if len(records) > len(measured):
+        sources += f" and the results in `{arguments.peers.name}`"
+    blocks = [HEADER, INTRODUCTION.format(subject=arguments.subject, sources=sources)]
     complete = complete_labels(records)
     whole = compare(records, complete)
     shared = compare(records)
@@ -87,6 +104,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if main is None:
         raise ValueError(f"Got records in {arguments.records} that share no table and split, expected some that do.")
+    if arguments.readme is not None:
+        write_readme(arguments.readme, main, arguments.subject)
     blocks += _comparison_blocks(main, arguments.subject, arguments.reference)
     blocks += [MEASURES.format(reference=arguments.reference)]
     if len(records) > len(measured):
@@ -115,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         _costs([record for record in pooled if record["label"] in names], names),
         new_classes_section(arguments.records.parent),
         _data(measured),
-        _circumstances(measured),
+        _circumstances(measured, arguments.subject),
     ]
     arguments.page.write_text("".join(blocks))
     print(f"{arguments.page}: {len(records)} records")
@@ -153,7 +172,8 @@ def _comparison_blocks(comparison: Comparison, subject: str, reference: str) -> 
     ranks = bootstrap(comparison.ranks())
     means = {metric: comparison.mean(metric) for metric in comparison.values}
     lead = {
-        metric: means[metric].max() if metric in ("accuracy", "uar") else means[metric].min()
+        # Where some lack it, the best of the others is not the best of all.
+        metric: means[metric].max(skipna=False) if metric in HIGHER_IS_BETTER else means[metric].min(skipna=False)
         for metric in ("accuracy", "uar", "log_loss", "brier", "ece")
     }
     best_rank = min(interval.mean for interval in ranks.values())
@@ -210,7 +230,18 @@ def _per_table(comparison: Comparison, subject: str) -> str:
         cells = [str(table), *[number(values[label], 2, values[label] == values.max()) for label in comparison.labels]]
         rows.append([*cells, f"{values[subject] - values[others].max():+.2f}"] if with_gap else cells)
     header = ["Table", *comparison.labels, *([f"{subject} less best other"] if with_gap else [])]
-    return "\n## Accuracy on each table\n\nMean over splits, in percent.\n" + table_text(header, rows)
+    text = "\n## Accuracy on each table\n\nMean over splits, in percent.\n" + table_text(header, rows)
+    return f"{text}\n{_far_behind(accuracy, subject, others)}\n" if with_gap else text
+
+
+def _far_behind(accuracy: pd.DataFrame, subject: str, others: Sequence[str]) -> str:
+    """Which tables another model has by more than `FAR` points."""
+    gaps = accuracy[others].max(axis=1) - accuracy[subject]
+    far = gaps[gaps > FAR].sort_values(ascending=False)
+    if far.empty:
+        return f"On no table is `{subject}` more than {FAR} points below the best other model."
+    named = [f"{table} by {gap:.2f} points ({accuracy.loc[table, others].idxmax()})" for table, gap in far.items()]
+    return f"More than {FAR} points below the best other model is `{subject}` on: {', '.join(named)}."
 
 
 def _costs(records: Sequence[Record], labels: Sequence[str]) -> str:
@@ -249,7 +280,7 @@ def _data(records: Sequence[Record]) -> str:
     return "\n## Tables\n" + table_text(("Table", "Rows", "Features", "Classes", "From"), rows)
 
 
-def _circumstances(records: Sequence[Record]) -> str:
+def _circumstances(records: Sequence[Record], subject: str) -> str:
     lines = ["\n## How it was measured\n\n"]
     commands = sorted({record["command"] for record in records})
     lines += ["```console\n", *[f"{command}\n" for command in commands], "```\n\n"]
@@ -268,6 +299,7 @@ def _circumstances(records: Sequence[Record]) -> str:
     lines.append(f"- Versions: {', '.join(named)}\n")
     dates = sorted(record["date"][:10] for record in records)
     lines.append(f"- Dates: {dates[0]} to {dates[-1]}\n")
+    lines.append(defaults_text(records, subject))
     warned: dict[str, set[str]] = {}
     for record in records:
         for name in record["warnings"]:

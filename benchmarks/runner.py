@@ -19,7 +19,7 @@ from .data import Table, load_table, split_rows
 from .environment import environment, load_average
 from .memory import peak_bytes, reset_peak, resident_bytes
 from .metrics import align_columns, score_probabilities
-from .models import configuration, create_model
+from .models import automatic, configuration, create_model, plain
 from .records import SCHEMA, Record, RecordStore, record_key
 
 
@@ -98,14 +98,15 @@ def run_plan(plan: Plan, store: RecordStore, report: Callable[[str], None]) -> i
     Returns
     -------
     int
-        Number of runs that failed. Nothing is recorded of them, so the next call tries them again.
+        Number of runs that failed. Nothing is recorded of them, so the next call tries them again; it also runs those again
+        in which `"auto"` stood for something else.
     """
     configurations = {variant.label: configuration(variant.create()) for variant in plan.variants}
-    done = set() if plan.again else {record_key(record) for record in store.read()}
+    done = {} if plan.again else {record_key(record): record for record in store.read()}
     surroundings = environment()
     jobs = plan.jobs()
     warm: set[str] = set()
-    n_failed = 0
+    n_failed = n_done = 0
     for number, (variant, table_name, split) in enumerate(jobs, 1):
         identity = {
             "label": variant.label,
@@ -114,12 +115,15 @@ def run_plan(plan: Plan, store: RecordStore, report: Callable[[str], None]) -> i
             "split": split,
             "inner": plan.inner,
         }
-        if record_key(identity) in done:
+        table = load_table(table_name, plan.data_dir)
+        stands_for = automatic(identity["configuration"], table.X.shape[1], len(np.unique(table.y)))
+        found = done.get(record_key(identity))
+        if found is not None and found.get("automatic", stands_for) == stands_for:
+            n_done += 1
             continue
         if variant.label not in warm:
             _warm_up(variant.create())
             warm.add(variant.label)
-        table = load_table(table_name, plan.data_dir)
         name = f"[{number}/{len(jobs)}] {variant.label} {table_name}/{split}{' inner' if plan.inner else ''}"
         try:
             measured = measure(variant.create(), table, *split_rows(table, split, inner=plan.inner))
@@ -130,7 +134,9 @@ def run_plan(plan: Plan, store: RecordStore, report: Callable[[str], None]) -> i
         record: Record = {
             "schema": SCHEMA,
             "model": variant.model,
+            "parameters": plain(variant.parameters),
             **identity,
+            "automatic": stands_for,
             **measured,
             **surroundings,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -141,6 +147,8 @@ def run_plan(plan: Plan, store: RecordStore, report: Callable[[str], None]) -> i
             f"{name}: accuracy {record['accuracy']:.4f} log-loss {record['log_loss']:.4f} ece {record['ece']:.4f} "
             f"fit {record['fit_seconds']:.2f} s"
         )
+    if n_done:
+        report(f"{n_done} of {len(jobs)} runs were recorded before in {store.folder}; --again measures them anew.")
     return n_failed
 
 

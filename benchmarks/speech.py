@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import warnings
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +22,8 @@ from gendiffclf.speech.corpora import clips
 from gendiffclf.speech.evaluation import MEASURES, Fold, fold_rows
 from gendiffclf.speech.training import ClipFeatures, encode_clips
 
-from .environment import environment
 from .models import configuration, create_model
+from .provenance import provenance, write_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,9 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     models, tasks = _names(arguments.models, MODELS, "--models"), _names(arguments.tasks, TASKS, "--tasks")
     cache = FeatureCache(arguments.cache) if arguments.cache else True
     record: dict[str, Any] = {
-        "command": arguments.command_line,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "environment": environment(),
+        **provenance(arguments.command_line),
         "corpus": arguments.corpus.partition("=")[0] if "=" in arguments.corpus else Path(arguments.corpus).name,
         "candidates": CANDIDATES,
         "judges": list(JUDGES),
@@ -250,12 +246,6 @@ def compare_originals(arguments: argparse.Namespace, cache: Any) -> list[dict[st
     same = sum(pair["published"] == pair["twin"] for pair in compared)
     print(f"originals: {same} of {len(compared)} labels are those of the twins")
     return compared
-
-
-def write_record(record: dict[str, Any], path: Path) -> None:
-    """Write a record as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 def _standard_error(values: Any) -> float:

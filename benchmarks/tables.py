@@ -175,7 +175,10 @@ def summary_text(comparison: Comparison, reference: str) -> str:
             + "".join(f" {ratio[label]:5.2f}x" for ratio in ratios)
         )
     if not found:
-        return "\n".join([*lines, f"No runs of the reference {reference!r}."])
+        lines.append(
+            f"{reference!r} is not among these models: give --reference to compare seconds and accuracy with one."
+        )
+        return "\n".join(lines)
     lines += ["", f"Accuracy less that of {found[0]}, in points"]
     differences = 100 * comparison.difference("accuracy", found[0]).groupby(level=0).mean()
     for label in comparison.labels:

@@ -533,6 +533,11 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         -------
         ndarray of shape (n,), float32
             At most 0; NaN for rows of NaN.
+
+        Notes
+        -----
+        A hint, not a test: where classes overlap it says little, and it needs no training rows, whose distance to a row may
+        tell as much. The page on uncertainty of the documentation has figures.
         """
         from .transport.readout import outside_span
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gendiffclf import GenerativeTransportClassifier
-
 from ..markdown import commit, machine, number, table_text
+from ..provenance import defaults_text
 from ..records import Record, RecordStore
 from ..summary import Comparison, Interval, bootstrap, compare, current
 from ..verdicts import GAIN, LOSS, difference, verdict
@@ -32,7 +31,6 @@ the fits, in units of the reference's; a dash is where a fit was shared. Nothing
 """
 PROPER = ("log_loss", "brier", "ece")
 REFERENCE = "default"
-FIXED = ("estimator__random_state", "estimator__device")
 METRICS = {"accuracy": (100, 2, True), "log_loss": (1, 4, False), "brier": (1, 4, False), "ece": (1, 4, False)}
 """Scale, digits and whether more is better."""
 
@@ -200,23 +198,9 @@ def _circumstances(records: Sequence[Record]) -> str:
             f"- Commit: {', '.join(sorted({commit(record) for record in records}))}\n",
             f"- Versions: {', '.join(sorted(versions))}\n",
             f"- Dates: {dates[0]} to {dates[-1]}\n",
-            *(f"- Defaults that were others at that commit: {line}\n" for line in sorted(other_defaults(records))),
+            defaults_text(records, REFERENCE),
         ]
     )
-
-
-def other_defaults(records: Sequence[Record]) -> set[str]:
-    """Where the default classifier of the records is not today's; what "auto" stood for, records do not say."""
-    today = {f"estimator__{name}": value for name, value in GenerativeTransportClassifier().get_params().items()}
-    found = set()
-    for record in records:
-        if record["label"] == REFERENCE:
-            then = record["configuration"]
-            changed = [name for name in today if name in then and name not in FIXED and then[name] != today[name]]
-            if changed:
-                values = [f"{name.removeprefix('estimator__')} {then[name]} (now {today[name]})" for name in changed]
-                found.add(f'{", ".join(values)}; and what "auto" stands for is that commit\'s')
-    return found
 
 
 def write_ablation_page(records_folder: Path, page: Path) -> None:

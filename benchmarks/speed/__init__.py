@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
 import torch
 
-from ..environment import environment, load_average
-from ..speech import write_record
+from ..environment import load_average
+from ..provenance import provenance, write_record
 from . import fit, gpu, growth, imports, memmap, predict, processes, profile
 from .measuring import Options
 
@@ -59,9 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         if measured is None:
             continue
         record = {
-            "command": arguments.command_line,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "environment": environment(),
+            **provenance(arguments.command_line),
             "load_average": load,
             "torch_threads": torch.get_num_threads(),
             "settings": measured.settings,

@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ..ablation import smallest_tables
 from ..data import load_table
-from ..environment import environment
-from ..speech import write_record
+from ..provenance import provenance, write_record
 from ..tables import parse_splits
 from . import calibrated, errors, foreign, robustness
 from .cells import Cell, Row
@@ -55,14 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
             for part in parts:
                 found[part] += [{"table": table, "split": split, **row} for row in PARTS[part].measure(cell)]
                 print(f"{table}/{split} {part}: {time.perf_counter() - begin:.0f} s", flush=True)
-    record = read_record(arguments.output)
+    record, made = read_record(arguments.output), provenance(arguments.command_line)
     for part, rows in found.items():
-        record[part] = {
-            "command": arguments.command_line,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "environment": environment(),
-            "rows": rows,
-        }
+        record[part] = {**made, "rows": rows}
     write_record(record, arguments.output)
     return 0
 

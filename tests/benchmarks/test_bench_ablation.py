@@ -122,14 +122,6 @@ def test_records_of_other_defaults_are_refused(records: Path, tmp_path: Path):
         page.ablation_page(tmp_path)
 
 
-def test_other_defaults_than_todays_are_told():
-    today = {f"estimator__{name}": value for name, value in GenerativeTransportClassifier().get_params().items()}
-    then = {**today, "estimator__averaging": 0.25, "estimator__random_state": 0}
-    (line,) = page.other_defaults([{"label": "default", "configuration": then}])
-    assert line.startswith(f"averaging 0.25 (now {today['estimator__averaging']}); and what")
-    assert not page.other_defaults([{"label": "default", "configuration": today}])
-
-
 def test_a_page_without_records_says_so(tmp_path: Path):
     assert page.ablation_page(tmp_path / "none").endswith("\nNot measured.\n")
 

@@ -1,13 +1,14 @@
 """The page is made from records alone, and the same from the same."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import data
+from benchmarks import data, readme
 from benchmarks.__main__ import main
 from benchmarks.figures import pooled_bins
 from benchmarks.records import RecordStore
@@ -76,6 +77,48 @@ def test_page_shows_what_records_hold(tmp_path: Path):
     assert found[0]["hardware"]["cpu"] in page
     assert (found[0]["commit"] or "unknown")[:12] in page
     assert str(tmp_path) not in page
+
+
+@pytest.mark.usefixtures("records")
+def test_tables_far_behind_are_named(tmp_path: Path):
+    page = render(tmp_path, "one")["page.md"].decode()
+    (line,) = [line for line in page.splitlines() if line.startswith("More than 2 points below")]
+    assert re.findall(r"(sk_\w+) by \d+\.\d\d points \(logreg\)", line) == ["sk_wine", "sk_breast_cancer"]
+    page = render(tmp_path, "two", "--subject", "logreg")["page.md"].decode()
+    assert "On no table is `logreg` more than 2 points below" in page
+
+
+@pytest.mark.usefixtures("records")
+def test_the_best_is_bold_only_where_all_were_measured(tmp_path: Path):
+    def briers(name: str, *words: str) -> dict[str, str]:
+        page = render(tmp_path, name, *words)["page.md"].decode()
+        rows = [line.strip("| ").split(" | ") for line in page.partition("Accuracy and UAR")[0].splitlines()]
+        return {row[0]: row[4] for row in rows if len(row) > 4}
+
+    assert briers("one")["logreg"].startswith("**")
+    entries = [stored_entry(table, split) for table in ("sk_wine", "sk_breast_cancer") for split in (0, 1)]
+    (tmp_path / "peers.json").write_text(json.dumps(entries))
+    found = briers("two", "--peers", str(tmp_path / "peers.json"))
+    assert found["catboost (stored)"] == "–"
+    assert not found["logreg"].startswith("**")
+
+
+@pytest.mark.usefixtures("records")
+def test_a_summary_goes_between_the_marks(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "README.md"
+    path.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
+    for _ in range(2):
+        render(tmp_path, "one", "--readme", str(path))
+        text = path.read_text()
+        assert text.startswith(f"before\n{readme.BEGIN}\n")
+        assert text.endswith(f"\n{readme.END}\nafter\n")
+        assert "old" not in text
+    assert "| **constant** |" in text
+    assert re.search(r"^\| logistic regression \| \d\d\.\d\d \|", text, re.MULTILINE)
+    path.write_text("no marks")
+    places = ["--records", str(tmp_path / "records"), "--page", str(tmp_path / "p.md"), "--images", str(tmp_path)]
+    assert main(["render", *places, "--readme", str(path)]) == 2
+    assert "without the marks" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("records")

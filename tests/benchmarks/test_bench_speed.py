@@ -36,7 +36,17 @@ def record_of(records, part):
 def test_a_part_writes_a_record_with_a_ratio(part, records, capsys):
     record = record_of(records, part)
     assert set(record) == {
-        *("command", "date", "environment", "load_average", "torch_threads", "settings", "figures", "findings"),
+        *(
+            "command",
+            "date",
+            "environment",
+            "defaults",
+            "load_average",
+            "torch_threads",
+            "settings",
+            "figures",
+            "findings",
+        ),
     }
     assert record["command"] == f"python -m benchmarks speed {part} --quick --peers none --output {records.name}"
     assert "×" in {finding["unit"] for finding in record["findings"]}

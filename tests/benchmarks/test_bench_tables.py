@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from benchmarks import models
+from benchmarks import models, runner
 from benchmarks.__main__ import command_line, main
 from benchmarks.data import Table, load_table, split_rows
 from benchmarks.records import RecordStore
@@ -17,7 +17,8 @@ from benchmarks.tables import parse_splits, parse_variants
 
 Bench = Callable[..., int]
 SCHEMA = {
-    "schema": int, "label": str, "model": str, "configuration": dict, "command": str, "date": str,
+    "schema": int, "label": str, "model": str,
+    "parameters": dict, "configuration": dict, "automatic": dict, "command": str, "date": str,
     "table": str, "split": int, "inner": bool, "grouped": bool, "data_digest": str,
     "n_train": int, "n_test": int, "n_features": int, "n_classes": int,
     "accuracy": float, "uar": float, "log_loss": float, "brier": float, "ece": float, "reliability": dict,
@@ -109,6 +110,27 @@ def test_other_configuration_runs_again(bench: Bench, tmp_path: Path):
     assert [record["configuration"]["smoothing"] for record in records] == [1.0, 3]
 
 
+def test_another_meaning_of_auto_runs_again(bench: Bench, frequencies, tmp_path: Path, monkeypatch):
+    bench("--splits", "0")
+    monkeypatch.setattr(runner, "automatic", lambda *_: {"width": 1})
+    bench("--splits", "0")
+    bench("--splits", "0")
+    assert frequencies.n_fits == 4
+    (record,) = RecordStore(tmp_path / "records").read()
+    assert record["automatic"] == {"width": 1}
+
+
+def test_a_record_that_lacks_the_meaning_of_auto_counts(bench: Bench, frequencies, tmp_path: Path, capsys):
+    bench("--splits", "0")
+    path = tmp_path / "records" / "frequencies.jsonl"
+    record = json.loads(path.read_text())
+    del record["automatic"]
+    path.write_text(json.dumps(record) + "\n")
+    bench("--splits", "0,1")
+    assert frequencies.n_fits == 4
+    assert "1 of 2 runs were recorded before in" in capsys.readouterr().out
+
+
 def test_again_measures_anew(bench: Bench, frequencies, tmp_path: Path):
     bench("--splits", "0")
     bench("--splits", "0", "--again")
@@ -169,7 +191,7 @@ def test_summary_compares_with_the_reference(bench: Bench, capsys: pytest.Captur
 
 def test_summary_without_the_reference(bench: Bench, capsys: pytest.CaptureFixture[str]):
     assert bench("--splits", "0", "--reference", "nobody") == 0
-    assert "No runs of the reference 'nobody'." in capsys.readouterr().out
+    assert "'nobody' is not among these models" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_the_record_holds_every_part(record_file: Path):
     record = json.loads(record_file.read_text())
     assert set(record) == set(uncertainty.PARTS)
     for part in record.values():
-        assert set(part) == {"command", "date", "environment", "rows"}
+        assert set(part) == {"command", "date", "environment", "defaults", "rows"}
         keys = [(row["table"], row["split"], row.get("case"), row["name"]) for row in part["rows"]]
         assert len(set(keys)) == len(keys)
     assert {row["table"] for row in record["foreign"]["rows"]} == {"sk_wine"}  # the other has two classes

@@ -1,0 +1,78 @@
+"""What a record of one file says of itself: command, day, surroundings, and the defaults of the classifier."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gendiffclf import GenerativeTransportClassifier
+
+from .environment import environment
+from .models import WITHIN, automatic, configuration
+from .records import Record
+
+OWN = ("random_state", "device", "verbose")
+"""Parameters of which the choice is the benchmark's or the machine's."""
+MARK = "mean_schedule"
+"""A parameter that no other classifier has."""
+
+
+def provenance(command: str) -> Record:
+    """Command line, date, environment, and default parameters of the classifier at that commit."""
+    return {
+        "command": command,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": environment(),
+        "defaults": defaults(),
+    }
+
+
+def defaults() -> dict[str, Any]:
+    """Parameters of the classifier without any set."""
+    return configuration(GenerativeTransportClassifier())
+
+
+def changed_defaults(then: Mapping[str, Any], given: Collection[str] = ()) -> str:
+    """
+    Which parameters of the classifier, by itself or within another estimator, have other defaults now.
+
+    Parameters
+    ----------
+    then : mapping
+        A configuration.
+    given : collection of str
+        Parameters that were not left at their defaults.
+
+    Returns
+    -------
+    str
+        Empty if none have, or the configuration is of another classifier.
+    """
+    own = {name.removeprefix(WITHIN): value for name, value in then.items()}
+    if MARK not in own:
+        return ""
+    now = defaults()
+    names = [name for name in now if name not in {*OWN, *given} and own.get(name, now) != now[name]]
+    return ", ".join(f"{name} {own.get(name, 'missing')} (now {now[name]})" for name in names)
+
+
+def defaults_text(records: Sequence[Record], label: str) -> str:
+    """Lines on what has changed since the runs of that label, if it is the classifier's; empty if nothing has."""
+    own = [record for record in records if record["label"] == label]
+    changed = {changed_defaults(r["configuration"], r.get("parameters", {})) for r in own} - {""}
+    lines = [f"- Defaults that were others at that commit: {text}\n" for text in sorted(changed)]
+    now = [(r, automatic(r["configuration"], r["n_features"], r["n_classes"])) for r in own]
+    if tables := sorted({r["table"] for r, values in now if r.get("automatic", values) != values}):
+        lines.append(f'- "auto" stood for other values than now on: {", ".join(tables)}\n')
+    if any("automatic" not in r for r, values in now if values):
+        lines.append('- Some records do not say what "auto" stood for; it is what it was at that commit\n')
+    return "".join(lines)
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Write a record as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n")

@@ -1,0 +1,66 @@
+"""The summary in the README, made from the records that the page of benchmarks is made from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .markdown import number, table_text
+from .stored import SUFFIX
+from .summary import Comparison
+
+BEGIN = "<!-- Made by `make bench-render`, up to the next mark; changes by hand are lost. -->"
+END = "<!-- End of what is made. -->"
+NAMES = {
+    "ours": "`GenerativeTransportClassifier()`",
+    "logreg": "logistic regression",
+    "svc_rbf": "SVM",
+    "svc_rbf_c10": "SVM, C = 10",
+    "mlp": "MLP",
+    "extratrees": "extra trees",
+    "hgb": "HistGradientBoosting",
+    "lightgbm": "LightGBM",
+    "xgboost": "XGBoost",
+    "catboost": "CatBoost",
+    "realmlp_td": "RealMLP-TD",
+    "tabm_d": "TabM-D",
+}
+
+
+def write_readme(path: Path, comparison: Comparison, subject: str) -> None:
+    """
+    Put the summary between the marks of a file.
+
+    Raises
+    ------
+    ValueError
+        If the file lacks the marks.
+    """
+    text = path.read_text()
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"Got {path} without the marks {BEGIN!r} and {END!r}, expected both, in this order.")
+    path.write_text(f"{before}{BEGIN}\n{summary(comparison, subject)}\n{END}{after}")
+
+
+def summary(comparison: Comparison, subject: str) -> str:
+    """Means of each model, the best accuracy first, the subject in bold."""
+    means = {name: comparison.mean(name) for name in ("accuracy", "log_loss", "ece", "fit_seconds")}
+    ranks = comparison.ranks().groupby(level=0).mean().mean()
+    rows = []
+    for label in comparison.labels:
+        stored = label.endswith(SUFFIX)  # on another machine
+        name = NAMES.get(label.removesuffix(SUFFIX), label.removesuffix(SUFFIX))
+        cells = [
+            f"{name}{SUFFIX}" if stored else name,
+            number(100 * means["accuracy"][label], 2),
+            number(ranks[label], 2),
+            number(means["log_loss"][label], 3),
+            number(means["ece"][label], 3),
+            "–" if stored else number(means["fit_seconds"][label], 2),
+        ]
+        rows.append([f"**{cell}**" for cell in cells] if label == subject else cells)
+    tables = {table for table, _ in comparison.cells}
+    header = ("Model", "Accuracy, %", "Mean rank", "Log-loss", "ECE", "Fit, s")
+    text = f"Means over {len(tables)} real tables, {len(comparison.cells)} runs of each model with nothing tuned:"
+    return f"\n{text}\n{table_text(header, rows)}"
