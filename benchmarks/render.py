@@ -52,8 +52,9 @@ MEASURES = """
 Accuracy and UAR (mean recall of the classes) are in percent. Log-loss is in nats, of probabilities not below
 1e-7; the Brier score is summed over classes; ECE is the expected calibration error of the most probable class in 15 bins of
 equal width. Values are means over tables of means over splits. Ranks are in accuracy, 1 is best; intervals are 95%
-bootstrap intervals that draw tables, and splits within them. Time is the total of all
-fits in units of `{reference}`'s, by the clock and of the processors; the latter suffers less from whatever else was running.
+bootstrap intervals that draw tables, and splits within them. Time is the total of all fits in units of `{reference}`'s, by the
+clock and of the processors; the latter suffers less from whatever else was running. Models took turns within one of the commands
+below, not across them; [Speed](speed.md) has ratios that are side by side.
 """
 STORED = """
 Models marked *stored* were not measured here: their results on the same splits are read from a file made on another

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,8 @@ from benchmarks import data, readme
 from benchmarks.__main__ import main
 from benchmarks.figures import pooled_bins
 from benchmarks.records import RecordStore
+
+ROOT = Path(__file__).parents[2]
 
 
 def measure(folder: Path, *words: str) -> int:
@@ -119,6 +123,17 @@ def test_a_summary_goes_between_the_marks(tmp_path: Path, capsys: pytest.Capture
     places = ["--records", str(tmp_path / "records"), "--page", str(tmp_path / "p.md"), "--images", str(tmp_path)]
     assert main(["render", *places, "--readme", str(path)]) == 2
     assert "without the marks" in capsys.readouterr().err
+
+
+def test_pages_are_those_of_the_records(tmp_path: Path):
+    pages = ("benchmarks", "ablation", "uncertainty", "speed", "speech-results")
+    shutil.copy(ROOT / "README.md", tmp_path)
+    places = ["--records", "benchmarks/results/tables", "--page", str(tmp_path / "docs" / "benchmarks.md")]
+    options = [*places, "--images", str(tmp_path / "docs" / "img"), "--readme", str(tmp_path / "README.md")]
+    done = subprocess.run([sys.executable, "-m", "benchmarks", "render", *options], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    for name in ("README.md", *(f"docs/{page}.md" for page in pages)):
+        assert (tmp_path / name).read_text() == (ROOT / name).read_text(), f"{name}: make bench-render makes it anew"
 
 
 @pytest.mark.usefixtures("records")
