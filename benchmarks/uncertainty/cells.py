@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,13 @@ def _svc(method: str) -> BaseEstimator:
 
 
 METHODS = ("sigmoid", "isotonic")
-CALIBRATED = ("mlp", "extratrees")
+BOOSTED = tuple(name for name in ("lightgbm", "catboost") if find_spec(name))
+"""Those that are installed."""
+CALIBRATED = ("mlp", "extratrees", *BOOSTED)
 CREATORS: dict[str, Callable[[], BaseEstimator]] = {
     OURS: _ours,
     UNIFORM: lambda: _ours(time_sampling="uniform"),
-    **{name: lambda name=name: create_model(name) for name in ("mlp", "logreg", "hgb", "extratrees")},
+    **{name: lambda name=name: create_model(name) for name in ("logreg", "hgb", *CALIBRATED)},
     **{
         f"{name} + {method}": lambda name=name, method=method: _calibrated(name, method)
         for name in CALIBRATED

@@ -22,7 +22,8 @@ def record_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, value in {"max_epochs": 2, "n_members": 2, "width": 32, "depth": 1}.items():
             patch.setitem(GenerativeTransportClassifier.__init__.__kwdefaults__, name, value)
         patch.setattr(errors, "N_DRAWS", 2)
-        patch.setitem(cells.CREATORS, "extratrees", lambda: cells.create_model("extratrees", {"n_estimators": 5}))
+        for name in ("extratrees", *cells.BOOSTED):
+            patch.setitem(cells.CREATORS, name, lambda: cells.create_model("extratrees", {"n_estimators": 5}))
         patch.setattr(cells, "_calibrated", lambda name, method: cells._svc(method))
         patch.setitem(cells.CREATORS, "mlp", lambda: MLPClassifier((4,), max_iter=5))
         words = ["uncertainty", "--tables", "sk_wine,sk_breast_cancer", "--splits", "0", "--output", str(path)]
