@@ -44,8 +44,8 @@ layers: $(DEV) ## who imports whom
 docs: $(DEV) ## build the site in site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-bench: $(BENCH) ## run the benchmark; DATA_DIR=folder adds its tables
-	$(BIN)/python -m benchmarks tables $(if $(DATA_DIR),--data-dir $(DATA_DIR)) --models all
+bench: $(BENCH) ## run the benchmark; DATA_DIR=folder adds its tables, OUTPUT=folder takes the records
+	$(BIN)/python -m benchmarks tables $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(if $(OUTPUT),--output $(OUTPUT)) --models all
 
 bench-smoke: $(DEV) ## the benchmark's whole path, on small tables
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks smoke

@@ -55,7 +55,7 @@ def command_line(words: Sequence[str]) -> str:
         elif os.path.isabs(value) or ".." in Path(value).parts:
             value = Path(value).name
         corpus, of, folder = value.partition("=")
-        if of and os.path.isabs(folder):
+        if of and (os.path.isabs(folder) or ".." in Path(folder).parts):
             value = f"{corpus}={Path(folder).name}"
         shown.append(f"{option}{equals}{value}")
     return f"python -m benchmarks {shlex.join(shown)}"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from .markdown import number, table_text
 from .stored import SUFFIX
-from .summary import Comparison
+from .summary import HIGHER_IS_BETTER, Comparison, bootstrap
+from .verdicts import LOSS, verdict
 
 BEGIN = "<!-- Made by `make bench-render`, up to the next mark; changes by hand are lost. -->"
 END = "<!-- End of what is made. -->"
@@ -14,7 +15,7 @@ NAMES = {
     "ours": "`GenerativeTransportClassifier()`",
     "logreg": "logistic regression",
     "svc_rbf": "SVM",
-    "svc_rbf_c10": "SVM, C = 10",
+    "svc_rbf_c10": "SVM (C = 10)",
     "mlp": "MLP",
     "extratrees": "extra trees",
     "hgb": "HistGradientBoosting",
@@ -62,5 +63,22 @@ def summary(comparison: Comparison, subject: str) -> str:
         rows.append([f"**{cell}**" for cell in cells] if label == subject else cells)
     tables = {table for table, _ in comparison.cells}
     header = ("Model", "Accuracy, %", "Mean rank", "Log-loss", "ECE", "Fit, s")
-    text = f"Means over {len(tables)} real tables, {len(comparison.cells)} runs of each model with nothing tuned:"
-    return f"\n{text}\n{table_text(header, rows)}"
+    text = f"Means over {len(tables)} real tables and {len(comparison.cells)} runs of each model, no setting chosen by table:"
+    blocks = ["\n", text, "\n", table_text(header, rows)]
+    if subject in comparison.labels and len(comparison.labels) > 1:
+        blocks += ["\n", _beyond_chance(comparison, subject)]
+    return "".join(blocks)
+
+
+def _beyond_chance(comparison: Comparison, subject: str) -> str:
+    """Whom the subject leads by a difference of which the interval excludes zero."""
+    said = []
+    for metric, title in (("accuracy", "accuracy"), ("log_loss", "log-loss"), ("ece", "ECE")):
+        intervals = bootstrap(comparison.difference(metric, subject))
+        more = metric in HIGHER_IS_BETTER
+        others = [label for label in comparison.labels if label != subject]
+        near = [label for label in others if verdict(intervals[label], more) != LOSS]
+        names = ", ".join(NAMES.get(label.removesuffix(SUFFIX), label) for label in near)
+        but = "none" if len(near) == len(others) else f"all but {names}" if near else "all"
+        said.append(f"- {title}: beyond chance over {but}\n")
+    return f"Its lead in (95% intervals over tables and splits)\n\n{''.join(said)}"

@@ -536,8 +536,8 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
 
         Notes
         -----
-        A hint, not a test: where classes overlap it says little, and it needs no training rows, whose distance to a row may
-        tell as much. The page on uncertainty of the documentation has figures.
+        A hint, not a test: over the tables measured it tells no more, beyond chance, than the top probability, nor than the
+        distance to the nearest training rows. The page on uncertainty of the documentation has figures.
         """
         from .transport.readout import outside_span
 

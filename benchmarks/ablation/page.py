@@ -27,10 +27,13 @@ Differences are a variant's value less the reference's on the same split, as mea
 bootstrap intervals that draw tables, and splits within them. Accuracy is in points of a percent, more is better; of log-loss,
 Brier score and ECE less is better. A difference whose interval excludes zero is bold. With as many comparisons as on this
 page, one interval in twenty or more excludes zero by chance alone, the more so as the tables are few. Time is processor time of
-the fits, in units of the reference's; a dash is where a fit was shared. Nothing here chose a default: these are test parts.
+the fits, in units of the reference's, early stopping included; a dash is where a fit was shared. Nothing here chose a default:
+these are test parts.
 """
 PROPER = ("log_loss", "brier", "ece")
 REFERENCE = "default"
+CHANCE = "no difference beyond chance"
+SEVERAL_TIMES = ("uniform", "biased", "mixed", "logit_normal")
 METRICS = {"accuracy": (100, 2, True), "log_loss": (1, 4, False), "brier": (1, 4, False), "ece": (1, 4, False)}
 """Scale, digits and whether more is better."""
 
@@ -51,7 +54,7 @@ def ablation_page(records_folder: Path) -> str:
     for record in records:
         by_label.setdefault(record["label"], []).append(record)
     found = [(part, measured_part(part, by_label)) for part in all_parts()]
-    blocks = [HEADER, _extent(records), MEASURES, _paper(found)]
+    blocks = [HEADER, _extent(records), MEASURES, _regression(by_label), _paper(found)]
     for part, comparison in found:
         blocks.append(f"\n## {part.title}\n\n{part.text}\n")
         blocks.append(NOT_MEASURED if comparison is None else _part(part, comparison))
@@ -95,7 +98,38 @@ def check_same_defaults(part: Part, by_label: dict[str, list[Record]]) -> None:
 def _extent(records: Sequence[Record]) -> str:
     tables = sorted({record["table"] for record in records})
     splits = len({record["split"] for record in records})
-    return f"\nMeasured on up to {splits} splits of each of {len(tables)} tables: {', '.join(tables)}.\n"
+    sizes = [record["n_train"] + record["n_test"] for record in records]
+    rows = f"{min(sizes)} rows" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)} rows"
+    return (
+        f"\nMeasured on {splits} {'split' if splits == 1 else 'splits'} of each of {len(tables)} tables: {', '.join(tables)}, of "
+        f"{rows}. Larger tables may come out otherwise.\n"
+    )
+
+
+def _regression(by_label: dict[str, list[Record]]) -> str:
+    """Whether anything that is trained for transport beats the default, which is plain regression."""
+    labels = [
+        c.label for part in all_parts() for c in part.choices if c.parameters.get("time_sampling") in SEVERAL_TIMES
+    ]
+    measured = [label for label in dict.fromkeys(labels) if label in by_label]
+    comparison = compare([record for label in (REFERENCE, *measured) for record in by_label.get(label, [])])
+    if not measured or comparison is None or REFERENCE not in comparison.labels:
+        return ""
+    said = []
+    for metric, title, more in (
+        ("accuracy", "accuracy", True),
+        ("log_loss", "log-loss", False),
+        ("brier", "Brier score", False),
+    ):
+        intervals = bootstrap(comparison.difference(metric, REFERENCE))
+        kinds = [verdict(intervals[label], more) for label in measured]
+        said.append(f"in {title} {kinds.count(GAIN)} are better beyond chance and {kinds.count(LOSS)} worse")
+    return (
+        "\n## Transport or regression\n\nThe default is plain regression onto the codes: trained at t = T alone, and asked "
+        f"once. Of the {len(measured)} variants on this page that learn the path, at all its times, {'; '.join(said)}, each "
+        "compared with the default. What only such variants offer is several steps and starts: "
+        "[Uncertainty](uncertainty.md) measures what these tell.\n"
+    )
 
 
 def _part(part: Part, comparison: Comparison) -> str:
@@ -148,7 +182,7 @@ def _in_words(found: dict[str, Interval], more_is_better: bool) -> str:
 def _paper(found: Sequence[tuple[Part, Comparison | None]]) -> str:
     """The paper's choice of each part less the others: those it is the reference of, or else the reference alone."""
     rows = []
-    counts = {"loses": 0, "gains": 0, "no difference beyond chance": 0}
+    counts = {metric: dict.fromkeys(("loses", "gains", CHANCE), 0) for metric in ("accuracy", "brier")}
     for part, comparison in found:
         paper = next((choice for choice in part.choices if choice.name == part.paper), None)
         if paper is None or comparison is None or paper.label not in comparison.labels:
@@ -162,17 +196,19 @@ def _paper(found: Sequence[tuple[Part, Comparison | None]]) -> str:
                 scale, digits, more = METRICS[metric]
                 interval = bootstrap(comparison.difference(metric, other.label))[paper.label]
                 cells.append(difference(interval, scale, digits))
-                said.append({GAIN: "gains", LOSS: "loses", "": "no difference beyond chance"}[verdict(interval, more)])
-            counts[said[0]] += 1
+                said.append({GAIN: "gains", LOSS: "loses", "": CHANCE}[verdict(interval, more)])
+                counts[metric][said[-1]] += 1
             in_words = said[0] if said[0] == said[1] else f"accuracy: {said[0]}; Brier: {said[1]}"
             names = [choice.name.replace("_", " ") for choice in (paper, other)]
             rows.append([part.title, *names, *cells, in_words])
     if not rows:
         return ""
-    total = (
-        f"Of {len(rows)} comparisons in accuracy the paper's choice loses {counts['loses']}, gains in {counts['gains']}, and in "
-        f"{counts['no difference beyond chance']} the difference is not beyond chance."
-    )
+    totals = [
+        f"in {title} the paper's choice gains in {counts[metric]['gains']}, loses in {counts[metric]['loses']}, and in "
+        f"{counts[metric][CHANCE]} the difference is not beyond chance"
+        for metric, title in (("accuracy", "accuracy"), ("brier", "Brier score"))
+    ]
+    total = f"Of {len(rows)} comparisons, {'; '.join(totals)}."
     header = (
         "Part",
         "Paper",

@@ -184,7 +184,8 @@ def all_parts() -> list[Part]:
         Part(
             "steps",
             "Solver and steps, default training",
-            "One fit, asked in several ways. Probabilities keep the calibration of the fit.",
+            "One fit, asked in several ways. Probabilities keep the calibration of the fit. A single Euler step hardly leaves "
+            "the start, for a reason that [Exact steps](method.md#exact-steps) gives.",
             _steps({}),
         ),
         Part(

@@ -88,11 +88,13 @@ def _summary(runs: list[dict[str, Any]], peer: str) -> dict[str, Any]:
 
 def section(record: dict[str, Any]) -> list[list[str]]:
     """Rows of the table of details, its header first."""
-    rows = [["Over all real tables", "Fit, s", "Ours, s", "Ours / this", "Accuracy, %", "Ours, %"]]
+    splits = record["settings"]["splits"]
+    rows = [["Over all real tables", "Splits", "Fit, s", "Ours, s", "Ours / this", "Accuracy, %", "Ours, %"]]
     for label, found in record["figures"]["against"].items():
         rows.append(
             [
                 label,
+                str(splits.get(label, splits["peers"])),
                 f"{found[f'{label}_seconds']:.1f}",
                 f"{found['ours_seconds']:.1f}",
                 f"{found['ratio']:.2f}",

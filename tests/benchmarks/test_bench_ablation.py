@@ -133,12 +133,27 @@ def comparison(labels: list[str], accuracy: list[list[float]]) -> Comparison:
     return Comparison(labels, {name: values if name == "accuracy" else 1 - values for name in METRICS})
 
 
+def test_transport_is_compared_with_regression():
+    def records(label: str, accuracy: float) -> list[dict]:
+        found = {"t": accuracy, "u": accuracy**2}  # equal differences say nothing of chance
+        scores = {table: {"accuracy": a, "log_loss": 1.0, "brier": 1 - a} for table, a in found.items()}
+        return [{"label": label, "table": table, "split": 0, **scores[table]} for table in scores]
+
+    found = {"default": 0.8, "time_sampling=uniform": 0.7, "time_sampling=biased": 0.9, "averaging=0.0": 0.1}
+    text = page._regression({label: records(label, accuracy) for label, accuracy in found.items()})
+    assert "Of the 2 variants" in text
+    for measure, better, worse in (("accuracy", 1, 1), ("log-loss", 0, 0), ("Brier score", 1, 1)):
+        assert f"in {measure} {better} are better beyond chance and {worse} worse" in text
+    assert page._regression({"default": records("default", 0.8)}) == ""
+    assert page._regression({"time_sampling=uniform": records("time_sampling=uniform", 0.8)}) == ""
+
+
 def test_the_paper_s_choice_is_judged_by_its_interval():
     part = next(part for part in all_parts() if part.key == "codes")
     labels = [one.label for one in part.choices]
     found = comparison(labels, [[0.7, 0.8, 0.6, 0.9], [0.7, 0.9, 0.5, 0.5]])
     text = page._paper([(part, found)])
-    assert "loses 1, gains in 1, and in 1 the difference is not beyond chance" in text
+    assert "in accuracy the paper's choice gains in 1, loses in 1, and in 1 the difference is not beyond chance" in text
     rows = {line.split(" | ")[2]: line for line in text.splitlines() if line.startswith("| Codes")}
     assert "**-15.00** (-20.00 to -10.00)" in rows["paired"]
     assert rows["paired"].endswith("| loses |")

@@ -229,6 +229,8 @@ def test_commands_name_no_folder_of_this_machine(tmp_path: Path):
         "python -m benchmarks tables --data-dir DATA_DIR --output=records --peers peers.json"
     )
     assert command_line(["tables", f"--data-dir={tmp_path}"]) == "python -m benchmarks tables --data-dir=DATA_DIR"
+    for folder in (tmp_path / "clips", "../y/clips"):
+        assert command_line(["speech", "--corpus", f"ravdess={folder}"]).endswith(" --corpus ravdess=clips")
     assert command_line(["render", "--page", "docs/x.md"]) == "python -m benchmarks render --page docs/x.md"
 
 
