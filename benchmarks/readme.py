@@ -81,4 +81,4 @@ def _beyond_chance(comparison: Comparison, subject: str) -> str:
         names = ", ".join(NAMES.get(label.removesuffix(SUFFIX), label) for label in near)
         but = "none" if len(near) == len(others) else f"all but {names}" if near else "all"
         said.append(f"- {title}: beyond chance over {but}\n")
-    return f"Its lead in (95% intervals over tables and splits)\n\n{''.join(said)}"
+    return f"Whether its lead is more than the draw of tables and splits explains (95% intervals):\n\n{''.join(said)}"
