@@ -11,7 +11,7 @@ import numpy as np
 from ..markdown import circumstances, number, table_text
 from ..summary import Interval, bootstrap
 from ..verdicts import GAIN, LOSS, difference, verdict
-from . import PARTS, errors, foreign, read_record
+from . import PARTS, errors, foreign, read_record, robustness
 from .cells import MLP, OURS, UNIFORM, Row
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ distance to the nearest code, and its part outside the span of the codes.
 """
 ROBUSTNESS = """
 Test features are replaced by the median of training, each with the chance in the heading, or get normal noise in units of the
-training deviation. Training saw none of this. Accuracy in percent, and below it the difference from `ours` in points.
+training deviation. Training saw none of this, but for the models that are used to losses: they learnt from the training rows and
+from {copies} copies of each, in which some share of the features up to half, another in every row, is replaced by the median. Accuracy
+in percent, and below it the difference from `ours` in points.
 """
 CALIBRATION = """
 "+ sigmoid" and "+ isotonic" are `CalibratedClassifierCV` with three folds around the model. Log-loss is in nats,
@@ -158,7 +160,7 @@ def _robustness(rows: Sequence[Row]) -> str:
     ]
     said = "\n" + "".join(f"- {case}: {'; '.join(_verdicts(found[case]))}.\n" for case in cases)
     return (
-        f"{ROBUSTNESS}{table_text(('Model', *cases), lines)}"
+        f"{ROBUSTNESS.format(copies=robustness.N_COPIES)}{table_text(('Model', *cases), lines)}"
         f"{table_text(('Model less ours', *cases), differences)}\nIn words, beside `ours`:\n{said}"
     )
 
