@@ -43,8 +43,8 @@ distance to the nearest code, and its part outside the span of the codes.
 ROBUSTNESS = """
 Test features are replaced by the median of training, each with the chance in the heading, or get normal noise in units of the
 training deviation. Training saw none of this, but for the models that are used to losses: they learnt from the training rows and
-from {copies} copies of each, in which some share of the features up to half, another in every row, is replaced by the median. Accuracy
-in percent, and below it the difference from `ours` in points.
+from {copies} copies of each, in which some share of the features up to half, another in every row, is replaced by the median.
+Accuracy in percent, and below it the difference from `ours` in points.
 """
 CALIBRATION = """
 "+ sigmoid" and "+ isotonic" are `CalibratedClassifierCV` with three folds around the model. Log-loss is in nats,
@@ -158,7 +158,7 @@ def _robustness(rows: Sequence[Row]) -> str:
     differences = [
         [name, *[_difference(found[case], name, 100, 2) for case in cases]] for name in names if name != OURS
     ]
-    said = "\n" + "".join(f"- {case}: {'; '.join(_verdicts(found[case]))}.\n" for case in cases)
+    said = "\n" + "".join(f"- {case}: {'. '.join(_verdicts(found[case]))}.\n" for case in cases)
     return (
         f"{ROBUSTNESS.format(copies=robustness.N_COPIES)}{table_text(('Model', *cases), lines)}"
         f"{table_text(('Model less ours', *cases), differences)}\nIn words, beside `ours`:\n{said}"
@@ -167,8 +167,8 @@ def _robustness(rows: Sequence[Row]) -> str:
 
 def _verdicts(found: dict[str, Interval]) -> list[str]:
     said = {kind: [name for name, interval in found.items() if verdict(interval) == kind] for kind in (GAIN, LOSS, "")}
-    texts = {GAIN: "better", LOSS: "worse", "": "no difference beyond chance"}
-    return [f"{texts[kind]} – {', '.join(names)}" for kind, names in said.items() if names]
+    texts = {GAIN: "Better", LOSS: "Worse", "": "No difference beyond chance"}
+    return [f"{texts[kind]}: {'; '.join(names)}" for kind, names in said.items() if names]
 
 
 def _calibration(rows: Sequence[Row]) -> str:

@@ -10,6 +10,7 @@ from sklearn.neural_network import MLPClassifier
 
 from benchmarks import uncertainty
 from benchmarks.__main__ import main
+from benchmarks.data import load_table
 from benchmarks.uncertainty import cells, errors, foreign, page, robustness, transports
 from gendiffclf import GenerativeTransportClassifier
 
@@ -144,3 +145,28 @@ def test_rows_far_from_training_are_far_from_neighbours(iris):
     X, _ = iris
     near, far = foreign.neighbour_distance(X, np.stack([X[0], X[0] + 10]))
     assert near < far
+
+
+@pytest.mark.parametrize("name", [cells.OURS, cells.MLP])
+def test_models_that_are_used_to_losses_learn_from_spoilt_copies(name: str, monkeypatch: pytest.MonkeyPatch):
+    seen: dict = {}
+
+    class Noting:
+        def fit(self, X, y, **of_fit):
+            seen.update(X=X, y=y, **of_fit)
+            return self
+
+    monkeypatch.setitem(cells.CREATORS, name, Noting)
+    cell = cells.Cell(load_table("sk_wine"), 0)
+    robustness.fit_with_losses(name, cell)
+    n, copies = len(cell.X_train), robustness.N_COPIES
+    whole, spoilt = seen["X"][:n], seen["X"][n:]
+    np.testing.assert_array_equal(whole, cell.X_train)
+    lost = spoilt != np.tile(cell.X_train, (copies, 1))
+    assert 0.2 < lost.mean() < 0.3
+    np.testing.assert_array_equal(spoilt[lost], np.broadcast_to(np.median(whole, axis=0), lost.shape)[lost])
+    np.testing.assert_array_equal(seen["y"], np.tile(cell.y_train, copies + 1))
+    if name == cells.OURS:
+        np.testing.assert_array_equal(seen["groups"], np.tile(np.arange(n), copies + 1))
+    else:
+        assert "groups" not in seen
