@@ -55,8 +55,8 @@ def changed_defaults(then: Mapping[str, Any], given: Collection[str] = ()) -> st
     if MARK not in own:
         return ""
     now = defaults()
-    names = [name for name in now if name not in {*OWN, *given} and own.get(name, now) != now[name]]
-    return ", ".join(f"{name} {own.get(name, 'missing')} (now {now[name]})" for name in names)
+    before = {name: own.get(name, "missing") for name in now if name not in {*OWN, *given}}
+    return ", ".join(f"{name} {value} (now {now[name]})" for name, value in before.items() if value != now[name])
 
 
 def defaults_text(records: Sequence[Record], label: str) -> str:

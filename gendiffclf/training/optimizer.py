@@ -38,6 +38,8 @@ class AveragedAdam:
         Moments.
     count : Tensor of shape (), float32
         Steps taken.
+    n_steps : int
+        Steps begun.
     """
 
     def __init__(self, weights: ParameterVector, learning_rate: float, weight_decay: float, averaging: float) -> None:
@@ -53,12 +55,7 @@ class AveragedAdam:
         self.average = weights.copy() if averaging else vector
         self.first, self.second = torch.zeros_like(vector), torch.zeros_like(vector)
         self.count = torch.zeros((), dtype=torch.float32, device=vector.device if self._fused else "cpu")
-        self._n_begun = 0
-
-    @property
-    def n_steps(self) -> int:
-        """Steps begun."""
-        return self._n_begun
+        self.n_steps = 0
 
     def set_rate(self, rate: float) -> None:
         """Go on with that learning rate."""
@@ -66,9 +63,9 @@ class AveragedAdam:
 
     def begin_step(self) -> float:
         """Set `blend` for the step that comes, and return it."""
-        self._n_begun += 1
+        self.n_steps += 1
         # Early averages follow the weights closely, so that the random start is soon forgotten.
-        blend = 1 - min(self.averaging, self._n_begun / (9 + self._n_begun))
+        blend = 1 - min(self.averaging, self.n_steps / (9 + self.n_steps))
         self.blend = _set(self.blend, blend)
         return blend
 
@@ -100,7 +97,7 @@ class AveragedAdam:
     def state(self) -> dict[str, Any]:
         """A copy of what `load_state` needs to go on from here, on the CPU."""
         tensors = {"weights": self.weights.vector.detach(), **{name: getattr(self, name) for name in _OF_STATE}}
-        return {**{name: x.to("cpu", copy=True) for name, x in tensors.items()}, "n_steps": self._n_begun}
+        return {**{name: x.to("cpu", copy=True) for name, x in tensors.items()}, "n_steps": self.n_steps}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """
@@ -120,7 +117,7 @@ class AveragedAdam:
         for name in _OF_STATE:
             if name != "average" or self.averaging:  # which else is the vector itself
                 getattr(self, name).copy_(state[name])
-        self._n_begun = state["n_steps"]
+        self.n_steps = state["n_steps"]
 
 
 _OF_STATE = ("average", "first", "second", "count")
