@@ -11,12 +11,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from . import parameters as _parameters
-from ._device import resolve_device
-from ._validation import check_choice, check_integer, shown
-from .features import FeatureScaler, lift_matrix
+from .device import resolve_device
 from .incremental import IncrementalMixin
-from .inputs import checked_features, checked_rows, class_factors
+from .preprocessing import FeatureScaler, lift_matrix
 from .training.method import training_method
+from .validation import check_choice, check_integer, checked_features, checked_rows, class_factors, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -328,9 +327,9 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
 
         from .training.distributed import Processes
         from .training.few_shot import gram_matrix
+        from .training.folds import assign_rows, distinct_rows
         from .training.loop import train
         from .training.progress import Progress
-        from .training.rows import assign_rows, distinct_rows
 
         processes = Processes.launched()
         seed = processes.gathered(int(check_random_state(self.random_state).randint(2**31)))[0]
@@ -417,7 +416,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
         """Rows of X by their numbers (n,), with their labels and weights (n,)."""
         import torch
 
-        from .training.disk import RowsOnDisk, on_disk
+        from .training.memmap import RowsOnDisk, on_disk
         from .training.trainer import TrainingRows
 
         lift = self._model().lift
@@ -467,7 +466,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
             between calls of up to 32 rows and of more.
         """
         from .folding import MANY_ROWS, applies, folded
-        from .prediction import in_blocks
+        from .inference import in_blocks
         from .transport.readout import project_on_codes, project_on_simplex, temper
 
         model = self._fitted()._model()
@@ -578,7 +577,7 @@ class GenerativeTransportClassifier(IncrementalMixin, ClassifierMixin, BaseEstim
 
         And which rows are of NaN only, (n,), whose result means nothing.
         """
-        from .prediction import in_blocks
+        from .inference import in_blocks
         from .transport.solvers import SOLVERS, step_noise
 
         model = self._fitted()._model()

@@ -26,11 +26,11 @@ from sklearn.utils.fixes import parse_version
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
-from ._device import thread_limit
-from ._validation import check_integer
 from .classifier import GenerativeTransportClassifier
+from .device import thread_limit
 from .metrics import expected_calibration_error
 from .plots import ReliabilityDisplay, TransportDisplay
+from .validation import check_integer
 
 __all__ = ["CLASSIFIERS", "DATASETS", "Comparison", "compare", "run_demo"]
 

@@ -15,9 +15,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from ._device import mkl_holds_back
+from .device import mkl_holds_back
+from .estimators.members import MemberLinear, rms_normalise
 from .model import TransportModel
-from .networks.members import MemberLinear, rms_normalise
 from .transport.readout import project_on_codes
 
 FEW_ROWS = 32

@@ -9,9 +9,9 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from . import parameters as _parameters
-from .features import FeatureScaler
-from .inputs import checked_rows, class_factors
+from .preprocessing import FeatureScaler
 from .training.method import training_method
+from .validation import checked_rows, class_factors
 
 if TYPE_CHECKING:
     import torch
@@ -87,7 +87,7 @@ class IncrementalMixin:
             "target", for which there is no closed form.
         """
         from .training.distributed import Processes
-        from .training.rows import distinct_rows
+        from .training.folds import distinct_rows
 
         first = not hasattr(self, "model_")
         # The closed form is computed by each process for itself, like a prediction.
@@ -167,7 +167,7 @@ class IncrementalMixin:
         """One epoch of gradient steps, going on from the optimiser's state of the call before."""
         import time
 
-        from .training.rows import Assignment
+        from .training.folds import Assignment
         from .training.trainer import Trainer
 
         started = time.perf_counter()

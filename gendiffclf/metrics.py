@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
 
-from ._validation import check_integer
+from .validation import check_integer
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from .networks.transformer import NetworkShape, TransportNetwork
+from .estimators.network import NetworkShape, TransportNetwork
 from .transport.codes import label_codes
 from .transport.draws import drawn
 from .transport.path import OBJECTIVES, Path

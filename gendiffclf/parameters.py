@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.base import BaseEstimator
 
-from ._device import PRECISIONS
-from ._validation import check_choice, check_flag, check_integer, check_real, shown
-from .features import LIFTS, SCALINGS, n_views
+from .device import PRECISIONS
+from .preprocessing import LIFTS, SCALINGS, n_views
+from .validation import check_choice, check_flag, check_integer, check_real, shown
 
 if TYPE_CHECKING:
     import torch
 
+    from .estimators.network import NetworkShape
     from .model import TransportSettings
-    from .networks.transformer import NetworkShape
     from .training.trainer import TrainingSettings
 
 AUTO_WIDTH = 64
@@ -62,7 +62,7 @@ def checked_parameters(estimator: BaseEstimator) -> dict[str, Any]:
 
 def check_parameters(params: dict[str, Any]) -> None:
     """Raise a ValueError that names the first parameter out of its range."""
-    from .networks.tokenizers import TOKENIZERS
+    from .estimators.tokenizers import TOKENIZERS
     from .transport.codes import CODES
     from .transport.path import OBJECTIVES
     from .transport.schedules import MEAN_SCHEDULES, VARIANCE_SCHEDULES
@@ -158,7 +158,7 @@ def code_width(params: dict[str, Any], n_classes: int) -> int:
 
 def network_shape(params: dict[str, Any], n_layers: int, n_features: int, width: int) -> NetworkShape:
     """The network's shape for rows of `n_layers` layers with `n_features` features each."""
-    from .networks.transformer import NetworkShape
+    from .estimators.network import NetworkShape
 
     n_frequencies, frequency_scale = frequencies(params, n_features)
     return NetworkShape(
@@ -208,7 +208,7 @@ def transport_settings(params: dict[str, Any]) -> TransportSettings:
 
 def training_settings(params: dict[str, Any], device: torch.device) -> TrainingSettings:
     """The settings of training."""
-    from ._device import resolve_precision
+    from .device import resolve_precision
     from .training.trainer import TrainingSettings
 
     return TrainingSettings(

@@ -23,12 +23,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ._validation import shown
 from ._version import VERSION
-from .features import FeatureScaler
+from .estimators.network import NetworkShape
 from .model import TransportModel, TransportSettings
-from .networks.transformer import NetworkShape
+from .preprocessing import FeatureScaler
 from .training.calibration import Calibration
+from .validation import shown
 
 FORMAT = "gendiffclf.GenerativeTransportClassifier"
 FORMAT_VERSION = 2

@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
-from ._validation import check_integer, shown
 from .metrics import ReliabilityBins, reliability_bins
+from .validation import check_integer, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

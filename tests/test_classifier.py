@@ -17,8 +17,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 
 from gendiffclf import GenerativeTransportClassifier
-from gendiffclf.features import SCALINGS
-from gendiffclf.networks.tokenizers import TOKENIZERS
+from gendiffclf.estimators.tokenizers import TOKENIZERS
+from gendiffclf.preprocessing import SCALINGS
 from gendiffclf.transport.codes import CODES, label_codes
 from gendiffclf.transport.path import OBJECTIVES
 from gendiffclf.transport.readout import project_on_simplex, temper

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gendiffclf import _device
-from gendiffclf._device import out_of_memory, resolve_device, resolve_precision, thread_limit
+from gendiffclf.device import out_of_memory, resolve_device, resolve_precision, thread_limit
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ REGISTRIES = [
     ("gendiffclf.transport.path", "OBJECTIVES"),
     ("gendiffclf.transport.times", "TIME_SAMPLERS"),
     ("gendiffclf.transport.solvers", "SOLVERS"),
-    ("gendiffclf.networks.tokenizers", "TOKENIZERS"),
+    ("gendiffclf.estimators.tokenizers", "TOKENIZERS"),
 ]
 
 

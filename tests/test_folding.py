@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from gendiffclf import GenerativeTransportClassifier, folding
+from gendiffclf.estimators.network import NetworkShape
 from gendiffclf.folding import FEW_ROWS, MANY_ROWS, applies, folded
 from gendiffclf.model import TransportModel, TransportSettings
-from gendiffclf.networks.transformer import NetworkShape
 from gendiffclf.transport.readout import project_on_codes
 
 SETTINGS = TransportSettings("logistic", 10.0, "bridge", 0.5, "target", "terminal", 0.001, 1.0)

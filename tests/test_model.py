@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from gendiffclf.features import lift_matrix
+from gendiffclf.estimators.network import NetworkShape
 from gendiffclf.model import TransportModel, TransportSettings
-from gendiffclf.networks.transformer import NetworkShape
+from gendiffclf.preprocessing import lift_matrix
 from gendiffclf.transport.codes import label_codes
 from gendiffclf.transport.path import OBJECTIVES
 from gendiffclf.transport.solvers import SOLVERS

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from gendiffclf import GenerativeTransportClassifier
-from gendiffclf.features import LIFTS, SCALINGS
-from gendiffclf.networks.tokenizers import TOKENIZERS
+from gendiffclf.estimators.tokenizers import TOKENIZERS
 from gendiffclf.parameters import (
     PRESETS,
     check_parameters,
@@ -18,6 +17,7 @@ from gendiffclf.parameters import (
     training_settings,
     transport_settings,
 )
+from gendiffclf.preprocessing import LIFTS, SCALINGS
 from gendiffclf.transport.codes import CODES
 from gendiffclf.transport.path import OBJECTIVES
 from gendiffclf.transport.schedules import MEAN_SCHEDULES, VARIANCE_SCHEDULES

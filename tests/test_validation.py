@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gendiffclf._validation import check_choice, check_flag, check_integer, check_real, shown
+from gendiffclf.validation import check_choice, check_flag, check_integer, check_real, shown
 
 
 def test_a_choice_is_one_of_the_names():

@@ -32,7 +32,7 @@ class EagerNetwork(nn.Module):
     Parameters
     ----------
     n_features, n_condition_layers, width, hidden_width, time_width, depth, n_frequencies : int
-        As in `gendiffclf.networks.transformer.NetworkShape`, and with as many parameters.
+        As in `gendiffclf.estimators.network.NetworkShape`, and with as many parameters.
 
     Shape
     -----

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gendiffclf import GenerativeTransportClassifier
-from gendiffclf.prediction import in_blocks
+from gendiffclf.inference import in_blocks
 from gendiffclf.transport.readout import cosines, outside_span, project_on_codes, project_on_simplex, temper
 from gendiffclf.transport.solvers import SOLVERS, transport
 

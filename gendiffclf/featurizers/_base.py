@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from tqdm import tqdm
 
-from .._validation import check_choice, check_integer, check_real, shown
+from ..validation import check_choice, check_integer, check_real, shown
 from .audio import AudioError
 from .cache import open_cache
 from .engine import Encoder, encode_items

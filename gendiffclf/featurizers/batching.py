@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from .._device import out_of_memory
+from ..device import out_of_memory
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._validation import check_integer
+from ..validation import check_integer
 
 DEFAULT_MAX_BYTES = 10 * 2**30
 # A temporary file this old belongs to a process that was killed while writing it.

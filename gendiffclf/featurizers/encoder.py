@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .._device import out_of_memory
+from ..device import out_of_memory
 from .audio import AudioError
 from .batching import map_halving, plan_batches
 from .checkpoint import Checkpoint

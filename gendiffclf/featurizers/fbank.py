@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import joblib
 
-from .._validation import check_choice, check_integer, check_real, shown
+from ..validation import check_choice, check_integer, check_real, shown
 from ._base import SpeechFeaturizer
 from .engine import Encoder
 from .mel import SAMPLING_RATE, FbankEncoder

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .._device import resolve_device, resolve_precision
-from .._validation import check_choice, check_real, shown
+from ..device import resolve_device, resolve_precision
+from ..validation import check_choice, check_real, shown
 from ._base import SpeechFeaturizer
 from .engine import Encoder
 from .pooling import POOLINGS

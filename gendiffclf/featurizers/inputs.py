@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._validation import shown
+from ..validation import shown
 from .audio import AudioError, Clip
 
 EXPECTED = (

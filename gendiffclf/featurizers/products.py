@@ -6,7 +6,7 @@ import contextlib
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from .._device import mkl_holds_back
+from ..device import mkl_holds_back
 
 if TYPE_CHECKING:
     import torch

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._validation import check_choice
 from ..featurizers._optional import require
+from ..validation import check_choice
 from .layouts import LAYOUTS, Layout, Row
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 
 from sklearn.pipeline import make_pipeline
 
-from .._device import thread_limit
 from ..classifier import GenerativeTransportClassifier
+from ..device import thread_limit
 from ..featurizers import FbankFeaturizer
 from .evaluation import Evaluation, evaluate
 from .synthesis import synthesize_corpus

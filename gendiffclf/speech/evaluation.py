@@ -14,8 +14,8 @@ from sklearn.metrics import confusion_matrix, f1_score, recall_score
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 from tqdm import tqdm
 
-from .._validation import check_choice, check_integer
 from ..metrics import expected_calibration_error
+from ..validation import check_choice, check_integer
 from .corpora import check_corpus
 from .prediction import whole_file
 from .training import (

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.signal import lfilter
 
-from .._validation import check_choice, check_integer, check_real
 from ..featurizers._optional import require
+from ..validation import check_choice, check_integer, check_real
 
 if TYPE_CHECKING:
     import pandas as pd

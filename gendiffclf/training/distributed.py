@@ -17,8 +17,8 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, distributed
 
-from .._device import process_count, resolve_device
-from .._validation import shown
+from ..device import process_count, resolve_device
+from ..validation import shown
 
 T = TypeVar("T")
 

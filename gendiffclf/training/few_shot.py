@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..model import TransportModel
-from .disk import RowsOnDisk
+from .memmap import RowsOnDisk
 
 RIDGE = 1e-2
 """Ridge penalty in units of the Gram matrix' mean diagonal."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from .._device import thread_limit
+from ..device import thread_limit
 from ..model import TransportModel
 from .calibration import Calibration, brier, calibration_stride, fit_calibration
+from .folds import Assignment
 from .progress import Progress
-from .rows import Assignment
 from .trainer import Trainer, TrainingRows, TrainingSettings
 
 CPU_GROUP = 4

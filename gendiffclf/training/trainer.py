@@ -17,12 +17,12 @@ from ..transport.readout import project_on_codes, project_on_simplex
 from ..transport.solvers import step_noise
 from .calibration import squared_distance
 from .capture import LEAST_STEPS, CapturedStep, Step
-from .disk import RowsOnDisk
 from .distributed import Processes
+from .folds import Assignment
 from .gradients import gradients_of
 from .many_steps import ManySteps
+from .memmap import RowsOnDisk
 from .optimizer import AveragedAdam
-from .rows import Assignment
 from .vectors import ParameterVector
 from .written_out import WrittenOutGradients
 

@@ -16,10 +16,10 @@ from functools import partial
 import torch
 from torch import Generator, Tensor, nn
 
+from ..estimators.embeddings import sinusoids
+from ..estimators.members import NORM_EPSILON, MemberLinear, dropout_masks
+from ..estimators.network import TransportNetwork
 from ..model import TransportModel
-from ..networks.embeddings import sinusoids
-from ..networks.members import NORM_EPSILON, MemberLinear, dropout_masks
-from ..networks.transformer import TransportNetwork
 from .traced import TensorFunction, known, trace
 from .vectors import ParameterVector
 

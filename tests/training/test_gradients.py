@@ -9,9 +9,9 @@ import torch
 from sklearn.datasets import load_wine
 
 from gendiffclf import GenerativeTransportClassifier
-from gendiffclf.features import lift_matrix
+from gendiffclf.estimators.network import NetworkShape
 from gendiffclf.model import TransportModel, TransportSettings
-from gendiffclf.networks.transformer import NetworkShape
+from gendiffclf.preprocessing import lift_matrix
 from gendiffclf.training.gradients import AutomaticGradients
 from gendiffclf.training.vectors import ParameterVector
 from gendiffclf.training.written_out import WIDEST, WrittenOutGradients

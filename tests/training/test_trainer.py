@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gendiffclf.training import calibration
-from gendiffclf.training.rows import Assignment
+from gendiffclf.training.folds import Assignment
 from gendiffclf.training.trainer import Trainer, TrainingRows, TrainingSettings, padded, validation_blocks
 
 SETTINGS = TrainingSettings(

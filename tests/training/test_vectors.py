@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gendiffclf.networks.members import MemberLinear
+from gendiffclf.estimators.members import MemberLinear
 from gendiffclf.training.vectors import ParameterVector
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gendiffclf.training.rows import assign_rows, deal, distinct_rows
+from gendiffclf.training.folds import assign_rows, deal, distinct_rows
 
 labels_of_rows = st.lists(st.integers(0, 3), min_size=1, max_size=60).map(np.array)
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from gendiffclf import GenerativeTransportClassifier, features
-from gendiffclf.features import SCALINGS, FeatureScaler
-from gendiffclf.training.disk import RowsOnDisk, on_disk
+from gendiffclf import GenerativeTransportClassifier, preprocessing
+from gendiffclf.preprocessing import SCALINGS, FeatureScaler
+from gendiffclf.training.memmap import RowsOnDisk, on_disk
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ def test_rows_on_disk_are_scaled_by_the_batch_and_others_at_once(stored, tiny, s
 
 
 def test_a_fit_to_rows_on_disk_holds_no_copy_of_them(stored, tiny, monkeypatch):
-    monkeypatch.setattr(features, "_FIT_VALUES", 2**16)
+    monkeypatch.setattr(preprocessing, "_FIT_VALUES", 2**16)
     X, y = table(30_000, (256,), "f4")
     mapped, size = stored(X), X.nbytes
     classifier = tiny(max_steps=5, batch_size=64, n_frequencies=0)

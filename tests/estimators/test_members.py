@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gendiffclf.networks.members import MemberLinear, dropout, rms_normalise
+from gendiffclf.estimators.members import MemberLinear, dropout, rms_normalise
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 4), (3, 5, 2, 4), (3, 1, 4)])

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..features import FeatureScaler
+from ..preprocessing import FeatureScaler
 
 
 def on_disk(X: np.ndarray) -> bool:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from gendiffclf.networks.embeddings import PeriodicEmbedding, TimeEmbedding, sinusoids
+from gendiffclf.estimators.embeddings import PeriodicEmbedding, TimeEmbedding, sinusoids
 
 
 def test_sinusoids_in_closed_form():

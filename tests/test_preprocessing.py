@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gendiffclf import features
-from gendiffclf.features import SCALINGS, SMOOTH_CLIP, FeatureScaler, lift_matrix
+from gendiffclf.preprocessing import SCALINGS, SMOOTH_CLIP, FeatureScaler, lift_matrix
 
 columns = arrays(np.float64, st.integers(2, 40), elements=st.floats(-1e3, 1e3))
 
@@ -224,7 +224,7 @@ def test_one_view_of_mixed_scaling_is_that_part_of_both():
 def test_an_even_selection_stands_for_very_many_rows(kind, monkeypatch):
     X = np.random.default_rng(0).normal(size=(20_000, 1, 2))
     exact = FeatureScaler.fit(X, np.ones(len(X)), kind).transform(X)
-    monkeypatch.setattr(features, "_MOST_ROWS", 5000)
+    monkeypatch.setattr(preprocessing, "_MOST_ROWS", 5000)
     scaler = FeatureScaler.fit(X, np.ones(len(X)), kind)
     if kind == "quantile":
         np.testing.assert_array_equal(scaler.quantiles[[0, -1]], [X[::4].min(0), X[::4].max(0)])
@@ -238,7 +238,7 @@ def test_a_fit_to_rows_on_disk_adds_no_copy_of_them(tmp_path):
     tracemalloc.start()
     try:
         scaler = FeatureScaler.fit(X, np.ones(len(X)), "quantile", index)
-        assert tracemalloc.get_traced_memory()[1] < 64 * features._FIT_VALUES + X.nbytes / 4
+        assert tracemalloc.get_traced_memory()[1] < 64 * preprocessing._FIT_VALUES + X.nbytes / 4
         tracemalloc.reset_peak()
         scaler.transform(X, index)
         assert tracemalloc.get_traced_memory()[1] < 1.5 * X.nbytes

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from gendiffclf.networks.blocks import Attention, TransformerLayer
-from gendiffclf.networks.members import rms_normalise
+from gendiffclf.estimators.blocks import Attention, TransformerLayer
+from gendiffclf.estimators.members import rms_normalise
 
 
 def test_attention_in_closed_form(generator):

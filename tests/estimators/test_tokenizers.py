@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gendiffclf.networks.tokenizers import TOKENIZERS, ChunksTokenizer, LayersTokenizer
+from gendiffclf.estimators.tokenizers import TOKENIZERS, ChunksTokenizer, LayersTokenizer
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)

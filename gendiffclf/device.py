@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._validation import check_choice
+from .validation import check_choice
 
 if TYPE_CHECKING:
     import torch

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from gendiffclf._device import thread_limit
-from gendiffclf.prediction import CPU_BLOCK, in_blocks
+from gendiffclf.device import thread_limit
+from gendiffclf.inference import CPU_BLOCK, in_blocks
 from gendiffclf.transport.solvers import SOLVERS, step_noise
 
 

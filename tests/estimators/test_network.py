@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from gendiffclf import GenerativeTransportClassifier
-from gendiffclf.networks.tokenizers import TOKENIZERS
-from gendiffclf.networks.transformer import NetworkShape, TransportNetwork
+from gendiffclf.estimators.network import NetworkShape, TransportNetwork
+from gendiffclf.estimators.tokenizers import TOKENIZERS
 from gendiffclf.parameters import code_width, network_shape
 
 SMALL = NetworkShape(n_features=5, n_condition_layers=3, width=16, n_members=2, depth=2, n_heads=4, hidden_width=24,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._device import out_of_memory, thread_limit
+from .device import out_of_memory, thread_limit
 from .model import TransportModel
 
 CPU_BLOCK = 64
