@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,16 +16,33 @@ BUNDLED = {"sk_digits": load_digits, "sk_breast_cancer": load_breast_cancer, "sk
 N_SPLITS = 3
 
 _UCI = "UCI machine learning repository"
-_RAVDESS = "eGeMAPS v2 functionals of RAVDESS speech (Livingstone and Russo 2018, CC BY-NC-SA 4.0)"
+_RAVDESS = "RAVDESS speech (Livingstone and Russo 2018, CC BY-NC-SA 4.0); groups are actors"
+_EGEMAPS = f"eGeMAPS v2 functionals of {_RAVDESS}"
+_GE2E = f"embeddings by the GE2E speaker encoder of resemblyzer (Apache-2.0) of {_RAVDESS}"
 SOURCES = {
-    **{f"sk_{name}": "bundled with scikit-learn" for name in ("digits", "breast_cancer", "wine")},
-    **dict.fromkeys(("car", "page_blocks", "segment", "spambase", "vehicle"), _UCI),
+    **dict.fromkeys(BUNDLED, "bundled with scikit-learn"),
+    **dict.fromkeys(("car", "page_blocks", "segment", "spambase", "vehicle", "zoo"), _UCI),
     "credit_g": f"{_UCI}, German credit",
-    "pendigits": f"{_UCI}, cut",
+    "heart_disease": f"{_UCI}, Cleveland",
+    "pendigits": f"{_UCI}, 5,500 of its rows",
     "phoneme": "ELENA project",
-    "ravdess_emotion_egemaps": f"{_RAVDESS}: emotion; groups are actors",
-    "ravdess_gender_egemaps": f"{_RAVDESS}: gender; groups are actors",
+    "brown_genes": "yeast gene expression (Brown et al. 2000)",
+    "ravdess_emotion_egemaps": _EGEMAPS,
+    "ravdess_gender_egemaps": _EGEMAPS,
+    "ravdess_emotion_ge2e": _GE2E,
+    "ravdess_gender_ge2e": _GE2E,
+    "debian_applications_wordllama": "descriptions of Debian packages as static text vectors of wordllama (MIT)",
 }
+EMBEDDINGS = ("debian_applications_wordllama", "ravdess_emotion_ge2e", "ravdess_gender_ge2e")
+SMALL = ("brown_genes", "heart_disease", "zoo")
+SUBSETS = {
+    "tables": tuple(name for name in SOURCES if name not in {*EMBEDDINGS, *SMALL}),
+    "embeddings": EMBEDDINGS,
+    "small": SMALL,
+}
+"""Kinds of tables, which `--tables` takes as names too; pages have means over each."""
+SAMPLE = ("brown_genes", "heart_disease", "sk_breast_cancer", "vehicle", "car", "ravdess_emotion_ge2e", "sk_digits")
+"""Some of every kind, for what takes many fits."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +93,32 @@ def table_names(data_dir: Path | None = None) -> list[str]:
     if not found:
         raise ValueError(f"Got data_dir={str(data_dir)!r} without tables, expected a folder with tabular/*.csv.gz.")
     return found + list(BUNDLED)
+
+
+def chosen_tables(text: str | None, data_dir: Path | None, default: Sequence[str] | None = None) -> list[str]:
+    """
+    Names of tables chosen on the command line.
+
+    Parameters
+    ----------
+    text : str or None
+        Names of tables or of `SUBSETS`, comma between.
+    data_dir : Path or None
+        As for `table_names`.
+    default : sequence of str, optional
+        Those of them that there are are chosen without a text; by default all.
+
+    Raises
+    ------
+    ValueError
+        If there is no such table.
+    """
+    if text is None:
+        return [name for name in table_names(data_dir) if default is None or name in default]
+    names = [name for word in text.split(",") for name in SUBSETS.get(word, (word,))]
+    for name in names:
+        load_table(name, data_dir)
+    return names
 
 
 @lru_cache(maxsize=2)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .provenance import changed_defaults
+from .provenance import changed_defaults, defaults_text
 from .records import Record
+
+NOT_MEASURED = "\nNot measured.\n"
 
 
 def table_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -54,5 +56,34 @@ def circumstances(record: Record, packages: Sequence[str]) -> str:
     if "date" in record:
         lines.append(f"- Date: {record['date'][:10]}\n")
     if changed := changed_defaults(record.get("defaults", {})):
-        lines.append(f"- Defaults that were others at that commit: {changed}\n")
+        lines.append(f"- Defaults that differed at that commit: {changed}\n")
+    return "".join(lines)
+
+
+def runs_circumstances(records: Sequence[Record], subject: str) -> str:
+    """How records of many runs were made, and what defaults of the subject have changed since."""
+    lines = ["\n## How it was measured\n\n"]
+    commands = sorted({record["command"] for record in records})
+    lines += ["```console\n", *[f"{command}\n" for command in commands], "```\n\n"]
+    machines = {machine(record) for record in records}
+    lines += [f"- Hardware: {name}\n" for name in sorted(machines)]
+    commits: dict[str, set[str]] = {}
+    for record in records:
+        commits.setdefault(commit(record), set()).add(record["label"])
+    for name, labels in sorted(commits.items()):
+        lines.append(f"- Commit: {name} ({', '.join(sorted(labels))})\n")
+    versions: dict[str, set[str]] = {}
+    for record in records:
+        for package, version in record["versions"].items():
+            versions.setdefault(package, set()).add(version)
+    named = [f"{package} {' / '.join(sorted(found))}" for package, found in sorted(versions.items())]
+    lines.append(f"- Versions: {', '.join(named)}\n")
+    dates = sorted(record["date"][:10] for record in records)
+    lines.append(f"- Dates: {dates[0]} to {dates[-1]}\n")
+    lines.append(defaults_text(records, subject))
+    warned: dict[str, set[str]] = {}
+    for record in records:
+        for name in record["warnings"]:
+            warned.setdefault(name, set()).add(record["label"])
+    lines += [f"- Warned with {name}: {', '.join(sorted(labels))}\n" for name, labels in sorted(warned.items())]
     return "".join(lines)

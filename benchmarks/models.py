@@ -19,7 +19,6 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from gendiffclf import GenerativeTransportClassifier
-from gendiffclf.parameters import code_width, network_shape, transport_settings
 
 
 class LabelEncoded(ClassifierMixin, BaseEstimator):
@@ -156,24 +155,6 @@ def create_model(name: str, parameters: dict[str, Any] | None = None) -> BaseEst
 def configuration(model: BaseEstimator) -> dict[str, Any]:
     """All parameters of a model, nested ones too, as values that JSON can hold."""
     return {name: plain(value) for name, value in sorted(model.get_params(deep=True).items())}
-
-
-WITHIN = "estimator__"
-"""Prefix of our parameters where another estimator is around the classifier."""
-AUTOMATIC = ("frequency_scale", "n_frequencies", "time_sampling", "width")
-"""Parameters of ours for which `"auto"` depends on the table and on nothing of the machine."""
-
-
-def automatic(parameters: dict[str, Any], n_features: int, n_classes: int) -> dict[str, Any]:
-    """What `"auto"` stands for among our parameters of a configuration, on a table of such a size; empty for peers."""
-    own = {name.removeprefix(WITHIN): value for name, value in parameters.items()}
-    names = [name for name in AUTOMATIC if own.get(name) == "auto"]
-    if not names:
-        return {}
-    params = {**GenerativeTransportClassifier().get_params(), **own}
-    shape = network_shape(params, 1, n_features, code_width(params, n_classes))
-    found = {**vars(shape), **vars(transport_settings(params))}
-    return {name: found[name] for name in names}
 
 
 def plain(value: Any) -> Any:

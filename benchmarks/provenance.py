@@ -11,18 +11,21 @@ from typing import Any
 from gendiffclf import GenerativeTransportClassifier
 
 from .environment import environment
-from .models import WITHIN, automatic, configuration
-from .records import Record
+from .models import configuration
+from .records import SCHEMA, Record
 
 OWN = ("random_state", "device", "verbose")
 """Parameters of which the choice is the benchmark's or the machine's."""
-MARK = "mean_schedule"
+MARK = "n_centers"
 """A parameter that no other classifier has."""
+WITHIN = "estimator__"
+"""Prefix of the classifier's parameters where another estimator is around it."""
 
 
 def provenance(command: str) -> Record:
     """Command line, date, environment, and default parameters of the classifier at that commit."""
     return {
+        "schema": SCHEMA,
         "command": command,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": environment(),
@@ -60,16 +63,16 @@ def changed_defaults(then: Mapping[str, Any], given: Collection[str] = ()) -> st
 
 
 def defaults_text(records: Sequence[Record], label: str) -> str:
-    """Lines on what has changed since the runs of that label, if it is the classifier's; empty if nothing has."""
+    """A line on each set of defaults that has changed since the runs of that label, if it is the classifier's."""
     own = [record for record in records if record["label"] == label]
     changed = {changed_defaults(r["configuration"], r.get("parameters", {})) for r in own} - {""}
-    lines = [f"- Defaults that were others at that commit: {text}\n" for text in sorted(changed)]
-    now = [(r, automatic(r["configuration"], r["n_features"], r["n_classes"])) for r in own]
-    if tables := sorted({r["table"] for r, values in now if r.get("automatic", values) != values}):
-        lines.append(f'- "auto" stood for other values than now on: {", ".join(tables)}\n')
-    if any("automatic" not in r for r, values in now if values):
-        lines.append('- Some records do not say what "auto" stood for; it is what it was at that commit\n')
-    return "".join(lines)
+    return "".join(f"- Defaults that differed at that commit: {text}\n" for text in sorted(changed))
+
+
+def read_record(path: Path) -> Record | None:
+    """The record of a file; None if there is none, or one of an older schema."""
+    record = json.loads(path.read_text()) if path.exists() else {}
+    return record if record.get("schema") == SCHEMA else None
 
 
 def write_record(record: Record, path: Path) -> None:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from . import ablation, figures, speed, uncertainty
 from .ablation.page import write_ablation_page
-from .data import SOURCES
-from .markdown import commit, machine, number, table_text
-from .new_classes import new_classes_section
-from .provenance import defaults_text
+from .data import SOURCES, SUBSETS
+from .few_shot import few_shot_section
+from .markdown import number, runs_circumstances, table_text
 from .readme import write_readme
 from .records import RESULTS, Record, RecordStore
 from .speech_page import speech_page
@@ -34,6 +33,7 @@ PER_TABLE = {
     "ece": ("ECE", 1, 3, "; less is better"),
 }
 """Title, scale, digits, and what the page says, of each measure that is shown for every table."""
+KINDS = {"tables": "Tables", "embeddings": "Embeddings", "small": "Tables of up to 310 rows"}
 SPEECH_PAGE = "speech-results.md"
 HEADER = """\
 <!-- Made by `python -m benchmarks render`; changes by hand are lost. -->
@@ -133,6 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
         blocks += _comparison_blocks(shared, arguments.subject, arguments.reference)
     if arguments.subject in main.labels:
         blocks += [_differences(main, arguments.subject)]
+    blocks += [_per_kind(main, records, arguments.subject)]
     blocks += [_per_table(main, metric, arguments.subject) for metric in PER_TABLE]
     names = [label for label in main.labels if not label.endswith(SUFFIX)]
     cells = set(main.cells)
@@ -148,9 +149,9 @@ def run(arguments: argparse.Namespace) -> int:
         "\n## Accuracy against time to fit\n",
         f"\n![Mean accuracy over mean seconds to fit]({images.as_posix()}/benchmark_time.svg)\n",
         _costs([record for record in pooled if record["label"] in names], names),
-        new_classes_section(arguments.records.parent),
+        few_shot_section(arguments.records.parent),
         _data(measured),
-        _circumstances(measured, arguments.subject),
+        runs_circumstances(measured, arguments.subject),
     ]
     arguments.page.write_text("".join(blocks))
     print(f"{arguments.page}: {len(records)} records")
@@ -301,6 +302,31 @@ def _costs(records: Sequence[Record], labels: Sequence[str]) -> str:
     return table_text(header, rows) + note
 
 
+def _per_kind(comparison: Comparison, records: Sequence[Record], subject: str) -> str:
+    """Means of each model over each kind of table; empty where all are of one kind."""
+    blocks = []
+    for kind, names in SUBSETS.items():
+        own = [record for record in records if record["table"] in names and record["label"] in comparison.labels]
+        found = compare(own)
+        if found is None or set(found.cells) == set(comparison.cells):
+            continue
+        means = {metric: found.mean(metric) for metric in PER_TABLE}
+        rows = [
+            [
+                f"**{label}**" if label == subject else label,
+                *(
+                    number(scale * means[metric][label], digits + 1)
+                    for metric, (_, scale, digits, _) in PER_TABLE.items()
+                ),
+            ]
+            for label in found.labels
+        ]
+        names = sorted({table for table, _ in found.cells})
+        header = ("Model", *(title for title, *_ in PER_TABLE.values()))
+        blocks.append(f"\n### {KINDS[kind]}\n\n{', '.join(names)}.\n{table_text(header, rows)}")
+    return "".join(["\n## By kind of table\n", *blocks]) if blocks else ""
+
+
 def _data(records: Sequence[Record]) -> str:
     rows = []
     for table in sorted({record["table"] for record in records}):
@@ -308,34 +334,6 @@ def _data(records: Sequence[Record]) -> str:
         sizes = [str(record["n_train"] + record["n_test"]), str(record["n_features"]), str(record["n_classes"])]
         rows.append([table, *sizes, SOURCES.get(table, "–")])
     return "\n## Tables\n" + table_text(("Table", "Rows", "Features", "Classes", "From"), rows)
-
-
-def _circumstances(records: Sequence[Record], subject: str) -> str:
-    lines = ["\n## How it was measured\n\n"]
-    commands = sorted({record["command"] for record in records})
-    lines += ["```console\n", *[f"{command}\n" for command in commands], "```\n\n"]
-    machines = {machine(record) for record in records}
-    lines += [f"- Hardware: {name}\n" for name in sorted(machines)]
-    commits: dict[str, set[str]] = {}
-    for record in records:
-        commits.setdefault(commit(record), set()).add(record["label"])
-    for name, labels in sorted(commits.items()):
-        lines.append(f"- Commit: {name} ({', '.join(sorted(labels))})\n")
-    versions: dict[str, set[str]] = {}
-    for record in records:
-        for package, version in record["versions"].items():
-            versions.setdefault(package, set()).add(version)
-    named = [f"{package} {' / '.join(sorted(found))}" for package, found in sorted(versions.items())]
-    lines.append(f"- Versions: {', '.join(named)}\n")
-    dates = sorted(record["date"][:10] for record in records)
-    lines.append(f"- Dates: {dates[0]} to {dates[-1]}\n")
-    lines.append(defaults_text(records, subject))
-    warned: dict[str, set[str]] = {}
-    for record in records:
-        for name in record["warnings"]:
-            warned.setdefault(name, set()).add(record["label"])
-    lines += [f"- Warned with {name}: {', '.join(sorted(labels))}\n" for name, labels in sorted(warned.items())]
-    return "".join(lines)
 
 
 def _shown(folder: Path) -> str:

@@ -19,7 +19,7 @@ from .data import Table, load_table, split_rows
 from .environment import environment, load_average
 from .memory import peak_bytes, reset_peak, resident_bytes
 from .metrics import align_columns, score_probabilities
-from .models import automatic, configuration, create_model, plain
+from .models import configuration, create_model, plain
 from .records import SCHEMA, Record, RecordStore, record_key
 
 
@@ -98,11 +98,10 @@ def run_plan(plan: Plan, store: RecordStore, report: Callable[[str], None]) -> i
     Returns
     -------
     int
-        Number of runs that failed. Nothing is recorded of them, so the next call tries them again; it also runs those again
-        in which `"auto"` stood for something else.
+        Number of runs that failed. Nothing is recorded of them, so the next call tries them again.
     """
     configurations = {variant.label: configuration(variant.create()) for variant in plan.variants}
-    done = {} if plan.again else {record_key(record): record for record in store.read()}
+    done = set() if plan.again else {record_key(record) for record in store.read()}
     surroundings = environment()
     jobs = plan.jobs()
     warm: set[str] = set()
@@ -115,12 +114,10 @@ def run_plan(plan: Plan, store: RecordStore, report: Callable[[str], None]) -> i
             "split": split,
             "inner": plan.inner,
         }
-        table = load_table(table_name, plan.data_dir)
-        stands_for = automatic(identity["configuration"], table.X.shape[1], len(np.unique(table.y)))
-        found = done.get(record_key(identity))
-        if found is not None and found.get("automatic", stands_for) == stands_for:
+        if record_key(identity) in done:
             n_done += 1
             continue
+        table = load_table(table_name, plan.data_dir)
         if variant.label not in warm:
             _warm_up(variant.create())
             warm.add(variant.label)
@@ -136,7 +133,6 @@ def run_plan(plan: Plan, store: RecordStore, report: Callable[[str], None]) -> i
             "model": variant.model,
             "parameters": plain(variant.parameters),
             **identity,
-            "automatic": stands_for,
             **measured,
             **surroundings,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -12,7 +12,7 @@ from .records import RecordStore
 
 MAX_IMAGE_BYTES = 100 * 1024
 _MODELS = "logreg,extratrees"
-_QUICK = ["max_epochs=5", "n_members=2", "width=64", "depth=1"]
+_QUICK = ["max_steps=5", "n_members=2", "width=32", "depth=1"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .data import N_SPLITS, load_table, table_names
+from .data import N_SPLITS, SUBSETS, chosen_tables
 from .models import MODELS, PLAIN
 from .records import RESULTS, Record, RecordStore
 from .runner import Plan, Variant, run_plan
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--models", default=",".join(PLAIN), help=f"of {', '.join(MODELS)}; or all (default: %(default)s)"
     )
-    parser.add_argument("--tables", help="names, comma between (default: all)")
+    parser.add_argument("--tables", help=f"names, or {', '.join(SUBSETS)}, comma between (default: all)")
     parser.add_argument("--splits", default=",".join(map(str, range(N_SPLITS))), help="(default: %(default)s)")
     parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="parameter of the one model")
     parser.add_argument("--label", help="name of the one model in records (default: the model's)")
@@ -53,9 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run and print."""
     variants = parse_variants(arguments.models, arguments.param, arguments.label, arguments.variant)
     splits = parse_splits(arguments.splits)
-    tables = arguments.tables.split(",") if arguments.tables else table_names(arguments.data_dir)
-    for name in tables:
-        load_table(name, arguments.data_dir)
+    tables = chosen_tables(arguments.tables, arguments.data_dir)
     store = RecordStore(arguments.output)
     plan = Plan(
         variants=variants,

@@ -9,14 +9,18 @@ if TYPE_CHECKING:
     from .featurizers import AudioError, FbankFeaturizer, FeatureCache, HubertFeaturizer
     from .metrics import expected_calibration_error
     from .plots import ReliabilityDisplay, TransportDisplay
+    from .transport.exact import ExactPath
+    from .transport.learned import LearnedPath
 
 __version__ = VERSION
 __all__ = [
     "AudioError",
+    "ExactPath",
     "FbankFeaturizer",
     "FeatureCache",
     "GenerativeTransportClassifier",
     "HubertFeaturizer",
+    "LearnedPath",
     "ReliabilityDisplay",
     "TransportDisplay",
     "expected_calibration_error",
@@ -24,10 +28,12 @@ __all__ = [
 
 _HOMES = {
     "AudioError": "featurizers",
+    "ExactPath": "transport.exact",
     "FbankFeaturizer": "featurizers",
     "FeatureCache": "featurizers",
     "GenerativeTransportClassifier": "classifier",
     "HubertFeaturizer": "featurizers",
+    "LearnedPath": "transport.learned",
     "ReliabilityDisplay": "plots",
     "TransportDisplay": "plots",
     "expected_calibration_error": "metrics",

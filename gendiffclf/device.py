@@ -75,7 +75,7 @@ def _own_cuda_device() -> torch.device:
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """
-    Turn a precision's name into the dtype of the matrix products in training, and on a CPU in its validation.
+    Turn a precision's name into the dtype of the matrix products in training.
 
     `"auto"` is bfloat16 on CUDA devices and processors with units for it, and float32 elsewhere. Master weights,
     normalisation, loss and prediction stay in float32 (float64 with `"float64"`).

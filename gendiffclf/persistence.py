@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -24,19 +25,23 @@ import torch
 from torch import Tensor
 
 from ._version import VERSION
-from .estimators.network import NetworkShape
-from .model import TransportModel, TransportSettings
+from .estimators.combination import Calibration, Combination
+from .estimators.kernel import KernelEstimator, KernelSettings
+from .estimators.network import NetworkShape, TransportNetwork
 from .preprocessing import FeatureScaler
-from .training.calibration import Calibration
+from .transport.exact import ExactPath
+from .transport.learned import LearnedPath
 from .validation import shown
 
 FORMAT = "gendiffclf.GenerativeTransportClassifier"
-FORMAT_VERSION = 2
-"""Raised whenever a file of this version could no longer be read by the code before. Version 1 had waves in another order."""
+FORMAT_VERSION = 3
+"""Raised whenever a file of this version could no longer be read by the code before."""
 
 _NO_DIGEST = "0" * 64
-_SKLEARN_STATE = ("_metadata_request", "_sklearn_output_config")
-"""What scikit-learn hangs on estimators for routing and output; settings of a session, not of what was learnt."""
+_NOT_SAVED = ("_metadata_request", "_sklearn_output_config", "_predictors")
+"""What scikit-learn hangs on estimators for routing and output, and copies for other devices and precisions."""
+_DATACLASSES = (FeatureScaler, Calibration, Combination, KernelEstimator, KernelSettings, NetworkShape)
+_PATHS = (ExactPath, LearnedPath)
 
 Classifier = TypeVar("Classifier", bound=Any)
 
@@ -77,7 +82,7 @@ def save_classifier(classifier: Any, path: str | os.PathLike) -> None:
         "fitted": {
             name: _pack(value, name, tensors)
             for name, value in vars(classifier).items()
-            if name not in parameters and name not in _SKLEARN_STATE
+            if name not in parameters and name not in _NOT_SAVED
         },
     }
     metadata = {
@@ -126,6 +131,7 @@ def load_classifier(empty_classifier: Classifier, path: str | os.PathLike) -> Cl
     empty_classifier.set_params(**{name: _unpack(value, {}) for name, value in content["parameters"].items()})
     for name, value in content["fitted"].items():
         setattr(empty_classifier, name, _unpack(value, tensors))
+    empty_classifier._predictors = {}
     return empty_classifier
 
 
@@ -250,15 +256,12 @@ def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         if all(isinstance(k, str) and not k.startswith("__") for k, _ in packed):
             return dict(packed)
         return {"__pairs__": packed}
-    if isinstance(value, (FeatureScaler, Calibration)):
+    if type(value) in _DATACLASSES:
         return {f"__{type(value).__name__}__": _pack(_fields(value), name, tensors)}
-    if isinstance(value, TransportModel):
-        state = {
-            "shape": _fields(value.network.shape),
-            "settings": _fields(value.settings),
-            "state": value.state_dict(),
-        }
-        return {"__TransportModel__": _pack(state, name, tensors)}
+    if type(value) in _PATHS:
+        return {f"__{type(value).__name__}__": _pack(value.get_params(), name, tensors)}
+    if isinstance(value, TransportNetwork):
+        return {"__TransportNetwork__": _pack({"shape": value.shape, "state": value.state_dict()}, name, tensors)}
     raise TypeError(f"Got {name} of type {type(value).__name__}, expected numbers, strings, arrays or tensors.")
 
 
@@ -278,14 +281,15 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     return _UNPACKERS[kind](value[kind], tensors)
 
 
-def _unpack_model(value: dict[str, Any], tensors: dict[str, Tensor]) -> TransportModel:
+def _unpack_object(kind: type, value: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
+    return kind(**_unpack(value, tensors))
+
+
+def _unpack_network(value: dict[str, Any], tensors: dict[str, Tensor]) -> TransportNetwork:
     parts = _unpack(value, tensors)
-    state = parts["state"]
-    model = TransportModel(
-        NetworkShape(**parts["shape"]), TransportSettings(**parts["settings"]), state["lift"].numpy()
-    )
-    model.to(state["lift"].dtype).load_state_dict(state)
-    return model
+    network = TransportNetwork(parts["shape"], parts["state"]["lift"].numpy()).to(parts["state"]["lift"].dtype)
+    network.load_state_dict(parts["state"])
+    return network.requires_grad_(False)
 
 
 _UNPACKERS: dict[str, Callable[[Any, dict[str, Tensor]], Any]] = {
@@ -296,7 +300,6 @@ _UNPACKERS: dict[str, Callable[[Any, dict[str, Tensor]], Any]] = {
     "__values__": lambda value, tensors: np.array(value["values"], dtype=value["dtype"]),
     "__tuple__": lambda items, tensors: tuple(_unpack(items, tensors)),
     "__pairs__": lambda pairs, tensors: {k: _unpack(v, tensors) for k, v in pairs},
-    "__FeatureScaler__": lambda value, tensors: FeatureScaler(**_unpack(value, tensors)),
-    "__Calibration__": lambda value, tensors: Calibration(**_unpack(value, tensors)),
-    "__TransportModel__": _unpack_model,
+    "__TransportNetwork__": _unpack_network,
+    **{f"__{kind.__name__}__": functools.partial(_unpack_object, kind) for kind in (*_DATACLASSES, *_PATHS)},
 }

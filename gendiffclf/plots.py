@@ -60,7 +60,7 @@ class TransportDisplay:
     >>> from sklearn.datasets import load_wine
     >>> from gendiffclf import GenerativeTransportClassifier, TransportDisplay
     >>> X, y = load_wine(return_X_y=True)
-    >>> classifier = GenerativeTransportClassifier(max_epochs=2, n_members=2, random_state=0).fit(X, y)
+    >>> classifier = GenerativeTransportClassifier(estimator="kernel").fit(X, y)
     >>> display = TransportDisplay.from_estimator(classifier, X, y, row=3, n_steps=8)  # doctest: +SKIP
     """
 
@@ -79,7 +79,7 @@ class TransportDisplay:
         y: ArrayLike | None = None,
         *,
         row: int = 0,
-        n_steps: int = 20,
+        n_steps: int | None = None,
         n_panels: int = 5,
         axes: np.ndarray | None = None,
     ) -> TransportDisplay:
@@ -96,12 +96,12 @@ class TransportDisplay:
             True labels; without them the code of the class nearest to the end is drawn.
         row : int, default=0
             Which row of `X`.
-        n_steps : int >= 1, default=20
-            Steps of transport.
+        n_steps : int >= 1, optional
+            Steps of transport; by default 20 on the exact path, and on a learned path its own.
         n_panels : int >= 2, default=5
             States drawn, evenly spread over the way.
         axes : array of matplotlib Axes, optional
-            As many as `n_panels`; a new figure by default.
+            One for each state drawn; a new figure by default.
 
         Returns
         -------
@@ -114,7 +114,6 @@ class TransportDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        from .transport.codes import label_codes
         from .transport.readout import cosines
 
         _pyplot()
@@ -123,10 +122,9 @@ class TransportDisplay:
         n_rows = X.shape[0] if hasattr(X, "shape") else len(X)  # type: ignore[arg-type]
         if row >= n_rows:
             raise ValueError(f"Got row={row}, expected a row below {n_rows}, the number of rows in X.")
+        n_steps = getattr(estimator.path_, "n_steps", 20) if n_steps is None else n_steps
         states = estimator.transport(_safe_indexing(X, [row]), n_steps=n_steps, return_path=True)[:, 0]  # (N + 1, L)
-        codes = label_codes(estimator.codes, int(estimator.code_index_.max()) + 1, states.shape[1])[
-            estimator.code_index_
-        ]
+        codes = estimator._codes().numpy()
         if y is None:
             import torch
 
@@ -139,7 +137,7 @@ class TransportDisplay:
                 raise ValueError(f"Got the label {shown(label)}, expected one of {estimator.classes_.tolist()}.")
             number = int(found[0])
             name = f"code of its class, {label}"
-        times = np.linspace(estimator.t_max, 0, n_steps + 1)
+        times = np.linspace(getattr(estimator.path_, "t_max", 1.0), 0, n_steps + 1)
         return cls(states, times, codes[number], name).plot(n_panels=n_panels, axes=axes)
 
     def plot(self, *, n_panels: int = 5, axes: np.ndarray | None = None) -> TransportDisplay:

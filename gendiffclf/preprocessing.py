@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 SCALINGS = ("mixed", "quantile", "robust", "standard", "none")
-LIFTS = ("orthogonal", "pad")
 SMOOTH_CLIP = 3.0
 """Robustly scaled values v become v / sqrt(1 + (v / 3)²): the identity near 0, never beyond ±3."""
 WIDE_CLIP = 6.0
 """The same for the standardised view of `"mixed"`."""
 N_QUANTILES = 256
-_MOST_ROWS = 200_000
-"""Quantiles of more rows are those of an even selection of at most so many: `N_QUANTILES` of them are no finer than that."""
+_MOST_ROWS = 20_000
+"""Statistics of more rows are those of an even selection of at most so many, read in one pass."""
 _FIT_VALUES = 2**20
 _TRANSFORM_VALUES = 2**15
 _COLUMNS = 64
@@ -54,7 +53,7 @@ class FeatureScaler:
     @classmethod
     def fit(cls, X: np.ndarray, sample_weight: np.ndarray, kind: str, index: np.ndarray | None = None) -> FeatureScaler:
         """
-        Learn from rows, a few features at a time: no copy of X is made, which may be on disk.
+        Learn from rows; of many rows, which may be on disk, from an even selection of `_MOST_ROWS`.
 
         Parameters
         ----------
@@ -66,14 +65,16 @@ class FeatureScaler:
         index : ndarray of shape (n,), optional
             The rows to learn from, positive in weight and in random order; all by default.
         """
+        rows = np.arange(len(X)) if index is None else index
+        stride = -(-len(rows) // _MOST_ROWS)
+        rows, sample_weight = rows[::stride], sample_weight[::stride]
+        if stride > 1:  # in the order in which they are on disk
+            order = rows.argsort()
+            X, sample_weight, rows = X[rows[order]], sample_weight[order], np.arange(len(rows))
         flat = X.reshape(len(X), -1)  # (N, layers, d) -> (N, layers * d)
         n_features = flat.shape[1]
         center, scale = np.zeros(n_features), np.ones(n_features)
         quantiles = np.empty((N_QUANTILES, n_features)) if kind in ("quantile", "mixed") else None
-        rows = np.arange(len(X)) if index is None else index
-        if kind != "standard":
-            stride = -(-len(rows) // _MOST_ROWS)
-            rows, sample_weight = rows[::stride], sample_weight[::stride]
         step = max(1, _FIT_VALUES // len(rows))
         for start in range(0, 0 if kind == "none" else n_features, step):
             part = slice(start, start + step)
@@ -95,26 +96,26 @@ class FeatureScaler:
             quantiles = quantiles.reshape(-1, *shape)
         return cls(kind, center.reshape(shape), scale.reshape(shape), quantiles)
 
-    def transform(self, X: np.ndarray, index: np.ndarray | None = None, view: int | None = None) -> np.ndarray:
+    def transform(self, X: np.ndarray, index: np.ndarray | None = None) -> np.ndarray:
         """
         Scale rows, or those of an index in its order; no other copy of all rows is made.
 
-        (N, layers, d) -> (n, views * layers, d), or (n, layers, d) of the one `view` that is asked for, float32
+        (N, layers, d) -> (n, views * layers, d), float32
         """
         n = len(X) if index is None else len(index)
-        scaled = np.empty((n, (n_views(self.kind) if view is None else 1) * X.shape[1], X.shape[2]), np.float32)
+        scaled = np.empty((n, n_views(self.kind) * X.shape[1], X.shape[2]), np.float32)
         flat = scaled.reshape(n, -1)
         step = max(1, _TRANSFORM_VALUES // min(flat.shape[1], _COLUMNS))
         for start in range(0, n, step):
             rows = slice(start, start + step)
             part = X[rows if index is None else index[rows]]
-            self._transform(part.reshape(len(part), -1), flat[rows], view)
+            self._transform(part.reshape(len(part), -1), flat[rows])
         return scaled
 
-    def _transform(self, X: np.ndarray, scaled: np.ndarray, view: int | None) -> None:
-        """Scale rows (n, layers * d) into the place for them (n, [views *] layers * d)."""
-        by_rank = self.quantiles is not None and view != 1
-        by_scale = self.kind != "quantile" and (self.kind != "mixed" or view != 0)
+    def _transform(self, X: np.ndarray, scaled: np.ndarray) -> None:
+        """Scale rows (n, layers * d) into the place for them (n, views * layers * d)."""
+        by_rank = self.quantiles is not None
+        by_scale = self.kind != "quantile"
         n_values = X.shape[1]
         step = max(_COLUMNS, _TRANSFORM_VALUES // len(X))
         center, scale = self.center.ravel(), self.scale.ravel()
@@ -229,38 +230,26 @@ class _Tables:
         return cls(reference, gap, shift, ordered[:, 0], ordered[:, -1], n_levels - 1)
 
 
-def lift_matrix(kind: str, n_features: int, width: int, seed: int) -> np.ndarray:
+def lift_matrix(n_features: int, width: int, seed: int) -> np.ndarray:
     """
     The fixed linear map that carries a feature vector into the code space.
 
+    Rows (or, for more features than dimensions, columns) of a random orthogonal matrix, scaled so that lengths are kept on
+    average; the identity where features and dimensions are equally many.
+
     Parameters
     ----------
-    kind : str
-        `"orthogonal"`: rows (or, for more features than dimensions, columns) of a random orthogonal matrix, scaled so that
-        lengths are kept on average; `"pad"`: features followed by zeros.
     n_features, width : int
-        d, L. Where they are equal the map is the identity.
+        d, L.
     seed : int
-        Chooses the orthogonal matrix.
+        Chooses the matrix.
 
     Returns
     -------
     ndarray of shape (n_features, width), float64
-
-    Raises
-    ------
-    ValueError
-        If `"pad"` is asked to make a vector shorter.
     """
     if n_features == width:
         return np.eye(width)
-    if kind == "pad":
-        if n_features > width:
-            raise ValueError(
-                f"Got lift='pad' with {n_features} features and width={width}, expected width >= {n_features}; "
-                "use a larger width or lift='orthogonal'."
-            )
-        return np.eye(n_features, width)
     larger, smaller = max(n_features, width), min(n_features, width)
     orthogonal, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((larger, smaller)))
     if n_features <= width:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import isfinite, isinf
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeGuard, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -103,6 +104,8 @@ def checked_rows(
     )
     rows = _with_layers(checked)
     missing = _missing_rows(rows, "are left out of training")
+    if missing.all():
+        raise ValueError(f"Got {len(rows)} rows of NaN only, expected at least one row of numbers.")
     check_classification_targets(labels)
     group = np.zeros(len(rows), np.int64) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     if len(group) != len(rows):
@@ -160,8 +163,6 @@ def _missing_rows(rows: np.ndarray, consequence: str) -> np.ndarray:
         is_nan = np.isnan(values[part])
         with_gap[part], infinite[part] = is_nan.any(axis=1), np.isinf(values[part]).any(axis=1)
         missing[part] = is_nan.all(axis=1) & (values.shape[1] > 1)
-    if missing.all():
-        raise ValueError(f"Got {len(rows)} rows of NaN only, expected at least one row of numbers.")
     _check_finite(with_gap & ~missing, infinite, values.dtype)
     if missing.any():
         warnings.warn(
@@ -246,3 +247,31 @@ def class_factors(
     factor = np.ones(len(sizes))
     factor[present] = sizes.sum() / (present.sum() * sizes[present])
     return factor[labels]
+
+
+S = TypeVar("S", bound=Any)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def all_or_nothing(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """
+    Let a method train although its caller may have switched gradients off, and change its object wholly or not at all.
+
+    If the method fails, or is interrupted, the object gets the attributes back that it had. The method must therefore put
+    new objects into attributes: what it changes in place stays changed.
+    """
+
+    @functools.wraps(method)
+    def wrapped(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        import torch
+
+        before = dict(vars(self))
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                return method(self, *args, **kwargs)
+        except BaseException:
+            self.__dict__ = before
+            raise
+
+    return wrapped

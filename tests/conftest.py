@@ -15,7 +15,7 @@ settings.register_profile("same-everywhere", derandomize=True, deadline=None)
 settings.load_profile("same-everywhere")
 
 TINY = {
-    "max_epochs": 3,
+    "max_steps": 3,
     "width": 32,
     "n_members": 2,
     "depth": 1,
@@ -27,9 +27,9 @@ TINY = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny() -> Callable[..., GenerativeTransportClassifier]:
-    """A function that makes a classifier that fits in a tenth of a second, with the parameters it is given."""
+    """A function that makes a classifier that fits in a twentieth of a second, with the parameters it is given."""
 
     def create(**changes: Any) -> GenerativeTransportClassifier:
         return GenerativeTransportClassifier(**{**TINY, **changes})

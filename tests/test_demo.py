@@ -12,9 +12,7 @@ pytest.importorskip("matplotlib")
 
 
 def small(seed):
-    return GenerativeTransportClassifier(
-        n_members=2, width=16, depth=1, max_epochs=3, n_frequencies=2, random_state=seed
-    )
+    return GenerativeTransportClassifier(estimator="kernel", random_state=seed)
 
 
 CLASSIFIERS = {

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gendiffclf import _device
+from gendiffclf import device as device_module
 from gendiffclf.device import out_of_memory, resolve_device, resolve_precision, thread_limit
 
 
@@ -37,7 +37,7 @@ def test_auto_takes_the_best_there_is(machine, accelerators, device):
 def test_each_process_of_a_group_gets_a_device_of_its_own(machine, monkeypatch, name, current, local_rank, expected):
     """The current one if it has set it, else that of its number on the machine, or in the group."""
     machine(cuda=4, mps=True)
-    monkeypatch.setattr(_device, "process_count", lambda: 8)
+    monkeypatch.setattr(device_module, "process_count", lambda: 8)
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 7)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: current)
     if local_rank is None:
@@ -50,7 +50,7 @@ def test_each_process_of_a_group_gets_a_device_of_its_own(machine, monkeypatch, 
 
 def test_auto_is_the_processor_for_a_group_without_cuda(machine, monkeypatch):
     machine(mps=True)
-    monkeypatch.setattr(_device, "process_count", lambda: 2)
+    monkeypatch.setattr(device_module, "process_count", lambda: 2)
     assert resolve_device("auto") == torch.device("cpu")
 
 
@@ -142,5 +142,5 @@ def test_where_mkl_holds_back(capability, maker, expected, monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
     monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", None, raising=False)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
-    monkeypatch.setattr(_device, "_maker", lambda: maker)
-    assert _device.mkl_holds_back.__wrapped__() is expected
+    monkeypatch.setattr(device_module, "_maker", lambda: maker)
+    assert device_module.mkl_holds_back.__wrapped__() is expected

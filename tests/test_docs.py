@@ -24,9 +24,10 @@ REGISTRIES = [
     ("gendiffclf.transport.codes", "CODES"),
     ("gendiffclf.transport.schedules", "MEAN_SCHEDULES"),
     ("gendiffclf.transport.schedules", "VARIANCE_SCHEDULES"),
-    ("gendiffclf.transport.path", "OBJECTIVES"),
+    ("gendiffclf.transport.learned", "OBJECTIVES"),
     ("gendiffclf.transport.times", "TIME_SAMPLERS"),
     ("gendiffclf.transport.solvers", "SOLVERS"),
+    ("gendiffclf.estimators.ridge", "KERNELS"),
     ("gendiffclf.estimators.tokenizers", "TOKENIZERS"),
 ]
 
@@ -36,10 +37,10 @@ def read(path: str) -> str:
 
 
 @pytest.fixture
-def few_epochs(monkeypatch):
-    """Examples fit with default parameters, but for the length and the size of it."""
+def few_steps(monkeypatch):
+    """Examples fit with default parameters, but for few updates of few members."""
     defaults = GenerativeTransportClassifier.__init__.__kwdefaults__
-    for name, value in {"max_epochs": 2, "n_members": 2, "verbose": 0}.items():
+    for name, value in {"max_steps": 10, "n_members": 2, "verbose": 0}.items():
         monkeypatch.setitem(defaults, name, value)
 
 
@@ -57,7 +58,7 @@ def registries(monkeypatch):
         registry.update(before)
 
 
-@pytest.mark.usefixtures("few_epochs", "registries")
+@pytest.mark.usefixtures("few_steps", "registries")
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_run(page, tmp_path, monkeypatch):
     pyplot = pytest.importorskip("matplotlib.pyplot")
@@ -77,7 +78,7 @@ def test_examples_run(page, tmp_path, monkeypatch):
 
 def test_the_script_for_several_processes_runs(tmp_path):
     (script,) = re.findall(r"```python\n(.*?)```", read("docs/distributed.md"), re.DOTALL)
-    short = script.replace("random_state=0", "random_state=0, max_epochs=2, n_members=2")
+    short = script.replace("random_state=0", "random_state=0, max_steps=2, n_members=2")
     assert short != script
     (tmp_path / "train.py").write_text(short)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "train.py"]
@@ -156,15 +157,14 @@ def test_the_architecture_page_shows_the_contract():
     assert block.splitlines() == layers()
 
 
-def test_the_architecture_page_names_every_room():
+def test_the_architecture_page_names_every_module():
     page = read("docs/architecture.md")
-    rooms = re.findall(r"\w+", " ".join(floor for floor in layers()))
-    for room in rooms:
-        path = ROOT / "gendiffclf" / room
+    for module in re.findall(r"\w+", " ".join(layers())):
+        path = ROOT / "gendiffclf" / module
         if path.with_suffix(".py").exists():
-            assert f"`{room}.py`" in page
+            assert f"`{module}.py`" in page
         elif any(path.glob("*.py")):
-            assert f"`{room}/`" in page
+            assert f"`{module}/`" in page
 
 
 def test_the_layers_hold():
@@ -182,9 +182,14 @@ def test_files_that_pages_name_exist():
                 assert any((ROOT / top / name).exists() for top in ("gendiffclf", ".")), f"{name} in {page}"
 
 
-def test_the_method_names_every_registry():
+def test_every_registry_is_named():
     pages = read("docs/extending.md") + read("CONTRIBUTING.md")
-    for _, name in [*REGISTRIES, ("gendiffclf.featurizers", "FEATURIZERS"), ("gendiffclf.cli", "COMMANDS")]:
+    for _, name in [
+        *REGISTRIES,
+        ("gendiffclf.featurizers", "FEATURIZERS"),
+        ("gendiffclf.cli", "COMMANDS"),
+        ("benchmarks.models", "MODELS"),
+    ]:
         assert f"`{name}`" in pages
 
 

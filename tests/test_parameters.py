@@ -2,68 +2,56 @@
 
 import inspect
 import re
+from dataclasses import replace
 
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 
-from gendiffclf import GenerativeTransportClassifier
+from gendiffclf import ExactPath, GenerativeTransportClassifier, LearnedPath
+from gendiffclf.estimators.kernel import KERNELS
+from gendiffclf.estimators.network import TransportNetwork
 from gendiffclf.estimators.tokenizers import TOKENIZERS
 from gendiffclf.parameters import (
-    PRESETS,
+    AUTO_BATCH,
+    AUTO_WIDTH,
+    ESTIMATORS,
     check_parameters,
+    checked_path,
     code_width,
-    frequencies,
     network_shape,
+    presets,
     training_settings,
-    transport_settings,
 )
-from gendiffclf.preprocessing import LIFTS, SCALINGS
+from gendiffclf.preprocessing import SCALINGS, lift_matrix
 from gendiffclf.transport.codes import CODES
-from gendiffclf.transport.path import OBJECTIVES
-from gendiffclf.transport.schedules import MEAN_SCHEDULES, VARIANCE_SCHEDULES
-from gendiffclf.transport.solvers import SOLVERS
-from gendiffclf.transport.times import TIME_SAMPLERS
 
 CHOICES = {
+    "estimator": ESTIMATORS,
     "codes": CODES,
-    "mean_schedule": MEAN_SCHEDULES,
-    "variance_schedule": VARIANCE_SCHEDULES,
-    "objective": OBJECTIVES,
-    "time_sampling": {"auto": None, **TIME_SAMPLERS},
-    "solver": SOLVERS,
     "tokenizer": TOKENIZERS,
     "scaling": SCALINGS,
-    "lift": LIFTS,
-    "learning_rate_schedule": ("constant", "cosine"),
+    "kernel": ("auto", *KERNELS),
     "precision": ("auto", "float32", "bfloat16", "float64"),
 }
-AT_LEAST_1 = ("n_steps", "depth", "n_heads", "time_width", "chunk_size", "n_members", "max_epochs", "batch_size")
+AT_LEAST_1 = ("depth", "n_heads", "n_members", "max_steps")
 OUTSIDE = {
     **{name: [(0, r"an integer >= 1"), (1.5, r"an integer >= 1"), ("2", r"an integer >= 1")] for name in AT_LEAST_1},
+    "path": [("learned", "'exact', an ExactPath or a LearnedPath"), (None, "'exact', an ExactPath or a LearnedPath")],
     "n_frequencies": [(-1, "an integer >= 0"), ("Auto", "'auto' or an integer >= 0")],
+    "n_centers": [(0, "an integer >= 1"), ("all", "'auto' or an integer >= 1")],
+    "batch_size": [(0, "an integer >= 1"), ("full", "'auto' or an integer >= 1")],
     "verbose": [(-1, "an integer >= 0"), ("yes", "an integer >= 0")],
-    "max_steps": [(0, "an integer >= 1")],
-    "n_iter_no_change": [(0, "an integer >= 1")],
+    "patience": [(0, "an integer >= 1"), ("auto", "an integer >= 1")],
     "width": [(1, "an integer >= 2"), ("Auto", "'auto' or an integer >= 2"), (130, "a width that the heads divide")],
-    "steepness": [
-        (-1, r"a number in \[0, 200\]"),
-        (201, r"a number in \[0, 200\]"),
-        (float("nan"), r"a number in \[0, 200\]"),
-    ],
-    "sigma": [(0, r"a number in \(0, inf\)"), (float("inf"), r"a number in \(0, inf\)")],
-    "t_max": [(0, r"a number in \(0, 1\]"), (1.1, r"a number in \(0, 1\]")],
-    "t_min": [(-0.1, r"a number in \[0, 1.0\)"), (1.0, r"a number in \[0, 1.0\)")],
-    "feedforward_ratio": [(0, r"a number in \(0, inf\)")],
-    "frequency_scale": [(0, r"a number in \(0, inf\)"), ("all", "'auto' or a number > 0")],
+    "mlp_ratio": [(0, r"a number in \(0, inf\)")],
     "dropout": [(1, r"a number in \[0, 1\)"), (-0.1, r"a number in \[0, 1\)")],
     "learning_rate": [(0, r"a number in \(0, inf\)"), (float("inf"), r"a number in \(0, inf\)")],
     "weight_decay": [(-1, r"a number in \[0, inf\)")],
-    "averaging": [(1, r"a number in \[0, 1\)")],
-    "validation_fraction": [(0, r"a number in \(0, 0.5\]"), (0.6, r"a number in \(0, 0.5\]")],
-    "cross_fit": [(1, "True or False")],
-    "early_stopping": [("no", "True or False")],
-    "warm_start": [(None, "True or False")],
+    "ema_decay": [(1, r"a number in \[0, 1\)"), (float("nan"), r"a number in \[0, 1\)")],
     "class_weight": [("even", "one of 'balanced'"), ({0: -1.0}, "non-negative finite weights")],
+    "distributed": [(1, "True or False"), (None, "True or False")],
     "device": [("abacus", "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'")],
 }
 CASES = [(name, value, rule) for name, cases in OUTSIDE.items() for value, rule in cases]
@@ -82,32 +70,30 @@ def test_a_value_outside_its_range_is_named_with_the_rule(tiny, iris, name, valu
         tiny(**{name: value}).fit(*iris)
 
 
-def test_no_noise_to_learn(tiny, iris):
-    """The estimate would not depend on the network at all."""
-    with pytest.raises(
-        ValueError, match=r"Got objective='noise' with variance_schedule='zero', expected a path with noise"
-    ):
-        tiny(objective="noise", variance_schedule="zero").fit(*iris)
-
-
 def test_every_parameter_is_checked():
     unchecked = set(inspect.signature(GenerativeTransportClassifier).parameters) - set(CHOICES) - set(OUTSIDE)
     assert unchecked == {"random_state"}, "give the new parameter a row above"
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
-def test_nothing_is_checked_before_it_is_used(tiny, iris, method):
-    classifier = tiny(depth=0)
+def test_every_call_that_learns_checks(tiny, iris, method):
     with pytest.raises(ValueError, match="depth=0"):
-        getattr(classifier, method)(*iris)
+        getattr(tiny(depth=0), method)(*iris)
+    with pytest.raises(ValueError, match="depth=0"):
+        getattr(tiny().fit(*iris).set_params(depth=0), method)(*iris)
 
 
-def test_documented_parameters_and_defaults_are_those_of_the_signature():
+def test_there_are_at_most_26_parameters():
+    assert len(inspect.signature(GenerativeTransportClassifier).parameters) <= 26
+
+
+@pytest.mark.parametrize("cls", [GenerativeTransportClassifier, LearnedPath, ExactPath])
+def test_documented_parameters_and_defaults_are_those_of_the_signature(cls):
     documented = {}
-    section = inspect.getdoc(GenerativeTransportClassifier).split("Attributes\n")[0]
+    section = re.split(r"(?:Attributes|Notes)\n-", inspect.getdoc(cls))[0]
     for names, defaults in re.findall(r"^([\w, ]+) : .*default=(.*)$", section, re.MULTILINE):
         documented |= dict(zip(names.split(", "), defaults.split(" and "), strict=True))
-    signature = inspect.signature(GenerativeTransportClassifier).parameters
+    signature = inspect.signature(cls).parameters
     assert list(documented) == list(signature)
     for name, default in documented.items():
         assert eval(default) == signature[name].default, name
@@ -122,13 +108,57 @@ def test_documented_options_are_those_there_are():
     assert documented == {name: set(options) for name, options in CHOICES.items()}
 
 
-@pytest.mark.parametrize("name", PRESETS)
+# ----------------------------------------------------------------------- paths
+
+
+def test_paths_of_ones_own():
+    assert repr(checked_path("exact")) == "ExactPath()"
+    for path in (ExactPath(sigma=2), LearnedPath(n_steps=3)):
+        copied = checked_path(path)
+        assert copied is not path
+        assert repr(copied) == repr(path)
+
+
+def test_parameters_of_a_path_are_the_classifiers(tiny):
+    classifier = tiny(path=LearnedPath(n_steps=3))
+    assert classifier.get_params()["path__n_steps"] == 3
+    assert set(classifier.get_params(deep=False)) == set(inspect.signature(GenerativeTransportClassifier).parameters)
+    classifier.set_params(path__n_steps=5, path__solver="midpoint")
+    copied = clone(classifier)
+    assert copied.path is not classifier.path
+    assert copied.path.get_params() == {**LearnedPath().get_params(), "n_steps": 5, "solver": "midpoint"}
+    with pytest.raises(ValueError, match="Invalid parameter 'colour'"):
+        classifier.set_params(path__colour="red")
+
+
+def test_grid_search_over_a_path(tiny, iris):
+    classifier = tiny(path=LearnedPath(time_width=8), estimator="network", max_steps=60, learning_rate=0.01)
+    grid = {"path__n_steps": [1, 3], "path__steepness": [3.0, 10.0]}
+    search = GridSearchCV(classifier, grid, cv=2, error_score="raise").fit(*iris)
+    assert len(search.cv_results_["mean_test_score"]) == 4
+    assert search.best_score_ > 0.85
+    assert search.best_estimator_.path_.n_steps == search.best_params_["path__n_steps"]
+    assert classifier.path.n_steps == LearnedPath().n_steps
+
+
+# --------------------------------------------------------------------- presets
+
+
+@pytest.mark.parametrize("name", presets())
 def test_presets_are_valid_and_can_be_changed(name):
-    classifier = GenerativeTransportClassifier.from_preset(name, max_epochs=7)
-    check_parameters(classifier.get_params())
-    assert classifier.max_epochs == 7
-    expected = {**GenerativeTransportClassifier().get_params(), **PRESETS[name], "max_epochs": 7}
-    assert classifier.get_params() == expected
+    classifier = GenerativeTransportClassifier.from_preset(name, max_steps=7)
+    check_parameters(classifier.get_params(deep=False))
+    assert classifier.max_steps == 7
+    changed = presets()[name]
+    for parameter, value in GenerativeTransportClassifier().get_params(deep=False).items():
+        expected = {**changed, "max_steps": 7}.get(parameter, value)
+        assert repr(getattr(classifier, parameter)) == repr(expected)
+
+
+def test_presets_share_no_path():
+    one, other = (GenerativeTransportClassifier.from_preset("gen-ser") for _ in range(2))
+    one.set_params(path__n_steps=3)
+    assert other.path.n_steps == 20
 
 
 def test_unknown_presets_and_changes():
@@ -139,22 +169,41 @@ def test_unknown_presets_and_changes():
 
 
 def test_gen_ser_is_the_recipe_of_the_paper():
-    params = GenerativeTransportClassifier.from_preset("gen-ser").get_params()
-    recipe = {"width": 1024, "depth": 4, "n_heads": 16, "batch_size": 128, "max_steps": 400_000, "learning_rate": 5e-4,
-              "codes": "sinusoidal", "mean_schedule": "logistic", "variance_schedule": "bridge", "objective": "target",
-              "time_sampling": "uniform", "solver": "euler", "n_members": 1, "tokenizer": "single"}  # fmt: skip
+    classifier = GenerativeTransportClassifier.from_preset("gen-ser")
+    recipe = {"estimator": "network", "width": 1024, "depth": 4, "n_heads": 16, "batch_size": 128, "max_steps": 400_000,
+              "learning_rate": 5e-4, "codes": "sinusoidal", "path__mean": "logistic", "path__variance": "bridge",
+              "path__objective": "target", "path__time_sampling": "uniform", "path__solver": "euler", "n_members": 1,
+              "tokenizer": "single", "patience": None}  # fmt: skip
+    params = classifier.get_params()
     assert {name: params[name] for name in recipe} == recipe
+
+
+@pytest.mark.parametrize(("queries_and_keys", "n_parameters"), [(True, 71_359_512), (False, 62_962_712)])
+def test_size_of_the_papers_network(monkeypatch, queries_and_keys, n_parameters):
+    """24 conditioning layers of width 1024, behind the layer where transport starts."""
+    monkeypatch.setattr(torch, "Generator", lambda: None)  # the meta device, which has no numbers, has no generator
+    params = GenerativeTransportClassifier.from_preset("gen-ser").get_params(deep=False)
+    shape = replace(network_shape(params, 25, 1024, 1024), queries_and_keys=queries_and_keys)
+    assert shape.time_width == 1024
+    with torch.device("meta"):
+        network = TransportNetwork(shape, lift_matrix(1024, 1024, 0))
+    assert sum(x.numel() for x in network.parameters()) == n_parameters
+
+
+# ------------------------------------------------------------- what follows
 
 
 @pytest.mark.parametrize("codes", CODES)
 @pytest.mark.parametrize("n_heads", [1, 3, 4, 16])
-@pytest.mark.parametrize("n_classes", [2, 60, 500])
+@pytest.mark.parametrize("n_classes", [2, 10, 60, 500])
 def test_automatic_width_leaves_room_and_suits_the_heads(codes, n_heads, n_classes):
     params = {"width": "auto", "codes": codes, "n_heads": n_heads}
     width = code_width(params, n_classes)
-    assert width >= 64
+    assert width >= AUTO_WIDTH
     assert width % n_heads == 0
-    assert CODES[codes]().capacity(width) >= 2 * n_classes
+    assert CODES[codes]().capacity(width) >= n_classes + min(n_classes, 16)
+    # Room for a class costs two dimensions at most, and so does not make the network grow faster than the classes.
+    assert width <= max(AUTO_WIDTH, 2 * (n_classes + 16) + 1) + 16 * n_heads
     assert code_width({**params, "width": 48}, n_classes) == 48
 
 
@@ -162,29 +211,48 @@ def test_automatic_width_leaves_room_and_suits_the_heads(codes, n_heads, n_class
     ("n_features", "number", "scale"), [(1, 16, 0.2), (5, 16, 0.2), (10, 8, 0.1 * 2**0.5), (20, 4, 0.1), (300, 4, 0.1)]
 )
 def test_few_features_get_more_and_higher_frequencies(n_features, number, scale):
-    params = GenerativeTransportClassifier().get_params()
-    assert frequencies(params, n_features) == (number, pytest.approx(scale))
-    assert frequencies({**params, "n_frequencies": 3, "frequency_scale": 0.7}, n_features) == (3, 0.7)
+    params = GenerativeTransportClassifier(n_frequencies="auto").get_params(deep=False)
+    shape = network_shape(params, 1, n_features, 64)
+    assert (shape.n_frequencies, shape.frequency_scale) == (number, pytest.approx(scale))
+    assert network_shape({**params, "n_frequencies": 3}, 1, n_features, 64).n_frequencies == 3
+
+
+@pytest.mark.parametrize(("n_rows", "size"), [(10, 32), (256, 32), (800, 100), (10_000, 256)])
+def test_automatic_batches_grow_with_the_rows(n_rows, size):
+    params = GenerativeTransportClassifier(batch_size="auto").get_params(deep=False)
+    assert AUTO_BATCH == (32, 256)
+    assert training_settings(params, n_rows, torch.device("cpu"), validated=True).batch_size == size
+    fixed = training_settings({**params, "batch_size": 7}, n_rows, torch.device("cpu"), validated=True)
+    assert fixed.batch_size == 7
+
+
+def test_steps_without_validation_rows():
+    """A patience says then how many there are."""
+    device = torch.device("cpu")
+    params = GenerativeTransportClassifier(max_steps=100, patience=30).get_params(deep=False)
+    assert training_settings(params, 10, device, validated=True).max_steps == 100
+    assert training_settings(params, 10, device, validated=False).max_steps == 30
+    assert training_settings({**params, "patience": None}, 10, device, validated=False).max_steps == 100
 
 
 def test_settings_take_every_parameter_over():
     """Each differs from the default, so that none can be forgotten on the way."""
-    changes = {"n_members": 3, "depth": 5, "n_heads": 2, "feedforward_ratio": 3.0, "time_width": 7, "n_frequencies": 9,
-               "frequency_scale": 0.7, "tokenizer": "chunks", "chunk_size": 3, "dropout": 0.4, "mean_schedule": "cosine",
-               "steepness": 3.0, "variance_schedule": "constant", "sigma": 2.0, "objective": "noise",
-               "time_sampling": "mixed", "t_min": 0.1, "t_max": 0.9, "max_epochs": 11, "max_steps": 12, "batch_size": 13,
-               "learning_rate": 0.14, "learning_rate_schedule": "cosine", "weight_decay": 0.15, "averaging": 0.16,
-               "precision": "float64", "solver": "euler", "n_steps": 17}  # fmt: skip
-    params = GenerativeTransportClassifier(**changes).get_params()
+    changes = {"n_members": 5, "depth": 5, "n_heads": 2, "mlp_ratio": 3.0, "n_frequencies": 9, "tokenizer": "chunks",
+               "dropout": 0.4, "max_steps": 12, "batch_size": 13, "learning_rate": 0.14, "weight_decay": 0.15,
+               "ema_decay": 0.16, "patience": 17, "precision": "float64", "path": LearnedPath(time_width=7),
+               "scaling": "standard"}  # fmt: skip
+    params = GenerativeTransportClassifier(**changes).get_params(deep=False)
     settings = (
         network_shape(params, n_layers=4, n_features=6, width=8),
-        transport_settings(params),
-        training_settings(params, torch.device("cpu")),
+        training_settings(params, 100, torch.device("cpu"), validated=True),
     )
     found = {name: value for part in settings for name, value in vars(part).items()}
     for name, value in changes.items():
-        if name not in ("feedforward_ratio", "precision"):
+        if name not in ("mlp_ratio", "precision", "path", "scaling"):
             assert found[name] == value, name
     assert found["hidden_width"] == 24
     assert found["precision"] is torch.float64
-    assert (found["n_condition_layers"], found["n_features"], found["width"]) == (3, 6, 8)
+    assert found["time_width"] == 7
+    assert found["n_views"] == 1
+    assert (found["n_layers"], found["n_features"], found["width"]) == (4, 6, 8)
+    assert network_shape({**params, "path": "exact"}, 4, 6, 8).time_width == 0

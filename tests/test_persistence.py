@@ -10,22 +10,19 @@ import numpy as np
 import pytest
 import safetensors
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.datasets import load_wine
 
-from gendiffclf import GenerativeTransportClassifier
+from gendiffclf import ExactPath, GenerativeTransportClassifier, LearnedPath
+from gendiffclf._version import VERSION
 from gendiffclf.persistence import FORMAT_VERSION, save_classifier
 
-SMALL = {"n_members": 2, "width": 16, "depth": 1, "max_epochs": 2, "n_frequencies": 2, "random_state": 0}
 X, y = load_wine(return_X_y=True)
 
 
-def fitted(**changes):
-    return GenerativeTransportClassifier(**{**SMALL, **changes}).fit(X, y)
-
-
 @pytest.fixture(scope="module")
-def classifier():
-    return fitted()
+def classifier(tiny):
+    return tiny().fit(X, y)
 
 
 @pytest.fixture
@@ -41,12 +38,14 @@ def round_trip(classifier, path):
 
 
 def assert_equal(a, b):
-    """Equal in type, dtype and every bit, through dicts, lists and dataclasses."""
-    assert type(a) is type(b)
+    """Equal in type, dtype and every bit, through dicts, lists, dataclasses and paths."""
+    assert type(a) is type(b) or isinstance(a, np.generic)  # JSON has Python's numbers
     if isinstance(a, torch.nn.Module):
-        assert_equal(a.settings, b.settings)
-        assert_equal(a.network.shape, b.network.shape)
+        assert_equal(a.shape, b.shape)
         assert_equal(dict(a.state_dict()), dict(b.state_dict()))
+        assert [x.requires_grad for x in a.parameters()] == [x.requires_grad for x in b.parameters()]
+    elif isinstance(a, BaseEstimator):
+        assert_equal(a.get_params(), b.get_params())
     elif isinstance(a, torch.Tensor):
         assert a.dtype == b.dtype
         assert a.stride() == b.stride()
@@ -68,57 +67,78 @@ def assert_equal(a, b):
         assert a == b
 
 
+def assert_same(before, after):
+    """Two classifiers have the same parameters and attributes, and predict the same."""
+    parameters, fitted = before.get_params(), ({**vars(c), "_predictors": {}} for c in (before, after))
+    assert_equal(parameters, after.get_params())
+    left, right = ({k: v for k, v in values.items() if k not in parameters} for values in fitted)
+    assert_equal(left, right)
+    for method in ("predict_proba", "predict", "transport", "score_samples"):
+        np.testing.assert_array_equal(getattr(before, method)(X), getattr(after, method)(X))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {},
-        {"scaling": "quantile"},
-        {"scaling": "standard", "objective": "velocity", "codes": "paired", "precision": "float32"},
-        {"tokenizer": "chunks", "precision": "float64"},
-        {"n_members": 1, "solver": "stochastic", "n_steps": 3, "class_weight": "balanced"},
+        {"scaling": "quantile", "estimator": "network", "precision": "float64"},
+        {"scaling": "robust", "estimator": "kernel", "codes": "paired"},
+        {"scaling": "none", "tokenizer": "chunks", "n_centers": 50},
+        {"n_members": 1, "estimator": "network", "class_weight": "balanced", "patience": None},
+        {"path": ExactPath(mean="cosine", sigma=0.7)},
+        {"path": LearnedPath(n_steps=3, time_width=8)},
+        {"path": LearnedPath(n_steps=3, objective="velocity", solver="stochastic"), "estimator": "network"},
+        {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}},
     ],
+    ids=repr,
 )
-def test_everything_comes_back(tmp_path, changes):
-    before = fitted(**changes)
-    after = round_trip(before, tmp_path / "classifier")
-    assert_equal(vars(before), vars(after))
-    np.testing.assert_array_equal(before.predict_proba(X), after.predict_proba(X))
-    np.testing.assert_array_equal(before.predict(X), after.predict(X))
+def test_everything_comes_back(tiny, tmp_path, changes):
+    before = tiny(**changes).fit(X, y)
+    before.predict(X)
+    assert_same(before, round_trip(before, tmp_path / "classifier"))
 
 
-def test_layered_input_comes_back(tmp_path):
+@pytest.mark.parametrize("estimator", ["both", "network", "kernel"])
+def test_layered_input_comes_back(tiny, tmp_path, estimator):
     rows = np.random.default_rng(0).normal(size=(30, 3, 5))
-    before = GenerativeTransportClassifier(**SMALL, tokenizer="layers").fit(rows, np.arange(30) % 2)
+    before = tiny(estimator=estimator, tokenizer="layers").fit(rows, np.arange(30) % 2)
     after = round_trip(before, tmp_path / "classifier")
     np.testing.assert_array_equal(before.predict_proba(rows), after.predict_proba(rows))
+    if estimator != "network":
+        np.testing.assert_array_equal(before.layer_weights_, after.layer_weights_)
 
 
-def test_settings_of_the_model_are_those_of_fit(tmp_path):
-    before = fitted().set_params(steepness=3.0, sigma=0.1)
+def test_the_path_is_that_of_fit(tiny, tmp_path):
+    before = tiny(path=LearnedPath(n_steps=3, time_width=8)).fit(X, y).set_params(path__n_steps=5)
     after = round_trip(before, tmp_path / "classifier")
-    assert after.model_.settings.steepness == 10
-    assert after.steepness == 3
+    assert after.path_.n_steps == 3
+    assert after.path.n_steps == 5
 
 
-def test_few_shot_goes_on(tmp_path):
+@pytest.mark.parametrize("changes", [{}, {"estimator": "kernel", "n_centers": 50}], ids=repr)
+def test_learning_goes_on(tiny, tmp_path, changes):
+    """After a fit, and again after rows of a new class."""
     known = y < 2
-    before = GenerativeTransportClassifier(**SMALL).fit(X[known], y[known])
-    after = round_trip(before, tmp_path / "classifier")
-    for classifier in (before, after):
-        classifier.partial_fit(X[~known][:5], y[~known][:5])
-    assert_equal(vars(before), vars(after))
-    np.testing.assert_array_equal(before.predict_proba(X), after.predict_proba(X))
+    before = tiny(**changes).fit(X[known], y[known])
+    for rows in (np.flatnonzero(~known)[:5], np.flatnonzero(~known)[5:9]):
+        after = round_trip(before, tmp_path / "classifier")
+        for classifier in (before, after):
+            classifier.partial_fit(X[rows], y[rows])
+        assert_same(before, after)
 
 
-def test_stream_goes_on(tmp_path):
-    before = GenerativeTransportClassifier(**SMALL)
-    for _ in range(2):
-        before.partial_fit(X, y)
-    after = round_trip(before, tmp_path / "classifier")
-    assert_equal(vars(before), vars(after))
-    for classifier in (before, after):
-        classifier.partial_fit(X, y)
-    np.testing.assert_array_equal(before.predict_proba(X), after.predict_proba(X))
+def test_a_loaded_classifier_is_fitted_anew_as_any(tiny, tmp_path):
+    after = round_trip(tiny().fit(X, y), tmp_path / "classifier")
+    np.testing.assert_array_equal(after.fit(X[:100], y[:100]).predict(X), tiny().fit(X[:100], y[:100]).predict(X))
+
+
+def test_files_are_as_small_as_the_centres_allow(tiny, tmp_path):
+    sizes = []
+    for n_centers in (50, 150):
+        tiny(estimator="kernel", n_centers=n_centers).fit(X, y).save(tmp_path / "classifier")
+        sizes.append((tmp_path / "classifier").stat().st_size)
+    values = 13 + 3 + 1  # a centre in one scaling, its coefficients and its weight
+    assert (sizes[1] - sizes[0]) / 100 <= 8 * values + 1
 
 
 @pytest.mark.parametrize(
@@ -133,8 +153,8 @@ def test_stream_goes_on(tmp_path):
     ],
     ids=lambda labels: f"{labels.dtype}",
 )
-def test_labels_come_back(tmp_path, labels):
-    before = GenerativeTransportClassifier(**SMALL).fit(X, labels[y % len(labels)])
+def test_labels_come_back(tiny, tmp_path, labels):
+    before = tiny().fit(X, labels[y % len(labels)])
     after = round_trip(before, tmp_path / "classifier")
     assert_equal(before.classes_, after.classes_)
     assert_equal(before.predict(X), after.predict(X))
@@ -149,10 +169,10 @@ def test_other_labels_are_refused(classifier, tmp_path, labels):
     assert not list(tmp_path.iterdir())
 
 
-def test_feature_names_come_back(tmp_path):
+def test_feature_names_come_back(tiny, tmp_path):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=[f"feature {i}" for i in range(X.shape[1])])
-    before = GenerativeTransportClassifier(**SMALL).fit(frame, y)
+    before = tiny().fit(frame, y)
     after = round_trip(before, tmp_path / "classifier")
     assert_equal(before.feature_names_in_, after.feature_names_in_)
     np.testing.assert_array_equal(before.predict_proba(frame), after.predict_proba(frame))
@@ -165,7 +185,8 @@ def test_feature_names_come_back(tmp_path):
         ("class_weight", {"a": 1.0}, {"a": 1.0}),
         ("class_weight", {np.int64(1): np.float64(2)}, {1: 2.0}),
         ("random_state", np.random.RandomState(3), None),
-        ("steepness", np.float32(2.5), 2.5),
+        ("mlp_ratio", np.float32(2.5), 2.5),
+        ("path", LearnedPath(steepness=np.float32(2.5)), LearnedPath(steepness=2.5)),
         ("device", torch.device("cpu"), "cpu"),
     ],
 )
@@ -187,18 +208,31 @@ def test_other_attributes_are_refused(classifier, tmp_path):
         save_classifier(other, tmp_path / "classifier")
 
 
+def test_a_path_of_a_class_of_ones_own_is_refused(tiny, tmp_path):
+    class OwnPath(ExactPath):
+        pass
+
+    with pytest.raises(
+        TypeError, match=r"Got path=OwnPath\(\), expected a number, string, .*; set another value, or use pickle"
+    ):
+        tiny(path=OwnPath()).fit(X, y).save(tmp_path / "classifier")
+
+
 def test_header_is_json_for_any_reader(saved, classifier):
     with safetensors.safe_open(saved, framework="np") as file:
         metadata = file.metadata()
         names = set(file.keys())
     assert metadata["format_version"] == str(FORMAT_VERSION)
     content = json.loads(metadata["content"])
-    assert content["parameters"]["width"] == 16
+    assert content["parameters"]["width"] == 32
+    assert content["package_version"] == VERSION
     fitted_values = content["fitted"]
     assert fitted_values["classes_"]["__values__"]["values"] == [0, 1, 2]
     assert fitted_values["n_features_in_"] == 13
-    assert fitted_values["model_"]["__TransportModel__"]["shape"] == asdict(classifier.model_.network.shape)
-    assert {"scaler_.center", "scaler_.scale", "gram_", "model_.state.lift"} <= names
+    assert fitted_values["network_"]["__TransportNetwork__"]["shape"]["__NetworkShape__"] == asdict(
+        classifier.network_.shape
+    )
+    assert {"scaler_.center", "scaler_.scale", "lift_", "kernel_.centers", "network_.state.lift"} <= names
 
 
 def test_nothing_is_pickled(classifier, tmp_path, monkeypatch):
@@ -261,9 +295,9 @@ def test_other_formats_are_refused(saved, monkeypatch, classifier, newer, remedy
 def test_parameters_of_a_newer_package_are_refused(saved):
     class Older(GenerativeTransportClassifier):
         def get_params(self, deep=True):
-            return {name: value for name, value in super().get_params(deep).items() if name != "sigma"}
+            return {name: value for name, value in super().get_params(deep).items() if name != "depth"}
 
-    with pytest.raises(ValueError, match=r"with the parameters \['sigma'\], written by gendiffclf"):
+    with pytest.raises(ValueError, match=r"with the parameters \['depth'\], written by gendiffclf"):
         Older.load(saved)
 
 

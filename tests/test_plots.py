@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_wine
 
-from gendiffclf import GenerativeTransportClassifier, ReliabilityDisplay, TransportDisplay, expected_calibration_error
+from gendiffclf import LearnedPath, ReliabilityDisplay, TransportDisplay, expected_calibration_error
 from gendiffclf.transport.codes import label_codes
 
 pyplot = pytest.importorskip("matplotlib.pyplot")
@@ -22,9 +22,8 @@ def no_windows():
 
 
 @pytest.fixture(scope="module")
-def classifier():
-    small = GenerativeTransportClassifier(n_members=2, width=16, depth=1, max_epochs=2, n_frequencies=2, random_state=0)
-    return small.fit(X, NAMES[y])
+def classifier(tiny):
+    return tiny(width=16, estimator="kernel").fit(X, NAMES[y])
 
 
 def test_transport_starts_at_features_and_ends_at_the_estimate(classifier):
@@ -38,6 +37,37 @@ def test_transport_starts_at_features_and_ends_at_the_estimate(classifier):
         np.testing.assert_array_equal(code.get_ydata(), display.code)
     assert "features" in display.axes_[0].get_title()
     assert "code" in display.axes_[-1].get_title()
+
+
+def test_transport_shows_the_exact_path(classifier):
+    """Each state is the posterior mean of the path, and the last is the code of the prediction."""
+    row = int(np.flatnonzero(y == 2)[0])
+    display = TransportDisplay.from_estimator(classifier, X, row=row)
+    assert display.states.shape == (21, 16)
+    codes = label_codes("sinusoidal", 3, 16)
+    np.testing.assert_allclose(
+        display.states[-1], codes[classifier.classes_ == classifier.predict(X[row : row + 1])][0], atol=1e-3
+    )
+    np.testing.assert_array_equal(display.code, codes[classifier.classes_ == classifier.predict(X[row : row + 1])][0])
+
+
+def test_transport_is_that_of_the_fit(tiny):
+    """Whatever codes and path the parameters name later."""
+    fitted = tiny(width=16, codes="one_hot", path=LearnedPath(t_max=0.8, n_steps=3, time_width=8)).fit(X, y)
+    fitted.set_params(codes="sinusoidal", path="exact")
+    display = TransportDisplay.from_estimator(fitted, X, y)
+    np.testing.assert_array_equal(display.code, label_codes("one_hot", 3, 16)[0])
+    np.testing.assert_allclose(display.times, np.linspace(0.8, 0, 4))
+    np.testing.assert_array_equal(display.states, fitted.transport(X[:1], return_path=True)[:, 0])
+    assert len(display.axes_) == 4
+
+
+def test_transport_draws_codes_of_new_classes(tiny):
+    fitted = tiny(width=16, estimator="kernel").fit(X[y != 1], y[y != 1]).partial_fit(X[y == 1], y[y == 1])
+    row = int(np.flatnonzero(y == 1)[0])
+    np.testing.assert_array_equal(
+        TransportDisplay.from_estimator(fitted, X, y, row=row).code, label_codes("sinusoidal", 3, 16)[2]
+    )
 
 
 def test_transport_draws_the_true_code(classifier):
@@ -76,6 +106,8 @@ def test_transport_refuses_rows_that_are_not_there(classifier):
         TransportDisplay.from_estimator(classifier, X, row=-1)
     with pytest.raises(ValueError, match=r"Got the label 'rosé', expected one of \['barbera'"):
         TransportDisplay.from_estimator(classifier, X, ["rosé"] * len(X))
+    with pytest.raises(ValueError, match="Got n_steps=0, expected an integer >= 1"):
+        TransportDisplay.from_estimator(classifier, X, n_steps=0)
     with pytest.raises(ValueError, match="Got n_panels=1, expected an integer >= 2"):
         TransportDisplay.from_estimator(classifier, X, n_panels=1)
 

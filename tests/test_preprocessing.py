@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gendiffclf import features
-from gendiffclf.preprocessing import SCALINGS, SMOOTH_CLIP, FeatureScaler, lift_matrix
+from gendiffclf import preprocessing
+from gendiffclf.preprocessing import SCALINGS, SMOOTH_CLIP, FeatureScaler, lift_matrix, n_views
 
 columns = arrays(np.float64, st.integers(2, 40), elements=st.floats(-1e3, 1e3))
 
@@ -121,8 +121,8 @@ def test_a_value_that_fills_several_quantiles_gets_the_middle_of_their_levels():
 
 
 @given(n_features=st.integers(1, 40), width=st.integers(1, 40))
-def test_the_orthogonal_lift_keeps_lengths(n_features, width):
-    lift = lift_matrix("orthogonal", n_features, width, 0)
+def test_the_lift_keeps_lengths(n_features, width):
+    lift = lift_matrix(n_features, width, 0)
     assert lift.shape == (n_features, width)
     if n_features <= width:
         np.testing.assert_allclose(lift @ lift.T, np.eye(n_features), atol=1e-12)
@@ -131,24 +131,12 @@ def test_the_orthogonal_lift_keeps_lengths(n_features, width):
         assert (lift**2).sum() == pytest.approx(n_features)
 
 
-@pytest.mark.parametrize("kind", ["orthogonal", "pad"])
-def test_features_as_wide_as_the_code_space_stay_where_they_are(kind):
-    np.testing.assert_array_equal(lift_matrix(kind, 5, 5, 0), np.eye(5))
-
-
-def test_padding_appends_zeros():
-    np.testing.assert_array_equal(np.array([1.0, 2]) @ lift_matrix("pad", 2, 4, 0), [1, 2, 0, 0])
-
-
-def test_padding_cannot_make_a_vector_shorter():
-    with pytest.raises(
-        ValueError, match=r"Got lift='pad' with 5 features and width=4, expected width >= 5; .*orthogonal"
-    ):
-        lift_matrix("pad", 5, 4, 0)
+def test_features_as_wide_as_the_code_space_stay_where_they_are():
+    np.testing.assert_array_equal(lift_matrix(5, 5, 0), np.eye(5))
 
 
 def test_the_seed_chooses_the_lift():
-    one, same, other = (lift_matrix("orthogonal", 3, 8, seed) for seed in (1, 1, 2))
+    one, same, other = (lift_matrix(3, 8, seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert not np.allclose(one, other)
 
@@ -198,7 +186,7 @@ def test_pieces_of_rows_and_features_make_no_difference(kind, monkeypatch):
     X = np.random.default_rng(0).normal(5, 3, (40, 2, 7))
     whole = FeatureScaler.fit(X, np.ones(40), kind).transform(X)
     for name, size in (("_FIT_VALUES", 120), ("_TRANSFORM_VALUES", 33), ("_COLUMNS", 3)):
-        monkeypatch.setattr(features, name, size)
+        monkeypatch.setattr(preprocessing, name, size)
     np.testing.assert_array_equal(FeatureScaler.fit(X, np.ones(40), kind).transform(X), whole)
 
 
@@ -211,13 +199,10 @@ def test_mixed_scaling_is_quantile_and_clipped_standard_side_by_side():
     np.testing.assert_allclose(mixed[:, 3:], standard / np.sqrt(1 + (standard / 6) ** 2), atol=1e-6)
 
 
-def test_one_view_of_mixed_scaling_is_that_part_of_both():
+@pytest.mark.parametrize("kind", SCALINGS)
+def test_rows_have_as_many_views_as_the_scaling_makes(kind):
     X = np.random.default_rng(0).normal(size=(50, 3, 4))
-    scaler = FeatureScaler.fit(X, np.ones(50), "mixed")
-    index = np.array([4, 1, 30])
-    both = scaler.transform(X, index)
-    for view, own in enumerate([slice(0, 3), slice(3, 6)]):
-        np.testing.assert_array_equal(scaler.transform(X, index, view), both[:, own])
+    assert FeatureScaler.fit(X, np.ones(50), kind).transform(X).shape == (50, 3 * n_views(kind), 4)
 
 
 @pytest.mark.parametrize("kind", ["quantile", "robust"])
@@ -231,14 +216,45 @@ def test_an_even_selection_stands_for_very_many_rows(kind, monkeypatch):
     assert np.abs(scaler.transform(X) - exact).mean() < 0.03
 
 
-def test_a_fit_to_rows_on_disk_adds_no_copy_of_them(tmp_path):
+class Reads(np.ndarray):
+    """An array that notes which rows are read by number."""
+
+    def __getitem__(self, key):
+        if isinstance(key, np.ndarray) and hasattr(self, "log"):
+            self.log.append(key)
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("kind", ["quantile", "standard", "mixed"])
+def test_of_many_rows_a_bounded_number_is_read_once_and_in_order(kind, monkeypatch):
+    """On disk, reading scattered rows once for each few features would take hours."""
+    monkeypatch.setattr(preprocessing, "_MOST_ROWS", 100)
+    monkeypatch.setattr(preprocessing, "_FIT_VALUES", 500)
+    X = np.random.default_rng(0).normal(size=(950, 2, 30)).view(Reads)
+    X.log = []
+    index = np.random.default_rng(1).permutation(950)[:900]
+    weight = np.random.default_rng(2).uniform(1, 2, 900)
+    found = FeatureScaler.fit(X, weight, kind, index)
+    (rows,) = X.log
+    assert len(rows) == 100
+    assert (np.diff(rows) > 0).all()
+    expected = FeatureScaler.fit(np.array(X), weight[::9], kind, index[::9])
+    np.testing.assert_allclose(found.center, expected.center)
+    np.testing.assert_allclose(found.scale, expected.scale)
+    if kind != "standard":
+        np.testing.assert_array_equal(found.quantiles, expected.quantiles)
+
+
+def test_a_fit_to_rows_on_disk_adds_no_copy_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(preprocessing, "_MOST_ROWS", 1000)
+    monkeypatch.setattr(preprocessing, "_FIT_VALUES", 2**15)
     X = np.lib.format.open_memmap(tmp_path / "rows.npy", "w+", np.float32, (20_000, 1, 64))
     X[:] = np.random.default_rng(0).normal(size=X.shape)
     index = np.random.default_rng(1).permutation(len(X))
     tracemalloc.start()
     try:
         scaler = FeatureScaler.fit(X, np.ones(len(X)), "quantile", index)
-        assert tracemalloc.get_traced_memory()[1] < 64 * preprocessing._FIT_VALUES + X.nbytes / 4
+        assert tracemalloc.get_traced_memory()[1] < X.nbytes / 2
         tracemalloc.reset_peak()
         scaler.transform(X, index)
         assert tracemalloc.get_traced_memory()[1] < 1.5 * X.nbytes

@@ -3,22 +3,12 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from gendiffclf import GenerativeTransportClassifier
+from gendiffclf import GenerativeTransportClassifier, LearnedPath
 
 EXPECTED_FAILURES: dict[str, str] = {}
 """Checks that cannot hold, with the mathematical reason; the test at the end counts them."""
 
-
-class StreamedTransportClassifier(GenerativeTransportClassifier):
-    """Trains by `partial_fit` alone: each call of `fit` starts anew and makes `max_epochs` calls."""
-
-    def fit(self, X, y, sample_weight=None):
-        """Stream the rows."""
-        if hasattr(self, "model_"):
-            del self.model_
-        for _ in range(self.max_epochs):
-            self.partial_fit(X, y, sample_weight=sample_weight)
-        return self
+QUICK = {"max_steps": 30, "width": 32, "depth": 1, "n_members": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -29,10 +19,15 @@ def _array_api(monkeypatch):
 
 @parametrize_with_checks(
     [
-        GenerativeTransportClassifier(max_epochs=4),
-        GenerativeTransportClassifier(max_epochs=4, n_members=3),
-        GenerativeTransportClassifier(max_epochs=4, tokenizer="chunks", n_members=2),
-        StreamedTransportClassifier(max_epochs=12, learning_rate=0.01, n_members=2),
+        GenerativeTransportClassifier(**QUICK),
+        GenerativeTransportClassifier(**{**QUICK, "n_members": 3}),
+        GenerativeTransportClassifier(**QUICK, estimator="network"),
+        GenerativeTransportClassifier(**QUICK, estimator="network", tokenizer="chunks"),
+        GenerativeTransportClassifier(estimator="kernel"),
+        GenerativeTransportClassifier(**QUICK, path=LearnedPath(n_steps=3, time_width=8)),
+        GenerativeTransportClassifier(
+            **QUICK, estimator="network", path=LearnedPath(n_steps=3, time_width=8, time_sampling="mixed")
+        ),
     ],
     expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
 )

@@ -1,9 +1,24 @@
-"""Checks of scalar parameters: what passes, and what the errors say."""
+"""Checks of parameters and of what comes in: what passes, and what the errors say."""
 
 import numpy as np
 import pytest
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
 
-from gendiffclf.validation import check_choice, check_flag, check_integer, check_real, shown
+from gendiffclf import validation
+from gendiffclf.validation import (
+    all_or_nothing,
+    check_choice,
+    check_flag,
+    check_integer,
+    check_real,
+    checked_features,
+    checked_rows,
+    class_factors,
+    shown,
+)
+
+# ------------------------------------------------------------------- parameters
 
 
 def test_a_choice_is_one_of_the_names():
@@ -74,7 +89,305 @@ def test_numbers_of_numpy_are_shown_as_plain_ones():
 
 def test_a_flag_is_true_or_false():
     for value in (True, False, np.bool_(True)):
-        check_flag("warm_start", value)
+        check_flag("distributed", value)
     for value in (1, 0, "yes", None):
-        with pytest.raises(ValueError, match=r"Got warm_start=.*, expected True or False\."):
-            check_flag("warm_start", value)
+        with pytest.raises(ValueError, match=r"Got distributed=.*, expected True or False\."):
+            check_flag("distributed", value)
+
+
+# ------------------------------------------------------------------------- rows
+
+
+class Estimator(ClassifierMixin, BaseEstimator):
+    """Something that scikit-learn's checks can leave their findings in."""
+
+
+@pytest.fixture
+def table():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(12, 3)), np.arange(12) % 2
+
+
+def fitted(X, y) -> tuple[Estimator, tuple[int, int]]:
+    estimator = Estimator()
+    return estimator, checked_rows(estimator, X, y, None, None)[0].shape[1:]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_of_numbers_are_not_copied(table, dtype):
+    X, y = table
+    X = X.astype(dtype)
+    estimator = Estimator()
+    rows, labels, weight, group = checked_rows(estimator, X, y, None, None)
+    assert rows.shape == (12, 1, 3)
+    assert np.shares_memory(rows, X)
+    assert estimator.n_features_in_ == 3
+    np.testing.assert_array_equal(labels, y)
+    np.testing.assert_array_equal(weight, np.ones(12))
+    np.testing.assert_array_equal(group, np.zeros(12))
+
+
+def test_what_is_like_rows_becomes_rows(table):
+    X, y = table
+    rows, labels, weight, _ = checked_rows(Estimator(), X.astype(int).tolist(), y.tolist(), [2] * 12, None)
+    assert rows.dtype == np.float64
+    np.testing.assert_array_equal(rows[:, 0], X.astype(int))
+    np.testing.assert_array_equal(labels, y)
+    np.testing.assert_array_equal(weight, np.full(12, 2.0))
+
+
+def test_the_callers_weights_are_not_changed(table):
+    X, y = table
+    X[3] = np.nan
+    given = np.ones(12)
+    with pytest.warns(
+        UserWarning, match="Got 1 of 12 rows of NaN only, the first at index 3; they are left out of training"
+    ):
+        weight = checked_rows(Estimator(), X, y, given, None)[2]
+    assert weight[3] == 0
+    assert given[3] == 1
+
+
+def test_a_row_of_nan_makes_no_class(table):
+    X, y = table
+    X[3], y[3] = np.nan, 7
+    with pytest.warns(UserWarning, match="rows of NaN only"):
+        assert set(checked_rows(Estimator(), X, y, None, None)[1]) == {0, 1}
+
+
+def test_groups_of_any_names_are_numbered(table):
+    X, y = table
+    names = np.array(["b", "a", "c"] * 4)
+    np.testing.assert_array_equal(checked_rows(Estimator(), X, y, None, None, names)[3], [1, 0, 2] * 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"X": np.full((12, 3), np.nan)}, r"Got 12 rows of NaN only, expected at least one row of numbers\."),
+        ({"groups": np.arange(5)}, r"Got 5 groups for 12 rows, expected one group per row\."),
+        ({"sample_weight": np.zeros(12)}, "Got a sample_weight of zeros only|must contain at least one non-zero"),
+        (
+            {"X": np.zeros((12, 2, 2, 2))},
+            r"Got X of 4 dimensions, expected \(rows, features\) or \(rows, layers, features\)\.",
+        ),
+        ({"y": np.arange(12) / 7}, "Unknown label type: continuous"),
+        ({"sample_weight": -np.ones(12)}, "Negative values"),
+        ({"y": np.arange(11)}, "inconsistent numbers of samples"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Got 12 of 12 rows")
+def test_input_that_nothing_can_be_learnt_from(table, change, message):
+    X, y = table
+    arguments = {"X": X, "y": y, "sample_weight": None, "feature_shape": None, **change}
+    with pytest.raises(ValueError, match=message):
+        checked_rows(Estimator(), **arguments)
+
+
+def test_rows_of_nan_whose_weights_are_all_there_is(table):
+    X, y = table
+    X[0] = np.nan
+    with (
+        pytest.raises(ValueError, match="Got a sample_weight of zeros only"),
+        pytest.warns(UserWarning, match="rows of NaN only"),
+    ):
+        checked_rows(Estimator(), X, y, np.eye(12)[0], None)
+
+
+@pytest.mark.parametrize("n_layers", [None, 4])
+@pytest.mark.parametrize("as_list", [True, False])
+def test_rows_to_predict_look_like_those_of_fit(table, n_layers, as_list):
+    X, y = table
+    X = X if n_layers is None else np.stack([X] * n_layers, axis=1)
+    estimator, shape = fitted(X, y)
+    rows, missing = checked_features(estimator, X[:5].tolist() if as_list else X[:5], shape)
+    np.testing.assert_array_equal(rows.reshape(X[:5].shape), X[:5])
+    assert not missing.any()
+
+
+@pytest.mark.parametrize("n_rows", [1, 5])
+def test_a_row_of_nan_is_one_in_a_batch_and_alone(table, n_rows):
+    X, y = table
+    estimator, shape = fitted(X, y)
+    X[0] = np.nan
+    with pytest.warns(
+        UserWarning, match=rf"Got 1 of {n_rows} rows of NaN only, the first at index 0; they get the shares"
+    ):
+        _, missing = checked_features(estimator, X[:n_rows], shape)
+    np.testing.assert_array_equal(missing, np.arange(n_rows) == 0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_gap_in_a_row_to_predict(table, value, quick):
+    X, y = table
+    estimator, shape = fitted(X, y)
+    X[2, 1] = value
+    with pytest.raises(
+        ValueError, match=r"Got X that contains (NaN|infinity).*, first in row 2, expected finite numbers;"
+    ):
+        checked_features(estimator, X if quick else X.tolist(), shape)
+
+
+def test_the_only_feature_may_not_be_nan(table):
+    """A row of one NaN is a gap, not a row that a featuriser left."""
+    X, y = table
+    X[2, 0] = np.nan
+    with pytest.raises(ValueError, match="contains NaN, first in row 2"):
+        checked_rows(Estimator(), X[:, :1], y, None, None)
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "expected"),
+    [
+        (None, (5, 2, 3), r"\(rows, 3\)"),
+        (None, (5, 3, 1), r"\(rows, 3\)"),
+        (4, (5, 3), r"\(rows, 4, 3\)"),
+        (4, (5, 4, 2), r"\(rows, 4, 3\)"),
+        (4, (5, 3, 4), r"\(rows, 4, 3\)"),
+    ],
+)
+def test_rows_of_another_shape(table, layers, shape, expected):
+    X, y = table
+    estimator, fitted_shape = fitted(X if layers is None else np.stack([X] * layers, axis=1), y)
+    numbers = ", ".join(map(str, shape))
+    message = (
+        rf"Got X of shape \({numbers}\), expected {expected} as in fit; make X like the rows of fit, or fit another"
+    )
+    for X in (np.zeros(shape), np.zeros(shape).tolist()):
+        with pytest.raises(ValueError, match=message):
+            checked_features(estimator, X, fitted_shape)
+    with pytest.raises(ValueError, match=message):
+        checked_rows(estimator, np.zeros(shape), np.arange(5) % 2, None, fitted_shape)
+
+
+@pytest.mark.parametrize("X", [np.zeros((5, 2)), np.zeros(3), np.zeros((0, 3))])
+def test_what_scikit_learn_refuses_is_refused(table, X):
+    estimator, shape = fitted(*table)
+    with pytest.raises(ValueError, match=r"features|1D array|0 sample"):
+        checked_features(estimator, X, shape)
+
+
+@pytest.fixture
+def in_blocks(monkeypatch):
+    """Rows that take several blocks: (n, layers, d)."""
+    monkeypatch.setattr(validation, "_CHECKED_VALUES", 6)
+    return np.ones((7, 1, 3))
+
+
+def test_rows_of_nan_are_found_in_every_block(in_blocks):
+    in_blocks[[1, 5]] = np.nan
+    with pytest.warns(UserWarning, match="Got 2 of 7 rows of NaN only, the first at index 1; they vanish"):
+        assert np.flatnonzero(validation._missing_rows(in_blocks, "vanish")).tolist() == [1, 5]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            np.nan,
+            r"Got X that contains NaN, first in row 6, expected finite numbers; fill the gaps before, for instance with "
+            r"make_pipeline\(SimpleImputer\(\), classifier\) of scikit-learn\.",
+        ),
+        (
+            np.inf,
+            "Got X that contains infinity or a number beyond float64, first in row 6, expected finite numbers; clip or replace",
+        ),
+    ],
+)
+def test_a_row_that_is_wrong_is_named_by_its_number_among_all(in_blocks, value, message):
+    in_blocks[1] = np.nan
+    in_blocks[6, 0, 1] = value
+    with pytest.raises(ValueError, match=message):
+        validation._missing_rows(in_blocks, "vanish")
+
+
+def test_large_numbers_whose_sum_overflows_are_no_infinity():
+    X = np.full((4, 1, 3), 3e38, np.float32)
+    assert not validation._missing_rows(X, "vanish").any()
+
+
+# ---------------------------------------------------------------- weights of classes
+
+CLASSES = np.array(["a", "b", "c"])
+LABELS = np.array([0, 0, 0, 1])
+
+
+def factors(class_weight, sizes=(3.0, 1.0, 0.0), weight=None):
+    weight = np.ones(4) if weight is None else weight
+    return class_factors(class_weight, CLASSES, np.array(sizes), LABELS, weight)
+
+
+def test_without_a_class_weight_all_rows_count_alike():
+    np.testing.assert_array_equal(factors(None), np.ones(4))
+
+
+def test_a_class_weight_multiplies_the_rows_of_its_class():
+    np.testing.assert_array_equal(factors({"a": 2.0, "b": 0.5, "c": 9}), [2, 2, 2, 0.5])
+    np.testing.assert_array_equal(factors({"b": 0.0}), [1, 1, 1, 0])
+
+
+def test_balanced_weights_give_the_classes_that_there_are_one_sum():
+    found = factors("balanced")
+    assert found[:3].sum() == pytest.approx(found[3])
+    assert found.sum() == pytest.approx(4)
+
+
+def test_a_class_weight_may_name_more_classes_than_there_are():
+    """Those of other rows; but a name beside missing ones is a slip."""
+    np.testing.assert_array_equal(factors({"a": 2, "b": 1, "c": 1, "d": 5}), [2, 2, 2, 1])
+    with pytest.raises(ValueError, match=r"Got class_weight for \['d'\], expected labels among \['a', 'b', 'c'\]\."):
+        factors({"a": 2, "d": 5})
+
+
+@pytest.mark.parametrize(
+    ("class_weight", "message"),
+    [
+        ({"a": -1}, r"Got class_weight=\{'a': -1\}, expected non-negative finite weights\."),
+        ({"a": np.inf}, r"Got class_weight=\{'a': inf\}, expected non-negative finite weights\."),
+        ({"a": 0, "b": 0}, r"Got class_weight=\{'a': 0, 'b': 0\}, expected a row with a positive weight\."),
+        ("even", r"Got class_weight='even', expected one of 'balanced'\."),
+        (3, r"Got class_weight=3, expected one of 'balanced'\."),
+    ],
+)
+def test_no_such_class_weights(class_weight, message):
+    with pytest.raises(ValueError, match=message):
+        factors(class_weight)
+
+
+# ----------------------------------------------------------------- all or nothing
+
+
+class Learner:
+    """Changes itself, then may fail."""
+
+    def __init__(self) -> None:
+        self.state_ = "old"
+
+    @all_or_nothing
+    def fit(self, error: BaseException | None = None) -> str:
+        """Learn, with gradients."""
+        self.state_, self.new_ = "new", torch.ones(1, requires_grad=True)
+        (2 * self.new_).sum().backward()
+        if error:
+            raise error
+        return "done"
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt()])
+def test_a_method_that_fails_leaves_its_object_as_it_was(error):
+    learner = Learner()
+    with pytest.raises(type(error)):
+        learner.fit(error)
+    assert vars(learner) == {"state_": "old"}
+    assert learner.fit() == "done"
+    assert learner.state_ == "new"
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_method_trains_where_the_caller_switched_gradients_off(mode):
+    learner = Learner()
+    with mode():
+        learner.fit()
+        assert not torch.is_grad_enabled()
+    assert learner.new_.grad == 2

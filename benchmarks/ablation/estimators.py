@@ -1,65 +1,62 @@
-"""Classifiers of the ablation that are more than a set of parameters."""
+"""Classifiers of the ablation that differ from another after the fit alone."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 from gendiffclf import GenerativeTransportClassifier
+from gendiffclf.estimators.combination import Combination, uncalibrated
 
 from ..models import configuration
 
 _MOST_FITS = 2  # one of the table at hand, one of the rows that warm up
-_fits: OrderedDict[str, BaseEstimator] = OrderedDict()
+_fits: OrderedDict[tuple[str, bytes, bytes], BaseEstimator] = OrderedDict()
 
 
-class WithoutCondition(GenerativeTransportClassifier):
-    """
-    The classifier with a condition that says nothing, so that x_t is all that its network sees of a row.
-
-    A row of two layers has its last one as the start of transport and the first as the condition. Here the first is zero
-    everywhere, in training and in prediction, and constant after scaling. The network keeps its shape.
-    """
-
-    def fit(self, X: np.ndarray, y: np.ndarray, **of_fit: Any) -> WithoutCondition:
-        """Train on rows (n, d)."""
-        return super().fit(_below_zeros(X), y, **of_fit)
-
-    def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """Probabilities of rows (n, d)."""
-        return super().predict_proba(_below_zeros(X))
+def equal_weights(combination: Combination) -> Combination:
+    """Equal weights of the estimators instead of fitted ones."""
+    return replace(combination, weights=uncalibrated(len(combination.weights)).weights)
 
 
-def _below_zeros(X: np.ndarray) -> np.ndarray:
-    return np.stack([np.zeros_like(X), X], axis=1)  # (n, d) -> (n, 2, d)
+def no_calibration(combination: Combination) -> Combination:
+    """Fitted weights without temperatures."""
+    return replace(uncalibrated(len(combination.weights)), weights=combination.weights, floor=combination.floor)
+
+
+COMBINATIONS = {"equal weights": equal_weights, "no calibration": no_calibration}
 
 
 class AfterFit(ClassifierMixin, BaseEstimator):
     """
-    A classifier whose solver and number of steps are set once it is fitted.
+    A classifier of which something is changed after the fit.
 
-    Those of one estimator and one set of rows share one fit, which makes `fit` of all but the first a matter of no time.
+    Those of one estimator and one set of rows share one fit: `fit` of all but the first takes no time.
 
     Parameters
     ----------
     estimator : GenerativeTransportClassifier
     after : dict
-        Parameters to set after `fit`.
+        Parameters of the fitted path, or `"combination"` with a key of `COMBINATIONS`.
     """
 
-    def __init__(self, estimator: BaseEstimator, after: dict[str, Any]) -> None:
+    def __init__(self, estimator: GenerativeTransportClassifier, after: dict[str, Any]) -> None:
         self.estimator = estimator
         self.after = after
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> AfterFit:
-        """Fit, or take the fit of another, and set the parameters."""
-        self.fitted_ = copy.deepcopy(_shared_fit(self.estimator, X, y)).set_params(**self.after)
+        """Fit, or take the fit of another, and change a copy."""
+        self.fitted_ = copy.deepcopy(_shared_fit(self.estimator, X, y))
+        changes = dict(self.after)
+        if name := changes.pop("combination", None):
+            self.fitted_.combination_ = COMBINATIONS[name](self.fitted_.combination_)
+        self.fitted_.path_.set_params(**changes).check()
         self.classes_ = self.fitted_.classes_
         return self
 
@@ -68,12 +65,8 @@ class AfterFit(ClassifierMixin, BaseEstimator):
         return self.fitted_.predict_proba(X)
 
 
-def _shared_fit(estimator: BaseEstimator, X: np.ndarray, y: np.ndarray) -> BaseEstimator:
-    settings = json.dumps([type(estimator).__qualname__, configuration(estimator)], sort_keys=True)
-    content = hashlib.sha256(settings.encode())
-    for part in (np.ascontiguousarray(X), np.asarray(y, str)):
-        content.update(part.tobytes())
-    key = content.hexdigest()
+def _shared_fit(estimator: BaseEstimator, X: np.ndarray, y: np.ndarray) -> Any:
+    key = json.dumps(configuration(estimator), sort_keys=True), X.tobytes(), np.asarray(y, str).tobytes()
     if key not in _fits:
         _fits[key] = clone(estimator).fit(X, y)
         if len(_fits) > _MOST_FITS:

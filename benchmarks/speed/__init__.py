@@ -9,9 +9,10 @@ from types import ModuleType
 
 import torch
 
-from ..environment import load_average
+from ..environment import commit_of, load_average
 from ..provenance import provenance, write_record
-from . import fit, gpu, growth, imports, memmap, predict, processes, profile
+from . import fit, gpu, growth, imports, memmap, predict, processes
+from .baseline import Baseline
 from .measuring import Options
 
 RESULTS = Path("benchmarks/results/speed")
@@ -22,7 +23,6 @@ PARTS: dict[str, ModuleType] = {
     "growth": growth,
     "memmap": memmap,
     "processes": processes,
-    "profile": profile,
     "gpu": gpu,
 }
 """Each with a `TITLE`, `measure(options)`, and `section(record)`, the table of its details on the page."""
@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=",".join(fit.PEERS),
         help="slow peers of the parts fit and gpu, where installed; none for none (default: %(default)s)",
     )
+    parser.add_argument(
+        "--baseline", type=Path, metavar="DIR", help="checkout of an older version, for the parts fit and predict"
+    )
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of records (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all runs; figures mean nothing")
 
@@ -50,7 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"Got peers {', '.join(unknown)}, expected some of {', '.join(fit.PEERS)}, or none.")
     if arguments.quick and arguments.output == RESULTS:
         raise ValueError("Got --quick without --output, expected another folder: quick figures are no records.")
-    options = Options(quick=arguments.quick, data_dir=arguments.data_dir, peers=peers)
+    older = None if arguments.baseline is None else Baseline(arguments.baseline)
+    options = Options(arguments.quick, arguments.data_dir, peers, older)
+    commit = {} if older is None else {"baseline_commit": commit_of(older.folder)}
     for part in arguments.parts or PARTS:
         print(f"{part}:", flush=True)
         load = load_average()
@@ -61,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
             **provenance(arguments.command_line),
             "load_average": load,
             "torch_threads": torch.get_num_threads(),
-            "settings": measured.settings,
+            "settings": measured.settings | commit,
             "figures": measured.figures,
             "findings": [asdict(finding) for finding in measured.findings],
         }

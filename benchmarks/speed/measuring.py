@@ -14,6 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..environment import ROOT
+from .baseline import Baseline
+
+QUICK: dict[str, Any] = {"max_steps": 3, "n_members": 2, "width": 32, "depth": 1}
+"""Parameters of the classifier where figures mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,14 @@ class Options:
         Folder of more tables.
     peers : tuple of str
         Slow peers to measure where they are installed.
+    baseline : Baseline or None
+        An older version to measure beside this one.
     """
 
     quick: bool = False
     data_dir: Path | None = None
     peers: tuple[str, ...] = ()
+    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from sklearn.neural_network import MLPClassifier
 from gendiffclf import GenerativeTransportClassifier
 
 from ..memory import peak_bytes, reset_peak, resident_bytes
-from .measuring import Finding, Measured, Options, call_in_fresh_process, class_rows
+from .measuring import QUICK, Finding, Measured, Options, call_in_fresh_process, class_rows
 
 TITLE = "Rows on disk"
 N_CLASSES = 10
@@ -75,25 +75,21 @@ def anonymous_bytes() -> int | None:
 
 
 def measure(options: Options) -> Measured:
-    """Write a file, and fit to it in processes of their own, in turn."""
+    """Write a file, and fit to it in processes of their own."""
     settings: dict[str, Any] = {
-        "n": 5000 if options.quick else 1_000_000,
-        "d": 8 if options.quick else 64,
+        "n": 5000 if options.quick else 500_000,
+        "d": 8 if options.quick else 128,
         "max_steps": 2 if options.quick else 300,
         "mlp_epochs": 1,
-        "repeats": 1 if options.quick else 3,
     }
-    runs: dict[str, list[dict[str, Any]]] = {"ours": [], "MLPClassifier": []}
+    figures: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.npy"
         write_rows(path, settings["n"], settings["d"])
         settings["file_bytes"] = path.stat().st_size
-        for _ in range(settings["repeats"]):
-            for name, found in runs.items():
-                arguments = {"model": name, "path": str(path), "max_steps": settings["max_steps"]}
-                run = fit_file(**arguments) if options.quick else call_in_fresh_process(fit_file, **arguments)
-                found.append(run)
-    figures = {name: {key: _median([run[key] for run in found]) for key in found[0]} for name, found in runs.items()}
+        for name in ("ours", "MLPClassifier"):
+            arguments = {"model": name, "path": str(path), "max_steps": settings["max_steps"]}
+            figures[name] = fit_file(**arguments) if options.quick else call_in_fresh_process(fit_file, **arguments)
     ours, mlp = figures["ours"], figures["MLPClassifier"]
     size = settings["file_bytes"]
     findings = []
@@ -129,7 +125,7 @@ def fit_file(model: str, path: str, max_steps: int) -> dict[str, Any]:
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        type(create[model])(**({"max_epochs": 1} if model == "ours" else {"max_iter": 1})).fit(*class_rows(60, 4, 3))
+        type(create[model])(**(QUICK if model == "ours" else {"max_iter": 1})).fit(*class_rows(60, 4, 3))
         gc.collect()
         reset_peak()
         before = resident_bytes() or peak_bytes()
@@ -138,10 +134,6 @@ def fit_file(model: str, path: str, max_steps: int) -> dict[str, Any]:
             create[model].fit(X, y)
         seconds = time.perf_counter() - begin
     return {"seconds": seconds, "peak_bytes": peak_bytes() - before, "anonymous_bytes": anonymous.added_bytes}
-
-
-def _median(values: list[Any]) -> float | None:
-    return None if values[0] is None else float(np.median(values))
 
 
 def section(record: dict[str, Any]) -> list[list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import figures
-from ..markdown import circumstances, table_text
+from ..markdown import NOT_MEASURED, circumstances, table_text
+from ..provenance import read_record
 from . import PARTS, growth
 
 HEADER = """\
@@ -19,17 +19,11 @@ HEADER = """\
 # Speed
 
 Every ratio is from one run in which both sides took turns, so that what slows a machine down slows both. Values are medians.
-`make bench-speed` measures all parts, `python -m benchmarks speed PART` one of them.
+`make bench-speed` measures all parts, `python -m benchmarks speed PART` one of them; with `--baseline DIR`, a checkout of an
+older version of the package, the default classifier of that takes turns in the parts `fit` and `predict`.
 """
-NOT_MEASURED = "\nNot measured.\n"
 PACKAGES = ("scikit-learn", "torch", "pytabkit")
 GROWTH_IMAGE = "speed_growth.svg"
-
-
-def read_record(records_folder: Path, part: str) -> dict[str, Any] | None:
-    """The record of a part; None where there is none."""
-    path = records_folder / f"{part}.json"
-    return json.loads(path.read_text()) if path.exists() else None
 
 
 def speed_page(records_folder: Path, images: str = "img") -> str:
@@ -45,7 +39,7 @@ def speed_page(records_folder: Path, images: str = "img") -> str:
     """
     blocks = [HEADER]
     for part, module in PARTS.items():
-        record = read_record(records_folder, part)
+        record = read_record(records_folder / f"{part}.json")
         blocks.append(f"\n## {module.TITLE}\n")
         if record is None:
             blocks.append(NOT_MEASURED)
@@ -56,6 +50,8 @@ def speed_page(records_folder: Path, images: str = "img") -> str:
         if part == "growth":
             blocks.append(f"\n![Seconds and memory of a fit against its sizes]({images}/{GROWTH_IMAGE})\n")
         blocks.append(circumstances(record, PACKAGES))
+        if commit := record["settings"].get("baseline_commit"):
+            blocks.append(f"- Baseline: the default classifier of commit `{commit[:12]}`\n")
     return "".join(blocks)
 
 
@@ -83,7 +79,7 @@ def significant(value: float) -> str:
 
 def write_growth_plot(records_folder: Path, images: Path) -> Path | None:
     """Draw seconds and memory over sizes, each relative to its smallest, logarithms both; None without a record."""
-    record = read_record(records_folder, "growth")
+    record = read_record(records_folder / "growth.json")
     if record is None:
         return None
     path = images / GROWTH_IMAGE

@@ -1,26 +1,28 @@
-"""Milliseconds of `predict`: a row, many rows, and the first row of a process, beside MLPClassifier's."""
+"""Milliseconds of `predict`: a row, many rows, and the first row of a process, beside MLPClassifier's and an older version's."""
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import tempfile
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from gendiffclf import GenerativeTransportClassifier
 
-from ..models import create_model
-from .measuring import Finding, Measured, Options, class_rows, fresh_process, interleaved, spread
+from .baseline import BASELINE
+from .measuring import QUICK, Finding, Measured, Options, class_rows, fresh_process, spread, timed
 
 TITLE = "Predict on a CPU"
-OURS, MLP, PIPELINE = "ours", "MLPClassifier", "StandardScaler and MLPClassifier"
+OURS, MLP = "ours", "MLPClassifier"
 _FIRST = """
 import json, pickle, sys, time
 import sklearn
@@ -30,94 +32,94 @@ with open(sys.argv[1], "rb") as file:
 loaded = time.perf_counter()
 model.predict(row)
 first = time.perf_counter()
-model.predict(row)
-second = time.perf_counter()
-print(json.dumps({"load": loaded - begin, "first": first - loaded, "second": second - first}))
+print(json.dumps({"load": loaded - begin, "first row": first - loaded}))
 """
 
 
-def models(quick: bool) -> dict[str, BaseEstimator]:
-    """Unfitted models; trained for an epoch or two, as the time to predict does not depend on it."""
-    tiny: dict[str, Any] = {"n_members": 2, "width": 32, "depth": 1} if quick else {}
-    pipeline = create_model("mlp")
-    return {
-        OURS: GenerativeTransportClassifier(max_epochs=2, device="cpu", random_state=0, **tiny),
-        MLP: MLPClassifier((256, 256), max_iter=2, random_state=0),
-        PIPELINE: pipeline.set_params(mlpclassifier__max_iter=2),
-    }
-
-
 def measure(options: Options) -> Measured:
-    """Fit on one table, then predict in turn."""
-    settings = {
-        "n_train": 200 if options.quick else 5000,
+    """Fit on synthetic rows, then predict in turn."""
+    settings: dict[str, Any] = {
+        "n_train": [200] if options.quick else [4500, 5000],
         "n_features": 64,
         "n_classes": 10,
         "n_rows": 300 if options.quick else 10_000,
-        "single_calls": 20 if options.quick else 400,
-        "many_calls": 2 if options.quick else 15,
-        "processes": 1 if options.quick else 5,
-        "torch_threads": torch.get_num_threads(),
+        "rounds": {"1 row": 1 if options.quick else 20, "many rows": 1 if options.quick else 15},
     }
-    X, y = class_rows(settings["n_train"], settings["n_features"], settings["n_classes"])
-    fitted = models(options.quick)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        for model in fitted.values():
-            model.fit(X, y)
     many = class_rows(settings["n_rows"], settings["n_features"], settings["n_classes"], seed=1)[0]
+    inputs = {"1 row": (many[:1], 20), "many rows": (many, 1)}
     figures: dict[str, Any] = {}
-    for method in ("predict", "predict_proba"):
-        for kind, rows, repeats, in_a_row in (
-            ("single row", X[:1], settings["single_calls"] // 20, 20),
-            ("many rows", many, settings["many_calls"], 1),
-        ):
-            calls = {name: _call(model, method, rows) for name, model in fitted.items()}
-            seconds = interleaved(calls, repeats, in_a_row=in_a_row, warm_up=2)
-            figures[f"{kind}, {method}"] = {name: spread(found) for name, found in seconds.items()}
-    first = first_calls(fitted, X[:1], settings["processes"])
-    for stage in ("load", "first", "second"):
-        figures[f"fresh process, {stage}"] = {name: spread([r[stage] for r in runs]) for name, runs in first.items()}
-    single, bulk = figures["single row, predict"], figures["many rows, predict"]
-    findings = [
-        Finding("single row, `predict`", 1000 * single[OURS]["median"], "ms", 2.0),
-        Finding("single row, ours / MLPClassifier", single[OURS]["median"] / single[MLP]["median"], "×", 3.0),
-        Finding(
-            f"{settings['n_rows']:,} rows, ours / MLPClassifier", bulk[OURS]["median"] / bulk[MLP]["median"], "×", 2.0
-        ),
-        Finding(
-            "first row of a process with its load, ours / MLPClassifier",
-            _first_seconds(figures, OURS) / _first_seconds(figures, MLP),
-        ),
-    ]
+    findings = []
+    with contextlib.ExitStack() as stack, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        if (baseline := options.baseline) is not None:
+            stack.enter_context(baseline)
+        for n_train in settings["n_train"]:
+            X, y = class_rows(n_train, settings["n_features"], settings["n_classes"])
+            fitted: dict[str, BaseEstimator] = {
+                OURS: GenerativeTransportClassifier(device="cpu", random_state=0, **(QUICK if options.quick else {})),
+                MLP: MLPClassifier((256, 256), max_iter=2, random_state=0),
+            }
+            for model in fitted.values():
+                model.fit(X, y)
+            n_centers = len(fitted[OURS].kernel_.centers)
+            if baseline is not None:
+                baseline.fit(X, y, device="cpu")
+            for kind, (rows, in_a_row) in inputs.items():
+                calls = {name: partial(_seconds, model.predict, rows) for name, model in fitted.items()}
+                if baseline is not None:
+                    calls[BASELINE] = partial(baseline.call, "predict", rows)
+                found = in_turn(calls, settings["rounds"][kind], in_a_row)
+                name = f"{len(rows):,} {'row' if len(rows) == 1 else 'rows'}, {n_centers:,} centres"
+                figures[name] = found
+                findings += _findings(name, found, len(rows))
+    for stage, found in first_calls(fitted, many[:1], 1 if options.quick else 5).items():
+        figures[f"fresh process, {stage}"] = found
     return Measured(settings, figures, findings)
 
 
-def first_calls(fitted: dict[str, BaseEstimator], row: np.ndarray, processes: int) -> dict[str, list[dict[str, float]]]:
-    """Seconds to unpickle and to predict the first and the second row, in fresh processes that have imported sklearn."""
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in fitted}
+def _findings(name: str, found: dict[str, dict[str, float]], n_rows: int) -> list[Finding]:
+    medians = {who: spread["median"] for who, spread in found.items()}
+    findings = [Finding(name, 1000 * medians[OURS], "ms", 1.0 if n_rows == 1 else None)]
+    for who in (who for who in medians if who != OURS):
+        goal = 1.0 if who == BASELINE and n_rows > 1 else None
+        findings.append(Finding(f"{name}, ours / {who}", medians[OURS] / medians[who], "×", goal))
+    return findings
+
+
+def in_turn(calls: dict[str, Callable[[int], list[float]]], rounds: int, in_a_row: int) -> dict[str, dict[str, float]]:
+    """Spread of the seconds of calls that time themselves, so many in a row; a round of each is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(-1, rounds):
+        for name, call in calls.items():
+            found = call(in_a_row)
+            seconds[name] += found if number >= 0 else []
+    return {name: spread(values) for name, values in seconds.items()}
+
+
+def _seconds(predict: Callable[[np.ndarray], Any], rows: np.ndarray, n: int) -> list[float]:
+    return [timed(partial(predict, rows)) for _ in range(n)]
+
+
+def first_calls(
+    fitted: dict[str, BaseEstimator], row: np.ndarray, processes: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Seconds to unpickle, and to predict the first row, in fresh processes that have imported sklearn."""
+    found: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for number, model in enumerate(fitted.values()):
-            (Path(folder) / f"{number}.pkl").write_bytes(pickle.dumps((model, row)))
         for _ in range(processes):
-            for number, name in enumerate(fitted):
-                found[name].append(fresh_process(_FIRST, str(Path(folder) / f"{number}.pkl")))
-    return found
-
-
-def _first_seconds(figures: dict[str, Any], name: str) -> float:
-    return sum(figures[f"fresh process, {stage}"][name]["median"] for stage in ("load", "first"))
-
-
-def _call(model: BaseEstimator, method: str, rows: np.ndarray) -> Any:
-    bound = getattr(model, method)
-    return lambda: bound(rows)
+            for number, (name, model) in enumerate(fitted.items()):
+                path = Path(folder) / f"{number}.pkl"
+                path.write_bytes(pickle.dumps((model, row)))
+                for stage, seconds in fresh_process(_FIRST, str(path)).items():
+                    found.setdefault(stage, {}).setdefault(name, []).append(seconds)
+    return {stage: {name: spread(values) for name, values in of.items()} for stage, of in found.items()}
 
 
 def section(record: dict[str, Any]) -> list[list[str]]:
     """Rows of the table of details, its header first."""
-    rows = [["Milliseconds, median", OURS, MLP, PIPELINE, "ours / MLPClassifier"]]
-    for what, found in record["figures"].items():
-        cells = [f"{1000 * found[name]['median']:.3f}" for name in (OURS, MLP, PIPELINE)]
-        rows.append([what, *cells, f"{found[OURS]['median'] / found[MLP]['median']:.2f}"])
+    figures = record["figures"]
+    names = [name for name in (OURS, MLP, BASELINE) if any(name in found for found in figures.values())]
+    rows = [["Milliseconds, median", *names]]
+    for what, found in figures.items():
+        rows.append([what, *(f"{1000 * found[name]['median']:.3f}" if name in found else "–" for name in names)])
     return rows

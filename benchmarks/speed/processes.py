@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from torch import distributed
 
 from gendiffclf import GenerativeTransportClassifier
@@ -33,8 +34,7 @@ def measure(options: Options) -> Measured:
         "d": 8 if options.quick else 64,
         "width": 32 if options.quick else 512,
         "batch_size": 64 if options.quick else 512,
-        "members": 1,
-        "epochs": 1 if options.quick else 5,
+        "max_steps": 3 if options.quick else 100,
         "repeats": 1 if options.quick else 5,
     }
     seconds: dict[str, list[float]] = {name: [] for name in _LAUNCHES}
@@ -71,19 +71,17 @@ def work(settings: dict[str, Any], folder: Path) -> None:
     try:
         X, y = class_rows(settings["n"], settings["d"], 10)
 
-        def classifier(epochs: int) -> GenerativeTransportClassifier:
-            return GenerativeTransportClassifier(
-                device="cpu",
-                precision="float32",
-                random_state=0,
-                max_epochs=epochs,
-                n_members=settings["members"],
-                width=settings["width"],
-                batch_size=settings["batch_size"],
-            )
-
-        classifier(1).fit(X, y)  # imports, and starts threads
-        measured = classifier(settings["epochs"])
+        names = ("width", "batch_size", "max_steps")
+        measured = GenerativeTransportClassifier(
+            distributed=True,
+            device="cpu",
+            precision="float32",
+            random_state=0,
+            n_members=1,
+            patience=None,
+            **{name: settings[name] for name in names},
+        )
+        clone(measured).set_params(max_steps=1).fit(X, y)  # imports, and starts threads
         seconds = timed(lambda: measured.fit(X, y))
         if distributed.get_rank() == 0:
             (folder / "seconds.json").write_text(json.dumps(seconds))

@@ -15,51 +15,39 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from gendiffclf import GenerativeTransportClassifier
-
 from ..data import Table, split_rows
 from ..metrics import align_columns
 from ..models import create_model
 
 Row = dict[str, Any]
-OURS, UNIFORM, MLP = "ours", "ours (uniform times)", "mlp"
-
-
-def _ours(**parameters: Any) -> BaseEstimator:
-    return GenerativeTransportClassifier(random_state=0, **parameters)
-
-
-def _calibrated(name: str, method: str) -> BaseEstimator:
-    return CalibratedClassifierCV(create_model(name), method=method, cv=3)
-
-
-def _svc(method: str) -> BaseEstimator:
-    return CalibratedClassifierCV(make_pipeline(StandardScaler(), SVC()), method=method, cv=3)
-
-
+OURS, MLP = "ours", "mlp"
 METHODS = ("sigmoid", "isotonic")
 BOOSTED = tuple(name for name in ("lightgbm", "catboost") if find_spec(name))
 """Those that are installed."""
 CALIBRATED = ("mlp", "extratrees", *BOOSTED)
+
+
+def _calibrated(name: str, method: str) -> BaseEstimator:
+    model = make_pipeline(StandardScaler(), SVC()) if name == "svc" else create_model(name)
+    return CalibratedClassifierCV(model, method=method, cv=3)
+
+
 CREATORS: dict[str, Callable[[], BaseEstimator]] = {
-    OURS: _ours,
-    UNIFORM: lambda: _ours(time_sampling="uniform"),
-    **{name: lambda name=name: create_model(name) for name in ("logreg", "hgb", *CALIBRATED)},
+    **{name: lambda name=name: create_model(name) for name in (OURS, "logreg", "hgb", *CALIBRATED)},
     **{
         f"{name} + {method}": lambda name=name, method=method: _calibrated(name, method)
-        for name in CALIBRATED
+        for name in (*CALIBRATED, "svc")
         for method in METHODS
     },
-    **{f"svc + {method}": lambda method=method: _svc(method) for method in METHODS},
 }
 """Each model of the parts; "mlp + sigmoid" is the MLP in `CalibratedClassifierCV(method="sigmoid", cv=3)`."""
 
 
-def fit(name: str, X: np.ndarray, y: np.ndarray) -> BaseEstimator:
+def fit(name: str, X: np.ndarray, y: np.ndarray, **of_fit: Any) -> Any:
     """A model of `CREATORS` fitted on rows."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # peers that stop before they converge do so with their own settings
-        return CREATORS[name]().fit(X, y)
+        return CREATORS[name]().fit(X, y, **of_fit)
 
 
 @dataclass

@@ -1,16 +1,15 @@
-"""The network x_θ(x_t, X_c, t) (section 2.5), several members in one pass."""
+"""The network x_θ(x_t, X_c[, t]) (section 2.5), several members in one pass: training, prediction and export all run this."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from .blocks import TransformerLayer
-from .embeddings import PeriodicEmbedding, TimeEmbedding
-from .members import MemberLinear
+from ..transport.learned import LearnedPath, carry, draw
+from .layers import MemberLinear, PeriodicEmbedding, TimeEmbedding, TransformerLayer
 from .tokenizers import TOKENIZERS
 
 
@@ -22,9 +21,9 @@ class NetworkShape:
     Attributes
     ----------
     n_features : int
-        Features per conditioning layer, d.
-    n_condition_layers : int
-        Conditioning layers; 1 for a plain matrix.
+        Features per layer of the input, d.
+    n_layers : int
+        Layers of the input; 1 for a plain matrix.
     width : int
         Width of the code space and of the residual stream, L.
     n_members : int
@@ -36,15 +35,13 @@ class NetworkShape:
     hidden_width : int
         Width of the feed-forward state.
     time_width : int
-        Width of the time embedding.
+        Width of the time embedding; 0 for a network without time.
     n_frequencies : int
         Frequencies of the periodic feature embedding; 0 for none.
     frequency_scale : float
         Standard deviation of its initial frequencies; those of members that see another view than the first start at 0.
     tokenizer : str
         A key of `TOKENIZERS`.
-    chunk_size : int
-        Values per token of the `"chunks"` tokenizer.
     dropout : float
         Share of the feed-forward state dropped in training.
     queries_and_keys : bool
@@ -52,59 +49,61 @@ class NetworkShape:
     """
 
     n_features: int
-    n_condition_layers: int = 1
-    width: int = 128
+    n_layers: int = 1
+    width: int = 64
     n_members: int = 1
     n_views: int = 1
     depth: int = 2
     n_heads: int = 4
-    hidden_width: int = 512
-    time_width: int = 32
+    hidden_width: int = 64
+    time_width: int = 0
     n_frequencies: int = 0
     frequency_scale: float = 0.1
     tokenizer: str = "single"
-    chunk_size: int = 16
     dropout: float = 0.0
     queries_and_keys: bool = False
 
 
 class TransportNetwork(nn.Module):
     """
-    Estimates what the objective asks for from a state, a condition and a time.
+    Estimates the code of a row's class, from the row or from a state on its path.
 
     Stage 1 sums the conditioning layers with learnt weights; stage 2 fuses x_t and the sum linearly; stage 3 is a stack of
-    transformer layers over that token and those of the tokenizer. The first token's final state is the estimate.
+    transformer layers over that token and those of the tokenizer. The first token's final state is the estimate. Without
+    time the state is x1 itself.
 
     Parameters
     ----------
     shape : NetworkShape
+    lift : ndarray of shape (d, L)
+        Fixed map of the last layer's features into the code space: x1.
     generator : torch.Generator, optional
         Source of the initial weights, on the CPU.
-
-    Shape
-    -----
-    x_t (M or 1, B, L), condition (M or 1, B, layers, d), t () or (M, B) -> (M, B, L)
     """
 
-    def __init__(self, shape: NetworkShape, generator: Generator | None = None) -> None:
+    def __init__(self, shape: NetworkShape, lift: np.ndarray, generator: Generator | None = None) -> None:
         super().__init__()
         generator = generator if generator is not None else torch.Generator()
         self.shape = shape
-        members, width = shape.n_members, shape.width
+        members, width, n_condition = shape.n_members, shape.width, max(1, shape.n_layers - 1)
+        self.lift: Tensor
+        self.register_buffer("lift", torch.as_tensor(lift, dtype=torch.float32))
+        self.view: Tensor
+        self.register_buffer("view", torch.arange(members) % shape.n_views, persistent=False)
         self.layer_weights: nn.Parameter | None = None
-        if shape.n_condition_layers > 1:
-            equal = torch.full((members, 1, 1, shape.n_condition_layers), 1 / shape.n_condition_layers)
-            self.layer_weights = nn.Parameter(equal)
+        if n_condition > 1:
+            self.layer_weights = nn.Parameter(torch.full((members, 1, 1, n_condition), 1 / n_condition))
         self.embedding = PeriodicEmbedding(
             members, shape.n_features, shape.n_frequencies, shape.frequency_scale, generator
         )
+        if self.embedding.frequencies is not None:
+            self.embedding.frequencies.data[self.view > 0] = 0
         embedded = self.embedding.out_features
         self.fusion = MemberLinear(members, width + embedded, width, generator)
-        tokenizer: Any = TOKENIZERS[shape.tokenizer](
-            members, shape.n_condition_layers, shape.n_features, embedded, width, shape.chunk_size, generator
-        )
-        self.tokenizer = tokenizer
-        self.time_embedding = TimeEmbedding(members, shape.time_width, generator)
+        self.tokenizer = TOKENIZERS[shape.tokenizer](members, n_condition, shape.n_features, embedded, width, generator)
+        self.time_embedding: TimeEmbedding | None = None
+        if shape.time_width:
+            self.time_embedding = TimeEmbedding(members, shape.time_width, generator)
         self.layers = nn.ModuleList(
             TransformerLayer(
                 members,
@@ -114,55 +113,101 @@ class TransportNetwork(nn.Module):
                 shape.time_width,
                 shape.dropout,
                 generator,
-                queries_and_keys=shape.queries_and_keys or tokenizer.n_tokens > 0,
+                queries_and_keys=shape.queries_and_keys or self.tokenizer.n_tokens > 0,
             )
             for _ in range(shape.depth)
         )
 
-    def tokens(self, x_t: Tensor, condition: Tensor) -> Tensor:
-        """Stages 1 and 2 and the tokenizer: the tokens (M, B, T, L), the state's first."""
-        members = self.shape.n_members
-        x_t = x_t.expand(members, -1, -1)
-        condition = condition.expand(members, -1, -1, -1)
-        summed = condition[:, :, 0] if self.layer_weights is None else (self.layer_weights @ condition).squeeze(2)
-        embedded = self.embedding(summed)  # (M, B, d) -> (M, B, e)
-        state = self.fusion(torch.cat([x_t, embedded], dim=-1)).unsqueeze(2)  # (M, B, 1, L)
-        state = state.to(x_t.dtype)  # the residual stream keeps its precision under autocast
-        if self.tokenizer.n_tokens == 0:
-            return state
-        return torch.cat([state, self.tokenizer(condition, embedded)], dim=2)
-
-    def before_last_map(
-        self, x_t: Tensor, condition: Tensor, t: Tensor, generator: Generator | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """
-        All but the very last linear map, which is the part that a few new rows can update in closed form.
+        Start of transport and condition of scaled rows, each member's in the view that it sees.
+
+        A row of one layer is its own condition; of several, transport starts at the last and the others are the condition.
+
+        Shape
+        -----
+        (M or 1, B, views * layers, d) -> x1 (M, B, L), X_c (M, B, layers - 1 or 1, d)
+        """
+        views = rows.unflatten(-2, (self.shape.n_views, -1)).expand(self.shape.n_members, -1, -1, -1, -1)
+        # (M, B, views, layers, d) -> (M, B, layers, d)
+        rows = views[torch.arange(len(self.view), device=rows.device), :, self.view]
+        x1 = (rows[..., -1, :] @ self.lift).to(rows.dtype)  # under autocast too: time and residual stream go by it
+        return x1, rows if rows.shape[-2] == 1 else rows[..., :-1, :]
+
+    def forward(
+        self, x_t: Tensor, condition: Tensor, t: Tensor | None = None, generator: Generator | None = None
+    ) -> Tensor:
+        """
+        The network's output.
+
+        Parameters
+        ----------
+        x_t : Tensor of shape (M, B, L)
+            States; x1 for a network without time.
+        condition : Tensor of shape (M, B, layers, d)
+        t : Tensor of shape () or (M, B), optional
+            Times, for a network with time.
+        generator : torch.Generator, optional
+            Switches dropout on.
 
         Returns
         -------
-        residual : Tensor of shape (M, B, L)
-        hidden : Tensor of shape (M, B, hidden_width)
-        gate : Tensor of shape (M, 1 or B, L)
-            The estimate is `residual + gate * last_map(hidden)`.
+        Tensor of shape (M, B, L)
         """
-        tokens = self.tokens(x_t, condition)
-        time = self.time_embedding(t)
-        *first_layers, last_layer = self.transformer_layers()
-        for layer in first_layers:
-            tokens = layer(tokens, time, generator)
-        residual, hidden, gate = last_layer.before_down(tokens, time, 1, generator)
-        return residual[:, :, 0], hidden[:, :, 0], gate[:, :, 0]
+        summed = condition[:, :, 0] if self.layer_weights is None else (self.layer_weights @ condition).squeeze(2)
+        embedded = self.embedding(summed)  # (M, B, d) -> (M, B, e)
+        tokens = self.fusion(torch.cat([x_t, embedded], dim=-1)).unsqueeze(2)  # (M, B, 1, L)
+        tokens = tokens.to(x_t.dtype)  # the residual stream keeps its precision under autocast
+        if self.tokenizer.n_tokens:
+            tokens = torch.cat([tokens, self.tokenizer(condition, embedded)], dim=2)
+        time = None if self.time_embedding is None or t is None else self.time_embedding(t)
+        for layer in self.layers[:-1]:
+            tokens = layer(tokens, time, tokens.shape[2], generator)
+        return self.layers[-1](tokens, time, 1, generator)[:, :, 0]
 
-    @property
-    def last_map(self) -> MemberLinear:
-        """The linear map that ends the last layer."""
-        return self.transformer_layers()[-1].feed_forward.down
 
-    def transformer_layers(self) -> list[TransformerLayer]:
-        """The layers of stage 3."""
-        return cast(list[TransformerLayer], list(self.layers))
+def loss(
+    network: TransportNetwork,
+    rows: Tensor,
+    codes: Tensor,
+    learned: LearnedPath | None = None,
+    generator: Generator | None = None,
+    precision: torch.dtype = torch.float32,
+) -> Tensor:
+    """
+    Squared error of each row's estimate (Eq. 8), in units of a coordinate: at t = T, or at a random time of a learned path.
 
-    def forward(self, x_t: Tensor, condition: Tensor, t: Tensor, generator: Generator | None = None) -> Tensor:
-        """The estimate; `generator` switches dropout on."""
-        residual, hidden, gate = self.before_last_map(x_t, condition, t, generator)
-        return residual + gate * self.last_map(hidden)
+    Parameters
+    ----------
+    network : TransportNetwork
+    rows : Tensor of shape (M, B, views * layers, d)
+        Scaled rows.
+    codes : Tensor of shape (M, B, L)
+        The codes of their classes, x0.
+    learned : LearnedPath, optional
+        For a network with time.
+    generator : torch.Generator, optional
+        Draws times, noise and dropout.
+    precision : torch.dtype
+        Of matrix products, if it is bfloat16; else they are in that of the rows.
+
+    Returns
+    -------
+    Tensor of shape (M, B)
+    """
+    x_t, condition = network.split(rows)
+    t, target = None, codes
+    if learned is not None:
+        assert generator is not None
+        x_t, t, target = draw(learned, codes, x_t, generator)
+    with torch.autocast(rows.device.type, dtype=torch.bfloat16, enabled=precision is torch.bfloat16):
+        output = network(x_t, condition, t, generator)
+    return (output.to(target.dtype) - target).square().mean(-1)
+
+
+def estimate(network: TransportNetwork, rows: Tensor, learned: LearnedPath | None = None) -> Tensor:
+    """Each member's estimate of the codes of scaled rows: (M or 1, B, views * layers, d) -> (M, B, L)."""
+    x1, condition = network.split(rows)
+    if learned is None:
+        return network(x1, condition)
+    return carry(learned, lambda x_t, t: network(x_t, condition, t), x1)[-1]

@@ -6,21 +6,15 @@ The first token of every network is the fusion of x_t and the condition; a token
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
-from .members import MemberLinear
+from .layers import MemberLinear
 
-
-class Tokenizer(Protocol):
-    """Turns a condition into tokens."""
-
-    n_tokens: int
-
-    def __call__(self, layers: Tensor, embedded: Tensor) -> Tensor:
-        """(M, B, layers, d) raw and (M, B, e) weighted and embedded -> (M, B, n_tokens, width)."""
+CHUNK_SIZE = 16
+"""Values of a token of `ChunksTokenizer`."""
 
 
 class SingleTokenizer(nn.Module):
@@ -29,7 +23,7 @@ class SingleTokenizer(nn.Module):
     n_tokens = 0
 
     def __init__(
-        self, n_members: int, n_layers: int, n_features: int, embedded: int, width: int, size: int, generator: Generator
+        self, n_members: int, n_layers: int, n_features: int, embedded: int, width: int, generator: Generator
     ) -> None:
         super().__init__()
 
@@ -42,7 +36,7 @@ class LayersTokenizer(nn.Module):
     """One token per conditioning layer: attention generalises the fixed weighted sum to one that depends on the row."""
 
     def __init__(
-        self, n_members: int, n_layers: int, n_features: int, embedded: int, width: int, size: int, generator: Generator
+        self, n_members: int, n_layers: int, n_features: int, embedded: int, width: int, generator: Generator
     ) -> None:
         super().__init__()
         self.n_tokens = n_layers
@@ -55,22 +49,21 @@ class LayersTokenizer(nn.Module):
 
 
 class ChunksTokenizer(nn.Module):
-    """One token per `size` consecutive values of the embedded condition, padded with zeros, with its position."""
+    """One token per `CHUNK_SIZE` consecutive values of the embedded condition, padded with zeros, with its position."""
 
     def __init__(
-        self, n_members: int, n_layers: int, n_features: int, embedded: int, width: int, size: int, generator: Generator
+        self, n_members: int, n_layers: int, n_features: int, embedded: int, width: int, generator: Generator
     ) -> None:
         super().__init__()
-        self.size = size
-        self.n_tokens = math.ceil(embedded / size)
-        self.map = MemberLinear(n_members, size, width, generator)
+        self.n_tokens = math.ceil(embedded / CHUNK_SIZE)
+        self.map = MemberLinear(n_members, CHUNK_SIZE, width, generator)
         self.position = nn.Parameter(torch.randn(n_members, 1, self.n_tokens, width, generator=generator) * 0.02)
 
     def forward(self, layers: Tensor, embedded: Tensor) -> Tensor:
-        """(M, B, e) -> (M, B, ⌈e / size⌉, width)."""
-        padding = self.n_tokens * self.size - embedded.shape[-1]
-        chunks = nn.functional.pad(embedded, (0, padding)).unflatten(-1, (self.n_tokens, self.size))
+        """(M, B, e) -> (M, B, ⌈e / CHUNK_SIZE⌉, width)."""
+        padding = self.n_tokens * CHUNK_SIZE - embedded.shape[-1]
+        chunks = nn.functional.pad(embedded, (0, padding)).unflatten(-1, (self.n_tokens, CHUNK_SIZE))
         return self.map(chunks) + self.position
 
 
-TOKENIZERS = {"single": SingleTokenizer, "layers": LayersTokenizer, "chunks": ChunksTokenizer}
+TOKENIZERS: dict[str, Any] = {"single": SingleTokenizer, "layers": LayersTokenizer, "chunks": ChunksTokenizer}

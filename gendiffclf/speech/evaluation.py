@@ -184,7 +184,7 @@ def evaluate(
     Notes
     -----
     Each clip is encoded once for all folds. Speakers are handed on to every step whose `fit` takes `groups`: the
-    classifier then chooses epoch and calibration by voices it does not learn from.
+    classifier then chooses hyperparameters, updates and calibration by voices it does not learn from.
 
     Examples
     --------

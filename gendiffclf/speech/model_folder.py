@@ -150,7 +150,7 @@ def load_model(folder: str | os.PathLike[str], **changes: Any) -> Pipeline:
         )
     classifier = GenerativeTransportClassifier.load(folder / description["classifier"])
     pipeline = Pipeline([("featurizer", featurizer), ("classifier", classifier)])
-    if "speakers" in description:  # folders of before have none
+    if "speakers" in description:
         pipeline.speakers_ = description["speakers"]
     return pipeline
 

@@ -88,8 +88,8 @@ def fit_rows(estimator: Any, X: np.ndarray, y: np.ndarray, speakers: np.ndarray 
     """
     Fit a clone, with speakers as `groups` of every step whose `fit` takes them.
 
-    The classifier then keeps each speaker on one side of its own validation, so that the epoch and the calibration it
-    chooses hold for voices it has not heard.
+    The classifier then keeps each speaker on one side of its own validation, so that the hyperparameters, the number of
+    updates and the calibration it chooses hold for voices it has not heard.
     """
     estimator = clone(estimator)
     steps = estimator.steps if isinstance(estimator, Pipeline) else [("", estimator)]
@@ -119,7 +119,7 @@ def train(pipeline: Any, corpus: pd.DataFrame) -> Pipeline:
         A featuriser first, a classifier last. It is cloned.
     corpus : DataFrame
         With `path` and `label`, as of `read_corpus`. A column `speaker` goes to the classifier as `groups`, so that what
-        it sets aside to choose its epoch and calibration are voices it does not learn from.
+        it sets aside to choose hyperparameters, updates and calibration are voices it does not learn from.
 
     Returns
     -------

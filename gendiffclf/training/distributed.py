@@ -1,7 +1,8 @@
 """
 The processes of a launched group, which train one model: each has a part of every batch, and their gradients are summed.
 
-Everything else every process does alike, from the same seed: what it draws, the optimiser's steps, the choice of the epoch.
+Everything else every process does alike, from the same seed: batches, the optimiser's steps, the choice of the best step. Times,
+noise and dropout are each process' own.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
-from ..device import process_count, resolve_device
+from ..device import resolve_device
 from ..validation import shown
 
 T = TypeVar("T")
@@ -46,34 +47,46 @@ class Processes:
     count: int = 1
 
     @classmethod
-    def launched(cls) -> Processes:
-        """Those of torch's default process group."""
-        count = process_count()
-        return cls(distributed.get_rank(), count) if count > 1 else cls()
+    def launched(cls, distributed_fit: bool) -> Processes:
+        """
+        Those of torch's default process group, if they are asked for.
+
+        Raises
+        ------
+        ValueError
+            If there is no process group.
+        """
+        if not distributed_fit:
+            return cls()
+        if not (distributed.is_available() and distributed.is_initialized()):
+            raise ValueError(
+                "Got distributed=True without a process group, expected torch.distributed.init_process_group before fit; "
+                "start processes with torchrun, or use distributed=False."
+            )
+        return cls(distributed.get_rank(), distributed.get_world_size())
 
     def part(self, n_rows: int) -> slice:
         """Which of so many rows are the process' own: neighbours, and as many as any other's up to one."""
         return slice(n_rows * self.rank // self.count, n_rows * (self.rank + 1) // self.count)
 
-    def summed(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-        """
-        The sum over processes of each tensor, in place, the same to the last bit in all of them.
-
-        DistributedDataParallel would do that behind `backward`, which training does not call, and with one module.
-        """
+    def summed(self, tensor: Tensor) -> Tensor:
+        """The sum of a tensor over processes, in place, the same to the last bit in all of them."""
         if self.count > 1:
-            for tensor in tensors:
-                distributed.all_reduce(tensor)
-        return tensors
+            distributed.all_reduce(tensor)
+        return tensor
 
-    def joined(self, part: Tensor, n_rows: int) -> Tensor:
-        """All processes' parts (M, part, K) of so many rows put together, (M, n_rows, K)."""
+    def sum_gradients(self, module: nn.Module) -> None:
+        """
+        Replace gradients by their sum over processes, in one exchange.
+
+        DistributedDataParallel would overlap it with the backward pass; networks here are small.
+        """
         if self.count == 1:
-            return part
-        whole = part.new_zeros(len(part), n_rows, *part.shape[2:])
-        whole[:, self.part(n_rows)] = part
-        distributed.all_reduce(whole)  # adds zeros
-        return whole
+            return
+        gradients = [x.grad for x in module.parameters() if x.grad is not None]
+        flat = self.summed(torch.cat([x.flatten() for x in gradients]))
+        for gradient, part in zip(gradients, flat.split([x.numel() for x in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
 
     def gathered(self, value: T) -> list[T]:
         """The value that each process has here; small."""
@@ -84,6 +97,10 @@ class Processes:
         with torch.cuda.device(resolve_device("cuda")) if nccl else contextlib.nullcontext():
             distributed.all_gather_object(found, value)
         return found
+
+    def first(self, value: T) -> T:
+        """The value of the first process."""
+        return self.gathered(value)[0] if self.count > 1 else value
 
     def copy_first(self, tensors: Sequence[Tensor]) -> None:
         """Overwrite tensors with those of the first process; processors of two kinds may round differently."""

@@ -1,4 +1,4 @@
-"""Training rows in an order of their own, and which of them each member learns from or is judged by."""
+"""Training rows in an order of their own, and which of them each member learns from or is validated by."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
+HELD_OUT_ROWS = 20_000
+"""Validation rows, at most."""
+SINGLE_FOLDS = 10
+"""A single member leaves out one of so many folds."""
 _HASHED_VALUES = 2**18
 
 
@@ -65,26 +69,30 @@ def _hash(values: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Assignment:
+class Folds:
     """
-    Which rows each member learns from and which judge it.
+    Which rows each member learns from, and which validate it.
 
     Attributes
     ----------
-    train, validation : list of ndarray
-        Row numbers, int32, one array a member; validation arrays may be empty.
+    train : list of ndarray
+        Row numbers, one array a member.
+    validation : ndarray of shape (v,), int
+        Row numbers; at most `HELD_OUT_ROWS`, evenly spread. May be empty.
+    member : ndarray of shape (v,), int
+        The member that each of these rows validates: it did not learn from it.
     """
 
     train: list[np.ndarray]
-    validation: list[np.ndarray]
+    validation: np.ndarray
+    member: np.ndarray
 
 
-def deal(y: np.ndarray, n_parts: int, rng: np.random.Generator, groups: np.ndarray | None = None) -> np.ndarray:
+def split_rows(y: np.ndarray, n_parts: int, rng: np.random.Generator, groups: np.ndarray | None = None) -> np.ndarray:
     """
-    Deal rows to parts so that each has its share of every class and, with groups, no group is in two parts.
+    Split rows into parts so that each has its share of every class and, with groups, no group is in two parts.
 
-    Without groups each class is dealt round in random order, going on where the class before it ended: parts differ in size
-    by one row at most, and a class of one row is in one part.
+    Without groups parts differ in size by one row at most, and a class of one row is in one part.
 
     Returns
     -------
@@ -98,8 +106,8 @@ def deal(y: np.ndarray, n_parts: int, rng: np.random.Generator, groups: np.ndarr
     """
     part = np.empty(len(y), np.int32)
     if groups is None:
-        dealt = np.concatenate([rng.permutation(np.flatnonzero(y == label)) for label in np.unique(y)])
-        part[dealt] = np.arange(len(y), dtype=np.int32) % n_parts
+        ordered = np.concatenate([rng.permutation(np.flatnonzero(y == label)) for label in np.unique(y)])
+        part[ordered] = np.arange(len(y), dtype=np.int32) % n_parts
         return part
     n_groups = len(np.unique(groups))
     if n_groups < n_parts:
@@ -113,17 +121,14 @@ def deal(y: np.ndarray, n_parts: int, rng: np.random.Generator, groups: np.ndarr
     return part
 
 
-def assign_rows(
-    y: np.ndarray,
-    n_members: int,
-    rng: np.random.Generator,
-    *,
-    cross_fit: bool,
-    validation_fraction: float,
-    groups: np.ndarray | None = None,
-) -> Assignment:
+def assign_folds(
+    y: np.ndarray, n_members: int, rng: np.random.Generator, *, validate: bool, groups: np.ndarray | None = None
+) -> Folds:
     """
     Assign rows to members.
+
+    Each of M >= 2 members leaves out its own fold of M, which validates it; a single one leaves out a tenth of the rows. Very
+    few rows are all learnt from.
 
     Parameters
     ----------
@@ -132,28 +137,25 @@ def assign_rows(
     n_members : int
         M.
     rng : numpy Generator
-    cross_fit : bool
-        Whether each of M >= 2 members leaves out its own of M parts.
-    validation_fraction : float
-        Share of rows that all members leave out otherwise; 0 for none.
+    validate : bool
+        Whether a single member leaves out rows.
     groups : ndarray of shape (n,), optional
         Rows of one group stay together.
     """
     n = len(y)
     everything = np.arange(n, dtype=np.int32)
-    n_groups = n if groups is None else len(np.unique(groups))
-    n_parts = min(n_members, n_groups)
-    if cross_fit and n_parts > 1 and n >= 2 * n_members:
-        part = deal(y, n_parts, rng, groups)  # with fewer groups than members, some members share a part
-        return Assignment(
-            [everything[part != member % n_parts] for member in range(n_members)],
-            [everything[part == member % n_parts] for member in range(n_members)],
-        )
-    n_parts = min(round(1 / validation_fraction), n_groups) if validation_fraction else 0
-    if n_parts < 2 or n < 2 * n_parts:  # too few rows to spare any
-        return Assignment([everything] * n_members, [everything[:0]] * n_members)
-    held_out = deal(y, n_parts, rng, groups) == 0
-    # The only row of a class is worth more in training than in validation.
-    classes, counts = np.unique(y, return_counts=True)
-    held_out &= ~np.isin(y, classes[counts == 1])
-    return Assignment([everything[~held_out]] * n_members, [everything[held_out]] * n_members)
+    n_parts = n_members if n_members > 1 else SINGLE_FOLDS
+    if groups is not None:
+        n_parts = min(n_parts, len(np.unique(groups)))
+    if n_parts < 2 or n < 2 * n_parts or (n_members == 1 and not validate):
+        return Folds([everything] * n_members, everything[:0], everything[:0])
+    part = split_rows(y, n_parts, rng, groups)
+    candidates = everything[:: -(-n // HELD_OUT_ROWS)]
+    if n_members == 1:
+        # The only row of a class is worth more in training than in validation.
+        held_out = (part == 0) & ~np.isin(y, np.flatnonzero(np.bincount(y) == 1))
+        validation = candidates[held_out[candidates]]
+        return Folds([everything[~held_out]], validation, np.zeros_like(validation))
+    # With fewer groups than members some members share a fold; the first of them is validated.
+    train = [everything[part != member % n_parts] for member in range(n_members)]
+    return Folds(train, candidates, part[candidates])

@@ -1,30 +1,77 @@
-"""One epoch after another, for all members side by side, until validation says which epoch to keep."""
+"""Training of the network: batches, optimiser and weight average, until validation rows stop improving."""
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import Generator, Tensor
+from torch.optim.swa_utils import AveragedModel
+from tqdm.auto import tqdm
 
-from ..device import thread_limit
-from ..model import TransportModel
-from .calibration import Calibration, brier, calibration_stride, fit_calibration
-from .folds import Assignment
-from .progress import Progress
-from .trainer import Trainer, TrainingRows, TrainingSettings
+from ..estimators.combination import convex_weights, high_precision
+from ..estimators.kernel import Rows
+from ..estimators.network import TransportNetwork, estimate, loss
+from ..transport.learned import LearnedPath
+from ..transport.readout import project_on_codes, project_on_simplex
+from .distributed import Processes
+from .folds import Folds
 
-CPU_GROUP = 4
+VALIDATION_BLOCK = 1024
+"""Rows per member in one pass of validation."""
+TOLERANCE = 1e-3
+"""Relative improvement that patience asks for."""
+CATCHING_UP = 0.05, 2.0
 """
-Members in one batched pass on a CPU, at most. Groups run in threads of their own, which wait for each other once an epoch; those
-within a matrix product would wait thousands of times, and for very long where other programs keep a core busy. The size is
-fixed, so that a model does not depend on the number of threads.
+Beside another estimator, patience also goes on while the network alone improves by this share, if its Brier score is less than so
+many times that of the mixture: its part in it may still grow.
 """
+LEAST_EVERY = 10
+"""Updates between two validations, at least: on small tables one costs as much as an update."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How training goes, see the parameters of the same names of the classifier."""
+
+    max_steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    ema_decay: float
+    patience: int | None
+    precision: torch.dtype
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """
+    What the network learns from.
+
+    Attributes
+    ----------
+    rows : Rows
+        Scaled rows (n, views * layers, d).
+    y : Tensor of shape (n,), int64
+        Classes.
+    weight : Tensor of shape (n,)
+        Positive, of mean 1.
+    codes : Tensor of shape (K, L)
+    """
+
+    rows: Rows
+    y: Tensor
+    weight: Tensor
+    codes: Tensor
+
+    def take(self, numbers: Tensor) -> Tensor:
+        """Rows of numbers (M, B), (M, B, views * layers, d)."""
+        return self.rows[numbers.flatten()].unflatten(0, numbers.shape)
 
 
 @dataclass
@@ -34,123 +81,183 @@ class TrainingResult:
 
     Attributes
     ----------
-    n_epochs : int
-        Epochs run.
-    best_epoch : int
-        The epoch, counted from 1, whose averaged weights were kept.
-    calibration : Calibration
-        Chosen on validation rows; the default without any.
+    n_steps : int
+        Updates made.
+    best_step : int
+        The update, counted from 1, whose averaged weights were kept.
+    held_out : Tensor of shape (v, K)
+        Coordinates along the codes of the estimates of the validation rows, each by a member that did not learn from it.
     history : dict
-        `"loss"`, `"validation_brier"` (None without validation rows) and `"seconds"` of every epoch.
+        `"step"`, `"loss"`, `"validation_brier"` (None without validation rows) and `"seconds"` at each validation.
     """
 
-    n_epochs: int = 0
-    best_epoch: int = 0
-    calibration: Calibration = field(default_factory=Calibration)
-    history: dict[str, list] = field(default_factory=lambda: {"loss": [], "validation_brier": [], "seconds": []})
+    n_steps: int = 0
+    best_step: int = 0
+    held_out: Tensor = field(default_factory=lambda: torch.empty(0, 0))
+    history: dict[str, list] = field(
+        default_factory=lambda: {"step": [], "loss": [], "validation_brier": [], "seconds": []}
+    )
 
 
-def trainers_of(model: TransportModel, assignment: Assignment, settings: TrainingSettings, seed: int) -> list[Trainer]:
-    """One trainer for each group of members, whose parameters are copies of the model's."""
-    n_members, trainers = model.network.shape.n_members, []
-    n_judged = [len(rows) for rows in assignment.validation]
-    stride = calibration_stride(sum(n_judged))
-    for members in member_groups(n_members, model.lift.device):
-        part = model
-        if members.stop - members.start < n_members:
-            shape = dataclasses.replace(model.network.shape, n_members=members.stop - members.start)
-            part = TransportModel(shape, model.settings, model.lift.cpu().numpy()).to(model.lift)
-            for own, whole in zip(part.network.parameters(), model.network.parameters(), strict=True):
-                own.data = whole.data[members]
-            part.view = model.view[members]
-        rows = Assignment(assignment.train[members], assignment.validation[members])
-        before = sum(n_judged[: members.start])
-        trainers.append(Trainer(part, settings, rows, seed + members.start, before, stride))
-    fewest = min(trainer.n_batches for trainer in trainers)
-    for trainer in trainers:  # groups, whose rows may be a few more or less, take their last step together
-        trainer.n_batches = fewest
-    return trainers
+class _Batches:
+    """Row numbers of each member's batches (M, B): every row once per pass, in random order."""
 
+    def __init__(self, parts: Sequence[np.ndarray], batch_size: int, generator: Generator) -> None:
+        size = min(map(len, parts))
+        self.n_per_pass = max(1, round(size / batch_size))
+        self.size = -(-size // self.n_per_pass)
+        self._parts = [torch.as_tensor(part, device=generator.device) for part in parts]
+        self._generator = generator
+        self._left: list[Tensor] = []
 
-def member_groups(n_members: int, device: torch.device) -> list[slice]:
-    """Members that train in one pass: all on an accelerator, up to `CPU_GROUP` at a time on a CPU, evenly many."""
-    n_groups = -(-n_members // CPU_GROUP) if device.type == "cpu" else 1
-    bounds = [n_members * number // n_groups for number in range(n_groups + 1)]
-    return [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
+    def __next__(self) -> Tensor:
+        if not self._left:
+            shuffled = torch.stack([self._shuffled(part) for part in self._parts])
+            self._left = list(shuffled.split(self.size, dim=1))[: self.n_per_pass]
+        return self._left.pop()
+
+    def _shuffled(self, part: Tensor) -> Tensor:
+        n = self.size * self.n_per_pass
+        order = torch.randperm(len(part), generator=self._generator, device=self._generator.device)
+        return part[order.repeat(-(-n // len(part)))[:n]]
 
 
 def train(
-    model: TransportModel,
-    data: TrainingRows,
-    assignment: Assignment,
+    network: TransportNetwork,
+    data: TrainingData,
+    folds: Folds,
     settings: TrainingSettings,
+    *,
     seed: int,
-    progress: Progress,
+    learned: LearnedPath | None = None,
+    beside: Tensor | None = None,
+    processes: Processes = Processes(),  # noqa: B008
+    verbose: int = 0,
 ) -> TrainingResult:
     """
-    Train until `max_epochs` or until validation has not improved for `patience` epochs, and keep the best averaged weights.
+    Train until `max_steps`, or until validation has not improved for `patience` updates, and keep the best averaged weights.
 
     Parameters
     ----------
-    model : TransportModel
+    network : TransportNetwork
         Trained in place.
-    data : TrainingRows
-    assignment : Assignment
-        Which rows each member learns from and which judge it; without any of the latter the last epoch's weights are kept.
+    data : TrainingData
+    folds : Folds
+        Which rows each member learns from and which validate it; without any of the latter the last weights are kept.
     settings : TrainingSettings
     seed : int
-        Of batches, times and noise.
-    progress : Progress
+        Of batches, times, noise and dropout.
+    learned : LearnedPath, optional
+        The path that a network with time learns.
+    beside : Tensor of shape (v, K), optional
+        Probabilities of the validation rows by another estimator, which joins this one: training goes on as long as the best
+        mixture of both improves.
+    processes : Processes
+        Those that share each batch.
+    verbose : int
+        1 shows a progress bar, 2 leaves it there.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss, or the score of the validation rows, is not finite.
     """
-    trainers = trainers_of(model, assignment, settings, seed)
-    max_epochs = settings.max_epochs
-    if settings.max_steps is not None:
-        max_epochs = min(max_epochs, math.ceil(settings.max_steps / trainers[0].n_batches))
-    judged = torch.as_tensor(np.concatenate(assignment.validation), device=data.weight.device)
-    weight = data.weight[judged]
-    del assignment  # its row numbers, which trainers have copied, may take as much memory as some features
+    device = data.weight.device
+    batches = _Batches(folds.train, settings.batch_size, torch.Generator(device).manual_seed(seed))
+    noise = torch.Generator(device).manual_seed(seed + 1 + processes.rank)
+    optimizer = torch.optim.AdamW(
+        network.parameters(),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
+    )
+    average = AveragedModel(network, multi_avg_fn=_moving_average(settings.ema_decay))
     result = TrainingResult()
-    best_score, best_weights, best_probabilities = float("inf"), None, None
-    n_threads = torch.get_num_threads()
-    processes = trainers[0].processes
-    # Messages of one process to the others come in one order only if one thread sends them.
-    n_workers = min(len(trainers), n_threads) if processes.count == 1 else 1
-    with thread_limit(n_threads // n_workers), ThreadPoolExecutor(n_workers) as pool:
-        run = map if n_workers == 1 else pool.map
-        for epoch in progress.epochs(max_epochs):
-            started = time.perf_counter()
-            done = list(run(Trainer.epoch, trainers, itertools.repeat(data), itertools.repeat(epoch / max_epochs)))
-            loss, score = float(np.mean([trainer_loss for trainer_loss, _ in done])), None
-            if len(judged):
-                score = brier(torch.cat([judgement.distance for _, judgement in done]), weight)
-            # Sums may depend on the number of threads, and all processes must decide alike.
-            score, seconds = processes.gathered((score, time.perf_counter() - started))[0]
+    best_score, best_state, improved_at, before = float("inf"), None, 0, float("inf")
+    every = min(settings.max_steps, max(LEAST_EVERY, batches.n_per_pass))
+    total = torch.zeros((), device=device)
+    started = time.perf_counter()
+    bar = tqdm(range(1, settings.max_steps + 1), desc="fit", unit="step", disable=not verbose, leave=verbose > 1)
+    with bar:
+        for step in bar:
+            numbers = next(batches)  # (M, B)
+            own = numbers[:, processes.part(numbers.shape[1])]
+            error = loss(network, data.take(own), data.codes[data.y[own]], learned, noise, settings.precision)
+            summed = (error * data.weight[own]).sum() / numbers.shape[1]
+            optimizer.zero_grad()
+            summed.backward()
+            processes.sum_gradients(network)
+            optimizer.step()
+            average.update_parameters(network)
+            total += summed.detach()
+            if step % every and step != settings.max_steps:
+                continue
+            n_losses = len(network.view) * ((step - 1) % every + 1)
+            mean, total = float(processes.summed(total)) / n_losses, torch.zeros_like(total)
+            score, alone, held_out = _validate(cast(TransportNetwork, average.module), data, folds, learned, beside)
+            # Sums may differ in their last digits, and all processes must decide alike.
+            score, alone = processes.first((score, alone))
+            if not math.isfinite(latest := mean + (score or 0)):
+                raise FloatingPointError(
+                    f"Got a loss of {latest}: training diverged; use a smaller learning_rate (now "
+                    f"{settings.learning_rate}) or precision='float32'."
+                )
             if score is None or score < best_score:
-                result.best_epoch = epoch + 1
+                result.best_step, result.held_out = step, held_out
             if score is not None and score < best_score:
-                best_score = score
-                best_probabilities = torch.cat([judgement.probabilities for _, judgement in done])
-                best_weights = [trainer.optimizer.average.clone() for trainer in trainers]
-            result.n_epochs = epoch + 1
-            for name, value in zip(result.history, (loss, score, seconds), strict=True):
+                improved_at = step if score < best_score * (1 - TOLERANCE) else improved_at
+                best_score, best_state = score, {name: x.clone() for name, x in average.module.state_dict().items()}
+            if alone < before * (1 - CATCHING_UP[0]) and alone < best_score * CATCHING_UP[1]:
+                improved_at, before = step, alone
+            result.n_steps = step
+            for name, value in zip(result.history, (step, mean, score, time.perf_counter() - started), strict=True):
                 result.history[name].append(value)
-            for trainer in trainers:
-                trainer.trace()
-            progress.report(loss=loss, validation=score)
-            if (
-                score is not None
-                and settings.patience is not None
-                and epoch + 1 - result.best_epoch >= settings.patience
-            ):
+            bar.set_postfix(loss=mean, validation=score)
+            if score is not None and settings.patience is not None and step - improved_at >= settings.patience:
                 break
-    for number, trainer in enumerate(trainers):
-        trainer.finish(None if best_weights is None else best_weights[number])
-    if len(trainers) > 1:
-        of_groups = zip(*(trainer.model.network.parameters() for trainer in trainers), strict=True)
-        for whole, parts in zip(model.network.parameters(), of_groups, strict=True):
-            torch.cat([part.detach() for part in parts], out=whole.data)
-    if best_probabilities is not None:
-        judged, weight = (x[:: calibration_stride(len(x))] for x in (judged, weight))
-        result.calibration = processes.gathered(fit_calibration(best_probabilities, data.y[judged], weight))[0]
-    processes.copy_first(list(model.state_dict().values()))
+    network.load_state_dict(average.module.state_dict() if best_state is None else best_state)
+    processes.copy_first(list(network.state_dict().values()))
     return result
+
+
+@torch.no_grad()
+def _validate(
+    network: TransportNetwork,
+    data: TrainingData,
+    folds: Folds,
+    learned: LearnedPath | None,
+    beside: Tensor | None,
+) -> tuple[float | None, float, Tensor]:
+    """Brier scores of the validation rows, with and without `beside`, and their estimates' coordinates (v, K) along the codes."""
+    if not len(folds.validation):
+        return None, float("inf"), data.codes.new_empty(0, len(data.codes))
+    held_out = data.codes.new_empty(len(folds.validation), len(data.codes))
+    parts = [torch.as_tensor(np.flatnonzero(folds.member == m)) for m in range(len(network.view))]
+    longest = max(map(len, parts))
+    places = torch.stack([torch.nn.functional.pad(part, (0, longest - len(part)), value=-1) for part in parts])
+    for place in places.split(VALIDATION_BLOCK, dim=1):  # (M, B); -1 where a member has no more rows
+        numbers = torch.as_tensor(folds.validation)[place.clamp_min(0)]
+        found = project_on_codes(estimate(network, data.take(numbers.to(data.weight.device)), learned), data.codes)
+        held_out[place[place >= 0].to(held_out.device)] = found[(place >= 0).to(found.device)]
+    numbers = torch.as_tensor(folds.validation, device=data.weight.device)
+    found, weight = high_precision(project_on_simplex(held_out)), high_precision(data.weight[numbers])
+    targets = torch.nn.functional.one_hot(data.y[numbers], len(data.codes)).to(found)
+
+    def brier(probabilities: Tensor) -> float:
+        return float(weight @ (probabilities - targets).square().sum(1) / weight.sum())
+
+    alone = brier(found)
+    if beside is None:
+        return alone, alone, held_out
+    share, _ = convex_weights([beside, found], targets, weight)
+    return brier(share * beside + (1 - share) * found), alone, held_out
+
+
+def _moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
+    """Exponential average of weights, for `AveragedModel`; early averages follow the weights closely."""
+
+    def update(averages: list[Tensor], weights: list[Tensor], n_averaged: Tensor | int) -> None:
+        n = int(n_averaged)
+        torch._foreach_lerp_(averages, weights, 1 - min(decay, n / (9 + n)))
+
+    return update

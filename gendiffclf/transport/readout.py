@@ -65,7 +65,7 @@ def cosines(x0_hat: Tensor, codes: Tensor) -> Tensor:
     return direction @ (codes / codes.norm(dim=-1, keepdim=True)).mT
 
 
-def temper(probabilities: Tensor, temperature: float | Tensor, smoothing: float | Tensor) -> Tensor:
+def apply_temperature(probabilities: Tensor, temperature: float | Tensor, smoothing: float | Tensor) -> Tensor:
     """
     Mix with the uniform distribution, then raise to the power 1 / temperature and normalise.
 

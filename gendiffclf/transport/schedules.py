@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..validation import check_choice, check_real
+
 
 @dataclass(frozen=True)
 class Scheduled:
@@ -138,3 +140,11 @@ def mean_schedule(kind: str, steepness: float) -> MeanSchedule:
 def variance_schedule(kind: str, sigma: float) -> VarianceSchedule:
     """The variance schedule of that name; `sigma` (σ > 0) is its scale, unused by `"zero"`."""
     return ZeroVariance() if kind == "zero" else VARIANCE_SCHEDULES[kind](sigma)
+
+
+def check_schedules(mean: str, steepness: float, variance: str, sigma: float) -> None:
+    """Raise a ValueError that names the first value out of its range."""
+    check_choice("mean", mean, MEAN_SCHEDULES)
+    check_real("steepness", steepness, 0, 200)
+    check_choice("variance", variance, VARIANCE_SCHEDULES)
+    check_real("sigma", sigma, 0, low_open=True)

@@ -1,4 +1,4 @@
-"""From features to codes: N steps from t = T to t = 0, each asking the network for x̂0 (Eq. 9 to 11).
+"""From features to codes: N steps from t = T to t = 0, each with an estimate x̂0 of the code (Eq. 9 to 11).
 
 A solver makes one step; `transport` strings N of them together over a uniform grid.
 """
@@ -36,8 +36,8 @@ class ExactSolver:
     """
     The flow for an estimate that stays what it is at t, in closed form.
 
-    `x_s = μ_s(x̂0, x1) + (σ_s / σ_t) (x_t - μ_t(x̂0, x1))`, the second term dropped where σ_t = 0. One step gives the network's
-    own estimate; for a constant estimate any number of steps ends at the same point.
+    `x_s = μ_s(x̂0, x1) + (σ_s / σ_t) (x_t - μ_t(x̂0, x1))`, the second term dropped where σ_t = 0. One step gives the estimate
+    itself; for a constant estimate any number of steps ends at the same point.
     """
 
     calls_per_step = 1
@@ -86,8 +86,8 @@ class StochasticSolver:
     """
     Fresh noise at each step: `x_s = μ_s(x̂0, x1) + σ_s z`.
 
-    Every state has the noise level that training showed the network at that time, which deterministic steps from x1 do
-    not. The noise of a step is the same for all rows, so a row's result does not depend on its neighbours.
+    Every state has the noise level of the path at its time, as in training; deterministic steps from x1 have less. The noise of a
+    step is the same for all rows, so a row's result does not depend on its neighbours.
     """
 
     calls_per_step = 1
@@ -114,6 +114,12 @@ def step_noise(n_steps: int, width: int) -> Tensor:
     return torch.randn(n_steps, width, generator=torch.Generator().manual_seed(0))
 
 
+def time_grid(n_steps: int, t_max: float, like: Tensor) -> Tensor:
+    """Times from `t_max` to 0 (n_steps + 1,), in the dtype and on the device of `like`."""
+    # Computed in float64 on the CPU, as MPS has none.
+    return torch.linspace(t_max, 0, n_steps + 1, dtype=torch.float64, device="cpu").to(like.dtype).to(like.device)
+
+
 def transport(
     solver: Solver,
     path: Path,
@@ -132,7 +138,7 @@ def transport(
     solver : Solver
         Makes one step.
     path : Path
-        The path the network was trained on.
+        Mean and variance of the states.
     estimate : callable
         x̂0 of a state (..., L) at a time (); asked `n_steps * solver.calls_per_step` times.
     x1 : Tensor of shape (..., L)
@@ -149,8 +155,7 @@ def transport(
     Tensor of shape (n_steps + 1, ..., L)
         Every state on the way: the first is `x1`, the last the estimate at t = 0.
     """
-    # The grid is float64, so that the last step ends at 0 exactly; schedules are evaluated in the states' precision.
-    grid = torch.linspace(t_max, 0, n_steps + 1, dtype=torch.float64, device="cpu").to(x1.dtype).to(x1.device)
+    grid = time_grid(n_steps, t_max, x1)
     if noise is None:
         noise = x1.new_zeros(n_steps, x1.shape[-1])
     states = [x1]

@@ -1,4 +1,4 @@
-"""How training draws the time t in [t_min, t_max] of each row."""
+"""How training samples the time t in [t_min, t_max] of each row."""
 
 from __future__ import annotations
 
@@ -7,35 +7,33 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Generator, Tensor
 
-from .draws import uniform as _uniform
-
 TimeSampler = Callable[[Sequence[int], Generator], Tensor]
 """From a shape and a generator to times in [0, 1], later stretched to [t_min, t_max]."""
 
 
 def uniform(shape: Sequence[int], generator: Generator) -> Tensor:
-    """Every time alike (the paper's, Eq. 8)."""
-    return _uniform(shape, generator)
+    """Uniform in [0, 1), the paper's choice (Eq. 8)."""
+    return torch.rand(shape, generator=generator, device=generator.device)
 
 
 def biased(shape: Sequence[int], generator: Generator) -> Tensor:
-    """`1 - u v` of two uniform draws: more often near the end where prediction starts."""
-    return 1 - _uniform(shape, generator) * _uniform(shape, generator)
+    """`1 - u v` of two uniform numbers: denser near t_max, where prediction starts."""
+    return 1 - uniform(shape, generator) * uniform(shape, generator)
 
 
 def terminal(shape: Sequence[int], generator: Generator) -> Tensor:
-    """Always the end where prediction starts: regression onto the code, no transport."""
+    """Always t_max, where prediction starts: regression onto the code, no transport."""
     return torch.ones(shape, device=generator.device)
 
 
 def mixed(shape: Sequence[int], generator: Generator) -> Tensor:
-    """The end for half of the draws, any time alike for the others."""
-    at_end = _uniform(shape, generator) < 0.5
-    return torch.where(at_end, 1.0, _uniform(shape, generator))
+    """t_max for half of the rows, uniform for the others."""
+    at_end = uniform(shape, generator) < 0.5
+    return torch.where(at_end, 1.0, uniform(shape, generator))
 
 
 def logit_normal(shape: Sequence[int], generator: Generator) -> Tensor:
-    """The logistic function of a standard normal: middle times (Esser et al. 2024)."""
+    """Logistic function of a standard normal: denser in the middle (Esser et al. 2024)."""
     return torch.sigmoid(torch.randn(shape, generator=generator, device=generator.device))
 
 
@@ -50,7 +48,7 @@ TIME_SAMPLERS: dict[str, TimeSampler] = {
 
 def sample_times(kind: str, shape: Sequence[int], t_min: float, t_max: float, generator: Generator) -> Tensor:
     """
-    Draw training times.
+    Sample training times.
 
     Parameters
     ----------

@@ -9,29 +9,32 @@ import pytest
 
 from benchmarks import ablation, runner
 from benchmarks.__main__ import main
-from benchmarks.ablation import page
-from benchmarks.ablation.estimators import AfterFit, WithoutCondition
-from benchmarks.ablation.parts import UNIFORM, all_parts, choice
+from benchmarks.ablation import agreement, page
+from benchmarks.ablation.estimators import COMBINATIONS, AfterFit
+from benchmarks.ablation.parts import all_parts, choice
+from benchmarks.models import configuration
 from benchmarks.records import RecordStore
 from benchmarks.summary import METRICS, Comparison, Interval
 from benchmarks.verdicts import GAIN, LOSS, difference, verdict
 from gendiffclf import GenerativeTransportClassifier
 from gendiffclf.parameters import check_parameters
+from gendiffclf.transport.learned import LearnedPath
 
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Records of two parts, with a tiny default."""
+    """Records of two parts and of agreement, with a tiny default."""
     folder = tmp_path_factory.mktemp("ablation")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "_warm_up", lambda model: None)
-        patch.setattr(runner.gc, "collect", lambda: 0)  # a quarter of a second before each of 44 runs
-        for name, value in {"max_epochs": 3, "n_members": 2, "width": 32, "depth": 1}.items():
+        patch.setattr(runner.gc, "collect", lambda: 0)  # a quarter of a second before each run
+        patch.setattr(agreement, "STEPS", (1, 4))
+        for name, value in {"max_steps": 3, "n_members": 2, "width": 32, "depth": 1}.items():
             patch.setitem(GenerativeTransportClassifier.__init__.__kwdefaults__, name, value)
-        words = ["ablation", "--tables", "sk_wine", "--splits", "0,1", "--only", "steps,condition"]
-        assert main([*words, "--output", str(folder)]) == 0
+        words = ["ablation", "--tables", "sk_wine", "--splits", "0,1", "--output", str(folder)]
+        assert main([*words, "--only", "steps,combination,agreement"]) == 0
         sizes = [path.stat().st_size for path in sorted(folder.glob("*.jsonl"))]
-        assert main([*words, "--output", str(folder)]) == 0
+        assert main([*words, "--only", "steps,combination"]) == 0
         assert [path.stat().st_size for path in sorted(folder.glob("*.jsonl"))] == sizes
     return folder
 
@@ -41,36 +44,27 @@ def test_every_choice_makes_a_valid_classifier_of_its_own():
     assert len({part.key for part in parts}) == len(parts)
     for part in parts:
         names = [choice.name for choice in part.choices]
-        assert len(set(names)) == len(names) >= 2
-        assert part.paper is None or part.paper in names
-        assert len({choice.label for choice in part.choices}) == len(names)
+        assert len(set(names)) == len({choice.label for choice in part.choices}) == len(names) >= 2
         for one in part.choices:
-            classifier = one.create().estimator
-            check_parameters({**classifier.get_params(), **one.after})
+            check_parameters(one.create().estimator.get_params(deep=False))
             RecordStore(ablation.RESULTS).path(one.label)
     labels = {one.label: one for part in parts for one in part.choices}
-    configurations = {json.dumps([one.parameters, one.after, one.condition_seen]) for one in labels.values()}
-    assert len(configurations) == len(labels)
-
-
-def test_the_issue_s_parts_come_first_and_slow_ones_run_last():
-    assert [part.key for part in all_parts()][:3] == ["objective", "times", "mean"]
-    assert [part.key for part in all_parts() if part.slow] == ["tokens"]
+    assert len({json.dumps(configuration(one.create())) for one in labels.values()}) == len(labels)
 
 
 def test_choices_that_share_a_fit_are_neighbours():
     labels = [one.label for one in ablation.distinct(all_parts())]
     assert len(set(labels)) == len(labels)
-    assert labels.index("default") + 1 == labels.index(next(label for label in labels if label.startswith("then_")))
+    for base in ("default", "estimator=network+learned"):
+        first = labels.index(base)
+        shared = [label for label in labels if "then_" in label and label.startswith("then_") == (base == "default")]
+        assert sorted(labels[first + 1 : first + 1 + len(shared)]) == sorted(shared)
 
 
 def test_a_changed_default_is_not_compared_with_itself(monkeypatch: pytest.MonkeyPatch):
-    defaults = GenerativeTransportClassifier.__init__.__kwdefaults__
-    monkeypatch.setitem(defaults, "n_members", 3)
-    monkeypatch.setitem(defaults, "time_sampling", "biased")
+    monkeypatch.setitem(GenerativeTransportClassifier.__init__.__kwdefaults__, "n_members", 2)
     names = {part.key: [one.name for one in part.choices] for part in all_parts()}
-    assert names["members"] == ["3", "1", "6", "12"]
-    assert names["times"] == ["biased", "terminal", "uniform", "mixed", "logit_normal"]
+    assert names["members"] == ["2", "1", "3", "6"]
 
 
 def test_fits_are_shared(iris, tiny, monkeypatch: pytest.MonkeyPatch):
@@ -78,27 +72,35 @@ def test_fits_are_shared(iris, tiny, monkeypatch: pytest.MonkeyPatch):
     fits = []
     fit = GenerativeTransportClassifier.fit
     monkeypatch.setattr(GenerativeTransportClassifier, "fit", lambda self, *rows: fits.append(1) or fit(self, *rows))
-    classifier = tiny(**UNIFORM)
+    classifier = tiny(estimator="network", path=LearnedPath())
     one, many = (AfterFit(classifier, after).fit(X, y) for after in ({}, {"n_steps": 4}))
     assert len(fits) == 1
     assert not np.allclose(one.predict_proba(X), many.predict_proba(X))
-    np.testing.assert_array_equal(one.predict_proba(X), fit(tiny(**UNIFORM), X, y).predict_proba(X))
+    np.testing.assert_array_equal(one.predict_proba(X), fit(classifier, X, y).predict_proba(X))
     AfterFit(classifier, {}).fit(X[:100], y[:100])
     assert len(fits) == 2
 
 
-def test_without_condition_the_network_sees_the_state_alone(iris, tiny):
-    X, y = iris
-    parameters = tiny().get_params()
-    seeing, blind = (kind(**parameters).fit(X, y) for kind in (GenerativeTransportClassifier, WithoutCondition))
-    assert blind.model_.network.shape == seeing.model_.network.shape
-    assert blind.predict_proba(X).shape == (150, 3)
-    rows = blind.scaler_.transform(np.stack([np.zeros_like(X), X], axis=1))
-    assert np.ptp(rows[:, 0]) == 0
-    assert np.ptp(rows[:, 1]) > 0
+def test_combinations_are_replaced_after_the_fit(iris, tiny):
+    changes = {"": {}} | {name: {"combination": name} for name in COMBINATIONS}
+    fitted = {name: AfterFit(tiny(), after).fit(*iris).fitted_ for name, after in changes.items()}
+    assert fitted["equal weights"].combination_.weights == (0.5, 0.5)
+    assert fitted["equal weights"].combination_.calibration == fitted[""].combination_.calibration
+    assert fitted["no calibration"].combination_.weights == fitted[""].combination_.weights
+    assert fitted["no calibration"].combination_.calibration.temperature == 1
+    found = [classifier.predict_proba(iris[0]) for classifier in fitted.values()]
+    assert not np.allclose(found[0], found[1])
+    assert not np.allclose(found[0], found[2])
 
 
-def test_the_page_is_made_from_the_records(records: Path, tmp_path: Path):
+def test_exact_steps_agree_with_predictions(iris, tiny):
+    classifier = tiny(estimator="kernel").fit(*iris)
+    assert [agreement.agreement(classifier, iris[0], "exact", n) for n in (1, 4)] == [1, 1]
+    assert agreement.agreement(classifier, iris[0], "euler", 2) < 1
+
+
+def test_the_page_is_made_from_the_records(records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(agreement, "STEPS", (1, 4))
     page.write_ablation_page(records, tmp_path / "ablation.md")
     text = (tmp_path / "ablation.md").read_text()
     assert text == page.ablation_page(records)
@@ -106,7 +108,8 @@ def test_the_page_is_made_from_the_records(records: Path, tmp_path: Path):
         assert f"\n## {part.title}\n" in text
     assert text.count("\nNot measured.\n") == len(all_parts()) - 2
     assert "2 splits of each of 1 tables: sk_wine" in text
-    assert "| euler, N = 20 |" in text
+    assert "| Euler, N = 10 |" in text
+    assert "| exact | 100.0 (100.0) | 100.0 (100.0) |" in text
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("| ")]
     assert len(tables) == 3
     for table in tables:
@@ -116,14 +119,18 @@ def test_the_page_is_made_from_the_records(records: Path, tmp_path: Path):
 def test_records_of_other_defaults_are_refused(records: Path, tmp_path: Path):
     for path in records.glob("*.jsonl"):
         text = path.read_text()
-        changed = text.replace('"estimator__max_epochs": 3', '"estimator__max_epochs": 4')
+        changed = text.replace('"estimator__max_steps": 3', '"estimator__max_steps": 4')
         (tmp_path / path.name).write_text(changed if path.stem == "default" else text)
     with pytest.raises(ValueError, match=r"'default' with different defaults, expected one difference; delete"):
         page.ablation_page(tmp_path)
 
 
-def test_a_page_without_records_says_so(tmp_path: Path):
-    assert page.ablation_page(tmp_path / "none").endswith("\nNot measured.\n")
+def test_a_page_without_records_of_this_schema_says_so(records: Path, tmp_path: Path):
+    for path in records.iterdir():
+        (tmp_path / path.name).write_text(path.read_text().replace('"schema": ', '"schema": -'))
+    text = page.ablation_page(tmp_path)
+    assert text == page.ablation_page(tmp_path / "none")
+    assert text.count("\nNot measured.\n") == 2
 
 
 def comparison(labels: list[str], accuracy: list[list[float]]) -> Comparison:
@@ -133,34 +140,15 @@ def comparison(labels: list[str], accuracy: list[list[float]]) -> Comparison:
     return Comparison(labels, {name: values if name == "accuracy" else 1 - values for name in METRICS})
 
 
-def test_transport_is_compared_with_regression():
-    def records(label: str, accuracy: float) -> list[dict]:
-        found = {"t": accuracy, "u": accuracy**2}  # equal differences say nothing of chance
-        scores = {table: {"accuracy": a, "log_loss": 1.0, "brier": 1 - a} for table, a in found.items()}
-        return [{"label": label, "table": table, "split": 0, **scores[table]} for table in scores]
-
-    found = {"default": 0.8, "time_sampling=uniform": 0.7, "time_sampling=biased": 0.9, "averaging=0.0": 0.1}
-    text = page._regression({label: records(label, accuracy) for label, accuracy in found.items()})
-    assert "Of the 2 variants" in text
-    for measure, better, worse in (("accuracy", 1, 1), ("log-loss", 0, 0), ("Brier score", 1, 1)):
-        assert f"in {measure} {better} are better beyond chance and {worse} worse" in text
-    assert page._regression({"default": records("default", 0.8)}) == ""
-    assert page._regression({"time_sampling=uniform": records("time_sampling=uniform", 0.8)}) == ""
-
-
-def test_the_paper_s_choice_is_judged_by_its_interval():
-    part = next(part for part in all_parts() if part.key == "codes")
-    labels = [one.label for one in part.choices]
-    found = comparison(labels, [[0.7, 0.8, 0.6, 0.9], [0.7, 0.9, 0.5, 0.5]])
-    text = page._paper([(part, found)])
-    assert "in accuracy the paper's choice gains in 1, loses in 1, and in 1 the difference is not beyond chance" in text
-    rows = {line.split(" | ")[2]: line for line in text.splitlines() if line.startswith("| Codes")}
-    assert "**-15.00** (-20.00 to -10.00)" in rows["paired"]
-    assert rows["paired"].endswith("| loses |")
-    assert rows["one hot"].endswith("| gains |")
-    assert rows["random"].endswith("| no difference beyond chance |")
-    body = page._part(part, found)
-    assert "- Accuracy: Better than the reference: paired. Worse: one hot. No difference beyond chance: random." in body
+def test_choices_are_judged_by_their_intervals():
+    part = next(part for part in all_parts() if part.key == "path")
+    labels = [one.label for one in part.choices][:4]
+    body = page._part(part, comparison(labels, [[0.7, 0.8, 0.6, 0.9], [0.7, 0.9, 0.5, 0.5]]))
+    assert "| uniform times | 85.00 | **+15.00** (+10.00 to +20.00) |" in body
+    assert (
+        "- Accuracy: Better than the reference: uniform times. Worse: biased times. No difference beyond chance: terminal times."
+        in body
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,9 +163,11 @@ def test_verdicts(bounds: tuple[float, float], more: str, less: str):
 
 def test_an_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]):
     assert main(["ablation", "--only", "luck"]) == 2
-    assert "Got part luck, expected some of objective, times" in capsys.readouterr().err
+    assert "Got part luck, expected some of estimator, combination" in capsys.readouterr().err
 
 
 def test_labels_tell_parameters():
     assert choice("x").label == "default"
-    assert choice("x", {"sigma": 2.0}, after={"n_steps": 4}).label == "sigma=2.0+then_n_steps=4"
+    assert choice("x", {"dropout": 0.5, "path": LearnedPath(sigma=2.0)}, n_steps=4).label == (
+        "dropout=0.5+learned+sigma=2.0+then_n_steps=4"
+    )

@@ -8,7 +8,18 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 
-from benchmarks.data import BUNDLED, Table, load_table, outer_splits, split_rows, table_names
+from benchmarks.data import (
+    BUNDLED,
+    SAMPLE,
+    SOURCES,
+    SUBSETS,
+    Table,
+    chosen_tables,
+    load_table,
+    outer_splits,
+    split_rows,
+    table_names,
+)
 
 
 @pytest.fixture
@@ -46,6 +57,21 @@ def test_tables_of_a_folder_come_before_bundled_ones(data_dir: Path):
     assert table.X.shape == (120, 3)
     assert table.groups is None
     assert set(table.y) == {"0", "1", "2", "3"}
+
+
+def test_every_table_has_a_source_and_a_kind():
+    assert {kind: len(names) for kind, names in SUBSETS.items()} == {"tables": 13, "embeddings": 3, "small": 3}
+    assert sorted(name for names in SUBSETS.values() for name in names) == sorted(SOURCES)
+    assert set(SAMPLE) < set(SOURCES)
+
+
+def test_tables_are_chosen_by_name_or_kind(data_dir: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(SUBSETS, "kind", ("plain", "sk_wine"))
+    assert chosen_tables(None, data_dir) == table_names(data_dir)
+    assert chosen_tables(None, data_dir, ("sk_wine", "elsewhere")) == ["sk_wine"]
+    assert chosen_tables("grouped,kind", data_dir) == ["grouped", "plain", "sk_wine"]
+    with pytest.raises(ValueError, match="Got table 'nowhere'"):
+        chosen_tables("plain,nowhere", data_dir)
 
 
 def test_groups_stay_whole(data_dir: Path):

@@ -8,7 +8,6 @@ import pytest
 
 from benchmarks import encoding
 from benchmarks.__main__ import main
-from benchmarks.new_classes import new_classes_section
 from benchmarks.speech_page import speech_page
 
 pytest.importorskip("transformers")
@@ -115,7 +114,7 @@ def speech_record():
     }
     pair = {"clip": "a", "task": "emotion", "published": "sad", "twin": "sad"}
     pair |= {"largest_difference_of_probability": 0.0123, "largest_difference_of_features": 0.0456}
-    made = json.loads((ROOT / "benchmarks/results/few_shot.json").read_text())["environment"]
+    made = json.loads((ROOT / "benchmarks/results/encoding.json").read_text())["environment"]
     return {
         "command": "python -m benchmarks speech --corpus ravdess=ravdess",
         "date": "2001-02-03T04:05:06+00:00",
@@ -159,7 +158,6 @@ def test_pages_leave_out_what_was_not_measured(records, tmp_path):
     (records / "encoding.json").unlink()
     (records / "encoding_large.json").unlink()
     assert speech_page(records) == ""
-    assert new_classes_section(records) == ""
     record = speech_record()
     del record["originals"]
     (records / "speech.json").write_text(json.dumps(record))
@@ -173,24 +171,3 @@ def test_render_writes_the_page_of_speech_beside_the_other(records):
     page = records / "docs" / "benchmarks.md"
     assert main(["render", "--records", str(records / "tables"), "--page", str(page)]) == 0
     assert (page.parent / "speech-results.md").read_text() == speech_page(records)
-
-
-def test_section_of_new_classes(tmp_path):
-    record = {
-        "command": "python -m benchmarks few-shot",
-        "environment": speech_record()["environment"],
-        "examples": 7,
-        "draws": 3,
-        "old_accuracy_before": 0.9,
-    }
-    for name, value in {"partial_fit": 0.8, "joint_logistic_regression": 0.7, "other_model": 0.6}.items():
-        record |= {f"{name}_old_accuracy_mean": value, f"{name}_old_accuracy_std": 0.01}
-        record |= {f"{name}_new_recall_mean": value / 2, f"{name}_new_recall_std": 0.02}
-    (tmp_path / "few_shot.json").write_text(json.dumps(record))
-    section = new_classes_section(tmp_path)
-    assert "from 7 examples" in section
-    assert "over 3 draws" in section.replace("\n", " ")
-    assert "| ours, before | 90.00 | – |" in section
-    assert "| ours, `partial_fit` on the new rows alone | 80.00 ± 1.00 | 40.00 ± 2.00 |" in section
-    assert "| logistic regression on old and new rows | 70.00 ± 1.00 | 35.00 ± 2.00 |" in section
-    assert "| other model | 60.00 ± 1.00 | 30.00 ± 2.00 |" in section

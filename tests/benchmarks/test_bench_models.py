@@ -7,7 +7,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks import models
-from benchmarks.models import MODELS, PLAIN, LabelEncoded, automatic, configuration, create_model
+from benchmarks.models import MODELS, PLAIN, LabelEncoded, configuration, create_model
+from gendiffclf.transport.learned import LearnedPath
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -26,19 +27,13 @@ def test_configuration_is_plain():
     }  # fmt: skip
 
 
+def test_configuration_holds_the_path():
+    found = configuration(create_model("ours", {"path": LearnedPath(n_steps=4)}))
+    assert (found["path"], found["path__n_steps"]) == ("LearnedPath", 4)
+
+
 def test_parameters_are_set():
     assert configuration(create_model("ours", {"n_members": 3}))["n_members"] == 3
-
-
-def test_what_auto_stands_for():
-    ours = configuration(create_model("ours"))
-    few, many = (automatic(ours, n_features, 3) for n_features in (4, 100))
-    assert few["width"] == many["width"] == 64
-    assert few["n_frequencies"] > many["n_frequencies"]
-    assert few["time_sampling"] == "terminal"
-    assert automatic({**ours, "width": 32, "n_frequencies": 2}, 4, 3).keys() == {"frequency_scale", "time_sampling"}
-    assert automatic({f"estimator__{name}": value for name, value in ours.items()}, 4, 3) == few
-    assert all(automatic(configuration(create_model(name)), 4, 3) == {} for name in PLAIN if name != "ours")
 
 
 def test_unknown_model_is_refused():

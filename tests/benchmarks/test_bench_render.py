@@ -84,6 +84,17 @@ def test_page_shows_what_records_hold(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("records")
+def test_kinds_of_tables_have_means_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert "## By kind of table" not in render(tmp_path, "one")["page.md"].decode()  # all are of one kind
+    monkeypatch.setitem(data.SUBSETS, "small", ("sk_wine", "elsewhere"))
+    page = render(tmp_path, "two")["page.md"].decode()
+    _, _, part = page.partition("## By kind of table")
+    assert part.startswith("\n\n### Tables of up to 310 rows\n\nsk_wine.\n\n| Model |")
+    found = [r for r in RecordStore(tmp_path / "records").read() if r["table"] == "sk_wine" and r["label"] == "logreg"]
+    assert f"| logreg | {100 * np.mean([r['accuracy'] for r in found]):.3f} |" in part
+
+
+@pytest.mark.usefixtures("records")
 def test_tables_far_behind_are_named(tmp_path: Path):
     page = render(tmp_path, "one")["page.md"].decode()
     (line,) = [line for line in page.splitlines() if line.startswith("More than 2 points below")]

@@ -15,7 +15,7 @@ from gendiffclf.speech import read_corpus, synthesize_corpus
 
 pytest.importorskip("soundfile")
 
-QUICK = ["max_epochs=3", "width=32", "n_members=2", "depth=1", "n_frequencies=1"]
+QUICK = ["max_steps=3", "width=32", "n_members=2", "depth=1", "n_frequencies=1"]
 OURS = dict(zip((q.split("=")[0] for q in QUICK), (int(q.split("=")[1]) for q in QUICK), strict=True))
 
 

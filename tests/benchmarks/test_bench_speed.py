@@ -1,10 +1,8 @@
 """The parts of the speed benchmark run, write records, and give a page."""
 
-import contextlib
 import json
 import math
 import statistics
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +10,7 @@ import torch
 
 from benchmarks import speed
 from benchmarks.__main__ import main
-from benchmarks.speed import fit, gpu, growth, measuring, memmap, page, profile
-from gendiffclf import GenerativeTransportClassifier
-from gendiffclf.training import trainer
+from benchmarks.speed import baseline, fit, gpu, growth, measuring, memmap, page
 
 ON_CPU = [part for part in speed.PARTS if part != "gpu"]
 
@@ -32,11 +28,14 @@ def record_of(records, part):
     return json.loads(path.read_text())
 
 
-@pytest.mark.parametrize("part", ON_CPU)
+@pytest.mark.parametrize(
+    "part", [pytest.param(part, marks=[pytest.mark.slow] if part == "processes" else []) for part in ON_CPU]
+)
 def test_a_part_writes_a_record_with_a_ratio(part, records, capsys):
     record = record_of(records, part)
     assert set(record) == {
         *(
+            "schema",
             "command",
             "date",
             "environment",
@@ -56,18 +55,19 @@ def test_a_part_writes_a_record_with_a_ratio(part, records, capsys):
 
 
 def test_the_page_is_made_from_the_records(records, tmp_path):
-    for part in ON_CPU:
+    measured = [part for part in ON_CPU if part != "processes"]  # which takes long
+    for part in measured:
         record_of(records, part)
     pytest.importorskip("matplotlib")
     page.write_speed_page(records, tmp_path / "docs" / "speed.md", tmp_path / "docs" / "img")
     text = (tmp_path / "docs" / "speed.md").read_text()
     for module in speed.PARTS.values():
         assert f"\n## {module.TITLE}\n" in text
-    assert text.count("\nNot measured.\n") == 1  # without a GPU
+    assert text.count("\nNot measured.\n") == len(speed.PARTS) - len(measured)
     assert "](img/speed_growth.svg)" in text
     assert (tmp_path / "docs" / "img" / "speed_growth.svg").stat().st_size < 100 * 1024
     tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("| ")]
-    assert len(tables) == 2 * len(ON_CPU)
+    assert len(tables) == 2 * len(measured)
     for table in tables:
         assert len({line.count("|") for line in table}) == 1
     assert str(records) not in text
@@ -146,13 +146,62 @@ def test_exponent_of_a_power():
 
 def test_totals_are_over_the_runs_that_a_peer_has():
     runs = [
-        {"label": label, "table": table, "split": split, "fit_seconds": seconds, "accuracy": accuracy}
+        {"label": label, "table": table, "split": split, "fit_seconds": seconds, **dict.fromkeys(fit.SCORES, accuracy)}
         for label, split, seconds, accuracy in (("ours", 0, 1.0, 0.5), ("ours", 1, 9.0, 0.9), ("tabm_d", 0, 4.0, 0.6))
         for table in "ab"
     ]
     found = fit._summary(runs, "tabm_d")
     assert (found["ours_seconds"], found["tabm_d_seconds"], found["ratio"]) == (2.0, 8.0, 0.25)
     assert (found["ours_accuracy"], found["tabm_d_accuracy"]) == (0.5, 0.6)
+
+
+@pytest.fixture
+def older(tmp_path):
+    """A checkout of something that is quicker than any version of the package."""
+    (tmp_path / "older" / "gendiffclf").mkdir(parents=True)
+    (tmp_path / "older" / "gendiffclf" / "__init__.py").write_text(
+        "from sklearn.tree import DecisionTreeClassifier\n"
+        "class GenerativeTransportClassifier(DecisionTreeClassifier):\n"
+        "    def __init__(self, random_state=None, device=None):\n"
+        "        super().__init__(random_state=random_state)\n"
+        "        self.device = device\n"
+    )
+    return tmp_path / "older"
+
+
+def test_a_baseline_takes_turns(older, tmp_path):
+    words = ["--quick", "--peers", "none", "--baseline", str(older), "--output", str(tmp_path / "records")]
+    assert main(["speed", "fit", "predict", *words]) == 0
+    record = json.loads((tmp_path / "records" / "fit.json").read_text())
+    assert [run["label"] for run in record["figures"]["runs"]] == ["ours", "mlp", "baseline"]
+    assert record["settings"]["baseline_commit"] is None
+    assert 0.9 < record["figures"]["against"]["baseline"]["baseline_accuracy"] < 1
+    assert "| baseline | 1 | 0.0 |" in page.speed_page(tmp_path / "records")
+    record = json.loads((tmp_path / "records" / "predict.json").read_text())
+    assert {"ours", "MLPClassifier", "baseline"} == set(record["figures"]["1 row, 200 centres"])
+    assert str(tmp_path) not in json.dumps(record)
+
+
+def test_a_baseline_that_fails_is_told(older, iris):
+    with (
+        pytest.raises(RuntimeError, match="Got no answer from the baseline's process"),
+        baseline.Baseline(older) as old,
+    ):
+        old.fit(*iris, nothing=1)
+
+
+def test_a_baseline_without_the_package_is_refused(tmp_path, capsys):
+    assert main(["speed", "fit", "--baseline", str(tmp_path)]) == 2
+    assert "without the package, expected a checkout with gendiffclf/" in capsys.readouterr().err
+
+
+def test_a_baseline_from_elsewhere_is_refused(older, monkeypatch):
+    monkeypatch.setattr(baseline, "_CODE", baseline._CODE.replace("gendiffclf.__file__", "pickle.__file__"))
+    with (
+        pytest.raises(RuntimeError, match=r"Got gendiffclf from .*pickle.*, expected the checkout"),
+        baseline.Baseline(older),
+    ):
+        pass
 
 
 @pytest.mark.skipif(memmap.anonymous_bytes() is None, reason="the system does not say")
@@ -168,22 +217,6 @@ def test_a_copy_counts_as_anonymous_and_a_mapped_file_does_not(tmp_path):
     assert copied.added_bytes > 0.9 * copy.nbytes
 
 
-def test_kinds_of_operations():
-    assert profile.kind_of("aten::baddbmm") == "matrix products"
-    assert profile.kind_of("autograd::engine::evaluate_function: MulBackward0") == "autograd's bookkeeping"
-    assert profile.kind_of("Optimizer.step#AdamW.step") == "optimiser"
-    found = profile.shares({"aten::mm": 0.5, "aten::bmm": 0.1, "aten::new": 0.1}, 1.0)
-    assert found == pytest.approx({"matrix products": 0.6, profile.PYTHON: 0.3, "other": 0.1})
-    seconds = {"median": 0.2}
-    one, other = {"seconds": seconds, "shares": found}, {"seconds": seconds, "shares": {"other": 1.0}}
-    assert profile.section({"figures": {profile.AUTOMATIC: one, profile.WRITTEN_OUT: other}})[1:] == [
-        ["matrix products", "120", "0"],
-        [profile.PYTHON, "60", "0"],
-        ["other", "20", "200"],
-        ["in all", "200", "200"],
-    ]
-
-
 def test_without_a_gpu_there_is_no_record(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main(["speed", "gpu", "--output", str(tmp_path)]) == 0
@@ -191,44 +224,9 @@ def test_without_a_gpu_there_is_no_record(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_kernels_are_told_apart_by_their_names():
-    seconds = {
-        "nvjet_tst_128x256_64x4": 3.0,
-        "void cutlass::Kernel2<...>": 1.0,
-        "void at::native::(anonymous namespace)::multi_tensor_apply_kernel<... FusedAdamMathFunctor ...>": 2.0,
-        "Memcpy DtoD (Device -> Device)": 0.5,
-        "void at::native::vectorized_elementwise_kernel<4, ...>": 0.25,
-    }
-    assert gpu.kernel_kinds(seconds) == {
-        "matrix products": 4.0,
-        "optimiser": 2.0,
-        "copies and casts": 0.5,
-        gpu.OTHERS: 0.25,
-    }
-
-
-def test_steps_are_profiled_without_and_with_captures(monkeypatch):
-    class Profiler(contextlib.nullcontext):
-        def key_averages(self):
-            return [SimpleNamespace(key="gemm", self_device_time_total=3e6)]
-
-    monkeypatch.setattr(torch.profiler, "profile", lambda activities: contextlib.nullcontext(Profiler()))
-    seen = []
-    found = gpu.profile_steps(lambda: seen.append(trainer.captures), n_steps=2)
-    assert found == {name: {"matrix products": 1.5} for name in (gpu.BEFORE, gpu.AFTER)}
-    assert seen[1] is trainer.captures
-    assert not seen[0](None, None)
-
-
 def test_the_part_for_a_gpu_runs(tmp_path):
     measured = gpu.measure_on(torch.device("cpu"), gpu.TINY)
-    assert measured.figures["recipe"]["parameters"] == measured.figures["recipe"]["eager_parameters"]
+    assert set(measured.figures["fits"]) == {"ours", "ours on the CPU"}
     assert all(math.isfinite(finding.value) for finding in measured.findings)
     header, *rows = gpu.section({"figures": measured.figures})
     assert {len(row) for row in rows} == {len(header)}
-
-
-def test_the_floor_of_predict_counts_each_weight_of_a_row_once(tiny, iris):
-    classifier: GenerativeTransportClassifier = tiny(max_epochs=1, n_frequencies=0).fit(*iris)
-    # lift 4 x 32; of each of 2 members: fusion (32 + 4) x 32, and value, out, up, down of 32 x 32
-    assert gpu.row_weights(classifier) == 4 * 32 + 2 * (36 * 32 + 4 * 32 * 32)

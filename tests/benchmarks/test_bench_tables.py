@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from benchmarks import models, runner
+from benchmarks import models
 from benchmarks.__main__ import command_line, main
 from benchmarks.data import Table, load_table, split_rows
 from benchmarks.records import RecordStore
@@ -18,7 +18,7 @@ from benchmarks.tables import parse_splits, parse_variants
 Bench = Callable[..., int]
 SCHEMA = {
     "schema": int, "label": str, "model": str,
-    "parameters": dict, "configuration": dict, "automatic": dict, "command": str, "date": str,
+    "parameters": dict, "configuration": dict, "command": str, "date": str,
     "table": str, "split": int, "inner": bool, "grouped": bool, "data_digest": str,
     "n_train": int, "n_test": int, "n_features": int, "n_classes": int,
     "accuracy": float, "uar": float, "log_loss": float, "brier": float, "ece": float, "reliability": dict,
@@ -110,22 +110,8 @@ def test_other_configuration_runs_again(bench: Bench, tmp_path: Path):
     assert [record["configuration"]["smoothing"] for record in records] == [1.0, 3]
 
 
-def test_another_meaning_of_auto_runs_again(bench: Bench, frequencies, tmp_path: Path, monkeypatch):
+def test_records_of_before_count(bench: Bench, frequencies, tmp_path: Path, capsys):
     bench("--splits", "0")
-    monkeypatch.setattr(runner, "automatic", lambda *_: {"width": 1})
-    bench("--splits", "0")
-    bench("--splits", "0")
-    assert frequencies.n_fits == 4
-    (record,) = RecordStore(tmp_path / "records").read()
-    assert record["automatic"] == {"width": 1}
-
-
-def test_a_record_that_lacks_the_meaning_of_auto_counts(bench: Bench, frequencies, tmp_path: Path, capsys):
-    bench("--splits", "0")
-    path = tmp_path / "records" / "frequencies.jsonl"
-    record = json.loads(path.read_text())
-    del record["automatic"]
-    path.write_text(json.dumps(record) + "\n")
     bench("--splits", "0,1")
     assert frequencies.n_fits == 4
     assert "1 of 2 runs were recorded before in" in capsys.readouterr().out
@@ -217,8 +203,8 @@ def test_options_without_sense_are_refused(
 
 
 def test_values_are_read_as_python_or_text():
-    (variant,) = parse_variants("ours", ["n_members=3", "sigma=0.25", "scaling=robust", "max_steps=None"], "x", [])
-    assert variant.parameters == {"n_members": 3, "sigma": 0.25, "scaling": "robust", "max_steps": None}
+    (variant,) = parse_variants("ours", ["n_members=3", "dropout=0.25", "scaling=robust", "patience=None"], "x", [])
+    assert variant.parameters == {"n_members": 3, "dropout": 0.25, "scaling": "robust", "patience": None}
     assert (variant.label, variant.model) == ("x", "ours")
     assert parse_splits("2,0") == [2, 0]
 

@@ -12,7 +12,7 @@ pytest.importorskip("pandas")
 pytest.importorskip("soundfile")
 
 QUICK = {
-    "max_epochs": 4,
+    "max_steps": 20,
     "width": 32,
     "n_members": 2,
     "depth": 1,

@@ -182,7 +182,7 @@ def test_a_run_that_is_killed_goes_on(clip_folder, cache_folder, encoded):
 
 
 def test_settings_reach_their_step(clip_folder, tmp_path):
-    words = ["--set", "featurizer__n_mels=13", "--set", "featurizer__pooling=mean", "--set", "classifier__n_steps=2"]
+    words = ["--set", "featurizer__n_mels=13", "--set", "featurizer__pooling=mean", "--set", "classifier__depth=2"]
     assert run("train", clip_folder, *PATTERN, *words, "--seed", "3", "--output", tmp_path / "model") == 0
     description = json.loads((tmp_path / "model" / "model.json").read_text())
     assert description["featurizer"]["parameters"]["n_mels"] == 13
@@ -239,7 +239,7 @@ def test_wrong_words_are_one_line(words, message, clip_folder, capsys):
 
 def test_warnings_are_lines_without_source(clip_folder, tmp_path):
     (clip_folder / "m01" / "heed_0.wav").write_bytes(b"this is no audio")
-    words = ["evaluate", str(clip_folder), *PATTERN, "--n-folds", "2", "--quiet", "--set", "classifier__max_epochs=1"]
+    words = ["evaluate", str(clip_folder), *PATTERN, "--n-folds", "2", "--quiet", "--set", "classifier__max_steps=1"]
     done = subprocess.run(
         [sys.executable, "-m", "gendiffclf", *words, "--set", "classifier__n_members=2"],
         capture_output=True, text=True, check=True,

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gendiffclf.training.folds import assign_rows, deal, distinct_rows
+from gendiffclf.training import folds
+from gendiffclf.training.folds import SINGLE_FOLDS, assign_folds, distinct_rows, split_rows
 
 labels_of_rows = st.lists(st.integers(0, 3), min_size=1, max_size=60).map(np.array)
 
@@ -53,15 +54,15 @@ def test_single_and_double_precision_rows_are_kept_in_one_order():
 
 
 def test_the_order_of_merged_rows_has_nothing_to_do_with_their_values():
-    """Folds are dealt in this order's terms, so it must not sort by a feature or by the class."""
+    """Centres of a kernel are the first of them, so it must not sort by a feature or by the class."""
     X = np.arange(1000.0)[:, None]
     index, _ = distinct_rows(X, np.zeros((1000, 1), int), np.ones(1000))
     assert abs(np.corrcoef(index, np.arange(1000))[0, 1]) < 0.1
 
 
 @given(labels_of_rows, st.integers(1, 9))
-def test_dealt_parts_have_their_share_of_every_class(y, n_parts):
-    part = deal(y, n_parts, np.random.default_rng(0))
+def test_parts_have_their_share_of_every_class(y, n_parts):
+    part = split_rows(y, n_parts, np.random.default_rng(0))
     assert np.ptp(np.bincount(part, minlength=n_parts)) <= 1
     for label in np.unique(y):
         assert np.ptp(np.bincount(part[y == label], minlength=n_parts)) <= 1
@@ -71,7 +72,7 @@ def test_groups_stay_together():
     rng = np.random.default_rng(0)
     groups, y = rng.integers(0, 12, 200), rng.integers(0, 3, 200)
     y[0] = 7  # a class of one row
-    part = deal(y, 4, rng, groups)
+    part = split_rows(y, 4, rng, groups)
     assert set(part) == {0, 1, 2, 3}
     for group in range(12):
         assert len(set(part[groups == group])) == 1
@@ -79,80 +80,119 @@ def test_groups_stay_together():
 
 def test_fewer_groups_than_parts():
     y = np.zeros(9, int)
-    with pytest.raises(ValueError, match=r"Got 3 groups for 4 parts, .* use fewer parts"):
-        deal(y, 4, np.random.default_rng(0), np.arange(9) % 3)
+    with pytest.raises(ValueError, match=r"Got 3 groups for 4 parts, expected at least as many; use fewer parts\."):
+        split_rows(y, 4, np.random.default_rng(0), np.arange(9) % 3)
 
 
-def assign(y, n_members=4, cross_fit=True, validation_fraction=0.2, groups=None):
-    return assign_rows(
-        y,
-        n_members,
-        np.random.default_rng(0),
-        cross_fit=cross_fit,
-        validation_fraction=validation_fraction,
-        groups=groups,
-    )
+def assign(y, n_members=4, *, validate=True, groups=None, seed=0):
+    return assign_folds(y, n_members, np.random.default_rng(seed), validate=validate, groups=groups)
 
 
-def test_cross_fitted_members_are_judged_by_the_rows_they_leave_out():
-    y = np.arange(50) % 3
-    assignment = assign(y)
-    assert all(len(rows) for rows in assignment.validation)
-    judged = np.concatenate(assignment.validation)
-    np.testing.assert_array_equal(np.sort(judged), np.arange(50))
-    for train, validation in zip(assignment.train, assignment.validation, strict=True):
-        np.testing.assert_array_equal(np.sort(np.concatenate([train, validation])), np.arange(50))
+@given(labels_of_rows, st.integers(1, 6), st.booleans(), st.integers(0, 99))
+def test_no_row_is_validated_by_a_member_that_learnt_from_it(y, n_members, grouped, seed):
+    groups = np.random.default_rng(seed).integers(0, 8, len(y)) if grouped else None
+    assignment = assign(y, n_members, groups=groups, seed=seed)
+    assert len(assignment.train) == n_members
+    assert all(len(rows) for rows in assignment.train)
+    assert len(assignment.validation) == len(assignment.member)
+    of = np.arange(len(y)) if groups is None else groups
+    for row, member in zip(assignment.validation, assignment.member, strict=True):
+        assert of[row] not in of[assignment.train[member]]
 
 
-def test_one_member_is_judged_by_a_stratified_share():
+@pytest.mark.parametrize("n_members", [2, 3, 4, 7])
+def test_each_of_several_members_leaves_out_a_fold_of_its_own(n_members):
+    y = np.arange(53) % 3
+    assignment = assign(y, n_members)
+    np.testing.assert_array_equal(assignment.validation, np.arange(53))
+    for member, train in enumerate(assignment.train):
+        validation = assignment.validation[assignment.member == member]
+        assert 53 // n_members <= len(validation) <= -(-53 // n_members)
+        np.testing.assert_array_equal(np.sort(np.concatenate([train, validation])), np.arange(53))
+
+
+@pytest.mark.parametrize("n", [20, 100, 207, 1000])
+def test_a_single_member_leaves_out_a_tenth(n):
+    """And not, as a share of 1 / round(1 / share) of the rows would have it, about that."""
+    assert SINGLE_FOLDS == 10
+    assignment = assign(np.arange(n) % 2, 1)
+    assert abs(len(assignment.validation) - n / 10) <= 1
+    assert set(assignment.member) == {0}
+    both = np.concatenate([assignment.train[0], assignment.validation])
+    np.testing.assert_array_equal(np.sort(both), np.arange(n))
+
+
+def test_the_tenth_is_stratified():
     y = np.repeat([0, 1], [80, 20])
-    assignment = assign(y, n_members=1)
-    np.testing.assert_array_equal(np.bincount(y[assignment.validation[0]]), [16, 4])
-    np.testing.assert_array_equal(
-        np.sort(np.concatenate([assignment.train[0], assignment.validation[0]])), np.arange(100)
-    )
+    np.testing.assert_array_equal(np.bincount(y[assign(y, 1).validation]), [8, 2])
 
 
-def test_members_that_are_not_cross_fitted_share_their_rows():
-    assignment = assign(np.arange(40) % 2, n_members=3, cross_fit=False)
-    assert len(assignment.train) == 3
-    for train, validation in zip(assignment.train, assignment.validation, strict=True):
-        np.testing.assert_array_equal(train, assignment.train[0])
-        np.testing.assert_array_equal(validation, assignment.validation[0])
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_the_only_row_of_a_class_is_trained_on(seed):
+@pytest.mark.parametrize("seed", range(10))
+def test_the_only_row_of_a_class_is_learnt_from(seed):
     y = np.append(np.arange(40) % 2, 2)
-    assignment = assign_rows(y, 1, np.random.default_rng(seed), cross_fit=False, validation_fraction=0.5)
+    assignment = assign(y, 1, seed=seed)
     assert 40 in assignment.train[0]
-    assert 40 not in assignment.validation[0]
+    assert 40 not in assignment.validation
 
 
-@pytest.mark.parametrize("validation_fraction", [0, 0.2])
-def test_few_rows_or_no_fraction_hold_nothing_out(validation_fraction):
-    assignment = assign(np.arange(7) % 2, n_members=4, validation_fraction=validation_fraction)
-    assert not any(len(rows) for rows in assignment.validation)
+@pytest.mark.parametrize("n_members", [1, 4])
+def test_few_rows_are_all_learnt_from(n_members):
+    assignment = assign(np.arange(7) % 2, n_members)
+    assert not len(assignment.validation)
+    assert len(assignment.train) == n_members
     for train in assignment.train:
         np.testing.assert_array_equal(train, np.arange(7))
 
 
+def test_a_single_member_learns_from_all_rows_where_none_need_validate_it():
+    assignment = assign(np.arange(100) % 2, 1, validate=False)
+    np.testing.assert_array_equal(assignment.train[0], np.arange(100))
+    assert not len(assignment.validation)
+    assert len(assign(np.arange(100) % 2, 2, validate=False).validation) == 100
+
+
 def test_a_hold_out_keeps_groups_together():
     groups = np.arange(60) % 6
-    assignment = assign(np.arange(60) // 6 % 2, n_members=1, groups=groups)
-    assert all(len(rows) for rows in assignment.validation)
-    assert not set(groups[assignment.train[0]]) & set(groups[assignment.validation[0]])
+    assignment = assign(np.arange(60) // 6 % 2, 1, groups=groups)
+    held_out = set(groups[assignment.validation])
+    assert held_out
+    assert not held_out & set(groups[assignment.train[0]])
 
 
-def test_one_group_holds_nothing_out():
-    assert not len(assign(np.arange(60) % 2, n_members=1, groups=np.zeros(60, int)).validation[0])
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_one_group_holds_nothing_out(n_members):
+    assignment = assign(np.arange(60) % 2, n_members, groups=np.zeros(60, int))
+    assert not len(assignment.validation)
+    assert [len(train) for train in assignment.train] == [60] * n_members
 
 
-def test_fewer_groups_than_members_share_their_parts():
+def test_fewer_groups_than_members_share_their_folds():
     groups = np.arange(60) % 3
-    assignment = assign(np.arange(60) % 2, n_members=5, groups=groups)
-    for member in range(5):
-        left_out = set(groups[assignment.validation[member]])
-        assert len(left_out) == 1
-        assert left_out.isdisjoint(groups[assignment.train[member]])
-    np.testing.assert_array_equal(assignment.validation[0], assignment.validation[3])
+    assignment = assign(np.arange(60) % 2, 5, groups=groups)
+    for member, train in enumerate(assignment.train):
+        assert len(set(groups[train])) == 2
+        np.testing.assert_array_equal(train, assignment.train[member % 3])
+    np.testing.assert_array_equal(np.sort(assignment.validation), np.arange(60))
+    assert set(assignment.member) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_of_very_many_rows_an_even_selection_validates(n_members, monkeypatch):
+    monkeypatch.setattr(folds, "HELD_OUT_ROWS", 30)
+    y = np.arange(100) % 2
+    assignment = assign(y, n_members)
+    everything = np.arange(0, 100, 4)
+    if n_members > 1:
+        np.testing.assert_array_equal(assignment.validation, everything)
+    assert set(assignment.validation) <= set(everything)
+    for row, member in zip(assignment.validation, assignment.member, strict=True):
+        assert row not in assignment.train[member]
+    kept = sum(len(train) for train in assignment.train)
+    assert kept == (90 if n_members == 1 else 200)
+
+
+def test_folds_are_decided_by_their_generator():
+    y = np.arange(60) % 3
+    one, same, other = (assign(y, 3, seed=seed).member for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()

@@ -1,182 +1,435 @@
-"""Training as a user sees it: epochs, stopping, averages, rates."""
+"""Training: batches, updates, averages, validation, stopping."""
+
+import copy
 
 import numpy as np
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
+
+from gendiffclf.estimators.combination import convex_weights
+from gendiffclf.estimators.network import NetworkShape, TransportNetwork, estimate, loss
+from gendiffclf.preprocessing import lift_matrix
+from gendiffclf.training import loop
+from gendiffclf.training.folds import Folds, assign_folds
+from gendiffclf.training.loop import TrainingData, TrainingResult, TrainingSettings, train
+from gendiffclf.transport.codes import label_codes
+from gendiffclf.transport.learned import OBJECTIVES, LearnedPath
+from gendiffclf.transport.readout import project_on_codes, project_on_simplex
+from gendiffclf.transport.times import TIME_SAMPLERS
+
+WIDTH, D, CLASSES = 16, 5, 3
 
 
-@pytest.fixture
-def parts(iris):
+def settings(**changes) -> TrainingSettings:
+    defaults = {
+        "max_steps": 40,
+        "batch_size": 20,
+        "learning_rate": 0.01,
+        "weight_decay": 0.0,
+        "ema_decay": 0.9,
+        "patience": None,
+        "precision": torch.float32,
+    }
+    return TrainingSettings(**{**defaults, **changes})
+
+
+def make_data(n: int = 120, dtype=torch.float32, noise: float = 0.7) -> TrainingData:
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(n) % CLASSES
+    rows = noise * torch.randn(n, 1, D, generator=generator)
+    rows[torch.arange(n), 0, y] += 1
+    weight = torch.rand(n, generator=generator) + 0.5
+    codes = torch.as_tensor(label_codes("sinusoidal", CLASSES, WIDTH))
+    return TrainingData(rows.to(dtype), y, (weight / weight.mean()).to(dtype), codes.to(dtype))
+
+
+def make_network(dtype=torch.float32, **changes) -> TransportNetwork:
+    shape = NetworkShape(D, **{"width": WIDTH, "n_members": 2, "depth": 1, "hidden_width": 16, **changes})
+    return TransportNetwork(shape, lift_matrix(D, WIDTH, 0), torch.Generator().manual_seed(0)).to(dtype)
+
+
+def make_folds(data: TrainingData, n_members: int = 2, *, validate: bool = True) -> Folds:
+    everything = np.arange(len(data.y))
+    if not validate:
+        return Folds([everything] * n_members, everything[:0], everything[:0])
+    return assign_folds(data.y.numpy(), n_members, np.random.default_rng(0), validate=True)
+
+
+def run(data=None, folds=None, *, seed=0, network=None, learned=None, beside=None, **changes):
+    """A trained network, and what training said."""
+    data = make_data() if data is None else data
+    folds = make_folds(data) if folds is None else folds
+    network = make_network() if network is None else network
+    return network, train(network, data, folds, settings(**changes), seed=seed, learned=learned, beside=beside)
+
+
+def weights(network) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+# ----------------------------------------------------------------------- batches
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 20, 33, 500])
+@pytest.mark.parametrize("sizes", [(60, 60), (60, 61), (9, 9)])
+def test_a_pass_has_every_row_once(batch_size, sizes):
+    """But for the few that fill up the last batch, or are left over of a larger fold."""
+    parts = [np.arange(1000 * member, 1000 * member + size) for member, size in enumerate(sizes)]
+    batches = loop._Batches(parts, batch_size, torch.Generator().manual_seed(0))
+    one_pass = [next(batches) for _ in range(batches.n_per_pass)]
+    assert {len(batch) for batch in one_pass} == {2}
+    assert len({batch.shape for batch in one_pass}) == 1
+    assert one_pass[0].shape[1] <= max(1.5 * batch_size, 1)
+    together = torch.cat(one_pass, dim=1)
+    for line, part in zip(together, parts, strict=True):
+        counts = np.bincount(line - part[0], minlength=len(part))
+        assert set(line.tolist()) <= set(part.tolist())
+        assert (counts == 0).sum() <= max(sizes) - min(sizes)
+        assert counts.max() <= 2
+        assert counts.sum() - len(part) < batches.n_per_pass
+
+
+def test_passes_are_in_orders_of_their_own():
+    batches = loop._Batches([np.arange(50)] * 2, 50, torch.Generator().manual_seed(0))
+    first, second = next(batches), next(batches)
+    assert not torch.equal(first, second)
+    assert not torch.equal(first[0], first[1])
+    assert not torch.equal(first[0], torch.arange(50))
+
+
+def test_two_members_of_other_folds_see_rows_of_their_own(monkeypatch):
+    seen = []
+    monkeypatch.setattr(loop, "loss", lambda *args: seen.append(args[1]) or loss(*args))
+    data = make_data(60)
+    folds = Folds([np.arange(30), np.arange(30, 60)], np.arange(60), np.arange(60) // 30)
+    run(data, folds, max_steps=3, batch_size=10)
+    for batch in seen:
+        for member, part in enumerate(folds.train):
+            assert all(any(torch.equal(row, other) for other in data.rows[part]) for row in batch[member])
+
+
+# ----------------------------------------------------------------------- updates
+
+
+def test_updates_are_those_of_adamw_on_the_weighted_loss(monkeypatch):
+    numbers = []
+    draw = loop._Batches.__next__
+    monkeypatch.setattr(loop._Batches, "__next__", lambda self: numbers.append(draw(self)) or numbers[-1])
+    data = make_data(dtype=torch.float64)
+    found, _ = run(data, make_folds(data, validate=False), network=make_network(torch.float64), ema_decay=0.0,
+                   max_steps=6, weight_decay=0.1, precision=torch.float64)  # fmt: skip
+    expected = make_network(torch.float64)
+    optimizer = torch.optim.AdamW(expected.parameters(), lr=0.01, weight_decay=0.1)
+    assert len(numbers) == 6
+    for batch in numbers:
+        error = loss(expected, data.rows[batch], data.codes[data.y[batch]])
+        optimizer.zero_grad()
+        (error * data.weight[batch]).mean(1).sum().backward()
+        optimizer.step()
+    torch.testing.assert_close(weights(found), weights(expected), rtol=1e-9, atol=1e-12)
+
+
+def test_members_learn_what_they_would_alone():
+    """Of one batch, of one fold: their losses are summed, so that no gradient depends on how many there are."""
+    data = make_data(20)
+    folds = make_folds(data, validate=False)
+    both, _ = run(data, folds, max_steps=1, batch_size=20, ema_decay=0.0)
+    alone = make_network(n_members=1)
+    start = make_network()
+    alone.load_state_dict({name: x if name == "lift" else x[1:] for name, x in start.state_dict().items()})
+    run(data, make_folds(data, 1, validate=False), network=alone, max_steps=1, batch_size=20, ema_decay=0.0)
+    for name, x in alone.named_parameters():
+        torch.testing.assert_close(x[0], both.get_parameter(name)[1])
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.98])
+def test_the_moving_average_in_closed_form(decay, monkeypatch):
+    """Early averages follow closely: after n updates the last one counts at least 9 / (9 + n)."""
+    seen = []
+    update = AveragedModel.update_parameters
+
+    def noting(self, network):
+        seen.append(weights(network))
+        update(self, network)
+
+    monkeypatch.setattr(AveragedModel, "update_parameters", noting)
+    data = make_data()
+    found, _ = run(data, make_folds(data, validate=False), ema_decay=decay, max_steps=12)
+    expected = seen[0]
+    for n, latest in enumerate(seen[1:], start=1):
+        keep = min(decay, n / (9 + n))
+        expected = keep * expected + (1 - keep) * latest
+    torch.testing.assert_close(weights(found), expected)
+
+
+def test_the_average_does_not_touch_training():
+    data = make_data()
+    results = [run(data, make_folds(data), ema_decay=decay)[1] for decay in (0.0, 0.95)]
+    assert results[0].history["loss"] == results[1].history["loss"]
+    assert results[0].history["validation_brier"] != results[1].history["validation_brier"]
+
+
+def test_without_validation_the_last_averaged_weights_are_kept():
+    data = make_data()
+    folds = make_folds(data, validate=False)
+    short, long = run(data, folds, max_steps=20), run(data, folds, max_steps=40, patience=5)
+    assert (short[1].n_steps, short[1].best_step) == (20, 20)
+    assert (long[1].n_steps, long[1].best_step) == (40, 40)
+    assert set(long[1].history["validation_brier"]) == {None}
+    assert long[1].held_out.shape == (0, CLASSES)
+    assert not torch.equal(weights(short[0]), weights(long[0]))
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("time_sampling", [name for name in TIME_SAMPLERS if name != "terminal"])
+def test_the_loss_falls_on_a_learned_path(objective, time_sampling):
+    """Of a path whose noise the network can learn; that of a velocity is nothing it could know."""
+    variance = "bridge" if objective == "noise" else "zero"
+    learned = LearnedPath(mean="linear", variance=variance, sigma=3.0, objective=objective, time_sampling=time_sampling)
+    data = make_data()
+    network = make_network(time_width=8)
+    result = run(data, make_folds(data, validate=False), network=network, learned=learned, max_steps=100)[1]
+    assert result.history["loss"][-1] < result.history["loss"][0]
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16, torch.float64])
+def test_every_precision_learns(precision):
+    dtype = torch.float64 if precision is torch.float64 else torch.float32
+    data = make_data(dtype=dtype, noise=0.3)
+    network, result = run(data, network=make_network(dtype), max_steps=100, precision=precision)
+    assert result.history["validation_brier"][-1] < 0.7 * result.history["validation_brier"][0]
+    assert {p.dtype for p in network.parameters()} == {dtype}
+    assert result.held_out.dtype == dtype
+
+
+def test_double_precision_has_no_rounding_to_single():
+    """A change of the rows by 1e-12 moves weights by about as much."""
+    data = make_data(dtype=torch.float64)
+    nudged = copy.deepcopy(data)
+    nudged.rows.mul_(1 + 1e-12)
+    found = [
+        weights(run(d, network=make_network(torch.float64), max_steps=3, precision=torch.float64)[0])
+        for d in (data, nudged)
+    ]
+    assert 0 < (found[0] - found[1]).abs().max() < 1e-8
+
+
+# -------------------------------------------------------------------- validation
+
+
+def test_scores_and_held_out_estimates_are_those_of_the_kept_weights(monkeypatch):
+    """Each row's estimate is by the member that did not learn from it, in blocks of any size."""
+    monkeypatch.setattr(loop, "VALIDATION_BLOCK", 7)
+    data = make_data(61)
+    folds = make_folds(data)
+    network, result = run(data, folds)
+    with torch.no_grad():
+        found = project_on_codes(estimate(network, data.rows[None]), data.codes)  # (M, n, K)
+    expected = found[folds.member, folds.validation]
+    torch.testing.assert_close(result.held_out, expected, rtol=1e-4, atol=1e-5)
+    targets = torch.eye(CLASSES)[data.y]
+    distance = (project_on_simplex(expected) - targets).square().sum(1)
+    score = float(data.weight @ distance / data.weight.sum())
+    assert min(result.history["validation_brier"]) == pytest.approx(score, rel=1e-4)
+
+
+def test_members_without_validation_rows_are_no_error():
+    data = make_data()
+    member = np.zeros(60, int)
+    folds = Folds([np.arange(60, 120)] * 2, np.arange(60), member)
+    _, result = run(data, folds)
+    assert result.held_out.shape == (60, CLASSES)
+    assert result.held_out.isfinite().all()
+
+
+def test_the_best_weights_are_kept():
+    """A run that is cut off right after its best validation ends with the same weights."""
+    changes = {"learning_rate": 0.3, "ema_decay": 0.0, "batch_size": 10}
+    long_network, long = run(max_steps=100, **changes)
+    scores = long.history["validation_brier"]
+    best = int(np.argmin(scores))
+    assert best < len(scores) - 1, "this test needs a run that gets worse again"
+    assert long.best_step == long.history["step"][best]
+    short_network, short = run(max_steps=long.best_step, **changes)
+    assert torch.equal(weights(long_network), weights(short_network))
+    assert torch.equal(long.held_out, short.held_out)
+
+
+def test_the_best_weights_predict(tiny, iris):
     X, y = iris
-    return X[::2], y[::2], X[1::2], y[1::2]
+    y = np.random.default_rng(0).permutation(y)  # which training comes to learn by heart
+    changes = {"estimator": "network", "learning_rate": 0.05, "ema_decay": 0.0, "batch_size": 16, "patience": None}
+    long = tiny(max_steps=60, **changes).fit(X, y)
+    assert long.best_iter_ < long.n_iter_ == 60, "this test needs a run that gets worse again"
+    short = tiny(max_steps=long.best_iter_, **changes).fit(X, y)
+    np.testing.assert_array_equal(long.predict_proba(X), short.predict_proba(X))
 
 
-def weights(classifier) -> torch.Tensor:
-    return torch.cat([p.detach().flatten() for p in classifier.model_.network.parameters()])
+# ---------------------------------------------------------------------- stopping
 
 
-@pytest.mark.parametrize("objective", ["target", "velocity", "noise"])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float64"])
-def test_the_loss_falls(tiny, iris, objective, precision):
-    """At uniform times of a path whose noise the network can learn; the noise of one row is nothing it could know."""
-    classifier = tiny(
-        objective=objective,
-        precision=precision,
-        mean_schedule="linear",
-        variance_schedule="bridge" if objective == "noise" else "zero",
-        time_sampling="uniform",
-        sigma=3.0,
-        batch_size=16,
-        max_epochs=20,
-        learning_rate=0.01,
-    ).fit(*iris)
-    loss = classifier.history_["loss"]
-    assert loss[-1] < 0.85 * loss[0]
+@pytest.mark.parametrize("patience", [1, 25, 60])
+def test_patience_counts_updates(patience):
+    """Training stops at the first validation that comes so many updates after the last improvement."""
+    _, result = run(max_steps=3000, patience=patience, learning_rate=0.05)
+    best, improved, stops = float("inf"), 0, []
+    for step, score in zip(result.history["step"], result.history["validation_brier"], strict=True):
+        improved = step if score < best * (1 - loop.TOLERANCE) else improved
+        best = min(best, score)
+        stops += [step] if step - improved >= patience else []
+    assert stops == [result.n_steps]
+    assert result.n_steps < 3000
 
 
-def test_history_has_one_entry_an_epoch(tiny, iris):
-    classifier = tiny(max_epochs=4).fit(*iris)
-    assert classifier.n_iter_ == 4
-    assert {name: len(values) for name, values in classifier.history_.items()} == dict.fromkeys(
-        ("loss", "validation_brier", "seconds"), 4
-    )
-    assert all(seconds > 0 for seconds in classifier.history_["seconds"])
+def test_small_tables_are_not_stopped_after_a_few_passes():
+    """One pass of 30 rows is one update: patience must not count passes."""
+    data = make_data(30)
+    _, result = run(data, max_steps=300, batch_size=32, patience=100, learning_rate=0.003)
+    assert result.n_steps >= 100
+    assert result.history["step"][0] == loop.LEAST_EVERY
 
 
-def test_the_best_epoch_is_that_of_the_best_score(tiny, iris):
-    classifier = tiny(max_epochs=12, learning_rate=0.03).fit(*iris)
-    scores = classifier.history_["validation_brier"]
-    assert classifier.best_epoch_ == int(np.argmin(scores)) + 1
+def test_all_updates_are_made_without_patience():
+    assert run(max_steps=83)[1].n_steps == 83
+    assert run(max_steps=3)[1].history["step"] == [3]
 
 
-def test_the_weights_of_the_best_epoch_are_kept(tiny, iris):
-    """A run that is cut off right after its best epoch ends with the same weights."""
-    changes = {"learning_rate": 0.3, "averaging": 0.0, "batch_size": 16}
-    long = tiny(max_epochs=20, **changes).fit(*iris)
-    assert long.best_epoch_ < 20, "this test needs a run that gets worse again"
-    short = tiny(max_epochs=long.best_epoch_, **changes).fit(*iris)
-    assert torch.equal(weights(long), weights(short))
-    assert long.calibration_ == short.calibration_
+def test_beside_another_estimator_training_stops_when_the_mixture_no_longer_improves():
+    data = make_data(noise=1.5)
+    folds = make_folds(data)
+    targets = torch.eye(CLASSES, dtype=torch.float64)[data.y[folds.validation]]
+    perfect, useless = targets.clone(), torch.full_like(targets, 1 / CLASSES)
+    changes = {"max_steps": 2000, "patience": 100, "learning_rate": 0.003}
+    alone = run(data, folds, **changes)[1]
+    beside_perfect = run(data, folds, beside=perfect, **changes)[1]
+    beside_useless = run(data, folds, beside=useless, **changes)[1]
+    assert max(beside_perfect.history["validation_brier"]) == pytest.approx(0, abs=1e-9)
+    assert beside_perfect.n_steps < min(alone.n_steps, beside_useless.n_steps)
 
 
-def test_training_stops_after_epochs_without_a_better_score(tiny, iris):
-    classifier = tiny(max_epochs=200, learning_rate=0.05, n_iter_no_change=2).fit(*iris)
-    assert classifier.n_iter_ == classifier.best_epoch_ + 2 < 200
+def test_the_score_beside_another_estimator_is_that_of_the_best_mixture():
+    data = make_data()
+    folds = make_folds(data)
+    beside = project_on_simplex(
+        torch.eye(CLASSES)[data.y[folds.validation]]
+        + torch.randn(120, CLASSES, generator=torch.Generator().manual_seed(1))
+    ).double()
+    _, result = run(data, folds, beside=beside, max_steps=20)
+    y, weight = data.y[folds.validation], data.weight[folds.validation].double()
+    targets, found = torch.eye(CLASSES).double()[y], project_on_simplex(result.held_out).double()
+    first, second = convex_weights([beside, found], targets, weight)
+    score = float(weight @ (first * beside + second * found - targets).square().sum(1) / weight.sum())
+    assert min(result.history["validation_brier"]) == pytest.approx(score, rel=1e-5)
 
 
-def test_without_early_stopping_every_row_trains_and_the_last_weights_are_kept(tiny, iris):
-    classifier = tiny(early_stopping=False, max_epochs=3).fit(*iris)
-    assert classifier.history_["validation_brier"] == [None] * 3
-    assert classifier.n_iter_ == classifier.best_epoch_ == 3
+@pytest.mark.parametrize(("max_steps", "validate"), [(30, True), (30, False), (1, True)])
+def test_divergence_is_an_error_that_names_the_remedy(max_steps, validate):
+    """After the only update it is the score that tells."""
+    data = make_data()
+    with pytest.raises(
+        FloatingPointError,
+        match=r"Got a loss of (nan|inf): training diverged; use a smaller learning_rate \(now 1e\+30\) or precision='float32'\.",
+    ):
+        run(data, make_folds(data, validate=validate), learning_rate=1e30, max_steps=max_steps)
+
+
+# --------------------------------------------------------------- history, randomness
+
+
+def test_history_has_an_entry_for_each_validation():
+    _, result = run(max_steps=47, batch_size=10)
+    assert list(result.history) == ["step", "loss", "validation_brier", "seconds"]
+    every = result.history["step"][0]
+    assert result.history["step"] == [*range(every, 47, every), 47]
+    assert {len(values) for values in result.history.values()} == {len(result.history["step"])}
+    assert (np.diff(result.history["seconds"]) > 0).all()
+    assert result.n_steps == 47
+    assert TrainingResult().history == {name: [] for name in result.history}
+
+
+def test_the_loss_in_history_is_the_mean_since_the_last_entry(monkeypatch):
+    numbers, errors = [], []
+    draw = loop._Batches.__next__
+    monkeypatch.setattr(loop._Batches, "__next__", lambda self: numbers.append(draw(self)) or numbers[-1])
+    monkeypatch.setattr(loop, "loss", lambda *args: errors.append(loss(*args)) or errors[-1])
+    data = make_data()
+    _, result = run(data, max_steps=25, batch_size=60)
+    losses = [(error.detach() * data.weight[rows]).mean() for error, rows in zip(errors, numbers, strict=True)]
+    bounds = [0, *result.history["step"]]
+    for mean, start, stop in zip(result.history["loss"], bounds[:-1], bounds[1:], strict=True):
+        assert mean == pytest.approx(float(torch.stack(losses[start:stop]).mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("learned", [None, LearnedPath()])
+def test_training_is_decided_by_its_seed(learned):
+    def trained(seed):
+        return weights(
+            run(network=make_network(time_width=8 if learned else 0, dropout=0.3), seed=seed, learned=learned)[0]
+        )
+
+    assert torch.equal(trained(1), trained(1))
+    assert not torch.equal(trained(1), trained(2))
+
+
+def test_the_callers_random_numbers_and_modes_stay_as_they_are():
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    data = make_data()
+    copies = [x.clone() for x in (data.rows, data.y, data.weight, data.codes)]
+    run(data, network=make_network(dropout=0.3))
+    assert torch.equal(before, torch.get_rng_state())
+    np.testing.assert_array_equal(numpy_before, np.random.get_state()[1])  # noqa: NPY002
+    assert torch.is_grad_enabled()
+    assert all(torch.equal(x, y) for x, y in zip(copies, (data.rows, data.y, data.weight, data.codes), strict=True))
+
+
+def test_nothing_is_in_double_precision_where_the_device_has_none(monkeypatch):
+    """As on MPS."""
+
+    def refuse(self):
+        raise TypeError("Cannot convert a MPS Tensor to float64")
+
+    monkeypatch.setattr(torch.Tensor, "double", refuse)
+    monkeypatch.setattr(loop, "high_precision", lambda x: x)
+    data = make_data()
+    folds = make_folds(data)
+    run(data, folds, beside=torch.full((120, CLASSES), 1 / CLASSES))
+
+
+def test_a_verbose_fit_shows_its_progress(capsys):
+    data = make_data()
+    for verbose, end in ((2, "\n"), (1, "\r")):
+        train(make_network(), data, make_folds(data), settings(max_steps=30), seed=0, verbose=verbose)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.endswith(end)
+        assert "loss=" in captured.err
+    assert "fit: 100%" not in captured.err.split("\r")[-1]
+    run()
+    assert capsys.readouterr().err == ""
+
+
+# ------------------------------------------------------------------ as a user sees it
+
+
+@pytest.mark.parametrize("changes", [{}, {"batch_size": 7}, {"patience": None}, {"n_members": 3}, {"n_members": 1}])
+def test_few_rows_train_too(tiny, iris, changes):
+    X, y = iris
+    rows = np.r_[:3, 50:53, 100:103]
+    classifier = tiny(estimator="network", max_steps=150, learning_rate=0.01, **changes).fit(X[rows], y[rows])
+    assert classifier.score(X[rows], y[rows]) > 0.8
 
 
 def test_a_class_of_one_row_survives_the_hold_out(tiny, iris):
     X, y = iris
     y[0] = 7
-    for changes in ({}, {"cross_fit": False}, {"n_members": 1}):
-        classifier = tiny(**changes).fit(X, y)
-        assert classifier.predict_proba(X).shape == (150, 4)
+    for n_members in (1, 2):
+        assert tiny(n_members=n_members).fit(X, y).predict_proba(X).shape == (150, 4)
 
 
-def test_groups_are_accepted_and_change_the_folds(tiny, iris):
+def test_groups_change_the_folds(tiny, iris):
     X, y = iris
     plain, grouped = tiny().fit(X, y), tiny().fit(X, y, groups=np.arange(150) // 5)
     assert plain.history_["validation_brier"] != grouped.history_["validation_brier"]
-    with pytest.raises(ValueError, match=r"Got 10 groups for 150 rows, expected one group per row"):
-        tiny().fit(X, y, groups=np.arange(10))
-
-
-def test_averaged_weights_lag_behind(tiny, iris):
-    """The longer the memory, the further the average of the weights is behind the last ones."""
-
-    def fit(averaging):
-        return weights(tiny(averaging=averaging, early_stopping=False, max_epochs=10, batch_size=16).fit(*iris))
-
-    last = fit(0.0)
-    assert 0 < (fit(0.5) - last).norm() < 0.5 * (fit(0.98) - last).norm()
-
-
-def test_averaging_watches_training_and_does_not_touch_it(tiny, iris):
-    """Validation puts the averaged weights in the network, and has to put the others back."""
-    plain, averaged = (tiny(averaging=averaging, batch_size=16).fit(*iris) for averaging in (0.0, 0.9))
-    assert plain.history_["loss"] == averaged.history_["loss"]
-    assert plain.history_["validation_brier"] != averaged.history_["validation_brier"]
-
-
-def test_one_step_of_training_is_averaged_with_the_start(tiny, iris):
-    """Early averages follow closely: after the first update a tenth is the start."""
-    changes = {"early_stopping": False, "max_epochs": 1, "batch_size": 150, "learning_rate": 0.01}
-    start = weights(tiny(**{**changes, "learning_rate": 1e-12}).fit(*iris))
-    last, mean = (weights(tiny(averaging=averaging, **changes).fit(*iris)) for averaging in (0.0, 0.98))
-    torch.testing.assert_close(mean, 0.1 * start + 0.9 * last, rtol=1e-4, atol=1e-6)
-
-
-def test_weight_decay_shrinks_matrices_alone(tiny, iris):
-    def fitted(weight_decay):
-        return tiny(
-            weight_decay=weight_decay, averaging=0.0, early_stopping=False, max_epochs=20, learning_rate=0.01
-        ).fit(*iris)
-
-    def size(classifier):
-        return classifier.model_.network.fusion.weight.norm()
-
-    assert size(fitted(5.0)) < 0.7 * size(fitted(0.0))
-
-
-def test_the_cosine_rate_covers_about_half_the_way_and_ends_near_zero(tiny, iris):
-    def fit(**changes):
-        return weights(tiny(early_stopping=False, averaging=0.0, max_epochs=20, **changes).fit(*iris))
-
-    start, constant, cosine = fit(learning_rate=1e-12), fit(), fit(learning_rate_schedule="cosine")
-    assert 0.3 < (cosine - start).norm() / (constant - start).norm() < 0.9
-
-
-def test_divergence_is_an_error_that_names_the_remedy(tiny, iris):
-    with pytest.raises(
-        FloatingPointError,
-        match=r"Got a loss of nan: training diverged; use a smaller learning_rate \(now 1e\+30\)",
-    ):
-        tiny(learning_rate=1e30, max_epochs=5).fit(*iris)
-
-
-def test_a_verbose_fit_shows_its_progress(tiny, iris, capsys):
-    tiny(verbose=2).fit(*iris)
-    assert "3/3" in capsys.readouterr().err
-    tiny().fit(*iris)
-    assert capsys.readouterr().err == ""
-
-
-@pytest.mark.parametrize(
-    "changes", [{}, {"batch_size": 16}, {"batch_size": 7, "n_members": 3}, {"early_stopping": False}]
-)
-def test_batches_of_any_size_train_on_few_rows(tiny, iris, changes):
-    """No batch is dropped for being small: 9 rows train too."""
-    X, y = iris
-    rows = np.r_[:3, 50:53, 100:103]
-    classifier = tiny(max_epochs=60, learning_rate=0.01, **changes).fit(X[rows], y[rows])
-    assert classifier.score(X[rows], y[rows]) > 0.8
-
-
-def test_max_steps_bounds_the_updates(tiny, iris):
-    assert tiny(early_stopping=False, batch_size=150, max_epochs=10, max_steps=4).fit(*iris).n_iter_ == 4
-    assert tiny(early_stopping=False, batch_size=150, max_epochs=3, max_steps=4).fit(*iris).n_iter_ == 3
-
-
-def test_groups_of_members_with_a_row_more_or_less_take_their_last_step_together(tiny):
-    X = np.random.default_rng(0).normal(size=(99, 6))
-    y = (X[:, 0] > 0).astype(int)
-    classifier = tiny(n_members=6, max_epochs=50, max_steps=34, batch_size=5, n_iter_no_change=None)
-    # 82 and 83 rows would be 16 and 17 batches
-    assert classifier.fit(X, y).n_iter_ == 3
-    assert np.isfinite(classifier.history_["loss"]).all()
-
-
-def test_max_steps_may_end_within_an_epoch(tiny, iris):
-    changes = {"early_stopping": False, "averaging": 0.0, "batch_size": 30, "max_epochs": 1}
-    assert not torch.equal(weights(tiny(max_steps=3, **changes).fit(*iris)), weights(tiny(**changes).fit(*iris)))
-
-
-@pytest.mark.parametrize("time_sampling", ["terminal", "uniform", "biased", "mixed", "logit_normal"])
-def test_every_time_sampling_learns(tiny, iris, time_sampling):
-    classifier = tiny(time_sampling=time_sampling, max_epochs=60, batch_size=32, learning_rate=0.01).fit(*iris)
-    assert classifier.score(*iris) > 0.85

@@ -1,14 +1,12 @@
-"""Positions, vector field and objectives of the path."""
+"""Positions, states and vector field of the path."""
 
 import itertools
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.autograd.functional import jacobian
 
-from gendiffclf.transport.path import OBJECTIVES, Path
+from gendiffclf.transport.path import Path
 from gendiffclf.transport.schedules import MEAN_SCHEDULES, VARIANCE_SCHEDULES, mean_schedule, variance_schedule
 
 PATHS = list(itertools.product(MEAN_SCHEDULES, VARIANCE_SCHEDULES))
@@ -80,31 +78,3 @@ def test_sigma_cancels_from_the_field(ends):
     t = torch.tensor(0.7, dtype=torch.float64)
     small, large = (make_path(sigma=sigma).field(x_t, x0, x1, t) for sigma in (0.01, 5.0))
     torch.testing.assert_close(small, large)
-
-
-@pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize(("mean", "variance"), PATHS)
-@given(t=st.floats(0.01, 0.99), steepness=st.floats(0, 10), sigma=st.floats(0.01, 3))
-def test_a_true_target_gives_the_code_back(objective, mean, variance, t, steepness, sigma):
-    x0, x1, noise = torch.randn(3, 2, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).unbind()
-    path, t = make_path(mean, variance, steepness, sigma), torch.full((2,), t, dtype=torch.float64)
-    x_t = path.sample(x0, x1, t, noise)
-    learner = OBJECTIVES[objective]()
-    target = learner.target(path, x0, x1, t, noise)
-    assert target.shape == x0.shape
-    torch.testing.assert_close(learner.x0_hat(path, target, x_t, x1, t), x0, rtol=1e-7, atol=1e-7)
-
-
-def test_velocity_target_is_the_derivative_of_the_state(ends):
-    x0, x1, noise = ends
-    path, t = make_path(), torch.tensor(0.35, dtype=torch.float64)
-    motion = jacobian(lambda t: path.sample(x0, x1, t, noise), t)
-    torch.testing.assert_close(OBJECTIVES["velocity"]().target(path, x0, x1, t, noise), motion)
-
-
-@pytest.mark.parametrize("objective", OBJECTIVES)
-def test_estimates_stay_finite_where_the_target_says_nothing(objective):
-    """For k = 200 neither velocity nor noise determines the code near t = 1."""
-    path, t = make_path(steepness=200.0), torch.tensor(0.999)
-    x1 = torch.ones(1, 8)
-    assert OBJECTIVES[objective]().x0_hat(path, torch.ones(1, 8), x1, x1, t).isfinite().all()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gendiffclf.transport.codes import CODES, label_codes
-from gendiffclf.transport.readout import cosines, outside_span, project_on_codes, project_on_simplex, temper
+from gendiffclf.transport.readout import apply_temperature, cosines, outside_span, project_on_codes, project_on_simplex
 
 score_rows = arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 9)), elements=st.floats(-50, 50))
 
@@ -60,21 +60,25 @@ def test_cosines_of_codes_and_of_nothing():
 
 
 @given(score_rows, st.floats(0.3, 3.4), st.floats(1e-4, 0.1))
-def test_temper_keeps_the_order_and_stays_positive(scores, temperature, smoothing):
+def test_temperature_keeps_the_order_and_stays_positive(scores, temperature, smoothing):
     probabilities = project_on_simplex(torch.as_tensor(scores))
-    found = temper(probabilities, temperature, smoothing)
+    found = apply_temperature(probabilities, temperature, smoothing)
     assert (found > 0).all()
     torch.testing.assert_close(found.sum(-1), torch.ones(len(found), dtype=torch.float64))
     order = probabilities.argsort(-1)
     assert (found.gather(-1, order).diff(dim=-1) >= 0).all()
 
 
-def test_temper_in_closed_form():
+def test_temperature_in_closed_form():
     p = torch.tensor([0.8, 0.2, 0.0], dtype=torch.float64)
     mixed = 0.9 * p + 0.1 / 3
-    torch.testing.assert_close(temper(p, 1.0, 0.1), mixed)
-    torch.testing.assert_close(temper(p, 2.0, 0.1), mixed.sqrt() / mixed.sqrt().sum())
-    assert temper(p, 2.0, 0.1).max() < temper(p, 1.0, 0.1).max() < temper(p, 0.5, 0.1).max()
+    torch.testing.assert_close(apply_temperature(p, 1.0, 0.1), mixed)
+    torch.testing.assert_close(apply_temperature(p, 2.0, 0.1), mixed.sqrt() / mixed.sqrt().sum())
+    assert (
+        apply_temperature(p, 2.0, 0.1).max()
+        < apply_temperature(p, 1.0, 0.1).max()
+        < apply_temperature(p, 0.5, 0.1).max()
+    )
 
 
 def test_outside_the_span_of_codes_is_pythagoras_rest():

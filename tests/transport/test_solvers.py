@@ -8,7 +8,7 @@ from torch.autograd.functional import jacobian
 
 from gendiffclf.transport.path import Path
 from gendiffclf.transport.schedules import MEAN_SCHEDULES, VARIANCE_SCHEDULES, mean_schedule, variance_schedule
-from gendiffclf.transport.solvers import SOLVERS, transport
+from gendiffclf.transport.solvers import SOLVERS, step_noise, time_grid, transport
 
 DETERMINISTIC = [name for name, solver in SOLVERS.items() if not solver.stochastic]
 
@@ -193,3 +193,18 @@ def test_transport_may_start_before_1(ends, t_max):
     end = transport(SOLVERS["exact"](), make_path(), estimate, x1, n_steps=4, t_max=t_max)[-1]
     torch.testing.assert_close(end, x0)
     assert estimate.times == pytest.approx([t_max, t_max * 3 / 4, t_max / 2, t_max / 4])
+
+
+def test_the_grid_ends_at_0_exactly():
+    for n_steps in (1, 3, 10, 1000):
+        grid = time_grid(n_steps, 0.9, torch.zeros(1))
+        assert grid.dtype == torch.float32
+        assert grid[0] == torch.tensor(0.9)
+        assert grid[-1] == 0
+
+
+def test_the_noise_of_steps_is_always_the_same():
+    before = torch.get_rng_state()
+    assert torch.equal(step_noise(3, 5), step_noise(3, 5))
+    assert step_noise(3, 5).shape == (3, 5)
+    assert torch.equal(before, torch.get_rng_state())

@@ -1,4 +1,4 @@
-"""Draws of training times."""
+"""Sampled training times."""
 
 import pytest
 import torch

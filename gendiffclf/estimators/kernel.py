@@ -1,0 +1,344 @@
+"""Target matching in closed form: kernel ridge regression onto the codes, with held-out estimates that cost no refit.
+
+At t = T, Eq. 8 is least squares onto the codes. In the function space of a kernel its minimiser is known:
+
+    x̂0(x) = x̄0 + k(x, C) α,    α = (K + λ W⁻¹)⁻¹ (X0 - x̄0)                        with all rows as centres C
+                                α = (K_nmᵀ W K_nm + λ K_mm)⁻¹ K_nmᵀ W (X0 - x̄0)       with m of them (Nyström)
+
+with the rows' weights W. The codes are orthogonal and of one norm, so this is done in their coordinates: targets are one-hot,
+(n, K) instead of (n, L), and estimates are the projections onto codes that the read-out wants.
+
+Leaving a row out changes its residual in closed form: it becomes `G r / G_ii` with `G = (K + λ W⁻¹)⁻¹`, or `r / (1 - h_i)` with
+the leverage h_i; for a group that is left out, the same with the group's diagonal block (Cawley and Talbot 2003; Pahikkala et
+al. 2008). Bandwidth, penalty, kernel, scaling of the features and the weights of layers are chosen by that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..transport.readout import project_on_simplex
+from .ridge import KERNELS, KernelSettings, rows_of_groups, solve, weighted_mean
+from .selection import SELECTION_ROWS, select
+
+EXACT_ROWS = 4500
+"""Up to so many rows all of them are centres; beyond, `NYSTROM_CENTERS` of them."""
+NYSTROM_CENTERS = 2000
+HELD_OUT_ROWS = 20_000
+"""Held-out estimates are of at most so many rows, evenly spread."""
+_FLOAT64_ROWS = 20_000
+"""Rows up to which Nyström's normal equations are summed in float64."""
+CORRECTION_SCALES = tuple(np.geomspace(1, 8, 40))
+"""Factors that are compared for a correction by later rows."""
+_BLOCK_VALUES = 2**23
+"""Kernel values in memory at a time."""
+_JITTER = {torch.float64: 1e-11, torch.float32: 1e-6}
+"""Added to the diagonal of the centres' kernel matrix, which else has no Cholesky factor where centres are close."""
+
+
+class Rows(Protocol):
+    """Scaled rows (n, views * layers, d), in memory or made from those on disk when they are asked for."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """The rows of a slice or of numbers (b,), (b, views * layers, d)."""
+
+
+@dataclass
+class KernelEstimator:
+    """
+    A fitted kernel regression onto the codes.
+
+    It keeps rows: its centres, in the one scaling that it reads.
+
+    Attributes
+    ----------
+    settings : KernelSettings
+    n_views : int
+        Scalings that rows come in.
+    centers : Tensor of shape (m, layers, d)
+        Scaled rows.
+    coefficients : Tensor of shape (m, K)
+        α, in the coordinates of the codes.
+    offset : Tensor of shape (K,)
+        x̄0: the shares of the classes.
+    center_weight : Tensor of shape (m,)
+        How many rows of mean weight a centre stands for.
+    correction : Tensor of shape (m, K), optional
+        Coefficients of what rows that came after the fit add to the whole classifier's estimate.
+    """
+
+    settings: KernelSettings
+    n_views: int
+    centers: Tensor
+    coefficients: Tensor
+    offset: Tensor
+    center_weight: Tensor
+    correction: Tensor | None = None
+
+    def to(self, like: Tensor | str) -> KernelEstimator:
+        """A copy on a tensor's device and in its precision, or on the device named."""
+        tensors: dict[str, Any] = {name: x.to(like) for name, x in vars(self).items() if isinstance(x, Tensor)}
+        return replace(self, **tensors)
+
+    def view(self, rows: Tensor) -> Tensor:
+        """What the kernel reads of rows, (B, views * layers, d) -> (B, layers, d)."""
+        return rows.unflatten(1, (self.n_views, -1))[:, self.settings.view]
+
+    def estimate(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """
+        Coordinates of x̂0 along the codes, and of the correction by later rows, if there is one.
+
+        Shape
+        -----
+        (B, views * layers, d), in the precision of the centres -> (B, K)
+        """
+        gram = self.settings.gram(self.view(rows), self.centers)
+        correction = None if self.correction is None else gram @ self.correction
+        return (gram @ self.coefficients).add_(self.offset), correction
+
+    def distance(self, rows: Tensor, n_neighbors: int = 5) -> Tensor:
+        """Mean distance of rows (B, views * layers, d) to their nearest centres, in bandwidths, (B,)."""
+        gram = self.settings.gram(self.view(rows), self.centers)
+        nearest = gram.topk(min(n_neighbors, len(self.centers)), dim=1).values.mean(1)
+        return -nearest.clamp_min(torch.finfo(rows.dtype).tiny).log()
+
+    def with_classes(self, order: np.ndarray) -> KernelEstimator:
+        """With new classes, which come last before they are put in this order, (K,)."""
+
+        def extended(x: Tensor) -> Tensor:
+            missing = len(order) - x.shape[-1]
+            return torch.nn.functional.pad(x, (0, missing))[..., torch.as_tensor(order, device=x.device)]
+
+        correction = None if self.correction is None else extended(self.correction)
+        return replace(
+            self, coefficients=extended(self.coefficients), offset=extended(self.offset), correction=correction
+        )
+
+    def corrected(self, rows: Tensor, targets: Tensor, before: Tensor, weight: Tensor) -> KernelEstimator:
+        """
+        With rows that came after the fit among the centres.
+
+        A correction of the classifier is fitted in closed form: what its estimates lack at the new rows, and nothing at the
+        centres of before. A ridge shrinks what it has seen little of, so the correction is scaled by the factor that suits
+        held-out rows best.
+
+        Parameters
+        ----------
+        rows : Tensor of shape (q, views * layers, d)
+            New rows, scaled.
+        targets, before : Tensor of shape (q, K)
+            Coordinates of their codes, and their probabilities before.
+        weight : Tensor of shape (q,)
+            How many rows of mean weight each counts for.
+        """
+        n_old = len(self.centers)
+        centers = torch.cat([self.centers, self.view(rows)])
+        weights = torch.cat([self.center_weight, weight])
+        gram = self.settings.gram(centers, centers)
+        fitted = gram[:n_old, :n_old] @ self.coefficients + self.offset
+        gram.diagonal().add_(self.settings.penalty / weights)
+        wanted = torch.cat([torch.zeros_like(fitted), targets - before])
+        coefficients, residual = solve(gram, wanted)
+        held_out = wanted - residual
+        known = torch.nn.functional.one_hot(fitted.argmax(1), fitted.shape[1]).to(fitted)
+
+        def cost(scale: float) -> float:
+            """Of held-out rows: the logarithmic loss of the new ones, and how far the centres of before move."""
+            new = project_on_simplex(before + scale * held_out[n_old:])
+            moved = project_on_simplex(known + scale * held_out[:n_old]) - known
+            new_loss = -((1 - 1 / n_old) * (targets * new).sum(1) + 1 / n_old / new.shape[1]).log()
+            return float(weight @ new_loss + self.center_weight @ moved.square().sum(1))
+
+        correction = coefficients * min(CORRECTION_SCALES, key=cost)
+        if self.correction is not None:
+            correction[:n_old] += self.correction
+        pad = (0, 0, 0, len(rows))
+        return replace(
+            self,
+            centers=centers,
+            coefficients=torch.nn.functional.pad(self.coefficients, pad),
+            center_weight=weights,
+            correction=correction,
+        )
+
+
+@dataclass(frozen=True)
+class KernelFit:
+    """
+    A fit with what it makes of rows that it did not learn from.
+
+    Attributes
+    ----------
+    estimator : KernelEstimator
+    index : ndarray of shape (s,)
+        Numbers of the rows of `held_out`.
+    held_out : Tensor of shape (s, K)
+        The estimate of each row without it, or without its group.
+    """
+
+    estimator: KernelEstimator
+    index: np.ndarray
+    held_out: Tensor
+
+
+def fit_kernel(
+    rows: Rows,
+    targets: Tensor,
+    weight: Tensor,
+    *,
+    kernels: Sequence[str] = tuple(KERNELS),
+    n_views: int = 1,
+    n_centers: int | None = None,
+    groups: np.ndarray | None = None,
+    settings: KernelSettings | None = None,
+    reduce: Callable[[Tensor], Tensor] | None = None,
+    part: Callable[[int], slice] = slice,
+) -> KernelFit:
+    """
+    Regress onto the codes in closed form, with hyperparameters chosen by leaving rows (or groups) out.
+
+    Parameters
+    ----------
+    rows : Rows of n rows
+        In random order: the first of them select hyperparameters and are Nyström's centres.
+    targets : Tensor of shape (n, K), float64
+        Coordinates of the rows' codes: one-hot, or shares of classes.
+    weight : Tensor of shape (n,), float64
+        Positive, of mean 1.
+    kernels : sequence of str
+        Keys of `KERNELS` to choose from.
+    n_views : int
+        Scalings that rows come in, to choose from.
+    n_centers : int, optional
+        Centres at most; by default all rows up to `EXACT_ROWS`, else `NYSTROM_CENTERS`.
+    groups : ndarray of shape (n,), optional
+        Rows of one group are left out together.
+    settings : KernelSettings, optional
+        Instead of a choice.
+    reduce : callable, optional
+        Sums a tensor over processes, in place.
+    part : callable
+        From a number of rows to those that this process sums over.
+
+    Returns
+    -------
+    KernelFit
+    """
+    n = len(rows)
+    default = n if n <= EXACT_ROWS else NYSTROM_CENTERS
+    m = min(n, default if n_centers is None else n_centers)
+    if settings is None:
+        chosen = slice(0, min(n, SELECTION_ROWS))
+        settings = select(
+            rows[chosen].unflatten(1, (n_views, -1)),
+            targets[chosen],
+            weight[chosen],
+            kernels,
+            None if groups is None else groups[chosen],
+        )
+    estimator = KernelEstimator(settings, n_views, targets[:0], targets[:0], weighted_mean(targets, weight), weight[:0])
+    estimator.centers = estimator.view(rows[:m]).clone()
+    if m == n:
+        return _exact(estimator, targets, weight, groups)
+    return _nystrom(estimator, rows, targets, weight, groups, reduce, part)
+
+
+def _exact(estimator: KernelEstimator, targets: Tensor, weight: Tensor, groups: np.ndarray | None) -> KernelFit:
+    """All rows are centres."""
+    centers = estimator.centers.to(targets)
+    gram = estimator.settings.gram(centers, centers)
+    gram.diagonal().add_(estimator.settings.penalty / weight)
+    estimator.coefficients, residual = solve(gram, targets - estimator.offset, groups)
+    estimator.center_weight = weight
+    return KernelFit(estimator, np.arange(len(targets)), targets - residual)
+
+
+def _nystrom(
+    estimator: KernelEstimator,
+    rows: Rows,
+    targets: Tensor,
+    weight: Tensor,
+    groups: np.ndarray | None,
+    reduce: Callable[[Tensor], Tensor] | None,
+    part: Callable[[int], slice],
+) -> KernelFit:
+    """
+    Some rows are centres; the normal equations are sums over blocks of rows.
+
+    A group is left out by the Woodbury identity, or, if it has more rows than there are centres, by solving the normal
+    equations without it.
+    """
+    settings, n, m, offset = estimator.settings, len(rows), len(estimator.centers), estimator.offset
+    dtype = targets.dtype if n <= _FLOAT64_ROWS else torch.float32
+    centers = estimator.centers.to(targets)
+    gram = settings.gram(centers, centers)
+    gram.diagonal().add_(_JITTER[dtype])
+    whiten = torch.linalg.solve_triangular(
+        torch.linalg.cholesky(gram), torch.eye(m, dtype=gram.dtype, device=gram.device), upper=False
+    ).mT  # K_mm⁻¹ = whiten whitenᵀ
+    del gram
+    centers, to_features = centers.to(dtype), whiten.to(dtype)
+    step = max(1, _BLOCK_VALUES // max(m, centers[0].numel() * estimator.n_views))
+
+    def features(numbers: np.ndarray) -> Tensor:
+        """Rows in coordinates in which the penalty is λ times the identity, (b, m)."""
+        return settings.gram(estimator.view(rows[numbers]).to(dtype), centers) @ to_features
+
+    def blocks(numbers: np.ndarray) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Numbers and features of some rows at a time."""
+        for start in range(0, len(numbers), step):
+            yield numbers[start : start + step], features(numbers[start : start + step])
+
+    def sums(numbers: np.ndarray) -> tuple[Tensor, Tensor]:
+        """What rows add to the normal equations: (m, m) and (m, K)."""
+        left, right = targets.new_zeros(m, m), targets.new_zeros(m, targets.shape[1])
+        for block, phi in blocks(numbers):
+            weighted = phi * weight[block][:, None].to(dtype)
+            left += weighted.mT @ phi
+            right += weighted.mT @ (targets[block] - offset).to(dtype)
+        return left, right
+
+    left, right = sums(np.arange(n)[part(n)])
+    if reduce is not None:
+        left, right = reduce(left), reduce(right)
+    left.diagonal().add_(settings.penalty)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(left))
+    solution = inverse @ right  # (m, K)
+    estimator.coefficients = whiten @ solution
+    estimator.center_weight = torch.full_like(weight[:m], n / m)
+
+    stride = -(-n // HELD_OUT_ROWS)
+    index = np.arange(0, n, stride)
+    held_out = targets.new_empty(len(index), targets.shape[1])
+    inverse, solution = inverse.to(dtype), solution.to(dtype)
+    if groups is None:
+        for block, phi in blocks(index):
+            residual = targets[block] - offset - phi @ solution
+            leverage = ((phi @ inverse) * phi).sum(1) * weight[block]
+            held_out[block // stride] = targets[block] - residual / (1 - leverage).clamp_min(1e-6)[:, None]
+        return KernelFit(estimator, index, held_out)
+    for members in rows_of_groups(groups):
+        chosen = members % stride == 0
+        if not chosen.any():
+            continue
+        if len(members) <= m:
+            phi = features(members)
+            # The weights are on the right, as residuals are unweighted.
+            hat = (phi @ inverse @ phi.mT).to(targets) * weight[members]
+            residual = torch.linalg.solve(torch.eye(len(hat)).to(hat) - hat, targets[members] - offset - phi @ solution)
+            held_out[members[chosen] // stride] = (targets[members] - residual)[chosen]
+        else:
+            group_left, group_right = sums(members)
+            others = torch.linalg.solve(left - group_left, right - group_right).to(dtype)
+            for block, phi in blocks(members[chosen]):
+                held_out[block // stride] = offset + phi @ others
+    return KernelFit(estimator, index, held_out)

@@ -1,0 +1,135 @@
+"""Kernels, and ridge regression with them: coefficients, and residuals of held-out rows in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+LEAST_EXPONENT = -60.0
+"""Of a kernel value: smaller ones would be subnormal numbers in float32, with which processors are a hundred times slower."""
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+
+
+def _squared(a: Tensor, b: Tensor) -> Tensor:
+    """Half the squared Euclidean distances, (n, d), (m, d) -> (n, m)."""
+    half = torch.addmm(b.square().sum(1) / 2, a, b.mT, alpha=-1)
+    return half.add_(a.square().sum(1, keepdim=True) / 2).clamp_min_(0)
+
+
+def _absolute(a: Tensor, b: Tensor) -> Tensor:
+    """Sums of absolute differences, (n, d), (m, d) -> (n, m)."""
+    return torch.cdist(a, b, p=1)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """
+    A kernel exp(-distance / bandwidth^power).
+
+    Attributes
+    ----------
+    distance : callable
+        From rows (n, d) and (m, d) to (n, m).
+    power : int
+        Of the bandwidth.
+    """
+
+    distance: Distance
+    power: int
+
+
+KERNELS: dict[str, Kernel] = {"gaussian": Kernel(_squared, 2), "laplacian": Kernel(_absolute, 1)}
+
+
+@dataclass(frozen=True)
+class KernelSettings:
+    """
+    Hyperparameters of a fit.
+
+    Attributes
+    ----------
+    kernel : str
+        A key of `KERNELS`.
+    view : int
+        Which scaling of the rows it reads.
+    penalty : float
+        λ.
+    bandwidth : tuple of float, one a layer
+        In units of that layer's scaled features.
+    layer_weights : tuple of float, one a layer
+        Non-negative, summing to 1.
+    """
+
+    kernel: str
+    view: int
+    penalty: float
+    bandwidth: tuple[float, ...]
+    layer_weights: tuple[float, ...]
+
+    def gram(self, a: Tensor, b: Tensor) -> Tensor:
+        """Kernel values of rows (n, layers, d) and (m, layers, d), (n, m)."""
+        kernel = KERNELS[self.kernel]
+        total: Tensor | None = None
+        for layer, (weight, width) in enumerate(zip(self.layer_weights, self.bandwidth, strict=True)):
+            if weight:
+                part = (
+                    kernel.distance(a[:, layer], b[:, layer])
+                    .div_(-(width**kernel.power))
+                    .clamp_min_(LEAST_EXPONENT)
+                    .exp_()
+                )
+                total = (
+                    part if total is None and weight == 1 else weight * part if total is None else total + weight * part
+                )
+        assert total is not None
+        return total
+
+
+def weighted_mean(targets: Tensor, weight: Tensor) -> Tensor:
+    return weight @ targets / weight.sum()
+
+
+def solve(gram: Tensor, targets: Tensor, groups: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
+    """
+    Coefficients, and the residuals of held-out rows.
+
+    Parameters
+    ----------
+    gram : Tensor of shape (n, n)
+        K + λ W⁻¹; overwritten.
+    targets : Tensor of shape (n, K)
+        Without offset.
+    groups : ndarray of shape (n,), optional
+        Rows of one group are left out together.
+
+    Returns
+    -------
+    coefficients, residual : Tensor of shape (n, K)
+    """
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram), out=gram)
+    coefficients = inverse @ targets
+    return coefficients, left_out(coefficients, inverse.diagonal()[:, None], lambda i, j: inverse[i][:, j], groups)
+
+
+def left_out(
+    residual: Tensor, diagonal: Tensor, block: Callable[[Tensor, Tensor], Tensor], groups: np.ndarray | None
+) -> Tensor:
+    """Residuals (n, K) divided by the diagonal (n, 1), or by the diagonal block of each group."""
+    if groups is None:
+        return residual / diagonal
+    found = torch.empty_like(residual)
+    for numbers in rows_of_groups(groups):
+        index = torch.as_tensor(numbers, device=residual.device)
+        found[index] = torch.linalg.solve(block(index, index), residual[index])
+    return found
+
+
+def rows_of_groups(groups: np.ndarray) -> list[np.ndarray]:
+    """The numbers of the rows of each group (n,), in order."""
+    order = np.argsort(groups, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)

@@ -1,0 +1,137 @@
+"""Fitting kernel, network and their combination on scaled rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from .estimators.combination import Combination, calibrate, combine, uncalibrated
+from .estimators.kernel import KERNELS, KernelEstimator, KernelFit, Rows, fit_kernel
+from .estimators.network import TransportNetwork
+from .parameters import network_shape, training_settings
+from .preprocessing import n_views
+from .training.distributed import Processes
+from .training.folds import assign_folds
+from .training.loop import TrainingData, TrainingResult, train
+from .transport.learned import LearnedPath
+from .transport.readout import project_on_simplex
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """
+    Distinct scaled rows with what is known of them.
+
+    Attributes
+    ----------
+    rows : Rows
+        (n, views * layers, d), in memory or on disk.
+    y : Tensor of shape (n,), int64
+        Classes.
+    targets : Tensor of shape (n, K)
+        Coordinates of their codes.
+    weight : Tensor of shape (n,)
+        Positive, of mean 1.
+    groups : ndarray of shape (n,) or None
+    """
+
+    rows: Rows
+    y: torch.Tensor
+    targets: torch.Tensor
+    weight: torch.Tensor
+    groups: np.ndarray | None
+
+
+@dataclass
+class Fitted:
+    """Estimators, their combination, and how training went."""
+
+    combination: Combination
+    kernel: KernelEstimator | None = None
+    network: TransportNetwork | None = None
+    training: TrainingResult = field(default_factory=TrainingResult)
+
+
+def fit_estimators(
+    params: dict[str, Any],
+    data: TrainingRows,
+    codes: torch.Tensor,
+    lift: np.ndarray,
+    shape: tuple[int, int],
+    path: Any,
+    seed: int,
+    processes: Processes,
+) -> Fitted:
+    """
+    Fit what `params["estimator"]` asks for.
+
+    Parameters
+    ----------
+    params : dict
+        Of the classifier, checked.
+    data : TrainingRows
+    codes : Tensor of shape (K, L)
+        Where and in what precision the network computes.
+    lift : ndarray of shape (d, L)
+    shape : (layers, d)
+    path : ExactPath or LearnedPath
+    seed : int
+    processes : Processes
+        Those that share the work.
+    """
+    folds = assign_folds(
+        data.y.cpu().numpy(),
+        params["n_members"],
+        np.random.default_rng(seed),
+        validate=params["patience"] is not None or params["estimator"] == "both",
+        groups=data.groups,
+    )
+    fitted, validation, held_out, beside = Fitted(uncalibrated(1)), folds.validation, [], None
+    if params["estimator"] != "network":
+        kernel = _fit_kernel(params, data, processes)
+        fitted.kernel = kernel.estimator
+        if params["estimator"] == "kernel":
+            validation = kernel.index
+        held_out.append(kernel.held_out[np.searchsorted(kernel.index, validation)])
+        if len(validation):
+            beside = project_on_simplex(held_out[0])
+            beside = calibrate(beside, data.targets[validation], data.weight[validation])(beside)
+    if params["estimator"] != "kernel":
+        fitted.network = TransportNetwork(
+            network_shape(params, *shape, len(lift[0])), lift, torch.Generator().manual_seed(seed)
+        ).to(codes)
+        fitted.training = train(
+            fitted.network,
+            TrainingData(data.rows, data.y, data.weight.to(codes), codes),
+            folds,
+            training_settings(params, len(folds.train[0]), codes.device, validated=len(folds.validation) > 0),
+            seed=seed,
+            learned=path if isinstance(path, LearnedPath) else None,
+            beside=beside,
+            processes=processes,
+            verbose=params["verbose"] if processes.rank == 0 else 0,
+        )
+        fitted.network.requires_grad_(False)
+        held_out.append(fitted.training.held_out)
+    fitted.combination = uncalibrated(len(held_out))
+    if len(validation):
+        found = combine(held_out, data.targets[validation], data.weight[validation])
+        fitted.combination = processes.first(found)
+    return fitted
+
+
+def _fit_kernel(params: dict[str, Any], data: TrainingRows, processes: Processes) -> KernelFit:
+    return fit_kernel(
+        data.rows,
+        data.targets,
+        data.weight,
+        kernels=tuple(KERNELS) if params["kernel"] == "auto" else (params["kernel"],),
+        n_views=n_views(params["scaling"]),
+        n_centers=None if params["n_centers"] == "auto" else params["n_centers"],
+        groups=data.groups,
+        reduce=processes.summed,
+        part=processes.part,
+    )

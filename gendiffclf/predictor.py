@@ -1,0 +1,91 @@
+"""From scaled rows to probabilities and transports: the fitted tensors of a classifier, on one device and in one precision."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .estimators.combination import Combination
+from .estimators.kernel import KernelEstimator
+from .estimators.network import TransportNetwork, estimate
+from .transport.exact import ExactPath, walk
+from .transport.learned import LearnedPath, carry
+from .transport.readout import outside_span, project_on_codes
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """
+    What a fitted classifier computes with.
+
+    Attributes
+    ----------
+    kernel : KernelEstimator or None
+    network : TransportNetwork or None
+        At least one of both is there.
+    combination : Combination
+    path : ExactPath or LearnedPath
+    codes : Tensor of shape (K, L)
+    lift : Tensor of shape (d, L)
+    """
+
+    kernel: KernelEstimator | None
+    network: TransportNetwork | None
+    combination: Combination
+    path: ExactPath | LearnedPath
+    codes: Tensor
+    lift: Tensor
+
+    def to(self, like: Tensor) -> Predictor:
+        """A copy on a tensor's device and in its precision."""
+        return Predictor(
+            None if self.kernel is None else self.kernel.to(like),
+            None if self.network is None else copy.deepcopy(self.network).to(like),
+            self.combination,
+            self.path,
+            self.codes.to(like),
+            self.lift.to(like),
+        )
+
+    @property
+    def learned(self) -> LearnedPath | None:
+        """The path, if it is a learned one."""
+        return self.path if isinstance(self.path, LearnedPath) else None
+
+    def start(self, rows: Tensor) -> Tensor:
+        """x1 of scaled rows, (b, views * layers, d) -> (b, L): of several scalings, in that by mean and deviation."""
+        return rows[:, -1] @ self.lift
+
+    def probabilities(self, rows: Tensor) -> Tensor:
+        """Class probabilities of scaled rows, (b, views * layers, d) -> (b, K)."""
+        coordinates, correction = [], None
+        if self.kernel is not None:
+            found, correction = self.kernel.estimate(rows)
+            coordinates.append(found)
+        if self.network is not None:
+            x0_hat = estimate(self.network, rows[None], self.learned).mean(0)  # (M, b, L) -> (b, L)
+            coordinates.append(project_on_codes(x0_hat, self.codes))
+        return self.combination.probabilities(coordinates, correction)
+
+    def familiarity(self, rows: Tensor) -> Tensor:
+        """How much scaled rows are like those of training, (b, views * layers, d) -> (b,), at most 0."""
+        if self.kernel is not None:
+            return -self.kernel.distance(rows)
+        assert self.network is not None
+        return -outside_span(estimate(self.network, rows[None], self.learned).mean(0), self.codes)
+
+    def transport(self, rows: Tensor, n_steps: int | None, solver: str | None) -> Tensor:
+        """
+        All states of scaled rows on their way, (b, views * layers, d) -> (n_steps + 1, b, L).
+
+        By default one exact step on the exact path, and the steps of a learned path.
+        """
+        if self.learned is None:
+            p, x1 = self.probabilities(rows), self.start(rows)
+            return walk(self.path.path(), p, x1, self.codes, n_steps=n_steps or 1, solver=solver or "exact")
+        assert self.network is not None
+        network = self.network
+        x1, condition = network.split(rows[None])
+        return carry(self.learned, lambda x_t, t: network(x_t, condition, t), x1, n_steps, solver).mean(1)

@@ -1,0 +1,242 @@
+"""Weights and calibration of the estimators, on estimates that no row took part in."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gendiffclf.estimators.combination import (
+    PRIOR_DEVIATION,
+    SMOOTHINGS,
+    Calibration,
+    Combination,
+    calibrate,
+    combine,
+    convex_weights,
+    high_precision,
+    uncalibrated,
+)
+from gendiffclf.transport.readout import apply_temperature, project_on_simplex
+
+seeds = st.integers(0, 10_000)
+
+
+def sample(n: int, powers=(1.0,), n_classes: int = 3, seed: int = 0):
+    """Estimates whose logarithms are a power times those that labels are drawn from, targets, and weights of mean 1."""
+    rng = np.random.default_rng(seed)
+    true = rng.dirichlet(np.ones(n_classes), n)
+    y = (rng.random((n, 1)) > true.cumsum(1)).sum(1)
+    estimates = [torch.as_tensor(true**power / (true**power).sum(1, keepdims=True)) for power in powers]
+    weight = torch.as_tensor(rng.uniform(0.2, 2, n))
+    return estimates, torch.nn.functional.one_hot(torch.as_tensor(y), n_classes).double(), weight / weight.mean()
+
+
+def noisy(n: int, noise: tuple[float, ...], seed: int):
+    """Coordinates of estimators that see the class through normal noise, targets and weights."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.eye(3, dtype=torch.float64)[torch.randint(0, 3, (n,), generator=generator)]
+    coordinates = [targets + s * torch.randn(targets.shape, generator=generator, dtype=torch.float64) for s in noise]
+    weight = torch.rand(n, generator=generator, dtype=torch.float64) + 0.1
+    return coordinates, targets, weight / weight.mean()
+
+
+def brier(probabilities, targets, weight) -> float:
+    return float(weight @ (probabilities - targets).square().sum(1) / weight.sum())
+
+
+def log_loss(probabilities, targets, weight) -> float:
+    return -float(weight @ (targets * probabilities.log()).sum(1) / weight.sum())
+
+
+# ----------------------------------------------------------------------- weights
+
+
+@given(noise=st.tuples(st.floats(0, 3), st.floats(0, 3)), n=st.integers(1, 60), seed=seeds)
+def test_a_mixture_is_never_worse_out_of_fold_than_the_better_estimator(noise, n, seed):
+    coordinates, targets, weight = noisy(n, noise, seed)
+    projected = [project_on_simplex(x) for x in coordinates]
+    first, second = convex_weights(projected, targets, weight)
+    assert first >= 0
+    assert second >= 0
+    assert first + second == pytest.approx(1)
+    better = min(brier(x, targets, weight) for x in projected)
+    assert brier(first * projected[0] + second * projected[1], targets, weight) <= better + 1e-12
+
+
+@given(noise=st.tuples(st.floats(0.1, 2), st.floats(0.1, 2)), seed=seeds)
+def test_the_weight_is_that_of_a_grid_search(noise, seed):
+    coordinates, targets, weight = noisy(40, noise, seed)
+    grid = np.linspace(0, 1, 1001)
+    best = grid[np.argmin([brier(w * coordinates[0] + (1 - w) * coordinates[1], targets, weight) for w in grid])]
+    assert convex_weights(coordinates, targets, weight)[0] == pytest.approx(best, abs=6e-4)
+
+
+def test_equal_estimates_share_the_weight():
+    (x, _), targets, weight = noisy(20, (1.0, 1.0), 0)
+    assert convex_weights([x, x], targets, weight) == (0.5, 0.5)
+
+
+def test_a_useless_estimator_gets_no_weight():
+    coordinates, targets, weight = noisy(4000, (0.1, 1.0), 0)
+    coordinates[1] = torch.full_like(coordinates[1], 1 / 3)
+    assert combine(coordinates, targets, weight).weights[0] > 0.98
+
+
+@pytest.mark.parametrize("heavy", [0, 1])
+def test_heavy_rows_decide_on_the_weight(heavy):
+    """Each estimator is right on one half of the rows."""
+    _, targets, _ = noisy(200, (), 0)
+    wrong = targets.roll(1, dims=1)
+    first = torch.arange(200)[:, None] < 100
+    coordinates = [torch.where(first, targets, wrong), torch.where(first, wrong, targets)]
+    weight = torch.where((torch.arange(200) < 100) == (heavy == 0), 1.9, 0.1).double()
+    assert convex_weights(coordinates, targets, weight)[heavy] == pytest.approx(0.95)
+
+
+# ------------------------------------------------------------------- calibration
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_the_temperature_undoes_false_confidence(power):
+    (stated,), targets, weight = sample(8000, (power,))
+    assert calibrate(stated, targets, weight).temperature == pytest.approx(power, rel=0.15)
+
+
+@given(power=st.floats(0.3, 3), n=st.integers(1, 80), seed=seeds)
+def test_calibration_improves_the_log_loss_of_its_rows_but_for_the_prior(power, n, seed):
+    (stated,), targets, weight = sample(n, (power,), seed=seed)
+    found = calibrate(stated, targets, weight)
+    before = min(log_loss(apply_temperature(stated, 1.0, s), targets, weight) for s in SMOOTHINGS)
+    penalty = (np.log(found.temperature) / PRIOR_DEVIATION) ** 2 / 2 / float(weight.sum())
+    assert log_loss(found(stated), targets, weight) + penalty <= before + 1e-6
+
+
+def test_calibration_is_the_best_of_a_grid():
+    (stated,), targets, weight = sample(60, (2.0,))
+    found = calibrate(stated, targets, weight)
+
+    def objective(temperature, smoothing):
+        loss = log_loss(apply_temperature(stated, temperature, smoothing), targets, weight) * float(weight.sum())
+        return loss + (np.log(temperature) / PRIOR_DEVIATION) ** 2 / 2
+
+    grid = [objective(t, s) for t in np.geomspace(0.25, 4, 400) for s in SMOOTHINGS]
+    assert objective(found.temperature, found.smoothing) <= min(grid) + 1e-4
+
+
+def test_few_rows_say_little_about_the_temperature():
+    (stated,), targets, weight = sample(3000, (3.0,))
+    few, many = (calibrate(stated[:n], targets[:n], weight[:n] / weight[:n].mean()) for n in (3, 3000))
+    assert 0.7 < few.temperature < 2.3
+    assert many.temperature == pytest.approx(3, rel=0.15)
+
+
+def test_smoothing_is_greatest_where_certainty_is_wrong():
+    targets = torch.eye(2, dtype=torch.float64)[torch.arange(1000) % 2]
+    said = torch.where(torch.arange(1000)[:, None] % 10 == 0, targets.flip(1), targets)
+    assert calibrate(said, targets, torch.ones(1000, dtype=torch.float64)).smoothing == SMOOTHINGS[-1]
+
+
+@given(seed=seeds, temperature=st.floats(0.2, 5), smoothing=st.sampled_from(SMOOTHINGS))
+def test_calibration_keeps_the_order_of_classes_and_the_sum(seed, temperature, smoothing):
+    (stated,), _, _ = sample(20, n_classes=5, seed=seed)
+    found = Calibration(temperature, smoothing)(stated)
+    torch.testing.assert_close(found.sum(1), torch.ones(20, dtype=torch.float64))
+    assert (found.gather(1, stated.argsort(1)).diff(dim=1) >= 0).all()
+
+
+def test_the_default_calibration_leaves_probabilities_nearly_alone():
+    (stated,), _, _ = sample(50)
+    torch.testing.assert_close(Calibration()(stated), stated, rtol=0, atol=1e-3)
+
+
+# ------------------------------------------------------------------- combination
+
+
+def test_the_sharpness_of_a_shrunk_estimator_is_undone():
+    """A strong penalty draws estimates to the mean code: their mixture with others must not suffer."""
+    (x,), targets, weight = noisy(2000, (0.5,), 0)
+    shrunk = 1 / 3 + 0.2 * (project_on_simplex(x) - 1 / 3)
+    alone, mixed = combine([x], targets, weight), combine([shrunk, x], targets, weight)
+    assert mixed.sharpness[0].temperature < 0.5
+    own, both = alone.probabilities([x]), mixed.probabilities([shrunk, x])
+    assert log_loss(both, targets, weight) < 1.02 * log_loss(own, targets, weight)
+    sharpened = combine([shrunk], targets, weight).probabilities([shrunk])
+    assert log_loss(sharpened, targets, weight) < 0.6 * log_loss(shrunk, targets, weight)
+
+
+@given(noise=st.tuples(st.floats(0.1, 2), st.floats(0.1, 2)), n=st.integers(1, 40), seed=seeds, one=st.booleans())
+def test_probabilities_sum_to_1_above_a_floor(noise, n, seed, one):
+    coordinates, targets, weight = noisy(n, noise[: 1 if one else 2], seed)
+    found = combine(coordinates, targets, weight)
+    assert found.floor == 1 / (n + 2)
+    new, _, _ = noisy(30, noise[: len(coordinates)], seed + 1)
+    probabilities = found.probabilities([x.float() for x in new])
+    assert probabilities.dtype == torch.float64
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(30, dtype=torch.float64), rtol=0, atol=1e-12)
+    assert probabilities.min() >= found.floor / 3 * (1 - 1e-9)
+
+
+def test_more_held_out_rows_lower_the_floor():
+    few, many = (combine(*noisy(n, (0.1, 0.1), 0)).floor for n in (10, 1000))
+    assert many < few / 50
+
+
+def test_one_estimator_alone_is_projected_and_calibrated():
+    (x,), targets, weight = noisy(300, (0.6,), 0)
+    found = combine([x], targets, weight)
+    assert found.weights == (1.0,)
+    expected = calibrate(project_on_simplex(x), targets, weight)
+    assert found.calibration == expected
+    torch.testing.assert_close(
+        found.probabilities([x]), (1 - found.floor) * expected(project_on_simplex(x)) + found.floor / 3
+    )
+
+
+def test_a_combination_in_closed_form():
+    first, second = torch.tensor([[2.0, 0.0, -1.0]]), torch.tensor([[0.2, 0.3, 0.5]])
+    combination = Combination((0.25, 0.75), (Calibration(1.0, 0.1), Calibration(2.0, 0.1)), Calibration(1.0, 0.1), 0.3)
+    mixed = 0.25 * apply_temperature(torch.tensor([[1.0, 0, 0]]), 1.0, 0.1)
+    mixed = mixed + 0.75 * apply_temperature(second, 2.0, 0.1)
+    expected = 0.7 * (0.9 * mixed + 0.1 / 3) + 0.3 / 3
+    torch.testing.assert_close(combination.probabilities([first, second]), expected.double())
+
+
+def test_an_estimator_without_weight_is_not_looked_at():
+    combination = Combination((1.0, 0.0), (Calibration(),) * 2, Calibration(), 0.01)
+    x = torch.rand(4, 3)
+    assert combination.probabilities([x, torch.full_like(x, torch.nan)]).isfinite().all()
+
+
+def test_a_correction_is_added_to_the_mixture():
+    combination = uncalibrated(1)
+    x, correction = torch.tensor([[0.8, 0.2, 0.0]]), torch.tensor([[-0.5, 0.0, 0.5]])
+    corrected = combination.probabilities([x], correction)
+    torch.testing.assert_close(corrected, torch.tensor([[0.3, 0.2, 0.5]]).double(), rtol=0, atol=0.01)
+    unchanged = combination.probabilities([x], torch.zeros_like(correction))
+    torch.testing.assert_close(unchanged, combination.probabilities([x]))
+
+
+@pytest.mark.parametrize("n_estimators", [1, 2])
+def test_without_held_out_rows_estimators_have_equal_weights(n_estimators):
+    found = uncalibrated(n_estimators)
+    assert found.weights == (1 / n_estimators,) * n_estimators
+    x = project_on_simplex(torch.randn(20, 3, generator=torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(found.probabilities([x] * n_estimators), x.double(), rtol=0, atol=0.01)
+
+
+def test_a_combination_is_deterministic_and_leaves_its_input_alone():
+    coordinates, targets, weight = noisy(50, (0.5, 0.7), 0)
+    before = [x.clone() for x in (*coordinates, targets, weight)]
+    assert combine(coordinates, targets, weight) == combine(coordinates, targets, weight)
+    combine(coordinates, targets, weight).probabilities(coordinates)
+    assert all(torch.equal(x, y) for x, y in zip((*coordinates, targets, weight), before, strict=True))
+
+
+def test_double_precision_where_there_is_such():
+    class OnMps:
+        device = torch.device("mps")
+
+    x = OnMps()
+    assert high_precision(x) is x
+    assert high_precision(torch.ones(2)).dtype == torch.float64

@@ -1,0 +1,478 @@
+"""Target matching in closed form against scikit-learn, explicit refits and brute force."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.kernel_ridge import KernelRidge
+
+from gendiffclf.estimators import kernel as kernel_module
+from gendiffclf.estimators.kernel import KernelEstimator, fit_kernel
+from gendiffclf.estimators.ridge import KERNELS, KernelSettings
+from gendiffclf.transport.readout import project_on_simplex
+
+GAUSSIAN = KernelSettings("gaussian", 0, 0.1, (2.0,), (1.0,))
+SETTINGS = [GAUSSIAN, KernelSettings("laplacian", 0, 0.03, (6.0,), (1.0,))]
+CLOSE = {"rtol": 0, "atol": 1e-8}
+GROUPS = {
+    "pairs": lambda n: np.arange(n) // 2,
+    "few": lambda n: np.arange(n) * 7 % 3,
+    "one": lambda n: np.zeros(n, int),
+}
+
+
+def table(n: int = 60, d: int = 4, n_layers: int = 1, dtype=torch.float64, seed: int = 0):
+    """Rows (n, layers, d), one-hot targets (n, K) and weights (n,) of mean 1."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.randint(0, 3, (n,), generator=generator)
+    rows = torch.randn(n, n_layers, d, generator=generator, dtype=torch.float64)
+    rows[:, :, 0] += y[:, None]
+    weight = torch.rand(n, generator=generator, dtype=torch.float64) + 0.2
+    return rows.to(dtype), torch.nn.functional.one_hot(y, 3).double(), weight / weight.mean()
+
+
+class Counted:
+    """Rows in memory that note how many are asked for at a time."""
+
+    def __init__(self, rows: torch.Tensor) -> None:
+        self.rows, self.sizes = rows, []
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index) -> torch.Tensor:
+        found = self.rows[index]
+        self.sizes.append(len(found))
+        return found
+
+
+# ------------------------------------------------------------------------- exact
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_solution_is_that_of_scikit_learn(settings, weighted):
+    rows, targets, weight = table()
+    weight = weight if weighted else torch.ones_like(weight)
+    fitted = fit_kernel(rows, targets, weight, settings=settings).estimator
+    offset = np.average(targets, axis=0, weights=weight)
+    new = table(seed=1)[0]
+    name, gamma = {"gaussian": ("rbf", 1 / (2 * 2**2)), "laplacian": ("laplacian", 1 / 6)}[settings.kernel]
+    ridge = KernelRidge(alpha=settings.penalty, kernel=name, gamma=gamma)
+    ridge.fit(rows[:, 0], targets.numpy() - offset, sample_weight=weight.numpy())
+    found, correction = fitted.estimate(new)
+    np.testing.assert_allclose(found, ridge.predict(new[:, 0]) + offset, **CLOSE)
+    assert correction is None
+    precomputed = KernelRidge(alpha=settings.penalty, kernel="precomputed")
+    precomputed.fit(settings.gram(rows, rows), targets.numpy() - offset, sample_weight=weight.numpy())
+    expected = precomputed.predict(settings.gram(new, rows))
+    np.testing.assert_allclose(found, expected + offset, **CLOSE)
+
+
+def refitted(rows, targets, weight, settings, kept, offset):
+    """The exact estimate of all rows by some of them, the offset held fixed."""
+    gram = settings.gram(rows, rows)
+    system = gram[kept][:, kept] + torch.diag(settings.penalty / weight[kept])
+    return offset + gram[:, kept] @ torch.linalg.solve(system, targets[kept] - offset)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("groups", [None, *GROUPS])
+def test_held_out_estimates_are_those_of_refits(settings, groups):
+    rows, targets, weight = table()
+    groups = np.arange(60) if groups is None else GROUPS[groups](60)
+    found = fit_kernel(rows, targets, weight, settings=settings, groups=groups)
+    np.testing.assert_array_equal(found.index, np.arange(60))
+    for group in np.unique(groups):
+        kept = groups != group
+        expected = refitted(rows, targets, weight, settings, kept, found.estimator.offset)
+        torch.testing.assert_close(found.held_out[~kept], expected[~kept], **CLOSE)
+
+
+def test_groups_of_one_row_are_no_groups():
+    rows, targets, weight = table()
+    plain = fit_kernel(rows, targets, weight, settings=GAUSSIAN)
+    grouped = fit_kernel(rows, targets, weight, settings=GAUSSIAN, groups=np.arange(60))
+    torch.testing.assert_close(plain.held_out, grouped.held_out)
+
+
+def test_a_row_of_weight_2_is_that_row_twice():
+    rows, targets, weight = table()
+    weight[:] = 1
+    weight[:20] = 2
+    repeats = weight.long()
+    weighted = fit_kernel(rows, targets, weight, settings=GAUSSIAN).estimator
+    repeated = fit_kernel(
+        rows.repeat_interleave(repeats, 0),
+        targets.repeat_interleave(repeats, 0),
+        torch.ones(80, dtype=torch.float64),
+        settings=GAUSSIAN,
+    ).estimator
+    new = table(seed=1)[0]
+    torch.testing.assert_close(weighted.estimate(new)[0], repeated.estimate(new)[0])
+
+
+# ----------------------------------------------------------------------- Nyström
+
+
+def nystrom(rows, targets, weight, settings=GAUSSIAN, groups=None, n_centers=None, **options):
+    """The Nyström solution, with all rows as centres by default."""
+    estimator = KernelEstimator(settings, 1, targets[:0], targets[:0], weight @ targets / weight.sum(), weight[:0])
+    estimator.centers = rows[:n_centers].clone()
+    options = {"reduce": None, "part": slice, **options}
+    return kernel_module._nystrom(estimator, rows, targets, weight, groups, *options.values())
+
+
+def nystrom_refitted(rows, targets, weight, settings, kept, m, offset):
+    """Explicit normal equations over some rows, with the first m of all as centres: the estimate of all rows."""
+    gram = settings.gram(rows, rows[:m])
+    centers = gram[:m] + 1e-11 * torch.eye(m)
+    left = (gram[kept].mT * weight[kept]) @ gram[kept] + settings.penalty * centers
+    right = (gram[kept].mT * weight[kept]) @ (targets[kept] - offset)
+    return offset + gram @ torch.linalg.solve(left, right)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("groups", [None, *GROUPS])
+def test_nystrom_with_all_rows_as_centres_is_exact(settings, groups):
+    rows, targets, weight = table()
+    groups = None if groups is None else GROUPS[groups](60)
+    exact = fit_kernel(rows, targets, weight, settings=settings, groups=groups)
+    found = nystrom(rows, targets, weight, settings, groups)
+    new = table(seed=1)[0]
+    torch.testing.assert_close(found.estimator.estimate(new)[0], exact.estimator.estimate(new)[0], **CLOSE)
+    torch.testing.assert_close(found.held_out, exact.held_out, **CLOSE)
+
+
+@pytest.mark.parametrize("groups", [None, *GROUPS])
+@pytest.mark.parametrize("held_out_rows", [1000, 25])
+@pytest.mark.parametrize("m", [10, 45])
+def test_held_out_estimates_with_centres_are_those_of_refits(groups, held_out_rows, m, monkeypatch):
+    """Of all rows, or of some of them whose whole groups are left out; groups larger and smaller than the centres."""
+    monkeypatch.setattr(kernel_module, "HELD_OUT_ROWS", held_out_rows)
+    rows, targets, weight = table()
+    groups = None if groups is None else GROUPS[groups](60)
+    found = fit_kernel(rows, targets, weight, settings=GAUSSIAN, groups=groups, n_centers=m)
+    assert len(found.estimator.centers) == m
+    np.testing.assert_array_equal(found.index, np.arange(0, 60, 1 if held_out_rows > 60 else 3))
+    for place, row in enumerate(found.index):
+        kept = np.arange(60) != row if groups is None else groups != groups[row]
+        expected = nystrom_refitted(rows, targets, weight, GAUSSIAN, kept, m, found.estimator.offset)
+        torch.testing.assert_close(found.held_out[place], expected[row], **CLOSE)
+
+
+def test_an_outlier_among_few_held_out_rows_is_held_out_as_by_a_refit(monkeypatch):
+    """Its leverage is near 1: multiplied for rows of its group that are not looked at, it would pass 1."""
+    monkeypatch.setattr(kernel_module, "HELD_OUT_ROWS", 20)
+    rows, targets, weight = table()
+    rows[0] += 30
+    groups = np.arange(60) // 2
+    found = fit_kernel(rows, targets, weight, settings=GAUSSIAN, groups=groups, n_centers=30)
+    torch.testing.assert_close(found.held_out[0], found.estimator.offset, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("groups", [None, *GROUPS])
+def test_blocks_make_no_difference(groups, monkeypatch):
+    rows, targets, weight = table()
+    groups = None if groups is None else GROUPS[groups](60)
+    whole = fit_kernel(rows, targets, weight, settings=GAUSSIAN, n_centers=20, groups=groups)
+    for values in (1, 130, 1000):
+        monkeypatch.setattr(kernel_module, "_BLOCK_VALUES", values)
+        found = fit_kernel(rows, targets, weight, settings=GAUSSIAN, n_centers=20, groups=groups)
+        torch.testing.assert_close(found.estimator.coefficients, whole.estimator.coefficients, **CLOSE)
+        torch.testing.assert_close(found.held_out, whole.held_out, **CLOSE)
+
+
+@pytest.mark.parametrize("groups", [None, "pairs", "few"])
+def test_no_more_rows_than_a_block_are_asked_for_however_many_there_are(groups, monkeypatch):
+    monkeypatch.setattr(kernel_module, "_BLOCK_VALUES", 500)
+    for n, n_centers, d, most in ((100, 20, 4, 25), (2000, 20, 4, 25), (300, 2, 100, 5)):
+        rows, targets, weight = table(n, d)
+        counted = Counted(rows)
+        fit_kernel(
+            counted,
+            targets,
+            weight,
+            settings=GAUSSIAN,
+            n_centers=n_centers,
+            groups=None if groups is None else GROUPS[groups](n),
+        )
+        assert max(counted.sizes) == most
+
+
+def test_single_precision_is_close_to_double(monkeypatch):
+    rows, targets, weight = table(400, dtype=torch.float32)
+    double = fit_kernel(rows, targets, weight, settings=GAUSSIAN, n_centers=50)
+    monkeypatch.setattr(kernel_module, "_FLOAT64_ROWS", 100)
+    single = fit_kernel(rows, targets, weight, settings=GAUSSIAN, n_centers=50)
+    new = table(seed=1, dtype=torch.float32)[0]
+    found = [one.estimator.to(new).estimate(new)[0] for one in (single, double)]
+    torch.testing.assert_close(*found, rtol=0, atol=2e-3)
+    torch.testing.assert_close(single.held_out, double.held_out, rtol=0, atol=2e-3)
+    assert single.held_out.dtype == torch.float64
+
+
+def test_a_smooth_kernel_of_close_rows_has_a_factor_in_single_precision(monkeypatch):
+    """One feature and 500 centres: rounding in float32 would leave their kernel matrix indefinite."""
+    monkeypatch.setattr(kernel_module, "_FLOAT64_ROWS", 100)
+    rows, targets, weight = table(1000, 1, dtype=torch.float32)
+    wide = KernelSettings("gaussian", 0, 0.1, (5.0,), (1.0,))
+    found = fit_kernel(rows, targets, weight, settings=wide, n_centers=500)
+    exact = fit_kernel(rows, targets, weight, settings=wide)
+    torch.testing.assert_close(found.held_out, exact.held_out, rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("n_centers", [None, 20])
+@pytest.mark.parametrize("groups", [None, "pairs", "few"])
+def test_nothing_is_in_double_precision_where_targets_are_not(n_centers, groups, monkeypatch):
+    """MPS has no float64."""
+
+    def refuse(self):
+        raise TypeError("Cannot convert a MPS Tensor to float64")
+
+    monkeypatch.setattr(torch.Tensor, "double", refuse)
+    generator = torch.Generator().manual_seed(0)
+    rows, weight = torch.randn(60, 1, 4, generator=generator), torch.ones(60)
+    targets = torch.eye(3)[torch.arange(60) % 3]
+    groups = None if groups is None else GROUPS[groups](60)
+    found = fit_kernel(rows, targets, weight, n_centers=n_centers, groups=groups)
+    for x in (found.held_out, found.estimator.coefficients, found.estimator.offset):
+        assert x.dtype == torch.float32
+
+
+@pytest.mark.parametrize("n_processes", [2, 3])
+def test_processes_that_share_the_sum_find_what_one_finds(n_processes):
+    """Each sums its part; the sum of the parts is that of all."""
+    rows, targets, weight = table()
+    alone = fit_kernel(rows, targets, weight, settings=GAUSSIAN, n_centers=20)
+    parts = [slice(60 * i // n_processes, 60 * (i + 1) // n_processes) for i in range(n_processes)]
+    sums = []
+    for own in parts:
+        summed = []
+        fit_kernel(
+            rows,
+            targets,
+            weight,
+            settings=GAUSSIAN,
+            n_centers=20,
+            part=lambda n, own=own: own,
+            reduce=lambda x, summed=summed: summed.append(x.clone()) or x,
+        )
+        sums.append(summed)
+    totals = [sum(parts) for parts in zip(*sums, strict=True)]
+    for own in parts:
+        left = iter(totals)
+        found = fit_kernel(
+            rows,
+            targets,
+            weight,
+            settings=GAUSSIAN,
+            n_centers=20,
+            part=lambda n, own=own: own,
+            reduce=lambda x, left=left: x.copy_(next(left)),
+        )
+        torch.testing.assert_close(found.estimator.coefficients, alone.estimator.coefficients, **CLOSE)
+        torch.testing.assert_close(found.held_out, alone.held_out, **CLOSE)
+
+
+def test_all_rows_are_centres_up_to_a_limit(monkeypatch):
+    monkeypatch.setattr(kernel_module, "EXACT_ROWS", 50)
+    monkeypatch.setattr(kernel_module, "NYSTROM_CENTERS", 7)
+    for n, m in ((50, 50), (51, 7)):
+        assert len(fit_kernel(*table(n), settings=GAUSSIAN).estimator.centers) == m
+
+
+# --------------------------------------------------------------------- selection
+
+
+@pytest.mark.parametrize("kernels", [list(KERNELS), ["laplacian"]])
+def test_hyperparameters_are_chosen_where_none_are_given(kernels):
+    found = fit_kernel(*table(150), kernels=kernels)
+    assert found.estimator.settings.kernel in kernels
+    assert (found.held_out.argmax(1) == table(150)[1].argmax(1)).double().mean() > 0.5
+
+
+@pytest.mark.parametrize("n_centers", [None, 40])
+def test_the_layer_that_shows_the_class_gets_the_weight(n_centers):
+    rows, targets, weight = table(200, n_layers=5)
+    rows[:, [0, 1, 2, 4], 0] -= targets.argmax(1)[:, None]  # noise alone
+    rows[:, 3, 1] += 3.0 * targets.argmax(1)
+    weights = fit_kernel(rows, targets, weight, n_centers=n_centers).estimator.settings.layer_weights
+    assert sum(weights) == pytest.approx(1)
+    assert weights[3] > 0.85
+
+
+def test_only_the_view_that_is_read_is_kept():
+    rows, targets, weight = table(150)
+    noise = torch.randn(150, 1, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    found = fit_kernel(torch.cat([noise, rows], dim=1), targets, weight, n_views=2).estimator
+    assert found.settings.view == 1
+    assert torch.equal(found.centers, rows)
+    assert torch.equal(found.view(torch.cat([noise, rows], dim=1)), rows)
+
+
+@pytest.mark.parametrize("n_centers", [None, 30])
+def test_a_fit_is_deterministic_and_leaves_its_input_alone(n_centers):
+    rows, targets, weight = table(100, n_layers=2)
+    before = rows.clone(), targets.clone(), weight.clone()
+    one, other = (fit_kernel(rows, targets, weight, n_centers=n_centers) for _ in range(2))
+    assert one.estimator.settings == other.estimator.settings
+    assert torch.equal(one.estimator.coefficients, other.estimator.coefficients)
+    assert torch.equal(one.held_out, other.held_out)
+    assert all(torch.equal(x, y) for x, y in zip(before, (rows, targets, weight), strict=True))
+
+
+# --------------------------------------------------------------------- estimates
+
+
+@pytest.fixture
+def fitted() -> KernelEstimator:
+    return fit_kernel(*table(), settings=GAUSSIAN).estimator
+
+
+def test_estimates_do_not_depend_on_the_batch(fitted):
+    new = table(80, seed=1)[0]
+    together = fitted.estimate(new)[0]
+    for i in (0, 17, 79):
+        torch.testing.assert_close(fitted.estimate(new[i : i + 1])[0][0], together[i], rtol=0, atol=1e-12)
+
+
+def test_estimates_sum_to_1(fitted):
+    """Targets do, and all of the method is linear in them."""
+    total = fitted.estimate(table(80, seed=1)[0])[0].sum(1)
+    torch.testing.assert_close(total, torch.ones_like(total))
+
+
+def test_far_from_all_rows_the_estimate_is_the_share_of_classes(fitted):
+    far = torch.full((1, 1, 4), 1e3, dtype=torch.float64)
+    torch.testing.assert_close(fitted.estimate(far)[0][0], fitted.offset)
+
+
+def test_distance_grows_away_from_the_centres(fitted):
+    away = fitted.centers[:1] + torch.tensor([0.0, 3.0, 10.0])[:, None, None]
+    near, farther, farthest = fitted.distance(away)
+    assert 0 <= near < farther < farthest
+    assert fitted.distance(torch.full((1, 1, 4), 1e4, dtype=torch.float64)).isfinite().all()
+
+
+def test_distance_is_that_to_the_nearest_centres(fitted):
+    new = table(20, seed=1)[0]
+    nearest = GAUSSIAN.gram(new, fitted.centers).sort(1, descending=True).values
+    torch.testing.assert_close(fitted.distance(new, 3), -nearest[:, :3].mean(1).log())
+
+
+def test_a_copy_in_single_precision(fitted):
+    corrected = fitted.corrected(*later(4, fitted))
+    single = corrected.to(torch.zeros(1))
+    tensors = [x for x in vars(single).values() if isinstance(x, torch.Tensor)]
+    assert len(tensors) == 5
+    assert {x.dtype for x in tensors} == {torch.float32}
+    assert corrected.centers.dtype == torch.float64
+
+
+# -------------------------------------------------------------------- later rows
+
+
+def later(q: int, estimator: KernelEstimator, seed: int = 5):
+    """Rows that came after the fit, far from its own, with their targets, probabilities before and weights."""
+    rows, targets, weight = table(q, seed=seed)
+    rows = rows + 6
+    return rows, targets, project_on_simplex(estimator.estimate(rows)[0]), weight
+
+
+def test_no_error_before_no_correction(fitted):
+    rows, targets, _, weight = later(6, fitted)
+    _, correction = fitted.corrected(rows, targets, targets, weight).estimate(rows)
+    assert (correction == 0).all()
+
+
+def test_new_rows_join_the_centres_and_the_estimate_of_before_stays(fitted):
+    rows, targets, before, weight = later(6, fitted)
+    found = fitted.corrected(rows, targets, before, weight)
+    assert torch.equal(found.centers, torch.cat([fitted.centers, rows]))
+    assert torch.equal(found.center_weight, torch.cat([fitted.center_weight, weight]))
+    new = table(30, seed=1)[0]
+    torch.testing.assert_close(found.estimate(new)[0], fitted.estimate(new)[0])
+
+
+def new_class(penalty: float, q: int = 5):
+    """An estimator that never saw the last class, and rows of that class among those of another."""
+    rows, targets, weight = table()
+    seen = targets[:, 2] == 0
+    settings = replace(GAUSSIAN, penalty=penalty)
+    fitted = fit_kernel(rows[seen], targets[seen], torch.ones(int(seen.sum())).double(), settings=settings).estimator
+    rows = rows[~seen][:q]
+    return fitted, rows, targets[~seen][:q], project_on_simplex(fitted.estimate(rows)[0]), weight[:q]
+
+
+@pytest.mark.parametrize("penalty", [0.01, 0.3, 3.0])
+def test_the_correction_is_a_ridge_times_the_factor_that_suits_held_out_rows(penalty):
+    fitted, rows, targets, before, weight = new_class(penalty)
+    found = fitted.corrected(rows, targets, before, weight)
+    n_old, n = len(fitted.centers), len(found.centers)
+    gram = fitted.settings.gram(found.centers, found.centers)
+    system = gram + torch.diag(penalty / found.center_weight)
+    wanted = torch.cat([torch.zeros(n_old, 3), targets - before])
+    ridge = torch.linalg.solve(system, wanted)
+    scale = float((found.correction / ridge)[0, 2])
+    torch.testing.assert_close(found.correction, scale * ridge)
+    held_out = torch.empty_like(wanted)
+    for i in range(n):
+        kept = np.arange(n) != i
+        held_out[i] = gram[i, kept] @ torch.linalg.solve(system[kept][:, kept], wanted[kept])
+    known = torch.eye(3, dtype=torch.float64)[fitted.estimate(fitted.centers)[0].argmax(1)]
+
+    def cost(factor):
+        new = project_on_simplex(before + factor * held_out[n_old:])
+        new = (1 - 1 / n_old) * new + 1 / n_old / 3
+        moved = project_on_simplex(known + factor * held_out[:n_old]) - known
+        return float(-weight @ (targets * new.log()).sum(1) + fitted.center_weight @ moved.square().sum(1))
+
+    costs = [cost(factor) for factor in kernel_module.CORRECTION_SCALES]
+    assert cost(scale) == pytest.approx(min(costs))
+
+
+def test_what_a_ridge_shrinks_is_scaled_up_again():
+    """The stronger the penalty, the more is lost of ten rows that agree."""
+    scales = []
+    for penalty in (0.01, 3.0):
+        fitted, rows, targets, before, weight = new_class(penalty, q=10)
+        found = fitted.corrected(rows, targets, before, weight)
+        gram = fitted.settings.gram(found.centers, found.centers) + torch.diag(penalty / found.center_weight)
+        wanted = torch.cat([torch.zeros(len(fitted.centers), 3), targets - before])
+        scales.append(float((found.correction / torch.linalg.solve(gram, wanted))[0, 2]))
+    assert scales[1] > 1.5 * scales[0]
+
+
+def test_at_new_rows_the_error_shrinks_and_at_old_ones_little_changes(fitted):
+    rows, targets, before, weight = later(20, fitted)
+    found = fitted.corrected(rows, targets, before, 5 * weight)
+    corrected = project_on_simplex(before + found.estimate(rows)[1])
+    assert (targets - corrected).norm() < 0.5 * (targets - before).norm()
+    assert found.estimate(fitted.centers)[1].abs().max() < 0.1
+
+
+def test_corrections_add_up(fitted):
+    one = fitted.corrected(*later(6, fitted, 5))
+    rows, targets, before, weight = later(7, fitted, 8)
+    both = one.corrected(rows, targets, before, weight)
+    assert len(both.centers) == 73
+    alone = one.corrected(rows, targets, targets, weight)
+    new = table(30, seed=1)[0] + 6
+    torch.testing.assert_close(alone.estimate(new)[1], one.estimate(new)[1])
+    assert not torch.allclose(both.estimate(new)[1], one.estimate(new)[1])
+
+
+@pytest.mark.parametrize("order", [[3, 0, 1, 2], [0, 1, 2, 3], [0, 4, 1, 3, 2]])
+def test_new_classes_get_columns_of_zeros_in_their_places(fitted, order):
+    corrected = fitted.corrected(*later(6, fitted))
+    new = table(30, seed=1)[0]
+    for found, before in zip(
+        corrected.with_classes(np.array(order)).estimate(new), corrected.estimate(new), strict=True
+    ):
+        assert found.shape == (30, len(order))
+        for place, number in enumerate(order):
+            expected = before[:, number] if number < 3 else torch.zeros(30, dtype=torch.float64)
+            torch.testing.assert_close(found[:, place], expected)
+    assert fitted.with_classes(np.array(order)).correction is None

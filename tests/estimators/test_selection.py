@@ -1,0 +1,136 @@
+"""Hyperparameters chosen by leaving rows, or groups, out."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from gendiffclf.estimators import selection
+from gendiffclf.estimators.ridge import KERNELS, left_out, weighted_mean
+from gendiffclf.estimators.selection import BANDWIDTHS, PENALTIES, select
+
+
+def score(settings, rows, targets, weight, groups=None):
+    """Mean squared residual of held-out rows."""
+    gram = settings.gram(rows[:, settings.view], rows[:, settings.view])
+    inverse = torch.linalg.inv(gram + torch.diag(settings.penalty / weight))
+    centred = targets - weighted_mean(targets, weight)
+    residual = left_out(inverse @ centred, inverse.diagonal()[:, None], lambda i, j: inverse[i][:, j], groups)
+    return float(weight @ residual.square().sum(1) / weight.sum())
+
+
+def table(n: int = 60, n_views: int = 1, n_layers: int = 1, informative=(0,), d: int = 3, seed: int = 0):
+    """Rows (n, views, layers, d), of which some layers show the class, targets (n, K) and weights (n,)."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.arange(n) % 3
+    rows = torch.randn(n, n_views, n_layers, d, generator=generator, dtype=torch.float64)
+    for layer in informative:
+        rows[:, :, layer, 0] += 2.0 * y[:, None]
+    return rows, torch.nn.functional.one_hot(y).double(), torch.ones(n, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_choice_is_the_best_of_the_grid_around_it(kernel, grouped):
+    rows, targets, weight = table()
+    groups = np.arange(60) // 4 if grouped else None
+    found = select(rows, targets, weight, [kernel], groups)
+    width_step, penalty_step = BANDWIDTHS[1] / BANDWIDTHS[0], PENALTIES[1] / PENALTIES[0]
+    neighbours = [
+        replace(found, penalty=found.penalty * penalty_step**i, bandwidth=(found.bandwidth[0] * width_step**j,))
+        for i, j in product((-1, 0, 1), repeat=2)
+    ]
+    inside = [one for one in neighbours if PENALTIES[0] * 0.99 < one.penalty < PENALTIES[-1] * 1.01]
+    assert len(inside) >= 6
+    best = score(found, rows, targets, weight, groups)
+    assert all(score(one, rows, targets, weight, groups) >= best - 1e-12 for one in inside)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_descent_on_few_rows_finds_about_the_best_for_many(grouped, monkeypatch):
+    rows, targets, weight = table(n=200)
+    groups = np.arange(200) // 4 if grouped else None
+    thorough = select(rows, targets, weight, list(KERNELS), groups)
+    monkeypatch.setattr(selection, "DESCENT_ROWS", 60)
+    found = select(rows, targets, weight, list(KERNELS), groups)
+    assert score(found, rows, targets, weight, groups) < 1.1 * score(thorough, rows, targets, weight, groups)
+
+
+def test_kernel_and_view_are_the_best_of_all():
+    rows, targets, weight = table(n_views=2)
+    rows[:, 0, :, 0] = rows[:, 0, :, 1]  # the first view does not show the class
+    found = select(rows, targets, weight, list(KERNELS))
+    assert found.view == 1
+    alone = [select(rows, targets, weight, [kernel]) for kernel in KERNELS]
+    assert found in alone
+    assert score(found, rows, targets, weight) == min(score(one, rows, targets, weight) for one in alone)
+
+
+def test_units_are_medians_so_that_scale_does_not_matter():
+    rows, targets, weight = table()
+    for kernel in KERNELS:
+        one, other = select(rows, targets, weight, [kernel]), select(8 * rows, targets, weight, [kernel])
+        assert other.penalty == one.penalty
+        assert other.bandwidth[0] == pytest.approx(8 * one.bandwidth[0], rel=1e-9)
+
+
+def test_the_layer_that_shows_the_class_gets_the_weight():
+    rows, targets, weight = table(n=150, n_layers=4, informative=(2,))
+    weights = np.array(select(rows, targets, weight, list(KERNELS)).layer_weights)
+    assert weights.sum() == pytest.approx(1)
+    assert weights[2] > 0.85
+
+
+def test_layers_that_show_it_together_share_the_weight():
+    rows, targets, weight = table(n=150, n_layers=4, informative=(0, 3))
+    weights = np.array(select(rows, targets, weight, ["gaussian"]).layer_weights)
+    assert weights[[0, 3]].min() > 0.3
+
+
+def test_layers_join_only_while_that_helps():
+    rows, targets, weight = table(n=150, n_layers=3, informative=(1,))
+    together = select(rows, targets, weight, ["gaussian"])
+    alone = select(rows[:, :, 1:2], targets, weight, ["gaussian"])
+    assert score(together, rows, targets, weight) <= score(alone, rows[:, :, 1:2], targets, weight)
+
+
+def test_heavy_rows_decide():
+    """Half of the rows have labels of chance: without weight they do not call for a large penalty."""
+    rows, targets, weight = table(n=120)
+    targets[::2] = targets[torch.randperm(60, generator=torch.Generator().manual_seed(0)) * 2]
+    light = weight.clone()
+    light[::2] = 1e-3
+    light /= light.mean()
+    chosen = [select(rows, targets, w, ["gaussian"]) for w in (weight, light)]
+    assert score(chosen[1], rows, targets, light) < score(chosen[0], rows, targets, light)
+
+
+def test_rows_without_a_distance_are_no_error():
+    rows, targets, weight = table(n=12)
+    found = select(torch.zeros_like(rows), targets, weight, list(KERNELS))
+    assert all(width > 0 for width in found.bandwidth)
+
+
+def test_the_choice_is_deterministic_and_leaves_its_input_alone():
+    arguments = table(n_layers=3, n_views=2)
+    before = [x.clone() for x in arguments]
+    assert select(*arguments, list(KERNELS)) == select(*arguments, list(KERNELS))
+    assert all(torch.equal(x, y) for x, y in zip(arguments, before, strict=True))
+
+
+def test_a_kernel_matrix_without_a_factor_is_passed_over(monkeypatch):
+    """Rounding may leave it indefinite; other places of the grid still have a score."""
+    rows, targets, weight = table()
+    factor = torch.linalg.cholesky_ex
+    calls = []
+
+    def failing(matrix):
+        calls.append(1)
+        found, failed = factor(matrix)
+        return found, failed if len(calls) % 2 else torch.ones_like(failed)
+
+    monkeypatch.setattr(selection.torch.linalg, "cholesky_ex", failing)
+    found = select(rows, targets, weight, ["gaussian"])
+    assert np.isfinite(score(found, rows, targets, weight))
