@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -167,13 +168,15 @@ def measure(model: BaseEstimator, table: Table, train: np.ndarray, test: np.ndar
     """
     X_train, y_train, X_test, y_test = table.X[train], table.y[train], table.X[test], table.y[test]
     labels = np.unique(table.y)
+    takes_groups = table.groups is not None and "groups" in inspect.signature(model.fit).parameters
+    known_groups = {"groups": table.groups[train]} if takes_groups and table.groups is not None else {}
     load = load_average()
     gc.collect()
     of_run = reset_peak()
     before = resident_bytes()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        fit_wall, fit_cpu, _ = _timed(lambda: model.fit(X_train, y_train))
+        fit_wall, fit_cpu, _ = _timed(lambda: model.fit(X_train, y_train, **known_groups))
         predict_wall, predict_cpu, proba = _timed(lambda: model.predict_proba(X_test))
     peak = peak_bytes()
     scores = score_probabilities(y_test, align_columns(proba, model.classes_, labels), labels)

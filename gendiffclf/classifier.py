@@ -92,9 +92,9 @@ class GenerativeTransportClassifier(IncrementalMixin, PredictionMixin, Classifie
         Of AdamW.
     ema_decay : float in [0, 1), default=0.99
         Decay per update of the moving average of the weights that prediction uses; 0 for the last weights.
-    patience : int >= 1 or None, default=100
-        Updates without a better validation score after which training stops; None makes all `max_steps`, and a single network
-        without a kernel then learns from all rows.
+    patience : int >= 1, "auto" or None, default="auto"
+        Updates without a better validation score after which training stops: "auto" is 100, and a sixth of the rows where that
+        is less, but at least 20. None makes all `max_steps`, and a single network without a kernel then learns from all rows.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class; "balanced" gives the rows of all classes one sum. See `partial_fit` for later rows.
     distributed : bool, default=False
@@ -182,7 +182,7 @@ class GenerativeTransportClassifier(IncrementalMixin, PredictionMixin, Classifie
         learning_rate: float = 0.01,
         weight_decay: float = 0.0,
         ema_decay: float = 0.99,
-        patience: int | None = 100,
+        patience: int | str | None = "auto",
         class_weight: dict | str | None = None,
         distributed: bool = False,
         device: str = "auto",

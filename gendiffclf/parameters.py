@@ -26,6 +26,8 @@ AUTO_ROOM = 16
 """Classes more than there are that `width="auto"` leaves room for."""
 AUTO_BATCH = (32, 256)
 """Fewest and most rows of a batch for `batch_size="auto"`."""
+AUTO_PATIENCE = (20, 100)
+"""Fewest and most updates for `patience="auto"`."""
 
 
 def presets() -> dict[str, dict[str, Any]]:
@@ -87,7 +89,7 @@ def check_parameters(params: dict[str, Any]) -> None:
         _check_auto(name, params[name], least)
     check_integer("verbose", int(params["verbose"]) if isinstance(params["verbose"], bool) else params["verbose"], 0)
     if params["patience"] is not None:
-        check_integer("patience", params["patience"], 1)
+        _check_auto("patience", params["patience"], 1)
     if params["width"] != "auto" and params["width"] % params["n_heads"]:
         raise ValueError(
             f"Got width={params['width']} and n_heads={params['n_heads']}, expected a width that the heads divide."
@@ -193,6 +195,9 @@ def training_settings(
     if batch_size == "auto":
         least, most = AUTO_BATCH
         batch_size = min(most, max(least, n_rows // 8))
+    if patience == "auto":
+        least, most = AUTO_PATIENCE
+        patience = min(most, max(least, n_rows // 6))
     return TrainingSettings(
         max_steps=max_steps if validated or patience is None else min(max_steps, patience),
         batch_size=batch_size,

@@ -43,7 +43,7 @@ OUTSIDE = {
     "n_centers": [(0, "an integer >= 1"), ("all", "'auto' or an integer >= 1")],
     "batch_size": [(0, "an integer >= 1"), ("full", "'auto' or an integer >= 1")],
     "verbose": [(-1, "an integer >= 0"), ("yes", "an integer >= 0")],
-    "patience": [(0, "an integer >= 1"), ("auto", "an integer >= 1")],
+    "patience": [(0, "an integer >= 1"), ("long", "'auto' or an integer >= 1")],
     "width": [(1, "an integer >= 2"), ("Auto", "'auto' or an integer >= 2"), (130, "a width that the heads divide")],
     "mlp_ratio": [(0, r"a number in \(0, inf\)")],
     "dropout": [(1, r"a number in \[0, 1\)"), (-0.1, r"a number in \[0, 1\)")],

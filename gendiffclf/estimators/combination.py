@@ -132,11 +132,11 @@ def calibrate(probabilities: Tensor, targets: Tensor, weight: Tensor) -> Calibra
 
 
 def _temperature(logits: Tensor, targets: Tensor, weight: Tensor) -> tuple[float, float]:
-    """The least logarithmic loss of logits (n, K) over a temperature, and that temperature, in [.2, 5]."""
+    """The least logarithmic loss of logits (n, K) over a temperature, and that temperature, in [.05, 5]."""
 
     def objective(log_scale: float) -> float:
         loss = -float(weight @ (targets * torch.log_softmax(logits * math.exp(log_scale), dim=-1)).sum(1))
         return loss + (log_scale / PRIOR_DEVIATION) ** 2 / 2
 
-    found = minimize_scalar(objective, bounds=(-1.6, 1.6), method="bounded", options={"xatol": 1e-3})
+    found = minimize_scalar(objective, bounds=(-1.6, 3.0), method="bounded", options={"xatol": 1e-3})
     return float(found.fun), math.exp(-float(found.x))

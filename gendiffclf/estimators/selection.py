@@ -46,9 +46,11 @@ def select(
     middle = len(BANDWIDTHS) // 2, len(PENALTIES) // 2
     alone = [tuple(int(layer == other) for other in range(n_layers)) for layer in range(n_layers)]
     counts = min(alone, key=lambda c: few(kernels[0], 0, c, middle)) if n_layers > 1 else alone[0]
-    candidates = [
-        (kernel, view, _descend(few, kernel, view, counts, middle)) for kernel in kernels for view in range(n_views)
-    ]
+    candidates, place = [], middle
+    for kernel in kernels:
+        for view in range(n_views):  # the best place for one is near that for the others
+            place = _descend(few, kernel, view, counts, place)
+            candidates.append((kernel, view, place))
     if len(rows) > DESCENT_ROWS:
         many = _HeldOutScore(rows[:SELECTION_ROWS], targets[:SELECTION_ROWS], weight[:SELECTION_ROWS], groups)
     else:
@@ -77,7 +79,7 @@ def select(
 def _descend(score: _HeldOutScore, kernel: str, view: int, counts: tuple[int, ...], place: Place) -> Place:
     """From a place of the grid to one that has no better neighbour."""
     while True:
-        around = [(place[0] + i, place[1] + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        around = [(place[0] + i, place[1] + j) for i, j in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))]
         inside = [p for p in around if 0 <= p[0] < len(BANDWIDTHS) and 0 <= p[1] < len(PENALTIES)]
         best = min(inside, key=lambda p: (score(kernel, view, counts, p), p != place))
         if best == place:

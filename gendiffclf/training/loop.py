@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
-from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from ..estimators.combination import convex_weights, high_precision
@@ -25,7 +24,7 @@ from .folds import Folds
 VALIDATION_BLOCK = 1024
 """Rows per member in one pass of validation."""
 TOLERANCE = 1e-3
-"""Relative improvement that patience asks for."""
+"""Relative improvement that patience asks for, at least; of few validation rows, one row's worth."""
 CATCHING_UP = 0.05, 2.0
 """
 Beside another estimator, patience also goes on while the network alone improves by this share, if its Brier score is less than so
@@ -171,9 +170,11 @@ def train(
         weight_decay=settings.weight_decay,
         fused=device.type in ("cpu", "cuda"),
     )
-    average = AveragedModel(network, multi_avg_fn=_moving_average(settings.ema_decay))
+    average = copy.deepcopy(network).requires_grad_(False)
+    averages, weights = list(average.parameters()), [x.detach() for x in network.parameters()]
     result = TrainingResult()
-    best_score, best_state, improved_at, before = float("inf"), None, 0, float("inf")
+    best_score, best_state, improved_at = float("inf"), None, 0
+    reference, alone_reference = float("inf"), float("inf")  # scores at the last improvements that count
     every = min(settings.max_steps, max(LEAST_EVERY, batches.n_per_pass))
     total = torch.zeros((), device=device)
     started = time.perf_counter()
@@ -188,13 +189,14 @@ def train(
             summed.backward()
             processes.sum_gradients(network)
             optimizer.step()
-            average.update_parameters(network)
+            # Early averages follow the weights closely, so that the random start is soon forgotten.
+            torch._foreach_lerp_(averages, weights, 1 - min(settings.ema_decay, (step - 1) / (8 + step)))
             total += summed.detach()
             if step % every and step != settings.max_steps:
                 continue
             n_losses = len(network.view) * ((step - 1) % every + 1)
             mean, total = float(processes.summed(total)) / n_losses, torch.zeros_like(total)
-            score, alone, held_out = _validate(cast(TransportNetwork, average.module), data, folds, learned, beside)
+            score, alone, held_out = _validate(average, data, folds, learned, beside)
             # Sums may differ in their last digits, and all processes must decide alike.
             score, alone = processes.first((score, alone))
             if not math.isfinite(latest := mean + (score or 0)):
@@ -205,17 +207,18 @@ def train(
             if score is None or score < best_score:
                 result.best_step, result.held_out = step, held_out
             if score is not None and score < best_score:
-                improved_at = step if score < best_score * (1 - TOLERANCE) else improved_at
-                best_score, best_state = score, {name: x.clone() for name, x in average.module.state_dict().items()}
-            if alone < before * (1 - CATCHING_UP[0]) and alone < best_score * CATCHING_UP[1]:
-                improved_at, before = step, alone
+                best_score, best_state = score, {name: x.clone() for name, x in average.state_dict().items()}
+                if score < reference * (1 - max(TOLERANCE, 1 / len(folds.validation))):
+                    improved_at, reference = step, score
+            if alone < alone_reference * (1 - CATCHING_UP[0]) and alone < best_score * CATCHING_UP[1]:
+                improved_at, alone_reference = step, alone
             result.n_steps = step
             for name, value in zip(result.history, (step, mean, score, time.perf_counter() - started), strict=True):
                 result.history[name].append(value)
             bar.set_postfix(loss=mean, validation=score)
             if score is not None and settings.patience is not None and step - improved_at >= settings.patience:
                 break
-    network.load_state_dict(average.module.state_dict() if best_state is None else best_state)
+    network.load_state_dict(average.state_dict() if best_state is None else best_state)
     processes.copy_first(list(network.state_dict().values()))
     return result
 
@@ -251,13 +254,3 @@ def _validate(
         return alone, alone, held_out
     share, _ = convex_weights([beside, found], targets, weight)
     return brier(share * beside + (1 - share) * found), alone, held_out
-
-
-def _moving_average(decay: float) -> Callable[[Any, Any, Any], None]:
-    """Exponential average of weights, for `AveragedModel`; early averages follow the weights closely."""
-
-    def update(averages: list[Tensor], weights: list[Tensor], n_averaged: Tensor | int) -> None:
-        n = int(n_averaged)
-        torch._foreach_lerp_(averages, weights, 1 - min(decay, n / (9 + n)))
-
-    return update
