@@ -19,7 +19,8 @@ from sklearn.svm import SVC
 from gendiffclf import FbankFeaturizer, FeatureCache
 from gendiffclf.speech import evaluate, read_corpus
 from gendiffclf.speech.corpora import clips
-from gendiffclf.speech.evaluation import MEASURES, Fold, fold_rows
+from gendiffclf.speech.evaluation import MEASURES
+from gendiffclf.speech.folds import Fold, fold_rows
 from gendiffclf.speech.training import ClipFeatures, encode_clips
 
 from .models import configuration, create_model

@@ -54,7 +54,7 @@ class PredictionMixin:
         -------
         ndarray of shape (n, n_classes), float64
             Columns in the order of `classes_`. Rows of NaN only get the shares of the classes in training, with a warning.
-            A row's probabilities do not depend on the rows that come with it, but for float32's rounding, of some 1e-6,
+            A row's probabilities do not depend on the rows that come with it, but for float32's rounding, of some 1e-5,
             between calls of up to 32 rows and of more.
         """
         found, missing = self._compute(X, lambda predictor, rows: predictor.probabilities(rows))

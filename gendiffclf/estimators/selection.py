@@ -69,7 +69,7 @@ def select(
         place = min(place, narrower, key=lambda p: many(kernel, view, counts, p))
     power = KERNELS[kernel].power
     bandwidth = tuple(
-        few.distances(kernel, view, layer)[1] ** (1 / power) * BANDWIDTHS[place[0]] if counts[layer] else 1.0
+        float(few.distances(kernel, view, layer)[1] ** (1 / power) * BANDWIDTHS[place[0]]) if counts[layer] else 1.0
         for layer in range(n_layers)
     )
     weights = tuple(c / sum(counts) for c in counts)

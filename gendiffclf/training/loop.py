@@ -171,7 +171,8 @@ def train(
         fused=device.type in ("cpu", "cuda"),
     )
     average = copy.deepcopy(network).requires_grad_(False)
-    averages, weights = list(average.parameters()), [x.detach() for x in network.parameters()]
+    averages: list[Tensor] = list(average.parameters())
+    weights = [x.detach() for x in network.parameters()]
     result = TrainingResult()
     best_score, best_state, improved_at = float("inf"), None, 0
     reference, alone_reference = float("inf"), float("inf")  # scores at the last improvements that count

@@ -13,7 +13,7 @@ from gendiffclf import cli
 from gendiffclf.featurizers import FEATURIZERS, FeatureCache
 from gendiffclf.featurizers.mel import FbankEncoder
 from gendiffclf.speech import LAYOUTS, commands
-from gendiffclf.speech.evaluation import FOLDS
+from gendiffclf.speech.folds import FOLDS
 
 PATTERN = ["--pattern", "{speaker}/{label}_*.wav"]
 pytestmark = pytest.mark.usefixtures("quick")

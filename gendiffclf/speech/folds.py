@@ -1,0 +1,127 @@
+"""Which clips of a corpus are learnt from and which are tested, fold by fold."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
+
+from ..validation import check_choice
+from .corpora import N_SHOWN
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Fold = tuple[np.ndarray, np.ndarray]
+"""Rows of a corpus to learn from, and to test."""
+
+FOLDS = ("speaker", "leave-one-speaker-out", "split", "random")
+
+
+def fold_rows(
+    corpus: pd.DataFrame,
+    whole: np.ndarray,
+    folds: str | Iterable[Fold] | Any = "speaker",
+    *,
+    n_folds: int = 5,
+    random_state: int = 0,
+) -> list[Fold]:
+    """
+    Row numbers of the training and the test part of each fold; see `evaluate`.
+
+    Parameters
+    ----------
+    corpus : DataFrame
+    whole : ndarray of int
+        Rows of clips that are not broken; no fold has others.
+    folds, n_folds, random_state
+        As for `evaluate`.
+    """
+    y = corpus["label"].to_numpy()[whole]
+    groups = corpus["speaker"].to_numpy().astype(str)[whole] if "speaker" in corpus else None
+    if isinstance(folds, str):
+        check_choice("folds", folds, FOLDS)
+        if folds == "split":
+            return [_published_split(corpus, whole)]
+        if folds == "random":
+            splitter: Any = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
+        else:
+            assert groups is not None  # `evaluate` asks for the column
+            n_speakers = len(np.unique(groups))
+            if n_speakers < 2:
+                raise ValueError(
+                    f"Got a corpus of {n_speakers} speaker with folds={folds!r}, expected at least 2; with "
+                    "folds='random' figures say nothing about other voices."
+                )
+            stratified = StratifiedGroupKFold(min(n_folds, n_speakers), shuffle=True, random_state=random_state)
+            splitter = LeaveOneGroupOut() if folds == "leave-one-speaker-out" else stratified
+    else:
+        splitter = folds
+    if hasattr(splitter, "split"):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)  # `shared_speakers` tells
+            found = list(splitter.split(np.zeros((len(y), 1)), y, groups))
+        return [(whole[train], whole[test]) for train, test in found]
+    pairs = [(_rows(train, len(corpus)), _rows(test, len(corpus))) for train, test in splitter]
+    if not pairs or any(len(np.intersect1d(train, test)) for train, test in pairs):
+        raise ValueError(f"Got {len(pairs)} folds, expected at least 1, and no clip on both sides of any.")
+    return [(np.intersect1d(train, whole), np.intersect1d(test, whole)) for train, test in pairs]
+
+
+def shared_speakers(corpus: pd.DataFrame, pairs: list[Fold]) -> tuple[str, ...]:
+    """Speakers on both sides of a fold; warns if there are any, or if that cannot be known."""
+    if "speaker" not in corpus:
+        warnings.warn(
+            "Got a corpus without the column 'speaker': whether speakers are on both sides of a fold is unknown, and "
+            "figures may be too good for new voices.",
+            stacklevel=3,
+        )
+        return ()
+    speakers = corpus["speaker"].to_numpy().astype(str)
+    shared = sorted(set().union(*(set(speakers[train]) & set(speakers[test]) for train, test in pairs)))
+    if shared:
+        shown = ", ".join(shared[:N_SHOWN]) + (", …" if len(shared) > N_SHOWN else "")
+        warnings.warn(
+            f"Got {len(shared)} speakers on both sides of a fold ({shown}): figures are too good for voices not learnt "
+            "from; folds='speaker' keeps each speaker on one side.",
+            stacklevel=3,
+        )
+    return tuple(shared)
+
+
+def warn_of_learnt_speakers(pipeline: Any, corpus: pd.DataFrame, test: np.ndarray) -> None:
+    """Two corpora may call different people "01", so this is a warning and no finding."""
+    if "speaker" not in corpus:
+        return
+    tested = set(corpus["speaker"].to_numpy().astype(str)[test].tolist())
+    shared = sorted(tested & set(getattr(pipeline, "speakers_", ())))
+    if shared:
+        shown = ", ".join(shared[:N_SHOWN]) + (", …" if len(shared) > N_SHOWN else "")
+        warnings.warn(
+            f"Got a corpus in which {len(shared)} of {len(tested)} speakers are also among those the model learnt from "
+            f"({shown}): figures may be too good for new voices; leave their clips out, unless these are others of the "
+            "same name.",
+            stacklevel=3,
+        )
+
+
+def _published_split(corpus: pd.DataFrame, whole: np.ndarray) -> Fold:
+    if "split" not in corpus:
+        raise ValueError(f"Got folds='split' with the columns {list(corpus.columns)}, expected 'split' among them.")
+    split = corpus["split"].to_numpy()[whole]
+    train, test = whole[np.isin(split, ("train", "dev"))], whole[split == "test"]
+    if not len(train) or not len(test):
+        found = sorted(set(split.tolist()))
+        raise ValueError(f"Got folds='split' with the parts {found}, expected 'train' or 'dev', and 'test'.")
+    return train, test
+
+
+def _rows(rows: Any, n_clips: int) -> np.ndarray:
+    rows = np.asarray(rows)
+    rows = np.flatnonzero(rows) if rows.dtype == bool and len(rows) == n_clips else rows
+    if rows.dtype.kind not in "iu" or rows.ndim != 1 or not len(rows) or rows.min() < 0 or rows.max() >= n_clips:
+        raise ValueError(f"Got a side of a fold as {rows!r}, expected row numbers from 0 to {n_clips - 1}.")
+    return rows
