@@ -131,9 +131,12 @@ class IncrementalMixin:
         scaled = torch.as_tensor(self.scaler_.transform(rows, kept)).to(device, exact_dtype(device))
         targets = torch.nn.functional.one_hot(torch.as_tensor(labels, device=device), len(self.classes_)).to(scaled)
         with torch.no_grad():
-            before = self._predictor(scaled).probabilities(scaled)
             self.kernel_ = self.kernel_.to(scaled).corrected(
-                scaled, targets, before, torch.as_tensor(weight).to(scaled)
+                scaled,
+                targets,
+                self._predictor(scaled).coordinates(scaled),
+                torch.as_tensor(weight).to(scaled),
+                self.combination_.probabilities,
             )
         self._predictors = {}
 

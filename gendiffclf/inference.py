@@ -13,8 +13,8 @@ from .device import out_of_memory
 
 FEW_ROWS = 32
 """Batches of up to so many rows use float64, so that results do not depend on the batch."""
-BLOCK = 2048
-"""Rows in one pass."""
+BLOCK = 512
+"""Rows in one pass: what a pass computes then stays in the cache."""
 
 
 def exact_dtype(device: torch.device) -> torch.dtype:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from .estimators.combination import Combination
@@ -58,16 +59,21 @@ class Predictor:
         """x1 of scaled rows, (b, views * layers, d) -> (b, L): of several scalings, in that by mean and deviation."""
         return rows[:, -1] @ self.lift
 
-    def probabilities(self, rows: Tensor) -> Tensor:
-        """Class probabilities of scaled rows, (b, views * layers, d) -> (b, K)."""
-        coordinates, correction = [], None
+    def coordinates(self, rows: Tensor) -> Tensor:
+        """What each estimator makes of scaled rows, along the codes, (b, views * layers, d) -> (E, b, K)."""
+        found, corrections = [], None
         if self.kernel is not None:
-            found, correction = self.kernel.estimate(rows)
-            coordinates.append(found)
+            estimate_of_kernel, corrections = self.kernel.estimate(rows)
+            found.append(estimate_of_kernel)
         if self.network is not None:
             x0_hat = estimate(self.network, rows[None], self.learned).mean(0)  # (M, b, L) -> (b, L)
-            coordinates.append(project_on_codes(x0_hat, self.codes))
-        return self.combination.probabilities(coordinates, correction)
+            found.append(project_on_codes(x0_hat, self.codes))
+        coordinates = torch.stack(found)
+        return coordinates if corrections is None else coordinates + corrections
+
+    def probabilities(self, rows: Tensor) -> Tensor:
+        """Class probabilities of scaled rows, (b, views * layers, d) -> (b, K)."""
+        return self.combination.probabilities(self.coordinates(rows))
 
     def familiarity(self, rows: Tensor) -> Tensor:
         """How much scaled rows are like those of training, (b, views * layers, d) -> (b,), at most 0."""

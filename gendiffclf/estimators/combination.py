@@ -55,17 +55,15 @@ class Combination:
     calibration: Calibration
     floor: float
 
-    def probabilities(self, coordinates: Sequence[Tensor], correction: Tensor | None = None) -> Tensor:
+    def probabilities(self, coordinates: Sequence[Tensor] | Tensor) -> Tensor:
         """
-        Class probabilities (..., K) of the estimators' coordinates along the codes, each (..., K), with a correction added.
+        Class probabilities (..., K) of the estimators' coordinates along the codes, each (..., K).
 
         In float64, but on MPS, which has none.
         """
         parts = zip(self.weights, self.sharpness, coordinates, strict=True)
         mixed = [weight * sharpen(project_on_simplex(high_precision(x))) for weight, sharpen, x in parts if weight]
         probabilities = self.calibration(torch.stack(mixed).sum(0))
-        if correction is not None:
-            probabilities = project_on_simplex(probabilities + correction)
         return probabilities.mul_(1 - self.floor).add_(self.floor / probabilities.shape[-1])
 
 

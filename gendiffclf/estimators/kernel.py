@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..transport.readout import project_on_simplex
 from .ridge import KERNELS, KernelSettings, rows_of_groups, solve, weighted_mean
 from .selection import SELECTION_ROWS, select
 
@@ -72,8 +71,8 @@ class KernelEstimator:
         x̄0: the shares of the classes.
     center_weight : Tensor of shape (m,)
         How many rows of mean weight a centre stands for.
-    correction : Tensor of shape (m, K), optional
-        Coefficients of what rows that came after the fit add to the whole classifier's estimate.
+    corrections : Tensor of shape (E, m, K), optional
+        Coefficients of what rows that came after the fit add to the estimate of each of the classifier's E estimators.
     """
 
     settings: KernelSettings
@@ -82,7 +81,7 @@ class KernelEstimator:
     coefficients: Tensor
     offset: Tensor
     center_weight: Tensor
-    correction: Tensor | None = None
+    corrections: Tensor | None = None
 
     def to(self, like: Tensor | str) -> KernelEstimator:
         """A copy on a tensor's device and in its precision, or on the device named."""
@@ -95,15 +94,15 @@ class KernelEstimator:
 
     def estimate(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """
-        Coordinates of x̂0 along the codes, and of the correction by later rows, if there is one.
+        Coordinates of x̂0 along the codes, without the corrections by later rows, and these, if there are any.
 
         Shape
         -----
-        (B, views * layers, d), in the precision of the centres -> (B, K)
+        (B, views * layers, d), in the precision of the centres -> (B, K) and (E, B, K)
         """
         gram = self.settings.gram(self.view(rows), self.centers)
-        correction = None if self.correction is None else gram @ self.correction
-        return (gram @ self.coefficients).add_(self.offset), correction
+        corrections = None if self.corrections is None else gram @ self.corrections
+        return (gram @ self.coefficients).add_(self.offset), corrections
 
     def distance(self, rows: Tensor, n_neighbors: int = 5) -> Tensor:
         """Mean distance of rows (B, views * layers, d) to their nearest centres, in bandwidths, (B,)."""
@@ -118,56 +117,68 @@ class KernelEstimator:
             missing = len(order) - x.shape[-1]
             return torch.nn.functional.pad(x, (0, missing))[..., torch.as_tensor(order, device=x.device)]
 
-        correction = None if self.correction is None else extended(self.correction)
+        corrections = None if self.corrections is None else extended(self.corrections)
         return replace(
-            self, coefficients=extended(self.coefficients), offset=extended(self.offset), correction=correction
+            self, coefficients=extended(self.coefficients), offset=extended(self.offset), corrections=corrections
         )
 
-    def corrected(self, rows: Tensor, targets: Tensor, before: Tensor, weight: Tensor) -> KernelEstimator:
+    def corrected(
+        self,
+        rows: Tensor,
+        targets: Tensor,
+        estimates: Tensor,
+        weight: Tensor,
+        read_out: Callable[[Tensor], Tensor],
+    ) -> KernelEstimator:
         """
         With rows that came after the fit among the centres.
 
-        A correction of the classifier is fitted in closed form: what its estimates lack at the new rows, and nothing at the
-        centres of before. A ridge shrinks what it has seen little of, so the correction is scaled by the factor that suits
-        held-out rows best.
+        A correction of each estimator is fitted in closed form: what its estimates lack at the new rows, and nothing at the
+        centres of before. A ridge shrinks what it has seen little of, so the corrections are scaled by the factor for which
+        held-out rows have the least squared error (Eq. 8).
 
         Parameters
         ----------
         rows : Tensor of shape (q, views * layers, d)
             New rows, scaled.
-        targets, before : Tensor of shape (q, K)
-            Coordinates of their codes, and their probabilities before.
+        targets : Tensor of shape (q, K)
+            Coordinates of their codes.
+        estimates : Tensor of shape (E, q, K)
+            What each estimator makes of them.
         weight : Tensor of shape (q,)
             How many rows of mean weight each counts for.
+        read_out : callable
+            From the coordinates by all estimators (E, n, K) to class probabilities (n, K).
         """
         n_old = len(self.centers)
         centers = torch.cat([self.centers, self.view(rows)])
         weights = torch.cat([self.center_weight, weight])
         gram = self.settings.gram(centers, centers)
         fitted = gram[:n_old, :n_old] @ self.coefficients + self.offset
-        gram.diagonal().add_(self.settings.penalty / weights)
-        wanted = torch.cat([torch.zeros_like(fitted), targets - before])
-        coefficients, residual = solve(gram, wanted)
-        held_out = wanted - residual
         known = torch.nn.functional.one_hot(fitted.argmax(1), fitted.shape[1]).to(fitted)
+        gram.diagonal().add_(self.settings.penalty / weights)
+        # (E, m, K) -> (m, E K): all estimators at once
+        wanted = torch.cat([torch.zeros_like(fitted).expand(len(estimates), -1, -1), targets - estimates], dim=1)
+        wanted = wanted.transpose(0, 1).flatten(1)
+        coefficients, residual = solve(gram, wanted)
+        held_out = (wanted - residual).unflatten(1, (len(estimates), -1)).transpose(0, 1)  # (E, m, K)
+        before = torch.cat([fitted.expand(len(estimates), -1, -1), estimates], dim=1)
+        truth = torch.cat([known, targets])
 
-        def cost(scale: float) -> float:
-            """Of held-out rows: the logarithmic loss of the new ones, and how far the centres of before move."""
-            new = project_on_simplex(before + scale * held_out[n_old:])
-            moved = project_on_simplex(known + scale * held_out[:n_old]) - known
-            new_loss = -((1 - 1 / n_old) * (targets * new).sum(1) + 1 / n_old / new.shape[1]).log()
-            return float(weight @ new_loss + self.center_weight @ moved.square().sum(1))
+        def squared_error(scale: float) -> float:
+            return float(weights @ (read_out(before + scale * held_out) - truth).square().sum(1))
 
-        correction = coefficients * min(CORRECTION_SCALES, key=cost)
-        if self.correction is not None:
-            correction[:n_old] += self.correction
+        corrections = coefficients.unflatten(1, (len(estimates), -1)).transpose(0, 1)
+        corrections = corrections.contiguous() * min(CORRECTION_SCALES, key=squared_error)
+        if self.corrections is not None:
+            corrections[:, :n_old] += self.corrections
         pad = (0, 0, 0, len(rows))
         return replace(
             self,
             centers=centers,
             coefficients=torch.nn.functional.pad(self.coefficients, pad),
             center_weight=weights,
-            correction=correction,
+            corrections=corrections,
         )
 
 

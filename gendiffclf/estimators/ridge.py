@@ -12,38 +12,37 @@ from torch import Tensor
 LEAST_EXPONENT = -60.0
 """Of a kernel value: smaller ones would be subnormal numbers in float32, with which processors are a hundred times slower."""
 
-Distance = Callable[[Tensor, Tensor], Tensor]
+Exponent = Callable[[Tensor, Tensor], Tensor]
 
 
-def _squared(a: Tensor, b: Tensor) -> Tensor:
-    """Half the squared Euclidean distances, (n, d), (m, d) -> (n, m)."""
-    half = torch.addmm(b.square().sum(1) / 2, a, b.mT, alpha=-1)
-    return half.add_(a.square().sum(1, keepdim=True) / 2).clamp_min_(0)
+def _gaussian(a: Tensor, b: Tensor) -> Tensor:
+    """Minus half the squared Euclidean distances, (n, d), (m, d) -> (n, m)."""
+    return torch.addmm(b.square().sum(1) / -2, a, b.mT).sub_(a.square().sum(1, keepdim=True) / 2)
 
 
-def _absolute(a: Tensor, b: Tensor) -> Tensor:
-    """Sums of absolute differences, (n, d), (m, d) -> (n, m)."""
-    return torch.cdist(a, b, p=1)
+def _laplacian(a: Tensor, b: Tensor) -> Tensor:
+    """Minus the sums of absolute differences, (n, d), (m, d) -> (n, m)."""
+    return torch.cdist(a, b, p=1).neg_()
 
 
 @dataclass(frozen=True)
 class Kernel:
     """
-    A kernel exp(-distance / bandwidth^power).
+    A kernel exp(exponent(a / bandwidth, b / bandwidth)).
 
     Attributes
     ----------
-    distance : callable
-        From rows (n, d) and (m, d) to (n, m).
+    exponent : callable
+        From rows (n, d) and (m, d) to (n, m); 0 for equal rows, but for rounding, and negative for others.
     power : int
-        Of the bandwidth.
+        With rows c times as far apart the exponent is c^power times as large.
     """
 
-    distance: Distance
+    exponent: Exponent
     power: int
 
 
-KERNELS: dict[str, Kernel] = {"gaussian": Kernel(_squared, 2), "laplacian": Kernel(_absolute, 1)}
+KERNELS: dict[str, Kernel] = {"gaussian": Kernel(_gaussian, 2), "laplacian": Kernel(_laplacian, 1)}
 
 
 @dataclass(frozen=True)
@@ -77,12 +76,7 @@ class KernelSettings:
         total: Tensor | None = None
         for layer, (weight, width) in enumerate(zip(self.layer_weights, self.bandwidth, strict=True)):
             if weight:
-                part = (
-                    kernel.distance(a[:, layer], b[:, layer])
-                    .div_(-(width**kernel.power))
-                    .clamp_min_(LEAST_EXPONENT)
-                    .exp_()
-                )
+                part = kernel.exponent(a[:, layer] / width, b[:, layer] / width).clamp_(LEAST_EXPONENT, 0).exp_()
                 total = (
                     part if total is None and weight == 1 else weight * part if total is None else total + weight * part
                 )

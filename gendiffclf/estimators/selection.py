@@ -102,9 +102,9 @@ class _HeldOutScore:
         return self._cached(kernel, view, counts, place)
 
     def _distances(self, kernel: str, view: int, layer: int) -> tuple[Tensor, float]:
-        """Distances in float64, and the bandwidth unit: the kernel is exp(-1) at the median distance of few rows."""
+        """Negative exponents in float64, and the bandwidth unit: the kernel is exp(-1) at the median distance of few rows."""
         x = self._rows[:, view, layer]
-        distance = KERNELS[kernel].distance(x, x).to(self._weight)
+        distance = KERNELS[kernel].exponent(x, x).neg_().clamp_min_(0).to(self._weight)
         apart = distance[:DESCENT_ROWS, :DESCENT_ROWS].flatten()
         apart = apart[apart > 1e-6 * apart.max()]
         return distance, float(apart.median()) if len(apart) else 1.0

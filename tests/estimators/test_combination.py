@@ -208,15 +208,6 @@ def test_an_estimator_without_weight_is_not_looked_at():
     assert combination.probabilities([x, torch.full_like(x, torch.nan)]).isfinite().all()
 
 
-def test_a_correction_is_added_to_the_mixture():
-    combination = uncalibrated(1)
-    x, correction = torch.tensor([[0.8, 0.2, 0.0]]), torch.tensor([[-0.5, 0.0, 0.5]])
-    corrected = combination.probabilities([x], correction)
-    torch.testing.assert_close(corrected, torch.tensor([[0.3, 0.2, 0.5]]).double(), rtol=0, atol=0.01)
-    unchanged = combination.probabilities([x], torch.zeros_like(correction))
-    torch.testing.assert_close(unchanged, combination.probabilities([x]))
-
-
 @pytest.mark.parametrize("n_estimators", [1, 2])
 def test_without_held_out_rows_estimators_have_equal_weights(n_estimators):
     found = uncalibrated(n_estimators)

@@ -374,22 +374,27 @@ def test_a_copy_in_single_precision(fitted):
 # -------------------------------------------------------------------- later rows
 
 
+def read_out(coordinates: torch.Tensor) -> torch.Tensor:
+    """Probabilities of a single estimator."""
+    return project_on_simplex(coordinates[0])
+
+
 def later(q: int, estimator: KernelEstimator, seed: int = 5):
-    """Rows that came after the fit, far from its own, with their targets, probabilities before and weights."""
+    """Rows that came after the fit, far from its own, with their targets, estimates before and weights, and the read-out."""
     rows, targets, weight = table(q, seed=seed)
     rows = rows + 6
-    return rows, targets, project_on_simplex(estimator.estimate(rows)[0]), weight
+    return rows, targets, estimator.estimate(rows)[0][None], weight, read_out
 
 
 def test_no_error_before_no_correction(fitted):
-    rows, targets, _, weight = later(6, fitted)
-    _, correction = fitted.corrected(rows, targets, targets, weight).estimate(rows)
+    rows, targets, _, weight, _ = later(6, fitted)
+    _, correction = fitted.corrected(rows, targets, targets[None], weight, read_out).estimate(rows)
     assert (correction == 0).all()
 
 
 def test_new_rows_join_the_centres_and_the_estimate_of_before_stays(fitted):
-    rows, targets, before, weight = later(6, fitted)
-    found = fitted.corrected(rows, targets, before, weight)
+    rows, targets, before, weight, _ = later(6, fitted)
+    found = fitted.corrected(rows, targets, before, weight, read_out)
     assert torch.equal(found.centers, torch.cat([fitted.centers, rows]))
     assert torch.equal(found.center_weight, torch.cat([fitted.center_weight, weight]))
     new = table(30, seed=1)[0]
@@ -403,31 +408,31 @@ def new_class(penalty: float, q: int = 5):
     settings = replace(GAUSSIAN, penalty=penalty)
     fitted = fit_kernel(rows[seen], targets[seen], torch.ones(int(seen.sum())).double(), settings=settings).estimator
     rows = rows[~seen][:q]
-    return fitted, rows, targets[~seen][:q], project_on_simplex(fitted.estimate(rows)[0]), weight[:q]
+    return fitted, rows, targets[~seen][:q], fitted.estimate(rows)[0][None], weight[:q]
 
 
 @pytest.mark.parametrize("penalty", [0.01, 0.3, 3.0])
 def test_the_correction_is_a_ridge_times_the_factor_that_suits_held_out_rows(penalty):
     fitted, rows, targets, before, weight = new_class(penalty)
-    found = fitted.corrected(rows, targets, before, weight)
+    found = fitted.corrected(rows, targets, before, weight, read_out)
     n_old, n = len(fitted.centers), len(found.centers)
     gram = fitted.settings.gram(found.centers, found.centers)
     system = gram + torch.diag(penalty / found.center_weight)
-    wanted = torch.cat([torch.zeros(n_old, 3), targets - before])
+    wanted = torch.cat([torch.zeros(n_old, 3), targets - before[0]])
     ridge = torch.linalg.solve(system, wanted)
-    scale = float((found.correction / ridge)[0, 2])
-    torch.testing.assert_close(found.correction, scale * ridge)
+    scale = float((found.corrections[0] / ridge)[0, 2])
+    torch.testing.assert_close(found.corrections[0], scale * ridge)
     held_out = torch.empty_like(wanted)
     for i in range(n):
         kept = np.arange(n) != i
         held_out[i] = gram[i, kept] @ torch.linalg.solve(system[kept][:, kept], wanted[kept])
-    known = torch.eye(3, dtype=torch.float64)[fitted.estimate(fitted.centers)[0].argmax(1)]
+    at_centers = fitted.estimate(fitted.centers)[0]
+    truth = torch.cat([torch.eye(3, dtype=torch.float64)[at_centers.argmax(1)], targets])
+    estimates = torch.cat([at_centers, before[0]])
 
     def cost(factor):
-        new = project_on_simplex(before + factor * held_out[n_old:])
-        new = (1 - 1 / n_old) * new + 1 / n_old / 3
-        moved = project_on_simplex(known + factor * held_out[:n_old]) - known
-        return float(-weight @ (targets * new.log()).sum(1) + fitted.center_weight @ moved.square().sum(1))
+        moved = project_on_simplex(estimates + factor * held_out) - truth
+        return float(found.center_weight @ moved.square().sum(1))
 
     costs = [cost(factor) for factor in kernel_module.CORRECTION_SCALES]
     assert cost(scale) == pytest.approx(min(costs))
@@ -438,27 +443,27 @@ def test_what_a_ridge_shrinks_is_scaled_up_again():
     scales = []
     for penalty in (0.01, 3.0):
         fitted, rows, targets, before, weight = new_class(penalty, q=10)
-        found = fitted.corrected(rows, targets, before, weight)
+        found = fitted.corrected(rows, targets, before, weight, read_out)
         gram = fitted.settings.gram(found.centers, found.centers) + torch.diag(penalty / found.center_weight)
-        wanted = torch.cat([torch.zeros(len(fitted.centers), 3), targets - before])
-        scales.append(float((found.correction / torch.linalg.solve(gram, wanted))[0, 2]))
-    assert scales[1] > 1.5 * scales[0]
+        wanted = torch.cat([torch.zeros(len(fitted.centers), 3), targets - before[0]])
+        scales.append(float((found.corrections[0] / torch.linalg.solve(gram, wanted))[0, 2]))
+    assert scales[1] > 1.1 * scales[0]
 
 
 def test_at_new_rows_the_error_shrinks_and_at_old_ones_little_changes(fitted):
-    rows, targets, before, weight = later(20, fitted)
-    found = fitted.corrected(rows, targets, before, 5 * weight)
-    corrected = project_on_simplex(before + found.estimate(rows)[1])
-    assert (targets - corrected).norm() < 0.5 * (targets - before).norm()
+    rows, targets, before, weight, _ = later(20, fitted)
+    found = fitted.corrected(rows, targets, before, 5 * weight, read_out)
+    corrected = read_out(before + found.estimate(rows)[1])
+    assert (targets - corrected).norm() < 0.5 * (targets - read_out(before)).norm()
     assert found.estimate(fitted.centers)[1].abs().max() < 0.1
 
 
 def test_corrections_add_up(fitted):
     one = fitted.corrected(*later(6, fitted, 5))
-    rows, targets, before, weight = later(7, fitted, 8)
-    both = one.corrected(rows, targets, before, weight)
+    rows, targets, before, weight, _ = later(7, fitted, 8)
+    both = one.corrected(rows, targets, before, weight, read_out)
     assert len(both.centers) == 73
-    alone = one.corrected(rows, targets, targets, weight)
+    alone = one.corrected(rows, targets, targets[None], weight, read_out)
     new = table(30, seed=1)[0] + 6
     torch.testing.assert_close(alone.estimate(new)[1], one.estimate(new)[1])
     assert not torch.allclose(both.estimate(new)[1], one.estimate(new)[1])
@@ -471,8 +476,8 @@ def test_new_classes_get_columns_of_zeros_in_their_places(fitted, order):
     for found, before in zip(
         corrected.with_classes(np.array(order)).estimate(new), corrected.estimate(new), strict=True
     ):
-        assert found.shape == (30, len(order))
+        assert found.shape[-2:] == (30, len(order))
         for place, number in enumerate(order):
-            expected = before[:, number] if number < 3 else torch.zeros(30, dtype=torch.float64)
-            torch.testing.assert_close(found[:, place], expected)
-    assert fitted.with_classes(np.array(order)).correction is None
+            expected = before[..., number] if number < 3 else torch.zeros_like(before[..., 0])
+            torch.testing.assert_close(found[..., place], expected)
+    assert fitted.with_classes(np.array(order)).corrections is None
