@@ -86,7 +86,7 @@ def test_the_script_for_several_processes_runs(tmp_path):
     settings = {"PYTHONPATH": here, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     for _ in range(3):
         done = subprocess.run(launch, cwd=tmp_path, env={**os.environ, **settings}, capture_output=True, text=True)
-        # On busy machines a process of torch 2.13 can abort while it exits, after all of its work.
+        # Known fault, cause not found: on busy machines a process of a distributed fit sometimes aborts as it ends.
         if "terminate called without an active exception" not in done.stderr:
             break
     assert done.returncode == 0, done.stderr
