@@ -64,8 +64,8 @@ def summary(comparison: Comparison, subject: str) -> str:
     tables = {table for table, _ in comparison.cells}
     header = ("Model", "Accuracy, %", "Mean rank", "Log-loss", "ECE", "Fit, s")
     text = (
-        f"Means over {len(tables)} real tables and {len(comparison.cells)} runs of each model, no setting chosen by table. Ours is "
-        "given the groups (speakers) of grouped tables, which the peers cannot take. Times of models are not all of one run:"
+        f"Means over {len(tables)} real tables and {len(comparison.cells)} runs of each model, no setting chosen by table. Ours "
+        "is given the groups (speakers) of grouped tables, which the peers cannot take. Times of models are not all of one run:"
     )
     blocks = ["\n", text, "\n", table_text(header, rows)]
     if subject in comparison.labels and len(comparison.labels) > 1:

@@ -49,8 +49,8 @@ settings of `benchmarks/models.py`, which are defaults or near them. Each table 
 stratified, or into three folds that keep groups (speakers) whole where there are groups. Everything on this page is made
 from {sources}.
 
-Where a table has groups, `fit` of `ours` is given those of its training rows; the peers cannot take them. On such tables this helps
-`ours` a good deal: without groups its probabilities are much worse there.
+Where a table has groups, `fit` of `ours` is given those of its training rows; the peers cannot take them. On such tables this
+helps `ours` a good deal: without groups its probabilities are much worse there.
 
 Defaults of `ours` were mostly chosen on parts split off from the training parts of these tables. The test parts were looked at
 several times meanwhile: the number of members was settled between two values that had both been measured on them, and groups were
