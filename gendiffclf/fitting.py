@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .estimators.combination import Combination, calibrate, combine, uncalibrated
+from .estimators.combination import Combination, combine, fit_read_out, high_precision, uncalibrated
 from .estimators.kernel import KERNELS, KernelEstimator, KernelFit, Rows, fit_kernel
 from .estimators.network import TransportNetwork
 from .parameters import network_shape, training_settings
@@ -17,7 +17,6 @@ from .training.distributed import Processes
 from .training.folds import assign_folds
 from .training.loop import TrainingData, TrainingResult, train
 from .transport.learned import LearnedPath
-from .transport.readout import project_on_simplex
 
 
 @dataclass(frozen=True)
@@ -97,8 +96,8 @@ def fit_estimators(
             validation = kernel.index
         held_out.append(kernel.held_out[np.searchsorted(kernel.index, validation)])
         if len(validation):
-            beside = project_on_simplex(held_out[0])
-            beside = calibrate(beside, data.targets[validation], data.weight[validation])(beside)
+            read_out = fit_read_out(held_out[0], data.targets[validation], data.weight[validation])
+            beside = read_out(high_precision(held_out[0]))
     if params["estimator"] != "kernel":
         fitted.network = TransportNetwork(
             network_shape(params, *shape, len(lift[0])), lift, torch.Generator().manual_seed(seed)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ._version import VERSION
-from .estimators.combination import Calibration, Combination
+from .estimators.combination import Combination, ReadOut
 from .estimators.kernel import KernelEstimator, KernelSettings
 from .estimators.network import NetworkShape, TransportNetwork
 from .preprocessing import FeatureScaler
@@ -34,13 +34,13 @@ from .transport.learned import LearnedPath
 from .validation import shown
 
 FORMAT = "gendiffclf.GenerativeTransportClassifier"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Raised whenever a file of this version could no longer be read by the code before."""
 
 _NO_DIGEST = "0" * 64
 _NOT_SAVED = ("_metadata_request", "_sklearn_output_config", "_predictors")
 """What scikit-learn hangs on estimators for routing and output, and copies for other devices and precisions."""
-_DATACLASSES = (FeatureScaler, Calibration, Combination, KernelEstimator, KernelSettings, NetworkShape)
+_DATACLASSES = (FeatureScaler, ReadOut, Combination, KernelEstimator, KernelSettings, NetworkShape)
 _PATHS = (ExactPath, LearnedPath)
 
 Classifier = TypeVar("Classifier", bound=Any)

@@ -44,7 +44,7 @@ class PredictionMixin:
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """
-        Class probabilities: the estimates of the code at t = T, projected onto codes and simplex, combined and calibrated.
+        Class probabilities: the estimates of the code at t = T, projected onto the codes, read as probabilities and mixed.
 
         Parameters
         ----------

@@ -84,11 +84,7 @@ def test_the_script_for_several_processes_runs(tmp_path):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "train.py"]
     here = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     settings = {"PYTHONPATH": here, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    for _ in range(3):
-        done = subprocess.run(launch, cwd=tmp_path, env={**os.environ, **settings}, capture_output=True, text=True)
-        # Known fault, cause not found: on busy machines a process of a distributed fit sometimes aborts as it ends.
-        if "terminate called without an active exception" not in done.stderr:
-            break
+    done = subprocess.run(launch, cwd=tmp_path, env={**os.environ, **settings}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert GenerativeTransportClassifier.load(tmp_path / "digits.safetensors").n_iter_ == 2
 

@@ -26,7 +26,7 @@ def equal_weights(combination: Combination) -> Combination:
 
 
 def no_calibration(combination: Combination) -> Combination:
-    """Fitted weights without temperatures."""
+    """Fitted weights; each estimator read by its positive part, and no temperature."""
     return replace(uncalibrated(len(combination.weights)), weights=combination.weights, floor=combination.floor)
 
 

@@ -91,8 +91,8 @@ def all_parts() -> list[Part]:
         Part(
             "combination",
             "Combination",
-            "Weights of kernel and network are fitted on held-out estimates, and so are temperatures. Equal weights keep the "
-            "temperatures of the fitted ones.",
+            "Weights of kernel and network are fitted on held-out estimates, and so are read-outs. Equal weights keep the "
+            "read-outs of the fitted ones.",
             [choice("fitted"), *(choice(name, combination=name) for name in COMBINATIONS)],
         ),
         Part(

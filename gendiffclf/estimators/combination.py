@@ -1,4 +1,4 @@
-"""How the estimators are combined: weights, temperature and smoothing, fitted on estimates that no row took part in."""
+"""How the estimators are combined: read-outs, weights and temperature, fitted on estimates that no row took part in."""
 
 from __future__ import annotations
 
@@ -6,53 +6,54 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from torch import Tensor
 
-from ..transport.readout import apply_temperature, project_on_simplex
+from ..transport.readout import positive_shares
 
-SMOOTHINGS = (1e-4, 1e-3, 1e-2)
-"""Weights of the uniform distribution that are compared."""
-PRIOR_DEVIATION = 0.5
-"""Of the normal prior on the logarithm of a temperature: few rows say little about it."""
+READ_OUT_PRIOR = (2.0, 0.12), 0.7
+"""Medians of sharpness and softness, and the deviation of the logarithm of each: few rows say little about them."""
+TEMPERATURE_DEVIATION = 0.5
+"""Of the logarithm of the mixture's temperature, with median 1."""
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """The arguments of `apply_temperature`; by default probabilities stay nearly as projected."""
+class ReadOut:
+    """The arguments of `positive_shares`; by default the positive part of coordinates, nearly."""
 
-    temperature: float = 1.0
-    smoothing: float = 1e-3
+    sharpness: float = 1.0
+    softness: float = 0.01
 
-    def __call__(self, probabilities: Tensor) -> Tensor:
-        """Calibrated probabilities, (..., K) -> (..., K)."""
-        return apply_temperature(probabilities, self.temperature, self.smoothing)
+    def __call__(self, coordinates: Tensor) -> Tensor:
+        """Class probabilities of coordinates, (..., K) -> (..., K)."""
+        return positive_shares(coordinates, self.sharpness, self.softness)
 
 
 @dataclass(frozen=True)
 class Combination:
     """
-    Weights of the estimators, and calibrations.
+    Read-outs of the estimators, and weights and temperature of their mixture.
 
-    A strongly regularised estimate is shrunk towards the mean code, a weakly regularised one is not: each is brought to its own
-    best sharpness before they are weighed, and their mixture, which is less confident than either, once more.
+    A strongly regularised estimate is shrunk towards the mean code, a weakly regularised one is not: each is read at its own best
+    sharpness before they are weighed. Their mixture is less confident than either, so it gets a temperature.
 
     Attributes
     ----------
     weights : tuple of float
         Of the kernel and of the network, non-negative, summing to 1; of the one that there is, 1.
-    sharpness : tuple of Calibration
+    read_outs : tuple of ReadOut
         Of each estimator.
-    calibration : Calibration
-        Of the mixture.
+    temperature : float
+        Of the mixture: probabilities are raised to its inverse.
     floor : float
         Share of the uniform distribution in the result: that n rows held no error does not make one impossible.
     """
 
     weights: tuple[float, ...]
-    sharpness: tuple[Calibration, ...]
-    calibration: Calibration
+    read_outs: tuple[ReadOut, ...]
+    temperature: float
     floor: float
 
     def probabilities(self, coordinates: Sequence[Tensor] | Tensor) -> Tensor:
@@ -61,9 +62,9 @@ class Combination:
 
         In float64, but on MPS, which has none.
         """
-        parts = zip(self.weights, self.sharpness, coordinates, strict=True)
-        mixed = [weight * sharpen(project_on_simplex(high_precision(x))) for weight, sharpen, x in parts if weight]
-        probabilities = self.calibration(torch.stack(mixed).sum(0))
+        parts = zip(self.weights, self.read_outs, coordinates, strict=True)
+        mixed = torch.stack([weight * read_out(high_precision(x)) for weight, read_out, x in parts if weight]).sum(0)
+        probabilities = torch.softmax(_logarithm(mixed) / self.temperature, dim=-1)
         return probabilities.mul_(1 - self.floor).add_(self.floor / probabilities.shape[-1])
 
 
@@ -72,16 +73,20 @@ def high_precision(x: Tensor) -> Tensor:
     return x if x.device.type == "mps" else x.double()
 
 
+def _logarithm(probabilities: Tensor) -> Tensor:
+    return probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
+
+
 def uncalibrated(n_estimators: int) -> Combination:
     """Equal weights, for want of rows to fit a combination on."""
-    return Combination((1 / n_estimators,) * n_estimators, (Calibration(),) * n_estimators, Calibration(), 0.01)
+    return Combination((1 / n_estimators,) * n_estimators, (ReadOut(),) * n_estimators, 1.0, 0.01)
 
 
 def combine(coordinates: Sequence[Tensor], targets: Tensor, weight: Tensor) -> Combination:
     """
     Fit the combination.
 
-    Weights minimise Eq. 8: all estimators estimate codes, so this is least squares over the simplex. Temperature and smoothing
+    Weights minimise Eq. 8: all estimators estimate codes, so this is least squares over the simplex. Read-outs and temperature
     minimise the logarithmic loss.
 
     Parameters
@@ -91,17 +96,17 @@ def combine(coordinates: Sequence[Tensor], targets: Tensor, weight: Tensor) -> C
     targets : Tensor of shape (n, K)
         One-hot classes, or shares of classes.
     weight : Tensor of shape (n,)
+        Of mean 1.
     """
     targets, weight = targets.cpu().double(), weight.cpu().double()
-    projected = [project_on_simplex(x.cpu().double()) for x in coordinates]
-    sharpness = tuple(calibrate(x, targets, weight) for x in projected)
-    sharp = [sharpen(x) for sharpen, x in zip(sharpness, projected, strict=True)]
+    read_outs = tuple(fit_read_out(x, targets, weight) for x in coordinates)
+    read = [read_out(x.cpu().double()) for read_out, x in zip(read_outs, coordinates, strict=True)]
     floor = 1 / (len(targets) + 2)
-    if len(sharp) == 1:
-        return Combination((1.0,), (Calibration(1.0, 0.0),), sharpness[0], floor)
-    weights = convex_weights(sharp, targets, weight)
-    mixed = torch.stack([w * x for w, x in zip(weights, sharp, strict=True)]).sum(0)
-    return Combination(weights, sharpness, calibrate(mixed, targets, weight), floor)
+    if len(read) == 1:
+        return Combination((1.0,), read_outs, 1.0, floor)
+    weights = convex_weights(read, targets, weight)
+    mixed = torch.stack([w * x for w, x in zip(weights, read, strict=True)]).sum(0)
+    return Combination(weights, read_outs, fit_temperature(mixed, targets, weight), floor)
 
 
 def convex_weights(estimates: Sequence[Tensor], targets: Tensor, weight: Tensor) -> tuple[float, float]:
@@ -114,27 +119,39 @@ def convex_weights(estimates: Sequence[Tensor], targets: Tensor, weight: Tensor)
     return share, 1 - share
 
 
-def calibrate(probabilities: Tensor, targets: Tensor, weight: Tensor) -> Calibration:
+def fit_read_out(coordinates: Tensor, targets: Tensor, weight: Tensor) -> ReadOut:
     """
-    The temperature and smoothing of least logarithmic loss, for probabilities and targets (n, K) and weights (n,) of mean 1.
+    The read-out of least logarithmic loss, for coordinates and targets (n, K) and weights (n,) of mean 1.
 
-    A prior keeps the temperature near 1 where rows are few.
+    A prior keeps it at common values where rows are few.
     """
-    found = []
-    for smoothing in SMOOTHINGS:
-        logits = apply_temperature(probabilities, 1.0, smoothing).log()
-        loss, temperature = _temperature(logits, targets, weight)
-        found.append((loss, temperature, smoothing))
-    _, temperature, smoothing = min(found)
-    return Calibration(temperature, smoothing)
+    coordinates, targets, weight = (x.cpu().double() for x in (coordinates, targets, weight))
+    medians, deviation = READ_OUT_PRIOR
+
+    def objective(logarithms: np.ndarray) -> tuple[float, np.ndarray]:
+        with torch.enable_grad():
+            free = torch.tensor(logarithms, dtype=torch.float64, requires_grad=True)
+            sharpness, softness = free.exp()
+            log_loss = -(weight @ (targets * _logarithm(positive_shares(coordinates, sharpness, softness))).sum(1))
+            prior = ((free - torch.tensor(medians, dtype=torch.float64).log()) / deviation).square().sum() / 2
+            (log_loss + prior).backward()
+        assert free.grad is not None
+        return float((log_loss + prior).detach()), free.grad.numpy()
+
+    found = minimize(
+        objective, np.log(medians), jac=True, method="L-BFGS-B", bounds=[(-3, 5), (-6, 3)], options={"ftol": 1e-6}
+    )
+    sharpness, softness = np.exp(found.x).tolist()
+    return ReadOut(sharpness, softness)
 
 
-def _temperature(logits: Tensor, targets: Tensor, weight: Tensor) -> tuple[float, float]:
-    """The least logarithmic loss of logits (n, K) over a temperature, and that temperature, in [.05, 5]."""
+def fit_temperature(probabilities: Tensor, targets: Tensor, weight: Tensor) -> float:
+    """The temperature of least logarithmic loss in [.05, 5], with a prior, for probabilities and targets (n, K)."""
+    logits = _logarithm(probabilities)
 
     def objective(log_scale: float) -> float:
         loss = -float(weight @ (targets * torch.log_softmax(logits * math.exp(log_scale), dim=-1)).sum(1))
-        return loss + (log_scale / PRIOR_DEVIATION) ** 2 / 2
+        return loss + (log_scale / TEMPERATURE_DEVIATION) ** 2 / 2
 
     found = minimize_scalar(objective, bounds=(-1.6, 3.0), method="bounded", options={"xatol": 1e-3})
-    return float(found.fun), math.exp(-float(found.x))
+    return math.exp(-float(found.x))

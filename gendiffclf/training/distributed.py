@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import pickle
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -92,11 +94,17 @@ class Processes:
         """The value that each process has here; small."""
         if self.count == 1:
             return [value]
-        found: list[Any] = [None] * self.count
-        nccl = distributed.get_backend() == "nccl"  # which sends from the current device, the first by default
-        with torch.cuda.device(resolve_device("cuda")) if nccl else contextlib.nullcontext():
-            distributed.all_gather_object(found, value)
-        return found
+        device = resolve_device("cuda" if distributed.get_backend() == "nccl" else "cpu")
+        own = torch.frombuffer(bytearray(pickle.dumps(value)), dtype=torch.uint8).to(device)
+        size = torch.tensor([len(own)], device=device)
+        sizes = [torch.empty_like(size) for _ in range(self.count)]
+        distributed.all_gather(sizes, size)
+        longest = int(max(sizes))
+        padded = nn.functional.pad(own, (0, longest - len(own)))
+        parts = [torch.empty_like(padded) for _ in range(self.count)]
+        distributed.all_gather(parts, padded)
+        _wait_for_release([size, *sizes, padded, *parts])
+        return [pickle.loads(part[:n].cpu().numpy().tobytes()) for n, part in zip(map(int, sizes), parts, strict=True)]
 
     def first(self, value: T) -> T:
         """The value of the first process."""
@@ -161,6 +169,18 @@ class Processes:
                         f"Got {name}{words[name]} in process {rank} and {name}{word} in process 0, expected the same in "
                         f"all {self.count}; give all rows and the same parameters to each: they share every batch themselves."
                     )
+
+
+def _wait_for_release(tensors: Sequence[Tensor]) -> None:
+    """
+    Return when nothing but their names holds tensors.
+
+    A thread of "gloo" lets go of the tensors of an exchange a little after the call returns. It needs the interpreter's lock for
+    that, and one that asks for it while the interpreter ends aborts the process.
+    """
+    deadline = time.monotonic() + 1
+    while time.monotonic() < deadline and any(x._use_count() > 1 for x in tensors):  # type: ignore[attr-defined]
+        time.sleep(1e-4)
 
 
 def _word(value: Any) -> str:

@@ -1,13 +1,17 @@
 """From the end of transport to probabilities and decisions (Eq. 12).
 
 The codes are orthogonal with squared norm L / 2, so the minimiser of the target-matching loss is
-`x̂0 = Σ_c p(c | inputs) x0(c)`, and `p_c = 2 <x̂0, x0(c)> / L`: a projection onto the codes, then onto the simplex.
+`x̂0 = Σ_c p(c | inputs) x0(c)`, and `p_c = 2 <x̂0, x0(c)> / L`: a projection onto the codes. What an estimator makes
+of it is this plus an error, so it may be negative, and is read as probabilities by a smooth positive part.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+LEAST_IN_ERRORS = -60.0
+"""Of a coordinate in units of its error: a softplus of less would be no normal number in float32."""
 
 
 def project_on_codes(x0_hat: Tensor, codes: Tensor) -> Tensor:
@@ -65,20 +69,20 @@ def cosines(x0_hat: Tensor, codes: Tensor) -> Tensor:
     return direction @ (codes / codes.norm(dim=-1, keepdim=True)).mT
 
 
-def apply_temperature(probabilities: Tensor, temperature: float | Tensor, smoothing: float | Tensor) -> Tensor:
+def positive_shares(coordinates: Tensor, sharpness: float | Tensor, softness: float | Tensor) -> Tensor:
     """
-    Mix with the uniform distribution, then raise to the power 1 / temperature and normalise.
+    Probabilities of coordinates that have errors: `p_c ∝ softplus(x_c / softness) ** sharpness`.
 
-    Smoothing gives the zeros of the simplex projection a value that the logarithmic loss can bear; a temperature above 1
-    lowers confidence (Guo et al. 2017). Order of classes is kept.
+    A coordinate far above the error counts as it is, one far below 0 for nothing, and near 0 for about the error: with many
+    classes, projecting on the simplex would take that from the likely ones instead. The order of classes is kept.
 
     Parameters
     ----------
-    probabilities : Tensor of shape (..., K)
-    temperature : float
-        Positive.
-    smoothing : float
-        Weight of the uniform distribution, in (0, 1].
+    coordinates : Tensor of shape (..., K)
+    sharpness : float
+        Positive; above 1 for estimates that are shrunk towards the mean code.
+    softness : float
+        Positive; about the size of the error.
     """
-    uniform = 1 / probabilities.shape[-1]
-    return torch.softmax(torch.log((1 - smoothing) * probabilities + smoothing * uniform) / temperature, dim=-1)
+    in_errors = (coordinates / softness).clamp(LEAST_IN_ERRORS, 1 / torch.finfo(coordinates.dtype).tiny)
+    return torch.softmax(sharpness * torch.nn.functional.softplus(in_errors).log(), dim=-1)

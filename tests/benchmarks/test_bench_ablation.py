@@ -85,9 +85,9 @@ def test_combinations_are_replaced_after_the_fit(iris, tiny):
     changes = {"": {}} | {name: {"combination": name} for name in COMBINATIONS}
     fitted = {name: AfterFit(tiny(), after).fit(*iris).fitted_ for name, after in changes.items()}
     assert fitted["equal weights"].combination_.weights == (0.5, 0.5)
-    assert fitted["equal weights"].combination_.calibration == fitted[""].combination_.calibration
+    assert fitted["equal weights"].combination_.read_outs == fitted[""].combination_.read_outs
     assert fitted["no calibration"].combination_.weights == fitted[""].combination_.weights
-    assert fitted["no calibration"].combination_.calibration.temperature == 1
+    assert fitted["no calibration"].combination_.temperature == 1
     found = [classifier.predict_proba(iris[0]) for classifier in fitted.values()]
     assert not np.allclose(found[0], found[1])
     assert not np.allclose(found[0], found[2])

@@ -1,4 +1,4 @@
-"""Projections onto codes and simplex, cosines and temperature."""
+"""Projections onto codes and simplex, cosines and positive shares."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gendiffclf.transport.codes import CODES, label_codes
-from gendiffclf.transport.readout import apply_temperature, cosines, outside_span, project_on_codes, project_on_simplex
+from gendiffclf.transport.readout import cosines, outside_span, positive_shares, project_on_codes, project_on_simplex
 
 score_rows = arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 9)), elements=st.floats(-50, 50))
 
@@ -59,26 +59,30 @@ def test_cosines_of_codes_and_of_nothing():
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
-@given(score_rows, st.floats(0.3, 3.4), st.floats(1e-4, 0.1))
-def test_temperature_keeps_the_order_and_stays_positive(scores, temperature, smoothing):
-    probabilities = project_on_simplex(torch.as_tensor(scores))
-    found = apply_temperature(probabilities, temperature, smoothing)
-    assert (found > 0).all()
+@given(score_rows, st.floats(0.3, 10), st.floats(0.01, 3))
+def test_positive_shares_keep_the_order_and_sum_to_1(scores, sharpness, softness):
+    found = positive_shares(torch.as_tensor(scores), sharpness, softness)
+    assert (found >= 0).all()
     torch.testing.assert_close(found.sum(-1), torch.ones(len(found), dtype=torch.float64))
-    order = probabilities.argsort(-1)
-    assert (found.gather(-1, order).diff(dim=-1) >= 0).all()
+    assert (found.gather(-1, torch.as_tensor(scores).argsort(-1)).diff(dim=-1) >= 0).all()
 
 
-def test_temperature_in_closed_form():
-    p = torch.tensor([0.8, 0.2, 0.0], dtype=torch.float64)
-    mixed = 0.9 * p + 0.1 / 3
-    torch.testing.assert_close(apply_temperature(p, 1.0, 0.1), mixed)
-    torch.testing.assert_close(apply_temperature(p, 2.0, 0.1), mixed.sqrt() / mixed.sqrt().sum())
-    assert (
-        apply_temperature(p, 2.0, 0.1).max()
-        < apply_temperature(p, 1.0, 0.1).max()
-        < apply_temperature(p, 0.5, 0.1).max()
-    )
+def test_positive_shares_in_closed_form():
+    x = torch.tensor([0.8, 0.2, -0.1], dtype=torch.float64)
+    soft = np.log1p(np.exp(x.numpy() / 0.25)) ** 1.5
+    np.testing.assert_allclose(positive_shares(x, 1.5, 0.25).numpy(), soft / soft.sum(), rtol=1e-12)
+
+
+def test_a_small_error_leaves_the_positive_part():
+    x = torch.tensor([0.6, 0.4, 0.0, -0.5], dtype=torch.float64)
+    torch.testing.assert_close(positive_shares(x, 1.0, 1e-4), x.clamp_min(0), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_positive_shares_of_what_is_far_off_are_finite(dtype):
+    x = torch.tensor([[-1e30, -1e30], [1e30, 0.0], [-50.0, 1.0]], dtype=dtype)
+    found = positive_shares(x, 2.0, 0.01)
+    torch.testing.assert_close(found, torch.tensor([[0.5, 0.5], [1, 0], [0, 1]], dtype=dtype))
 
 
 def test_outside_the_span_of_codes_is_pythagoras_rest():
