@@ -1,0 +1,335 @@
+"""EmoSphere-SER (arXiv 2505.19693) as a scikit-learn regressor of arousal, valence and dominance."""
+
+from __future__ import annotations
+
+import copy
+import os
+from typing import TYPE_CHECKING, Any
+
+from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from ..device import resolve_device
+from ..featurizers.inputs import as_items
+from ..validation import all_or_nothing
+from .collation import collate
+from .emosphere_fitting import (
+    checked_parameters,
+    checkpoint_folder,
+    encoder_inputs,
+    network_of,
+    new_network,
+    open_encoder,
+    training_examples,
+    training_plan,
+    training_seed,
+)
+from .emosphere_network import EmoSphereNetwork
+from .emosphere_prediction import EmoSpherePrediction
+from .emosphere_targets import check_range, check_ratings, dimension_names
+from .model_folder import load_system, save_system
+from .training import train_module
+from .tuned_encoder import TunedEncoder
+
+if TYPE_CHECKING:
+    from ..featurizers import FeatureCache
+
+
+class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, BaseEstimator):
+    """
+    Arousal, valence and dominance of clips of speech, learnt together with the region of the sphere that they point to.
+
+    Parameters
+    ----------
+    encoder : "fbank", str, Path, Module or SpeechFeaturizer, default="microsoft/wavlm-large"
+        Where frames come from: log-mel energies, which need no weights; a hub name, folder or loaded model of transformers; or
+        a featuriser with settings of your own, such as `FbankFeaturizer(n_mels=40, deltas=1)`.
+    tune_encoder : bool, default=False
+        Whether the encoder's transformer is trained too, as the paper does. A frozen encoder is asked once for each clip.
+    layer : int, default=-1
+        Hidden state that frames are taken from; a tuned encoder gives its last.
+    max_seconds : float > 0 or None, default=12.0
+        Longer clips are cut to this length. None takes them whole.
+    dimensions : sequence of str, optional
+        "arousal", "valence" and "dominance" in the order of the columns of `Y`. A DataFrame has names of its own.
+    value_range : (float, float)
+        Ends of the scale of the ratings, such as (1, 7). Needed: the centre of the sphere depends on it.
+    pooling : {"style", "mean", "attentive"}, default="style"
+        From frames to a vector: the paper's style pooling, the mean, or attentive statistics.
+    n_regions : {8, 19, 33, 73} or None, default=8
+        Regions of the sphere in the auxiliary task, see `gendiffclf.systems.spherical`; None trains without it.
+    dynamic_weight : bool, default=True
+        Whether the weight of the auxiliary task falls to 0 over the first five epochs, or stays 1.
+    width : int, default=1024
+        Of pooling and heads; even.
+    dropout, head_dropout : float in [0, 1), default=0.1 and 0.5
+        Of the pooling, and of the heads.
+    n_epochs : int >= 1, default=20
+        Passes over the clips.
+    batch_size, accumulation_steps : int >= 1, default=64 and 1
+        Clips of a step, and steps of an update. The loss is a statistic of the clips of one step, so a step should hold many; an
+        epoch's incomplete last one is left out.
+    learning_rate : float > 0 or "auto", default="auto"
+        Of AdamW: "auto" is 1e-5 with a tuned encoder, else 1e-3.
+    weight_decay : float >= 0, default=0.01
+        Of AdamW.
+    sampling_rate : float or None, default=None
+        Rate of bare arrays, in Hz.
+    cache : bool, str, Path, FeatureCache or None, default=True
+        Where frames of a frozen encoder are kept, see `HubertFeaturizer`.
+    checkpoints : str, Path or None, default=None
+        Folder for a checkpoint after each epoch. A killed `fit` goes on from the last one when it is called again with the same
+        clips, ratings and parameters, to the same weights.
+    distributed : bool, default=False
+        Whether the processes of a launched group (`torchrun`) train one model; each then gets `batch_size` clips a step.
+    device : str, default="auto"
+        Where to compute: "auto" is the first there is of cuda, mps and cpu.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Of matrix products in training; "auto" is bfloat16 where the device has units for it. Prediction is in float32.
+    random_state : int, RandomState instance or None, default=None
+        Seed of initial weights, order and dropout. None draws one, but is 0 with `checkpoints` or `distributed`, since later
+        calls and other processes must agree.
+    verbose : int, default=0
+        Whether to show progress, with the time left.
+
+    Attributes
+    ----------
+    dimensions_ : list of str
+        Names of the columns of `Y` and of predictions.
+    value_range_ : tuple of float
+        Ends of the scale.
+    network_ : EmoSphereNetwork
+        The trained network.
+    encoder_identity_ : dict
+        What identifies the encoder.
+    loss_curve_ : list of float
+        Training loss of each epoch.
+
+    See Also
+    --------
+    GenerativeTransportClassifier : Classes instead of ratings.
+
+    Notes
+    -----
+    The loss is Σ over dimensions of (1 - CCC), plus w(e) times the cross-entropy of regions with class weights N / (K · n_k).
+    The layers follow the authors' released code; see the page "EmoSphere-SER" for what is theirs and what is ours. Frames of a
+    frozen encoder are standardised by their mean and deviation over training. All frames are held in memory.
+
+    References
+    ----------
+    "EmoSphere-SER: Enhancing Speech Emotion Recognition Through Spherical Representation with Auxiliary Classification",
+    Interspeech 2025, arXiv 2505.19693.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gendiffclf import EmoSphereRegressor
+    >>> clips = [(np.sin(np.arange(4000) * (0.05 + 0.02 * i)), 16000) for i in range(6)]
+    >>> Y = np.linspace(1, 7, 6)[:, None] * [1, 1, 1]
+    >>> regressor = EmoSphereRegressor(
+    ...     "fbank", dimensions=["arousal", "valence", "dominance"], value_range=(1, 7), width=16, n_epochs=1, random_state=0
+    ... )
+    >>> regressor.fit(clips, Y).predict(clips).shape
+    (6, 3)
+    """
+
+    network_: EmoSphereNetwork
+    value_range_: tuple[float, float]
+
+    def __init__(
+        self,
+        encoder: Any = "microsoft/wavlm-large",
+        *,
+        tune_encoder: bool = False,
+        layer: int = -1,
+        max_seconds: float | None = 12.0,
+        dimensions: Any = None,
+        value_range: Any = None,
+        pooling: str = "style",
+        n_regions: int | None = 8,
+        dynamic_weight: bool = True,
+        width: int = 1024,
+        dropout: float = 0.1,
+        head_dropout: float = 0.5,
+        n_epochs: int = 20,
+        batch_size: int = 64,
+        accumulation_steps: int = 1,
+        learning_rate: float | str = "auto",
+        weight_decay: float = 0.01,
+        sampling_rate: float | None = None,
+        cache: bool | str | FeatureCache | None = True,
+        checkpoints: str | os.PathLike[str] | None = None,
+        distributed: bool = False,
+        device: str = "auto",
+        precision: str = "auto",
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.encoder = encoder
+        self.tune_encoder = tune_encoder
+        self.layer = layer
+        self.max_seconds = max_seconds
+        self.dimensions = dimensions
+        self.value_range = value_range
+        self.pooling = pooling
+        self.n_regions = n_regions
+        self.dynamic_weight = dynamic_weight
+        self.width = width
+        self.dropout = dropout
+        self.head_dropout = head_dropout
+        self.n_epochs = n_epochs
+        self.batch_size = batch_size
+        self.accumulation_steps = accumulation_steps
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.sampling_rate = sampling_rate
+        self.cache = cache
+        self.checkpoints = checkpoints
+        self.distributed = distributed
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # ------------------------------------------------------------------- fit
+
+    @all_or_nothing
+    def fit(self, X: Any, Y: Any) -> EmoSphereRegressor:
+        """
+        Learn from rated clips.
+
+        Parameters
+        ----------
+        X : list of n clips
+            See `HubertFeaturizer` for what a clip may be.
+        Y : array-like of shape (n, 3)
+            Ratings in the scale `value_range`; columns as `dimensions`, or as the names of a DataFrame say.
+
+        Returns
+        -------
+        self : object
+            The regressor.
+
+        Raises
+        ------
+        AudioError
+            If a clip cannot be read.
+        ValueError
+            If a parameter is out of its range, or ratings are missing or beyond the scale.
+        ImportError
+            Without the extra `finetune`.
+        """
+        params = checked_parameters(self)
+        names = dimension_names(Y, self.dimensions)
+        low, high = check_range(self.value_range)
+        clips = as_items(X)
+        ratings = check_ratings(Y, low, high, len(clips))
+        seed = training_seed(params)
+        encoder, identity = open_encoder(params)
+        inputs = encoder_inputs(params, encoder, clips)
+        network = new_network(params, encoder, inputs, seed)
+        examples = training_examples(params, network, inputs, ratings, names, (low, high))
+        device = resolve_device(self.device)
+        self.loss_curve_ = train_module(
+            network,
+            examples,
+            collate,
+            training_plan(params, device, len(examples)),
+            device=device,
+            seed=seed,
+            folder=checkpoint_folder(params, identity, examples, seed),
+            verbose=self.verbose,
+        )
+        self.network_ = network.to(device).eval()
+        self.dimensions_, self.value_range_ = names, (low, high)
+        self.encoder_identity_ = identity
+        return self
+
+    # ------------------------------------------------------------------ files
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """
+        Write the fitted regressor to a folder of safetensors and JSON; nothing is pickled.
+
+        Parameters
+        ----------
+        folder : path-like
+            Appears under its name only when it is complete.
+        overwrite : bool, default=False
+            Whether a model that is there may be replaced.
+
+        Raises
+        ------
+        ValueError
+            If the folder exists.
+        TypeError
+            If the encoder is a loaded model; give it by its folder.
+
+        Notes
+        -----
+        A tuned encoder's weights are in the folder. Those of a frozen one are not; `load` checks that it finds the same.
+        Parameters of the run, such as `device`, `cache` and `checkpoints`, are not kept.
+        """
+        check_is_fitted(self)
+        encoder = self.network_.encoder
+        fitted = {
+            "dimensions_": self.dimensions_,
+            "value_range_": self.value_range_,
+            "loss_curve_": self.loss_curve_,
+            "encoder_identity_": self.encoder_identity_,
+            "n_features": self.network_.n_features,
+            "tuned": None if encoder is None else encoder.description(),
+        }
+        parameters, weights = self.get_params(deep=False), self.network_.state_dict()
+        save_system(folder, type(self).__name__, parameters, fitted, weights, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str], **changes: Any) -> EmoSphereRegressor:
+        """
+        Read a folder that `save` wrote.
+
+        Parameters
+        ----------
+        folder : path-like
+        **changes
+            Parameters to set, such as `device`, `cache`, or `encoder`, the place of the same weights on this machine.
+
+        Returns
+        -------
+        regressor : EmoSphereRegressor
+            Ready to predict.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds none, or one of a newer format.
+        """
+        parameters, fitted, weights = load_system(folder, cls.__name__)
+        regressor = cls(**{**parameters, **changes})
+        tuned = fitted.pop("tuned")
+        encoder = None if tuned is None else TunedEncoder.from_description(tuned)
+        network = network_of(parameters, fitted.pop("n_features"), encoder)
+        network.load_state_dict(weights)
+        regressor.network_ = network.eval()
+        for name, value in fitted.items():
+            setattr(regressor, name, tuple(value) if name == "value_range_" else value)
+        return regressor
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Weights on the CPU, so that a pickle loads everywhere."""
+        state = super().__getstate__()
+        if "network_" in state:
+            state = {**state, "network_": copy.deepcopy(state["network_"]).cpu()}
+        return state
+
+    def __sklearn_tags__(self) -> Tags:
+        """Takes lists of paths or arrays and no table of numbers; ratings have three columns."""
+        tags = super().__sklearn_tags__()
+        tags.no_validation = True
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = False
+        return tags

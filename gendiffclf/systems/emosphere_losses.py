@@ -1,0 +1,86 @@
+"""Losses and weights of EmoSphere-SER (arXiv 2505.19693)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+DYNAMIC_EPOCHS = 5
+"""Epochs after which regions no longer count."""
+LAST_WEIGHT = 0.01
+"""What the weight of the regions would have fallen to by then."""
+VARIANCE_FLOOR = 1e-8
+"""Keeps the coefficient of constant values finite."""
+
+
+def concordance(prediction: Tensor, target: Tensor) -> Tensor:
+    """
+    Concordance correlation coefficient over the batch.
+
+    Parameters
+    ----------
+    prediction, target : Tensor of shape (batch, k)
+
+    Returns
+    -------
+    ccc : Tensor of shape (k,)
+        2 s_xy / (s_x² + s_y² + (x̄ - ȳ)²) with population moments, in [-1, 1]; 0 where the denominator is.
+    """
+    mean_p, mean_t = prediction.mean(0), target.mean(0)
+    covariance = ((prediction - mean_p) * (target - mean_t)).mean(0)
+    spread = (prediction - mean_p).square().mean(0) + (target - mean_t).square().mean(0)
+    return 2 * covariance / (spread + (mean_p - mean_t).square() + VARIANCE_FLOOR)
+
+
+def concordance_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """Sum over dimensions of 1 - CCC: (batch, k), (batch, k) -> ()."""
+    return (1 - concordance(prediction, target)).sum()
+
+
+def dynamic_weight(epoch: int) -> float:
+    """
+    Weight of the cross-entropy of regions.
+
+    Parameters
+    ----------
+    epoch : int
+        From 0.
+
+    Returns
+    -------
+    weight : float
+        1 - (epoch / 5)(1 - 0.01) before epoch 5, and 0 from there on.
+
+    Examples
+    --------
+    >>> [round(dynamic_weight(epoch), 3) for epoch in range(6)]
+    [1.0, 0.802, 0.604, 0.406, 0.208, 0.0]
+    """
+    return 1 - epoch / DYNAMIC_EPOCHS * (1 - LAST_WEIGHT) if epoch < DYNAMIC_EPOCHS else 0.0
+
+
+def region_weights(numbers: NDArray[np.integer], n_regions: int) -> Tensor:
+    """
+    Class weights N / (n_regions · n_k) of the cross-entropy.
+
+    Parameters
+    ----------
+    numbers : ndarray of shape (N,), int
+        Region of each training clip.
+    n_regions : int
+
+    Returns
+    -------
+    weights : Tensor of shape (n_regions,), float32
+        0 for regions without clips.
+
+    Examples
+    --------
+    >>> region_weights(np.array([0, 0, 1, 0, 0]), 2).tolist()
+    [0.625, 2.5]
+    """
+    counts = np.bincount(numbers, minlength=n_regions)
+    weights = np.divide(len(numbers), n_regions * counts, out=np.zeros(n_regions), where=counts > 0)
+    return torch.tensor(weights, dtype=torch.float32)

@@ -1,0 +1,157 @@
+"""From clips to what a system learns from: frames of a frozen encoder, or waveforms for one that is tuned."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..featurizers import AudioError, FbankFeaturizer, HubertFeaturizer, SpeechFeaturizer
+from ..featurizers.inputs import as_clip, as_items
+from ..validation import check_real, shown
+
+Frames = list[NDArray[np.float32]]
+
+
+def frame_featurizer(encoder: Any, *, layer: int, sampling_rate: float | None = None, **settings: Any) -> Any:
+    """
+    The featuriser that turns clips into frames.
+
+    Parameters
+    ----------
+    encoder : "fbank", str, Path, Module or SpeechFeaturizer
+        "fbank" is log-mel energies (80 filters, a frame each 10 ms); a name, folder or loaded model goes to
+        `HubertFeaturizer`; a featuriser is taken with its own settings but for `pooling` and `layers`.
+    layer : int
+        Hidden state of an encoder of waveforms; -1 is the last. Log-mel frames have none.
+    sampling_rate : float or None
+        Rate of bare arrays, in Hz, unless the featuriser has its own.
+    **settings
+        Parameters of the featuriser, such as `cache`, `device`, `n_jobs`, `verbose`; those it does not have are left out,
+        and a featuriser that was given keeps its own.
+
+    Returns
+    -------
+    featurizer : SpeechFeaturizer
+        With `pooling="none"`: `transform` gives a list of arrays of shape (frames, d).
+
+    Raises
+    ------
+    ValueError
+        If `encoder` is none of these.
+    """
+    if isinstance(encoder, SpeechFeaturizer):
+        featurizer = copy.copy(encoder)
+        if featurizer.sampling_rate is None:
+            featurizer.set_params(sampling_rate=sampling_rate)
+    elif isinstance(encoder, str) and encoder == "fbank":
+        featurizer = FbankFeaturizer(sampling_rate=sampling_rate)
+        featurizer.set_params(**_known(featurizer, settings))
+    elif isinstance(encoder, str | os.PathLike) or hasattr(encoder, "config"):
+        featurizer = HubertFeaturizer(encoder, sampling_rate=sampling_rate)
+        featurizer.set_params(**_known(featurizer, settings))
+    else:
+        raise ValueError(
+            f"Got encoder={shown(encoder)}, expected 'fbank', a hub name, a folder, a loaded model or a featuriser."
+        )
+    return featurizer.set_params(pooling="none", **_known(featurizer, {"layers": layer}))
+
+
+def _known(featurizer: SpeechFeaturizer, settings: dict[str, Any]) -> dict[str, Any]:
+    names = featurizer.get_params(deep=False)
+    return {name: value for name, value in settings.items() if name in names}
+
+
+def clip_frames(featurizer: SpeechFeaturizer, clips: Any, max_seconds: float | None = None) -> Frames:
+    """
+    Frames of each clip.
+
+    Parameters
+    ----------
+    featurizer : SpeechFeaturizer
+        As from `frame_featurizer`.
+    clips : list of clips
+        See `HubertFeaturizer` for what a clip may be.
+    max_seconds : float or None
+        Longer clips are cut to this length before they are encoded; None takes them whole.
+
+    Returns
+    -------
+    frames : list of ndarray of shape (n_frames, d), float32
+        One for each clip, held in memory.
+
+    Raises
+    ------
+    AudioError
+        If a clip cannot be read; it names the clip and its index.
+    """
+    rate = featurizer._encoders()[0].sampling_rate
+    items = _shortened(as_items(clips), rate, featurizer.sampling_rate, max_seconds)
+    rows: Any = featurizer.transform(items)
+    return list(rows)
+
+
+def clip_waves(
+    clips: Any, rate: int, sampling_rate: float | None = None, max_seconds: float | None = None
+) -> list[NDArray[np.float32]]:
+    """
+    Waveforms of each clip, for an encoder that is tuned.
+
+    Parameters
+    ----------
+    clips : list of clips
+        See `HubertFeaturizer` for what a clip may be.
+    rate : int
+        Sampling rate wanted, in Hz.
+    sampling_rate : float or None
+        Rate of bare arrays, in Hz.
+    max_seconds : float or None
+        Longer clips are cut to this length.
+
+    Returns
+    -------
+    waves : list of ndarray of shape (n_samples,), float32
+
+    Raises
+    ------
+    AudioError
+        If a clip cannot be read; it names the clip and its index.
+    ValueError
+        If there are none.
+    """
+    items = as_items(clips)
+    if not items:
+        raise ValueError("Got X with 0 clips, expected at least 1.")
+    waves = []
+    for index, item in enumerate(_shortened(items, rate, sampling_rate, max_seconds)):
+        name = type(item).__name__
+        try:
+            clip = as_clip(item, sampling_rate)
+            name = clip.name
+            waves.append(clip.load(rate))
+        except AudioError as error:
+            raise error.at(name, index) from error
+    return waves
+
+
+def _shortened(items: Sequence[Any], rate: int, sampling_rate: float | None, max_seconds: float | None) -> list[Any]:
+    """Items with those longer than `max_seconds` replaced by their samples up to there."""
+    if max_seconds is None:
+        return list(items)
+    check_real("max_seconds", max_seconds, 0, low_open=True)
+    return [_first_seconds(item, rate, sampling_rate, max_seconds) for item in items]
+
+
+def _first_seconds(item: Any, rate: int, sampling_rate: float | None, max_seconds: float) -> Any:
+    try:
+        clip = as_clip(item, sampling_rate)
+        if clip.seconds() <= max_seconds:
+            return item
+        return dataclasses.replace(clip, end=clip.start + max_seconds).load(rate), rate
+    except AudioError:
+        return item  # whoever reads it reports the error with the clip's index

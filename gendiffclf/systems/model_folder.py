@@ -1,0 +1,178 @@
+"""A fitted system as a folder: weights in safetensors, everything else in JSON; nothing pickled."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+from torch import Tensor
+
+from .._version import VERSION
+from ..featurizers import FEATURIZERS, SpeechFeaturizer
+from ..validation import shown
+
+FORMAT = "gendiffclf.system"
+FORMAT_VERSION = 1
+"""Raised whenever a folder of this version could no longer be read by the code before."""
+
+DESCRIPTION = "model.json"
+WEIGHTS = "weights.safetensors"
+
+OF_THE_RUN = ("batch_seconds", "cache", "checkpoints", "device", "distributed", "n_jobs", "on_error", "verbose")
+"""Parameters that say where and how fast things are computed; they are not saved, since another machine reads the folder."""
+
+
+def save_system(
+    folder: str | os.PathLike[str],
+    kind: str,
+    parameters: Mapping[str, Any],
+    fitted: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """
+    Write a fitted system to a folder, which appears under its name only when it is complete.
+
+    Parameters
+    ----------
+    folder : path-like
+        New, unless `overwrite`.
+    kind : str
+        Name of the estimator's class.
+    parameters : mapping
+        From `get_params(deep=False)`; featurisers of `FEATURIZERS` and paths become JSON. Those of the run are left out, and
+        a `RandomState` becomes None, as it is a stream that other code draws from too.
+    fitted : mapping
+        What `fit` found besides the weights, of types that JSON knows; NumPy's numbers and arrays become plain ones.
+    weights : mapping of str to Tensor
+        On any device.
+    overwrite : bool, default=False
+        Whether a system that is there may be replaced.
+
+    Raises
+    ------
+    ValueError
+        If the folder exists and may not be replaced.
+    TypeError
+        If a parameter is of a type that JSON cannot hold, such as a loaded model.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (overwrite and (folder / DESCRIPTION).is_file()):
+        remedy = f"one with {DESCRIPTION}" if overwrite else "overwrite=True replaces a model"
+        raise ValueError(f"Got folder={str(folder)!r}, which exists, expected a new folder; {remedy}.")
+    description = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "package_version": VERSION,
+        "kind": kind,
+        "parameters": _plain_parameters(parameters),
+        "fitted": {name: _plain(name, value) for name, value in fitted.items()},
+    }
+    text = json.dumps(description, indent=1) + "\n"
+    with _complete_folder(folder) as temporary:
+        # Copies: weights that share memory, as tied embeddings do, cannot be written otherwise.
+        copies = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
+        safetensors.torch.save_file(copies, temporary / WEIGHTS)
+        (temporary / DESCRIPTION).write_text(text, encoding="utf-8")
+
+
+def load_system(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
+    """
+    Read a folder that `save_system` wrote.
+
+    Parameters
+    ----------
+    folder : path-like
+    kind : str
+        Name of the class that it must be of.
+
+    Returns
+    -------
+    parameters, fitted : dict
+        As they were given, featurisers made anew; lists in place of arrays and tuples.
+    weights : dict of str to Tensor
+        On the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no system, one of another class, or one of a newer format.
+    """
+    folder = Path(folder)
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        found, version = (description["format"], description["kind"]), description["format_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"Got folder={str(folder)!r} without a readable {DESCRIPTION}, expected one that {kind}.save wrote."
+        ) from error
+    if found != (FORMAT, kind) or not isinstance(version, int) or version > FORMAT_VERSION:
+        raise ValueError(
+            f"Got {folder / DESCRIPTION} of format {found[0]!r}, kind {found[1]!r}, version {shown(version)}, expected "
+            f"{FORMAT!r}, {kind!r}, at most {FORMAT_VERSION}; load it with its own class, or upgrade gendiffclf."
+        )
+    parameters = {name: _restored(value) for name, value in description["parameters"].items()}
+    return parameters, description["fitted"], safetensors.torch.load_file(folder / WEIGHTS)
+
+
+@contextlib.contextmanager
+def _complete_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder that takes the name `folder` if all goes well."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if folder.exists():
+            old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
+            os.rename(folder, old)  # a folder that is not empty cannot be replaced in one move
+            os.rename(temporary, folder)
+            shutil.rmtree(old)
+        else:
+            os.rename(temporary, folder)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(temporary)
+
+
+def _plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain(name, value) for name, value in parameters.items() if name not in OF_THE_RUN}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, SpeechFeaturizer):
+        kind = next((key for key, cls in FEATURIZERS.items() if type(value) is cls), None)
+        if kind is None:
+            raise TypeError(f"Got {type(value).__name__}, expected a featuriser in FEATURIZERS; add it there.")
+        return {"featurizer": kind, "parameters": _plain_parameters(value.get_params(deep=False))}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, np.random.RandomState | np.random.Generator):
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(name, part) for part in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(name, part) for key, part in value.items()}
+    raise TypeError(
+        f"Got {name} of type {type(value).__name__}, expected a number, a text or a list; give a loaded model by the "
+        "folder it was saved in."
+    )
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, dict) and "featurizer" in value:
+        return FEATURIZERS[value["featurizer"]](**value["parameters"])
+    return value

@@ -1,0 +1,182 @@
+"""SELM's mappers: from frames of a clip, and from the tokens of a prompt, to prefixes of the language model."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from .collation import FrameScaler
+
+
+class FrameProjection(nn.Module):
+    """
+    Two linear layers with a residual, frame by frame: LayerNorm(u + dropout(W2 GELU(u))), u = W1 x.
+
+    Parameters
+    ----------
+    n_features, width : int
+        Size of a frame, and of what comes out.
+    dropout : float
+        In [0, 1).
+
+    Notes
+    -----
+    SELM's abstract names "two linear layers with GELU"; the residual and the norm are those of Pengi (arXiv 2305.11834).
+
+    Shape: (..., n_features) -> (..., width).
+    """
+
+    def __init__(self, n_features: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.first = nn.Linear(n_features, width, bias=False)
+        self.second = nn.Linear(width, width, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Project frames."""
+        u = self.first(x)  # (..., n_features) -> (..., width)
+        return self.norm(u + self.dropout(self.second(nn.functional.gelu(u))))
+
+
+class PrefixMapper(nn.Module):
+    """
+    Transformer layers over a sequence and learned constants; the states of the constants are the prefix.
+
+    Parameters
+    ----------
+    width : int
+        Width of the sequence and of the prefix.
+    n_prefix : int
+        Length of the prefix, in tokens.
+    n_layers, n_heads : int
+        Of the pre-norm transformer.
+    dropout : float
+        In [0, 1).
+
+    Notes
+    -----
+    Shape: (batch, steps, width) -> (batch, n_prefix, width).
+    """
+
+    def __init__(self, width: int, n_prefix: int, n_layers: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.constants = nn.Parameter(torch.randn(n_prefix, width))
+        layer = nn.TransformerEncoderLayer(
+            width, n_heads, 4 * width, dropout, activation="gelu", batch_first=True, norm_first=True
+        )
+        norm = nn.LayerNorm(width)
+        self.layers = nn.TransformerEncoder(layer, n_layers, norm=norm, enable_nested_tensor=False)
+
+    def forward(self, sequence: torch.Tensor, padding: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        Map a sequence to a prefix.
+
+        Parameters
+        ----------
+        sequence : Tensor of shape (batch, steps, width)
+        padding : Tensor of shape (batch, steps), bool, optional
+            True where a step is padding.
+        """
+        constants = self.constants.expand(len(sequence), -1, -1)  # (n_prefix, width) -> (batch, n_prefix, width)
+        if padding is not None:
+            padding = nn.functional.pad(padding, (0, constants.shape[1]))  # (batch, steps + n_prefix)
+        states = self.layers(torch.cat([sequence, constants], dim=1), src_key_padding_mask=padding)
+        return states[:, sequence.shape[1] :]  # (batch, steps + n_prefix, width) -> (batch, n_prefix, width)
+
+
+class AudioMapper(nn.Module):
+    """
+    From the frames of a clip to a prefix of fixed length.
+
+    Parameters
+    ----------
+    n_features : int
+        Size of a frame.
+    width : int
+        Width of the language model.
+    n_prefix, n_layers, n_heads, dropout
+        As for `PrefixMapper`.
+
+    Notes
+    -----
+    Frames are standardised by the mean and deviation of the training frames, and projected. The sequence mapper cuts the
+    clip into `n_prefix` spans of equal time and takes each one's mean as a token; to the tokens it adds a linear map of
+    mean and deviation over the whole clip. They go through the transformer layers beside as many learned constants.
+    SELM's abstract names a sequence mapper and transformer layers; what the mapper computes is ours. A clip's prefix does
+    not depend on padding.
+
+    Shape: (batch, frames, n_features) -> (batch, n_prefix, width).
+    """
+
+    def __init__(self, n_features: int, width: int, n_prefix: int, n_layers: int, n_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.scaler = FrameScaler(n_features)
+        self.projection = FrameProjection(n_features, width, dropout)
+        self.to_tokens = nn.Linear(2 * width, n_prefix * width)
+        self.mapper = PrefixMapper(width, n_prefix, n_layers, n_heads, dropout)
+
+    def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """
+        Map frames to a prefix.
+
+        Parameters
+        ----------
+        frames : Tensor of shape (batch, frames, n_features)
+        mask : Tensor of shape (batch, frames), bool
+            False for padding, which may be anything finite.
+        """
+        states = self.projection(self.scaler(frames, mask))  # (batch, frames, width)
+        summary = self.to_tokens(mean_and_deviation(states, mask))  # (batch, n_prefix * width)
+        tokens = span_means(states, mask, len(self.mapper.constants))  # (batch, n_prefix, width)
+        return self.mapper(tokens + summary.view_as(tokens))
+
+
+def span_means(states: torch.Tensor, mask: torch.Tensor, n_spans: int) -> torch.Tensor:
+    """
+    Means over spans of equal time.
+
+    Parameters
+    ----------
+    states : Tensor of shape (batch, steps, width)
+    mask : Tensor of shape (batch, steps), bool
+        False for padding, which comes last.
+    n_spans : int
+        Step t of n is in span floor(t · n_spans / n).
+
+    Returns
+    -------
+    means : Tensor of shape (batch, n_spans, width)
+        Zeros for the spans without a step that a clip of fewer than `n_spans` steps has.
+    """
+    count = mask.sum(dim=1, keepdim=True)  # (batch, 1)
+    span = torch.arange(mask.shape[1], device=mask.device) * n_spans // count  # (batch, steps)
+    member = (span[:, None] == torch.arange(n_spans, device=mask.device)[:, None]) & mask[
+        :, None
+    ]  # (batch, spans, steps)
+    weight = member.to(states.dtype)
+    return weight @ states / weight.sum(dim=2, keepdim=True).clamp_min(1)
+
+
+def mean_and_deviation(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """
+    Mean and standard deviation over the steps that are no padding.
+
+    Parameters
+    ----------
+    states : Tensor of shape (batch, steps, width)
+    mask : Tensor of shape (batch, steps), bool
+        True for at least one step of each row.
+
+    Returns
+    -------
+    summary : Tensor of shape (batch, 2 * width)
+        float32 or float64. The deviation is the population's; the floor under its square keeps the gradient finite for
+        one step.
+    """
+    states = states if states.dtype == torch.float64 else states.float()
+    weight = mask[:, :, None].to(states.dtype)  # (batch, steps, 1)
+    count = weight.sum(dim=1)  # (batch, 1)
+    mean = (states * weight).sum(dim=1) / count  # (batch, width)
+    variance = ((states - mean[:, None]).square() * weight).sum(dim=1) / count
+    return torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)

@@ -1,0 +1,224 @@
+"""SELM's model: audio and prompt as a prefix of a language model, its next-token loss, and scores of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from .selm_mapping import AudioMapper, PrefixMapper
+
+IGNORED = -100
+
+
+class SelmModel(nn.Module):
+    """
+    A causal language model that is asked about a clip: [audio prefix, prompt prefix, answer].
+
+    Parameters
+    ----------
+    language_model : Module
+        A causal language model of transformers.
+    n_features : int
+        Size of a frame of the encoder.
+    n_prefix : int
+        Tokens of the audio prefix, and of the prompt prefix.
+    n_layers, n_heads : int
+        Of each mapper's transformer.
+    dropout : float
+        Of the mappers, in [0, 1).
+    tune_language_model : bool
+        Whether the language model's weights are trained.
+
+    Notes
+    -----
+    The answer is all that may be padded, and it comes last: under causal attention padding reaches nothing that counts.
+    """
+
+    # The Trainer asks for this where a checkpoint lacks names, as it does those of tied weights.
+    _keys_to_ignore_on_save: list[str] | None = None
+
+    def __init__(
+        self,
+        language_model: nn.Module,
+        n_features: int,
+        *,
+        n_prefix: int,
+        n_layers: int,
+        n_heads: int,
+        dropout: float,
+        tune_language_model: bool,
+    ) -> None:
+        super().__init__()
+        width = language_model.get_input_embeddings().embedding_dim  # type: ignore[operator]
+        self.language_model = language_model
+        self.audio_mapper = AudioMapper(n_features, width, n_prefix, n_layers, n_heads, dropout)
+        self.text_mapper = PrefixMapper(width, n_prefix, n_layers, n_heads, dropout)
+        self.register_state_dict_post_hook(_drop_copies)
+        self.tune(language_model=tune_language_model)
+
+    def tune(self, *, language_model: bool) -> None:
+        """Say whether the language model's weights are trained, besides those of the mappers."""
+        self.language_model.requires_grad_(language_model)
+        self.tunes_language_model = language_model
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> SelmModel:
+        """Switch between training and evaluation; a frozen language model stays in evaluation, without dropout."""
+        super().train(mode)
+        self.language_model.train(mode and self.tunes_language_model)
+        return self
+
+    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Embeddings of tokens, (...,) -> (..., width)."""
+        return self.language_model.get_input_embeddings()(tokens)  # type: ignore[operator]
+
+    def prefix(
+        self, frames: torch.Tensor, mask: torch.Tensor, prompt: torch.Tensor, n_prompt: torch.Tensor
+    ) -> torch.Tensor:
+        """
+        What stands before the answer.
+
+        Parameters
+        ----------
+        frames : Tensor of shape (batch, frames, n_features)
+        mask : Tensor of shape (batch, frames), bool
+            False for padding, which may be anything finite.
+        prompt : Tensor of shape (batch, tokens) or (1, tokens), int
+            Tokens of the prompt; one row serves all clips. Padded behind each prompt's end with any token.
+        n_prompt : Tensor of shape (batch,) or (1,), int
+            Tokens of each prompt.
+
+        Returns
+        -------
+        prefix : Tensor of shape (batch, 2 * n_prefix, width)
+        """
+        audio = self.audio_mapper(frames, mask)  # (batch, n_prefix, width)
+        padding = torch.arange(prompt.shape[1], device=prompt.device) >= n_prompt[:, None]
+        text = self.text_mapper(self.embed(prompt), padding)
+        return torch.cat([audio, text.expand(len(audio), -1, -1)], dim=1)
+
+    def forward(
+        self,
+        frames: torch.Tensor,
+        mask: torch.Tensor,
+        prompt: torch.Tensor,
+        n_prompt: torch.Tensor,
+        answer: torch.Tensor,
+        n_answer: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """
+        Next-token loss on the answers.
+
+        Parameters
+        ----------
+        frames, mask, prompt, n_prompt
+            As for `prefix`.
+        answer : Tensor of shape (batch, tokens), int
+            Tokens of each answer with the end-of-text token, padded with any token.
+        n_answer : Tensor of shape (batch,), int
+            Tokens of each answer.
+
+        Returns
+        -------
+        output : dict with "loss", a scalar
+            Mean of -log P(token | what stands before it) over the tokens of all answers; prefix and padding do not count.
+        """
+        prefix = self.prefix(frames, mask, prompt, n_prompt)
+        embeddings = torch.cat([prefix, self.embed(answer).to(prefix.dtype)], dim=1)
+        # The logits at the prefix's last token are those of the answer's first.
+        kept = answer.shape[1] + 1
+        logits = self.language_model(inputs_embeds=embeddings, logits_to_keep=kept).logits[
+            :, :-1
+        ]  # (batch, tokens, vocab)
+        counts = torch.arange(answer.shape[1], device=answer.device) < n_answer[:, None]
+        target = answer.masked_fill(~counts, IGNORED)
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1).float(), target.flatten(), ignore_index=IGNORED)
+        return {"loss": loss}
+
+
+def _drop_copies(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    """Keep one of several names of a weight, such as tied embeddings, since safetensors holds each once."""
+    seen: set[tuple[int, torch.Size]] = set()
+    for name, value in list(state.items()):
+        key = (value.data_ptr(), value.shape)
+        if value.numel() and key in seen:
+            del state[name]
+        seen.add(key)
+
+
+def text_scores(language_model: Any, prefix: torch.Tensor, texts: Sequence[Sequence[int]]) -> torch.Tensor:
+    """
+    Log-probabilities of texts after a prefix, which is computed once.
+
+    Parameters
+    ----------
+    language_model : Module
+        A causal language model of transformers, in evaluation mode.
+    prefix : Tensor of shape (batch, steps, width)
+        Embeddings that stand before the text.
+    texts : sequence of sequence of int
+        Tokens of each text, the end-of-text token included; at least one.
+
+    Returns
+    -------
+    scores : Tensor of shape (batch, texts), float32
+        Sums of the tokens' log-probabilities.
+
+    Notes
+    -----
+    The prefix passes through the model once and its keys and values stay; each text is then a call over its own tokens but
+    the last, which nothing follows. A text of one token costs no call.
+    """
+    start = language_model(inputs_embeds=prefix, use_cache=True, logits_to_keep=1)
+    first = start.logits[:, -1].float().log_softmax(dim=-1)  # (batch, vocab)
+    cache = start.past_key_values
+    embedding = language_model.get_input_embeddings()
+    scores = []
+    for text in texts:
+        tokens = torch.as_tensor(text, device=prefix.device)
+        score = first[:, tokens[0]]  # (batch,)
+        if len(tokens) > 1:
+            embedded = embedding(tokens[:-1]).to(prefix.dtype).expand(len(prefix), -1, -1)  # (batch, tokens - 1, width)
+            logits = language_model(inputs_embeds=embedded, past_key_values=cache, use_cache=True).logits
+            cache.crop(-len(tokens[:-1]))  # the call appended this text's keys and values
+            found = logits.float().log_softmax(dim=-1)[:, torch.arange(len(tokens) - 1), tokens[1:]]
+            score = score + found.sum(dim=1)  # (batch, tokens - 1) -> (batch,)
+        scores.append(score)
+    return torch.stack(scores, dim=1)
+
+
+def label_scores(
+    scores: torch.Tensor, n_tokens: Sequence[int], owners: Sequence[int], n_labels: int, *, length_normalize: bool
+) -> torch.Tensor:
+    """
+    Scores of labels from those of their texts.
+
+    Parameters
+    ----------
+    scores : Tensor of shape (batch, texts)
+        log P(text | prefix).
+    n_tokens, owners : sequence of int
+        Length of each text, and the place of its label.
+    n_labels : int
+        Number of labels; each has at least one text.
+    length_normalize : bool
+        Divide each text's score by its number of tokens first.
+
+    Returns
+    -------
+    scores : Tensor of shape (batch, n_labels)
+        log of the sum of the probabilities of a label's texts: the probability of answering with any of them. Of
+        length-normalised ones the log of their mean, since they are not probabilities, and more texts shall not mean more.
+    """
+    owner = torch.as_tensor(owners, device=scores.device)
+    if length_normalize:
+        scores = scores / torch.as_tensor(n_tokens, dtype=scores.dtype, device=scores.device)
+    columns = []
+    for label in range(n_labels):
+        own = scores[:, owner == label]
+        total = own.logsumexp(dim=1)  # (batch, texts of the label) -> (batch,)
+        columns.append(total - torch.tensor(own.shape[1]).log() if length_normalize else total)
+    return torch.stack(columns, dim=1)

@@ -1,0 +1,155 @@
+"""What a fitted SelmClassifier answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from ..device import resolve_device
+from ..featurizers.inputs import as_items
+from ..validation import check_choice, check_integer, shown
+from .emosphere_fitting import check_identity
+from .frames import clip_frames
+from .selm_fitting import map_prefixes, open_encoder
+from .selm_language import answer_tokens, check_room
+from .selm_model import SelmModel, label_scores, text_scores
+from .selm_texts import View, checked_label_texts, default_label_texts, sorted_labels
+
+
+class SelmPrediction:
+    """Methods of `SelmClassifier` that ask a fitted model."""
+
+    device: str
+    encoder: Any
+    label_texts: Mapping[Any, str | Sequence[str]] | None
+    length_normalize: bool
+    n_prefix: int
+    model_: SelmModel
+    tokenizer_: Any
+    trained_labels_: list[Any]
+    views_: dict[str, View]
+    prompt_: str
+    encoder_identity_: dict[str, Any]
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """Labels that are predicted, sorted."""
+        if not hasattr(self, "trained_labels_"):
+            raise AttributeError("classes_ is there after fit.")
+        return np.array(list(self._texts(self.trained_labels_, needed=())))
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """
+        The likeliest label of each clip.
+
+        Parameters
+        ----------
+        X : list of n clips
+
+        Returns
+        -------
+        labels : ndarray of shape (n,)
+        """
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """
+        Probabilities of the labels, a softmax over the scores of their texts.
+
+        Parameters
+        ----------
+        X : list of n clips
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n, K), float64
+            Columns as `classes_`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        AudioError
+            If a clip cannot be read.
+        ValueError
+            If `label_texts` is not as it should be, or the encoder is another than in `fit`.
+        """
+        check_is_fitted(self)
+        texts = self._texts(self.trained_labels_, needed=())
+        tokens = [answer_tokens(self.tokenizer_, text) for several in texts.values() for text in several]
+        owners = [k for k, several in enumerate(texts.values()) for _ in several]
+        model = self.model_
+        check_room(model.language_model, self.n_prefix, tokens)
+
+        def probabilities(prefix: torch.Tensor) -> NDArray[np.float64]:
+            scores = text_scores(model.language_model, prefix, tokens).double()
+            lengths = [len(text) for text in tokens]
+            scores = label_scores(scores, lengths, owners, len(texts), length_normalize=self.length_normalize)
+            return np.asarray(scores.softmax(dim=1).cpu().numpy())
+
+        return np.stack(self._map(probabilities, X, self.prompt_))
+
+    def generate(self, X: Any, *, view: str | None = None, max_new_tokens: int = 20) -> list[str]:
+        """
+        What the language model answers in its own words, by greedy search.
+
+        Parameters
+        ----------
+        X : list of n clips
+        view : str, optional
+            A view of training to ask for; None asks `prompt`.
+        max_new_tokens : int >= 1, default=20
+            Bound on an answer's length.
+
+        Returns
+        -------
+        answers : list of n str
+        """
+        check_is_fitted(self)
+        check_integer("max_new_tokens", max_new_tokens, 1)
+        if view is not None:
+            check_choice("view", view, self.views_)
+        prompt = self.prompt_ if view is None else self.views_[view].prompt
+        model, end = self.model_.language_model, self.tokenizer_.eos_token_id
+
+        def answers(prefix: torch.Tensor) -> Any:
+            return model.generate(  # type: ignore[operator]
+                inputs_embeds=prefix,
+                attention_mask=torch.ones(prefix.shape[:2], dtype=torch.long, device=prefix.device),
+                max_new_tokens=max_new_tokens,
+                do_sample=False,
+                eos_token_id=end,
+                pad_token_id=end,
+            ).cpu()
+
+        found = self._map(answers, X, prompt)
+        return [self.tokenizer_.decode(tokens, skip_special_tokens=True).strip() for tokens in found]
+
+    def _map(self, function: Any, X: Any, prompt: str) -> list[Any]:
+        frames = self._frames(as_items(X))
+        return map_prefixes(function, self.model_, self.tokenizer_, frames, prompt, resolve_device(self.device))
+
+    def _frames(self, clips: list[Any]) -> list[NDArray[np.float32]]:
+        """Frames of clips, of the same encoder as in `fit`."""
+        encoder, identity = open_encoder(self.get_params(deep=False))  # type: ignore[attr-defined]
+        check_identity(self.encoder, identity, self.encoder_identity_)
+        return clip_frames(encoder, clips)
+
+    def _texts(self, trained: list[Any], needed: Sequence[Any] | None = None) -> dict[Any, tuple[str, ...]]:
+        """Texts of the labels, which those in `needed`, by default all of training, must have."""
+        if self.label_texts is None:
+            return default_label_texts(trained)
+        texts = checked_label_texts(self.label_texts)
+        missing = sorted_labels(label for label in (trained if needed is None else needed) if label not in texts)
+        if missing:
+            raise ValueError(
+                f"Got label_texts for {shown(list(texts))}, expected also {shown(missing)}, which y contains; add a text for "
+                "each, or leave label_texts out."
+            )
+        return texts

@@ -1,0 +1,323 @@
+"""Training of a module over ragged clips by `transformers.Trainer`, in checkpoints that a killed process goes on from."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+COMPLETE = "complete"
+"""A file in each checkpoint, written last: one without it was cut off while it was written."""
+# What a launcher such as torchrun tells its processes, and accelerate acts on.
+GROUP_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """
+    How to train.
+
+    Attributes
+    ----------
+    n_epochs : int
+        Passes over the examples.
+    batch_size, accumulation_steps : int
+        Examples of a step on one device, and steps whose gradients are averaged into an update.
+    learning_rate, weight_decay : float
+        Of AdamW.
+    precision : torch.dtype
+        float32, or bfloat16 for mixed precision.
+    max_grad_norm : float
+        Longer gradients are scaled down to this norm.
+    warmup_share : float
+        Share of the updates in which the learning rate rises from 0.
+    schedule : str
+        What the learning rate does then, a name that transformers knows: "constant_with_warmup", "linear", "cosine".
+    drop_last : bool
+        Leave out the incomplete batch at the end of an epoch, where there are complete ones.
+    distributed : bool
+        Train with the other processes of a launched group (`torchrun`).
+    """
+
+    n_epochs: int = 20
+    batch_size: int = 32
+    accumulation_steps: int = 1
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    precision: torch.dtype = torch.float32
+    max_grad_norm: float = 1.0
+    warmup_share: float = 0.0
+    schedule: str = "constant_with_warmup"
+    drop_last: bool = False
+    distributed: bool = False
+
+
+def train_module(
+    module: nn.Module,
+    examples: Sequence[Mapping[str, Any]],
+    collate: Callable[[list[Mapping[str, Any]]], dict[str, Tensor]],
+    plan: TrainingPlan,
+    *,
+    device: torch.device,
+    seed: int,
+    folder: str | os.PathLike[str] | None = None,
+    verbose: int = 0,
+) -> list[float]:
+    """
+    Train a module in place.
+
+    Parameters
+    ----------
+    module : Module
+        `forward(**batch)` takes what `collate` returns and gives a dict with "loss", a scalar. Parameters with
+        `requires_grad=False` stay. Where it has an attribute `epoch`, the number of the epoch, from 0, is put there before
+        each one. It may be on any device, and is on `device` afterwards.
+    examples : sequence of mappings
+        In memory, or a dataset of torch that reads them.
+    collate : callable
+        From a list of examples to a batch, such as `collation.collate`.
+    plan : TrainingPlan
+    device : torch.device
+        In a group of processes on CUDA each takes its own.
+    seed : int
+        Of the order of examples and of dropout; random states of the process come back afterwards.
+    folder : path-like, optional
+        Where checkpoints go, after each epoch; only the latest two are kept. If it holds any, training goes on from the
+        last complete one, to the same weights as without the interruption: give each training a folder of its own, as
+        `run_folder` does. None writes nothing.
+    verbose : int
+        Whether to show progress with the time left.
+
+    Returns
+    -------
+    losses : list of float
+        Mean training loss of each epoch.
+
+    Raises
+    ------
+    ImportError
+        Without transformers or accelerate.
+    FloatingPointError
+        If the loss is not finite.
+    """
+    _require_trainer()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_random_states())
+        stack.enter_context(_quiet())
+        stack.enter_context(_group(plan.distributed))
+        stack.enter_context(_chosen_device(device, plan.distributed))
+        output = folder if folder is not None else stack.enter_context(tempfile.TemporaryDirectory())
+        arguments = _arguments(plan, Path(output), device, seed, keeps=folder is not None)
+        trainer = _trainer(module, arguments, examples, collate, verbose)
+        trainer.train(resume_from_checkpoint=None if folder is None else last_checkpoint(folder))
+        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    if losses and not np.isfinite(losses).all():
+        raise FloatingPointError(
+            f"Got a training loss of {losses[-1]}, expected a finite one; lower learning_rate ({plan.learning_rate})."
+        )
+    return losses
+
+
+def run_folder(folder: str | os.PathLike[str], **facts: Any) -> Path:
+    """
+    The subfolder of one training, named by what it depends on.
+
+    Calls with other data or parameters, such as those of a grid search, get other subfolders and never each other's
+    checkpoints.
+
+    Parameters
+    ----------
+    folder : path-like
+        Of all trainings.
+    **facts
+        Arrays, lists of arrays, numbers, texts, and lists and dicts of them.
+    """
+    state = hashlib.blake2b(digest_size=12)
+    for name, fact in sorted(facts.items()):
+        state.update(name.encode())
+        _digest(state, fact)
+    return Path(folder) / state.hexdigest()
+
+
+def last_checkpoint(folder: str | os.PathLike[str]) -> str | None:
+    """Path of the last complete checkpoint below `folder`, or None."""
+    complete = [path.parent for path in Path(folder).glob(f"checkpoint-*/{COMPLETE}")]
+    return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
+
+
+def _digest(state: Any, fact: Any) -> None:
+    if isinstance(fact, Mapping):
+        fact = [part for pair in sorted(fact.items()) for part in pair]
+    if isinstance(fact, list | tuple):
+        state.update(f"[{len(fact)}".encode())
+        for part in fact:
+            _digest(state, part)
+    elif isinstance(fact, np.ndarray) and fact.dtype.kind != "O":
+        state.update(f"{fact.dtype.str} {fact.shape}".encode())
+        state.update(np.ascontiguousarray(fact).data)
+    else:
+        state.update(repr(fact).encode())
+
+
+def _require_trainer() -> None:
+    try:
+        import accelerate  # noqa: F401
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"Training this system needs the package {error.name!r}, which is not installed: "
+            "`pip install -e '.[finetune]'` in a clone."
+        ) from error
+
+
+def _arguments(plan: TrainingPlan, output: Path, device: torch.device, seed: int, *, keeps: bool) -> TrainingArguments:
+    from transformers import TrainingArguments
+
+    arguments = TrainingArguments(
+        output_dir=str(output),
+        num_train_epochs=plan.n_epochs,
+        per_device_train_batch_size=plan.batch_size,
+        gradient_accumulation_steps=plan.accumulation_steps,
+        learning_rate=plan.learning_rate,
+        weight_decay=plan.weight_decay,
+        max_grad_norm=plan.max_grad_norm,
+        lr_scheduler_type=plan.schedule,
+        warmup_steps=plan.warmup_share,  # below 1 it is a share
+        dataloader_drop_last=plan.drop_last,
+        dataloader_pin_memory=device.type == "cuda",
+        bf16=plan.precision == torch.bfloat16,
+        use_cpu=device.type == "cpu",
+        ddp_find_unused_parameters=False,
+        seed=seed,
+        save_strategy="epoch" if keeps else "no",
+        save_total_limit=2,
+        logging_strategy="epoch",
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        label_names=[],
+    )
+    # Without a launcher, the Trainer would spread a batch over all devices that it sees.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+def _trainer(
+    module: nn.Module, arguments: TrainingArguments, examples: Any, collate: Callable, verbose: int
+) -> Trainer:
+    from transformers import PrinterCallback, Trainer
+
+    trainer = Trainer(module, arguments, data_collator=collate, train_dataset=examples)
+    trainer.remove_callback(PrinterCallback)
+    for callback in _callbacks(module, verbose):
+        trainer.add_callback(callback)
+    return trainer
+
+
+def _callbacks(module: nn.Module, verbose: int) -> list[TrainerCallback]:
+    from transformers import TrainerCallback
+
+    class Epochs(TrainerCallback):
+        """Tells the module which epoch it is in."""
+
+        def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if hasattr(module, "epoch"):
+                setattr(module, "epoch", int(state.epoch + 1e-6))  # noqa: B010 (types of modules' attributes are open)
+
+    class Marker(TrainerCallback):
+        """Marks checkpoints as complete once everything is in them."""
+
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.is_world_process_zero:
+                Path(args.output_dir, f"checkpoint-{state.global_step}", COMPLETE).touch()
+
+    class Progress(TrainerCallback):
+        """A bar of updates."""
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            hidden = not verbose or not state.is_world_process_zero
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, unit="update", disable=hidden)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.bar.update()
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            if logs and "loss" in logs:
+                self.bar.set_postfix(epoch=round(state.epoch), loss=f"{logs['loss']:.4f}")
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.bar.close()
+
+    return [Epochs(), Marker(), Progress()]
+
+
+@contextlib.contextmanager
+def _random_states() -> Iterator[None]:
+    """The Trainer seeds every generator of the process; callers get theirs back."""
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Errors only from transformers: what its Trainer advises is settled here."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+@contextlib.contextmanager
+def _group(distributed: bool) -> Iterator[None]:
+    """With a launched group, or hidden from it: one process of a group may train a model of its own."""
+    from accelerate.state import AcceleratorState
+
+    if distributed:
+        yield
+        return
+    hidden = {name: os.environ.pop(name) for name in GROUP_VARIABLES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@contextlib.contextmanager
+def _chosen_device(device: torch.device, distributed: bool) -> Iterator[None]:
+    """Make the Trainer take the CUDA device that was asked for; it takes the first by itself."""
+    name = "ACCELERATE_TORCH_DEVICE"
+    if distributed or device.type != "cuda" or name in os.environ:
+        yield
+        return
+    os.environ[name] = str(device)
+    try:
+        with torch.cuda.device(device):
+            yield
+    finally:
+        del os.environ[name]

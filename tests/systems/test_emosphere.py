@@ -1,0 +1,235 @@
+import inspect
+import pickle
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone, is_regressor
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
+from sklearn.pipeline import Pipeline
+
+from gendiffclf import AudioError, EmoSphereRegressor, FbankFeaturizer
+from gendiffclf.metrics import concordance_correlation, concordance_scorer
+from gendiffclf.systems import spherical
+
+from .conftest import NAMES, RATE, tone
+
+pytest.importorskip("accelerate")
+
+
+@pytest.fixture(scope="module")
+def fitted(rated):
+    clips, Y = rated
+    return EmoSphereRegressor(
+        FbankFeaturizer(n_mels=8),
+        dimensions=NAMES,
+        value_range=(1, 5),
+        width=16,
+        head_dropout=0.1,
+        n_epochs=60,
+        batch_size=12,
+        learning_rate=5e-3,
+        device="cpu",
+        precision="float32",
+        random_state=0,
+    ).fit(clips, Y)
+
+
+def test_it_learns_in_the_units_of_the_caller(fitted, rated):
+    clips, Y = rated
+    predicted = fitted.predict(clips)
+    assert predicted.shape == (24, 3)
+    assert predicted.min() >= 1
+    assert predicted.max() <= 5
+    assert fitted.score(clips, Y) == pytest.approx(concordance_correlation(Y, predicted))
+    assert fitted.score(clips, Y) > 0.8
+    assert len(fitted.loss_curve_) == 60
+    assert fitted.loss_curve_[-1] < fitted.loss_curve_[0]
+
+
+def test_a_prediction_does_not_depend_on_the_clips_beside_it(fitted, rated):
+    clips, _ = rated
+    for method in ("predict", "predict_region_proba", "transform"):
+        together = getattr(fitted, method)(clips)
+        alone = np.concatenate([getattr(fitted, method)([clip]) for clip in clips])
+        np.testing.assert_allclose(alone, together, atol=1e-5)
+
+
+def test_regions_and_style_vectors(fitted, rated):
+    clips, _ = rated
+    probabilities = fitted.predict_region_proba(clips)
+    assert probabilities.shape == (24, 8)
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+    np.testing.assert_array_equal(fitted.predict_region(clips), probabilities.argmax(1))
+    assert fitted.transform(clips).shape == (24, 16)
+
+
+def test_the_auxiliary_task_learns_the_regions(small, rated):
+    clips, Y = rated
+    settings = {"n_epochs": 60, "learning_rate": 5e-3, "head_dropout": 0.1, "dynamic_weight": False}
+    regions = small(**settings).fit(clips, Y).predict_region(clips)
+    assert (regions == spherical.regions(spherical.centred(Y, 1, 5))).mean() > 0.7
+
+
+@pytest.mark.parametrize(
+    ("changes", "n_regions", "width"),
+    [
+        ({"pooling": "mean", "n_regions": 19}, 19, 8),
+        ({"pooling": "attentive", "n_regions": 33}, 33, 16),
+        ({"n_regions": 73, "dynamic_weight": False}, 73, 16),
+    ],
+)
+def test_parts_can_be_switched(changes, n_regions, width, small, rated):
+    clips, Y = rated
+    regressor = small(n_epochs=1, **changes).fit(clips, Y)
+    assert regressor.predict_region_proba(clips).shape == (24, n_regions)
+    assert regressor.transform(clips).shape == (24, width)
+
+
+def test_without_the_auxiliary_task_there_are_no_regions(small, rated):
+    clips, Y = rated
+    regressor = small(n_regions=None, n_epochs=1).fit(clips, Y)
+    assert regressor.predict(clips).shape == (24, 3)
+    assert not hasattr(regressor, "predict_region")
+
+
+def test_order_and_scale_are_the_callers(small, rated):
+    clips, Y = rated
+    plain = small(n_regions=None).fit(clips, Y).predict(clips)
+    stretched = small(n_regions=None, value_range=(-10, 10)).fit(clips, 5 * (Y - 3)).predict(clips)
+    np.testing.assert_allclose(stretched, 5 * (plain - 3), atol=1e-4)
+
+
+def test_regions_do_not_depend_on_the_order_of_columns(small, rated):
+    clips, Y = rated
+    turned = [2, 0, 1]
+    one = small(pooling="mean", n_epochs=1).fit(clips, Y)
+    other = small(pooling="mean", n_epochs=1, dimensions=[NAMES[i] for i in turned]).fit(clips, Y[:, turned])
+    np.testing.assert_array_equal(one.network_.region_weights, other.network_.region_weights)
+    assert other.dimensions_ == ["dominance", "arousal", "valence"]
+
+
+def test_a_data_frame_names_its_columns(small, rated):
+    clips, Y = rated
+    table = pd.DataFrame(Y[:, ::-1], columns=NAMES[::-1])
+    regressor = small(dimensions=None).fit(clips, table)
+    assert regressor.dimensions_ == NAMES[::-1]
+    assert regressor.score(clips, table[NAMES]) == regressor.score(clips, table)
+
+
+@pytest.mark.parametrize(
+    ("changes", "Y", "message"),
+    [
+        ({"dimensions": None}, None, "Got Y without names of columns and dimensions=None"),
+        (
+            {"dimensions": ["arousal", "valence", "power"]},
+            None,
+            "Got dimensions .*'power'.*expected arousal, valence, dominance",
+        ),
+        ({"value_range": None}, None, "Got value_range=None, expected the ends of the scale"),
+        ({"value_range": (5, 1)}, None, r"Got value_range=\(5, 1\), expected the ends of the scale"),
+        ({"value_range": (1, 2)}, None, r"Got Y\[0, \d\]=[\d.]+, expected ratings from 1 to 2"),
+        ({}, np.full((24, 3), np.nan), r"Got Y\[0, 0\]=nan, expected ratings from 1 to 5"),
+        ({}, np.ones((24, 2)), r"Got Y of shape \(24, 2\) for 24 clips, expected \(24, 3\)"),
+        ({}, pd.DataFrame(np.ones((24, 3)), columns=NAMES[::-1]), "Got Y with columns .* expected the same"),
+        ({"pooling": "max"}, None, "Got pooling='max', expected one of 'style', 'mean', 'attentive'"),
+        ({"n_regions": 9}, None, "Got n_regions=9, expected one of 8, 19, 33, 73"),
+        ({"width": 7}, None, "Got width=7, expected an even number"),
+        ({"encoder": 3}, None, "Got encoder=3, expected 'fbank', a hub name, a folder"),
+        ({"tune_encoder": True}, None, "with tune_encoder=True, expected a hub name"),
+        ({"encoder": "x", "tune_encoder": True, "layer": 3}, None, "Got layer=3 with tune_encoder=True, expected -1"),
+        ({"learning_rate": 0}, None, "Got learning_rate=0, expected a number"),
+    ],
+)
+def test_what_is_wrong_is_named(changes, Y, message, small, rated):
+    clips, ratings = rated
+    with pytest.raises(ValueError, match=message):
+        small(**changes).fit(clips, ratings if Y is None else Y)
+
+
+def test_a_clip_that_cannot_be_read_is_named(fitted, small, rated, tmp_path):
+    clips, Y = rated
+    (tmp_path / "broken.wav").write_text("no audio")
+    with pytest.raises(AudioError, match=r"broken\.wav"):
+        small().fit([*clips[:3], tmp_path / "broken.wav"], Y[:4])
+    with pytest.raises(AudioError, match=r"broken\.wav"):
+        fitted.predict([tmp_path / "broken.wav"])
+    with pytest.raises(NotFittedError):
+        small().predict(clips)
+
+
+def test_long_clips_are_cut(small, rated):
+    clips, Y = rated
+    regressor = small(max_seconds=0.2).fit(clips, Y)
+    long = tone(0.5, 300, 0.5, 0)
+    np.testing.assert_array_equal(regressor.predict([(long, RATE)]), regressor.predict([(long[: RATE // 5], RATE)]))
+    assert not np.allclose(regressor.transform([(long, RATE)]), regressor.transform([(long[: RATE // 10], RATE)]))
+
+
+def test_seeds_repeat_and_leave_the_process_alone(small, rated):
+    clips, Y = rated
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    first, second = (small().fit(clips, Y).predict(clips) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    assert not np.array_equal(first, small(random_state=1).fit(clips, Y).predict(clips))
+
+
+def test_a_fit_is_quiet_and_verbose_shows_progress(small, rated, capfd):
+    clips, Y = rated
+    small(encoder="fbank").fit(clips, Y)
+    assert capfd.readouterr() == ("", "")
+    small(encoder="fbank", verbose=1).fit(clips, Y)
+    assert re.search(r"6/6 .*loss=", capfd.readouterr().err)
+
+
+def test_pickles_and_clones_predict_alike(fitted, rated):
+    clips, _ = rated
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict(clips), fitted.predict(clips))
+    copy = clone(fitted)
+    assert repr(copy) == repr(fitted)
+    assert not hasattr(copy, "network_")
+    assert is_regressor(copy)
+
+
+def test_cross_validation_by_speakers_and_a_grid(small, rated):
+    clips, Y = rated
+    speakers = np.arange(24) % 3
+    pipeline = Pipeline([("emotion", small(n_epochs=1))])
+    scores = cross_validate(pipeline, clips, Y, groups=speakers, cv=GroupKFold(3), scoring=concordance_scorer)
+    assert np.isfinite(scores["test_score"]).all()
+    grid = GridSearchCV(small(n_epochs=1), {"pooling": ["mean", "style"], "encoder__n_mels": [4]}, cv=2).fit(clips, Y)
+    assert grid.best_params_["pooling"] in ("mean", "style")
+    assert grid.predict(clips).shape == (24, 3)
+    assert np.isfinite(grid.cv_results_["mean_test_score"]).all()
+
+
+def test_a_folder_loads_to_the_same_predictions(fitted, rated, tmp_path):
+    clips, Y = rated
+    fitted.save(tmp_path / "model")
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "weights.safetensors"]
+    loaded = EmoSphereRegressor.load(tmp_path / "model", device="cpu")
+    np.testing.assert_array_equal(loaded.predict(clips), fitted.predict(clips))
+    assert loaded.score(clips, Y) == fitted.score(clips, Y)
+    assert loaded.dimensions_ == fitted.dimensions_
+    with pytest.raises(ValueError, match="which exists, expected a new folder; overwrite=True replaces a model"):
+        fitted.save(tmp_path / "model")
+    fitted.save(tmp_path / "model", overwrite=True)
+    other = EmoSphereRegressor.load(tmp_path / "model", encoder=FbankFeaturizer(n_mels=9))
+    with pytest.raises(ValueError, match="with another n_mels than in fit, expected the same"):
+        other.predict(clips)
+
+
+def test_documented_defaults_are_those_of_the_signature():
+    section = inspect.getdoc(EmoSphereRegressor).split("Parameters\n----------")[1].split("Attributes\n---")[0]
+    documented = {}
+    for names, value in re.findall(r"^(\w+(?:, \w+)*) : .*default=(.+)$", section, re.MULTILINE):
+        documented |= dict(zip(names.split(", "), value.split(" and "), strict=True))
+    defaults = {
+        n: p.default for n, p in inspect.signature(EmoSphereRegressor.__init__).parameters.items() if n != "self"
+    }
+    assert {name: eval(value) for name, value in documented.items()} == {
+        name: value for name, value in defaults.items() if name not in ("dimensions", "value_range")
+    }

@@ -1,0 +1,218 @@
+"""SelmClassifier: learning, texts of labels, few clips, views, and scikit-learn's and the shared parts' promises."""
+
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
+
+pytest.importorskip("accelerate")
+
+from gendiffclf import FbankFeaturizer, SelmClassifier
+from gendiffclf.systems.selm_language import byte_tokenizer
+from gendiffclf.systems.selm_texts import View
+
+from .conftest import RATE, tone
+
+SMALL = {
+    "encoder": FbankFeaturizer(n_mels=8),
+    "language_model": "bytes",
+    "n_prefix": 2,
+    "n_mapper_layers": 1,
+    "n_heads": 4,
+    "n_epochs": 1,
+    "few_shot_epochs": 1,
+    "batch_size": 8,
+    "learning_rate": 2e-3,
+    "device": "cpu",
+    "precision": "float32",  # "auto" is bfloat16 on some machines
+    "random_state": 0,
+}
+
+
+def small(**changes):
+    return SelmClassifier(**{**SMALL, **changes})
+
+
+@pytest.fixture(scope="module")
+def clips():
+    """24 tones of 0.15 to 0.4 s, low and high in turn."""
+    seconds = np.random.default_rng(0).uniform(0.15, 0.4, 24)
+    return [(tone(seconds[i], (250, 1500)[i % 2], 0.5, i), RATE) for i in range(24)]
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return np.array(["low", "high"] * 12)
+
+
+@pytest.fixture(scope="module")
+def learnt(clips, labels):
+    return small(n_epochs=15).fit(clips, labels)
+
+
+@pytest.fixture
+def fitted(learnt):
+    """A copy for each test."""
+    return pickle.loads(pickle.dumps(learnt))
+
+
+def test_it_learns_and_answers_in_words(fitted, clips, labels):
+    new = [(tone(0.3, frequency, 0.4, 99), RATE) for frequency in (240, 1450)]
+    proba = fitted.predict_proba(new)
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    assert fitted.predict(new).tolist() == ["low", "high"]
+    assert fitted.score(clips, labels) == 1
+    assert fitted.generate(new) == ["low", "high"]
+    assert fitted.loss_curve_[-1] < 0.3 * fitted.loss_curve_[0]
+
+
+def test_a_prediction_does_not_depend_on_the_batch(fitted, clips):
+    together = fitted.predict_proba(clips)
+    alone = np.concatenate([fitted.predict_proba([clip]) for clip in clips[:6]])
+    np.testing.assert_allclose(alone, together[:6], atol=1e-5)
+
+
+def test_label_texts_may_change_after_fit(fitted, clips):
+    before = fitted.predict_proba(clips)
+    fitted.set_params(label_texts={"low": "low", "high": "high"})
+    np.testing.assert_allclose(fitted.predict_proba(clips), before, atol=1e-6)
+    fitted.set_params(label_texts={0: "low", 1: ["high", "shrill"], 2: "hum"})
+    assert fitted.classes_.tolist() == [0, 1, 2]
+    three = fitted.predict_proba(clips)
+    assert three.argmax(axis=1).tolist() == [0, 1] * 12
+    # More texts can only add to a label's probability, before all labels are scaled to sum to 1.
+    assert (three[:, 1] / three[:, 0] >= before[:, 0] / before[:, 1] - 1e-6).all()
+
+
+def test_few_clips_of_a_new_label_change_the_mappers_alone(fitted):
+    new = [(tone(0.3, 600, 0.5, seed), RATE) for seed in range(8)]
+    before = {name: value.clone() for name, value in fitted.model_.state_dict().items()}
+    fitted.set_params(few_shot_epochs=40).partial_fit(new, ["middle"] * 4 + ["high"] * 4)
+    assert fitted.classes_.tolist() == ["high", "low", "middle"]
+    for name, value in fitted.model_.state_dict().items():
+        if name.startswith("language_model."):
+            assert value.equal(before[name]), name
+    changed = [name for name, value in fitted.model_.state_dict().items() if not value.equal(before[name])]
+    assert any(name.startswith("audio_mapper.") for name in changed)
+    assert any(name.startswith("text_mapper.") for name in changed)
+    assert fitted.model_.tunes_language_model  # as before, for a later fit of the same object
+
+
+def test_few_clips_move_the_prediction(fitted):
+    new = [(tone(0.3, 600, 0.5, seed), RATE) for seed in range(8)]
+    before = fitted.predict_proba(new)[:, 1]
+    opposite = "low" if before.mean() < 0.5 else "high"
+    fitted.set_params(few_shot_epochs=40).partial_fit(new, [opposite] * 8)
+    assert set(fitted.predict(new)) == {opposite}
+
+
+def test_views_are_asked_by_name(clips, labels):
+    views = {"place": View("the place is", {"low": "down", "high": "up"})}
+    classifier = small(views=views, n_epochs=25).fit(clips, labels)
+    assert classifier.generate(clips[:2], view="place") == ["down", "up"]
+    assert classifier.predict(clips[:2]).tolist() == ["low", "high"]
+    with pytest.raises(ValueError, match="Got view='mood', expected one of 'place'"):
+        classifier.generate(clips[:2], view="mood")
+
+
+def test_a_language_model_from_a_folder_is_frozen_by_default(clips, labels, tmp_path):
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    tokenizer = byte_tokenizer()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=1, n_head=2, n_positions=64)
+        model = GPT2LMHeadModel(config)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    classifier = small(language_model=tmp_path).fit(clips, labels)
+    own = classifier.model_.language_model.state_dict()
+    assert all(value.equal(own[name]) for name, value in model.state_dict().items())
+    tuned = small(language_model=tmp_path, tune_language_model=True).fit(clips, labels)
+    assert not tuned.model_.language_model.lm_head.weight.equal(model.lm_head.weight)
+
+
+def test_clone_and_pickle(fitted, clips):
+    copied = clone(fitted)
+    assert not hasattr(copied, "classes_")
+    assert repr(copied.get_params(deep=False)) == repr(fitted.get_params(deep=False))
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict_proba(clips), fitted.predict_proba(clips))
+
+
+def test_a_folder_holds_all_of_it(fitted, clips, tmp_path):
+    fitted.set_params(label_texts={1: "low", 2: ["high", "shrill"]}, views={"own": View("own?", {1: "x"})})
+    fitted.save(tmp_path / "model")
+    again = SelmClassifier.load(tmp_path / "model", device="cpu")
+    assert again.classes_.tolist() == [1, 2]
+    assert again.views == fitted.views
+    np.testing.assert_array_equal(again.predict_proba(clips), fitted.predict_proba(clips))
+    assert again.generate(clips[:2]) == fitted.generate(clips[:2])
+    with pytest.raises(ValueError, match="which exists"):
+        fitted.save(tmp_path / "model")
+
+
+def test_fits_of_one_seed_are_equal(clips, labels):
+    first, second = (small().fit(clips, labels).predict_proba(clips) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_killed_fit_goes_on_to_the_same_weights(clips, labels, tmp_path):
+    whole = small(n_epochs=3).fit(clips, labels)
+    small(n_epochs=3, checkpoints=tmp_path).fit(clips, labels)
+    (run,) = tmp_path.iterdir()
+    last = max(run.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    shutil.rmtree(last)  # as a kill in the last epoch leaves the folder
+    resumed = small(n_epochs=3, checkpoints=tmp_path).fit(clips, labels)
+    for name, value in whole.model_.state_dict().items():
+        np.testing.assert_array_equal(resumed.model_.state_dict()[name], value)
+
+
+def test_cross_validation_by_speakers_and_a_grid(clips, labels):
+    speakers = np.repeat(["anna", "ben", "cleo"], 8)
+    scores = cross_validate(small(n_epochs=30), clips, labels, groups=speakers, cv=GroupKFold(3))["test_score"]
+    assert scores.mean() > 0.9
+    search = GridSearchCV(small(n_epochs=30), {"learning_rate": [1e-9, 2e-3]}, cv=2).fit(clips, labels)
+    assert search.best_params_ == {"learning_rate": 2e-3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_heads": 7}, "Got n_heads=7, expected a divisor of 64"),
+        ({"n_prefix": 0}, "Got n_prefix=0, expected an integer >= 1"),
+        ({"dropout": 1.0}, "Got dropout=1.0"),
+        ({"prompt": " "}, "Got prompt=' ', expected a text of words"),
+        ({"tune_language_model": "no"}, "Got tune_language_model='no', expected True or False"),
+        ({"length_normalize": 1}, "Got length_normalize=1, expected True or False"),
+        ({"learning_rate": 0}, "Got learning_rate=0"),
+        ({"label_texts": {"low": "deep"}}, r"Got label_texts for \['low'\], expected also \['high'\]"),
+        ({"n_prefix": 300}, "expected at most the 512 positions"),
+    ],
+)
+def test_wrong_parameters_say_so(changes, message, clips, labels):
+    with pytest.raises(ValueError, match=message):
+        small(**changes).fit(clips[:4], labels[:4])
+
+
+def test_wrong_calls_say_so(fitted, clips, labels):
+    with pytest.raises(ValueError, match="Got 2 labels for 3 clips, expected one for each"):
+        small().fit(clips[:3], labels[:2])
+    with pytest.raises(NotFittedError):
+        small().predict(clips)
+    with pytest.raises(NotFittedError):
+        small().partial_fit(clips, labels)
+    fitted.set_params(encoder=FbankFeaturizer(n_mels=9))
+    with pytest.raises(ValueError, match="with another n_mels than in fit, expected the same"):
+        fitted.predict(clips)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "generate"])
+def test_nothing_is_predicted_before_fit(method, clips):
+    with pytest.raises(NotFittedError):
+        getattr(small(), method)(clips)

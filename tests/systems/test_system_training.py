@@ -1,0 +1,211 @@
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from gendiffclf.systems.collation import FrameScaler, collate, pad
+from gendiffclf.systems.training import COMPLETE, TrainingPlan, last_checkpoint, run_folder, train_module
+
+pytest.importorskip("accelerate")
+
+ROOT = Path(__file__).parents[2]
+
+
+class Summing(nn.Module):
+    """A linear map of frames with dropout, summed over a clip, under a squared loss; keeps the epochs it saw."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear, self.dropout = nn.Linear(3, 1), nn.Dropout(0.5)
+        self.epoch, self.seen = 0, []
+
+    def forward(self, frames, mask, target):
+        self.seen.append(self.epoch)
+        rows = (self.dropout(self.linear(frames))[..., 0] * mask).sum(1)
+        return {"loss": (rows - target).square().mean()}
+
+
+def examples(count=24):
+    rng = np.random.default_rng(0)
+    frames = [rng.normal(size=(rng.integers(2, 6), 3)).astype(np.float32) for _ in range(count)]
+    return [{"frames": clip, "target": np.float32(i % 2)} for i, clip in enumerate(frames)]
+
+
+def train(folder=None, rows=None, **changes):
+    plan = TrainingPlan(**{"n_epochs": 3, "batch_size": 8, "learning_rate": 0.05, **changes})
+    module = Summing()
+    losses = train_module(module, rows or examples(), collate, plan, device=torch.device("cpu"), seed=1, folder=folder)
+    return module, losses
+
+
+def test_it_trains_and_tells_the_module_its_epoch():
+    module, losses = train(n_epochs=20)
+    assert module.seen == [epoch for epoch in range(20) for _ in range(3)]
+    assert len(losses) == 20
+    assert losses[-1] < losses[0]
+
+
+def test_accumulation_averages_gradients_and_short_batches_can_be_left_out():
+    assert len(train(accumulation_steps=3, n_epochs=1)[0].seen) == 3
+    assert len(train(rows=examples(20), n_epochs=1)[0].seen) == 3
+    assert len(train(rows=examples(20), n_epochs=1, drop_last=True)[0].seen) == 2
+
+
+def test_random_states_and_environment_come_back(monkeypatch):
+    monkeypatch.setenv("RANK", "1")  # of a group that this fit takes no part in
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    module = Summing()
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
+    train_module(module, examples(), collate, TrainingPlan(n_epochs=1), device=torch.device("cpu"), seed=1)
+    assert random.getstate() == before[0]
+    assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), before[2])
+    assert (os.environ["RANK"], os.environ["WORLD_SIZE"]) == ("1", "2")
+
+
+def test_a_loss_that_is_not_finite_is_an_error():
+    rows = examples()
+    rows[0]["target"] = np.float32("nan")
+    with pytest.raises(
+        FloatingPointError, match=r"Got a training loss of nan, expected a finite one; lower learning_rate"
+    ):
+        train(rows=rows)
+
+
+def test_training_goes_on_from_the_last_complete_checkpoint(tmp_path):
+    whole, losses = train()
+    train(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-6", "checkpoint-9"]
+    (tmp_path / "checkpoint-9" / COMPLETE).unlink()  # as if killed while it was written
+    (tmp_path / "checkpoint-9" / "optimizer.pt").unlink()
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-6")
+    module, resumed = train(tmp_path)
+    assert module.seen == [2] * 3
+    assert torch.equal(module.linear.weight, whole.linear.weight)
+    assert resumed == losses
+    again, _ = train(tmp_path)
+    assert again.seen == []
+    assert torch.equal(again.linear.weight, whole.linear.weight)
+
+
+def test_a_folder_for_each_training(tmp_path):
+    arrays = [np.arange(3.0), np.arange(4.0)]
+    one = run_folder(tmp_path, data=arrays, settings={"width": 8, "pooling": None})
+    assert one == run_folder(tmp_path, settings={"pooling": None, "width": 8}, data=[a.copy() for a in arrays])
+    others = [
+        run_folder(tmp_path, data=arrays[::-1], settings={"width": 8, "pooling": None}),
+        run_folder(tmp_path, data=[np.arange(7.0)], settings={"width": 8, "pooling": None}),
+        run_folder(tmp_path, data=arrays, settings={"width": 9, "pooling": None}),
+        run_folder(tmp_path, data=arrays, settings={"width": 8, "pooling": "None"}),
+    ]
+    assert len({one, *others}) == 5
+
+
+SCRIPT = """
+import sys
+import numpy as np
+from gendiffclf import EmoSphereRegressor
+
+rng = np.random.default_rng(0)
+clips = [(rng.normal(size=rng.integers(3000, 6000)).astype(np.float32), 16000) for _ in range(16)]
+folder, out, distributed = sys.argv[1], sys.argv[2], len(sys.argv) > 3
+regressor = EmoSphereRegressor(
+    "fbank", dimensions=["arousal", "valence", "dominance"], value_range=(0, 1), width=16, n_epochs=8, batch_size=4,
+    checkpoints=None if distributed else folder, distributed=distributed, device="cpu", precision="float32",
+)
+regressor.fit(clips, rng.uniform(size=(16, 3)))
+weights = np.concatenate([w.numpy().ravel() for w in regressor.network_.state_dict().values()])
+import os
+np.save(f"{out}-{os.environ.get('RANK', '0')}.npy", np.append(weights, regressor.predict(clips).ravel()))
+"""
+
+
+def environment():
+    here = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": here, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+
+
+def test_a_killed_fit_goes_on_to_the_same_weights(tmp_path):
+    (tmp_path / "fit.py").write_text(SCRIPT)
+    # Kills itself as it is about to write the third checkpoint, with half of it there.
+    killer = """
+    import os, signal, transformers
+    original = transformers.Trainer._save_optimizer_and_scheduler
+    def save(self, folder):
+        if self.state.epoch > 2.5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(self, folder)
+    transformers.Trainer._save_optimizer_and_scheduler = save
+    """
+    (tmp_path / "killed.py").write_text(textwrap.dedent(killer) + SCRIPT)
+
+    def run(script, folder, out):
+        return subprocess.run(
+            [sys.executable, script, folder, out], cwd=tmp_path, env=environment(), capture_output=True, text=True
+        )
+
+    assert run("killed.py", "a", "killed").returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed-0.npy").exists()
+    (training,) = (tmp_path / "a").iterdir()
+    assert Path(last_checkpoint(training)).name == "checkpoint-8"
+    for folder, out in (("a", "resumed"), ("b", "whole")):
+        done = run("fit.py", folder, out)
+        assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "resumed-0.npy"), np.load(tmp_path / "whole-0.npy"))
+    shutil.rmtree(tmp_path / "a")
+
+
+def test_two_processes_train_one_model(tmp_path):
+    (tmp_path / "fit.py").write_text(SCRIPT)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*launch, "fit.py", "none", "out", "distributed"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = (np.load(tmp_path / f"out-{rank}.npy") for rank in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert np.isfinite(first).all()
+
+
+def test_padding_and_masks():
+    batch = collate(
+        [
+            {"frames": np.ones((2, 3)), "target": 1.5, "region": 2},
+            {"frames": np.ones((4, 3)), "target": 0.5, "region": 0},
+        ]
+    )
+    assert batch["frames"].shape == (2, 4, 3)
+    assert batch["mask"].tolist() == [[True, True, False, False], [True] * 4]
+    assert batch["frames"].sum() == 18
+    assert batch["target"].tolist() == [1.5, 0.5]
+    assert batch["region"].dtype == torch.int64
+    waves, mask = pad([np.ones(5), np.ones(2)])
+    assert waves.sum(1).tolist() == mask.sum(1).tolist() == [5, 2]
+
+
+def test_frames_are_scaled_over_all_clips_and_padding_stays_zero():
+    rng = np.random.default_rng(0)
+    frames = [rng.normal(3, 2, (n, 4)).astype(np.float32) for n in (5, 9, 2)]
+    frames = [np.column_stack([clip, np.full(len(clip), 7, np.float32)]) for clip in frames]  # one feature is constant
+    scaler = FrameScaler(5).fit(frames)
+    padded, mask = pad(frames)
+    scaled = scaler(padded, mask)
+    every = np.concatenate(frames)
+    np.testing.assert_allclose(scaled[mask][:, :4], (every - every.mean(0))[:, :4] / every.std(0)[:4], atol=1e-5)
+    assert (scaled[mask][:, 4] == 0).all()
+    assert (scaled[~mask] == 0).all()
