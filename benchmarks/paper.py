@@ -18,8 +18,10 @@ from gendiffclf import FbankFeaturizer, FeatureCache, GenerativeTransportClassif
 from gendiffclf.featurizers import SpeechFeaturizer
 from gendiffclf.parameters import presets
 from gendiffclf.speech import Evaluation, evaluate
-from gendiffclf.speech.evaluation import MEASURES, class_probabilities, summarize
+from gendiffclf.speech.evaluation import class_probabilities
 from gendiffclf.speech.folds import FOLDS, fold_rows, shared_speakers
+from gendiffclf.speech.measures import MEASURES
+from gendiffclf.speech.results import summarize
 from gendiffclf.speech.training import ClipFeatures, encode_clips, failed, fit_rows
 from gendiffclf.transport.learned import LearnedPath
 

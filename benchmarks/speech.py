@@ -19,8 +19,8 @@ from sklearn.svm import SVC
 from gendiffclf import FbankFeaturizer, FeatureCache
 from gendiffclf.speech import evaluate, read_corpus
 from gendiffclf.speech.corpora import clips
-from gendiffclf.speech.evaluation import MEASURES
 from gendiffclf.speech.folds import Fold, fold_rows
+from gendiffclf.speech.measures import MEASURES
 from gendiffclf.speech.training import ClipFeatures, encode_clips
 
 from .models import configuration, create_model
@@ -186,7 +186,7 @@ def summary(runs: list[dict[str, Any]], measure: str) -> dict[str, dict[str, Any
     for name in names:
         table[name] = {}
         for column in (*MEASURES, "seconds"):
-            values = [run[column] for run in runs if run["model"] == name]
+            values = [run.get(column) for run in runs if run["model"] == name]
             if None in values:
                 continue
             table[name][column] = float(np.mean(values))

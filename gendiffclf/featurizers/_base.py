@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ..validation import check_choice, check_integer, check_real, shown
 from .audio import AudioError
 from .cache import open_cache
-from .engine import Encoder, encode_items
+from .engine import Encoder, Rows, encode_items, join_rows
 from .inputs import as_items
 
 ON_ERROR = ("raise", "nan", "skip_with_warning")
@@ -31,7 +31,7 @@ WARNED_CLIPS = 5
 
 class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     """
-    Base of the featurisers: a list of clips in, an array with one row for each clip out.
+    Base of the featurisers: a list of clips in, an array with one row for each clip out, or a list of their frames.
 
     A subclass names its parameters in `__init__`, among them `sampling_rate`, `cache`, `n_jobs`, `on_error` and
     `verbose`, and says how to encode in `_encoders`. Reading, caching, batching, errors and distribution are done here.
@@ -52,7 +52,7 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     def _names(self) -> list[str]:
         """Return names of the features of a row, flattened."""
 
-    def _rows(self, stored: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _rows(self, stored: Rows) -> Rows:
         """Return rows as the caller wants them, from rows as they are stored."""
         return stored
 
@@ -85,7 +85,7 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         self._encoders()
         return self
 
-    def transform(self, X: Any) -> NDArray[np.float32]:
+    def transform(self, X: Any) -> Rows:
         """
         Turn clips into features.
 
@@ -96,9 +96,9 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
 
         Returns
         -------
-        features : ndarray, float32
+        features : ndarray, float32, or list of ndarray
             One row for each clip, in order, whatever `on_error` says. Rows of clips that failed are NaN, and
-            `failures_` lists them.
+            `failures_` lists them. With `pooling="none"` a list of the clips' frames, a failed clip one frame of NaN.
 
         Raises
         ------
@@ -173,11 +173,11 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         container = config.get("transform", sklearn.get_config()["transform_output"])
         if n_axes > 1 and container != "default":
             raise ValueError(
-                f"Got set_output(transform={container!r}) with features of shape (n, layers, d), expected (n, d), as a "
-                "table holds; choose one layer, or set_output(transform='default')."
+                f"Got set_output(transform={container!r}) with layers or frames, expected features of shape (n, d), as a "
+                "table holds; choose one layer and a pooling, or set_output(transform='default')."
             )
 
-    def _transform_here(self, items: list[Any]) -> tuple[NDArray[np.float32], list[AudioError]]:
+    def _transform_here(self, items: list[Any]) -> tuple[Rows, list[AudioError]]:
         encoders = self._encoders()
         with self._session(encoders):
             return encode_items(
@@ -190,9 +190,7 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
                 progress=type(self).__name__ if self.verbose else "",
             )
 
-    def _transform_elsewhere(
-        self, items: list[Any], n_workers: int, in_order: str
-    ) -> tuple[NDArray[np.float32], list[AudioError]]:
+    def _transform_elsewhere(self, items: list[Any], n_workers: int, in_order: str) -> tuple[Rows, list[AudioError]]:
         """Hand shares of the clips to the processes or machines of the joblib backend in force."""
         self._encoders()  # a wrong parameter raises here, not on some worker
         n_tasks = min(len(items), TASKS_PER_WORKER * n_workers)
@@ -208,10 +206,10 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
                 if failures and self.on_error == "raise":
                     raise failures[0]
                 bar.update(len(share))
-        return np.concatenate(rows), failures
+        return join_rows(rows), failures
 
 
-def _transform_share(worker: SpeechFeaturizer, items: list[Any]) -> tuple[NDArray[np.float32], list[AudioError]]:
+def _transform_share(worker: SpeechFeaturizer, items: list[Any]) -> tuple[Rows, list[AudioError]]:
     """One task of a cluster; an error goes back as a result, so that the clip's number can be put right."""
     with joblib.parallel_config("threading"):
         try:

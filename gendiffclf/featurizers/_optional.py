@@ -6,9 +6,9 @@ import importlib
 from types import ModuleType
 
 
-def require(package: str) -> ModuleType:
+def require(package: str, extra: str = "speech") -> ModuleType:
     """
-    Import `package`, or say which extra brings it.
+    Import `package`, or say which extra of this package brings it.
 
     Raises
     ------
@@ -21,5 +21,5 @@ def require(package: str) -> ModuleType:
         if error.name is not None and error.name.partition(".")[0] != package:
             raise  # the package is there; something it needs is not
         raise ImportError(
-            f"Reading speech needs the package {package!r}, which is not installed: `pip install -e '.[speech]'` in a clone."
+            f"This needs the package {package!r}, which is not installed: `pip install -e '.[{extra}]'` in a clone."
         ) from error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._optional import require
+from .headers import promised_share
 
 # A header that promises this share more than its file holds was cut short; a sloppy writer is off by a few bytes.
 TRUNCATED = 0.99
@@ -124,7 +124,7 @@ class Clip:
     def seconds(self) -> float:
         """Length in seconds as the header tells it: cheap, exact for arrays, near enough to plan batches for files."""
         if self.on_disk or isinstance(self.source, bytes):
-            with _open(self.source) as file:
+            with open_audio(self.source) as file:
                 whole = file.frames / file.samplerate
         else:
             samples, rate = _decoded(self.source, self.rate)
@@ -168,8 +168,8 @@ class Clip:
 
     def _read(self) -> tuple[NDArray[np.float32], float]:
         soundfile = require("soundfile")
-        with _open(self.source) as file:
-            promised = _riff_share(self.source)
+        with open_audio(self.source) as file:
+            promised = promised_share(self.source)
             if promised is not None and promised < TRUNCATED:
                 raise AudioError(_cut_short(promised), self.name)
             wanted = _frame_range(self, file.frames, file.samplerate)
@@ -202,7 +202,7 @@ def _told(error: Exception) -> str:
     return str(error).rpartition(": ")[2].rstrip(". ") or type(error).__name__
 
 
-def _open(source: Any) -> Any:
+def open_audio(source: Any) -> Any:
     soundfile = require("soundfile")
     name = source if isinstance(source, str | os.PathLike) else "bytes"
     if not isinstance(source, bytes):
@@ -228,23 +228,6 @@ def _file_digest(path: str) -> bytes:
         raise AudioError("there is no such file", path) from error
     except OSError as error:
         raise AudioError(f"it cannot be read ({error.strerror})", path) from error
-
-
-def _riff_share(source: Any) -> float | None:
-    """Share of the samples a WAV header promises that the file holds; None if it is no WAV or promises nothing."""
-    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        head = file.read(12)
-        if len(head) < 12 or head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            return None
-        while len(chunk := file.read(8)) == 8:
-            name, length = struct.unpack("<4sI", chunk)
-            if name == b"data":
-                streamed = length == 0 or length >= 0x7FFFFFFF - 4096  # written before the length was known
-                return None if streamed else min((size - file.tell()) / length, 1.0)
-            file.seek(length + length % 2, os.SEEK_CUR)
-    return None
 
 
 def _decoded(source: Any, rate: float | None) -> tuple[NDArray[Any], float]:

@@ -95,7 +95,7 @@ class FeatureCache:
         Returns
         -------
         features : ndarray or None
-            None if there are none, or if they do not match their own hash.
+            None if there are none, if they cannot be read, or if they do not match their own hash.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load
@@ -103,7 +103,7 @@ class FeatureCache:
         path = self._path(key)
         try:
             content = path.read_bytes()
-        except FileNotFoundError:
+        except OSError:  # missing, or unreadable: either way this entry is computed again, and no other
             return None
         try:
             entry = load(content)

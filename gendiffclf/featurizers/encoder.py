@@ -16,7 +16,7 @@ from ..device import out_of_memory
 from .audio import AudioError
 from .batching import map_halving, plan_batches
 from .checkpoint import Checkpoint
-from .engine import Result
+from .engine import Result, RowShape
 from .padding import exact_padding, paddable
 from .pooling import POOLINGS, FrameStatistics, batch_statistics
 from .products import fast_products
@@ -69,7 +69,10 @@ class SpeechEncoder:
         self.max_seconds = max_seconds
         self.batch_seconds = batch_seconds
         self.sampling_rate = checkpoint.sampling_rate
-        self.row_shape: tuple[int, ...] = (len(layers), checkpoint.config.hidden_size * len(POOLINGS[pooling]))
+        width = checkpoint.config.hidden_size
+        self.row_shape: RowShape | None = (len(layers), width * len(POOLINGS[pooling]))
+        if pooling == "none":
+            self.row_shape = (None, len(layers), width)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -110,6 +113,7 @@ class SpeechEncoder:
             for chunk in self._chunks(self._normalised(wave)):
                 chunks.append(chunk)
                 owners.append(owner)
+        # The chunks of a clip come back in order: earlier ones are never shorter, and longer ones are encoded first.
         pooled: list[FrameStatistics | AudioError | None] = [None] * len(waves)
         limit = self.batch_seconds * self.sampling_rate
         for batch in plan_batches([len(chunk) for chunk in chunks], limit, equal=not paddable(self.model)):
@@ -185,8 +189,10 @@ class SpeechEncoder:
                 states = output.last_hidden_state if layer == last else output.hidden_states[layer]
                 for name, value in batch_statistics(states, n_frames, self.pooling).items():
                     found.setdefault(name, []).append(value)
-            # layers × (batch, d) -> (batch, layers, d)
-            host = {name: torch.stack(values, dim=1).cpu().numpy() for name, values in found.items()}
+            # layers × (batch, d) -> (batch, layers, d); layers × (batch, frames, d) -> (batch, frames, layers, d)
+            host = {name: torch.stack(values, dim=-2).cpu().numpy() for name, values in found.items()}
+        if self.pooling == "none":
+            return [FrameStatistics(n, frames=[host["frames"][i, :n].copy()]) for i, n in enumerate(n_frames)]
         return [
             FrameStatistics(n_frames[i], **{name: values[i].astype(np.float64) for name, values in host.items()})
             for i in range(len(waves))

@@ -22,6 +22,10 @@ from .inputs import as_clip
 
 Row = NDArray[np.float32]
 Result = Row | AudioError
+# Shape of one clip's features; None where it differs from clip to clip, as the number of frames does.
+RowShape = tuple[int | None, ...]
+# Features of several clips: an array, or a list where their shapes differ.
+Rows = NDArray[np.float32] | list[NDArray[np.float32]]
 
 # Part of every cache key: raise it when the same settings come to mean other features.
 FORMAT = 1
@@ -32,8 +36,8 @@ class Encoder(Protocol):
 
     sampling_rate: int
     """Rate of the samples it takes, in Hz."""
-    row_shape: tuple[int, ...]
-    """Shape of one clip's features."""
+    row_shape: RowShape | None
+    """Shape of one clip's features; its first entry is None for frames. None where only encoding tells."""
     batch_seconds: float
     """Audio worth handing over at once."""
 
@@ -67,7 +71,7 @@ def encode_items(
     n_threads: int,
     stop_at_error: bool,
     progress: str,
-) -> tuple[Row, list[AudioError]]:
+) -> tuple[Rows, list[AudioError]]:
     """
     Turn inputs into features in this process.
 
@@ -90,8 +94,9 @@ def encode_items(
 
     Returns
     -------
-    rows : ndarray of shape (n, *row_shape), float32
-        In the order of `items`, NaN where a clip failed.
+    rows : ndarray of shape (n, *row_shape), float32, or list of ndarray
+        In the order of `items`, NaN where a clip failed. A list where `row_shape` holds None; a clip that failed then has
+        one frame of NaN.
     failures : list of AudioError
         Of the clips that failed, in order.
 
@@ -100,7 +105,7 @@ def encode_items(
     AudioError
         If a clip fails and `stop_at_error` is true.
     """
-    rows = np.full((len(items), *encoders[0].row_shape), np.nan, dtype=np.float32)
+    rows: list[Row | None] = [None] * len(items)
     failures: dict[int, AudioError] = {}
     store = _Store(cache)
 
@@ -129,7 +134,26 @@ def encode_items(
             for index, name in places[key]:
                 settle(index, name, result)
     store.close()
-    return rows, [failures[index] for index in sorted(failures)]
+    return _with_nan(rows, encoders[0].row_shape), [failures[index] for index in sorted(failures)]
+
+
+def _with_nan(rows: list[Row | None], shape: RowShape | None) -> Rows:
+    """One array of all rows, or a list for frames, with NaN in place of those that are missing."""
+    if shape is None:
+        found = {row.shape for row in rows if row is not None} or {(1,)}
+        if len(found) > 1:
+            raise ValueError(f"Got features of the shapes {sorted(found)}, expected one shape for all clips.")
+        shape = found.pop()
+    missing = np.full([1 if size is None else size for size in shape], np.nan, dtype=np.float32)
+    whole = [missing if row is None else row for row in rows]
+    return whole if None in shape else np.stack(whole)  # (n, *shape)
+
+
+def join_rows(parts: list[Rows]) -> Rows:
+    """Put the features of several calls together, in order."""
+    if isinstance(parts[0], list):
+        return [row for part in parts for row in part]
+    return np.concatenate(parts)
 
 
 class _LookUp:
@@ -165,16 +189,13 @@ class _Store:
     def __init__(self, cache: FeatureCache | None) -> None:
         self.cache = cache
         self.untrimmed = 0
+        self.warned = False
 
-    def get(self, key: str, shape: tuple[int, ...]) -> Row | None:
+    def get(self, key: str, shape: RowShape | None) -> Row | None:
         if self.cache is None:
             return None
-        try:
-            row = self.cache.get(key)
-        except OSError as error:
-            self._give_up(error)
-            return None
-        return row if row is not None and row.shape == shape else None
+        row = self.cache.get(key)
+        return row if row is not None and _has_shape(row, shape) else None
 
     def put(self, key: str, row: Row) -> None:
         if self.cache is None:
@@ -182,7 +203,7 @@ class _Store:
         try:
             self.cache.put(key, row)
         except OSError as error:
-            self._give_up(error)
+            self._warn(error)
             return
         self.untrimmed += row.nbytes
         if self.cache.max_bytes is not None and self.untrimmed > self.cache.max_bytes // 10:
@@ -194,14 +215,21 @@ class _Store:
                 self.cache.trim()
             self.untrimmed = 0
 
-    def _give_up(self, error: OSError) -> None:
-        cache, self.cache = self.cache, None
-        if cache is not None:
+    def _warn(self, error: OSError) -> None:
+        """Say once what could not be kept; other entries may still be."""
+        if not self.warned:
             warnings.warn(
-                f"Got cache={cache!r}, which cannot be used ({error}); features are computed and not kept. "
-                "Set cache to a folder that can be written, or to None.",
+                f"Got cache={self.cache!r}, of which an entry cannot be used ({error}); such features are computed and not "
+                "kept. Set cache to a folder that can be written, or to None.",
                 stacklevel=2,
             )
+        self.warned = True
+
+
+def _has_shape(row: Row, shape: RowShape | None) -> bool:
+    return shape is None or (
+        row.ndim == len(shape) and all(b in (None, a) for a, b in zip(row.shape, shape, strict=True))
+    )
 
 
 def _encode_missing(missing: dict[str, _Look], encoders: list[Encoder], n_threads: int) -> Iterator[tuple[str, Result]]:

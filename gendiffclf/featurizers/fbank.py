@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Literal
 
 import joblib
 
-from ..validation import check_choice, check_integer, check_real, shown
+from ..validation import check_choice, check_flag, check_integer, check_real, shown
 from ._base import SpeechFeaturizer
 from .engine import Encoder
 from .mel import SAMPLING_RATE, FbankEncoder
-from .pooling import POOLINGS
+from .pooling import POOLINGS, statistic_suffixes
 
 if TYPE_CHECKING:
     from .cache import FeatureCache
@@ -33,12 +33,18 @@ class FbankFeaturizer(SpeechFeaturizer):
     pre_emphasis : float, default=0.97
         Share of the sample before that is taken from each, in [0, 1].
     dither : float, default=1.0
-        Standard deviation, in steps of 16-bit audio, of white noise whose expected energy is added to that of the clip.
+        Standard deviation, in steps of 16-bit audio, of white noise whose expected energy is added to that of the clip,
+        after its level was normalised.
         Without it, what is left in near silence is rounding, and the same recording rounded anew has other features.
     deltas : int, default=0
         Append slopes over time: 1 those of the energies, 2 also the slopes of the slopes.
-    pooling : {"mean_std", "mean", "std", "max"}, default="mean_std"
-        Statistic over the clip's frames; "mean_std" puts both side by side.
+    normalize_level : bool, default=True
+        Whether each clip is brought to the same root mean square, 26 dB below full scale, before anything else. Features
+        then do not depend on the gain of the recording, nor on how loud someone speaks. With False they do: a factor on
+        the samples moves every mean of the energies.
+    pooling : {"mean_std", "mean", "std", "max", "none"}, default="mean_std"
+        Statistic over the clip's frames; "mean_std" puts both side by side. "none" gives the frames themselves: `transform`
+        returns a list with an array of shape `(frames, d)` for each clip.
     sampling_rate : float or None, default=None
         Rate of bare arrays, in Hz. Without it they are refused, since a wrong rate shows in nothing but wrong results.
     cache : bool, str, Path, FeatureCache or None, default=None
@@ -90,7 +96,8 @@ class FbankFeaturizer(SpeechFeaturizer):
         pre_emphasis: float = 0.97,
         dither: float = 1.0,
         deltas: int = 0,
-        pooling: Literal["mean_std", "mean", "std", "max"] = "mean_std",
+        normalize_level: bool = True,
+        pooling: Literal["mean_std", "mean", "std", "max", "none"] = "mean_std",
         sampling_rate: float | None = None,
         cache: bool | str | FeatureCache | None = None,
         n_jobs: int | None = None,
@@ -105,6 +112,7 @@ class FbankFeaturizer(SpeechFeaturizer):
         self.pre_emphasis = pre_emphasis
         self.dither = dither
         self.deltas = deltas
+        self.normalize_level = normalize_level
         self.pooling = pooling
         self.sampling_rate = sampling_rate
         self.cache = cache
@@ -114,6 +122,7 @@ class FbankFeaturizer(SpeechFeaturizer):
 
     def _encoders(self) -> list[Encoder]:
         self._check_filters()
+        self._check_container(2 if self.pooling == "none" else 1)
         encoder = FbankEncoder(
             n_mels=int(self.n_mels),
             window=round(self.window_seconds * SAMPLING_RATE),
@@ -124,6 +133,7 @@ class FbankFeaturizer(SpeechFeaturizer):
             dither=float(self.dither),
             deltas=int(self.deltas),
             pooling=self.pooling,
+            normalize_level=self.normalize_level,
         )
         return [encoder] * joblib.effective_n_jobs(self.n_jobs)
 
@@ -136,6 +146,7 @@ class FbankFeaturizer(SpeechFeaturizer):
         check_real("pre_emphasis", self.pre_emphasis, 0, 1)
         check_real("dither", self.dither, 0)
         check_choice("pooling", self.pooling, POOLINGS)
+        check_flag("normalize_level", self.normalize_level)
         check_integer("deltas", self.deltas, 0)
         if self.deltas > 2:
             raise ValueError(f"Got deltas={shown(self.deltas)}, expected 0, 1 or 2.")
@@ -144,8 +155,8 @@ class FbankFeaturizer(SpeechFeaturizer):
         self._check_filters()
         kinds = ("mel", "delta", "delta2")[: self.deltas + 1]
         return [
-            f"{kind}{i}_{statistic}"
-            for statistic in POOLINGS[self.pooling]
+            f"{kind}{i}{statistic}"
+            for statistic in statistic_suffixes(self.pooling)
             for kind in kinds
             for i in range(self.n_mels)
         ]

@@ -7,13 +7,12 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..device import resolve_device, resolve_precision
 from ..validation import check_choice, check_real, shown
 from ._base import SpeechFeaturizer
-from .engine import Encoder
-from .pooling import POOLINGS
+from .engine import Encoder, Rows
+from .pooling import POOLINGS, statistic_suffixes
 
 if TYPE_CHECKING:
     import torch
@@ -42,8 +41,9 @@ class HubertFeaturizer(SpeechFeaturizer):
         Hidden states to take: 0 is the input of the first transformer layer, the last is the final, normalised state.
         "all" and a list give features of shape `(n, layers, d)`, the last layer last; one index gives `(n, d)`, which
         any estimator takes. Negative indices count from the end.
-    pooling : {"mean", "std", "mean_std", "max"}, default="mean"
-        Statistic over the clip's frames; "mean_std" puts both side by side.
+    pooling : {"mean", "std", "mean_std", "max", "none"}, default="mean"
+        Statistic over the clip's frames; "mean_std" puts both side by side. "none" gives the frames themselves: `transform`
+        returns a list with an array of shape `(frames, layers, d)` for each clip, or `(frames, d)` for one index.
     do_normalize : bool or "auto", default="auto"
         Whether each clip is brought to zero mean and unit variance first; "auto" is what the checkpoint's preprocessor
         says.
@@ -124,7 +124,7 @@ class HubertFeaturizer(SpeechFeaturizer):
         *,
         revision: str | None = None,
         layers: Literal["all"] | int | list[int] = "all",
-        pooling: Literal["mean", "std", "mean_std", "max"] = "mean",
+        pooling: Literal["mean", "std", "mean_std", "max", "none"] = "mean",
         do_normalize: bool | Literal["auto"] = "auto",
         sampling_rate: float | None = None,
         max_seconds: float | None = None,
@@ -200,7 +200,7 @@ class HubertFeaturizer(SpeechFeaturizer):
         checkpoint = self._checkpoint()
         self._check_weights(checkpoint)
         layers = self._layer_indices(checkpoint)
-        self._check_container(1 if isinstance(self.layers, Integral) else 2)
+        self._check_container(1 if isinstance(self.layers, Integral) and self.pooling != "none" else 2)
         return [
             SpeechEncoder(
                 checkpoint,
@@ -236,9 +236,12 @@ class HubertFeaturizer(SpeechFeaturizer):
             )
         return [int(i) % count for i in wanted]
 
-    def _rows(self, stored: NDArray[np.float32]) -> NDArray[np.float32]:
-        # (n, 1, d) -> (n, d)
-        return stored[:, 0] if isinstance(self.layers, Integral) else stored
+    def _rows(self, stored: Rows) -> Rows:
+        if not isinstance(self.layers, Integral):
+            return stored
+        if isinstance(stored, list):
+            return [frames[:, 0] for frames in stored]  # (frames, 1, d) -> (frames, d)
+        return stored[:, 0]  # (n, 1, d) -> (n, d)
 
     def _session(self, encoders: list[Encoder]) -> AbstractContextManager[None]:
         from .encoder import encoding_session
@@ -249,9 +252,9 @@ class HubertFeaturizer(SpeechFeaturizer):
         check_choice("pooling", self.pooling, POOLINGS)
         checkpoint = self._checkpoint()
         return [
-            f"layer{layer}_{statistic}_{i}"
+            f"layer{layer}{statistic}_{i}"
             for layer in self._layer_indices(checkpoint)
-            for statistic in POOLINGS[self.pooling]
+            for statistic in statistic_suffixes(self.pooling)
             for i in range(checkpoint.config.hidden_size)
         ]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .engine import Result
+from .engine import Result, RowShape
 from .pooling import POOLINGS, frame_statistics
 
 SAMPLING_RATE = 16000
@@ -17,6 +17,8 @@ ENERGY_FLOOR = float(np.finfo(np.float32).eps)
 POVEY_POWER = 0.85
 # A step of 16-bit audio, the unit of Kaldi's dither, on the scale of samples in [-1, 1].
 DITHER_UNIT = 2.0**-15
+# Root mean square of a clip whose level is normalised: 26 dB below full scale, as ITU-T P.56 levels of speech are often set.
+SPEECH_LEVEL = 10 ** (-26 / 20)
 # Frames on each side that a slope is fitted over.
 DELTA_REACH = 2
 BATCH_SECONDS = 60.0
@@ -40,6 +42,8 @@ class FbankEncoder:
         0, 1 or 2.
     pooling : str
         A name of `POOLINGS`.
+    normalize_level : bool
+        Whether each clip is brought to `SPEECH_LEVEL` first.
     """
 
     sampling_rate = SAMPLING_RATE
@@ -56,6 +60,7 @@ class FbankEncoder:
         dither: float,
         deltas: int,
         pooling: str,
+        normalize_level: bool,
     ) -> None:
         self.n_mels = n_mels
         self.window = window
@@ -66,13 +71,14 @@ class FbankEncoder:
         self.dither = dither
         self.deltas = deltas
         self.pooling = pooling
-        self.row_shape: tuple[int, ...] = (n_mels * (1 + deltas) * len(POOLINGS[pooling]),)
+        self.normalize_level = normalize_level
+        width = n_mels * (1 + deltas)
+        self.row_shape: RowShape | None = (None, width) if pooling == "none" else (width * len(POOLINGS[pooling]),)
 
     @property
     def identity(self) -> dict[str, Any]:
         """Everything besides the audio that the features depend on."""
-        names = ("n_mels", "window", "hop", "f_min", "f_max", "pre_emphasis", "dither", "deltas", "pooling")
-        return {"features": "fbank", **{name: getattr(self, name) for name in names}}
+        return {"features": "fbank", **{name: value for name, value in vars(self).items() if name != "row_shape"}}
 
     def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
         """
@@ -112,7 +118,10 @@ class FbankEncoder:
             Natural logarithms.
         """
         # Logarithms of what is left of silence need more digits than float32 holds.
-        samples = np.pad(wave.astype(np.float64), (0, max(self.window - len(wave), 0)))
+        samples = wave.astype(np.float64)
+        if self.normalize_level:
+            samples = normalized_level(samples)
+        samples = np.pad(samples, (0, max(self.window - len(samples), 0)))
         frames = np.lib.stride_tricks.sliding_window_view(samples, self.window)[:: self.hop]  # (frames, window)
         frames = frames - frames.mean(axis=1, keepdims=True)
         before = np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
@@ -122,6 +131,21 @@ class FbankEncoder:
         power += (self.dither * DITHER_UNIT) ** 2 * noise_power(self.window, n_fft, self.pre_emphasis)
         energies = power @ mel_filters(self.n_mels, n_fft, self.f_min, self.f_max)  # (frames, n_mels)
         return np.log(np.maximum(energies, ENERGY_FLOOR))
+
+
+def normalized_level(samples: NDArray[np.float64]) -> NDArray[np.float64]:
+    """
+    Scale a clip, its mean removed, to a root mean square of `SPEECH_LEVEL`.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n_samples,)
+        One clip; silence stays silence, also one with an offset, of which only rounding is left.
+    """
+    centred = samples - samples.mean()
+    rms = np.sqrt((centred**2).mean())
+    audible = rms > np.finfo(np.float32).eps * np.abs(samples).max()
+    return np.asarray(centred * (SPEECH_LEVEL / rms)) if audible else centred
 
 
 def fft_length(window: int) -> int:

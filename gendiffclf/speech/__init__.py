@@ -3,37 +3,58 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .auditing import audit
+    from .comparison import Comparison, compare
     from .corpora import read_corpus
-    from .evaluation import Evaluation, evaluate
+    from .evaluation import evaluate, evaluate_fitted
+    from .findings import Audit, Finding
     from .layouts import LAYOUTS
     from .model_folder import load_model, save_model
     from .prediction import predict_clips
+    from .results import Evaluation
     from .synthesis import synthesize_corpus, synthesize_vowel
+    from .timelines import Timeline, timeline
     from .training import train
 
 __all__ = [
     "LAYOUTS",
+    "Audit",
+    "Comparison",
     "Evaluation",
+    "Finding",
+    "Timeline",
+    "audit",
+    "compare",
     "evaluate",
+    "evaluate_fitted",
     "load_model",
     "predict_clips",
     "read_corpus",
     "save_model",
     "synthesize_corpus",
     "synthesize_vowel",
+    "timeline",
     "train",
 ]
 
 _HOMES = {
     "LAYOUTS": "layouts",
-    "Evaluation": "evaluation",
+    "Audit": "findings",
+    "Comparison": "comparison",
+    "Evaluation": "results",
+    "Finding": "findings",
+    "Timeline": "timelines",
+    "audit": "auditing",
+    "compare": "comparison",
     "evaluate": "evaluation",
+    "evaluate_fitted": "evaluation",
     "load_model": "model_folder",
     "predict_clips": "prediction",
     "read_corpus": "corpora",
     "save_model": "model_folder",
     "synthesize_corpus": "synthesis",
     "synthesize_vowel": "synthesis",
+    "timeline": "timelines",
     "train": "training",
 }
 

@@ -1,4 +1,4 @@
-"""The speech commands of the command line: features, train, predict, evaluate, demo-speech."""
+"""The speech commands of the command line: audit, features, train, predict, evaluate, compare, demo-speech."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import ast
 import contextlib
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -16,10 +17,38 @@ if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
-FEATURIZER_NAMES = ("fbank", "hubert")
+FEATURIZER_NAMES = ("egemaps", "fbank", "hubert")
+# Better than the plain energies of the featuriser's defaults; --set changes them.
+FBANK = {"n_mels": 40, "deltas": 2}
 LAYOUT_NAMES = ("ravdess", "emodb", "crema-d", "savee", "tess", "meld", "nemo", "urdu")
 FOLD_NAMES = ("speaker", "leave-one-speaker-out", "split", "random")
+MEASURE_NAMES = ("wa", "uar", "macro_f1", "log_loss", "ece")
 # Written out, since the parser of every command imports this module and nothing heavy; tests compare.
+
+
+def add_audit_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `audit`."""
+    _add_corpus_options(parser)
+    parser.add_argument("--table-only", action="store_true", help="open no clip")
+    parser.add_argument("--jobs", type=int, help="threads that read clips")
+    parser.add_argument("--output", type=Path, help="also write the findings to this JSON file")
+    parser.add_argument("--quiet", action="store_true", help="print no findings that are notes only")
+
+
+def run_audit(options: argparse.Namespace) -> None:
+    """Print what is wrong with a corpus; errors end the command with status 1."""
+    from dataclasses import replace
+
+    from .auditing import audit
+
+    _check_output("--output", options.output)
+    found = audit(_corpus(options, options.source), sound=not options.table_only, n_jobs=options.jobs)
+    if options.output is not None:
+        found.to_json(options.output)
+    shown = [finding for finding in found.findings if not options.quiet or finding.severity != "note"]
+    print(replace(found, findings=tuple(shown)))
+    if found.errors:
+        raise ValueError(f"{len(found.errors)} of the findings would make figures wrong; mend them first.")
 
 
 def add_features_options(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +62,7 @@ def run_features(options: argparse.Namespace) -> None:
     """Encode every clip into the cache, and report those that are broken."""
     import numpy as np
 
+    from .files import whole_file
     from .training import encode_clips, failed
 
     _check_output("--output", options.output)
@@ -43,7 +73,7 @@ def run_features(options: argparse.Namespace) -> None:
     if options.output is not None:
         names = [name for name in ("path", "start", "end", "label", "speaker") if name in corpus]
         columns = {name: _plain_array(corpus[name]) for name in names}
-        with open(options.output, "wb") as file:  # savez would append .npz to other names
+        with whole_file(options.output, binary=True) as file:  # savez would append .npz to other names
             np.savez(file, features=features.rows, **columns)
     print(f"{len(corpus) - len(failures)} of {len(corpus)} clips have features of shape {features.rows.shape[1:]}.")
     for path, reason in zip(failures["path"], failures["reason"], strict=True):
@@ -56,18 +86,21 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     _add_pipeline_options(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of the model")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is there")
+    parser.add_argument(
+        "--copy-encoder", action="store_true", help="copy a local speech encoder into the model's folder"
+    )
+    parser.add_argument("--no-speakers", action="store_true", help="learn from a corpus that does not say who speaks")
 
 
 def run_train(options: argparse.Namespace) -> None:
     """Fit, and write the model's folder."""
-    from .model_folder import save_model
+    from .model_folder import check_new_folder, save_model
     from .training import train
 
-    if options.output.exists() and not options.overwrite:  # said before hours of work, not after
-        raise ValueError(f"Got --output {options.output}, which exists, expected a new folder, or --overwrite.")
+    check_new_folder("--output", options.output, options.overwrite)  # said before hours of work, not after
     corpus = _corpus(options, options.source)
     with _plain_warnings():
-        pipeline = train(_pipeline(options), corpus)
+        pipeline = train(_pipeline(options), corpus, without_speakers=options.no_speakers)
     n_broken = len(pipeline.steps[0][1].failures_)
     about = {
         "target": options.target,
@@ -75,7 +108,7 @@ def run_train(options: argparse.Namespace) -> None:
         "n_broken": n_broken,
         "n_speakers": int(corpus["speaker"].nunique()) if "speaker" in corpus else None,
     }
-    save_model(pipeline, options.output, overwrite=options.overwrite, about=about)
+    save_model(pipeline, options.output, overwrite=options.overwrite, copy_encoder=options.copy_encoder, about=about)
     classes = ", ".join(map(str, pipeline.classes_))
     print(f"Learnt {classes} from {about['n_clips']} clips; the model is in {options.output}.")
 
@@ -84,6 +117,7 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
     """Options of `predict`."""
     parser.add_argument("model", type=Path, help="folder that `train` wrote")
     parser.add_argument("sources", nargs="+", help="clips, folders, or tables with the column path")
+    parser.add_argument("--encoder", help="folder of the same speech encoder, if it has moved")
     _add_layout_options(parser)
     _add_run_options(parser)
     parser.add_argument("--output", type=Path, help="file of the predictions; standard output by default")
@@ -101,7 +135,7 @@ def run_predict(options: argparse.Namespace) -> None:
 
     form = options.format or _form_by_ending(options.output)
     _check_output("--output", options.output)
-    pipeline = load_model(options.model, **_run_parameters(options))
+    pipeline = load_model(options.model, **_model_changes(options))
     corpus = pd.concat([_corpus(options, source, to_predict=True) for source in options.sources], ignore_index=True)
     predictions = predict_clips(pipeline, corpus)
     write_predictions(predictions, options.output or sys.stdout, form)
@@ -119,6 +153,11 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n-folds", type=int, default=5, help="folds at most (%(default)s)")
     parser.add_argument("--output", type=Path, help="also write measures and confusion matrices to this JSON file")
     parser.add_argument("--predictions", type=Path, help="also write every clip's prediction to this CSV file")
+    parser.add_argument("--report", type=Path, help="also write a report to this HTML file")
+    parser.add_argument("--pictures", type=Path, help="folder for the report's pictures as SVG files too")
+    parser.add_argument(
+        "--group", action="append", metavar="COLUMN", help="measure the groups of this column; can be repeated"
+    )
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
@@ -129,19 +168,52 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
     _check_output("--output", options.output)
     _check_output("--predictions", options.predictions)
+    _check_output("--report", options.report)
+    if options.pictures is not None and options.report is None:
+        raise ValueError(f"Got --pictures {options.pictures} without --report, expected both; name the report's file.")
+    if options.model is not None:
+        _refuse_ignored(options.words, ("--featurizer", "--normalize", "--set", "--folds", "--n-folds"))
     corpus = _corpus(options, options.source)
     with _plain_warnings():
         if options.model is not None:
-            found = evaluate_fitted(load_model(options.model, **_run_parameters(options)), corpus)
+            model = load_model(options.model, **_model_changes(options))
+            found = evaluate_fitted(model, corpus, groups=options.group, random_state=options.seed)
         else:
             seed, progress = options.seed, int(not options.quiet)
-            settings = {"n_folds": options.n_folds, "random_state": seed, "verbose": progress}
+            settings = {"n_folds": options.n_folds, "random_state": seed, "groups": options.group, "verbose": progress}
             found = evaluate(_pipeline(options), corpus, options.folds, **settings)
     print(found)
+    found.about["command"] = shlex.join(["gendiffclf", *options.words])
     if options.output is not None:
         found.to_json(options.output)
     if options.predictions is not None:
         write_predictions(found.predictions, options.predictions)
+    if options.report is not None:
+        found.report(
+            options.report, title=f"{options.target or 'Evaluation'}: {options.source}", pictures=options.pictures
+        )
+
+
+def add_compare_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `compare`."""
+    parser.add_argument("a", type=Path, help="predictions that `evaluate --predictions` wrote")
+    parser.add_argument("b", type=Path, help="predictions of the same clips in the same folds")
+    parser.add_argument("--measure", choices=MEASURE_NAMES, default="uar", help="what the claim is about (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="random state of the bootstrap (%(default)s)")
+    parser.add_argument("--output", type=Path, help="also write the comparison to this JSON file")
+    parser.add_argument("--quiet", action="store_true", help="print the claim alone")
+
+
+def run_compare(options: argparse.Namespace) -> None:
+    """Print differences with intervals, and what may be claimed."""
+    from .comparison import compare
+
+    _check_output("--output", options.output)
+    names = (options.a.stem, options.b.stem) if options.a.stem != options.b.stem else (str(options.a), str(options.b))
+    found = compare(options.a, options.b, measure=options.measure, names=names, random_state=options.seed)
+    if options.output is not None:
+        found.to_json(options.output)
+    print(found.claim if options.quiet else found)
 
 
 def add_demo_options(parser: argparse.ArgumentParser) -> None:
@@ -164,13 +236,17 @@ def run_demo(options: argparse.Namespace) -> None:
 def _add_layout_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layout", choices=LAYOUT_NAMES, help="corpus whose names of files are known")
     parser.add_argument("--pattern", help="paths below the folder, such as {label}/{speaker}_*.wav")
-    parser.add_argument("--target", help="column to predict (default: emotion for a layout, else label)")
+    parser.add_argument(
+        "--target", "--label-column", help="column to predict (default: emotion for a layout, else label)"
+    )
+    parser.add_argument("--path-column", default="path", help="column of a table that holds paths (%(default)s)")
     parser.add_argument("--skip-unfit", action="store_true", help="leave out files whose path does not fit")
 
 
 def _add_corpus_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="folder, or table with the columns path, label, speaker and maybe start, end")
     _add_layout_options(parser)
+    parser.add_argument("--speaker-column", default="speaker", help="column that says who speaks (%(default)s)")
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -186,6 +262,7 @@ def _add_pipeline_options(parser: argparse.ArgumentParser) -> None:
         "--featurizer", choices=FEATURIZER_NAMES, default="fbank", help="features of a clip (%(default)s)"
     )
     parser.add_argument("--encoder", help="name or folder of the speech encoder; implies --featurizer hubert")
+    parser.add_argument("--normalize", choices=("speaker",), help="z-scores of the features within each speaker")
     parser.add_argument(
         "--set",
         action="append",
@@ -212,6 +289,8 @@ def _corpus(options: argparse.Namespace, source: str, *, to_predict: bool = Fals
             layout=options.layout if is_folder else None,
             pattern=options.pattern if is_folder else None,
             target=options.target,
+            path_column=options.path_column,
+            speaker_column=getattr(options, "speaker_column", "speaker"),  # of no use to `predict`
             on_mismatch=mismatch,
             to_predict=to_predict,
         )
@@ -221,10 +300,10 @@ def _pipeline(options: argparse.Namespace) -> Pipeline:
     from sklearn.pipeline import Pipeline
 
     from ..classifier import GenerativeTransportClassifier
-    from ..featurizers import FEATURIZERS
+    from ..featurizers import FEATURIZERS, SpeakerNormalizer
 
     kind = "hubert" if options.encoder is not None else options.featurizer
-    featurizer = FEATURIZERS[kind]()
+    featurizer = FEATURIZERS[kind](**(FBANK if kind == "fbank" else {}))
     parameters = _run_parameters(options)
     own = featurizer.get_params()
     featurizer.set_params(**{name: value for name, value in parameters.items() if name in own})
@@ -234,7 +313,8 @@ def _pipeline(options: argparse.Namespace) -> Pipeline:
     # While the measures of a fold are awaited, the bar of the folds is enough.
     verbose = int(not options.quiet and "folds" not in options)
     classifier = GenerativeTransportClassifier(random_state=options.seed, verbose=verbose, **device)
-    pipeline = Pipeline([("featurizer", featurizer), ("classifier", classifier)])
+    normalizer = [("normalizer", SpeakerNormalizer())] if options.normalize else []
+    pipeline = Pipeline([("featurizer", featurizer), *normalizer, ("classifier", classifier)])
     return pipeline.set_params(**dict(_setting(text) for text in options.set))
 
 
@@ -243,6 +323,21 @@ def _run_parameters(options: argparse.Namespace) -> dict[str, Any]:
     cache = None if options.no_cache else (options.cache if options.cache is not None else True)
     parameters: dict[str, Any] = {"cache": cache, "n_jobs": options.jobs, "verbose": int(not options.quiet)}
     return parameters if options.device is None else {**parameters, "device": options.device}
+
+
+def _model_changes(options: argparse.Namespace) -> dict[str, Any]:
+    """What `load_model` changes: how to run, and where the speech encoder is."""
+    place = {} if options.encoder is None else {"model": options.encoder}
+    return {**_run_parameters(options), **place}
+
+
+def _refuse_ignored(words: list[str], names: tuple[str, ...]) -> None:
+    given = [name for name in names if any(word.partition("=")[0] == name for word in words)]
+    if given:
+        raise ValueError(
+            f"Got {', '.join(given)} with --model, expected neither: a trained model has its own features and settings, and no "
+            "folds; leave them out, or leave out --model to cross-validate."
+        )
 
 
 def _check_output(name: str, path: Path | None) -> None:

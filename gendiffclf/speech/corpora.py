@@ -33,6 +33,8 @@ def read_corpus(
     layout: str | None = None,
     pattern: str | None = None,
     target: str | None = None,
+    path_column: str = "path",
+    speaker_column: str = "speaker",
     on_mismatch: str = "raise",
     to_predict: bool = False,
 ) -> pd.DataFrame:
@@ -50,6 +52,8 @@ def read_corpus(
         stands for anything within a name, `**/` for any folders.
     target : str, optional
         The column to predict. By default `emotion` for a layout, and `label` otherwise, where there is one.
+    path_column, speaker_column : str, default="path" and "speaker"
+        Columns of a table that hold paths and speakers under other names; `speaker_column` also of a layout or pattern.
     on_mismatch : {"raise", "warn"}, default="raise"
         What audio files do whose path does not fit; "warn" leaves them out.
     to_predict : bool, default=False
@@ -105,11 +109,11 @@ def read_corpus(
     elif layout is not None or pattern is not None:
         raise ValueError(f"Got source={str(source)!r} with a layout or pattern, expected a folder.")
     elif source.suffix.lower() in (".csv", ".tsv"):
-        corpus = _read_table(source)
+        corpus = _read_table(source, path_column)
     else:
         corpus = pandas.DataFrame({"path": [str(source)]})
         target = None if to_predict else target  # a clip among folders has no columns
-    return _with_label(corpus, target, to_predict)
+    return _with_label(_with_speaker(corpus, speaker_column), target, to_predict)
 
 
 def check_corpus(corpus: Any, needed: Iterable[str] = ("path", "label")) -> pd.DataFrame:
@@ -227,7 +231,7 @@ def _without_copies(table: pd.DataFrame) -> pd.DataFrame:
 # --------------------------------------------------------------------- tables
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _read_table(path: Path, path_column: str) -> pd.DataFrame:
     import pandas as pd
 
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
@@ -246,15 +250,18 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise ValueError(
             f"Got {path} with rows of unequal length ({str(error).strip()}), {rule}; quote cells that hold one."
         ) from error
-    if "path" not in table:
+    if path_column not in table:
         if any(other in str(name) for name in table.columns for other in ";\t,"):
             raise ValueError(
                 f"Got {path} with the columns {list(table.columns)}, {rule}; save it with {between}, not with another "
                 "separator."
             )
         raise ValueError(
-            f"Got {path} with the columns {list(table.columns)}, expected 'path' among them; rename the column of the files."
+            f"Got {path} with the columns {list(table.columns)}, expected {path_column!r} among them; name the "
+            "column of the files by path_column (--path-column), or rename it."
         )
+    if path_column != "path":
+        table = table.drop(columns="path", errors="ignore").rename(columns={path_column: "path"})
     if not len(table):
         raise ValueError(f"Got {path} with 0 clips, expected at least 1.")
     _check_gaps(table, "path")
@@ -281,6 +288,14 @@ def _with_label(corpus: pd.DataFrame, target: str | None, gaps_allowed: bool) ->
     rest = corpus.drop(columns="label", errors="ignore") if name != "label" else corpus.drop(columns="label")
     first = {"path": rest["path"], "label": label, **({"speaker": rest["speaker"]} if "speaker" in rest else {})}
     return type(corpus)({**first, **{column: rest[column] for column in rest if column not in first}})
+
+
+def _with_speaker(corpus: pd.DataFrame, name: str) -> pd.DataFrame:
+    if name == "speaker":
+        return corpus
+    if name not in corpus:
+        raise ValueError(f"Got speaker_column={name!r}, expected one of the columns {list(corpus.columns)}.")
+    return corpus.assign(speaker=corpus[name])
 
 
 def _gaps(corpus: pd.DataFrame, name: str) -> pd.Series:

@@ -11,7 +11,8 @@ from sklearn.pipeline import make_pipeline
 from ..classifier import GenerativeTransportClassifier
 from ..device import thread_limit
 from ..featurizers import FbankFeaturizer
-from .evaluation import Evaluation, evaluate
+from .evaluation import evaluate
+from .results import Evaluation
 from .synthesis import synthesize_corpus
 
 

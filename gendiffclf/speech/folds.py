@@ -28,6 +28,7 @@ def fold_rows(
     *,
     n_folds: int = 5,
     random_state: int = 0,
+    voices: np.ndarray | None = None,
 ) -> list[Fold]:
     """
     Row numbers of the training and the test part of each fold; see `evaluate`.
@@ -39,9 +40,13 @@ def fold_rows(
         Rows of clips that are not broken; no fold has others.
     folds, n_folds, random_state
         As for `evaluate`.
+    voices : ndarray of shape (n_clips,), str, optional
+        What folds by speaker keep together, as of `Audit`; by default the speakers.
     """
     y = corpus["label"].to_numpy()[whole]
-    groups = corpus["speaker"].to_numpy().astype(str)[whole] if "speaker" in corpus else None
+    if voices is None and "speaker" in corpus:
+        voices = corpus["speaker"].to_numpy().astype(str)
+    groups = voices[whole] if voices is not None and "speaker" in corpus else None
     if isinstance(folds, str):
         check_choice("folds", folds, FOLDS)
         if folds == "split":
@@ -50,13 +55,10 @@ def fold_rows(
             splitter: Any = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
         else:
             assert groups is not None  # `evaluate` asks for the column
-            n_speakers = len(np.unique(groups))
-            if n_speakers < 2:
-                raise ValueError(
-                    f"Got a corpus of {n_speakers} speaker with folds={folds!r}, expected at least 2; with "
-                    "folds='random' figures say nothing about other voices."
-                )
-            stratified = StratifiedGroupKFold(min(n_folds, n_speakers), shuffle=True, random_state=random_state)
+            n_voices = len(np.unique(groups))
+            if n_voices < 2:
+                raise ValueError(_one_voice(corpus["speaker"].nunique(), folds))
+            stratified = StratifiedGroupKFold(min(n_folds, n_voices), shuffle=True, random_state=random_state)
             splitter = LeaveOneGroupOut() if folds == "leave-one-speaker-out" else stratified
     else:
         splitter = folds
@@ -69,6 +71,36 @@ def fold_rows(
     if not pairs or any(len(np.intersect1d(train, test)) for train, test in pairs):
         raise ValueError(f"Got {len(pairs)} folds, expected at least 1, and no clip on both sides of any.")
     return [(np.intersect1d(train, whole), np.intersect1d(test, whole)) for train, test in pairs]
+
+
+def without_copies(pairs: list[Fold], content: np.ndarray) -> list[Fold]:
+    """
+    The folds without the training clips whose content is also tested.
+
+    Parameters
+    ----------
+    pairs : list of Fold
+    content : ndarray of shape (n_clips,), str
+        Digests, as of `Audit`.
+
+    Warns
+    -----
+    UserWarning
+        If there are any: folds by speaker have none, since speakers who share a clip are one voice.
+    """
+    kept = [(train[~np.isin(content[train], content[test])], test) for train, test in pairs]
+    n_left_out = sum(len(train) for train, _ in pairs) - sum(len(train) for train, _ in kept)
+    if n_left_out:
+        warnings.warn(
+            f"Got folds with copies of tested clips among the training clips: {n_left_out} in all, which are left out of "
+            "training.",
+            stacklevel=3,
+        )
+    if not all(len(train) for train, _ in kept):
+        raise ValueError(
+            "Got a fold whose training clips are all copies of tested ones, expected others; leave copies out."
+        )
+    return kept
 
 
 def shared_speakers(corpus: pd.DataFrame, pairs: list[Fold]) -> tuple[str, ...]:
@@ -106,6 +138,18 @@ def warn_of_learnt_speakers(pipeline: Any, corpus: pd.DataFrame, test: np.ndarra
             "same name.",
             stacklevel=3,
         )
+
+
+def _one_voice(n_speakers: int, folds: str) -> str:
+    if n_speakers > 1:
+        return (
+            f"Got a corpus of {n_speakers} speakers with folds={folds!r}, who count as one voice since each shares clips with "
+            "another, expected at least 2 voices; leave out the copies that `audit` lists, or mend the column speaker."
+        )
+    return (
+        f"Got a corpus of {n_speakers} speaker with folds={folds!r}, expected at least 2; with folds='random' figures say "
+        "nothing about other voices."
+    )
 
 
 def _published_split(corpus: pd.DataFrame, whole: np.ndarray) -> Fold:

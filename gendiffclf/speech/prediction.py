@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
 from .corpora import check_corpus
-from .training import encode_clips, split_pipeline
+from .files import whole_file
+from .training import before_classifier, encode_clips, given_features, speakers_of, split_pipeline
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +19,7 @@ FORMATS = ("csv", "jsonl")
 _KEPT = ("path", "start", "end", "label", "speaker")
 
 
-def predict_clips(pipeline: Any, corpus: pd.DataFrame) -> pd.DataFrame:
+def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) -> pd.DataFrame:
     """
     Predict the label of every clip.
 
@@ -31,13 +28,16 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame) -> pd.DataFrame:
     pipeline : Pipeline
         Fitted: a featuriser first, a classifier last, as of `train` or `load_model`.
     corpus : DataFrame
-        With `path`, as of `read_corpus`.
+        With `path`, as of `read_corpus`; with `speaker` too, if a step such as `SpeakerNormalizer` asks for it.
+    features : array-like of shape (n, d) or (n, layers, d), optional
+        Features of the clips, for a pipeline without featuriser.
 
     Returns
     -------
     predictions : DataFrame
         A row for each clip, in order: `path` and, where known, `start`, `end`, `label` and `speaker`; `predicted`; a column
-        `p_<label>` for each class; `error`, what is wrong with a broken clip. Broken clips have no label and no
+        `p_<label>` for each class, if the classifier has probabilities; `error`, what is wrong with a broken clip.
+        Broken clips have no label and no
         probabilities, intact ones no error.
 
     Raises
@@ -53,19 +53,27 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     corpus = check_corpus(corpus, ("path",))
-    featurizer, rest = split_pipeline(pipeline)
-    features = encode_clips(featurizer, corpus)
-    whole, classes = features.whole, rest.classes_
+    if features is None:
+        featurizer, rest = split_pipeline(pipeline)
+        encoded = encode_clips(featurizer, corpus)
+    else:
+        rest, encoded = pipeline, given_features(features, len(corpus))
+    whole, classes = encoded.whole, rest.classes_
     proba = np.full((len(corpus), len(classes)), np.nan)
-    if len(whole):
-        proba[whole] = rest.predict_proba(features.rows[whole])
     predicted: list[Any] = [None] * len(corpus)
-    for i in whole:
-        predicted[i] = classes[proba[i].argmax()]
+    if len(whole):
+        classifier, rows = before_classifier(rest, encoded.rows[whole], speakers_of(corpus, whole))
+        if hasattr(classifier, "predict_proba"):
+            proba[whole] = classifier.predict_proba(rows)
+            labels = classes[proba[whole].argmax(axis=1)]
+        else:
+            labels = classifier.predict(rows)
+        for i, label in zip(whole, labels, strict=True):
+            predicted[i] = label
     table = {name: corpus[name] for name in _KEPT if name in corpus}
     table["predicted"] = pd.Series(predicted, dtype=object)
     table |= {f"p_{label}": pd.Series(proba[:, k]) for k, label in enumerate(classes)}
-    table["error"] = pd.Series([features.failures.get(i) for i in range(len(corpus))], dtype=object)
+    table["error"] = pd.Series([encoded.failures.get(i) for i in range(len(corpus))], dtype=object)
     return pd.DataFrame(table)
 
 
@@ -90,20 +98,6 @@ def write_predictions(predictions: pd.DataFrame, output: str | os.PathLike[str] 
     else:
         for row in predictions.to_dict("records"):
             output.write(json.dumps(_json_row(row), ensure_ascii=False) + "\n")
-
-
-@contextlib.contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[TextIO]:
-    """A text file that appears under its name, in a folder made for it, only when it is complete."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "x", encoding="utf-8", newline="") as file:
-            yield file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _json_row(row: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from ..featurizers import SpeechFeaturizer
+from .auditing import audit, audit_features
 from .corpora import check_corpus, clips
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class ClipFeatures:
     Attributes
     ----------
     rows : ndarray of shape (n, d) or (n, layers, d), float32
-        NaN where a clip is broken.
+        NaN where a clip is broken. Frames, which featurisers give as a list, are an array of n objects.
     failures : dict of int to str
         What is wrong with each broken clip, by its row.
     """
@@ -51,18 +52,27 @@ def encode_clips(featurizer: SpeechFeaturizer, corpus: pd.DataFrame) -> ClipFeat
     like with "nan": the caller here drops features and labels together. They are also in its `failures_`.
     """
     patient = clone(featurizer).set_params(on_error="nan")
-    rows = patient.transform(clips(corpus))
+    rows = _indexable(patient.transform(clips(corpus)))
     featurizer.failures_ = patient.failures_
     return ClipFeatures(rows, {failure.index: failure.reason for failure in patient.failures_})
 
 
 def given_features(features: Any, n_clips: int) -> ClipFeatures:
     """Features that the caller has; rows with NaN count as broken clips."""
-    rows = np.asarray(features)
-    if rows.ndim < 2 or len(rows) != n_clips:
+    rows = _indexable(features)
+    if (rows.ndim < 2 and rows.dtype != object) or len(rows) != n_clips:
         raise ValueError(f"Got features of shape {rows.shape} for {n_clips} clips, expected one row for each.")
-    broken = np.flatnonzero(np.isnan(rows.reshape(n_clips, -1)).any(axis=1))
+    broken = [i for i, row in enumerate(rows) if np.isnan(row).any()]
     return ClipFeatures(rows, {int(i): "its features hold NaN" for i in broken})
+
+
+def _indexable(features: Any) -> np.ndarray:
+    """Features as an array whose first axis can be indexed: a list of arrays of frames becomes an array of objects."""
+    if not isinstance(features, list) or np.ndim(features[0]) < 2:
+        return np.asarray(features)
+    rows = np.empty(len(features), dtype=object)
+    rows[:] = features
+    return rows
 
 
 def split_pipeline(pipeline: Any) -> tuple[SpeechFeaturizer, Pipeline]:
@@ -93,7 +103,7 @@ def fit_rows(estimator: Any, X: np.ndarray, y: np.ndarray, speakers: np.ndarray 
     """
     estimator = clone(estimator)
     steps = estimator.steps if isinstance(estimator, Pipeline) else [("", estimator)]
-    takers = [(name, step) for name, step in steps if speakers is not None and _takes_groups(step)]
+    takers = [(name, step) for name, step in steps if speakers is not None and _takes_groups(step, "fit")]
     if not takers:
         return estimator.fit(X, y)
     if not isinstance(estimator, Pipeline):
@@ -105,32 +115,68 @@ def fit_rows(estimator: Any, X: np.ndarray, y: np.ndarray, speakers: np.ndarray 
     return estimator.fit(X, y, **{f"{name}__groups": speakers for name, _ in takers})
 
 
-def _takes_groups(step: Any) -> bool:
-    return hasattr(step, "fit") and "groups" in inspect.signature(step.fit).parameters
+def before_classifier(fitted: Any, X: np.ndarray, speakers: np.ndarray | None) -> tuple[Any, np.ndarray]:
+    """
+    The last step of a fitted pipeline, and the rows as it sees them.
+
+    Speakers go to every step whose `transform` takes them, which `Pipeline.predict` only does with metadata routing.
+    """
+    if not isinstance(fitted, Pipeline):
+        return fitted, X
+    for _, step in fitted.steps[:-1]:
+        if step is not None and step != "passthrough":
+            X = step.transform(X, groups=speakers) if _takes_groups(step, "transform") else step.transform(X)
+    return fitted.steps[-1][1], X
 
 
-def train(pipeline: Any, corpus: pd.DataFrame) -> Pipeline:
+def needs_speakers(fitted: Any) -> bool:
+    """Whether a step of a pipeline, such as `SpeakerNormalizer`, takes speakers when it transforms."""
+    return isinstance(fitted, Pipeline) and any(_takes_groups(step, "transform") for _, step in fitted.steps)
+
+
+def speakers_of(corpus: pd.DataFrame, rows: np.ndarray) -> np.ndarray | None:
+    """Speakers of some rows of a corpus, as texts; None if it does not tell."""
+    return corpus["speaker"].to_numpy()[rows].astype(str) if "speaker" in corpus else None
+
+
+def _takes_groups(step: Any, method: str) -> bool:
+    return hasattr(step, method) and "groups" in inspect.signature(getattr(step, method)).parameters
+
+
+def train(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None, without_speakers: bool = False) -> Pipeline:
     """
     Fit a pipeline of featuriser and classifier to a corpus.
 
     Parameters
     ----------
     pipeline : Pipeline
-        A featuriser first, a classifier last. It is cloned.
+        A featuriser first, a classifier last; with `features` a classifier, or a pipeline without featuriser. It is cloned.
     corpus : DataFrame
         With `path` and `label`, as of `read_corpus`. A column `speaker` goes to the classifier as `groups`, so that what
-        it sets aside to choose hyperparameters, updates and calibration are voices it does not learn from.
+        it sets aside to choose hyperparameters, updates and calibration are voices it does not learn from. Speakers who
+        share a clip count as one.
+    features : array-like of shape (n, d) or (n, layers, d), optional
+        Features of the clips, if they are there already; rows with NaN count as broken clips. The pipeline that comes back
+        then has no featuriser either.
+    without_speakers : bool, default=False
+        Whether a table without the column `speaker` may be learnt from. The probabilities are then calibrated on voices that
+        were learnt from, and too sure of others.
 
     Returns
     -------
     pipeline : Pipeline
-        Fitted. Its featuriser's `failures_` lists clips that are broken: they were left out, with one warning. Where there
+        Fitted. Clips that are broken were left out, with one warning; its featuriser's `failures_` lists them. Where there
         are speakers, its `speakers_` lists those it learnt from, sorted.
 
     Raises
     ------
     ValueError
-        If the table or the pipeline is not as above, or all clips are broken.
+        If the table or the pipeline is not as above, all clips are broken, or `audit` finds an error.
+
+    Warns
+    -----
+    UserWarning
+        Of what else `audit` finds, and of broken clips.
 
     Examples
     --------
@@ -141,16 +187,26 @@ def train(pipeline: Any, corpus: pd.DataFrame) -> Pipeline:
     >>> fitted = train(pipeline, read_corpus("clips.csv"))  # doctest: +SKIP
     """
     corpus = check_corpus(corpus, ("path", "label", *(["speaker"] if "speaker" in corpus else [])))
-    featurizer, rest = split_pipeline(pipeline)
-    featurizer = clone(featurizer)
-    features = encode_clips(featurizer, corpus)
-    report_failures(features, corpus)
-    whole = features.whole
-    speakers = corpus["speaker"].to_numpy().astype(str)[whole] if "speaker" in corpus else None
-    fitted = fit_rows(rest, features.rows[whole], corpus["label"].to_numpy()[whole], speakers)
-    found = Pipeline([(pipeline.steps[0][0], featurizer), *fitted.steps])
-    if speakers is not None:
-        found.speakers_ = sorted(set(speakers.tolist()))
+    featurizer, rest = split_pipeline(pipeline) if features is None else (None, pipeline)
+    ignored = ("broken", *(("no-speakers",) if without_speakers else ()))  # broken clips are reported below
+    if featurizer is None:
+        encoded = given_features(features, len(corpus))
+        audited = audit_features(corpus, encoded.rows)
+        audited.enforce(ignore=ignored)
+    else:
+        audited = audit(corpus)
+        audited.enforce(ignore=ignored)  # before hours of encoding
+        featurizer = clone(featurizer)
+        encoded = encode_clips(featurizer, corpus)
+    report_failures(encoded, corpus)
+    whole = encoded.whole
+    voices = audited.voices[whole] if "speaker" in corpus else None
+    fitted = fit_rows(rest, encoded.rows[whole], corpus["label"].to_numpy()[whole], voices)
+    steps = fitted.steps if isinstance(fitted, Pipeline) else [("classifier", fitted)]
+    found = Pipeline(steps if featurizer is None else [(pipeline.steps[0][0], featurizer), *steps])
+    learnt_from = speakers_of(corpus, whole)
+    if learnt_from is not None:
+        found.speakers_ = sorted(set(learnt_from.tolist()))
     return found
 
 

@@ -96,11 +96,13 @@ def cache_folder(tmp_path, monkeypatch):
 @pytest.fixture
 def encoded(monkeypatch):
     """A list that grows by the number of clips whenever an encoder is given some."""
+    from gendiffclf.featurizers.egemaps import SmileEncoder
     from gendiffclf.featurizers.encoder import SpeechEncoder
+    from gendiffclf.featurizers.function import FunctionEncoder
     from gendiffclf.featurizers.mel import FbankEncoder
 
     counts = []
-    for owner in (SpeechEncoder, FbankEncoder):
+    for owner in (SpeechEncoder, FbankEncoder, FunctionEncoder, SmileEncoder):
         original = owner.encode
 
         def counted(self, waves, original=original):

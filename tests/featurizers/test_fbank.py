@@ -6,11 +6,12 @@ import transformers
 from transformers import audio_utils
 
 from gendiffclf.featurizers import FbankFeaturizer
-from gendiffclf.featurizers.mel import ENERGY_FLOOR, FbankEncoder, fft_length, mel_filters, slopes
+from gendiffclf.featurizers.mel import ENERGY_FLOOR, FbankEncoder, fft_length, mel_filters, normalized_level, slopes
 
 from .conftest import RATE, tone
 
 DEFAULT = {"n_mels": 80, "window": 400, "hop": 160, "f_min": 20.0, "f_max": 7600.0, "pre_emphasis": 0.97, "dither": 1.0}
+DEFAULT |= {"normalize_level": False}
 
 
 def encoder(deltas=0, pooling="mean", **changed):
@@ -55,9 +56,9 @@ def test_rounding_anew_changes_the_features_less_with_dither():
     hiss = np.random.default_rng(0).normal(scale=0.5 / 32768, size=RATE)
     quiet = 0.01 * np.sin(2 * np.pi * 300 * np.arange(RATE) / RATE) + hiss
     clips = [(quiet, RATE), (np.round(quiet * 32768) / 32768, RATE)]
-    first, second = FbankFeaturizer(dither=0).transform(clips)
+    first, second = FbankFeaturizer(dither=0, normalize_level=False).transform(clips)
     assert np.abs(first - second).max() > 0.2
-    first, second = FbankFeaturizer(dither=4).transform(clips)
+    first, second = FbankFeaturizer(dither=4, normalize_level=False).transform(clips)
     assert np.abs(first - second).max() < 0.03
 
 
@@ -81,9 +82,24 @@ def test_a_tone_is_loudest_in_its_own_filter():
 def test_louder_speech_moves_every_mean_by_the_same_amount_and_no_deviation():
     rng = np.random.default_rng(0)
     wave = rng.normal(scale=0.1, size=RATE)
-    quiet, loud = FbankFeaturizer().transform([(wave, RATE), (2 * wave, RATE)])
+    quiet, loud = FbankFeaturizer(normalize_level=False).transform([(wave, RATE), (2 * wave, RATE)])
     np.testing.assert_allclose(loud[:80] - quiet[:80], np.log(4), rtol=1e-5)
     np.testing.assert_allclose(loud[80:], quiet[80:], rtol=1e-4)
+
+
+@pytest.mark.parametrize("gain", [0.1, 1e-3, 7.0])
+def test_features_do_not_depend_on_the_level_of_the_recording(gain):
+    wave = tone(0.5, 300)
+    original, changed = FbankFeaturizer().transform([(wave, RATE), (gain * wave + 0.01, RATE)])
+    np.testing.assert_allclose(changed, original, atol=1e-4)
+
+
+def test_the_normalised_level_is_26_db_below_full_scale():
+    found = normalized_level(tone(0.5).astype(np.float64) + 0.2)
+    assert 20 * np.log10(np.sqrt((found**2).mean())) == pytest.approx(-26)
+    assert found.mean() == pytest.approx(0, abs=1e-12)
+    for silence in (np.zeros(10), np.full(1001, 0.1)):
+        np.testing.assert_allclose(normalized_level(silence), 0, atol=1e-15)
 
 
 def test_slopes_of_a_line_are_its_slope():
@@ -97,7 +113,7 @@ def test_slopes_of_a_line_are_its_slope():
 def test_statistics_and_their_names(deltas, pooling):
     featurizer = FbankFeaturizer(10, deltas=deltas, pooling=pooling)
     (row,) = featurizer.transform([(tone(0.3), RATE)])
-    stack = [encoder(n_mels=10).log_mel(tone(0.3))]
+    stack = [encoder(n_mels=10, normalize_level=True).log_mel(tone(0.3))]
     for _ in range(deltas):
         stack.append(slopes(stack[-1]))
     frames = np.concatenate(stack, axis=1)
@@ -111,8 +127,9 @@ def test_statistics_and_their_names(deltas, pooling):
 
 def test_clips_shorter_than_a_frame_are_padded_to_one():
     wave = tone(0.01)
-    (row,) = FbankFeaturizer(pooling="mean").transform([(wave, RATE)])
-    (padded,) = FbankFeaturizer(pooling="mean").transform([(np.pad(wave, (0, 400 - len(wave))), RATE)])
+    featurizer = FbankFeaturizer(pooling="mean", normalize_level=False)
+    (row,) = featurizer.transform([(wave, RATE)])
+    (padded,) = featurizer.transform([(np.pad(wave, (0, 400 - len(wave))), RATE)])
     np.testing.assert_array_equal(row, padded)
 
 
@@ -131,6 +148,7 @@ def test_silence_is_finite():
         ("pre_emphasis", 2, r"Got pre_emphasis=2, expected a number in \[0, 1\]"),
         ("dither", -1, r"Got dither=-1, expected a number in \[0, inf\)"),
         ("deltas", 3, "Got deltas=3, expected 0, 1 or 2"),
+        ("normalize_level", 1, "Got normalize_level=1, expected True or False"),
         ("deltas", -1, "Got deltas=-1, expected an integer >= 0"),
         ("pooling", "median", "Got pooling='median', expected one of 'mean', 'std', 'mean_std', 'max'"),
     ],

@@ -26,15 +26,15 @@ def run(*words):
 def test_names_in_options_are_those_of_the_code():
     assert set(commands.LAYOUT_NAMES) == set(LAYOUTS)
     assert commands.FOLD_NAMES == FOLDS
-    assert set(commands.FEATURIZER_NAMES) == set(FEATURIZERS)
+    assert set(commands.FEATURIZER_NAMES) == set(FEATURIZERS) - {"function"}  # which no word can give
 
 
 def test_from_clips_to_measures(clip_folder, cache_folder, encoded, tmp_path, capsys):
     model = tmp_path / "model"
     assert run("features", clip_folder, *PATTERN, "--output", tmp_path / "features.npz") == 0
-    assert "18 of 18 clips have features of shape (160,)" in capsys.readouterr().out
+    assert "18 of 18 clips have features of shape (240,)" in capsys.readouterr().out
     with np.load(tmp_path / "features.npz") as stored:  # nothing pickled
-        assert stored["features"].shape == (18, 160)
+        assert stored["features"].shape == (18, 240)
         assert stored["label"][0] == "heed"
     assert len(FeatureCache(cache_folder)) == 18
 
@@ -146,8 +146,8 @@ def test_a_run_that_is_stopped_goes_on(clip_folder, encoded, monkeypatch, capsys
         return counted(self, waves)
 
     monkeypatch.setattr(FbankEncoder, "encode", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        run("features", clip_folder, *PATTERN)
+    assert run("features", clip_folder, *PATTERN) == 130
+    assert "gendiffclf features: interrupted" in capsys.readouterr().err
     before = sum(encoded)
     assert 9 <= before < 18
     monkeypatch.setattr(FbankEncoder, "encode", counted)
@@ -222,7 +222,7 @@ def test_the_demo(capsys):
     [
         (["features", "{}", "--set", "n_mels=3"], "Got --set n_mels=3, expected step__name=value"),
         (["features", "{}/nowhere"], "which does not exist"),
-        (["train", "{}", "--output", "{}"], "which exists, expected a new folder, or --overwrite"),
+        (["train", "{}", "--output", "{}"], "which exists, expected a new folder"),
         (["train", "{}", "--output", "{}/new"], "expected 'label' among them"),
         (["predict", "{}", "{}"], "without a readable model.json"),
         (["evaluate", "{}", "--pattern", "{{label}}/*"], "expected 'speaker' among them"),

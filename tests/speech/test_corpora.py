@@ -72,7 +72,7 @@ def test_clips_without_labels_are_for_prediction(tmp_path):
     ("content", "message"),
     [
         ("file,label\na.wav,x\n", "with the columns .*'file'.*, expected 'path'"),
-        ("file,label\na.wav,x\n", "rename the column of the files"),
+        ("file,label\na.wav,x\n", "name the column of the files by path_column .--path-column."),
         ("", "clips.csv, which is empty, expected a table in UTF-8 with commas .*; write a row"),
         (
             "path,label\na.wav,fröhlich\n".encode("latin1"),

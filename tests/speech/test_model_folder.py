@@ -1,6 +1,7 @@
 """Training, the folder of a model, and predictions."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,10 @@ import pytest
 from featurizers.conftest import save_checkpoint, tiny_config
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier, HubertFeaturizer
+from gendiffclf.featurizers import FunctionFeaturizer, SpeakerNormalizer
 from gendiffclf.speech import load_model, predict_clips, save_model, train
 from gendiffclf.speech.prediction import write_predictions
 
@@ -21,7 +24,7 @@ def test_a_trained_model_comes_back_the_same(vowels, pipeline, tmp_path):
     assert not hasattr(pipeline[-1], "classes_")
     save_model(fitted, tmp_path / "new" / "model", about={"n_clips": 18})
     assert sorted(path.name for path in (tmp_path / "new").rglob("*")) == [
-        "classifier.safetensors",
+        "generativetransportclassifier.safetensors",
         "model",
         "model.json",
     ]
@@ -100,8 +103,11 @@ def test_an_encoder_is_recorded_with_what_identifies_its_weights(vowels, tmp_pat
     ("change", "message"),
     [
         ({"format": "other"}, "of format 'other'"),
-        ({"format_version": 99}, "version 99, expected 'gendiffclf.speech', at most 1"),
-        ({"featurizer": {"kind": "nobody"}}, "Got featurizer 'nobody'"),
+        ({"format_version": 99}, "version 99, expected 'gendiffclf.speech', version 2"),
+        ({"featurizer": {"name": "f", "kind": "nobody"}}, "Got featurizer 'nobody'"),
+        ({"featurizer": {}}, r"model.json, which is damaged \(KeyError"),
+        ({"steps": None}, r"model.json, which is damaged \(TypeError"),
+        ({"classes": ["other"]}, "Got a classifier of other classes than"),
     ],
 )
 def test_other_folders_are_refused(change, message, vowels, pipeline, tmp_path):
@@ -118,13 +124,104 @@ def test_no_model(tmp_path):
 
 
 def test_what_a_folder_cannot_hold(vowels, tmp_path):
-    other = train(make_pipeline(FbankFeaturizer(n_mels=20), LogisticRegression()), vowels)
-    with pytest.raises(TypeError, match="Got pipeline FbankFeaturizer -> LogisticRegression"):
-        save_model(other, tmp_path / "model")
-
     class Own(FbankFeaturizer):
         pass
 
     own = train(make_pipeline(Own(n_mels=20), GenerativeTransportClassifier(**QUICK)), vowels)
     with pytest.raises(TypeError, match="Got Own, expected a featuriser in FEATURIZERS"):
         save_model(own, tmp_path / "model")
+
+
+def test_other_classifiers_and_given_features_can_be_saved(vowels, tmp_path):
+    features = FbankFeaturizer(n_mels=20).transform(vowels["path"])
+    steps = (SpeakerNormalizer(n_clips=3), StandardScaler(), LogisticRegression())
+    for name, pipeline, given in (
+        ("whole", make_pipeline(FbankFeaturizer(n_mels=20), *steps), {}),
+        ("given", make_pipeline(*steps), {"features": features}),
+    ):
+        fitted = train(pipeline, vowels, **given)
+        save_model(fitted, tmp_path / name)
+        loaded = load_model(tmp_path / name)
+        assert [step for step, _ in loaded.steps] == [step for step, _ in fitted.steps]
+        pd.testing.assert_frame_equal(predict_clips(fitted, vowels, **given), predict_clips(loaded, vowels, **given))
+        assert loaded.speakers_ == fitted.speakers_
+
+
+def test_a_function_is_given_again_at_loading(vowels, tmp_path):
+    def spread(samples):
+        return [np.std(samples), np.max(samples)]
+
+    featurizer = FunctionFeaturizer(spread, "spread-1", 16000, cache=None)
+    fitted = train(make_pipeline(featurizer, GenerativeTransportClassifier(**QUICK)), vowels)
+    save_model(fitted, tmp_path / "model")
+    with pytest.raises(ValueError, match="expected the function named 'spread-1'"):
+        load_model(tmp_path / "model")
+    loaded = load_model(tmp_path / "model", encode=spread, cache=None)
+    np.testing.assert_array_equal(loaded.predict(vowels["path"]), fitted.predict(vowels["path"]))
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_a_model_moves_with_its_local_encoder(copy, vowels, tmp_path):
+    here = tmp_path / "a"
+    save_checkpoint(here / "encoder", tiny_config("hubert", "layer"))
+    featurizer = HubertFeaturizer(here / "encoder", layers=-1, device="cpu")
+    fitted = train(make_pipeline(featurizer, GenerativeTransportClassifier(**QUICK)), vowels)
+    save_model(fitted, here / "model", copy_encoder=copy)
+    expected = fitted.predict(vowels["path"])
+    if copy:
+        (here / "model").rename(tmp_path / "moved")
+        shutil.rmtree(here)
+        place = tmp_path / "moved"
+    else:
+        here.rename(tmp_path / "b")
+        place = tmp_path / "b" / "model"
+    np.testing.assert_array_equal(load_model(place, cache=None).predict(vowels["path"]), expected)
+    encoder = place / "encoder" if copy else tmp_path / "b" / "encoder"
+    encoder.rename(tmp_path / "elsewhere")
+    with pytest.raises(
+        ValueError, match=r"whose speech encoder is neither in .*set model, or --encoder, to its folder"
+    ):
+        load_model(place)
+    assert load_model(place, model=str(tmp_path / "elsewhere"))[0].layers == -1
+
+
+def test_swapped_and_missing_classifiers_are_found(vowels, pipeline, tmp_path):
+    for name in ("a", "b"):
+        kept = vowels if name == "a" else vowels[vowels["label"] != "hod"].reset_index(drop=True)
+        save_model(train(pipeline, kept), tmp_path / name)
+    file = "generativetransportclassifier.safetensors"
+    shutil.copy(tmp_path / "b" / file, tmp_path / "a" / file)
+    with pytest.raises(ValueError, match=r"is missing or not the file that model\.json was written with"):
+        load_model(tmp_path / "a")
+    (tmp_path / "b" / file).unlink()
+    with pytest.raises(ValueError, match="is missing or not the file"):
+        load_model(tmp_path / "b")
+
+
+def test_a_damaged_encoder_is_found_before_any_work(vowels, tmp_path):
+    encoder = save_checkpoint(tmp_path / "encoder", tiny_config("hubert", "layer"))
+    featurizer = HubertFeaturizer(encoder, layers=-1, device="cpu")
+    save_model(train(make_pipeline(featurizer, GenerativeTransportClassifier(**QUICK)), vowels), tmp_path / "model")
+    weights = encoder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="Got features with another weights than"):
+        load_model(tmp_path / "model")
+    (encoder / "config.json").write_text("{")
+    with pytest.raises((ValueError, OSError), match="Got model="):
+        load_model(tmp_path / "model")
+
+
+def test_types_that_are_not_trusted_are_named(vowels, tmp_path):
+    class Nothing(LogisticRegression):
+        pass
+
+    save_model(train(make_pipeline(FbankFeaturizer(n_mels=20), Nothing()), vowels), tmp_path / "model")
+    with pytest.raises(ValueError, match=r"with the types \[.*Nothing.*\], expected trusted ones"):
+        load_model(tmp_path / "model")
+
+
+def test_parameters_of_other_featurisers_are_refused(vowels, pipeline, tmp_path):
+    save_model(train(pipeline, vowels), tmp_path / "model")
+    with pytest.raises(ValueError, match="Got model for a model of fbank features"):
+        load_model(tmp_path / "model", model="encoder")
+    assert load_model(tmp_path / "model", device="cpu")

@@ -1,0 +1,194 @@
+"""Acoustic parameters of openSMILE: eGeMAPS and ComParE."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Literal
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from ..validation import check_choice
+from ._base import SpeechFeaturizer
+from ._optional import require
+from .audio import AudioError
+from .engine import Encoder, Result, RowShape
+
+if TYPE_CHECKING:
+    from .cache import FeatureCache
+
+logger = logging.getLogger(__name__)
+
+FEATURE_SETS = ("eGeMAPSv02", "GeMAPSv01b", "ComParE_2016")
+# What openSMILE calls its levels.
+LEVELS = {"functionals": "Functionals", "lld": "LowLevelDescriptors"}
+SAMPLING_RATE = 16000
+BATCH_SECONDS = 60.0
+
+
+class EgemapsFeaturizer(SpeechFeaturizer):
+    """
+    Pitch, loudness, formants, voice quality and spectrum as openSMILE measures them, one vector for each clip.
+
+    openSMILE is free for research and education only: its licence forbids use in commercial products. Install it by
+    `pip install -e '.[egemaps]'`.
+
+    Parameters
+    ----------
+    feature_set : {"eGeMAPSv02", "GeMAPSv01b", "ComParE_2016"}, default="eGeMAPSv02"
+        88, 62 or 6373 functionals.
+    level : {"functionals", "lld"}, default="functionals"
+        "functionals" are statistics of the clip. "lld" are the low-level descriptors they are taken from: `transform` then
+        returns a list with an array of shape `(frames, d)` for each clip, of 25, 18 or 65 values every 10 ms.
+    sampling_rate : float or None, default=None
+        Rate of bare arrays, in Hz. Without it they are refused, since a wrong rate shows in nothing but wrong results.
+    cache : bool, str, Path, FeatureCache or None, default=True
+        Where features are kept; True is the folder `$GENDIFFCLF_CACHE`, or `~/.cache/gendiffclf/features`, of at most
+        10 GiB; None keeps nothing.
+    n_jobs : int or None, default=None
+        Threads; -1 is one for each core. Inside `joblib.parallel_config("dask")`, or another backend of processes, it
+        is the number of workers instead.
+    on_error : {"raise", "nan", "skip_with_warning"}, default="raise"
+        What a clip that cannot be read does, as in `HubertFeaturizer`. A clip too short for openSMILE counts as one.
+    verbose : int, default=0
+        Whether to show progress, with clips per second and the time left.
+
+    Attributes
+    ----------
+    failures_ : list of AudioError
+        What went wrong in the latest `transform`, with `index`, `source` and `reason` of each clip.
+
+    See Also
+    --------
+    HubertFeaturizer : Features of a pretrained encoder; lists what a clip may be.
+    SpeakerNormalizer : Brings these features, whose scales differ between voices, to the average of each speaker.
+
+    Notes
+    -----
+    All clips are brought to 16 kHz. Loudness is among the features, so the gain of a recording changes them.
+
+    References
+    ----------
+    F. Eyben et al., "The Geneva Minimalistic Acoustic Parameter Set (GeMAPS) for Voice Research and Affective Computing",
+    IEEE Transactions on Affective Computing, 2016. F. Eyben, M. Wöllmer, B. Schuller, "openSMILE: The Munich Versatile and
+    Fast Open-Source Audio Feature Extractor", ACM Multimedia, 2010.
+
+    Examples
+    --------
+    >>> from gendiffclf.featurizers import EgemapsFeaturizer
+    >>> features = EgemapsFeaturizer(n_jobs=2).fit_transform(["a.wav", "b.wav"])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        feature_set: Literal["eGeMAPSv02", "GeMAPSv01b", "ComParE_2016"] = "eGeMAPSv02",
+        *,
+        level: Literal["functionals", "lld"] = "functionals",
+        sampling_rate: float | None = None,
+        cache: bool | str | FeatureCache | None = True,
+        n_jobs: int | None = None,
+        on_error: Literal["raise", "nan", "skip_with_warning"] = "raise",
+        verbose: int = 0,
+    ) -> None:
+        self.feature_set = feature_set
+        self.level = level
+        self.sampling_rate = sampling_rate
+        self.cache = cache
+        self.n_jobs = n_jobs
+        self.on_error = on_error
+        self.verbose = verbose
+
+    def _encoders(self) -> list[Encoder]:
+        check_choice("feature_set", self.feature_set, FEATURE_SETS)
+        check_choice("level", self.level, LEVELS)
+        self._check_container(2 if self.level == "lld" else 1)
+        return [SmileEncoder(self.feature_set, self.level) for _ in range(joblib.effective_n_jobs(self.n_jobs))]
+
+    def _session(self, encoders: list[Encoder]) -> AbstractContextManager[None]:
+        return _without_warnings()
+
+    def _names(self) -> list[str]:
+        (encoder, *_) = self._encoders()
+        return list(encoder.smile.feature_names)  # type: ignore[attr-defined]
+
+
+class SmileEncoder:
+    """
+    openSMILE with one configuration; each thread needs its own.
+
+    Parameters
+    ----------
+    feature_set : str
+        One of `FEATURE_SETS`.
+    level : str
+        A name of `LEVELS`.
+    """
+
+    sampling_rate = SAMPLING_RATE
+    batch_seconds = BATCH_SECONDS
+
+    def __init__(self, feature_set: str, level: str) -> None:
+        self.feature_set = feature_set
+        self.level = level
+        width = len(self.smile.feature_names)
+        self.row_shape: RowShape | None = (None, width) if level == "lld" else (width,)
+
+    @functools.cached_property
+    def smile(self) -> Any:
+        """The extractor of the package."""
+        opensmile = load_opensmile()
+        return opensmile.Smile(
+            feature_set=opensmile.FeatureSet[self.feature_set],
+            feature_level=opensmile.FeatureLevel[LEVELS[self.level]],
+        )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything besides the audio that the features depend on."""
+        version = load_opensmile().__version__
+        return {"features": "opensmile", "set": self.feature_set, "level": self.level, "version": version}
+
+    def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
+        """
+        Encode clips.
+
+        Parameters
+        ----------
+        waves : list of ndarray of shape (n_samples,), float32
+            At 16 kHz.
+
+        Returns
+        -------
+        rows : list of ndarray of shape `row_shape`, float32
+            In order; an `AudioError` where the clip is too short for a frame.
+        """
+        return [self._row(wave) for wave in waves]
+
+    def _row(self, wave: NDArray[np.float32]) -> Result:
+        frames = self.smile(wave, SAMPLING_RATE)[0].T.astype(np.float32)  # (1, d, frames) -> (frames, d)
+        if not np.isfinite(frames).all():
+            seconds = len(wave) / SAMPLING_RATE
+            return AudioError(f"openSMILE finds no features in its {seconds:.3g} s, expected at least some 60 ms")
+        return frames if self.level == "lld" else frames[0]
+
+
+@functools.cache
+def load_opensmile() -> Any:
+    """Import the package, and say once what its licence allows."""
+    opensmile = require("opensmile", "egemaps")
+    logger.warning("openSMILE is free for research and education only; its licence forbids commercial products.")
+    return opensmile
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # The row of NaN that this announces becomes an error of the clip.
+        warnings.filterwarnings("ignore", message="Segment too short")
+        yield

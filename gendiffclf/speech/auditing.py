@@ -1,0 +1,94 @@
+"""What is wrong with a corpus, found before anything is learnt from it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .corpora import check_corpus, clips
+from .findings import SEVERITIES, Audit, Finding
+from .recordings import Recording, measure_recordings
+from .sound_checks import check_copies, check_recordings, content_of
+from .table_checks import check_table, voices_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None) -> Audit:
+    """
+    Look for what would make figures wrong, and for clips that should not be learnt from.
+
+    Parameters
+    ----------
+    corpus : DataFrame
+        With `path`, as of `read_corpus`; `label` and `speaker` where it has them.
+    sound : bool, default=True
+        Whether to decode clips. Without, only the table is checked, and copies are known by path, start and end.
+    n_jobs : int, optional
+        Threads that decode; as many as there are processors by default.
+
+    Returns
+    -------
+    audit : Audit
+        Printing it shows the findings; `to_json` writes them.
+
+    Raises
+    ------
+    ValueError
+        If the table is empty or lacks `path`.
+
+    Notes
+    -----
+    `train` and `evaluate` begin with an audit. They raise for its errors (labels that differ by case or spaces, copies of a
+    clip under different labels, no speakers) and warn of its warnings. Copies are found by their decoded samples, so a copy
+    in another lossless format counts; one that was cut, resampled or coded with loss does not.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from gendiffclf.speech import audit
+    >>> table = {"path": ["1.wav", "2.wav", "3.wav"], "label": ["sad", "Sad ", "sad"], "speaker_id": ["a", "b", "c"]}
+    >>> for finding in audit(pd.DataFrame(table), sound=False).findings:
+    ...     print(finding.severity, finding.code, finding.clips)
+    error label-variants ('2.wav',)
+    error no-speakers ()
+    warning rare-class ('2.wav',)
+    """
+    corpus = check_corpus(corpus, ("path",))
+    if sound:
+        recordings = measure_recordings(clips(corpus), n_jobs)
+        findings = list(check_recordings(corpus, recordings))
+        seconds = float(sum(found.seconds for found in recordings if isinstance(found, Recording)))
+        return _audit(corpus, content_of(recordings), findings, seconds)
+    places = corpus[[name for name in ("path", "start", "end") if name in corpus]].astype(str)
+    return _audit(corpus, np.array(["\t".join(row) for row in places.to_numpy()]))
+
+
+def audit_features(corpus: pd.DataFrame, rows: np.ndarray) -> Audit:
+    """The audit of a table whose features were given: copies are clips of the same features."""
+    content = [
+        f"clip {i}"
+        if np.isnan(row).any()
+        else hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).hexdigest()
+        for i, row in enumerate(rows)
+    ]
+    return _audit(corpus, np.array(content))
+
+
+def _audit(
+    corpus: pd.DataFrame, content: np.ndarray, of_sound: list[Finding] | None = None, seconds: float = float("nan")
+) -> Audit:
+    findings = [*check_table(corpus), *check_copies(corpus, content), *(of_sound or [])]
+    labels = corpus["label"].astype(str).value_counts().sort_index() if "label" in corpus else {}
+    return Audit(
+        n_clips=len(corpus),
+        n_speakers=int(corpus["speaker"].nunique()) if "speaker" in corpus else None,
+        seconds=seconds,
+        classes={str(label): int(count) for label, count in labels.items()},
+        findings=tuple(sorted(findings, key=lambda found: SEVERITIES.index(found.severity))),
+        content=content,
+        voices=voices_of(corpus, content),
+    )

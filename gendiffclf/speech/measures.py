@@ -1,0 +1,139 @@
+"""The measures of the field, from counts that add up over clips, so that a bootstrap needs no second pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MEASURES = ("wa", "uar", "macro_f1", "log_loss", "ece")
+TITLES = {"wa": "WA", "uar": "UAR", "macro_f1": "macro-F1", "log_loss": "log-loss", "ece": "ECE"}
+LOWER_IS_BETTER = ("log_loss", "ece")
+N_BINS = 15
+_EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """
+    Sums over clips, for each of m units such as folds or speakers, that determine every measure.
+
+    Attributes
+    ----------
+    confusion : ndarray of shape (m, K, K)
+        Clips by true label (rows) and predicted one (columns).
+    loss : ndarray of shape (m,)
+        Sum of minus the logarithm of the true label's probability; NaN without probabilities.
+    bins : ndarray of shape (m, 15, 3)
+        In each bin of confidence: sum of confidences, clips whose most probable label is the true one, clips.
+    """
+
+    confusion: np.ndarray
+    loss: np.ndarray
+    bins: np.ndarray
+
+    @classmethod
+    def of(cls, truth: Any, predicted: Any, proba: np.ndarray, classes: np.ndarray, unit: Any, n_units: int) -> Tally:
+        """
+        Count clips.
+
+        Parameters
+        ----------
+        truth, predicted : array-like of shape (n,)
+            Labels, all in `classes`.
+        proba : ndarray of shape (n, K)
+            Probabilities; NaN where there are none.
+        classes : ndarray of shape (K,)
+            Label of each column, sorted.
+        unit : array-like of shape (n,), int
+            Which unit a clip belongs to, from 0 to `n_units - 1`.
+        n_units : int
+            How many there are.
+        """
+        unit = np.asarray(unit)
+        true, said = np.searchsorted(classes, np.asarray(truth)), np.searchsorted(classes, np.asarray(predicted))
+        k = len(classes)
+        confusion = np.bincount((unit * k + true) * k + said, minlength=n_units * k * k).reshape(n_units, k, k)
+        loss = -np.log(np.clip(proba[np.arange(len(true)), true], _EPS, 1))
+        confidence = proba.max(axis=1)
+        # Bins are (i/15, (i+1)/15], as those of expected_calibration_error.
+        bin_number = np.clip(np.ceil(np.nan_to_num(confidence) * N_BINS).astype(int) - 1, 0, N_BINS - 1)
+        place = unit * N_BINS + bin_number
+        values = (confidence, proba.argmax(axis=1) == true, np.ones(len(true)))
+        bins = np.stack([np.bincount(place, value, minlength=n_units * N_BINS) for value in values], axis=-1)
+        return cls(confusion, np.bincount(unit, loss, minlength=n_units), bins.reshape(n_units, N_BINS, 3))
+
+    def weighted(self, weights: np.ndarray) -> Tally:
+        """Tallies of samples that hold each unit so many times: weights of shape (b, m) give b tallies."""
+        parts = []
+        for part in (self.confusion, self.loss, self.bins):
+            parts.append((weights @ part.reshape(len(part), -1)).reshape(len(weights), *part.shape[1:]))
+        return Tally(*parts)
+
+    def measures(self) -> dict[str, np.ndarray]:
+        """
+        The measures of each unit.
+
+        Returns
+        -------
+        measures : dict of str to ndarray of shape (m,)
+            NaN for units without clips, log-loss and ECE also without probabilities. UAR and macro-F1 are means over the
+            classes that occur in a unit: a fold of one speaker need not have all.
+        """
+        n = self.confusion.sum(axis=(1, 2))
+        of_class = self.of_classes()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            right = np.trace(self.confusion, axis1=1, axis2=2)
+            occurs = of_class["n_clips"] > 0
+            n_occurring = occurs.sum(axis=1)
+            distance = np.abs(self.bins[..., 1] - self.bins[..., 0]).sum(axis=1)
+            return {
+                "wa": right / n,
+                "uar": np.where(occurs, of_class["recall"], 0).sum(axis=1) / n_occurring,
+                "macro_f1": np.where(occurs, of_class["f1"], 0).sum(axis=1) / n_occurring,
+                "log_loss": self.loss / n,
+                "ece": distance / n,
+            }
+
+    def of_classes(self) -> dict[str, np.ndarray]:
+        """Clips, recall, precision and F1 of each class in each unit, each of shape (m, K); NaN where undefined."""
+        right = np.diagonal(self.confusion, axis1=1, axis2=2)
+        true, said = self.confusion.sum(axis=2), self.confusion.sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            f1 = 2 * right / (true + said)
+            return {"n_clips": true, "recall": right / true, "precision": right / said, "f1": f1}
+
+
+def measures(y_true: Any, y_pred: Any, proba: np.ndarray, classes: np.ndarray) -> dict[str, float]:
+    """
+    The measures of the field.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n,)
+        Labels.
+    proba : ndarray of shape (n, K)
+        Probabilities; NaN where there are none.
+    classes : ndarray of shape (K,)
+        Label of each column, sorted.
+
+    Returns
+    -------
+    measures : dict of str to float
+        `wa` (accuracy), `uar` (mean recall of the classes that occur), `macro_f1`, `log_loss`, `ece`.
+    """
+    tally = Tally.of(y_true, y_pred, proba, classes, np.zeros(len(np.asarray(y_true)), int), 1)
+    return {name: float(value[0]) for name, value in tally.measures().items()}
+
+
+def confusion_text(confusion: np.ndarray, classes: np.ndarray) -> str:
+    """A confusion matrix as aligned text, with the recall of each class."""
+    names = [str(label) for label in classes]
+    width = max(6, *(len(name) + 2 for name in names))
+    first = max(len("true"), *map(len, names))
+    lines = [f"{'true':<{first}}" + "".join(f"{name:>{width}}" for name in names) + f"{'recall':>8}"]
+    for name, row, k in zip(names, confusion, range(len(names)), strict=True):
+        recall = f"{row[k] / row.sum():>8.2f}" if row.sum() else f"{'':>8}"
+        lines.append(f"{name:<{first}}" + "".join(f"{count:>{width}}" for count in row) + recall)
+    return "\n".join(lines)

@@ -1,0 +1,146 @@
+"""The pictures of an evaluation, drawn without pyplot's global state and written as SVG."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..plots import ReliabilityDisplay
+from .measures import TITLES
+from .results import Evaluation
+from .tables import probabilities
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NAMED_SPEAKERS = 40
+"""From more speakers on, the picture gives their ranks in place of names."""
+_WIDTH = 4.8  # inches; legible when a page of 390 pixels shrinks it
+
+
+def draw(evaluation: Evaluation) -> dict[str, tuple[Figure, str]]:
+    """
+    The pictures that an evaluation has data for.
+
+    Returns
+    -------
+    pictures : dict of str to (Figure, str)
+        By name, among "confusion", "speakers", "groups", "reliability" and "layers"; each with a sentence that says what it
+        shows, for readers who do not see it.
+    """
+    pictures = {"confusion": _confusion(evaluation)}
+    if evaluation.by_speaker is not None and len(evaluation.by_speaker) > 1:
+        pictures["speakers"] = _speakers(evaluation)
+    if len(evaluation.by_group):
+        pictures["groups"] = _groups(evaluation)
+    if not np.isnan(evaluation.pooled["ece"]):
+        pictures["reliability"] = _reliability(evaluation)
+    if evaluation.layer_weights is not None:
+        pictures["layers"] = _layers(evaluation.layer_weights)
+    return pictures
+
+
+def as_svg(figure: Figure, name: str) -> str:
+    """
+    A figure as an SVG element, the same for the same figure.
+
+    Parameters
+    ----------
+    figure : Figure
+    name : str
+        Goes before every identifier, so that several elements can stand in one page.
+    """
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    return re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", text)
+
+
+def _figure(height: float) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _confusion(evaluation: Evaluation) -> tuple[Figure, str]:
+    from sklearn.metrics import ConfusionMatrixDisplay
+
+    n = len(evaluation.classes)
+    figure, ax = _figure(max(3.2, 0.5 * n + 1.4))
+    display = ConfusionMatrixDisplay(evaluation.confusion, display_labels=evaluation.classes)
+    display.plot(ax=ax, cmap="Blues", colorbar=False, xticks_rotation=45 if n > 3 else 0)
+    right = int(np.trace(evaluation.confusion))
+    return figure, f"Confusion matrix: {right} of {int(evaluation.confusion.sum())} clips are on its diagonal."
+
+
+def _speakers(evaluation: Evaluation) -> tuple[Figure, str]:
+    assert evaluation.by_speaker is not None
+    table = evaluation.by_speaker.sort_values("wa", kind="stable").reset_index(drop=True)
+    named = len(table) <= NAMED_SPEAKERS
+    figure, ax = _figure(0.19 * len(table) + 1.2 if named else 4.0)
+    value, low, high = evaluation.intervals.loc["wa"]
+    if not np.isnan(low):
+        ax.axvspan(low, high, color="tab:blue", alpha=0.15, label="95 % interval")
+    ax.axvline(value, color="tab:blue", label="all clips")
+    place = np.arange(len(table))
+    if named:
+        ax.hlines(place, 0, table["wa"], color="lightgrey", linewidth=1)
+        ax.set_yticks(place, table["speaker"].astype(str), fontsize=8)
+    else:
+        ax.set_ylabel("speakers, worst first")
+    ax.plot(table["wa"], place, "o", color="black", markersize=4, label="one speaker")
+    ax.set(xlim=(0, 1.02), ylim=(-0.7, len(table) - 0.3), xlabel="WA (share of a speaker's clips that are right)")
+    figure.legend(loc="outside upper center", ncols=3, fontsize="small", frameon=False)
+    worst, best = table.iloc[0], table.iloc[-1]
+    return figure, (
+        f"Share of right clips of each of {len(table)} speakers, from {worst['wa']:.2f} ({worst['speaker']}) to "
+        f"{best['wa']:.2f} ({best['speaker']})."
+    )
+
+
+def _groups(evaluation: Evaluation) -> tuple[Figure, str]:
+    table = evaluation.by_group
+    figure, ax = _figure(0.3 * len(table) + 1.1)
+    place = np.arange(len(table))[::-1]
+    ax.hlines(place, table["uar_low"], table["uar_high"], color="tab:blue", linewidth=2)
+    ax.plot(table["uar"], place, "o", color="black")
+    names = [f"{column}: {value}" for column, value in zip(table["column"], table["value"], strict=True)]
+    ax.set_yticks(place, names, fontsize=8)
+    ax.axvline(evaluation.pooled["uar"], color="grey", linestyle=":")
+    ax.set(xlim=(0, 1.02), xlabel=f"{TITLES['uar']} with 95 % interval")
+    return figure, f"UAR of {len(table)} groups with intervals; the table has the values."
+
+
+def _reliability(evaluation: Evaluation) -> tuple[Figure, str]:
+    predictions = evaluation.predictions
+    figure, ax = _figure(4.2)
+    ReliabilityDisplay.from_predictions(
+        predictions["label"], probabilities(predictions, evaluation.classes), labels=evaluation.classes, ax=ax
+    )
+    return (
+        figure,
+        f"Accuracy against confidence in bins; their mean distance, the ECE, is {evaluation.pooled['ece']:.3f}.",
+    )
+
+
+def _layers(weights: np.ndarray) -> tuple[Figure, str]:
+    figure, ax = _figure(3.0)
+    mean = weights.mean(axis=0)
+    layer = np.arange(weights.shape[1])
+    ax.bar(layer, mean, color="tab:blue", alpha=0.5, label="mean of folds")
+    for of_fold in weights:
+        ax.plot(layer, of_fold, ".", color="black", markersize=3)
+    ax.set(xlabel="layer of the features, in their order", ylabel="weight in the kernel")
+    return (
+        figure,
+        f"Weight of each of {len(mean)} layers; the largest, {mean.max():.2f}, is that of layer {int(mean.argmax())}.",
+    )

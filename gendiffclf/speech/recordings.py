@@ -1,0 +1,172 @@
+"""What a recording's samples say about it: length, level, clipping, bandwidth, and a digest of its content."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..featurizers.audio import AudioError, Clip
+from ..featurizers.inputs import as_clip
+
+FLAT_TOP = 3
+"""Samples in a row at the peak's value that count as clipped: a wave of speech passes its peak in one or two."""
+SPECTRUM_FLOOR = 70.0
+"""Decibels below the strongest band at which a spectrum counts as empty."""
+_FRAME = 1024
+_MAX_FRAMES = 500
+
+
+@dataclass(frozen=True)
+class Recording:
+    """
+    Measures of one clip.
+
+    Attributes
+    ----------
+    content : str
+        Digest of the decoded samples, rounded to 16 bits, and the sampling rate: the same for a copy under another name, in
+        another lossless format, or with other metadata.
+    rate : int
+        Sampling rate in Hz.
+    seconds : float
+        Length.
+    peak : float
+        Largest absolute sample; 1 is full scale.
+    level : float
+        Root mean square of the mono mix in dB below full scale; -inf for digital silence.
+    clipped : float
+        Share of samples, in [0, 1], in runs of at least three at the peak.
+    bandwidth : float
+        Frequency in Hz above which the average spectrum is 70 dB or more below its strongest band.
+    cancelled : float
+        Share, in [0, 1], of the channels' mean energy that their mono mix loses. 1 for channels in anti-phase.
+    """
+
+    content: str
+    rate: int
+    seconds: float
+    peak: float
+    level: float
+    clipped: float
+    bandwidth: float
+    cancelled: float
+
+
+def measure_recordings(clips: Sequence[Any], n_jobs: int | None = None) -> list[Recording | AudioError]:
+    """
+    Measure clips in threads; one that cannot be read has its error in place of measures.
+
+    Parameters
+    ----------
+    clips : sequence
+        Paths, or (path, start, end), as `corpora.clips` gives them.
+    n_jobs : int, optional
+        Threads; as many as there are processors by default.
+    """
+    workers = n_jobs if n_jobs is not None and n_jobs > 0 else os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(_measured, clips))
+
+
+def _measured(item: Any) -> Recording | AudioError:
+    try:
+        clip = as_clip(item, None)
+        status = os.stat(clip.source)
+        return _measure_file(os.fspath(clip.source), clip.start, clip.end, status.st_size, status.st_mtime_ns)
+    except AudioError as error:
+        return error
+    except OSError as error:
+        return AudioError(f"it cannot be read ({error.strerror})", str(item))
+
+
+@functools.lru_cache(maxsize=100_000)
+def _measure_file(path: str, start: float, end: float | None, size: int, changed: int) -> Recording:
+    """Kept for the process, so that an audit before each of several evaluations decodes clips once."""
+    samples, rate = Clip(path, start=start, end=end)._read()
+    return measure(samples.reshape(len(samples), -1), rate)  # mono has one axis
+
+
+def measure(samples: NDArray[np.float32], rate: float) -> Recording:
+    """
+    Measure decoded samples.
+
+    Parameters
+    ----------
+    samples : ndarray of shape (n_frames, n_channels), float32
+    rate : float
+        In Hz.
+
+    Raises
+    ------
+    AudioError
+        If there are no samples.
+    """
+    if not len(samples):
+        raise AudioError("it holds no samples, expected at least one")
+    mono = samples.mean(axis=1)  # (n_frames, n_channels) -> (n_frames,)
+    energy = float(np.mean(np.square(samples, dtype=np.float64)))
+    mixed = float(np.mean(np.square(mono, dtype=np.float64)))
+    peak = float(np.abs(samples).max())
+    return Recording(
+        content=_content(samples, rate),
+        rate=round(rate),
+        seconds=len(samples) / rate,
+        peak=peak,
+        level=10 * float(np.log10(mixed)) if mixed else -np.inf,
+        clipped=max(_clipped_share(channel, peak) for channel in samples.T),
+        bandwidth=bandwidth(mono, rate),
+        cancelled=1 - mixed / energy if energy else 0.0,
+    )
+
+
+def _content(samples: NDArray[np.float32], rate: float) -> str:
+    rounded = np.nan_to_num(np.rint(samples * 32768.0), nan=0.0, posinf=0.0, neginf=0.0).astype(np.int64)
+    if (rounded == rounded[:, :1]).all():
+        rounded = rounded[:, :1]  # a mono clip written to two channels is the same clip
+    state = hashlib.blake2b(f"{rate!r} {rounded.shape} ".encode(), digest_size=16)
+    state.update(np.ascontiguousarray(rounded).data)
+    return state.hexdigest()
+
+
+def _clipped_share(channel: NDArray[np.float32], peak: float) -> float:
+    """Share of samples in runs of `FLAT_TOP` or more within a 16-bit step of the largest value."""
+    if peak < 0.01:  # steps of 16 bits are as large as such a clip's own waves
+        return 0.0
+    share = 0
+    for side in (channel, -channel):
+        top = side >= side.max() - 1.5 / 32768
+        edges = np.flatnonzero(np.diff(np.concatenate(([0], top.view(np.int8), [0]))))
+        runs = edges[1::2] - edges[::2]
+        share += int(runs[runs >= FLAT_TOP].sum())
+    return share / len(channel)
+
+
+def bandwidth(mono: NDArray[np.float32], rate: float) -> float:
+    """Upper end of the average spectrum, in Hz; NaN for a clip under 1,024 samples or without sound."""
+    frames = _frames(mono)
+    if frames is None:
+        return float("nan")
+    windowed = np.asarray(frames) * np.hanning(_FRAME)
+    power = np.square(np.abs(np.fft.rfft(windowed, axis=1))).mean(axis=0)  # (n_frames, bins) -> (bins,)
+    power = power[1:].reshape(-1, 8).mean(axis=1)  # 64 bands
+    rounding = np.square(np.hanning(_FRAME)).sum() / 12 / 32768**2  # power of the noise that rounding to 16 bits adds
+    floor = max(power.max() * 10 ** (-SPECTRUM_FLOOR / 10), 2 * rounding)
+    above = np.flatnonzero(power > floor)
+    if not len(above):
+        return float("nan")
+    return float((above[-1] + 1) / len(power) * rate / 2)
+
+
+def _frames(mono: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    if len(mono) < _FRAME:
+        return None
+    frames = np.lib.stride_tricks.sliding_window_view(mono, _FRAME)[::_FRAME]
+    return frames[:: -(-len(frames) // _MAX_FRAMES)]

@@ -1,0 +1,320 @@
+"""An evaluation as one HTML file: no network, no script, readable by a screen reader."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .files import whole_file
+from .measures import MEASURES, TITLES
+from .pictures import as_svg, draw
+from .results import Evaluation
+
+N_ERRORS = 15
+N_CLIPS = 5
+_STYLE = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto; max-width: 68rem; padding: 1rem; }
+h1 { line-height: 1.2; overflow-wrap: anywhere; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #bbb; }
+.headline { font-size: 1.25rem; } .headline strong { white-space: nowrap; }
+.scroll { overflow-x: auto; } .pair { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; align-items: flex-start; }
+.pair > * { flex: 0 1 auto; max-width: 100%; }
+table { border-collapse: collapse; margin: .5rem 0; } caption { text-align: left; font-weight: 600; padding: .25rem 0; }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
+th:first-child { text-align: left; }
+td.path { white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 12rem; }
+figure { margin: 0; } figure svg { max-width: 100%; height: auto; display: block; } figcaption { color: #444; max-width: 29rem; }
+.error { border-left: .4rem solid #b00020; } .warning { border-left: .4rem solid #b36b00; }
+.note { border-left: .4rem solid #3465a4; }
+.finding { padding: .25rem .75rem; margin: .75rem 0; overflow-wrap: anywhere; } .finding p { margin: 0; }
+pre { overflow-x: auto; background: #f4f4f4; padding: .75rem; font-size: .85rem; } dd { overflow-wrap: anywhere; }
+nav ul { padding-left: 1.2rem; columns: 14rem; } :focus-visible { outline: 3px solid #3465a4; }
+"""
+
+
+def write_report(
+    evaluation: Evaluation, path: str | Path, *, title: str = "Evaluation", pictures: str | Path | None = None
+) -> None:
+    """Write the report; see `Evaluation.report`."""
+    drawn = {name: (as_svg(figure, name), text) for name, (figure, text) in draw(evaluation).items()}
+    with whole_file(path) as file:
+        file.write(page(evaluation, title, drawn))
+    if pictures is not None:
+        for name, (svg, _) in drawn.items():
+            with whole_file(Path(pictures) / f"{name}.svg") as file:
+                file.write(f'<?xml version="1.0" encoding="utf-8"?>\n{svg}')
+
+
+def page(evaluation: Evaluation, title: str, drawn: dict[str, tuple[str, str]]) -> str:
+    """
+    The report's HTML.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    title : str
+    drawn : dict of str to (str, str)
+        SVG and description of each picture, by name.
+    """
+    sections = [
+        ("Result", _result(evaluation)),
+        ("Audit of the corpus", _audit(evaluation)),
+        ("Confusion matrix", _confusion(evaluation)),
+        ("Classes", _classes(evaluation)),
+        ("Speakers", _speakers(evaluation, drawn)),
+        ("Groups", _groups(evaluation, drawn)),
+        ("Reliability of probabilities", _reliability(drawn)),
+        ("Layers", _figure(drawn, "layers")),
+        ("Most confident errors", _errors(evaluation)),
+        ("How it was made", _about(evaluation)),
+    ]
+    there = [(name, name.lower().replace(" ", "-"), text) for name, text in sections if text]
+    links = "".join(f'<li><a href="#{anchor}">{name}</a></li>' for name, anchor, _ in there)
+    body = "".join(
+        f'<section aria-labelledby="{anchor}"><h2 id="{anchor}">{name}</h2>{text}</section>\n'
+        for name, anchor, text in there
+    )
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n'
+        f'<body><main><h1>{escape(title)}</h1>\n<nav aria-label="Sections"><ul>{links}</ul></nav>\n{body}</main></body></html>\n'
+    )
+
+
+# -------------------------------------------------------------------- sections
+
+
+def _result(evaluation: Evaluation) -> str:
+    intervals, predictions = evaluation.intervals, evaluation.predictions
+    n_drawn = predictions["voice"].nunique()
+    said = []
+    for name in ("uar", "wa"):
+        value, low, high = intervals.loc[name]
+        bounds = "" if np.isnan(low) else f", 95&nbsp;% interval {low:.3f} to {high:.3f}"
+        said.append(f"<strong>{TITLES[name]} {value:.3f}</strong>{bounds}")
+    several = len(evaluation.folds) > 1
+    header = ["", "all clips", "95 % interval", *(["mean of folds", "standard error"] if several else [])]
+    rows = []
+    for name in MEASURES:
+        value, low, high = intervals.loc[name]
+        folds = [_number(evaluation.mean[name]), _number(evaluation.standard_error[name])] if several else []
+        rows.append([TITLES[name], _number(value), _bounds(low, high), *folds])
+    text = f'<p class="headline">{"; ".join(said)}, over {n_drawn} {evaluation.unit}.</p>'
+    text += _table("Measures of all tested clips", header, rows)
+    text += (
+        f"<p>{len(predictions)} clips in {len(evaluation.folds)} {'folds' if several else 'fold'}. Intervals are from a "
+        f"bootstrap that draws {evaluation.unit} with all their clips: they say how far figures vary with who speaks, not with "
+        "the seed of the fit. WA is the share of clips that are right, UAR the mean recall of the classes. Log-loss and ECE "
+        "(calibration error) are better the lower.</p>"
+    )
+    if evaluation.shared_speakers:
+        shared = ", ".join(evaluation.shared_speakers[:N_CLIPS])
+        text += (
+            f'<div class="finding warning"><p>{len(evaluation.shared_speakers)} speakers were on both sides of a fold '
+            f"({escape(shared)}): figures are too good for new voices.</p></div>"
+        )
+    if several:
+        columns = ["n_train", "n_test", "n_test_speakers", *MEASURES]
+        header = ["fold", "learnt from", "tested", "speakers tested", *(TITLES[name] for name in MEASURES)]
+        records = evaluation.folds.to_dict("records")
+        rows = [[str(record["fold"]), *(_number(record[name]) for name in columns)] for record in records]
+        text += _table("Folds", header, rows)
+    return text
+
+
+def _audit(evaluation: Evaluation) -> str:
+    audited = evaluation.audit
+    if audited is None:
+        return ""
+    speakers = "unknown speakers" if audited.n_speakers is None else f"{audited.n_speakers} speakers"
+    length = "" if np.isnan(audited.seconds) else f", {audited.seconds / 60:.1f} minutes"
+    labels = ", ".join(f"{escape(label)} {count}" for label, count in audited.classes.items())
+    text = f"<p>{audited.n_clips} clips of {speakers}{length}. Clips by label: {labels}.</p>"
+    for finding in audited.findings:
+        clips = "; ".join(escape(clip) for clip in finding.clips[:N_CLIPS])
+        more = f" and {len(finding.clips) - N_CLIPS} more" if len(finding.clips) > N_CLIPS else ""
+        text += (
+            f'<div class="finding {finding.severity}"><p>'
+            f"<strong>{finding.severity.capitalize()}: {escape(finding.code)}.</strong> "
+            f"{escape(finding.message)}.</p><p>Remedy: {escape(finding.remedy)}.</p>"
+            + (f"<p><small>{clips}{more}</small></p>" if clips else "")
+            + "</div>"
+        )
+    return text + ("" if audited.findings else "<p>Nothing to object to.</p>")
+
+
+def _confusion(evaluation: Evaluation) -> str:
+    confusion = evaluation.confusion
+    names = [str(label) for label in evaluation.classes]
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    rows = ""
+    for name, counts in zip(names, confusion, strict=True):
+        total = counts.sum()
+        cells = ""
+        for count in counts:
+            share = count / total if total else 0.0
+            # Up to a shade on which dark text keeps a contrast of 4.5.
+            cells += f'<td style="background:rgba(8,64,129,{0.6 * share:.2f})">{count}</td>'
+        recall = f"{counts[names.index(name)] / total:.2f}" if total else ""
+        rows += f'<tr><th scope="row">{escape(name)}</th>{cells}<td>{recall}</td></tr>'
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="Confusion matrix"><table><caption>Clips by true label '
+        f'(rows) and predicted label (columns)</caption><thead><tr><th scope="col">true</th>{head}<th scope="col">recall</th>'
+        f"</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _classes(evaluation: Evaluation) -> str:
+    header = [
+        "label",
+        "clips",
+        "speakers",
+        "recall",
+        "95 % interval",
+        "precision",
+        "F1",
+        "95 % interval",
+        "most often taken for",
+    ]
+    rows = [
+        [
+            str(r["label"]), str(r["n_clips"]), str(r["n_speakers"]), _number(r["recall"]),
+            _bounds(r["recall_low"], r["recall_high"]), _number(r["precision"]), _number(r["f1"]),
+            _bounds(r["f1_low"], r["f1_high"]), "" if r["most_often_taken_for"] is None else str(r["most_often_taken_for"]),
+        ]
+        for r in evaluation.by_class.to_dict("records")
+    ]  # fmt: skip
+    return _table("Measures of each class", header, rows)
+
+
+def _speakers(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
+    if evaluation.by_speaker is None:
+        return "<p>The corpus does not say who speaks: figures may be too good for new voices.</p>"
+    header = ["speaker", "clips", *(TITLES[name] for name in MEASURES)]
+    table = evaluation.by_speaker.sort_values("wa", kind="stable")
+    rows = [
+        [str(r["speaker"]), str(r["n_clips"]), *(_number(r[m]) for m in MEASURES)] for r in table.to_dict("records")
+    ]
+    return f'<div class="pair">{_figure(drawn, "speakers")}<div>{_table("Speakers, worst first", header, rows)}</div></div>'
+
+
+def _groups(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
+    if not len(evaluation.by_group):
+        return ""
+    header = ["group", "clips", "speakers", "UAR", "95 % interval", "WA", "95 % interval", "log-loss", "ECE"]
+    rows = [
+        [
+            f"{r['column']}: {r['value']}", str(r["n_clips"]), str(r["n_speakers"]), _number(r["uar"]),
+            _bounds(r["uar_low"], r["uar_high"]), _number(r["wa"]), _bounds(r["wa_low"], r["wa_high"]),
+            _number(r["log_loss"]), _number(r["ece"]),
+        ]
+        for r in evaluation.by_group.to_dict("records")
+    ]  # fmt: skip
+    gaps = [
+        [
+            f"{r['column']}: {r['a']} minus {r['b']}",
+            TITLES[r["measure"]],
+            _number(r["difference"]),
+            _bounds(r["low"], r["high"]),
+        ]
+        for r in evaluation.gaps.to_dict("records")
+        if r["measure"] in ("uar", "wa")
+    ]
+    tables = _table("Measures of each group", header, rows)
+    tables += _table("Gaps between groups", ["groups", "measure", "difference", "95 % interval"], gaps)
+    return (
+        f'<div class="pair">{_figure(drawn, "groups")}<div>{tables}<p>A gap can be claimed where its interval does not hold '
+        "zero, for a gap that was asked about beforehand. UAR is the mean over the classes that a group has.</p></div></div>"
+    )
+
+
+def _reliability(drawn: dict[str, tuple[str, str]]) -> str:
+    return _figure(drawn, "reliability") or "<p>The classifier gives no probabilities.</p>"
+
+
+def _errors(evaluation: Evaluation) -> str:
+    wrong = evaluation.predictions.query("label != predicted")
+    if not len(wrong) or wrong["confidence"].isna().all():
+        return ""
+    table = wrong.sort_values("confidence", ascending=False, kind="stable").head(N_ERRORS)
+    spoken = "speaker" in table
+    header = ["clip", *(["speaker"] if spoken else []), "label", "predicted", "confidence", "score"]
+    rows = [
+        [_place(r), *([str(r["speaker"])] if spoken else []), str(r["label"]), str(r["predicted"]), _number(r["confidence"]),
+         _number(r["score"])]
+        for r in table.to_dict("records")
+    ]  # fmt: skip
+    return _table(
+        f"{len(rows)} of {len(wrong)} errors: listen to them, for the label may be wrong. The lower the score, the less a "
+        "clip is like those that were learnt from",
+        header,
+        rows,
+        path=True,
+    )
+
+
+def _about(evaluation: Evaluation) -> str:
+    about = evaluation.about
+    if not about:
+        return ""
+    shown = {
+        "Made": about.get("made"),
+        "Folds": about.get("folds"),
+        "Folds at most": about.get("n_folds"),
+        "Random state": about.get("random_state"),
+        "SHA-256 of the corpus": about.get("corpus_sha256"),
+        "Versions": ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items()),
+        "Platform": about.get("platform"),
+        "Command": about.get("command"),
+    }
+    items = "".join(
+        f"<dt><strong>{n}</strong></dt><dd>{escape(str(v))}</dd>" for n, v in shown.items() if v is not None
+    )
+    pipeline = escape(json.dumps(about.get("pipeline"), indent=1, ensure_ascii=False))
+    return f'<dl>{items}</dl><h3>Pipeline</h3><pre tabindex="0">{pipeline}</pre>'
+
+
+# ---------------------------------------------------------------------- pieces
+
+
+def _figure(drawn: dict[str, tuple[str, str]], name: str) -> str:
+    if name not in drawn:
+        return ""
+    svg, text = drawn[name]
+    labelled = svg.replace("<svg", f'<svg role="img" aria-label="{escape(text)}"', 1)
+    return f"<figure>{labelled}<figcaption>{escape(text)}</figcaption></figure>"
+
+
+def _table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, path: bool = False) -> str:
+    """A table whose first column names its rows; with `path` that column may break lines anywhere."""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
+    body = ""
+    for first, *rest in rows:
+        named = f'<td class="path">{escape(first)}</td>' if path else f'<th scope="row">{escape(first)}</th>'
+        body += f"<tr>{named}{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table><caption>{escape(caption)}'
+        f"</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _number(value: Any) -> str:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    return f"{value:.3f}" if isinstance(value, float | np.floating) else str(value)
+
+
+def _bounds(low: float, high: float) -> str:
+    return "" if np.isnan(low) else f"{low:.3f} to {high:.3f}"
+
+
+def _place(row: dict[str, Any]) -> str:
+    start, end = row.get("start"), row.get("end")
+    if start is None or np.isnan(start):
+        return str(row["path"])
+    return f"{row['path']}, {start:g} s to {'the end' if end is None or np.isnan(end) else f'{end:g} s'}"

@@ -1,0 +1,309 @@
+"""The result of an evaluation: predictions, measures with their intervals, and how they were made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .files import whole_file
+from .findings import Audit
+from .intervals import LEVEL, N_RESAMPLES
+from .measures import MEASURES, TITLES, confusion_text, measures
+from .provenance import as_json
+from .tables import measure_all, measure_by, measure_classes, measure_groups
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class FoldResult(NamedTuple):
+    """
+    What one fold answered.
+
+    Attributes
+    ----------
+    train, test : ndarray of int
+        Rows of the corpus.
+    predicted : ndarray of shape (n_test,)
+        Labels.
+    proba : ndarray of shape (n_test, K)
+        Probabilities.
+    scores : ndarray of shape (n_test,), optional
+        `score_samples` of the classifier.
+    """
+
+    train: np.ndarray
+    test: np.ndarray
+    predicted: np.ndarray
+    proba: np.ndarray
+    scores: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """
+    What `evaluate` found.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (K,)
+        Labels, sorted.
+    folds : DataFrame
+        A row for each fold: `n_train`, `n_test`, `n_test_speakers`, and the measures `wa` (accuracy), `uar` (mean recall of
+        the classes that occur), `macro_f1`, `log_loss` and `ece` (calibration error); the last two are NaN without
+        probabilities.
+    confusions : ndarray of shape (folds, K, K), int
+        Clips by true label (rows) and predicted one (columns).
+    predictions : DataFrame
+        A row for each tested clip, indexed by its row in the corpus: `path`, `start` and `end` where the corpus has them,
+        `fold`, `speaker`, the columns of groups, `voice` (what intervals draw: the speaker, or for speakers who share a clip
+        the first of them, or the clip where speakers are unknown), `label`, `predicted`, a column `p_<label>` for each class,
+        `confidence` (the probability of the predicted label) and `score` (`score_samples`: the lower, the less like what was
+        learnt from; NaN for classifiers without).
+    failures : DataFrame
+        Broken clips, which no fold has: `path` and `reason`, indexed by their row in the corpus.
+    shared_speakers : tuple of str
+        Speakers who were on both sides of a fold. Where there are any, the measures say little about new voices.
+    groups : tuple of str
+        Columns of `predictions` whose groups are measured.
+    audit : Audit or None
+        What the corpus was found to be.
+    about : dict
+        What it takes to repeat the evaluation: pipeline, parameters, seed, rows of folds, versions, SHA-256 of the corpus.
+    layer_weights : ndarray of shape (folds, layers) or None
+        What each layer contributed to the classifier's kernel, for layered features.
+    random_state : int
+        Of the bootstrap.
+    """
+
+    classes: np.ndarray
+    folds: pd.DataFrame
+    confusions: np.ndarray
+    predictions: pd.DataFrame
+    failures: pd.DataFrame
+    shared_speakers: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    audit: Audit | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    layer_weights: np.ndarray | None = None
+    random_state: int = 0
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """Confusion matrix of all folds together, of shape (K, K)."""
+        return self.confusions.sum(axis=0)
+
+    @property
+    def pooled(self) -> dict[str, float]:
+        """The measures of all tested clips together."""
+        return self.intervals["value"].to_dict()
+
+    @property
+    def mean(self) -> dict[str, float]:
+        """The measures' means over folds."""
+        return {name: float(self.folds[name].mean()) for name in MEASURES}
+
+    @property
+    def standard_error(self) -> dict[str, float]:
+        """Standard errors of those means; NaN for a single fold."""
+        return {name: float(self.folds[name].sem()) for name in MEASURES}
+
+    @cached_property
+    def intervals(self) -> pd.DataFrame:
+        """For each measure (rows) of all tested clips: `value`, and `low` and `high` of its 95 % interval over speakers."""
+        return measure_all(self.predictions, self.classes, self.random_state)
+
+    @cached_property
+    def by_speaker(self) -> pd.DataFrame | None:
+        """A row for each speaker: `speaker`, `n_clips`, and the measures; None without speakers."""
+        if "speaker" not in self.predictions:
+            return None
+        return measure_by(self.predictions, self.classes, "speaker")
+
+    @cached_property
+    def by_class(self) -> pd.DataFrame:
+        """A row for each class: clips, speakers, recall, precision, F1, intervals, and the label it is most often taken for."""
+        return measure_classes(self.predictions, self.classes, self.random_state)
+
+    @property
+    def by_group(self) -> pd.DataFrame:
+        """A row for each group: `column`, `value`, clips, speakers, and each measure with its interval."""
+        return self._by_group[0]
+
+    @property
+    def gaps(self) -> pd.DataFrame:
+        """A row for each measure and two groups of a column, `a` and `b`: the difference a minus b with its interval."""
+        return self._by_group[1]
+
+    @cached_property
+    def _by_group(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        return measure_groups(self.predictions, self.classes, self.groups, self.random_state)
+
+    @property
+    def unit(self) -> str:
+        """What intervals draw: "speakers", or "clips" where speakers are unknown."""
+        return "speakers" if "speaker" in self.predictions else "clips"
+
+    def to_json(self, path: str | Path) -> None:
+        """
+        Write measures, intervals, tables, audit, and how they were made as JSON.
+
+        Parameters
+        ----------
+        path : path-like
+            Replaced if it exists, once the new content is complete.
+        """
+        intervals = self.intervals.to_dict("index")
+        content = {
+            "classes": [str(label) for label in self.classes],
+            "pooled": self.pooled,
+            "intervals": {
+                "level": LEVEL,
+                "drawn": self.unit,
+                "n_drawn": int(self.predictions["voice"].nunique()),
+                "n_resamples": N_RESAMPLES,
+                "random_state": self.random_state,
+                "measures": intervals,
+            },
+            "mean": self.mean,
+            "standard_error": self.standard_error,
+            "folds": self.folds.to_dict("records"),
+            "confusion": self.confusion.tolist(),
+            "confusions": self.confusions.tolist(),
+            "by_class": self.by_class.to_dict("records"),
+            "by_speaker": None if self.by_speaker is None else self.by_speaker.to_dict("records"),
+            "by_group": self.by_group.to_dict("records"),
+            "gaps": self.gaps.to_dict("records"),
+            "layer_weights": self.layer_weights,
+            "shared_speakers": list(self.shared_speakers),
+            "failures": self.failures.to_dict("records"),
+            "audit": None if self.audit is None else self.audit.as_dict(),
+            "about": self.about,
+        }
+        with whole_file(path) as file:
+            file.write(json.dumps(as_json(content), indent=1, ensure_ascii=False) + "\n")
+
+    def report(self, path: str | Path, *, title: str = "Evaluation", pictures: str | Path | None = None) -> None:
+        """
+        Write a report as one HTML file that needs no network.
+
+        Parameters
+        ----------
+        path : path-like
+            Replaced if it exists, once the new content is complete.
+        title : str, default="Evaluation"
+            Of the report.
+        pictures : path-like, optional
+            A folder for its pictures as SVG files too.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        from .report import write_report
+
+        write_report(self, path, title=title, pictures=pictures)
+
+    def __str__(self) -> str:
+        """The confusion matrix of all folds, and the measures with intervals over speakers and standard errors over folds."""
+        lines = [confusion_text(self.confusion, self.classes), ""]
+        mean, error, intervals = self.mean, self.standard_error, self.intervals
+        several = len(self.folds) > 1
+        heading = f"{'':<10}{'all clips':>10}{'95 % interval':>18}"
+        lines.append(heading + (f"{'mean of folds':>15}{'standard error':>16}" if several else ""))
+        for name in MEASURES:
+            value, low, high = intervals.loc[name]
+            by_fold = f"{mean[name]:>15.3f}{error[name]:>16.3f}" if several else ""
+            lines.append(f"{TITLES[name]:<10}{value:>10.3f}{f'{low:.3f} to {high:.3f}':>18}{by_fold}")
+        n_folds, n_drawn = len(self.folds), self.predictions["voice"].nunique()
+        n_clips = len(self.predictions)
+        lines += [
+            "",
+            f"{n_clips} clips in {n_folds} {'fold' if n_folds == 1 else 'folds'}. Intervals are over {n_drawn} {self.unit}.",
+        ]
+        if self.by_speaker is not None and len(self.by_speaker) > 1:
+            by_wa = self.by_speaker.sort_values("wa", kind="stable")
+            (worst, low), (best, high) = by_wa[["speaker", "wa"]].iloc[[0, -1]].itertuples(index=False)
+            lines.append(f"WA of single speakers: from {low:.3f} ({worst}) to {high:.3f} ({best}).")
+        if self.shared_speakers:
+            lines.append(f"{len(self.shared_speakers)} speakers were on both sides of a fold.")
+        if len(self.failures):
+            lines.append(f"{len(self.failures)} clips are broken and were left out.")
+        return "\n".join(lines)
+
+
+def summarize(
+    corpus: pd.DataFrame,
+    classes: np.ndarray,
+    parts: list[Any],
+    failures: pd.DataFrame,
+    shared: tuple[str, ...] = (),
+    *,
+    groups: tuple[str, ...] = (),
+    audited: Audit | None = None,
+    **details: Any,
+) -> Evaluation:
+    """
+    The evaluation of folds.
+
+    Parameters
+    ----------
+    corpus : DataFrame
+    classes : ndarray of shape (K,)
+    parts : list of FoldResult
+        Or tuples of its attributes.
+    failures : DataFrame
+        As of `Evaluation`.
+    shared : tuple of str
+        Speakers on both sides of a fold.
+    groups : tuple of str
+        Columns to measure by.
+    audited : Audit, optional
+        Says which speakers count as one voice.
+    **details
+        Other attributes of `Evaluation`.
+    """
+    import pandas as pd
+
+    speakers = corpus["speaker"] if "speaker" in corpus else pd.Series([f"clip {i}" for i in range(len(corpus))])
+    voices = speakers.to_numpy().astype(str) if audited is None else audited.voices
+    kept = [name for name in ("speaker", *groups) if name in corpus and name not in ("label", "path")]
+    rows, confusions, predictions = [], [], []
+    for number, part in enumerate(map(lambda part: FoldResult(*part), parts)):
+        test = part.test
+        table = corpus.iloc[test]
+        columns = {name: table[name] for name in ("path", "start", "end") if name in corpus} | {"fold": number}
+        columns |= {name: table[name] for name in kept} | {"voice": voices[test]}
+        columns |= {"label": table["label"], "predicted": part.predicted}
+        columns |= {f"p_{label}": part.proba[:, k] for k, label in enumerate(classes)}
+        columns["confidence"] = part.proba[np.arange(len(test)), np.searchsorted(classes, part.predicted)]
+        columns["score"] = np.full(len(test), np.nan) if part.scores is None else part.scores
+        predictions.append(pd.DataFrame(columns, index=test))
+        n_speakers = table["speaker"].nunique() if "speaker" in corpus else None
+        sizes = {"n_train": len(part.train), "n_test": len(test), "n_test_speakers": n_speakers}
+        found = measures(table["label"], part.predicted, part.proba, classes)
+        rows.append({"fold": number, **sizes, **found})
+        confusions.append(_confusion(table["label"].to_numpy(), part.predicted, classes))
+    return Evaluation(
+        classes,
+        pd.DataFrame(rows),
+        np.stack(confusions),
+        pd.concat(predictions).sort_index(),
+        failures,
+        shared,
+        groups=tuple(name for name in groups if name != "label"),
+        audit=audited,
+        **details,
+    )
+
+
+def _confusion(truth: np.ndarray, predicted: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    from sklearn.metrics import confusion_matrix
+
+    return np.asarray(confusion_matrix(truth, predicted, labels=classes))

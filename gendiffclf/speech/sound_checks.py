@@ -1,0 +1,205 @@
+"""Checks of a corpus' sound: copies under other names, and recordings that no recogniser should learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..featurizers.audio import AudioError
+from .findings import Finding
+from .recordings import SPECTRUM_FLOOR, Recording
+from .table_checks import finding
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SILENT_PEAK = 1e-3
+UNSCALED_PEAK = 2.0
+CLIPPED_SHARE = 1e-3
+SHORT_SECONDS = 0.1
+LONG_SECONDS = 60.0
+CANCELLED_SHARE = 0.9
+NARROW = 0.6
+"""Bandwidth, as a share of the corpus' median, below which a clip counts as band-limited."""
+FULL_BAND = 0.7
+"""Share of half the sampling rate that a corpus must reach by its median, so that narrower clips were filtered: vowels alone end
+sooner by nature."""
+LEVEL_GAP = 6.0
+
+_CHECKS: list[tuple[str, str, Callable[[Recording], bool], str, str]] = [
+    (
+        "silent",
+        "warning",
+        lambda r: r.peak < SILENT_PEAK,
+        "are silent, with a peak below -60 dB of full scale",
+        "leave them out, or record them again",
+    ),
+    (
+        "unscaled",
+        "warning",
+        lambda r: r.peak > UNSCALED_PEAK,
+        "hold floats far beyond full scale, which is 1",
+        "divide them by the full scale of the integers they came from, such as 32768",
+    ),
+    (
+        "clipped",
+        "warning",
+        lambda r: r.clipped > CLIPPED_SHARE,
+        f"are clipped: over {CLIPPED_SHARE:.1%} of their samples stand at the peak",
+        "record them at a lower level, or check that clipping is no sign of a label",
+    ),
+    (
+        "short",
+        "warning",
+        lambda r: r.seconds < SHORT_SECONDS,
+        f"are shorter than {SHORT_SECONDS:g} s",
+        "leave them out: few features can be computed on them",
+    ),
+    (
+        "anti-phase",
+        "warning",
+        lambda r: r.cancelled > CANCELLED_SHARE,
+        f"have channels in anti-phase: their mono mix loses over {CANCELLED_SHARE:.0%} of the energy",
+        "keep one channel, or invert one",
+    ),
+    (
+        "long",
+        "note",
+        lambda r: r.seconds > LONG_SECONDS,
+        f"are longer than {LONG_SECONDS:g} s, and get one label each",
+        "cut them by the columns start and end, in seconds",
+    ),
+]
+
+
+def content_of(recordings: Sequence[Recording | AudioError]) -> np.ndarray:
+    """Digest of each clip; broken and digitally silent ones are like no other."""
+    return np.array(
+        [
+            f"clip {i}" if isinstance(found, AudioError) or not found.peak else found.content
+            for i, found in enumerate(recordings)
+        ]
+    )
+
+
+def check_copies(corpus: pd.DataFrame, content: np.ndarray) -> Iterator[Finding]:
+    """Findings about clips of the same content."""
+    numbers, counts = np.unique(content, return_inverse=True, return_counts=True)[1:]
+    copied = np.flatnonzero(counts[numbers] > 1)
+    if not len(copied):
+        return
+    several = {
+        name: (corpus[name].iloc[copied].astype(str).groupby(numbers[copied]).transform("nunique") > 1).to_numpy()
+        if name in corpus
+        else np.zeros(len(copied), bool)
+        for name in ("label", "speaker")
+    }
+    by_content = copied[np.argsort(numbers[copied], kind="stable")]
+    conflicting = {name: by_content[np.isin(by_content, copied[rows])] for name, rows in several.items()}
+    harmless = np.setdiff1d(by_content, np.concatenate([conflicting["label"], conflicting["speaker"]]))
+    if len(rows := conflicting["label"]):
+        yield finding(
+            "copies-across-labels",
+            "error",
+            f"{len(rows)} clips are copies of each other under different labels, so at least one of each is wrong",
+            "find out which label is right, and leave the others out",
+            corpus,
+            rows,
+        )
+    if len(rows := conflicting["speaker"]):
+        n_speakers = corpus["speaker"].iloc[rows].nunique()
+        yield finding(
+            "copies-across-speakers",
+            "warning",
+            f"{len(rows)} clips are copies of each other under the names of {n_speakers} speakers. Speakers who share a clip "
+            "count as one voice, on one side of every split, since a clip that is both learnt from and tested on proves "
+            "nothing",
+            "leave the copies out, or mend the column speaker",
+            corpus,
+            rows,
+        )
+    if len(harmless):
+        n_kinds = len(np.unique(numbers[harmless]))
+        yield finding(
+            "copies",
+            "warning",
+            f"{len(harmless)} clips are copies of each other, {n_kinds} different ones. They stay on one side of every split, "
+            "and count as often as they occur",
+            "leave the copies out",
+            corpus,
+            harmless,
+        )
+
+
+def check_recordings(corpus: pd.DataFrame, recordings: Sequence[Recording | AudioError]) -> Iterator[Finding]:
+    """Findings about single recordings, and about differences between classes."""
+    broken = [i for i, found in enumerate(recordings) if isinstance(found, AudioError)]
+    if broken:
+        reasons = "; ".join(dict.fromkeys(recordings[i].reason for i in broken[:2]))  # type: ignore[union-attr]
+        message = f"{_count(broken, corpus)} cannot be read: {reasons}"
+        yield finding("broken", "warning", message, "mend them, or leave them out", corpus, broken)
+    known = {i: found for i, found in enumerate(recordings) if isinstance(found, Recording)}
+    for code, severity, applies, what, remedy in _CHECKS:
+        rows = [i for i, found in known.items() if applies(found)]
+        if rows:
+            yield finding(code, severity, f"{_count(rows, corpus)} {what}", remedy, corpus, rows)
+    yield from _check_bandwidth(corpus, known)
+    if "label" in corpus and known:
+        yield from _check_conditions(corpus, known)
+
+
+def _check_bandwidth(corpus: pd.DataFrame, known: dict[int, Recording]) -> Iterator[Finding]:
+    widths = {i: found.bandwidth for i, found in known.items() if not np.isnan(found.bandwidth)}
+    if not widths:
+        return
+    typical = float(np.median(list(widths.values())))
+    if typical < FULL_BAND * float(np.median([known[i].rate for i in widths])) / 2:
+        return
+    rows = [i for i, width in widths.items() if width < NARROW * typical]
+    if rows:
+        yield finding(
+            "band-limited",
+            "warning",
+            f"{_count(rows, corpus)} end at {np.median([widths[i] for i in rows]) / 1000:.1f} kHz, where the others reach "
+            f"{typical / 1000:.1f} kHz (by a fall of {SPECTRUM_FLOOR:g} dB)",
+            "resample all clips to the lower rate, or check that bandwidth is no sign of a label or speaker",
+            corpus,
+            rows,
+        )
+
+
+def _check_conditions(corpus: pd.DataFrame, known: dict[int, Recording]) -> Iterator[Finding]:
+    """Sampling rates that belong to classes, and levels that differ between them."""
+    rows = list(known)
+    label = corpus["label"].iloc[rows].astype(str).to_numpy()
+    rate = np.array([known[i].rate for i in rows])
+    rates = {name: sorted(set(rate[label == name].tolist())) for name in np.unique(label)}
+    shared = set.intersection(*map(set, rates.values()))
+    if not shared and len(rates) > 1:
+        text = ", ".join(f"{name} {'/'.join(map(str, found))}" for name, found in rates.items())
+        yield finding(
+            "rates-by-class",
+            "warning",
+            f"no sampling rate occurs in all classes (Hz: {text}), so rate gives labels away",
+            "resample all clips to one rate, the lowest",
+            corpus,
+        )
+    level = np.array([known[i].level for i in rows])
+    heard = np.isfinite(level)
+    levels = {name: float(np.median(level[heard & (label == name)])) for name in np.unique(label[heard])}
+    if len(levels) > 1:
+        loud, soft = max(levels, key=levels.__getitem__), min(levels, key=levels.__getitem__)
+        if (gap := levels[loud] - levels[soft]) > LEVEL_GAP:
+            yield finding(
+                "level-by-class",
+                "note",
+                f"clips of {loud!r} are {gap:.0f} dB louder than those of {soft!r} (medians), so level may give labels away",
+                "take features that do not depend on level, unless speakers themselves were louder",
+                corpus,
+            )
+
+
+def _count(rows: list[int], corpus: pd.DataFrame) -> str:
+    return f"{len(rows)} of {len(corpus)} clips"

@@ -1,0 +1,167 @@
+"""Checks of a corpus' table: labels and speakers that are one and the same, missing columns, classes too small to test."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from .findings import Finding
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SPEAKER_LIKE = re.compile(
+    r"(speaker|spk|spkr|actor|subject|participant|talker|singer|client|voice|person|user)s?(id|name|no|nr|number)?"
+)
+MANY_CLIPS = 20
+"""From as many clips on, a speaker of its own for each is no accident."""
+FEW_SPEAKERS = 10
+
+
+def plain_name(name: object) -> str:
+    """A name without what people mistype: case, spaces around and between words, forms of Unicode."""
+    text = unicodedata.normalize("NFKC", str(name)).casefold()
+    return re.sub(r"[\s_-]+", " ", text).strip()
+
+
+def speaker_like_columns(corpus: pd.DataFrame) -> list[str]:
+    """Columns whose names say that they may hold speakers."""
+    names = [str(name) for name in corpus.columns if name != "speaker"]
+    return [name for name in names if _SPEAKER_LIKE.fullmatch(re.sub(r"[\W_]+", "", name).casefold())]
+
+
+def check_table(corpus: pd.DataFrame) -> Iterator[Finding]:
+    """Findings about labels and speakers."""
+    if "label" in corpus:
+        yield from _check_labels(corpus)
+    if "speaker" in corpus:
+        yield from _check_speakers(corpus)
+    else:
+        yield _missing_speakers(corpus)
+
+
+def _check_labels(corpus: pd.DataFrame) -> Iterator[Finding]:
+    labels = corpus["label"].astype(str)
+    for variants in _variants(labels):
+        rarer = labels.isin(variants) & (labels != labels[labels.isin(variants)].mode()[0])
+        yield finding(
+            "label-variants",
+            "error",
+            f"{' and '.join(map(repr, variants))} are labels that differ by case, spaces or hyphens only",
+            "give them one name in the table, such as by corpus['label'].str.strip().str.lower()",
+            corpus,
+            np.flatnonzero(rarer),
+        )
+    several = "speaker" in corpus and corpus["speaker"].nunique() > 1
+    for label, part in corpus.groupby(labels, sort=True):
+        n_speakers = part["speaker"].nunique() if several else None
+        if len(part) > 1 and n_speakers != 1:
+            continue
+        what = "1 clip" if len(part) == 1 else f"{len(part)} clips of 1 speaker"
+        yield finding(
+            "rare-class",
+            "warning",
+            f"the label {label!r} has {what}, so it is never tested on a voice it was not learnt from",
+            "add clips of other speakers, or leave the label out",
+            corpus,
+            corpus.index.get_indexer(part.index),
+        )
+
+
+def _check_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
+    speakers = corpus["speaker"].astype(str)
+    for variants in _variants(speakers):
+        yield finding(
+            "speaker-variants",
+            "warning",
+            f"{' and '.join(map(repr, variants))} are speakers whose names differ by case, spaces or hyphens only; they count as "
+            "one, on one side of every split",
+            "give them one name, or names that differ more",
+            corpus,
+            np.flatnonzero(speakers.isin(variants)),
+        )
+    n_speakers = speakers.nunique()
+    if n_speakers == len(corpus) >= MANY_CLIPS:
+        yield finding(
+            "speaker-per-clip",
+            "warning",
+            f"each of {len(corpus)} clips has a speaker of its own, so folds of speakers are random folds",
+            "check that the column speaker holds speakers and not clips; speaker_column (--speaker-column) names another",
+            corpus,
+        )
+    elif n_speakers < FEW_SPEAKERS:
+        yield finding(
+            "few-speakers",
+            "note",
+            f"{n_speakers} {'speaker says' if n_speakers == 1 else 'speakers say'} little about others",
+            "read the intervals, which are wide, and not the figures alone",
+            corpus,
+        )
+
+
+def _missing_speakers(corpus: pd.DataFrame) -> Finding:
+    similar = speaker_like_columns(corpus)
+    if similar:
+        name = similar[0]
+        hint = f", but {name!r} with {corpus[name].nunique()} values may be it"
+        remedy = f"name it by speaker_column={name!r} (--speaker-column {name})"
+    else:
+        hint = ""
+        remedy = "add the column, or name another by speaker_column (--speaker-column)"
+    return finding(
+        "no-speakers",
+        "error",
+        f"there is no column 'speaker'{hint}: nothing keeps a voice out of both training and test",
+        f"{remedy}; without_speakers=True (--no-speakers) trains without",
+        corpus,
+    )
+
+
+def _variants(names: pd.Series) -> list[list[str]]:
+    """Groups of different names that are one apart from case, spaces and hyphens."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(set(names)):
+        groups[plain_name(name)].append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def voices_of(corpus: pd.DataFrame, content: np.ndarray) -> np.ndarray:
+    """
+    What must stay on one side of a split, for each clip: the connected speakers, called by the first of their names.
+
+    Parameters
+    ----------
+    corpus : DataFrame
+    content : ndarray of shape (n_clips,), str
+        Digests; speakers who share one are connected, and so are those whose names are variants of each other.
+    """
+    if "speaker" not in corpus:
+        return content
+    speakers = corpus["speaker"].to_numpy().astype(str)
+    names, speaker = np.unique(speakers, return_inverse=True)
+    plain = np.array([plain_name(name) for name in speakers])
+    # Speakers are nodes of a graph, and so are contents and plain names, each of which connects the speakers it occurs with.
+    n = len(names)
+    others = [n + np.unique(content, return_inverse=True)[1]]
+    others.append(others[0].max() + 1 + np.unique(plain, return_inverse=True)[1])
+    ends = np.concatenate(others)
+    n_nodes = int(ends.max()) + 1
+    edges = coo_array((np.ones(len(ends)), (np.tile(speaker, 2), ends)), shape=(n_nodes, n_nodes))
+    component = connected_components(edges, directed=False)[1][:n]
+    first = {number: name for number, name in zip(component[::-1], names[::-1], strict=True)}  # names are sorted
+    return np.array([first[component[i]] for i in speaker])
+
+
+def finding(
+    code: str, severity: str, message: str, remedy: str, corpus: pd.DataFrame, rows: Iterable[int] = ()
+) -> Finding:
+    """A finding with the paths of its rows."""
+    numbers = tuple(int(row) for row in rows)
+    return Finding(code, severity, message, remedy, numbers, tuple(str(corpus["path"].iloc[row]) for row in numbers))

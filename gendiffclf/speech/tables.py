@@ -1,0 +1,164 @@
+"""Measures by speaker, by class and by group, and the gaps between groups, each with its interval over speakers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .intervals import interval, resample
+from .measures import MEASURES, Tally
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GROUP_COLUMNS = ("gender", "sex", "age", "corpus", "language", "accent", "intensity", "channel")
+"""Columns whose groups are measured by default, where a corpus has them."""
+MOST_GROUPS = 10
+"""Numbers of more different values are put into quarters."""
+
+
+def probabilities(predictions: pd.DataFrame, classes: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """The columns `p_<label>` of a table of predictions, of shape (n, K)."""
+    return predictions[[f"p_{label}" for label in classes]].to_numpy(dtype=np.float64)
+
+
+def tally_by(predictions: pd.DataFrame, classes: np.ndarray, unit: np.ndarray, n_units: int) -> Tally:
+    """Tally of predictions, by the number of each row's unit."""
+    truth, predicted = predictions["label"].to_numpy(), predictions["predicted"].to_numpy()
+    return Tally.of(truth, predicted, probabilities(predictions, classes), classes, unit, n_units)
+
+
+def measure_by(predictions: pd.DataFrame, classes: np.ndarray, column: str) -> pd.DataFrame:
+    """A row of clips and measures for each value of a column, sorted; no intervals."""
+    import pandas as pd
+
+    values, unit = np.unique(predictions[column].to_numpy(), return_inverse=True)
+    tally = tally_by(predictions, classes, unit, len(values))
+    return pd.DataFrame({column: values, "n_clips": np.bincount(unit, minlength=len(values)), **tally.measures()})
+
+
+def measure_all(predictions: pd.DataFrame, classes: np.ndarray, random_state: int) -> pd.DataFrame:
+    """Value, low and high of each measure (rows) over all clips."""
+    import pandas as pd
+
+    voice, n_voices = _voices(predictions)
+    (drawn,) = resample([tally_by(predictions, classes, voice, n_voices)], random_state)
+    value = tally_by(predictions, classes, np.zeros(len(predictions), int), 1).measures()
+    several = drawn.measures()
+    rows = {name: (value[name][0], *interval(several[name], n_voices)) for name in MEASURES}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
+
+
+def measure_classes(predictions: pd.DataFrame, classes: np.ndarray, random_state: int) -> pd.DataFrame:
+    """Clips, speakers, recall, precision and F1 of each class, recall and F1 with interval, and the most frequent mistake."""
+    import pandas as pd
+
+    voice, n_voices = _voices(predictions)
+    tally = tally_by(predictions, classes, voice, n_voices)
+    (drawn,) = resample([tally], random_state)
+    whole = tally.weighted(np.ones((1, n_voices)))
+    value, several = whole.of_classes(), drawn.of_classes()
+    rows = []
+    for k, label in enumerate(classes):
+        row = {
+            "label": label,
+            "n_clips": int(value["n_clips"][0, k]),
+            "n_speakers": int(tally.confusion[:, k].any(axis=1).sum()),
+        }
+        for name in ("recall", "precision", "f1"):
+            row[name] = value[name][0, k]
+            if name != "precision":
+                row[f"{name}_low"], row[f"{name}_high"] = interval(several[name][:, k], row["n_speakers"])
+        mistakes = np.where(np.arange(len(classes)) == k, 0, whole.confusion[0, k])
+        row["most_often_taken_for"] = classes[mistakes.argmax()] if mistakes.any() else None
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def measure_groups(
+    predictions: pd.DataFrame, classes: np.ndarray, columns: Iterable[str], random_state: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """
+    Measures of the groups of each column, and the differences between any two groups of one.
+
+    Returns
+    -------
+    groups : DataFrame
+        `column`, `value`, `n_clips`, `n_speakers`, and each measure with `_low` and `_high`.
+    gaps : DataFrame
+        `column`, `a`, `b`, `measure`, `difference` (a minus b), `low`, `high`. The same speakers are drawn for both, so that
+        groups within speakers, such as intensities, are compared within them.
+    """
+    import pandas as pd
+
+    voice, n_voices = _voices(predictions)
+    groups, gaps = [], []
+    for column in columns:
+        of_row = _group_names(predictions[column])
+        names = sorted(set(of_row))
+        rows = [np.flatnonzero(of_row == name) for name in names]
+        tallies = [tally_by(predictions.iloc[part], classes, voice[part], n_voices) for part in rows]
+        drawn = [tally.measures() for tally in resample(tallies, random_state)]
+        values = [{m: float(v[0]) for m, v in t.weighted(np.ones((1, n_voices))).measures().items()} for t in tallies]
+        n_speakers = [len(np.unique(voice[part])) for part in rows]
+        for i, name in enumerate(names):
+            row = {"column": column, "value": name, "n_clips": len(rows[i]), "n_speakers": n_speakers[i]}
+            for measure in MEASURES:
+                row[measure] = values[i][measure]
+                row[f"{measure}_low"], row[f"{measure}_high"] = interval(drawn[i][measure], n_speakers[i])
+            groups.append(row)
+        for (i, a), (j, b) in combinations(enumerate(names), 2):
+            for measure in MEASURES:
+                low, high = interval(drawn[i][measure] - drawn[j][measure], min(n_speakers[i], n_speakers[j]))
+                difference = values[i][measure] - values[j][measure]
+                gaps.append((column, a, b, measure, difference, low, high))
+    gap_columns = ["column", "a", "b", "measure", "difference", "low", "high"]
+    return pd.DataFrame(groups), pd.DataFrame(gaps, columns=gap_columns)
+
+
+def group_columns(corpus: pd.DataFrame, groups: Sequence[str] | None) -> tuple[str, ...]:
+    """
+    Names of the columns whose groups are measured.
+
+    Parameters
+    ----------
+    corpus : DataFrame
+    groups : sequence of str or None
+        As asked for; None takes those of `GROUP_COLUMNS` that have two values or more and are not the label.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column.
+    """
+    if groups is None:
+        there = [name for name in GROUP_COLUMNS if name in corpus and corpus[name].nunique() > 1]
+        return tuple(name for name in there if not (corpus[name].astype(str) == corpus["label"].astype(str)).all())
+    for name in groups:
+        if name not in corpus:
+            raise ValueError(f"Got groups={list(groups)!r}, expected columns of the corpus: {list(corpus.columns)}.")
+    return tuple(groups)
+
+
+def _group_names(column: pd.Series) -> np.ndarray:
+    """Values as text, numbers of many different values by quarters; gaps are "unknown"."""
+    import pandas as pd
+
+    column = column.reset_index(drop=True)
+    text = column.astype(object).where(column.notna() & (column.astype(str).str.strip() != ""), "unknown").astype(str)
+    numbers = pd.to_numeric(column, errors="coerce")
+    if column.nunique() > MOST_GROUPS and numbers.notna().mean() > 0.5:
+        quarters = pd.qcut(numbers, 4, duplicates="drop")
+        names = [
+            f"{part.left:g} to {part.right:g}" if isinstance(part, pd.Interval) else "unknown" for part in quarters
+        ]
+        return np.array(names)
+    return text.to_numpy().astype(str)
+
+
+def _voices(predictions: pd.DataFrame) -> tuple[np.ndarray, int]:
+    names, voice = np.unique(predictions["voice"].to_numpy().astype(str), return_inverse=True)
+    return voice, len(names)

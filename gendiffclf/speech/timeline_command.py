@@ -1,0 +1,65 @@
+"""The command `timeline`: a model moved along a recording."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from .commands import _add_run_options, _check_output, _model_changes
+
+
+def add_timeline_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `timeline`."""
+    parser.add_argument("model", type=Path, help="folder that `train` wrote")
+    parser.add_argument("recording", type=Path, help="audio file of any length")
+    parser.add_argument("--encoder", help="folder of the same speech encoder, if it has moved")
+    parser.add_argument("--window", type=float, default=3.0, help="seconds the model sees at once (%(default)s)")
+    parser.add_argument("--hop", type=float, default=1.0, help="seconds from one window to the next (%(default)s)")
+    parser.add_argument("--min-duration", type=float, default=2.0, help="least seconds of a segment (%(default)s)")
+    parser.add_argument("--all-sound", action="store_true", help="label everything, not only what sounds like speech")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        action="append",
+        default=[],
+        help="file .csv, .json, .txt (labels for Audacity), .png, .svg or .pdf; can be repeated",
+    )
+    _add_run_options(parser)
+
+
+def run_timeline(options: argparse.Namespace) -> None:
+    """Print the segments, and how long it took in how much memory; write the files asked for."""
+    from .model_folder import load_model
+    from .timeline_output import check_ending
+    from .timelines import timeline
+
+    for path in options.output:
+        check_ending(path)
+        _check_output("--output", path)
+    pipeline = load_model(options.model, **_model_changes(options))
+    began = time.perf_counter()
+    found = timeline(
+        pipeline,
+        options.recording,
+        options.window,
+        options.hop,
+        min_duration=options.min_duration,
+        detect_speech=not options.all_sound,
+    )
+    seconds = time.perf_counter() - began
+    print(found)
+    for path in options.output:
+        found.save(path)
+    if not options.quiet:
+        print(f"{found.duration:.1f} s of recording in {seconds:.1f} s{_peak_memory()}.", file=sys.stderr)
+
+
+def _peak_memory() -> str:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return ""
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, KiB elsewhere
+    return f", at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:.0f} MiB of memory"

@@ -1,0 +1,269 @@
+"""Labels over time: a fitted model moved along a recording of any length."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from ..featurizers import AudioError, SpeechFeaturizer
+from ..validation import check_flag, check_real
+from .segments import most_probable_segments
+from .streaming import SpeechDetector, blocks
+from .training import before_classifier, needs_speakers, split_pipeline
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BATCH = 64
+# A step of time counts as speech if this share of it does: words have pauses between them.
+SPEECH_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """
+    What `timeline` found.
+
+    Attributes
+    ----------
+    name : str
+        The recording's path, or "array".
+    duration : float
+        Its length, in seconds.
+    classes : ndarray of shape (K,)
+        Labels.
+    table : DataFrame
+        A row for each step of time: `start` and `end` in seconds, `speech` (share of it that is speech), and a column
+        `p_<label>` for each class, NaN where there is no speech.
+    segments : DataFrame
+        Stretches of one label: `start` and `end` in seconds, `label`, and `probability`, its mean over the stretch.
+    """
+
+    name: str
+    duration: float
+    classes: NDArray[Any]
+    table: pd.DataFrame
+    segments: pd.DataFrame
+
+    @property
+    def probabilities(self) -> NDArray[np.floating]:
+        """Probabilities of the steps, of shape (n, K)."""
+        return self.table[[f"p_{label}" for label in self.classes]].to_numpy()
+
+    def save(self, path: Any) -> None:
+        """
+        Write the timeline, in the form that the ending of the name says.
+
+        Parameters
+        ----------
+        path : path-like
+            `.csv`: the steps. `.json`: everything. `.txt`: the segments as labels for Audacity. `.png`, `.svg`, `.pdf`: a
+            picture. The file appears under its name only when it is complete.
+
+        Raises
+        ------
+        ValueError
+            If the ending is another.
+        """
+        from .timeline_output import save_timeline
+
+        save_timeline(self, path)
+
+    def __str__(self) -> str:
+        """The segments, one a line."""
+        rows = self.segments.itertuples()
+        lines = [f"{row.start:>9.2f} {row.end:>9.2f}  {row.label}  ({row.probability:.2f})" for row in rows]
+        return "\n".join(lines) if lines else "No speech was found."
+
+
+def timeline(
+    pipeline: Any,
+    recording: Any,
+    window: float = 3.0,
+    hop: float = 1.0,
+    *,
+    min_duration: float = 2.0,
+    detect_speech: bool = True,
+) -> Timeline:
+    """
+    Predict labels over time.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Fitted: a featuriser first, a classifier with probabilities last, as of `train` or `load_model`.
+    recording : path or (array, rate)
+        Of any length. It is decoded once, and what is in memory beyond its probabilities does not grow with its length.
+    window : float > 0, default=3.0
+        Seconds that the model sees at once: best about the length of the clips it learnt from.
+    hop : float > 0, default=1.0
+        Seconds from one window to the next, at most `window`, and the step of the result.
+    min_duration : float >= 0, default=2.0
+        Least length of a segment, in seconds. One between silences may be shorter.
+    detect_speech : bool, default=True
+        Whether to leave out what the detector of WebRTC does not take for speech. With False all counts as speech.
+
+    Returns
+    -------
+    timeline : Timeline
+        Printing it shows the segments; `save` writes it.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, or the classifier has no probabilities.
+    AudioError
+        If the recording cannot be read.
+
+    Notes
+    -----
+    Windows start at every `hop`, the last ends with the recording. Their probabilities are overlap-added: a step has the mean
+    of the windows over it, weighted by a Hann window, so that those around its middle count most, and by how much of each is
+    speech. The segments are the most probable sequence of labels in which each lasts at least `min_duration`. For a
+    pipeline with `SpeakerNormalizer` the whole recording is one speaker.
+
+    Examples
+    --------
+    >>> from gendiffclf.speech import load_model, timeline
+    >>> found = timeline(load_model("model"), "meeting.mp3")  # doctest: +SKIP
+    >>> found.save("meeting.csv")  # doctest: +SKIP
+    """
+    import pandas as pd
+
+    check_real("window", window, 0, low_open=True)
+    check_real("hop", hop, 0, window, low_open=True)
+    check_real("min_duration", min_duration, 0)
+    check_flag("detect_speech", detect_speech)
+    featurizer, rest = split_pipeline(pipeline)
+    if not hasattr(rest, "predict_proba"):
+        raise ValueError(f"Got a {type(rest.steps[-1][1]).__name__}, expected a classifier with predict_proba.")
+    stream = _Windows(featurizer, recording, window, hop, detect_speech)
+    starts, proba = _predict(stream, rest)
+    count = max(math.ceil(stream.duration / hop - 1e-9), 1)
+    edges = np.minimum(np.arange(count + 1) * hop, stream.duration)
+    share = np.array([stream.speech_share(a, b) for a, b in itertools.pairwise(edges)])
+    weights = np.array([stream.speech_share(start, start + window) for start in starts])
+    added = overlap_add(edges, starts, window, proba, weights)
+    added[share < SPEECH_SHARE] = np.nan
+    table = pd.DataFrame({"start": edges[:-1], "end": edges[1:], "speech": share})
+    table[[f"p_{label}" for label in rest.classes_]] = added
+    found = most_probable_segments(added, math.ceil(min_duration / hop - 1e-9))
+    rows = [(edges[a], edges[b], rest.classes_[k], added[a:b, k].mean()) for a, b, k in found]
+    segments = pd.DataFrame(rows, columns=["start", "end", "label", "probability"])
+    name = "array" if isinstance(recording, tuple) else str(recording)
+    return Timeline(name, stream.duration, rest.classes_, table, segments)
+
+
+def overlap_add(
+    edges: NDArray[np.floating],
+    starts: NDArray[np.floating],
+    window: float,
+    proba: NDArray[np.floating],
+    weights: NDArray[np.floating],
+) -> NDArray[np.floating]:
+    """
+    Probabilities of steps of time from those of overlapping windows.
+
+    Parameters
+    ----------
+    edges : ndarray of shape (n + 1,)
+        Ends of the steps, in seconds.
+    starts : ndarray of shape (m,)
+        Starts of the windows, in seconds, rising.
+    window : float
+        Length of a window, in seconds.
+    proba : ndarray of shape (m, K)
+        Of each window.
+    weights : ndarray of shape (m,)
+        Of each window.
+
+    Returns
+    -------
+    probabilities : ndarray of shape (n, K)
+        Means under a Hann window about each window's middle; NaN where no window of positive weight lies over a step.
+    """
+    middles = (edges[1:] + edges[:-1]) / 2
+    total, mass = np.zeros((len(middles), proba.shape[1])), np.zeros(len(middles))
+    for start, p, weight in zip(starts, proba, weights, strict=True):
+        first, last = np.searchsorted(middles, [start, start + window])
+        # The ends of the window get a little too, so that the recording's first and last steps have a mean.
+        hann = 1.001 - np.cos(2 * np.pi * (middles[first:last] - start) / window)
+        total[first:last] += weight * hann[:, None] * p
+        mass[first:last] += weight * hann
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / mass[:, None])
+
+
+class _Windows:
+    """Features of the windows of a recording, batch by batch; its length and speech are known at the end."""
+
+    def __init__(
+        self, featurizer: SpeechFeaturizer, recording: Any, window: float, hop: float, detect_speech: bool
+    ) -> None:
+        # Windows are not worth keeping: each is seen once.
+        self.featurizer = clone(featurizer).set_params(cache=None, on_error="raise", verbose=0)
+        self.rate = self.featurizer._encoders()[0].sampling_rate
+        self.recording = recording
+        self.window = round(window * self.rate)
+        self.hop = hop * self.rate
+        self.detector = SpeechDetector(self.rate) if detect_speech else None
+        self.starts: list[float] = []
+        self.duration = 0.0
+
+    def speech_share(self, start: float, end: float) -> float:
+        return 1.0 if self.detector is None else self.detector.share(start, min(end, self.duration))
+
+    def batches(self) -> Iterator[Any]:
+        waves: list[NDArray[np.float32]] = []
+        for wave in self._waves():
+            waves.append(wave)
+            if len(waves) == BATCH:
+                yield self._features(waves)
+                waves = []
+        if waves:
+            yield self._features(waves)
+
+    def _features(self, waves: list[NDArray[np.float32]]) -> Any:
+        return self.featurizer.transform([(wave, self.rate) for wave in waves])
+
+    def _waves(self) -> Iterator[NDArray[np.float32]]:
+        """Windows at every hop, and one that ends with the recording; `kept` holds what later ones need."""
+        kept, first, index = np.empty(0, dtype=np.float32), 0, 0  # `first` is the number of the sample kept[0]
+        for block in blocks(self.recording, self.rate):
+            if self.detector is not None:
+                self.detector.add(block)
+            kept = np.concatenate([kept, block])
+            while (start := round(index * self.hop)) + self.window <= first + len(kept):
+                yield self._window(kept, start, first)
+                index += 1
+            # The last window's worth stays, for the one that ends with the recording.
+            drop = max(min(round(index * self.hop) - first, len(kept) - self.window), 0)
+            kept, first = kept[drop:], first + drop
+        length = first + len(kept)
+        if not length:
+            raise AudioError("it holds no samples, expected at least one", str(self.recording))
+        self.duration = length / self.rate
+        last = max(length - self.window, 0)
+        if not self.starts or last > round(self.starts[-1] * self.rate):
+            yield self._window(kept, last, first)
+
+    def _window(self, kept: NDArray[np.float32], start: int, first: int) -> NDArray[np.float32]:
+        self.starts.append(start / self.rate)
+        return kept[start - first : start - first + self.window]
+
+
+def _predict(stream: _Windows, rest: Any) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Starts of the windows, (m,), and their probabilities, (m, K)."""
+    if needs_speakers(rest):
+        features = np.concatenate(list(stream.batches()))
+        classifier, rows = before_classifier(rest, features, np.full(len(features), "the recording"))
+        return np.array(stream.starts), classifier.predict_proba(rows)
+    parts = [rest.predict_proba(features) for features in stream.batches()]
+    return np.array(stream.starts), np.concatenate(parts)

@@ -1,0 +1,63 @@
+"""Files that were cut short are found in every format whose header tells."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+
+from gendiffclf.featurizers.audio import AudioError
+from gendiffclf.featurizers.headers import promised_share
+from gendiffclf.featurizers.inputs import as_clip
+
+RATE = 16000
+WAVE = (0.3 * np.sin(np.arange(3 * RATE) * 0.05) + 0.01 * np.random.default_rng(0).normal(size=3 * RATE)).astype("f")
+FORMATS = [
+    ("WAV", "PCM_16"),
+    ("WAV", "FLOAT"),
+    ("RF64", "PCM_16"),
+    ("W64", "PCM_16"),
+    ("AIFF", "PCM_16"),
+    ("AU", "PCM_16"),
+    ("OGG", "VORBIS"),
+    ("OGG", "OPUS"),
+]
+
+
+def content(form, subtype):
+    file = io.BytesIO()
+    soundfile.write(file, WAVE, RATE, format=form, subtype=subtype)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("form", "subtype"), FORMATS)
+def test_whole_files_are_whole(form, subtype):
+    whole = content(form, subtype)
+    assert promised_share(whole) == 1
+    assert len(as_clip(whole, None).load(RATE)) == len(WAVE)
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5])
+@pytest.mark.parametrize(("form", "subtype"), FORMATS)
+def test_truncated_files_are_found(form, subtype, share, tmp_path):
+    whole = content(form, subtype)
+    path = tmp_path / "a"
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(AudioError, match=r"it is truncated|breaks off|cannot be read"):
+        as_clip(path, None).load(RATE)
+    if form != "OGG":
+        assert promised_share(path) == pytest.approx(share, abs=0.01)
+
+
+@pytest.mark.parametrize("form", ["AU", "AIFF"])
+def test_streamed_files_promise_nothing(form):
+    whole = bytearray(content(form, "PCM_16"))
+    place = 8 if form == "AU" else whole.index(b"SSND") + 4
+    whole[place : place + 4] = b"\xff\xff\xff\xff"
+    assert promised_share(bytes(whole)) is None
+
+
+def test_other_files_promise_nothing():
+    assert promised_share(content("FLAC", "PCM_16")) is None
+    for start in (b"", b"RIFF", b"FORM0000AIFF", b"OggS", b"riff" + b"\0" * 100, b"RIFF0000WAVEfmt "):
+        assert promised_share(start) is None

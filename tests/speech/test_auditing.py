@@ -1,0 +1,270 @@
+"""An audit of files that are made here: every fault is found, named, and kept from lifting a figure."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from sklearn.linear_model import LogisticRegression
+
+from gendiffclf import cli
+from gendiffclf.speech import audit, evaluate, read_corpus, train
+from gendiffclf.speech.folds import without_copies
+from gendiffclf.speech.recordings import measure
+from gendiffclf.speech.table_checks import voices_of
+
+RATE = 16000
+
+
+def noise(seconds=0.5, seed=0, level=0.05):
+    return np.random.default_rng(seed).normal(0, level, int(seconds * RATE)).astype(np.float32)
+
+
+def write(folder, clips, rate=RATE, subtype=None):
+    """A table of WAV files from samples by name, of two labels and as many speakers as there are clips, by turns."""
+    rows = []
+    for i, (name, samples) in enumerate(clips.items()):
+        soundfile.write(folder / name, samples, rate, subtype=subtype)
+        rows.append({"path": str(folder / name), "label": "ab"[i % 2], "speaker": f"s{i // 2}"})
+    return pd.DataFrame(rows)
+
+
+def codes(found):
+    return {finding.code: finding for finding in found.findings}
+
+
+def good(n=8):
+    return {f"{i}.wav": noise(seed=i) for i in range(n)}
+
+
+def test_a_sound_corpus_has_notes_at_most(tmp_path):
+    found = audit(write(tmp_path, good()))
+    assert {finding.severity for finding in found.findings} <= {"note"}
+    assert found.n_speakers == 4
+    assert found.seconds == pytest.approx(4.0)
+    assert found.classes == {"a": 4, "b": 4}
+    found.enforce()
+
+
+@pytest.mark.parametrize(
+    ("code", "samples"),
+    [
+        ("silent", np.zeros(8000, np.float32)),
+        ("clipped", np.clip(noise(seed=99, level=0.5), -0.6, 0.6)),
+        ("unscaled", noise(seed=99) * 30000),
+        ("short", noise(0.05, seed=99)),
+        ("long", noise(61, seed=99)),
+        ("anti-phase", np.stack([noise(seed=99), -noise(seed=99)], axis=1)),
+    ],
+)
+def test_faults_of_recordings(code, samples, tmp_path):
+    corpus = write(tmp_path, {**good(7), "bad.wav": samples}, subtype="FLOAT")
+    finding = codes(audit(corpus))[code]
+    assert finding.clips == (str(tmp_path / "bad.wav"),)
+    assert finding.rows == (7,)
+    assert finding.severity == ("note" if code == "long" else "warning")
+    assert finding.remedy in str(finding)
+
+
+def test_band_limited_clips_in_a_full_band_corpus(tmp_path):
+    soxr = pytest.importorskip("soxr")
+    narrow = soxr.resample(soxr.resample(noise(seed=9), RATE, RATE // 2), RATE // 2, RATE)
+    found = codes(audit(write(tmp_path, {**good(7), "narrow.wav": narrow})))["band-limited"]
+    assert found.rows == (7,)
+    assert "end at 4.0 kHz, where the others reach 8.0 kHz" in found.message
+    measured = measure(narrow[:, None], RATE)
+    assert measured.bandwidth == pytest.approx(4000, abs=250)
+
+
+def test_rates_and_levels_that_give_labels_away(tmp_path):
+    loud = {f"{i}.wav": noise(seed=i, level=0.2 if i % 2 else 0.02) for i in range(4)}
+    corpus = write(tmp_path, loud)
+    for path in corpus["path"][corpus["label"] == "b"]:
+        samples, _ = soundfile.read(path)
+        soundfile.write(path, samples, 8000)
+    found = codes(audit(corpus))
+    assert "a 16000, b 8000" in found["rates-by-class"].message
+    assert "'b' are 20 dB louder than those of 'a'" in found["level-by-class"].message
+
+
+def test_broken_clips_are_findings(tmp_path, broken):
+    corpus = write(tmp_path, good(3))
+    corpus.loc[1, "path"] = broken
+    found = codes(audit(corpus))["broken"]
+    assert found.rows == (1,)
+    assert "cannot be read" in found.message
+
+
+def test_copies_are_known_by_their_samples(tmp_path):
+    corpus = write(tmp_path, good(4), subtype="PCM_16")
+    samples, _ = soundfile.read(corpus["path"][0])
+    soundfile.write(tmp_path / "copy.flac", samples, RATE)
+    soundfile.write(tmp_path / "stereo.wav", np.stack([samples, samples], axis=1), RATE)
+    copies = [{"path": str(tmp_path / name), "label": "a", "speaker": "s0"} for name in ("copy.flac", "stereo.wav")]
+    found = audit(pd.concat([corpus, pd.DataFrame(copies)], ignore_index=True))
+    assert codes(found)["copies"].rows == (0, 4, 5)
+    assert len(set(found.content)) == 4
+    with pytest.warns(UserWarning, match="3 clips are copies of each other, 1 different ones"):
+        found.enforce(ignore=("rare-class",))
+
+
+def test_copies_under_other_labels_are_an_error(vowels, pipeline, encoded):
+    vowels.loc[1, "path"] = vowels.loc[0, "path"]
+    assert vowels["label"].nunique() == 3
+    for use in (lambda: train(pipeline, vowels), lambda: evaluate(pipeline, vowels)):
+        with pytest.raises(ValueError, match="2 clips are copies of each other under different labels"):
+            use()
+    assert not encoded  # said before the work
+
+
+def duplicated(n_speakers=8, seed=0, shift=100):
+    """Features of random labels, which nobody can learn, and the same again under other speakers."""
+    rng = np.random.default_rng(seed)
+    n = n_speakers * 10
+    corpus = pd.DataFrame(
+        {
+            "path": [f"{i}.wav" for i in range(n)],
+            "label": rng.permutation(np.repeat(["calm", "sad"], n // 2)),
+            "speaker": np.repeat([f"s{i:03}" for i in range(n_speakers)], 10),
+        }
+    )
+    features = rng.normal(size=(n, 40))
+    again = corpus.assign(
+        path="copy of " + corpus["path"], speaker=[f"s{int(s[1:]) + shift:03}" for s in corpus["speaker"]]
+    )
+    return corpus, features, pd.concat([corpus, again], ignore_index=True), np.concatenate([features, features])
+
+
+class Memory(LogisticRegression):
+    """The nearest training row's label: perfect wherever a tested clip was learnt from."""
+
+    def fit(self, X, y):
+        self.rows_, self.labels_, self.classes_ = X, np.asarray(y), np.unique(y)
+        return self
+
+    def predict_proba(self, X):
+        nearest = np.square(X[:, None] - self.rows_[None]).sum(-1).argmin(1)
+        return (self.labels_[nearest][:, None] == self.classes_).astype(float)
+
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(1)]
+
+
+def test_a_duplicated_corpus_cannot_lift_the_figure():
+    corpus, features, twice, twice_features = duplicated()
+    honest = evaluate(Memory(), corpus, "leave-one-speaker-out", features=features)
+    with pytest.warns(
+        UserWarning, match="160 clips are copies of each other under the names of 16 speakers.* one voice"
+    ):
+        found = evaluate(Memory(), twice, "leave-one-speaker-out", features=twice_features)
+    assert honest.pooled["uar"] < 0.65
+    assert found.pooled["uar"] == pytest.approx(honest.pooled["uar"])
+    assert found.pooled["wa"] <= honest.pooled["wa"] + 1e-9
+    pd.testing.assert_frame_equal(found.intervals, honest.intervals)  # no narrower for the copies
+    assert found.predictions["voice"].nunique() == 8
+    assert found.predictions.groupby("voice")["fold"].nunique().max() == 1
+
+
+def test_copies_that_link_all_speakers_are_an_error():
+    corpus, features, _, _ = duplicated(n_speakers=4)
+    again = corpus.assign(speaker=np.roll(corpus["speaker"], 10))  # each speaker again under the next one's name
+    twice = pd.concat([corpus, again], ignore_index=True)
+    with (
+        pytest.warns(UserWarning, match="copies"),
+        pytest.raises(ValueError, match=r"4 speakers .* count as one voice"),
+    ):
+        evaluate(Memory(), twice, features=np.concatenate([features, features]))
+
+
+@pytest.mark.filterwarnings("ignore:.* speakers on both sides", "ignore:.*copies of each other")
+def test_copies_stay_on_one_side_of_random_and_published_splits():
+    _, _, twice, features = duplicated()
+    with pytest.warns(UserWarning, match="copies of tested clips among the training clips"):
+        found = evaluate(Memory(), twice, "random", features=features)
+    assert found.pooled["uar"] < 0.65
+    split = np.repeat(["train", "test"], 80)
+    with (
+        pytest.warns(UserWarning, match="copies of tested clips"),
+        pytest.raises(ValueError, match="whose training clips are all copies of tested ones"),
+    ):
+        evaluate(Memory(), twice.assign(split=split), "split", features=features)
+    rows = [(np.array([0, 1, 2]), np.array([3]))]
+    (train_rows, _), = without_copies(rows, np.array(list("abcd")))  # fmt: skip
+    assert train_rows.tolist() == [0, 1, 2]
+
+
+def test_voices_connect_over_clips_and_spellings():
+    corpus = pd.DataFrame({"speaker": ["c", "b", "b", "a", "x", "X "]})
+    content = np.array(["1", "1", "2", "2", "3", "4"])
+    assert voices_of(corpus, content).tolist() == ["a", "a", "a", "a", "X ", "X "]
+    assert voices_of(corpus.drop(columns="speaker"), content).tolist() == content.tolist()
+
+
+def test_labels_and_speakers_by_other_spellings():
+    table = {
+        "path": list("123456"),
+        "label": ["anger", "anger ", "Anger", "very sad", "very_sad", "calm"],
+        "speaker": list("aAbbaa"),
+    }
+    found = codes(audit(pd.DataFrame(table), sound=False))
+    assert found["label-variants"].severity == "error"
+    assert "'a'" in found["speaker-variants"].message
+    with pytest.raises(
+        ValueError, match=r"'Anger' and 'anger' and 'anger ' are labels that differ by case.*'very sad' and 'very_sad'"
+    ):
+        audit(pd.DataFrame(table), sound=False).enforce()
+
+
+@pytest.mark.parametrize("name", ["speaker_id", "Actor", "spk", "client_id", "subjectID"])
+def test_a_speaker_column_of_another_name(name, tmp_path):
+    corpus = write(tmp_path, good(4)).rename(columns={"speaker": name})
+    corpus.to_csv(tmp_path / "clips.csv", index=False)
+    finding = codes(audit(read_corpus(tmp_path / "clips.csv"), sound=False))["no-speakers"]
+    assert f"speaker_column={name!r} (--speaker-column {name})" in finding.remedy
+    named = read_corpus(tmp_path / "clips.csv", speaker_column=name)
+    assert named["speaker"].tolist() == ["s0", "s0", "s1", "s1"]
+    with pytest.raises(ValueError, match="Got speaker_column='nobody', expected one of"):
+        read_corpus(tmp_path / "clips.csv", speaker_column="nobody")
+
+
+def test_training_without_speakers_is_asked_for(vowels, pipeline):
+    unknown = vowels.drop(columns="speaker")
+    with pytest.raises(ValueError, match=r"no column 'speaker'.* without_speakers=True \(--no-speakers\)"):
+        train(pipeline, unknown)
+    assert not hasattr(train(pipeline, unknown, without_speakers=True), "speakers_")
+
+
+def test_speakers_that_are_clips(tmp_path):
+    table = pd.DataFrame(
+        {"path": [str(i) for i in range(24)], "label": list("ab") * 12, "speaker": [f"c{i}" for i in range(24)]}
+    )
+    assert "folds of speakers are random folds" in codes(audit(table, sound=False))["speaker-per-clip"].message
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_command(tmp_path, capsys):
+    (tmp_path / "clips").mkdir()
+    corpus = write(tmp_path / "clips", good(12))
+    odd = corpus.rename(columns={"path": "file", "label": "feeling", "speaker": "who"})
+    odd.to_csv(tmp_path / "clips.csv", index=False)
+    columns = ["--path-column", "file", "--label-column", "feeling"]
+    named = [*columns, "--speaker-column", "who"]
+    source = str(tmp_path / "clips.csv")
+    assert cli.main(["audit", source, *named, "--output", str(tmp_path / "audit.json")]) == 0
+    assert "12 clips of 6 speakers" in capsys.readouterr().out
+    assert json.loads((tmp_path / "audit.json").read_text())["classes"] == {"a": 6, "b": 6}
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["audit", source, *columns])
+    assert stop.value.code == 1
+    out, err = capsys.readouterr()
+    assert "error: no-speakers" in out
+    assert "1 of the findings would make figures wrong" in err
+    model = ["--output", str(tmp_path / "model"), "--quiet"]
+    with pytest.raises(SystemExit):
+        cli.main(["train", source, *columns, *model])
+    assert "--no-speakers" in capsys.readouterr().err
+    assert not Path(tmp_path, "model").exists()
+    assert cli.main(["train", source, *columns, *model, "--no-speakers"]) == 0
+    assert cli.main(["evaluate", source, *named, "--n-folds", "2", "--quiet"]) == 0

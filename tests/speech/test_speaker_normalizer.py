@@ -1,0 +1,56 @@
+"""Normalisation by speaker in training, evaluation, prediction and the folder of a model."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from gendiffclf.featurizers import SpeakerNormalizer
+from gendiffclf.speech import evaluate, predict_clips, train
+
+
+@pytest.fixture
+def moods():
+    """80 rows of 8 speakers; offset and gain of a speaker are many times what tells the moods apart."""
+    rng = np.random.default_rng(0)
+    speaker = np.repeat([f"s{i}" for i in range(8)], 10)
+    label = np.tile(["calm", "angry"], 40)
+    offset = np.repeat(rng.normal(size=(8, 4)) * 50, 10, axis=0)
+    gain = np.repeat(rng.uniform(0.1, 10, size=(8, 1)), 10, axis=0)
+    rows = ((label == "angry")[:, None] + 0.1 * rng.normal(size=(80, 4))) * gain + offset
+    paths = [f"{i}.wav" for i in range(80)]
+    return pd.DataFrame({"path": paths, "label": label, "speaker": speaker}), rows
+
+
+def test_evaluation_hands_speakers_to_the_step_that_asks_for_them(moods):
+    corpus, rows = moods
+    plain = evaluate(LogisticRegression(), corpus, features=rows, n_folds=4).pooled["uar"]
+    normalised = make_pipeline(SpeakerNormalizer(), LogisticRegression())
+    assert evaluate(normalised, corpus, features=rows, n_folds=4).pooled["uar"] == 1
+    assert plain < 0.8
+    causal = make_pipeline(SpeakerNormalizer(n_clips=4), LogisticRegression())
+    assert evaluate(causal, corpus, features=rows, n_folds=4).pooled["uar"] == 1
+
+
+def test_training_and_prediction_do_too(moods):
+    corpus, rows = moods
+    known = corpus["speaker"].isin(["s0", "s1", "s2", "s3"]).to_numpy()
+    pipeline = make_pipeline(SpeakerNormalizer(), LogisticRegression())
+    fitted = train(pipeline, corpus[known].reset_index(drop=True), features=rows[known])
+    assert fitted.speakers_ == ["s0", "s1", "s2", "s3"]
+    others = corpus[~known].reset_index(drop=True)
+    found = predict_clips(fitted, others, features=rows[~known])
+    assert (found["predicted"] == others["label"]).all()
+    assert (found["p_angry"] > 0.5).equals(others["label"] == "angry")
+    with pytest.raises(ValueError, match=r"Got groups=None.*a table with the column speaker"):
+        predict_clips(fitted, others.drop(columns="speaker"), features=rows[~known])
+
+
+def test_broken_features_stay_out(moods):
+    corpus, rows = moods
+    rows[5] = np.nan
+    with pytest.warns(UserWarning, match="Got 1 of 80 clips that are broken"):
+        fitted = train(make_pipeline(SpeakerNormalizer(), LogisticRegression()), corpus, features=rows)
+    found = predict_clips(fitted, corpus, features=rows)
+    assert found["error"].notna().tolist() == [i == 5 for i in range(80)]
