@@ -91,5 +91,5 @@ $(BENCH): $(CORE)
 	@touch $@
 
 $(DEV): $(CORE)
-	$(INSTALL) -e '.[speech,plots,docs,dev]'
+	$(INSTALL) -e '.[speech,finetune,plots,docs,dev]'
 	@touch $@

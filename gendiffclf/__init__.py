@@ -7,14 +7,19 @@ from ._version import VERSION
 if TYPE_CHECKING:
     from .classifier import GenerativeTransportClassifier
     from .featurizers import AudioError, FbankFeaturizer, FeatureCache, HubertFeaturizer
-    from .metrics import expected_calibration_error
+    from .labels import label_quality
+    from .metrics import concordance_correlation, expected_calibration_error
     from .plots import ReliabilityDisplay, TransportDisplay
+    from .systems.emosphere import EmoSphereRegressor
+    from .systems.selm import SelmClassifier
     from .transport.exact import ExactPath
     from .transport.learned import LearnedPath
+    from .votes import jensen_shannon_divergence, vote_cross_entropy
 
 __version__ = VERSION
 __all__ = [
     "AudioError",
+    "EmoSphereRegressor",
     "ExactPath",
     "FbankFeaturizer",
     "FeatureCache",
@@ -22,12 +27,18 @@ __all__ = [
     "HubertFeaturizer",
     "LearnedPath",
     "ReliabilityDisplay",
+    "SelmClassifier",
     "TransportDisplay",
+    "concordance_correlation",
     "expected_calibration_error",
+    "jensen_shannon_divergence",
+    "label_quality",
+    "vote_cross_entropy",
 ]
 
 _HOMES = {
     "AudioError": "featurizers",
+    "EmoSphereRegressor": "systems.emosphere",
     "ExactPath": "transport.exact",
     "FbankFeaturizer": "featurizers",
     "FeatureCache": "featurizers",
@@ -35,8 +46,13 @@ _HOMES = {
     "HubertFeaturizer": "featurizers",
     "LearnedPath": "transport.learned",
     "ReliabilityDisplay": "plots",
+    "SelmClassifier": "systems.selm",
     "TransportDisplay": "plots",
+    "concordance_correlation": "metrics",
     "expected_calibration_error": "metrics",
+    "jensen_shannon_divergence": "votes",
+    "label_quality": "labels",
+    "vote_cross_entropy": "votes",
 }
 
 

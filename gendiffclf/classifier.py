@@ -17,26 +17,21 @@ from .device import resolve_device
 from .incremental import IncrementalMixin
 from .prediction import PredictionMixin
 from .preprocessing import FeatureScaler, lift_matrix
-from .validation import (
-    all_or_nothing,
-    check_choice,
-    check_flag,
-    checked_rows,
-    class_factors,
-    shown,
-)
+from .validation import all_or_nothing, check_choice, check_flag, checked_rows, class_factors, shown
+from .votes import VotesMixin
 
 if TYPE_CHECKING:
     from os import PathLike
 
     import torch
     from numpy.typing import ArrayLike
+    from sklearn.utils import Tags
 
     from .fitting import TrainingRows
     from .predictor import Predictor
 
 
-class GenerativeTransportClassifier(IncrementalMixin, PredictionMixin, ClassifierMixin, BaseEstimator):
+class GenerativeTransportClassifier(IncrementalMixin, VotesMixin, PredictionMixin, ClassifierMixin, BaseEstimator):
     """
     Classify by carrying feature vectors to the codes of their classes with a generative model.
 
@@ -73,8 +68,8 @@ class GenerativeTransportClassifier(IncrementalMixin, PredictionMixin, Classifie
     mlp_ratio : float > 0, default=1.0
         Width of the feed-forward state in widths.
     n_frequencies : int >= 0 or "auto", default="auto"
-        Sines and cosines of each feature at so many learnt frequencies join the condition; 0 leaves them out. "auto" is 4, and
-        80 divided by the number of features where these are few, but at most 16.
+        Sines and cosines of each feature at so many learnt frequencies join the condition; 0 leaves them out. "auto" is 80
+        divided by the number of features, from 4 to 16, and 0 for more than 40 features.
     tokenizer : {"single", "layers", "chunks"}, default="single"
         Tokens of the transformer: one (the paper's), one more per conditioning layer, one more per 16 values.
     dropout : float in [0, 1), default=0.1
@@ -130,8 +125,14 @@ class GenerativeTransportClassifier(IncrementalMixin, PredictionMixin, Classifie
         The trained network.
     combination_ : Combination
         Weights of kernel and network, and the calibration of the probabilities.
+    held_out_index_ : ndarray of shape (r,)
+        Rows of `fit` that were held out: up to 20,000 rows all, but with a single network and no kernel a tenth.
+    held_out_proba_ : ndarray of shape (r, n_classes)
+        Their probabilities by estimates that they took no part in. Neither is kept in files and pickles.
     layer_weights_ : ndarray of shape (n_layers,)
         For layered input and with a kernel: what each layer contributes, summing to 1.
+    table_encoder_ : TableEncoder or None
+        How columns of a DataFrame became numbers; None for numbers only. It has `get_feature_names_out`.
     scaler_ : FeatureScaler
         The standardisation.
     n_iter_, best_iter_ : int
@@ -239,6 +240,12 @@ class GenerativeTransportClassifier(IncrementalMixin, PredictionMixin, Classifie
         check_choice("name", name, named)
         return cls(**{**named[name], **changes})
 
+    def __sklearn_tags__(self) -> Tags:
+        """Missing values are let through."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
     # ------------------------------------------------------------------- fit
 
     @all_or_nothing
@@ -250,9 +257,10 @@ class GenerativeTransportClassifier(IncrementalMixin, PredictionMixin, Classifie
 
         Parameters
         ----------
-        X : array-like of shape (n, d) or (n, layers, d)
-            Features. Of layers, the last is where transport starts, the others are the condition. Rows of NaN only, as
-            featurisers leave for broken clips, are left out with a warning. Rows of a `numpy.memmap` stay on disk.
+        X : array-like of shape (n, d) or (n, layers, d), or DataFrame
+            Features, NaN where a value is missing. Of layers, the last is where transport starts, the others are the condition.
+            Rows of NaN only, as featurisers leave for broken clips, are left out with a warning. Rows of a `numpy.memmap` stay on
+            disk. Columns of a DataFrame may be of numbers, booleans, strings or categories.
         y : array-like of shape (n,)
             Labels of any sortable type, at least two different ones.
         sample_weight : array-like of shape (n,), optional
@@ -292,7 +300,7 @@ class GenerativeTransportClassifier(IncrementalMixin, PredictionMixin, Classifie
             counts = np.bincount(labels, weight)
             weight = weight * class_factors(self.class_weight, classes, counts, labels, weight)
             # Identical rows become one: a row of weight 2 is that row twice, and no row is on both sides of a fold.
-            kept, weight = distinct_rows(rows, np.stack([labels, group_of], axis=1), weight)
+            kept, weight, kind = distinct_rows(rows, np.stack([labels, group_of], axis=1), weight)
             labels, group = labels[kept], None if groups is None else group_of[kept]
             width = _parameters.code_width(params, len(classes))
             self._code_kind, self._code_width = self.codes, width
@@ -301,12 +309,17 @@ class GenerativeTransportClassifier(IncrementalMixin, PredictionMixin, Classifie
         self._class_counts = counts
         self._class_size = float(weight.sum() / len(classes))
         self.path_ = _parameters.checked_path(self.path)
-        self.scaler_ = FeatureScaler.fit(rows, weight, self.scaling, kept)
-        self.lift_ = lift_matrix(rows.shape[2], width, seed)
+        self.scaler_ = FeatureScaler.fit(
+            rows, weight, self.scaling, kept, None if self.table_encoder_ is None else self.table_encoder_.indicators
+        )
+        self.lift_ = lift_matrix(self.scaler_.n_features_out, width, seed)
         codes = self._codes().to(resolve_device(self.device), self._dtype)
         data = self._training_rows(rows, labels, weight / weight.mean(), group, kept, codes)
-        fitted = fit_estimators(params, data, codes, self.lift_, rows.shape[1:], self.path_, seed, processes)
+        fitted = fit_estimators(
+            params, data, codes, self.lift_, (rows.shape[1], len(self.lift_)), self.path_, seed, processes
+        )
         self.kernel_, self.network_, self.combination_ = fitted.kernel, fitted.network, fitted.combination
+        self.held_out_index_, self.held_out_proba_ = fitted.held_out_rows(kind, len(classes))
         training = fitted.training
         self.n_iter_, self.best_iter_, self.history_ = training.n_steps, training.best_step, training.history
         self._predictors: dict[Any, Predictor] = {}
@@ -378,8 +391,8 @@ class GenerativeTransportClassifier(IncrementalMixin, PredictionMixin, Classifie
         return load_classifier(cls(), path)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Fitted tensors go to the CPU: a pickle from a GPU loads anywhere."""
-        state = super().__getstate__()
+        """Fitted tensors go to the CPU: a pickle from a GPU loads anywhere. Held-out estimates, one a training row, stay."""
+        state = {name: value for name, value in super().__getstate__().items() if not name.startswith("held_out_")}
         if "_predictors" in state:
             state = {**state, "_predictors": {}, "_package_version": VERSION}
             if self.network_ is not None:

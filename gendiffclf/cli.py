@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ._version import VERSION
 from .speech import commands as speech
+from .speech import timeline_command
 
 __all__ = ["COMMANDS", "Command", "main"]
 
@@ -48,12 +52,17 @@ def _run_demo(options: argparse.Namespace) -> None:
 COMMANDS: dict[str, Command] = {
     "demo": Command("compare classifiers on real data that comes with scikit-learn", _add_demo_options, _run_demo),
     "demo-speech": Command("show the speech path on synthesised vowels", speech.add_demo_options, speech.run_demo),
+    "audit": Command("find what is wrong with a corpus", speech.add_audit_options, speech.run_audit),
     "features": Command(
         "encode the clips of a corpus into the cache", speech.add_features_options, speech.run_features
     ),
     "train": Command("learn labels from the clips of a corpus", speech.add_train_options, speech.run_train),
     "predict": Command("label clips with a trained model", speech.add_predict_options, speech.run_predict),
+    "timeline": Command(
+        "label a long recording over time", timeline_command.add_timeline_options, timeline_command.run_timeline
+    ),
     "evaluate": Command("measure a pipeline by folds of speakers", speech.add_evaluate_options, speech.run_evaluate),
+    "compare": Command("say which of two evaluations is better", speech.add_compare_options, speech.run_compare),
 }
 
 
@@ -79,12 +88,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, or 1 where the command said what was wrong with its input.
+        The exit status: 0; 1 where the command said what was wrong with its input; 130 where it was interrupted, and 141
+        where whoever read its output left, as shells count them.
     """
     top = parser()
     options = top.parse_args(arguments)
+    options.words = list(sys.argv[1:] if arguments is None else arguments)  # for the record
     try:
         COMMANDS[options.command].run(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print(f"gendiffclf {options.command}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        with contextlib.suppress(OSError, ValueError):  # what is still in the buffer has no reader
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ValueError, ImportError, OSError) as error:
         top.exit(1, f"gendiffclf {options.command}: {error}\n")
     return 0

@@ -52,6 +52,33 @@ class Fitted:
     kernel: KernelEstimator | None = None
     network: TransportNetwork | None = None
     training: TrainingResult = field(default_factory=TrainingResult)
+    validation: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    """Numbers of the rows that took part in neither estimate of `held_out`, (v,)."""
+    held_out: np.ndarray | None = None
+    """Their class probabilities, (v, K); None without such rows."""
+
+    def held_out_rows(self, kind: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Rows as they came that were held out, and their probabilities.
+
+        Parameters
+        ----------
+        kind : ndarray of shape (N,), int
+            Number among the distinct rows of each row as it came; -1 for rows left out.
+        n_classes : int
+            K.
+
+        Returns
+        -------
+        index : ndarray of shape (r,), int
+        probabilities : ndarray of shape (r, K)
+        """
+        if self.held_out is None:
+            return self.validation, np.empty((0, n_classes))
+        place = np.full(kind.max() + 2, -1)  # the last is that of rows left out
+        place[self.validation] = np.arange(len(self.validation))
+        index = np.flatnonzero(place[kind] >= 0)
+        return index, self.held_out[place[kind[index]]]
 
 
 def fit_estimators(
@@ -119,6 +146,8 @@ def fit_estimators(
     if len(validation):
         found = combine(held_out, data.targets[validation], data.weight[validation])
         fitted.combination = processes.first(found)
+        fitted.validation = np.asarray(validation)
+        fitted.held_out = fitted.combination.probabilities([x.cpu() for x in held_out]).numpy()
     return fitted
 
 

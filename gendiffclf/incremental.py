@@ -110,7 +110,7 @@ class IncrementalMixin:
         from .inference import exact_dtype
         from .training.folds import distinct_rows
 
-        kept, weight = distinct_rows(rows, labels[:, None], weight)
+        kept, weight, _ = distinct_rows(rows, labels[:, None], weight)
         labels = labels[kept]
         new = self._class_counts[labels] == 0
         self._class_counts = self._class_counts + np.bincount(labels, weight, minlength=len(self.classes_))

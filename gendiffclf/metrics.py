@@ -1,4 +1,4 @@
-"""How far stated probabilities are from what happens: calibration, which scikit-learn measures for two classes only."""
+"""Measures that scikit-learn lacks: calibration for more than two classes, and concordance of ratings."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.utils.validation import check_array, check_consistent_length, column_or_1d
+from sklearn.metrics import make_scorer
+from sklearn.utils.validation import _check_sample_weight, check_array, check_consistent_length, column_or_1d
 
-from .validation import check_integer
+from .validation import check_choice, check_integer
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["expected_calibration_error"]
+__all__ = ["concordance_correlation", "concordance_scorer", "expected_calibration_error"]
 
 
 @dataclass(frozen=True)
@@ -108,3 +109,66 @@ def expected_calibration_error(
     0.0
     """
     return reliability_bins(y_true, y_proba, n_bins=n_bins, labels=labels).error
+
+
+def concordance_correlation(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    multioutput: str = "uniform_average",
+) -> float | np.ndarray:
+    """
+    Concordance correlation coefficient: how well ratings agree in order, scale and level.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n,) or (n, k)
+        Ratings, and what was predicted, in the same units and order.
+    sample_weight : array-like of shape (n,), optional
+        Weights of rows.
+    multioutput : {"uniform_average", "raw_values"}, default="uniform_average"
+        The mean over the k dimensions, or each.
+
+    Returns
+    -------
+    ccc : float, or ndarray of shape (k,) with "raw_values"
+        In [-1, 1]; 1 for equal ratings, 0 for a constant prediction.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, or there are fewer than 2 rows.
+
+    Notes
+    -----
+    2 s_xy / (s_x² + s_y² + (x̄ - ȳ)²) with population moments (Lin 1989). Where truth and prediction are one and the same constant
+    it is 1.
+
+    Examples
+    --------
+    >>> from gendiffclf.metrics import concordance_correlation
+    >>> concordance_correlation([1, 2, 3], [1, 2, 3]), concordance_correlation([1, 2, 3], [2, 3, 4])
+    (1.0, 0.571...)
+    """
+    check_choice("multioutput", multioutput, ("uniform_average", "raw_values"))
+    truth, guess = (_rating_table(name, y) for name, y in (("y_true", y_true), ("y_pred", y_pred)))
+    if truth.shape != guess.shape:
+        raise ValueError(f"Got y_true of shape {truth.shape} and y_pred of shape {guess.shape}, expected one shape.")
+    weight = _check_sample_weight(sample_weight, truth, dtype=np.float64, ensure_non_negative=True)
+    mean_t, mean_g = (np.average(y, axis=0, weights=weight) for y in (truth, guess))
+    covariance = np.average((truth - mean_t) * (guess - mean_g), axis=0, weights=weight)
+    spread = np.average((truth - mean_t) ** 2 + (guess - mean_g) ** 2, axis=0, weights=weight)
+    distance = spread + (mean_t - mean_g) ** 2
+    ccc = np.divide(2 * covariance, distance, out=np.ones_like(distance), where=distance > 0)
+    return ccc if multioutput == "raw_values" else float(ccc.mean())
+
+
+def _rating_table(name: str, y: ArrayLike) -> np.ndarray:
+    """Ratings as (n, k) in float64."""
+    table = check_array(y, dtype=np.float64, ensure_2d=False, ensure_min_samples=2, input_name=name)
+    return table[:, None] if table.ndim == 1 else table
+
+
+concordance_scorer = make_scorer(concordance_correlation)
+"""Scorer of the mean `concordance_correlation`, for `cross_validate` and `GridSearchCV`."""

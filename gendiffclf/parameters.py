@@ -24,6 +24,8 @@ AUTO_WIDTH = 64
 """Width of the code space for `width="auto"`, unless the classes need more."""
 AUTO_ROOM = 16
 """Classes more than there are that `width="auto"` leaves room for."""
+AUTO_FREQUENCIES_FEATURES = 40
+"""Features up to which `n_frequencies="auto"` embeds them periodically; more of them gain nothing and cost time."""
 AUTO_BATCH = (32, 256)
 """Fewest and most rows of a batch for `batch_size="auto"`."""
 AUTO_PATIENCE = (20, 100)
@@ -154,7 +156,7 @@ def network_shape(params: dict[str, Any], n_layers: int, n_features: int, width:
     # Few features get more and higher frequencies: their few values must tell apart what many do elsewhere.
     n_frequencies = params["n_frequencies"]
     if n_frequencies == "auto":
-        n_frequencies = min(max(round(80 / n_features), 4), 16)
+        n_frequencies = min(max(round(80 / n_features), 4), 16) if n_features <= AUTO_FREQUENCIES_FEATURES else 0
     return NetworkShape(
         n_features=n_features,
         n_layers=n_layers,

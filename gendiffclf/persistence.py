@@ -28,19 +28,31 @@ from ._version import VERSION
 from .estimators.combination import Combination, ReadOut
 from .estimators.kernel import KernelEstimator, KernelSettings
 from .estimators.network import NetworkShape, TransportNetwork
+from .missing import MissingValues
 from .preprocessing import FeatureScaler
+from .tables import TableColumn, TableEncoder
 from .transport.exact import ExactPath
 from .transport.learned import LearnedPath
 from .validation import shown
 
 FORMAT = "gendiffclf.GenerativeTransportClassifier"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Raised whenever a file of this version could no longer be read by the code before."""
 
 _NO_DIGEST = "0" * 64
-_NOT_SAVED = ("_metadata_request", "_sklearn_output_config", "_predictors")
-"""What scikit-learn hangs on estimators for routing and output, and copies for other devices and precisions."""
-_DATACLASSES = (FeatureScaler, ReadOut, Combination, KernelEstimator, KernelSettings, NetworkShape)
+_NOT_SAVED = ("_metadata_request", "_sklearn_output_config", "_predictors", "held_out_index_", "held_out_proba_")
+"""What scikit-learn hangs on estimators for routing and output, copies for other devices and precisions, held-out estimates."""
+_DATACLASSES = (
+    FeatureScaler,
+    MissingValues,
+    TableEncoder,
+    TableColumn,
+    ReadOut,
+    Combination,
+    KernelEstimator,
+    KernelSettings,
+    NetworkShape,
+)
 _PATHS = (ExactPath, LearnedPath)
 
 Classifier = TypeVar("Classifier", bound=Any)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+from .missing import MissingValues
 
 SCALINGS = ("mixed", "quantile", "robust", "standard", "none")
 SMOOTH_CLIP = 3.0
@@ -43,15 +46,29 @@ class FeatureScaler:
     center, scale : ndarray of shape (layers, d), float64
     quantiles : ndarray of shape (N_QUANTILES, layers, d), float64, or None
         Reference points of `"quantile"` and `"mixed"`.
+    indicators : ndarray of shape (b,), int
+        Features that are 0 or 1 as columns of a table were encoded so: they are centred in every scaling, and no more.
+    missing : MissingValues
+        What missing values become. Center, scale and quantiles are those of the values that there are; the scale is infinite
+        where there is none.
     """
 
     kind: str
     center: np.ndarray
     scale: np.ndarray
-    quantiles: np.ndarray | None = None
+    quantiles: np.ndarray | None
+    indicators: np.ndarray
+    missing: MissingValues
 
     @classmethod
-    def fit(cls, X: np.ndarray, sample_weight: np.ndarray, kind: str, index: np.ndarray | None = None) -> FeatureScaler:
+    def fit(
+        cls,
+        X: np.ndarray,
+        sample_weight: np.ndarray,
+        kind: str,
+        index: np.ndarray | None = None,
+        indicators: np.ndarray | None = None,
+    ) -> FeatureScaler:
         """
         Learn from rows; of many rows, which may be on disk, from an even selection of `_MOST_ROWS`.
 
@@ -64,6 +81,8 @@ class FeatureScaler:
             One of `SCALINGS`.
         index : ndarray of shape (n,), optional
             The rows to learn from, positive in weight and in random order; all by default.
+        indicators : ndarray of shape (b,), int, optional
+            Features that are 0 or 1; none by default.
         """
         rows = np.arange(len(X)) if index is None else index
         stride = -(-len(rows) // _MOST_ROWS)
@@ -73,43 +92,66 @@ class FeatureScaler:
             X, sample_weight, rows = X[rows[order]], sample_weight[order], np.arange(len(rows))
         flat = X.reshape(len(X), -1)  # (N, layers, d) -> (N, layers * d)
         n_features = flat.shape[1]
-        center, scale = np.zeros(n_features), np.ones(n_features)
-        quantiles = np.empty((N_QUANTILES, n_features)) if kind in ("quantile", "mixed") else None
+        center: np.ndarray = np.zeros(n_features)
+        scale: np.ndarray = np.ones(n_features)
+        quantiles = np.zeros((N_QUANTILES, n_features)) if kind in ("quantile", "mixed") else None
+        n_present: np.ndarray = np.zeros(n_features, np.int64)
         step = max(1, _FIT_VALUES // len(rows))
-        for start in range(0, 0 if kind == "none" else n_features, step):
+        for start in range(0, n_features, step):
             part = slice(start, start + step)
             values = flat[:, part][rows].astype(np.float64)
-            if kind in ("standard", "mixed"):
-                center[part], scale[part] = _mean_and_deviation(values, sample_weight)
-            if quantiles is not None:
-                quantiles[:, part] = _quantiles(values, np.linspace(0, 1, N_QUANTILES), sample_weight)
-            elif kind == "robust":
-                low, center[part], high = _quantiles(values, np.array([0.25, 0.5, 0.75]), sample_weight)
-                spread = np.ptp(values, axis=0) / 2  # for features that are constant on more than half of the rows
-                # The interquartile range of a standard normal is 1.349.
-                scale[part] = np.where(high > low, (high - low) / 1.349, spread)
+            for columns, present in _by_presence(values):
+                place, found = np.arange(n_features)[part][columns], values[present, columns]
+                n_present[place] = len(found)
+                if not len(found):
+                    continue
+                middle, spread, points = _statistics(found, sample_weight[present], kind)
+                center[place], scale[place] = middle, spread
+                if quantiles is not None:
+                    quantiles[:, place] = points
         # The mean of a constant is off by some rounding errors, and so is its deviation from 0.
         least = np.maximum(8 * np.finfo(np.float64).eps * np.abs(center), np.finfo(np.float32).tiny)
-        scale = np.where(scale > least, scale, 1.0)
+        scale = np.where(n_present == 0, np.inf, np.where(scale > least, scale, 1.0))
         shape = X.shape[1:]
         if quantiles is not None:
             quantiles = quantiles.reshape(-1, *shape)
-        return cls(kind, center.reshape(shape), scale.reshape(shape), quantiles)
+        center, scale = center.reshape(shape), scale.reshape(shape)
+        indicators = np.empty(0, np.int64) if indicators is None else indicators
+        for feature in indicators:
+            values = X[:, :, feature][rows]
+            center[:, feature] = np.nansum(values * sample_weight[:, None], axis=0) / sample_weight.sum()
+        without = cls(kind, center, scale, quantiles, indicators, MissingValues.none(shape, n_views(kind)))
+        n_present = n_present.reshape(shape)
+        gaps = np.flatnonzero(((n_present > 0) & (n_present < len(rows))).any(0))
+        return replace(without, missing=MissingValues.fit(X, rows, sample_weight, without._scaled, gaps))
+
+    @property
+    def n_features_out(self) -> int:
+        """Features of scaled rows: those that came, and a column for each that was missing somewhere."""
+        return self.center.shape[1] + len(self.missing.gaps)
 
     def transform(self, X: np.ndarray, index: np.ndarray | None = None) -> np.ndarray:
         """
         Scale rows, or those of an index in its order; no other copy of all rows is made.
 
-        (N, layers, d) -> (n, views * layers, d), float32
+        (N, layers, d) -> (n, views * layers, d + g), float32, with a column for each of the g features that were missing in fit
         """
         n = len(X) if index is None else len(index)
-        scaled = np.empty((n, n_views(self.kind) * X.shape[1], X.shape[2]), np.float32)
-        flat = scaled.reshape(n, -1)
-        step = max(1, _TRANSFORM_VALUES // min(flat.shape[1], _COLUMNS))
+        scaled = np.empty((n, n_views(self.kind) * X.shape[1], self.n_features_out), np.float32)
+        step = max(1, _TRANSFORM_VALUES // min(scaled[0].size, _COLUMNS))
         for start in range(0, n, step):
             rows = slice(start, start + step)
             part = X[rows if index is None else index[rows]]
-            self._transform(part.reshape(len(part), -1), flat[rows])
+            self.missing.put_in(part, self._scaled(part), scaled[rows])
+        return scaled
+
+    def _scaled(self, X: np.ndarray) -> np.ndarray:
+        """Scaled rows (n, layers, d) -> (n, views * layers, d); missing values stay NaN."""
+        scaled = np.empty((len(X), n_views(self.kind) * X.shape[1], X.shape[2]), np.float32)
+        self._transform(X.reshape(len(X), -1), scaled.reshape(len(X), -1))
+        if len(self.indicators):
+            centred = X[:, :, self.indicators] - self.center[:, self.indicators]
+            scaled[:, :, self.indicators] = np.tile(centred, (1, n_views(self.kind), 1))
         return scaled
 
     def _transform(self, X: np.ndarray, scaled: np.ndarray) -> None:
@@ -122,6 +164,7 @@ class FeatureScaler:
         for start in range(0, n_values, step):
             part = slice(start, min(start + step, n_values))
             values = X[:, part].astype(np.float64)
+            values[:, np.isinf(scale[part])] = np.nan
             if by_rank:
                 scaled[:, part] = self._to_normal(values.copy() if by_scale else values, part)
             if by_scale:
@@ -166,6 +209,31 @@ class FeatureScaler:
     def __getstate__(self) -> dict[str, Any]:
         """Without tables, which follow from the rest."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _by_presence(values: np.ndarray) -> Iterator[tuple[Any, Any]]:
+    """Columns of values (n, c) and the rows that they have values in: all complete columns together, others one by one."""
+    missing = np.isnan(values)
+    with_gap = missing.any(axis=0)
+    if not with_gap.all():
+        yield np.flatnonzero(~with_gap) if with_gap.any() else slice(None), slice(None)
+    for column in np.flatnonzero(with_gap):
+        yield slice(column, column + 1), ~missing[:, column]
+
+
+def _statistics(values: np.ndarray, weight: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Center (c,), scale (c,) and, where the scaling has them, quantiles (N_QUANTILES, c) of columns (n, c) without NaN."""
+    center, scale = np.zeros(values.shape[1]), np.ones(values.shape[1])
+    if kind in ("standard", "mixed"):
+        center, scale = _mean_and_deviation(values, weight)
+    if kind in ("quantile", "mixed"):
+        return center, scale, _quantiles(values, np.linspace(0, 1, N_QUANTILES), weight)
+    if kind == "robust":
+        low, center, high = _quantiles(values, np.array([0.25, 0.5, 0.75]), weight)
+        spread = np.ptp(values, axis=0) / 2  # for features that are constant on more than half of the rows
+        # The interquartile range of a standard normal is 1.349.
+        scale = np.where(high > low, (high - low) / 1.349, spread)
+    return center, scale, None
 
 
 def _mean_and_deviation(values: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeGuard, TypeVa
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, column_or_1d, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_X_y, column_or_1d, validate_data
+
+from .tables import TableEncoder, is_table, needs_encoding
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -78,7 +80,7 @@ def checked_rows(
     Parameters
     ----------
     estimator : estimator
-        Gets `n_features_in_` and `feature_names_in_`, or is held to them where `feature_shape` is given.
+        Gets `n_features_in_`, `feature_names_in_` and `table_encoder_`, or is held to them where `feature_shape` is given.
     X, y, sample_weight : array-like
         As given to `fit`.
     feature_shape : (layers, d), optional
@@ -97,13 +99,22 @@ def checked_rows(
     group : ndarray of shape (n,), int
         Number of each row's group; zeros without groups.
     """
+    if feature_shape is None:
+        estimator.table_encoder_ = None
+        if needs_encoding(X):
+            validate_data(estimator, X, skip_check_array=True)
+            weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+            estimator.table_encoder_ = TableEncoder.fit(X, weight)
+    matrix = _encoded(estimator, X)
     if feature_shape is not None:
-        _check_shape(estimator, X, feature_shape)
-    checked, labels = validate_data(
-        estimator, X, y, dtype=_DTYPES, allow_nd=True, ensure_all_finite=False, reset=feature_shape is None
-    )
+        _check_shape(estimator, matrix, feature_shape)
+    checks: dict[str, Any] = {"dtype": _DTYPES, "allow_nd": True, "ensure_all_finite": False}
+    if estimator.table_encoder_ is None:
+        checked, labels = validate_data(estimator, matrix, y, reset=feature_shape is None, **checks)
+    else:
+        checked, labels = check_X_y(matrix, y, estimator=estimator, **checks)
     rows = _with_layers(checked)
-    missing = _missing_rows(rows, "are left out of training")
+    missing = _missing_rows(rows, "are left out of training", _feature_names(estimator))
     if missing.all():
         raise ValueError(f"Got {len(rows)} rows of NaN only, expected at least one row of numbers.")
     check_classification_targets(labels)
@@ -127,11 +138,31 @@ def checked_features(
     if _needs_no_check(X, estimator, feature_shape):
         rows = X[:, None]  # (n, d) -> (n, 1, d)
     else:
-        _check_shape(estimator, X, feature_shape)
-        rows = _with_layers(
-            validate_data(estimator, X, dtype=_DTYPES, allow_nd=True, ensure_all_finite=False, reset=False)
-        )
-    return rows, _missing_rows(rows, "get the shares of the classes in training as probabilities")
+        matrix = _encoded(estimator, X)
+        _check_shape(estimator, matrix, feature_shape)
+        if estimator.table_encoder_ is None:
+            matrix = validate_data(
+                estimator, matrix, dtype=_DTYPES, allow_nd=True, ensure_all_finite=False, reset=False
+            )
+        rows = _with_layers(matrix)
+    consequence = "get the shares of the classes in training as probabilities"
+    return rows, _missing_rows(rows, consequence, _feature_names(estimator))
+
+
+def _encoded(estimator: BaseEstimator, X: Any) -> Any:
+    """X, or what a fitted estimator's encoder of tables makes of it."""
+    encoder = estimator.table_encoder_
+    if encoder is None:
+        return X
+    if is_table(X):
+        validate_data(estimator, X, skip_check_array=True, reset=False)  # the columns' names and number
+    return encoder.transform(X)
+
+
+def _feature_names(estimator: BaseEstimator) -> np.ndarray | None:
+    """Names of the features of rows, if they have any."""
+    encoder = estimator.table_encoder_
+    return getattr(estimator, "feature_names_in_", None) if encoder is None else encoder.get_feature_names_out()
 
 
 def _needs_no_check(X: ArrayLike, estimator: BaseEstimator, feature_shape: tuple[int, ...]) -> TypeGuard[np.ndarray]:
@@ -142,28 +173,26 @@ def _needs_no_check(X: ArrayLike, estimator: BaseEstimator, feature_shape: tuple
         and feature_shape == (1, *X.shape[1:]) == (1, estimator.n_features_in_)
         and len(X) > 0
         and not hasattr(estimator, "feature_names_in_")
+        and estimator.table_encoder_ is None
     )
 
 
-def _missing_rows(rows: np.ndarray, consequence: str) -> np.ndarray:
+def _missing_rows(rows: np.ndarray, consequence: str, names: np.ndarray | None = None) -> np.ndarray:
     """
-    Which rows are of NaN only (n,), with a warning that says what becomes of them; any other NaN or infinity is an error.
+    Which rows are of NaN only (n,), with a warning that says what becomes of them; infinity is an error.
 
-    A featuriser leaves such a row for a clip it could not read: one of them must not cost all the others.
+    A featuriser leaves such a row for a clip it could not read. They say nothing of the class, unlike single gaps.
     """
     values = rows.reshape(len(rows), -1)
     missing = np.zeros(len(rows), bool)
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(values.sum()):  # spares the usual rows an array of booleans
             return missing
-    with_gap, infinite = missing.copy(), missing.copy()
     step = max(1, _CHECKED_VALUES // values.shape[1])
     for start in range(0, len(values), step):  # rows may be on disk
-        part = slice(start, start + step)
-        is_nan = np.isnan(values[part])
-        with_gap[part], infinite[part] = is_nan.any(axis=1), np.isinf(values[part]).any(axis=1)
-        missing[part] = is_nan.all(axis=1) & (values.shape[1] > 1)
-    _check_finite(with_gap & ~missing, infinite, values.dtype)
+        part = values[start : start + step]
+        _check_no_infinity(part, rows.shape[2], start, names)
+        missing[start : start + step] = np.isnan(part).all(axis=1)
     if missing.any():
         warnings.warn(
             f"Got {missing.sum()} of {len(rows)} rows of NaN only, the first at index {missing.argmax()}; they {consequence}.",
@@ -173,18 +202,18 @@ def _missing_rows(rows: np.ndarray, consequence: str) -> np.ndarray:
     return missing
 
 
-def _check_finite(with_gap: np.ndarray, infinite: np.ndarray, dtype: np.dtype) -> None:
-    """Raise if there is a row (n,) with some NaN, or with infinity."""
-    if with_gap.any():
-        raise ValueError(
-            f"Got X that contains NaN, first in row {with_gap.argmax()}, expected finite numbers; fill the gaps before, for "
-            "instance with make_pipeline(SimpleImputer(), classifier) of scikit-learn."
-        )
-    if infinite.any():
-        raise ValueError(
-            f"Got X that contains infinity or a number beyond {dtype}, first in row {infinite.argmax()}, expected finite "
-            "numbers; clip or replace it before."
-        )
+def _check_no_infinity(values: np.ndarray, n_features: int, start: int, names: np.ndarray | None) -> None:
+    """Raise if values (n, layers * d), whose first row has the number `start`, are infinite; `names` are those of features."""
+    infinite = np.isinf(values)
+    if not infinite.any():
+        return
+    row, place = np.unravel_index(infinite.argmax(), values.shape)
+    column = int(place) % n_features
+    name = f"column {shown(names[column])}" if names is not None and len(names) == n_features else f"column {column}"
+    raise ValueError(
+        f"Got X that contains infinity or a number beyond {values.dtype} in {name}, first in row {start + row}, expected finite "
+        "numbers or NaN; clip it, or replace it by NaN where the value is not known."
+    )
 
 
 def _with_layers(X: np.ndarray) -> np.ndarray:

@@ -244,7 +244,7 @@ FAILURES = {
     "text": (lambda X, y: (np.full_like(X, "a", dtype=object), y), ValueError, "could not convert string to float"),
     "labels of another type": (lambda X, y: (X, y.astype(str)), ValueError, "Got labels of type str, expected int"),
     "other features": (lambda X, y: (X[:, :2], y), ValueError, "X has 2 features"),
-    "NaN": (lambda X, y: (np.where(X > 4, np.nan, X), y), ValueError, "contains NaN"),
+    "infinity": (lambda X, y: (np.where(X > 4, np.inf, X), y), ValueError, "contains infinity"),
 }
 
 
@@ -260,7 +260,7 @@ def test_a_failing_call_leaves_the_classifier_as_it_was(tiny, iris, case):
     np.testing.assert_array_equal(classifier.predict_proba(X), probabilities)
 
 
-@pytest.mark.parametrize("case", ["more classes than codes", "text", "NaN"])
+@pytest.mark.parametrize("case", ["more classes than codes", "text", "infinity"])
 def test_a_failing_first_call_leaves_the_classifier_unfitted(tiny, iris, case):
     change, error, _ = FAILURES[case]
     classifier = tiny()

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from gendiffclf import expected_calibration_error
-from gendiffclf.metrics import reliability_bins
+from gendiffclf.metrics import concordance_correlation, concordance_scorer, reliability_bins
 
 
 def test_certain_and_right_is_zero():
@@ -63,3 +64,46 @@ def test_wrong_input_is_refused(arguments, message):
 def test_wrong_bins_are_refused():
     with pytest.raises(ValueError, match="Got n_bins=0, expected an integer >= 1"):
         expected_calibration_error([0, 1], np.eye(2), n_bins=0)
+
+
+def test_concordance_is_its_definition():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 2)), rng.normal(0.5, 2, size=(30, 2))
+    expected = [
+        2
+        * np.cov(x[:, k], y[:, k], bias=True)[0, 1]
+        / (x[:, k].var() + y[:, k].var() + (x[:, k].mean() - y[:, k].mean()) ** 2)
+        for k in range(2)
+    ]
+    np.testing.assert_allclose(concordance_correlation(x, y, multioutput="raw_values"), expected)
+    assert concordance_correlation(x, y) == pytest.approx(np.mean(expected))
+    assert concordance_correlation(x[:, 0], y[:, 0]) == pytest.approx(expected[0])
+
+
+def test_concordance_of_equal_opposite_and_constant_ratings():
+    y = np.array([1.0, 2.0, 4.0])
+    assert concordance_correlation(y, y) == pytest.approx(1)
+    assert concordance_correlation(y, 2 * y.mean() - y) == pytest.approx(-1)
+    assert concordance_correlation(y, np.full(3, 2.0)) == 0
+    assert concordance_correlation(np.full(3, 2.0), np.full(3, 2.0)) == 1
+
+
+def test_weights_of_concordance_are_repetitions():
+    x, y = np.array([1.0, 2.0, 5.0]), np.array([2.0, 2.5, 3.0])
+    repeated = concordance_correlation(np.repeat(x, [1, 2, 3]), np.repeat(y, [1, 2, 3]))
+    assert concordance_correlation(x, y, sample_weight=[1, 2, 3]) == pytest.approx(repeated)
+
+
+def test_the_scorer_of_concordance_asks_the_estimator():
+    y = np.arange(8.0)
+    model = LinearRegression().fit(y[:, None], y)
+    assert concordance_scorer(model, y[:, None], y) == pytest.approx(1)
+
+
+def test_wrong_ratings_are_refused():
+    with pytest.raises(
+        ValueError, match=r"Got y_true of shape \(2, 1\) and y_pred of shape \(2, 2\), expected one shape"
+    ):
+        concordance_correlation([1, 2], [[1, 2], [3, 4]])
+    with pytest.raises(ValueError, match="Got multioutput='all', expected one of"):
+        concordance_correlation([1, 2], [1, 2], multioutput="all")

@@ -208,7 +208,8 @@ def test_automatic_width_leaves_room_and_suits_the_heads(codes, n_heads, n_class
 
 
 @pytest.mark.parametrize(
-    ("n_features", "number", "scale"), [(1, 16, 0.2), (5, 16, 0.2), (10, 8, 0.1 * 2**0.5), (20, 4, 0.1), (300, 4, 0.1)]
+    ("n_features", "number", "scale"),
+    [(1, 16, 0.2), (5, 16, 0.2), (10, 8, 0.1 * 2**0.5), (20, 4, 0.1), (40, 4, 0.1), (41, 0, 0.1)],
 )
 def test_few_features_get_more_and_higher_frequencies(n_features, number, scale):
     params = GenerativeTransportClassifier(n_frequencies="auto").get_params(deep=False)

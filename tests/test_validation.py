@@ -1,6 +1,7 @@
 """Checks of parameters and of what comes in: what passes, and what the errors say."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -217,24 +218,28 @@ def test_a_row_of_nan_is_one_in_a_batch_and_alone(table, n_rows):
     np.testing.assert_array_equal(missing, np.arange(n_rows) == 0)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("quick", [True, False])
-def test_a_gap_in_a_row_to_predict(table, value, quick):
+def test_infinity_in_a_row_to_predict(table, quick):
     X, y = table
     estimator, shape = fitted(X, y)
-    X[2, 1] = value
-    with pytest.raises(
-        ValueError, match=r"Got X that contains (NaN|infinity).*, first in row 2, expected finite numbers;"
-    ):
+    X[1, 0], X[2, 1] = np.nan, -np.inf
+    with pytest.raises(ValueError, match=r"in column 1, first in row 2, expected finite numbers or NaN; clip it, or"):
         checked_features(estimator, X if quick else X.tolist(), shape)
 
 
-def test_the_only_feature_may_not_be_nan(table):
-    """A row of one NaN is a gap, not a row that a featuriser left."""
+def test_infinity_is_in_a_column_that_has_a_name(table):
     X, y = table
-    X[2, 0] = np.nan
-    with pytest.raises(ValueError, match="contains NaN, first in row 2"):
-        checked_rows(Estimator(), X[:, :1], y, None, None)
+    X[2, 1] = np.inf
+    with pytest.raises(ValueError, match=r"contains infinity or .* in column 'b', first in row 2"):
+        checked_rows(Estimator(), pd.DataFrame(X, columns=["a", "b", "c"]), y, None, None)
+
+
+def test_gaps_stay_gaps(table):
+    X, y = table
+    X[2, 1] = np.nan
+    rows, _, weight, _ = checked_rows(Estimator(), X, y, None, None)
+    np.testing.assert_array_equal(rows[:, 0], X)
+    assert weight.all()
 
 
 @pytest.mark.parametrize(
@@ -281,25 +286,13 @@ def test_rows_of_nan_are_found_in_every_block(in_blocks):
         assert np.flatnonzero(validation._missing_rows(in_blocks, "vanish")).tolist() == [1, 5]
 
 
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (
-            np.nan,
-            r"Got X that contains NaN, first in row 6, expected finite numbers; fill the gaps before, for instance with "
-            r"make_pipeline\(SimpleImputer\(\), classifier\) of scikit-learn\.",
-        ),
-        (
-            np.inf,
-            "Got X that contains infinity or a number beyond float64, first in row 6, expected finite numbers; clip or replace",
-        ),
-    ],
-)
-def test_a_row_that_is_wrong_is_named_by_its_number_among_all(in_blocks, value, message):
-    in_blocks[1] = np.nan
-    in_blocks[6, 0, 1] = value
-    with pytest.raises(ValueError, match=message):
-        validation._missing_rows(in_blocks, "vanish")
+@pytest.mark.parametrize("shape", [(7, 1, 3), (7, 2, 3)], ids=["matrix", "layers"])
+def test_infinity_is_named_by_its_row_among_all_and_its_column(monkeypatch, shape):
+    monkeypatch.setattr(validation, "_CHECKED_VALUES", 6)
+    rows = np.ones(shape)
+    rows[1], rows[6, -1, 1] = np.nan, np.inf
+    with pytest.raises(ValueError, match="infinity or a number beyond float64 in column 1, first in row 6, expected"):
+        validation._missing_rows(rows, "vanish")
 
 
 def test_large_numbers_whose_sum_overflows_are_no_infinity():

@@ -14,7 +14,9 @@ SINGLE_FOLDS = 10
 _HASHED_VALUES = 2**18
 
 
-def distinct_rows(X: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def distinct_rows(
+    X: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     Merge identical rows of one label into one of their summed weight, in an order that the values alone decide.
 
@@ -35,6 +37,8 @@ def distinct_rows(X: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray) 
         One row of each kind.
     weight : ndarray of shape (m,)
         Summed weight of its kind.
+    kind : ndarray of shape (n,), int32
+        Number of each row's kind; -1 for rows of weight 0.
     """
     key = _hash(X)
     key += _hash(labels.astype(np.int64, copy=False)) * np.uint64(0x9E3779B97F4A7C15)
@@ -45,11 +49,14 @@ def distinct_rows(X: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray) 
     close = np.flatnonzero(key[1:] == key[:-1]) + 1
     del key
     same[close] = [
-        np.array_equal(X[order[i]], X[order[i - 1]]) and np.array_equal(labels[order[i]], labels[order[i - 1]])
+        np.array_equal(X[order[i]], X[order[i - 1]], equal_nan=True)
+        and np.array_equal(labels[order[i]], labels[order[i - 1]])
         for i in close
     ]
     starts = np.flatnonzero(~same)
-    return order[starts], np.add.reduceat(sample_weight[order], starts)
+    kind = np.full(len(X), -1, np.int32)
+    kind[order] = np.cumsum(~same) - 1
+    return order[starts], np.add.reduceat(sample_weight[order], starts), kind
 
 
 def _hash(values: np.ndarray) -> np.ndarray:
@@ -62,6 +69,7 @@ def _hash(values: np.ndarray) -> np.ndarray:
     for start in range(0, len(flat), step):
         part = slice(start, start + step)
         rows = np.ascontiguousarray(flat[part], np.float64) + 0.0  # makes -0.0 and 0.0 one
+        rows[np.isnan(rows)] = np.nan  # of the many NaN there are, one
         words = rows.view(np.uint32).astype(np.uint64)
         found[part] = ((words ^ (words << np.uint64(29))) * factors).sum(1, dtype=np.uint64)
     found ^= found >> np.uint64(31)

@@ -89,8 +89,8 @@ def other_parameters(X, y, rank=0):
     classifier(batch_size=20 + rank).fit(X, y)
 
 
-def a_gap_in_one(X, y, rank=0):
-    X[5, rank] = [0.0, np.nan][rank]
+def infinity_in_one(X, y, rank=0):
+    X[5, rank] = [0.0, np.inf][rank]
     classifier().fit(X, y)
 
 
@@ -106,10 +106,10 @@ ERRORS = {
         ValueError,
         *["Got batch_size=21 in process 1 and batch_size=20 in process 0, expected the same"] * 2,
     ),
-    a_gap_in_one: (
+    infinity_in_one: (
         (RuntimeError, ValueError),
         "Got an error in process 1 while it checked its input, expected the same input in all 2; see what that process",
-        "Got X that contains NaN, first in row 5",
+        "Got X that contains infinity or a number beyond float64 in column 1, first in row 5",
     ),
     divergence: (FloatingPointError, *["Got a loss of nan: training diverged"] * 2),
 }

@@ -13,7 +13,11 @@ labels_of_rows = st.lists(st.integers(0, 3), min_size=1, max_size=60).map(np.arr
 
 def merged(X, y, weight):
     """What `distinct_rows` keeps, as values."""
-    index, weight = distinct_rows(X, y[:, None], weight)
+    given = weight
+    index, weight, kind = distinct_rows(X, y[:, None], weight)
+    np.testing.assert_array_equal(kind == -1, given == 0)
+    np.testing.assert_array_equal(X[index][kind[given > 0]], X[given > 0])
+    np.testing.assert_array_equal(y[index][kind[given > 0]], y[given > 0])
     return X[index], y[index], weight
 
 
@@ -56,7 +60,7 @@ def test_single_and_double_precision_rows_are_kept_in_one_order():
 def test_the_order_of_merged_rows_has_nothing_to_do_with_their_values():
     """Centres of a kernel are the first of them, so it must not sort by a feature or by the class."""
     X = np.arange(1000.0)[:, None]
-    index, _ = distinct_rows(X, np.zeros((1000, 1), int), np.ones(1000))
+    index, *_ = distinct_rows(X, np.zeros((1000, 1), int), np.ones(1000))
     assert abs(np.corrcoef(index, np.arange(1000))[0, 1]) < 0.1
 
 

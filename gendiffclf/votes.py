@@ -1,0 +1,184 @@
+"""Labels that several people gave: fitting to votes, and how far probabilities are from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from scipy.spatial.distance import jensenshannon
+from scipy.special import xlogy
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _check_sample_weight, _num_samples, check_array, check_consistent_length
+
+from .validation import shown
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+__all__ = ["jensen_shannon_divergence", "vote_cross_entropy"]
+
+
+class VotesMixin:
+    """`fit_votes` of the classifier, by way of its `fit`."""
+
+    if TYPE_CHECKING:
+
+        def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self: ...
+
+    def fit_votes(
+        self,
+        X: ArrayLike,
+        votes: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """
+        Learn from rows whose labels are votes for several classes.
+
+        All estimators are regressions onto codes, so the target of a row is the mean of the codes by its votes. This is `fit` to
+        each row once for each class it has votes for, of that weight, where the copies of a row are held out together.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d) or (n, layers, d), or DataFrame
+            As for `fit`.
+        votes : array-like of shape (n, n_classes), or DataFrame
+            Non-negative counts or shares; with counts, a row of more votes weighs more. Rows without votes are left out.
+        classes : array-like of shape (n_classes,), optional
+            Labels of the columns; by default the names of a DataFrame's columns, else 0, 1, ... Those without votes are left out.
+        sample_weight : array-like of shape (n,), optional
+            Non-negative weights, which multiply the votes.
+        groups : array-like of shape (n,), optional
+            As for `fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If votes are negative, not finite or all zero, or there is not one row of them for each row and one class for each
+            column; and as `fit`.
+        """
+        shares, labels = _checked_votes(votes, classes)
+        if _num_samples(X) != len(shares):
+            raise ValueError(
+                f"Got votes of {len(shares)} rows for X of {_num_samples(X)}, expected a row of votes for each row."
+            )
+        row, column = np.nonzero(shares)
+        if groups is None and len(np.unique(row)) < len(row):
+            groups = np.arange(len(shares))
+        weight = shares[row, column] * _check_sample_weight(sample_weight, shares, dtype=np.float64)[row]
+        group = None if groups is None else np.asarray(groups)[row]
+        return self.fit(_safe_indexing(X, row), labels[column], sample_weight=weight, groups=group)
+
+
+def _checked_votes(votes: Any, classes: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Votes (n, K) as floats, and the labels of their columns (K,)."""
+    shares: np.ndarray = np.asarray(check_array(votes, dtype=np.float64, input_name="votes"))
+    if (shares < 0).any() or not shares.any():
+        raise ValueError(
+            f"Got votes of which the least is {shares.min()}, expected votes >= 0, and at least one that is positive."
+        )
+    names = getattr(votes, "columns", range(shares.shape[1])) if classes is None else classes
+    labels = np.array(list(names))
+    if labels.shape != (shares.shape[1],) or len(np.unique(labels)) < len(labels):
+        raise ValueError(
+            f"Got classes={shown(labels.tolist())} for votes of {shares.shape[1]} columns, expected one label for each column, "
+            "all different."
+        )
+    return shares, labels
+
+
+def _distributions(votes: ArrayLike, y_proba: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of votes and probabilities, both (n, K), each row summing to 1."""
+    shares: np.ndarray = np.asarray(check_array(votes, dtype=np.float64, input_name="votes"))
+    proba: np.ndarray = np.asarray(check_array(y_proba, dtype=np.float64, input_name="y_proba"))
+    check_consistent_length(shares, proba)
+    if shares.shape != proba.shape:
+        raise ValueError(
+            f"Got votes of shape {shares.shape} and y_proba of shape {proba.shape}, expected a column for each class."
+        )
+    for name, values in (("votes", shares), ("y_proba", proba)):
+        if (values < 0).any() or not values.any(axis=1).all():
+            raise ValueError(
+                f"Got {name} with a negative value or a row of zeros, expected rows >= 0 with a positive sum."
+            )
+    return shares / shares.sum(1, keepdims=True), proba / proba.sum(1, keepdims=True)
+
+
+def vote_cross_entropy(votes: ArrayLike, y_proba: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
+    """
+    Mean cross-entropy of probabilities against the shares of votes, in nats: the logarithmic loss if all votes of a row agree.
+
+    Parameters
+    ----------
+    votes : array-like of shape (n, n_classes)
+        Counts or shares, >= 0, at least one a row; each row counts once.
+    y_proba : array-like of shape (n, n_classes)
+        Probabilities, the classes in the same order.
+    sample_weight : array-like of shape (n,), optional
+
+    Returns
+    -------
+    float
+        At least the mean entropy of the votes; infinite if a class with votes has the probability 0.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, or a value is negative, or a row is all zeros.
+
+    Examples
+    --------
+    >>> from gendiffclf import vote_cross_entropy
+    >>> round(vote_cross_entropy([[3, 1]], [[0.75, 0.25]]), 3)
+    0.562
+    """
+    shares, proba = _distributions(votes, y_proba)
+    with np.errstate(divide="ignore"):
+        return float(
+            np.average(
+                -xlogy(shares, proba).sum(1),
+                weights=None if sample_weight is None else np.asarray(sample_weight),
+            )
+        )
+
+
+def jensen_shannon_divergence(votes: ArrayLike, y_proba: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
+    """
+    Mean Jensen-Shannon divergence of probabilities and the shares of votes, in nats.
+
+    Parameters
+    ----------
+    votes : array-like of shape (n, n_classes)
+        Counts or shares, >= 0, at least one a row; each row counts once.
+    y_proba : array-like of shape (n, n_classes)
+        Probabilities, the classes in the same order.
+    sample_weight : array-like of shape (n,), optional
+
+    Returns
+    -------
+    float
+        From 0, where both agree, to log 2, where they share no class.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, or a value is negative, or a row is all zeros.
+
+    Examples
+    --------
+    >>> from gendiffclf import jensen_shannon_divergence
+    >>> round(jensen_shannon_divergence([[4, 0]], [[0.0, 1.0]]), 3)
+    0.693
+    """
+    shares, proba = _distributions(votes, y_proba)
+    return float(
+        np.average(
+            np.nan_to_num(jensenshannon(shares, proba, axis=1)) ** 2,
+            weights=None if sample_weight is None else np.asarray(sample_weight),
+        )
+    )

@@ -1,0 +1,98 @@
+"""Held-out estimates of the training rows, suspect labels, and prediction sets from them."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.datasets import make_classification
+from sklearn.metrics import average_precision_score
+
+from gendiffclf import GenerativeTransportClassifier, label_quality
+
+ESTIMATORS = ["both", "kernel", "network"]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("share", [0.1, 0.2])
+def test_flipped_labels_come_first(tiny, iris, estimator, share):
+    X, y = iris
+    flipped = np.random.default_rng(0).random(150) < share
+    noisy = np.where(flipped, (y + 1) % 3, y)
+    steps = {"max_steps": 100} if estimator == "network" else {}
+    found = label_quality(X, noisy, classifier=tiny(estimator=estimator, **steps))
+    assert sorted(found.ranking.tolist()) == list(range(150))
+    assert (np.diff(found.score[found.ranking]) >= 0).all()
+    assert average_precision_score(flipped, -found.score) > 0.85
+    assert (found.proposed[flipped] == y[flipped]).mean() > 0.8
+
+
+def test_held_out_estimates_are_those_of_a_fit_without_the_row(iris):
+    """With the hyperparameters fixed by a large table, one row more hardly moves them."""
+    X, y = iris
+    classifier = GenerativeTransportClassifier(estimator="kernel").fit(X, y)
+    row = 70
+    place = np.flatnonzero(classifier.held_out_index_ == row)[0]
+    without = GenerativeTransportClassifier(estimator="kernel").fit(np.delete(X, row, 0), np.delete(y, row))
+    np.testing.assert_allclose(classifier.held_out_proba_[place], without.predict_proba(X[[row]])[0], atol=0.1)
+    assert np.abs(classifier.held_out_proba_[place] - classifier.predict_proba(X[[row]])[0]).max() > 1e-4
+
+
+def test_equal_rows_and_rows_of_no_weight(tiny, iris):
+    X, y = np.vstack([iris[0], iris[0][:5]]), np.r_[iris[1], iris[1][:5]]
+    weight = np.ones(155)
+    weight[9] = 0
+    classifier = tiny().fit(X, y, sample_weight=weight)
+    assert classifier.held_out_index_.tolist() == np.delete(np.arange(155), 9).tolist()
+    np.testing.assert_array_equal(classifier.held_out_proba_[:5], classifier.held_out_proba_[-5:])
+    found = label_quality(X, y, classifier=tiny(), sample_weight=weight)
+    assert np.isnan(found.score[9])
+    assert found.proposed[9] == y[9]
+    assert 9 not in found.ranking
+
+
+def test_without_validation_rows_there_are_no_held_out_estimates(tiny, iris):
+    classifier = tiny(estimator="network", n_members=1, patience=None).fit(*iris)
+    assert classifier.held_out_index_.shape == (0,)
+    assert classifier.held_out_proba_.shape == (0, 3)
+
+
+def test_held_out_estimates_stay_out_of_files_and_pickles(tiny, iris, tmp_path):
+    classifier = tiny().fit(*iris)
+    classifier.save(tmp_path / "model")
+    loaded = GenerativeTransportClassifier.load(tmp_path / "model")
+    for other in (loaded, pickle.loads(pickle.dumps(classifier))):
+        assert not {"held_out_index_", "held_out_proba_"} & set(vars(other))
+        np.testing.assert_array_equal(other.predict_proba(iris[0]), classifier.predict_proba(iris[0]))
+    assert len(classifier.held_out_index_) > 100
+
+
+class Probabilities(ClassifierMixin, BaseEstimator):
+    """Takes probabilities for features, as in docs/labels.md."""
+
+    def __init__(self, classes):
+        self.classes = classes
+
+    def fit(self, X, y):
+        self.classes_ = np.asarray(self.classes)
+        return self
+
+    def predict_proba(self, X):
+        return np.asarray(X)
+
+    def predict(self, X):
+        return self.classes_[np.argmax(X, axis=1)]
+
+
+@pytest.mark.parametrize("estimator", ["kernel", "both"])
+def test_prediction_sets_of_mapie_cover_what_was_asked(tiny, estimator):
+    classification = pytest.importorskip("mapie.classification")
+    X, y = make_classification(4000, 8, n_informative=5, n_classes=3, class_sep=0.7, flip_y=0.1, random_state=0)
+    classifier = tiny(estimator=estimator, n_centers=400).fit(X[:1500], y[:1500])
+    columns = Probabilities(classifier.classes_).fit(None, None)
+    sets = classification.SplitConformalClassifier(columns, confidence_level=[0.8, 0.9, 0.95], prefit=True)
+    sets.conformalize(classifier.held_out_proba_, y[:1500][classifier.held_out_index_])
+    _, found = sets.predict_set(classifier.predict_proba(X[1500:]))  # (n, K, levels)
+    covered = found[np.arange(2500), y[1500:]].mean(0)
+    np.testing.assert_allclose(covered, [0.8, 0.9, 0.95], atol=0.03)
+    assert found.sum(1).mean(0)[1] < 2.5

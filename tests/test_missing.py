@@ -1,0 +1,141 @@
+"""Missing values: neutral where they were not seen in training, a column of their own where they were."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from gendiffclf import GenerativeTransportClassifier
+from gendiffclf.missing import INDICATOR_SCALE
+from gendiffclf.preprocessing import SCALINGS, FeatureScaler, n_views
+
+ESTIMATORS = ["both", "network", "kernel"]
+tables = arrays(np.float64, (12, 3), elements=st.floats(-100, 100) | st.just(np.nan))
+
+
+def with_gaps(X: np.ndarray, share: float = 0.2, seed: int = 0) -> np.ndarray:
+    gaps = np.random.default_rng(seed).random(X.shape) < share
+    gaps[gaps.all(axis=1)] = False
+    return np.where(gaps, np.nan, X)
+
+
+@pytest.mark.parametrize("kind", SCALINGS)
+@given(train=tables, new=tables)
+def test_scaled_rows_are_finite(kind, train, new):
+    scaler = FeatureScaler.fit(train[:, None], np.ones(12), kind)
+    found = scaler.transform(new[:, None])
+    assert np.isfinite(found).all()
+    assert found.shape == (12, n_views(kind), scaler.n_features_out)
+    never, always = np.isnan(train).any(0), np.isnan(train).all(0)
+    np.testing.assert_array_equal(scaler.missing.gaps, np.flatnonzero(never & ~always))
+    assert (found[:, :, :3][:, :, always] == 0).all()
+
+
+@pytest.mark.parametrize("kind", SCALINGS)
+def test_present_values_are_scaled_as_if_the_others_were_not_there(kind):
+    X = np.random.default_rng(0).normal(5, 3, (60, 1, 2))
+    present = X[:40].copy()
+    X[40:, 0, 1] = np.nan
+    weight = np.random.default_rng(1).uniform(1, 2, 60)
+    found = FeatureScaler.fit(X, weight, kind).transform(X)
+    expected = FeatureScaler.fit(present, weight[:40], kind).transform(present)
+    np.testing.assert_allclose(found[:40, :, 1], expected[:, :, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", SCALINGS)
+def test_a_missing_value_becomes_the_mean_and_its_column_says_so(kind):
+    X = np.random.default_rng(0).gamma(2, size=(40, 2, 3))
+    X[:10, 0, 1] = np.nan
+    scaler = FeatureScaler.fit(X, np.ones(40), kind)
+    found = scaler.transform(X)
+    layers = found.reshape(40, -1, 2, 4)  # (n, views, layers, d + 1)
+    np.testing.assert_allclose(
+        layers[:10, :, 0, 1], layers[10:, :, 0, 1].mean(0)[None].repeat(10, 0), rtol=1e-5, atol=1e-6
+    )
+    expected = np.where(np.arange(40) < 10, 0.75, -0.25) * INDICATOR_SCALE
+    np.testing.assert_allclose(layers[:, :, 0, 3], expected[:, None].repeat(n_views(kind), 1), rtol=1e-6)
+    np.testing.assert_array_equal(layers[:, :, 1, 3], 0)
+
+
+def test_a_feature_of_which_nothing_is_known_never_counts():
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    X[:, 1] = np.nan
+    classifier = GenerativeTransportClassifier(estimator="kernel", random_state=0).fit(X, X[:, 0] > 0)
+    other = np.c_[X[:, 0], np.full(30, 1e6)]
+    np.testing.assert_array_equal(classifier.predict_proba(X), classifier.predict_proba(other))
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("scaling", ["mixed", "none"])
+def test_a_gap_that_was_not_seen_in_training_is_a_mean_value(tiny, iris, estimator, scaling):
+    X, y = iris
+    classifier = tiny(estimator=estimator, scaling=scaling).fit(X, y)
+    assert classifier.scaler_.n_features_out == 4
+    gap = X[:3].copy()
+    gap[:, 2] = np.nan
+    found = classifier.predict_proba(gap)
+    assert np.isfinite(found).all()
+    if scaling == "none":
+        mean = X[:3].copy()
+        mean[:, 2] = X[:, 2].mean()
+        np.testing.assert_allclose(found, classifier.predict_proba(mean), atol=1e-4)
+
+
+@pytest.mark.parametrize("estimator", ["both", "kernel"])
+def test_that_a_value_is_missing_can_decide(tiny, estimator):
+    """Only gaps tell the classes apart."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(200, 3)), rng.integers(0, 2, 200)
+    X[y == 1, 1] = np.nan
+    classifier = tiny(estimator=estimator).fit(X[:100], y[:100])
+    assert classifier.score(X[100:], y[100:]) == 1
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_later_rows_and_files_may_have_gaps(tiny, iris, tmp_path, estimator):
+    X, y = with_gaps(iris[0]), iris[1]
+    classifier = tiny(estimator=estimator).fit(X, y)
+    classifier.save(tmp_path / "model")
+    loaded = GenerativeTransportClassifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_proba(X), classifier.predict_proba(X))
+    if estimator != "network":
+        later = loaded.partial_fit(X[:20], np.full(20, 7)).predict_proba(X)
+        assert later.shape == (150, 4)
+        assert np.isfinite(later).all()
+
+
+@pytest.mark.parametrize("n_rows", [1, 40])
+def test_a_row_with_gaps_is_the_same_alone_and_among_others(tiny, iris, n_rows):
+    X, y = with_gaps(iris[0]), iris[1]
+    classifier = tiny().fit(X, y)
+    alone = np.concatenate([classifier.predict_proba(row[None]) for row in X[:n_rows]])
+    np.testing.assert_allclose(classifier.predict_proba(X[:n_rows]), alone, atol=1e-4)
+
+
+def test_the_only_feature_may_have_gaps_too(tiny, iris):
+    """A row of one NaN is a row of NaN only, whatever the number of features."""
+    X, y = iris[0][:, 2:3].copy(), iris[1]
+    X[3] = np.nan
+    with pytest.warns(UserWarning, match="1 of 150 rows of NaN only"):
+        classifier = tiny().fit(X, y)
+    for rows in (X[3:4], X[:50]):
+        with pytest.warns(UserWarning, match="rows of NaN only"):
+            found = classifier.predict_proba(rows)
+        np.testing.assert_allclose(found[-1 if len(rows) == 1 else 3], classifier.class_prior_)
+
+
+def test_equal_rows_with_gaps_are_one_row_of_their_summed_weight(tiny, iris):
+    X, y = with_gaps(iris[0]), iris[1]
+    weight = np.random.default_rng(0).integers(1, 4, 150)
+    weighted = tiny().fit(X, y, sample_weight=weight)
+    repeated = tiny().fit(np.repeat(X, weight, axis=0), np.repeat(y, weight))
+    np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), atol=1e-6)
+    assert np.isnan(X).any(axis=1).sum() > 50
+
+
+def test_rows_on_disk_may_have_gaps(tiny, iris, tmp_path):
+    X, y = with_gaps(iris[0]), iris[1]
+    np.save(tmp_path / "rows.npy", X)
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    np.testing.assert_array_equal(tiny().fit(mapped, y).predict_proba(X), tiny().fit(X, y).predict_proba(X))

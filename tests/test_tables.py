@@ -1,0 +1,242 @@
+"""DataFrames of numbers, booleans and categories: pandas and polars, nullable and Arrow types."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gendiffclf import GenerativeTransportClassifier
+from gendiffclf.tables import RARE_SHARE, TableColumn, TableEncoder, is_table, needs_encoding
+
+COLOURS = ["red", "green", "blue"]
+
+
+def encoded(series, weight=None):
+    """Names and values of what a column becomes, as fitted to itself."""
+    column = TableColumn.fit("c", series, np.ones(len(series)) if weight is None else weight)
+    return column, column.encode(series)
+
+
+def table(n: int = 120) -> tuple[pd.DataFrame, np.ndarray]:
+    """A table whose category, number and gaps tell classes apart."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, n)
+    colour = pd.Series(np.array(COLOURS)[y], dtype="category")
+    return pd.DataFrame(
+        {
+            "colour": colour.where(rng.random(n) > 0.1),
+            "size": np.where(rng.random(n) < 0.1, np.nan, rng.normal(size=n) + y),
+            "open": rng.integers(0, 2, n).astype(bool),
+        }
+    ), y
+
+
+# -------------------------------------------------------------------- columns
+
+TYPES = {
+    "object": lambda values: pd.Series(values, dtype=object),
+    "str": lambda values: pd.Series(values, dtype="str"),
+    "string": lambda values: pd.Series(values, dtype="string"),
+    "category": lambda values: pd.Series(values, dtype="category"),
+    "arrow": lambda values: pd.Series(values, dtype=pd.ArrowDtype(pa.string())),
+    "dictionary": lambda values: pd.Series(values, dtype=pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string()))),
+    "polars string": lambda values: pl.Series(values, dtype=pl.String),
+    "polars category": lambda values: pl.Series(values, dtype=pl.Categorical),
+    "polars enum": lambda values: pl.Series(values, dtype=pl.Enum(COLOURS)),
+}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_text_of_every_type_becomes_the_same_columns(kind):
+    column, found = encoded(TYPES[kind](["red", "green", None, "red"]))
+    assert column.names == ["c=green", "c=red", "c (missing)"]
+    np.testing.assert_array_equal(found, [[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 1, 0]])
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float32", "Int64", "Float64", "int64[pyarrow]", "double[pyarrow]", pl.Int8, pl.Float32]
+)
+def test_numbers_of_every_type_are_numbers(dtype):
+    gap = None if dtype != "float32" else np.nan
+    values = [1, gap, 3]
+    series = pl.Series(values, dtype=dtype) if not isinstance(dtype, str) else pd.Series(values, dtype=dtype)
+    column, found = encoded(series)
+    assert column.kind == "number"
+    np.testing.assert_array_equal(found, [[1], [np.nan], [3]])
+
+
+@pytest.mark.parametrize("dtype", [object, "boolean", "bool[pyarrow]", pl.Boolean])
+def test_booleans_of_every_type_are_0_and_1(dtype):
+    values = [True, None, False]
+    series = pl.Series(values, dtype=dtype) if dtype is pl.Boolean else pd.Series(values, dtype=dtype)
+    column, found = encoded(series)
+    assert column.kind == "boolean"
+    np.testing.assert_array_equal(found, [[1], [np.nan], [0]])
+
+
+def test_rare_categories_are_one_by_their_weight():
+    values = pd.Series(["often"] * 300 + ["a", "b"])
+    column, found = encoded(values)
+    assert column.names == ["c=often", "c (rare)"]
+    np.testing.assert_array_equal(found[-2:], [[0, 1], [0, 1]])
+    np.testing.assert_array_equal(column.encode(pd.Series(["never seen"])), [[0, 1]])
+    weighted = TableColumn.fit("c", pd.Series(["often", "a", "b"]), np.array([300.0, 1, 1]))
+    assert weighted == column
+    assert RARE_SHARE > 1 / 302
+    without = TableColumn.fit("c", pd.Series(["often", "a", None]), np.array([300.0, 0, 0]))
+    assert without.names == ["c=often"]
+
+
+def test_what_was_not_there_in_training_is_not_known():
+    column, _ = encoded(pd.Series(["red", "green"]))
+    np.testing.assert_array_equal(column.encode(pd.Series(["blue", None, "red"])), [[np.nan] * 2, [np.nan] * 2, [0, 1]])
+
+
+def test_many_categories_make_a_hundred_columns_at_most():
+    column, _ = encoded(pd.Series([f"user {i}" for i in range(1000)]))
+    assert len(column.names) <= 1001
+    column, _ = encoded(pd.Series([f"user {i % 500 if i % 2 else 0}" for i in range(1000)]))
+    assert column.names == ["c=user 0", "c (rare)"]
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        pd.Series(pd.to_datetime(["2020-01-01"])),
+        pd.Series(["a", 1]),
+        pd.Series([1j]),
+        pl.Series([[1, 2]]),
+        pl.Series(["2020-01-01"]).str.to_date(),
+    ],
+)
+def test_columns_of_other_types_are_refused_by_name(series):
+    with pytest.raises(
+        ValueError, match=r"Got column 'c' of dtype .*, expected numbers, booleans, strings or categories"
+    ):
+        TableColumn.fit("c", series, np.ones(len(series)))
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "words"), [(["a"], [1], "numbers, expected categories"), ([1], ["a"], "categories, expected numb")]
+)
+def test_a_column_of_another_kind_than_in_fit(then, now, words):
+    with pytest.raises(ValueError, match=f"Got column 'c' of {words}"):
+        TableColumn.fit("c", pd.Series(then), np.ones(1)).encode(pd.Series(now))
+
+
+def test_which_tables_need_an_encoder():
+    assert not is_table(np.ones((2, 2)))
+    assert not needs_encoding(pd.DataFrame({"a": [1, 2], "b": [0.5, np.nan]}))
+    assert not needs_encoding(pl.DataFrame({"a": [1, 2]}))
+    for values in ([1, None], [True, False], ["a", "b"]):
+        assert needs_encoding(pl.DataFrame({"a": values}))
+    assert needs_encoding(pd.DataFrame({"a": pd.Series([1, 2], dtype="Int64")}))
+
+
+columns = st.one_of(
+    st.lists(st.one_of(st.none(), st.sampled_from(["a", "b", "ccc", ""])), min_size=8, max_size=8),
+    st.lists(st.one_of(st.none(), st.booleans()), min_size=8, max_size=8),
+    st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), min_size=8, max_size=8),
+    st.lists(st.integers(-100, 100), min_size=8, max_size=8),
+)
+
+
+@settings(max_examples=60)
+@given(values=st.lists(columns, min_size=1, max_size=5))
+def test_mixed_tables_of_pandas_and_polars_become_the_same(values):
+    data = {f"column {i}": value for i, value in enumerate(values)}
+    frames = [pl.DataFrame(data, strict=False), pd.DataFrame(data)]
+    frames.append(frames[1].convert_dtypes())
+    frames.append(frames[1].convert_dtypes(dtype_backend="pyarrow"))
+    encoders = [TableEncoder.fit(frame, np.ones(8)) for frame in frames]
+    first = encoders[0].transform(frames[0])
+    for encoder, frame in zip(encoders, frames, strict=True):
+        np.testing.assert_array_equal(encoder.transform(frame), first)
+        np.testing.assert_array_equal(encoder.get_feature_names_out(), encoders[0].get_feature_names_out())
+        np.testing.assert_array_equal(encoder.indicators, encoders[0].indicators)
+    shape = (8, len(encoders[0].get_feature_names_out()))
+    assert first.shape == shape
+    assert set(np.unique(first[:, encoders[0].indicators])) <= {0, 1} or np.isnan(first).any()
+
+
+# ----------------------------------------------------------------- classifier
+
+
+@pytest.mark.parametrize("estimator", ["both", "network", "kernel"])
+def test_a_classifier_of_a_mixed_table(tiny, tmp_path, estimator):
+    X, y = table()
+    classifier = tiny(estimator=estimator).fit(X[:90], y[:90])
+    assert classifier.feature_names_in_.tolist() == ["colour", "size", "open"]
+    assert classifier.n_features_in_ == 3
+    names = ["colour=blue", "colour=green", "colour=red", "colour (missing)", "size", "open"]
+    assert classifier.table_encoder_.get_feature_names_out().tolist() == names
+    found = classifier.predict_proba(X[90:])
+    np.testing.assert_array_equal(classifier.predict_proba(pl.from_pandas(X[90:])), found)
+    classifier.save(tmp_path / "model")
+    loaded = GenerativeTransportClassifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_proba(X[90:]), found)
+    if estimator != "network":
+        assert classifier.score(X[90:], y[90:]) > 0.8
+        more = loaded.partial_fit(X[:5].assign(colour="violet"), ["new"] * 5 if y.dtype == object else np.full(5, 9))
+        assert more.predict_proba(X).shape == (120, 4)
+
+
+def test_categories_are_centred_and_numbers_scaled(tiny):
+    X, y = table()
+    classifier = tiny().fit(X, y)
+    scaled = classifier.scaler_.transform(classifier.table_encoder_.transform(X)[:, None])
+    for view in range(2):
+        np.testing.assert_allclose(np.ptp(scaled[:, view, :4], axis=0), 1, rtol=1e-6)
+        np.testing.assert_allclose(scaled[:, view, :4].mean(0), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [np.asarray, lambda X: X[["size", "open", "colour"]], lambda X: X[["colour", "size"]]])
+def test_input_that_is_not_the_table_of_fit(tiny, make):
+    X, y = table()
+    with pytest.raises(ValueError, match=r"expected a DataFrame|feature names should match|features"):
+        tiny().fit(X, y).predict(make(X))
+
+
+def test_an_array_for_a_table_is_told_what_to_be(tiny):
+    X, y = table()
+    X.columns = range(3)  # scikit-learn keeps names of text only
+    with pytest.raises(
+        ValueError, match="Got X of type ndarray, expected a DataFrame of pandas or polars with the columns"
+    ):
+        tiny().fit(X, y).predict(X.to_numpy())
+
+
+def test_infinity_is_in_the_column_of_the_table(tiny):
+    X, y = table()
+    X.loc[3, "size"] = -np.inf
+    with pytest.raises(ValueError, match="infinity or a number beyond float64 in column 'size', first in row 3"):
+        tiny().fit(X, y)
+
+
+def test_weights_of_a_table_count_like_rows(tiny):
+    X, y = table(60)
+    weight = np.random.default_rng(0).integers(1, 4, 60)
+    weighted = tiny().fit(X, y, sample_weight=weight)
+    rows = np.repeat(np.arange(60), weight)
+    repeated = tiny().fit(X.iloc[rows], y[rows])
+    assert weighted.table_encoder_ == repeated.table_encoder_
+    np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), atol=1e-6)
+
+
+def test_a_later_fit_to_an_array_forgets_the_table(tiny, iris):
+    classifier = tiny().fit(*table()).fit(*iris)
+    assert classifier.table_encoder_ is None
+    assert classifier.predict_proba(iris[0]).shape == (150, 3)
+
+
+def test_skrub_before_the_classifier(tiny):
+    skrub = pytest.importorskip("skrub")
+    from sklearn.pipeline import make_pipeline
+
+    X, y = table()
+    X["when"] = pd.date_range("2020-01-01", periods=len(X))
+    model = make_pipeline(skrub.TableVectorizer(), tiny()).fit(X[:90], y[:90])
+    assert model.score(X[90:], y[90:]) > 0.5
