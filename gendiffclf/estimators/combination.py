@@ -6,15 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from ..transport.readout import positive_shares
 
 READ_OUT_PRIOR = (2.0, 0.12), 0.7
 """Medians of sharpness and softness, and the deviation of the logarithm of each: few rows say little about them."""
+LOGARITHMS = -6.0, 5.0
+"""Of sharpness and softness: neither is outside of these."""
 TEMPERATURE_DEVIATION = 0.5
 """Of the logarithm of the mixture's temperature, with median 1."""
 
@@ -126,22 +127,21 @@ def fit_read_out(coordinates: Tensor, targets: Tensor, weight: Tensor) -> ReadOu
     A prior keeps it at common values where rows are few.
     """
     coordinates, targets, weight = (x.cpu().double() for x in (coordinates, targets, weight))
-    medians, deviation = READ_OUT_PRIOR
+    medians = torch.tensor(READ_OUT_PRIOR[0], dtype=torch.float64).log()
+    free = medians.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS([free], max_iter=20, tolerance_change=1e-6, line_search_fn="strong_wolfe")
 
-    def objective(logarithms: np.ndarray) -> tuple[float, np.ndarray]:
-        with torch.enable_grad():
-            free = torch.tensor(logarithms, dtype=torch.float64, requires_grad=True)
-            sharpness, softness = free.exp()
-            log_loss = -(weight @ (targets * _logarithm(positive_shares(coordinates, sharpness, softness))).sum(1))
-            prior = ((free - torch.tensor(medians, dtype=torch.float64).log()) / deviation).square().sum() / 2
-            (log_loss + prior).backward()
-        assert free.grad is not None
-        return float((log_loss + prior).detach()), free.grad.numpy()
+    def objective() -> Tensor:
+        sharpness, softness = free.clamp(*LOGARITHMS).exp()
+        log_loss = -(weight @ (targets * _logarithm(positive_shares(coordinates, sharpness, softness))).sum(1))
+        loss = (log_loss + ((free - medians) / READ_OUT_PRIOR[1]).square().sum() / 2) / len(weight)
+        optimizer.zero_grad()
+        loss.backward()
+        return loss
 
-    found = minimize(
-        objective, np.log(medians), jac=True, method="L-BFGS-B", bounds=[(-3, 5), (-6, 3)], options={"ftol": 1e-6}
-    )
-    sharpness, softness = np.exp(found.x).tolist()
+    with torch.enable_grad():
+        optimizer.step(objective)
+    sharpness, softness = free.detach().clamp(*LOGARITHMS).exp().tolist()
     return ReadOut(sharpness, softness)
 
 
