@@ -21,6 +21,7 @@ Everything on this page is made from records: {records}.
 """
 RECOGNITION = """
 Clips are from {corpus}, features are statistics of log-mel energies (`FbankFeaturizer`): no pretrained weights are involved.
+They were measured before these features became independent of the recording level (`normalize_level`); not measured since.
 Models are tested on speakers they have not heard. Of {n_candidates} settings of the features each fold takes the one of the
 best mean recall in folds of its own training speakers, by {judges}; all models of a fold get the same features.
 
