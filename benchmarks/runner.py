@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import inspect
+import io
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +23,7 @@ from .environment import environment, load_average
 from .memory import peak_bytes, reset_peak, resident_bytes
 from .metrics import align_columns, score_probabilities
 from .models import configuration, create_model, plain
+from .peers import inner_folds
 from .records import SCHEMA, Record, RecordStore, record_key
 
 
@@ -168,21 +171,23 @@ def measure(model: BaseEstimator, table: Table, train: np.ndarray, test: np.ndar
     """
     X_train, y_train, X_test, y_test = table.X[train], table.y[train], table.X[test], table.y[test]
     labels = np.unique(table.y)
-    takes_groups = table.groups is not None and "groups" in inspect.signature(model.fit).parameters
-    known_groups = {"groups": table.groups[train]} if takes_groups and table.groups is not None else {}
+    of_groups = _of_groups(model, y_train, None if table.groups is None else table.groups[train])
     load = load_average()
     gc.collect()
     of_run = reset_peak()
     before = resident_bytes()
-    with warnings.catch_warnings(record=True) as caught:
+    # Some peers print their progress, whatever they are told.
+    quiet = redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO())
+    with quiet[0], quiet[1], warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        fit_wall, fit_cpu, _ = _timed(lambda: model.fit(X_train, y_train, **known_groups))
+        fit_wall, fit_cpu, _ = _timed(lambda: model.fit(X_train, y_train, **of_groups))
         predict_wall, predict_cpu, proba = _timed(lambda: model.predict_proba(X_test))
     peak = peak_bytes()
     scores = score_probabilities(y_test, align_columns(proba, model.classes_, labels), labels)
     return {
         "data_digest": table.digest,
         "grouped": table.groups is not None,
+        "takes_groups": bool(of_groups),
         "n_train": len(train),
         "n_test": len(test),
         "n_features": table.X.shape[1],
@@ -200,6 +205,16 @@ def measure(model: BaseEstimator, table: Table, train: np.ndarray, test: np.ndar
     }
 
 
+def _of_groups(model: BaseEstimator, y: np.ndarray, groups: np.ndarray | None) -> dict[str, np.ndarray]:
+    """What `fit` gets of groups: themselves, or a validation part of a fifth of the rows that keeps them whole."""
+    accepted = inspect.signature(model.fit).parameters
+    if groups is not None and "groups" in accepted:
+        return {"groups": groups}
+    if groups is not None and "val_idxs" in accepted:
+        return {"val_idxs": inner_folds(y, groups)[0][1]}
+    return {}
+
+
 def _timed(call: Callable[[], Any]) -> tuple[float, float, Any]:
     wall, cpu = time.perf_counter(), time.process_time()
     result = call()
@@ -209,6 +224,7 @@ def _timed(call: Callable[[], Any]) -> tuple[float, float, Any]:
 def _warm_up(model: BaseEstimator) -> None:
     """Fit once unmeasured: the first fit of a process also imports libraries and starts their threads."""
     X, y = load_iris(return_X_y=True)
-    with warnings.catch_warnings():
+    quiet = redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO())
+    with quiet[0], quiet[1], warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(X.astype(np.float32)[::3], y.astype(str)[::3]).predict_proba(X[:2].astype(np.float32))

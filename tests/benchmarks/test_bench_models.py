@@ -7,7 +7,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks import models
-from benchmarks.models import MODELS, PLAIN, LabelEncoded, configuration, create_model
+from benchmarks.models import MODELS, PLAIN, configuration, create_model
+from benchmarks.peers import LabelEncoded
 from gendiffclf.transport.learned import LearnedPath
 
 
