@@ -56,8 +56,8 @@ bench-ablation: $(BENCH) ## measure what each part is worth; DATA_DIR=folder add
 bench-uncertainty: $(BENCH) ## measure what probabilities are worth; DATA_DIR=folder adds its tables
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks uncertainty $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 
-bench-speed: $(BENCH) ## measure speed and memory beside peers; DATA_DIR=folder adds its tables, BASELINE=folder compares with an older checkout
-	$(BIN)/python -m benchmarks speed $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(if $(BASELINE),--baseline $(BASELINE))
+bench-speed: $(BENCH) ## measure speed and memory beside peers
+	$(BIN)/python -m benchmarks speed
 
 bench-encoding: $(DEV) ## measure how fast speech is encoded; DEVICE=cuda elsewhere than on the CPU
 	$(BIN)/python -m benchmarks encoding $(if $(DEVICE),--device $(DEVICE))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from . import ablation, encoding, few_shot, paper, render, smoke, speech, speed, tables, uncertainty
+from . import ablation, encoding, few_shot, render, smoke, speech, speed, tables, uncertainty
 
 COMMANDS: dict[str, ModuleType] = {
     "tables": tables,
@@ -19,7 +19,6 @@ COMMANDS: dict[str, ModuleType] = {
     "few-shot": few_shot,
     "speech": speech,
     "encoding": encoding,
-    "paper": paper,
     "speed": speed,
     "render": render,
     "smoke": smoke,

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 
@@ -75,12 +76,7 @@ class Table:
 
 def table_names(data_dir: Path | None = None) -> list[str]:
     """
-    Names of all tables: those of the folder, sorted, and scikit-learn's.
-
-    Parameters
-    ----------
-    data_dir : Path, optional
-        Folder with `tabular/*.csv.gz`: numeric features, `target`, and `group` where there are groups.
+    Names of all tables: those in `tabular/*.csv.gz` of the folder, sorted, and scikit-learn's.
 
     Raises
     ------
@@ -97,16 +93,7 @@ def table_names(data_dir: Path | None = None) -> list[str]:
 
 def chosen_tables(text: str | None, data_dir: Path | None, default: Sequence[str] | None = None) -> list[str]:
     """
-    Names of tables chosen on the command line.
-
-    Parameters
-    ----------
-    text : str or None
-        Names of tables or of `SUBSETS`, comma between.
-    data_dir : Path or None
-        As for `table_names`.
-    default : sequence of str, optional
-        Those of them that there are are chosen without a text; by default all.
+    Names of tables or of `SUBSETS` with commas between; without a text the default ones that there are, or else all.
 
     Raises
     ------
@@ -124,7 +111,7 @@ def chosen_tables(text: str | None, data_dir: Path | None, default: Sequence[str
 @lru_cache(maxsize=2)
 def load_table(name: str, data_dir: Path | None = None) -> Table:
     """
-    Read a table by its name.
+    Read a table by its name: numeric features, `target`, and `group` where there are groups.
 
     Raises
     ------
@@ -138,8 +125,6 @@ def load_table(name: str, data_dir: Path | None = None) -> Table:
         X, y = BUNDLED[name](return_X_y=True)
         return Table(name, X.astype(np.float32), y.astype(str))
     assert data_dir is not None
-    import pandas as pd
-
     frame = pd.read_csv(data_dir / "tabular" / f"{name}.csv.gz")
     y = np.array(frame.pop("target").astype(str).tolist())
     groups = np.array(frame.pop("group").astype(str).tolist()) if "group" in frame else None
@@ -147,14 +132,7 @@ def load_table(name: str, data_dir: Path | None = None) -> Table:
 
 
 def outer_splits(table: Table) -> list[tuple[np.ndarray, np.ndarray]]:
-    """
-    Row numbers of the training and the test part of each split.
-
-    Returns
-    -------
-    list of (ndarray, ndarray)
-        Three stratified splits 70/30, or three stratified folds of whole groups.
-    """
+    """Row numbers of three stratified splits 70/30, or of three stratified folds of whole groups: training, test."""
     if table.groups is None:
         return list(StratifiedShuffleSplit(N_SPLITS, test_size=0.3, random_state=0).split(table.X, table.y))
     folds = StratifiedGroupKFold(N_SPLITS, shuffle=True, random_state=0)

@@ -102,16 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def make_model(folder: Path, settings: dict[str, Any]) -> Path:
-    """
-    Save a HuBERT of random weights with the preprocessor that published ones of its kind have.
-
-    Parameters
-    ----------
-    folder : Path
-        Where to.
-    settings : dict
-        Of `HubertConfig`.
-    """
+    """Save a HuBERT of random weights, with settings of `HubertConfig`, and the preprocessor of its kind."""
     import torch
     from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
@@ -139,25 +130,7 @@ def make_clips(folder: Path, count: int) -> list[Path]:
 
 
 def make_methods(folder: Path, cache: Path, device: str, batch_size: int) -> dict[str, Method]:
-    """
-    The ways to encode, by name; each gives the mean over frames of every layer.
-
-    Parameters
-    ----------
-    folder : Path
-        A checkpoint.
-    cache : Path
-        Folder of the cache.
-    device : str
-        Where encoders run.
-    batch_size : int
-        Clips of a padded batch.
-
-    Returns
-    -------
-    dict of str to callable
-        From paths to features of shape (n, layers, d).
-    """
+    """The ways to encode with a checkpoint, by name; each gives the mean over frames of every layer, (n, layers, d)."""
     from transformers import AutoFeatureExtractor, AutoModel
 
     model = AutoModel.from_pretrained(folder).eval().to(device)
@@ -173,17 +146,6 @@ def make_methods(folder: Path, cache: Path, device: str, batch_size: int) -> dic
 def encode_padded(model: nn.Module, extractor: Any, paths: list[Path], batch_size: int) -> Rows:
     """
     Encode with transformers alone, in the order given: read, pad, call the model, take means over each clip's frames.
-
-    Parameters
-    ----------
-    model : Module
-        An encoder of transformers.
-    extractor : FeatureExtractor
-        Its preprocessor.
-    paths : list of Path
-        Clips at the encoder's rate.
-    batch_size : int
-        Clips of a batch; 1 is clip by clip, without padding.
 
     Returns
     -------
@@ -211,25 +173,7 @@ def encode_padded(model: nn.Module, extractor: Any, paths: list[Path], batch_siz
 
 
 def measure(methods: dict[str, Method], paths: list[Path], n_rounds: int, audio: float) -> list[dict[str, Any]]:
-    """
-    Time every way once a round, each round beginning with another.
-
-    Parameters
-    ----------
-    methods : dict of str to callable
-        The ways.
-    paths : list of Path
-        Clips.
-    n_rounds : int
-        Number of rounds.
-    audio : float
-        Seconds of all clips.
-
-    Returns
-    -------
-    list of dict
-        For each round its seconds by the clock and of the processors, and the load of the machine before it.
-    """
+    """Seconds of every way in each round, which begins with another, by the clock and of the processors, and the load."""
     rounds = []
     names = list(methods)
     for number in range(n_rounds):

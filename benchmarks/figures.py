@@ -1,4 +1,4 @@
-"""Plots of a comparison, as small SVG files that are the same for the same records."""
+"""Plots as small SVG files that are the same for the same records, on white, in colours that everyone can tell apart."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
+from .models import TITLES
 from .records import Record
-from .stored import SUFFIX
-from .summary import Comparison, Interval
+from .summary import HIGHER_IS_BETTER, means
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SUBJECT_COLOUR = "#c0392b"
-PEER_COLOUR = "#34495e"
+SUBJECT_COLOUR = "#d55e00"
+PEER_COLOUR = "#0072b2"
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "gendiffclf",  # else ids in the file differ from run to run
     "svg.fonttype": "none",
@@ -43,39 +44,60 @@ def figure(path: Path, n_rows: int = 1, n_columns: int = 1, size: tuple[float, f
         matplotlib.rcParams.update(_STYLE)
         canvas = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(canvas)
-        yield canvas.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
+        yield canvas.subplots(n_rows, n_columns, squeeze=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         canvas.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
 
 
-def draw_ranks(path: Path, ranks: dict[str, Interval], subject: str) -> None:
-    """Mean rank of each model with its interval, best at the top."""
-    ordered = sorted(ranks, key=lambda label: (-ranks[label].mean, label))
-    with figure(path, size=(6.4, 0.8 + 0.28 * len(ordered))) as axes:
-        axis = axes[0, 0]
-        for height, label in enumerate(ordered):
-            interval, colour = ranks[label], _colour(label, subject)
-            axis.plot([interval.low, interval.high], [height, height], color=colour, linewidth=2)
-            axis.plot(interval.mean, height, "o", color=colour, markerfacecolor=_fill(label, colour))
-        axis.set_yticks(range(len(ordered)), ordered)
-        axis.set_xlabel("Mean rank in accuracy (1 is best), with 95% interval")
+def draw_scores_against_time(path: Path, found: pd.DataFrame, subject: str) -> None:
+    """Mean accuracy and mean log-loss of each model over its mean processor seconds of a fit, the better up."""
+    seconds = means(found["fit_cpu_seconds"])
+    with figure(path, 2, 1, size=(5.6, 6.4)) as axes:
+        for axis, measure, title in zip(
+            axes[:, 0], ("accuracy", "log_loss"), ("Accuracy, %", "Log-loss, less is better"), strict=True
+        ):
+            values = means(found[measure]) * (100 if measure == "accuracy" else 1)
+            for label in values.index:
+                own = label == subject
+                colour, marker, size = (SUBJECT_COLOUR, "D", 8) if own else (PEER_COLOUR, "o", 5)
+                axis.plot(seconds[label], values[label], marker, color=colour, markersize=size, zorder=3 if own else 2)
+            axis.set_xscale("log")
+            axis.margins(x=0.08, y=0.06)
+            axis.set_ylabel(title)
+            if measure not in HIGHER_IS_BETTER:
+                axis.set_yscale("log")
+                axis.invert_yaxis()
+                ticks = [tick for tick in (0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.5, 2, 3) if tick <= values.max()]
+                axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+                axis.minorticks_off()
+            _name_points(axis, seconds, values, subject)
+        axes[1, 0].set_xlabel("Processor seconds of a fit, mean over tables")
 
 
-def draw_accuracy_against_time(path: Path, comparison: Comparison, subject: str) -> None:
-    """Mean accuracy over mean fit seconds."""
-    seconds, accuracy = comparison.mean("fit_seconds"), 100 * comparison.mean("accuracy")
-    with figure(path) as axes:
-        axis = axes[0, 0]
-        for label in comparison.labels:
-            colour = _colour(label, subject)
-            axis.plot(seconds[label], accuracy[label], "o", color=colour, markerfacecolor=_fill(label, colour))
-            axis.annotate(
-                label, (seconds[label], accuracy[label]), (5, 4), textcoords="offset points", color=colour, fontsize=8
-            )
-        axis.set_xscale("log")
-        axis.margins(x=0.15, y=0.1)
-        axis.set_xlabel("Mean seconds to fit (logarithmic)")
-        axis.set_ylabel("Mean accuracy, %")
+def _name_points(axis: Axes, x: pd.Series, y: pd.Series, subject: str) -> None:
+    """Names in a column at the right, in the order of the points, a thin line to each."""
+    to_axes = axis.transData + axis.transAxes.inverted()
+    axis.autoscale_view()
+    heights = to_axes.transform(np.column_stack([x, y]))[:, 1]
+    order = np.argsort(-heights)
+    step = min(0.065, 1.0 / max(len(order) - 1, 1))
+    places = heights[order].copy()
+    for number in range(1, len(places)):
+        places[number] = min(places[number], places[number - 1] - step)
+    places = np.maximum(places, step * np.arange(len(places))[::-1])  # none below the axis, the upper ones give way
+    for place, label in zip(places, y.index[order], strict=True):
+        colour = SUBJECT_COLOUR if label == subject else "#333333"
+        axis.annotate(
+            TITLES.get(label, label),
+            (x[label], y[label]),
+            (1.04, place),
+            textcoords="axes fraction",
+            fontsize=8,
+            va="center",
+            color=colour,
+            fontweight="bold" if label == subject else "normal",
+            arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "linewidth": 0.5, "shrinkA": 1, "shrinkB": 3},
+        )
 
 
 def draw_reliability(path: Path, records: Sequence[Record], labels: Sequence[str], subject: str) -> None:
@@ -88,8 +110,11 @@ def draw_reliability(path: Path, records: Sequence[Record], labels: Sequence[str
             used = counts > 0
             axis.stairs(counts / counts.sum(), np.linspace(0, 1, len(counts) + 1), fill=True, color="#d5d8dc")
             axis.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
-            axis.plot(confidence[used], accuracy[used], ".-", color=_colour(label, subject), linewidth=1)
-            _label_reliability(axis, label)
+            colour = SUBJECT_COLOUR if label == subject else PEER_COLOUR
+            axis.plot(confidence[used], accuracy[used], ".-", color=colour, linewidth=1)
+            axis.set_title(TITLES.get(label, label), fontsize=8)
+            axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1], aspect="equal")
+            axis.grid(False)  # a dozen panels of lines would make the file large
         for axis in list(axes.flat)[len(labels) :]:
             axis.set_axis_off()
         axes[0, 0].figure.supxlabel("Probability of the most probable class", fontsize=9)
@@ -114,21 +139,3 @@ def pooled_bins(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray, np.n
     rows = np.bincount(number, n_rows, n_bins)
     mean = [np.bincount(number, value * n_rows, n_bins) / np.maximum(rows, 1) for value in (confidence, accuracy)]
     return mean[0], mean[1], rows
-
-
-def _label_reliability(axis: Axes, label: str) -> None:
-    axis.set_title(label, fontsize=8)
-    axis.set_xlim(0, 1.02)
-    axis.set_ylim(0, 1.02)
-    axis.set_xticks([0, 0.5, 1])
-    axis.set_yticks([0, 0.5, 1])
-    axis.set_aspect("equal")
-    axis.grid(False)  # a dozen panels of lines would make the file large
-
-
-def _colour(label: str, subject: str) -> str:
-    return SUBJECT_COLOUR if label == subject else PEER_COLOUR
-
-
-def _fill(label: str, colour: str) -> str:
-    return "white" if label.endswith(SUFFIX) else colour

@@ -78,6 +78,25 @@ MODELS: dict[str, Callable[[], BaseEstimator]] = {
     "tabm_d": _tabm_d,
     "xrfm": _xrfm,
 }
+TITLES = {
+    "logreg": "logistic regression",
+    "logreg_tuned": "logistic regression, tuned",
+    "svc_rbf": "SVM",
+    "svc_rbf_c10": "SVM, C = 10",
+    "svc_tuned": "SVM, tuned",
+    "knn": "5 nearest neighbours",
+    "mlp": "MLP (256, 256)",
+    "mlp_early": "MLP, early stopping",
+    "extratrees": "extra trees",
+    "hgb": "HistGradientBoosting",
+    "lightgbm": "LightGBM",
+    "xgboost": "XGBoost",
+    "catboost": "CatBoost",
+    "realmlp_td": "RealMLP",
+    "tabm_d": "TabM",
+    "xrfm": "xRFM",
+}
+"""How pages name models, where not by their key."""
 OPTIONAL = ("lightgbm", "xgboost", "catboost", "realmlp_td", "tabm_d", "xrfm")
 PLAIN = tuple(name for name in MODELS if name not in OPTIONAL)
 """Models that need nothing but gendiffclf's own dependencies."""

@@ -4,30 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from .markdown import number, table_text
-from .stored import SUFFIX
-from .summary import HIGHER_IS_BETTER, Comparison, bootstrap
+from .models import TITLES
+from .summary import HIGHER_IS_BETTER, bootstrap, means
 from .verdicts import LOSS, verdict
 
 BEGIN = "<!-- Made by `make bench-render`, up to the next mark; changes by hand are lost. -->"
 END = "<!-- End of what is made. -->"
-NAMES = {
-    "ours": "`GenerativeTransportClassifier()`",
-    "logreg": "logistic regression",
-    "svc_rbf": "SVM",
-    "svc_rbf_c10": "SVM (C = 10)",
-    "mlp": "MLP",
-    "extratrees": "extra trees",
-    "hgb": "HistGradientBoosting",
-    "lightgbm": "LightGBM",
-    "xgboost": "XGBoost",
-    "catboost": "CatBoost",
-    "realmlp_td": "RealMLP-TD",
-    "tabm_d": "TabM-D",
-}
 
 
-def write_readme(path: Path, comparison: Comparison, subject: str) -> None:
+def write_readme(path: Path, found: pd.DataFrame, subject: str) -> None:
     """
     Put the summary between the marks of a file.
 
@@ -36,52 +24,40 @@ def write_readme(path: Path, comparison: Comparison, subject: str) -> None:
     ValueError
         If the file lacks the marks.
     """
-    text = path.read_text()
-    before, begin, rest = text.partition(BEGIN)
+    before, begin, rest = path.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"Got {path} without the marks {BEGIN!r} and {END!r}, expected both, in this order.")
-    path.write_text(f"{before}{BEGIN}\n{summary(comparison, subject)}\n{END}{after}")
+    path.write_text(f"{before}{BEGIN}\n{summary(found, subject)}\n{END}{after}")
 
 
-def summary(comparison: Comparison, subject: str) -> str:
-    """Means of each model, the best accuracy first, the subject in bold."""
-    means = {name: comparison.mean(name) for name in ("accuracy", "log_loss", "ece", "fit_seconds")}
-    ranks = comparison.ranks().groupby(level=0).mean().mean()
+def summary(found: pd.DataFrame, subject: str) -> str:
+    """Means of each model, the best accuracy first, the subject in bold, and whom it leads beyond chance."""
+    measures = (("accuracy", 100, 1), ("log_loss", 1, 3), ("ece", 1, 3), ("fit_cpu_seconds", 1, 1))
     rows = []
-    for label in comparison.labels:
-        stored = label.endswith(SUFFIX)  # on another machine
-        name = NAMES.get(label.removesuffix(SUFFIX), label.removesuffix(SUFFIX))
-        cells = [
-            f"{name}{SUFFIX}" if stored else name,
-            number(100 * means["accuracy"][label], 2),
-            number(ranks[label], 2),
-            number(means["log_loss"][label], 3),
-            number(means["ece"][label], 3),
-            "–" if stored else number(means["fit_seconds"][label], 2),
-        ]
+    for label in found["accuracy"]:
+        cells = [TITLES.get(label, label)]
+        cells += [number(scale * means(found[name])[label], digits) for name, scale, digits in measures]
         rows.append([f"**{cell}**" for cell in cells] if label == subject else cells)
-    tables = {table for table, _ in comparison.cells}
-    header = ("Model", "Accuracy, %", "Mean rank", "Log-loss", "ECE", "Fit, s")
+    tables = found.index.get_level_values(0).nunique()
     text = (
-        f"Means over {len(tables)} real tables and {len(comparison.cells)} runs of each model, no setting chosen by table. Ours "
-        "is given the groups (speakers) of grouped tables, which the peers cannot take. Times of models are not all of one run:"
+        f"\nMeans over {tables} real tables and {len(found)} runs of each model. Models that can use the groups (speakers)\n"
+        "of grouped tables get them. Log-loss and ECE measure probabilities, less is better; seconds are the processor's.\n"
     )
-    blocks = ["\n", text, "\n", table_text(header, rows)]
-    if subject in comparison.labels and len(comparison.labels) > 1:
-        blocks += ["\n", _beyond_chance(comparison, subject)]
-    return "".join(blocks)
+    text += table_text(("Model", "Accuracy, %", "Log-loss", "ECE", "Fit, s"), rows)
+    return text + _beyond_chance(found, subject) if subject in found["accuracy"] and len(rows) > 1 else text
 
 
-def _beyond_chance(comparison: Comparison, subject: str) -> str:
+def _beyond_chance(found: pd.DataFrame, subject: str) -> str:
     """Whom the subject leads by a difference of which the interval excludes zero."""
     said = []
-    for metric, title in (("accuracy", "accuracy"), ("log_loss", "log-loss"), ("ece", "ECE")):
-        intervals = bootstrap(comparison.difference(metric, subject))
-        more = metric in HIGHER_IS_BETTER
-        others = [label for label in comparison.labels if label != subject]
-        near = [label for label in others if verdict(intervals[label], more) != LOSS]
-        names = ", ".join(NAMES.get(label.removesuffix(SUFFIX), label) for label in near)
-        but = "none" if len(near) == len(others) else f"all but {names}" if near else "all"
+    for measure, title in (("accuracy", "accuracy"), ("log_loss", "log-loss"), ("ece", "ECE")):
+        less = found[measure].drop(columns=subject).sub(found[measure][subject], axis=0)
+        intervals = bootstrap(less)
+        near = [label for label in less if verdict(intervals[label], measure in HIGHER_IS_BETTER) != LOSS]
+        names = ", ".join(TITLES.get(label, label) for label in near)
+        but = "none" if len(near) == len(less.columns) else f"all but {names}" if near else "all"
         said.append(f"- {title}: beyond chance over {but}\n")
-    return f"Whether its lead is more than the draw of tables and splits explains (95% intervals):\n\n{''.join(said)}"
+    return (
+        f"\nWhether its lead is more than the draw of tables and splits explains (95 % intervals):\n\n{''.join(said)}"
+    )

@@ -21,14 +21,7 @@ def record_key(record: Record) -> tuple[str, str, str, int, bool]:
 
 
 class RecordStore:
-    """
-    A folder of records.
-
-    Parameters
-    ----------
-    folder : Path
-        Made when the first record is appended.
-    """
+    """A folder of records, made when the first one is appended."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -7,8 +7,8 @@ import inspect
 import io
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,6 @@ from sklearn.datasets import load_iris
 
 from .data import Table, load_table, split_rows
 from .environment import environment, load_average
-from .memory import peak_bytes, reset_peak, resident_bytes
 from .metrics import align_columns, score_probabilities
 from .models import configuration, create_model, plain
 from .peers import inner_folds
@@ -29,16 +28,7 @@ from .records import SCHEMA, Record, RecordStore, record_key
 
 @dataclass(frozen=True)
 class Variant:
-    """
-    A model with the parameters it is given, under a label of its own.
-
-    Attributes
-    ----------
-    label : str
-    model : str
-        Key of `MODELS`.
-    parameters : dict
-    """
+    """A model, a key of `MODELS`, with the parameters it is given, under a label of its own."""
 
     label: str
     model: str
@@ -52,23 +42,10 @@ class Variant:
 @dataclass(frozen=True)
 class Plan:
     """
-    What to run.
+    What to run: all variants in turn on each split of each table, so that their seconds are side by side.
 
-    Attributes
-    ----------
-    variants : sequence of Variant
-    tables : sequence of str
-    splits : sequence of int
-    data_dir : Path or None
-        Where tables other than scikit-learn's come from.
-    inner : bool
-        Whether to split training parts once more and leave test parts alone.
-    interleave : bool
-        Whether all models take turns on each split, so that their seconds are measured side by side.
-    again : bool
-        Whether to run also what is recorded.
-    command : str
-        Command line that the records name.
+    `inner` leaves test parts alone and splits training parts once more; `again` runs also what is recorded; `command` is
+    what the records name.
     """
 
     variants: Sequence[Variant]
@@ -76,15 +53,8 @@ class Plan:
     splits: Sequence[int] = (0, 1, 2)
     data_dir: Path | None = None
     inner: bool = False
-    interleave: bool = True
     again: bool = False
     command: str = ""
-
-    def jobs(self) -> list[tuple[Variant, str, int]]:
-        """Runs in their order."""
-        if self.interleave:
-            return [(v, table, split) for table in self.tables for split in self.splits for v in self.variants]
-        return [(v, table, split) for v in self.variants for table in self.tables for split in self.splits]
 
 
 def run_plan(plan: Plan, store: RecordStore, report: Callable[[str], None]) -> int:
@@ -107,7 +77,7 @@ def run_plan(plan: Plan, store: RecordStore, report: Callable[[str], None]) -> i
     configurations = {variant.label: configuration(variant.create()) for variant in plan.variants}
     done = set() if plan.again else {record_key(record) for record in store.read()}
     surroundings = environment()
-    jobs = plan.jobs()
+    jobs = [(variant, table, split) for table in plan.tables for split in plan.splits for variant in plan.variants]
     warm: set[str] = set()
     n_failed = n_done = 0
     for number, (variant, table_name, split) in enumerate(jobs, 1):
@@ -167,22 +137,16 @@ def measure(model: BaseEstimator, table: Table, train: np.ndarray, test: np.ndar
     Returns
     -------
     dict
-        Sizes, scores, wall and processor seconds (of all threads, not of child processes), and memory in bytes.
+        Sizes, scores, and wall and processor seconds, of all threads, not of child processes.
     """
     X_train, y_train, X_test, y_test = table.X[train], table.y[train], table.X[test], table.y[test]
     labels = np.unique(table.y)
     of_groups = _of_groups(model, y_train, None if table.groups is None else table.groups[train])
     load = load_average()
     gc.collect()
-    of_run = reset_peak()
-    before = resident_bytes()
-    # Some peers print their progress, whatever they are told.
-    quiet = redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO())
-    with quiet[0], quiet[1], warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with _quiet() as caught:
         fit_wall, fit_cpu, _ = _timed(lambda: model.fit(X_train, y_train, **of_groups))
         predict_wall, predict_cpu, proba = _timed(lambda: model.predict_proba(X_test))
-    peak = peak_bytes()
     scores = score_probabilities(y_test, align_columns(proba, model.classes_, labels), labels)
     return {
         "data_digest": table.digest,
@@ -197,12 +161,17 @@ def measure(model: BaseEstimator, table: Table, train: np.ndarray, test: np.ndar
         "fit_cpu_seconds": fit_cpu,
         "predict_seconds": predict_wall,
         "predict_cpu_seconds": predict_cpu,
-        "peak_rss_bytes": peak,
-        "peak_rss_of": "run" if of_run else "process",
-        "rss_before_bytes": before,
         "load_average": load,
         "warnings": sorted({warning.category.__name__ for warning in caught}),
     }
+
+
+@contextmanager
+def _quiet() -> Iterator[list[warnings.WarningMessage]]:
+    """Catch warnings, and what some peers print of their progress, whatever they are told."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield caught
 
 
 def _of_groups(model: BaseEstimator, y: np.ndarray, groups: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -224,7 +193,5 @@ def _timed(call: Callable[[], Any]) -> tuple[float, float, Any]:
 def _warm_up(model: BaseEstimator) -> None:
     """Fit once unmeasured: the first fit of a process also imports libraries and starts their threads."""
     X, y = load_iris(return_X_y=True)
-    quiet = redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO())
-    with quiet[0], quiet[1], warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         model.fit(X.astype(np.float32)[::3], y.astype(str)[::3]).predict_proba(X[:2].astype(np.float32))

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from .data import N_SPLITS, SUBSETS, chosen_tables
-from .models import MODELS, PLAIN
+from .models import MODELS, PLAIN, configuration
 from .records import RESULTS, Record, RecordStore
 from .runner import Plan, Variant, run_plan
-from .stored import SUFFIX, add_stored, read_stored
-from .summary import Comparison, compare
-
-_SECONDS = ("fit_seconds", "fit_cpu_seconds")
+from .summary import SCORES, means, ranks, runs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,39 +37,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of records (default: %(default)s)")
     parser.add_argument("--inner", action="store_true", help="split training parts once more, leave test parts alone")
-    parser.add_argument(
-        "--interleave",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="all models in turn on each split, so that seconds are side by side (default: yes)",
-    )
     parser.add_argument("--again", action="store_true", help="run also what is recorded; the later record counts")
     parser.add_argument("--reference", default="mlp", help="model to compare with (default: %(default)s)")
-    parser.add_argument("--peers", type=Path, help="JSON of results measured elsewhere, for models that are not run")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run and print."""
-    variants = parse_variants(arguments.models, arguments.param, arguments.label, arguments.variant)
-    splits = parse_splits(arguments.splits)
-    tables = chosen_tables(arguments.tables, arguments.data_dir)
-    store = RecordStore(arguments.output)
     plan = Plan(
-        variants=variants,
-        tables=tables,
-        splits=splits,
+        variants=parse_variants(arguments.models, arguments.param, arguments.label, arguments.variant),
+        tables=chosen_tables(arguments.tables, arguments.data_dir),
+        splits=parse_splits(arguments.splits),
         data_dir=arguments.data_dir,
         inner=arguments.inner,
-        interleave=arguments.interleave,
         again=arguments.again,
         command=arguments.command_line,
     )
+    store = RecordStore(arguments.output)
     n_failed = run_plan(plan, store, lambda line: print(line, flush=True))
-    records = of_plan(store.read(), plan)
-    if arguments.peers is not None and not plan.inner:
-        records = add_stored(records, read_stored(arguments.peers))
-    comparison = compare(records)
-    print(summary_text(comparison, arguments.reference) if comparison else "No run is shared by all models.")
+    print(summary_text(of_plan(store.read(), plan), arguments.reference))
     return 1 if n_failed else 0
 
 
@@ -126,63 +110,38 @@ def parse_splits(text: str) -> list[int]:
     ValueError
         If one is none of 0, 1, 2.
     """
-    try:
-        splits = [int(part) for part in text.split(",")]
-    except ValueError:
-        splits = []
-    if not splits or not set(splits) <= set(range(N_SPLITS)):
-        raise ValueError(f"Got --splits {text}, expected some of {','.join(map(str, range(N_SPLITS)))}.")
-    return splits
+    splits = text.split(",")
+    known = [str(split) for split in range(N_SPLITS)]
+    if not set(splits) <= set(known):
+        raise ValueError(f"Got --splits {text}, expected some of {','.join(known)}.")
+    return [int(split) for split in splits]
 
 
 def of_plan(records: Sequence[Record], plan: Plan) -> list[Record]:
     """Records of the runs of a plan, whenever they were made."""
-    from .models import configuration
-
     wanted = {variant.label: configuration(variant.create()) for variant in plan.variants}
     return [
         record
         for record in records
-        if record["inner"] == plan.inner
+        if (record["inner"], wanted.get(record["label"])) == (plan.inner, record["configuration"])
         and record["table"] in plan.tables
         and record["split"] in plan.splits
-        and wanted.get(record["label"]) == record["configuration"]
     ]
 
 
-def summary_text(comparison: Comparison, reference: str) -> str:
+def summary_text(records: Sequence[Record], reference: str) -> str:
     """Means of each model, and its accuracy less the reference's on each table, the worst first."""
-    found = [label for label in comparison.labels if label.removesuffix(SUFFIX) == reference]
-    means = {
-        metric: comparison.mean(metric) for metric in ("accuracy", "uar", "log_loss", "brier", "ece", "fit_seconds")
-    }
-    ranks = comparison.ranks().groupby(level=0).mean().mean()
-    width = max(len(label) for label in comparison.labels)
-    n_tables = len({table for table, _ in comparison.cells})
-    lines = [
-        "",
-        f"{len(comparison.cells)} runs of each model on {n_tables} tables",
-        f"{'':{width}}  accuracy    UAR  log-loss  Brier    ECE  rank  fit s" + ("   time    cpu" if found else ""),
-    ]
-    ratios = [comparison.fit_time_ratio(found[0], metric) for metric in _SECONDS] if found else []
-    for label in comparison.labels:
-        lines.append(
-            f"{label:{width}}  {100 * means['accuracy'][label]:8.2f} {100 * means['uar'][label]:6.2f}  "
-            f"{means['log_loss'][label]:8.4f} {means['brier'][label]:6.4f} {means['ece'][label]:6.4f} "
-            f"{ranks[label]:5.2f} {means['fit_seconds'][label]:6.2f}"
-            + "".join(f" {ratio[label]:5.2f}x" for ratio in ratios)
-        )
-    if not found:
-        lines.append(
-            f"{reference!r} is not among these models: give --reference to compare seconds and accuracy with one."
-        )
-        return "\n".join(lines)
-    lines += ["", f"Accuracy less that of {found[0]}, in points"]
-    differences = 100 * comparison.difference("accuracy", found[0]).groupby(level=0).mean()
-    for label in comparison.labels:
-        if label != found[0]:
-            worst_first = differences[label].sort_values(kind="stable")
-            lines.append(
-                f"{label:{width}}  " + ", ".join(f"{table} {value:+.2f}" for table, value in worst_first.items())
-            )
+    found = runs(records)
+    if found.empty:
+        return "No run is shared by all models."
+    shown = {measure: means(found[measure]) for measure in (*SCORES, "fit_seconds", "fit_cpu_seconds")}
+    table = pd.DataFrame({"rank": means(ranks(found["accuracy"])), **shown}).loc[list(found["accuracy"])]
+    lines = ["", f"{len(found)} runs of each model", table.to_string(float_format="%.4f")]
+    if reference in found["accuracy"]:
+        less = 100 * found["accuracy"].sub(found["accuracy"][reference], axis=0).groupby(level=0).mean()
+        lines += [
+            "",
+            f"Accuracy less that of {reference}, in points",
+            less.drop(columns=reference).round(2).to_string(),
+        ]
     return "\n".join(lines)

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks import models
 from benchmarks.models import MODELS, PLAIN, configuration, create_model
-from benchmarks.peers import LabelEncoded
+from benchmarks.peers import CalibratedSVC, LabelEncoded, TunedLogistic, inner_folds
 from gendiffclf.transport.learned import LearnedPath
 
 
@@ -57,3 +57,21 @@ def test_labels_come_back():
     model = LabelEncoded(LogisticRegression()).fit(X, y)
     np.testing.assert_array_equal(model.classes_, y)
     np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("model", [TunedLogistic(C=(1e-4, 1.0)), CalibratedSVC(C=(1e-4, 1.0), gamma=(0.5, 1.0))])
+def test_settings_are_chosen_on_inner_folds(model, iris):
+    X, y = iris[0], iris[1].astype(str)
+    groups = np.arange(150) % 12
+    fitted = model.fit(X, y, groups=groups)
+    assert (fitted.predict_proba(X).argmax(axis=1) == iris[1]).mean() > 0.9  # the smaller C gives the prior
+    np.testing.assert_array_equal(fitted.classes_, np.unique(y))
+    np.testing.assert_allclose(fitted.predict_proba(X).sum(axis=1), 1)
+
+
+def test_inner_folds_keep_groups_whole_and_suit_rare_classes():
+    y, groups = np.array(["a", "b"] * 30), np.arange(60) // 4
+    for train, test in inner_folds(y, groups):
+        assert not set(groups[train]) & set(groups[test])
+    rare = np.array(["a"] * 20 + ["b"] * 3)
+    assert [("b" in rare[train], "b" in rare[test]) for train, test in inner_folds(rare)] == [(True, True)] * 3

@@ -122,51 +122,11 @@ def test_originals_get_the_labels_of_their_twins(ravdess, tmp_path, capsys):
     assert "originals: 4 of 4 labels are those of the twins" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("table", [1, 2, 3])
-def test_tables_of_the_paper(table, ravdess, tmp_path, capsys):
-    from featurizers.conftest import save_checkpoint, tiny_config
-
-    encoder = save_checkpoint(tmp_path / "tiny-hubert", tiny_config("hubert", "layer"))
-    output = tmp_path / "paper.json"
-    words = ["paper", "--table", str(table), "--encoder", str(encoder), "--corpus", f"ravdess={ravdess}"]
-    if table == 2:
-        words += ["--encoder", "fbank"]
-    settings = [word for parameter in QUICK for word in ("--param", parameter)]
-    status = main([*words, *settings, "--device", "cpu", "--n-folds", "2", "--output", str(output)])
-    assert status == 0
-    record = json.loads(output.read_text())
-    assert str(tmp_path) not in output.read_text()
-    rows = record["rows"]
-    if table == 3:
-        assert [row["n_steps"] for row in rows] == [1, 2, 4, 10, 20]
-    else:
-        encoders = ["tiny-hubert"] if table == 1 else ["tiny-hubert", "fbank"]
-        assert [(row["encoder"], row["head"]) for row in rows] == [
-            (name, head) for name in encoders for head in ("linear head", "ours")
-        ]
-    assert record["target"] == ("gender" if table == 2 else "emotion")
-    assert all(len(row["folds"]) == 2 and 0 <= row["wa"] <= 1 for row in rows)
-    assert "tiny-hubert" in capsys.readouterr().out
-
-
-def test_no_figures_for_weights_that_are_not_there(ravdess, tmp_path, capsys):
-    from featurizers.conftest import save_checkpoint, tiny_config
-
-    encoder = save_checkpoint(tmp_path / "hollow", tiny_config("hubert", "layer"))
-    (encoder / "model.safetensors").unlink()
-    output = tmp_path / "paper.json"
-    words = ["paper", "--table", "1", "--encoder", str(encoder), "--corpus", f"ravdess={ravdess}", "--device", "cpu"]
-    assert main([*words, "--output", str(output)]) == 2
-    assert not output.exists()
-    assert "error:" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["speech", "--models", "nobody"], "Got --models nobody, expected some of ours"),
         (["speech", "--tasks", "age"], "Got --tasks age"),
-        (["paper", "--table", "1", "--encoder", "fbank", "--param", "width"], "Got --param width, expected name=value"),
     ],
 )
 def test_wrong_words(words, message, ravdess, capsys):

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.summary import bootstrap, compare, complete_labels, current
+from benchmarks.summary import Interval, best, bootstrap, complete, current, means, ranks, runs
+from benchmarks.verdicts import GAIN, LOSS, difference, verdict
 
 
 def make_record(label: str, table: str, split: int, accuracy: float, **changes: object) -> dict:
@@ -19,37 +20,28 @@ def grid(values: dict[str, list[float]]) -> list[dict]:
 
 
 def test_means_and_ranks():
-    comparison = compare(grid({"low": [0.1, 0.3, 0.5, 0.5], "high": [0.4, 0.4, 0.5, 0.9]}))
-    assert comparison is not None
-    assert comparison.labels == ["high", "low"]
-    assert comparison.mean("accuracy").to_dict() == pytest.approx({"high": 0.55, "low": 0.35})
-    assert comparison.ranks()["high"].tolist() == [1, 1, 1.5, 1]
-    assert comparison.ranks("fit_seconds")["low"].tolist() == [1.5] * 4
-    assert comparison.fit_time_ratio("low").to_dict() == {"high": 1, "low": 1}
-    assert comparison.difference("accuracy", "low")["high"].tolist() == pytest.approx([0.3, 0.1, 0, 0.4])
+    found = runs(grid({"low": [0.1, 0.3, 0.5, 0.5], "high": [0.4, 0.4, 0.5, 0.9]}))
+    assert list(found["accuracy"]) == ["high", "low"]
+    assert means(found["accuracy"]).to_dict() == pytest.approx({"high": 0.55, "low": 0.35})
+    assert ranks(found["accuracy"])["high"].tolist() == [1, 1, 1.5, 1]
+    assert best(means(found["accuracy"]), "accuracy") == "high"
+    assert best(means(found["accuracy"]), "log_loss") == "low"
+    assert found["ece"].isna().all(axis=None)  # what was not measured stays unknown
 
 
 def test_tables_weigh_the_same_whatever_their_splits():
-    comparison = compare([make_record("m", "t", split, 0.0) for split in range(3)] + [make_record("m", "u", 0, 1.0)])
-    assert comparison is not None
-    assert comparison.mean("accuracy")["m"] == 0.5
+    found = runs([make_record("m", "t", split, 0.0) for split in range(3)] + [make_record("m", "u", 0, 1.0)])
+    assert means(found["accuracy"])["m"] == 0.5
 
 
 def test_compares_on_shared_runs_only():
     records = [*grid({"a": [0.1] * 4}), make_record("b", "t", 0, 0.9)]
-    comparison = compare(records)
-    assert comparison is not None
-    assert comparison.cells == [("t", 0)]
-    assert complete_labels(records) == ["a"]
-    assert compare([make_record("a", "t", 0, 1), make_record("b", "t", 1, 1)]) is None
-    assert compare([]) is None
-
-
-def test_what_was_not_measured_stays_unknown():
-    comparison = compare([make_record("a", "t", 0, 1, ece=0.1), make_record("b", "t", 0, 1)])
-    assert comparison is not None
-    assert np.isnan(comparison.mean("ece")["b"])
-    assert comparison.mean("ece")["a"] == 0.1
+    assert list(runs(records).index) == [("t", 0)]
+    assert complete(records, "a") == ["a"]
+    assert complete(records, "b") == ["a", "b"]
+    assert complete(records, "nobody") == ["a"]
+    assert runs([make_record("a", "t", 0, 1), make_record("b", "t", 1, 1)]).empty
+    assert runs(records, ["nobody"]).empty
 
 
 def test_current_is_the_latest_configuration_without_inner():
@@ -59,21 +51,31 @@ def test_current_is_the_latest_configuration_without_inner():
     assert current([new, old, inner]) == [new]
 
 
-def test_interval_of_a_constant_is_a_point():
-    index = pd.MultiIndex.from_product([["t", "u"], [0, 1]])
-    interval = bootstrap(pd.DataFrame({"m": [2.0] * 4}, index=index))["m"]
-    assert (interval.mean, interval.low, interval.high) == pytest.approx((2, 2, 2))
-
-
 def test_interval_covers_the_spread_of_tables_and_repeats_itself():
     index = pd.MultiIndex.from_tuples([(f"t{n}", s) for n in range(20) for s in range(1 + n % 3)])
     rng = np.random.default_rng(0)
     effect = {f"t{n}": rng.normal() for n in range(20)}
-    values = pd.DataFrame({"m": [effect[table] for table, _ in index]}, index=index)
+    values = pd.DataFrame({"m": [effect[table] for table, _ in index], "two": 2.0}, index=index)
     interval = bootstrap(values)["m"]
-    means = np.array(list(effect.values()))
-    error = means.std() / np.sqrt(20)
-    assert interval.mean == pytest.approx(means.mean())
-    assert interval.low == pytest.approx(means.mean() - 1.96 * error, abs=0.1)
-    assert interval.high == pytest.approx(means.mean() + 1.96 * error, abs=0.1)
-    assert bootstrap(values)["m"] == interval
+    centre, error = np.mean(list(effect.values())), np.std(list(effect.values())) / np.sqrt(20)
+    assert interval.mean == pytest.approx(centre)
+    assert interval.low == pytest.approx(centre - 1.96 * error, abs=0.1)
+    assert interval.high == pytest.approx(centre + 1.96 * error, abs=0.1)
+    assert bootstrap(values) == {"m": interval, "two": Interval(2, 2, 2)}
+
+
+def test_interval_covers_the_spread_of_splits():
+    index = pd.MultiIndex.from_product([["t"], range(50)])
+    values = pd.DataFrame({"m": np.random.default_rng(0).normal(size=50)}, index=index)
+    interval = bootstrap(values)["m"]
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 / np.sqrt(50), rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "more", "less"),
+    [((0.1, 0.3), GAIN, LOSS), ((-0.3, -0.1), LOSS, GAIN), ((-0.1, 0.3), "", ""), ((0.2, 0.2), "", "")],
+)
+def test_verdicts(bounds: tuple[float, float], more: str, less: str):
+    interval = Interval(sum(bounds) / 2, *bounds)
+    assert (verdict(interval, True), verdict(interval, False)) == (more, less)
+    assert difference(interval).startswith("**") is bool(more)

@@ -1,0 +1,246 @@
+"""Measure speed and memory beside peers, part by part: import, predict, many rows or classes, growth."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.neural_network import MLPClassifier
+
+from gendiffclf import GenerativeTransportClassifier
+
+from .environment import ROOT, load_average
+from .models import create_model
+from .provenance import provenance, write_record
+
+RESULTS = Path("benchmarks/results/speed")
+QUICK = {"max_steps": 3, "n_members": 2, "width": 32, "depth": 1}
+"""Parameters of the classifier where figures mean nothing."""
+STATEMENTS = {
+    "sklearn": "import sklearn",
+    "sklearn and gendiffclf": "import sklearn; import gendiffclf",
+    "sklearn and our classifier": "import sklearn; from gendiffclf import GenerativeTransportClassifier",
+    "sklearn and MLPClassifier": "import sklearn; from sklearn.neural_network import MLPClassifier",
+    "sklearn and torch": "import sklearn; import torch",
+}
+CASES = {
+    "100,000 rows, 256 features, 20 classes": {"n": 100_000, "d": 256, "K": 20, "on_disk": False},
+    "1,000,000 rows on disk, 64 features, 10 classes": {"n": 1_000_000, "d": 64, "K": 10, "on_disk": True},
+    "30,000 rows, 128 features, 300 classes": {"n": 30_000, "d": 128, "K": 300, "on_disk": False},
+}
+PEERS = ("ours", "logreg", "lightgbm", "mlp_early")
+GROWTH = {"n": (1000, 4000, 16_000, 64_000), "d": (16, 64, 256), "K": (2, 10, 50)}
+BASE = {"n": 5000, "d": 64, "K": 10}
+AXES = {"n": "rows", "d": "features", "K": "classes"}
+CHUNK = 100_000
+Figures = dict[str, dict[str, Any]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of records (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all runs; figures mean nothing")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, print and record."""
+    if unknown := [part for part in arguments.parts if part not in PARTS]:
+        raise ValueError(f"Got part {', '.join(unknown)}, expected some of {', '.join(PARTS)}.")
+    if arguments.quick and arguments.output == RESULTS:
+        raise ValueError("Got --quick without --output, expected another folder: quick figures are no records.")
+    for part in arguments.parts or PARTS:
+        load = load_average()
+        figures = PARTS[part](arguments.quick)
+        record = {**provenance(arguments.command_line), "load_average": load, "figures": figures}
+        write_record(record, arguments.output / f"{part}.json")
+    return 0
+
+
+def imports(quick: bool) -> Figures:
+    """Seconds of import statements in fresh processes, all in turn; the first round fills the system's cache."""
+    code = "import time; b = time.perf_counter(); exec(__import__('sys').argv[1]); print(time.perf_counter() - b)"
+    seconds: dict[str, list[float]] = {name: [] for name in STATEMENTS}
+    for number in range(1 if quick else 8):
+        for name, statement in STATEMENTS.items():
+            found = fresh_process(code, statement)
+            seconds[name] += [found] if number or quick else []
+    return {name: {"statement": STATEMENTS[name], "seconds": spread(found)} for name, found in seconds.items()}
+
+
+def predict(quick: bool) -> Figures:
+    """Seconds of `predict` of a row and of many, in turn with MLPClassifier's, by the number of training rows."""
+    many = class_rows(300 if quick else 10_000, 64, 10, seed=1)[0]
+    figures: Figures = {}
+    for n_train in (200,) if quick else (4500, 5000):
+        X, y = class_rows(n_train, 64, 10)
+        ours = GenerativeTransportClassifier(device="cpu", random_state=0, **(QUICK if quick else {})).fit(X, y)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitted = {"ours": ours, "MLPClassifier": MLPClassifier((256, 256), max_iter=2, random_state=0).fit(X, y)}
+        n_centers = len(ours.kernel_.centers)
+        for rows, rounds, in_a_row in ((many[:1], 20, 20), (many, 15, 1)):
+            calls = {name: partial(model.predict, rows) for name, model in fitted.items()}
+            what = f"{len(rows):,} {'row' if len(rows) == 1 else 'rows'}, {n_centers:,} centres"
+            figures[what] = in_turn(calls, 1 if quick else rounds, in_a_row)
+            print(what, {name: f"{1000 * found['median']:.3f} ms" for name, found in figures[what].items()}, flush=True)
+    return figures
+
+
+def scale(quick: bool) -> Figures:
+    """Seconds, memory and accuracy of fits with many rows or classes, each in a process of its own."""
+    figures: Figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for case, sizes in CASES.items():
+            shape = {**sizes, "n": 600, "d": 8, "K": 3} if quick else sizes
+            path = Path(folder) / "rows.npy"
+            write_rows(path, shape["n"], shape["d"], shape["K"])
+            for model in PEERS[:2] if quick else PEERS:
+                arguments = {"model": model, "path": str(path), "on_disk": shape["on_disk"], "quick": quick}
+                found = in_fresh_process(fit_rows, **arguments)
+                figures.setdefault(case, {})[model] = found
+                print(case, model, {name: round(value, 3) for name, value in found.items()}, flush=True)
+    return figures
+
+
+def growth(quick: bool) -> Figures:
+    """Seconds and memory of fits with a fixed number of updates against rows, features and classes, with exponents."""
+    figures: Figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.npy"
+        for axis, values in GROWTH.items():
+            sizes = values[:2] if quick else values
+            points = []
+            for value in sizes:
+                shape = {**BASE, "n": 500, axis: value} if quick else {**BASE, axis: value}
+                write_rows(path, shape["n"], shape["d"], shape["K"])
+                found = in_fresh_process(fit_rows, model="ours", path=str(path), on_disk=False, quick=quick, steps=200)
+                points.append({"size": value, **found})
+                print(
+                    f"{axis}={value}: {found['fit_seconds']:.2f} s, {found['memory_bytes'] / 2**20:.0f} MiB", flush=True
+                )
+            of = {name: [max(point[name], 1e-3) for point in points] for name in ("fit_seconds", "memory_bytes")}
+            exponents = {name: float(np.polyfit(np.log(sizes), np.log(found), 1)[0]) for name, found in of.items()}
+            figures[axis] = {"points": points, "exponents": exponents}
+    return figures
+
+
+PARTS: dict[str, Callable[[bool], Figures]] = {"import": imports, "predict": predict, "scale": scale, "growth": growth}
+
+
+def fit_rows(model: str, path: str, on_disk: bool, quick: bool, steps: int | None = None) -> dict[str, float]:
+    """Fit to a file of rows and predict 10,000 of them: seconds, peak memory added in bytes, and accuracy on them."""
+    X = np.load(path, mmap_mode="r" if on_disk else None)
+    y = np.load(Path(path).with_name("labels.npy"))
+    n_test = min(10_000, len(X) // 5)
+    settings = {} if model != "ours" else {"device": "cpu"} | (QUICK if quick else {})
+    if steps is not None and not quick:
+        settings |= {"max_steps": steps, "patience": None}
+    create_model(model, settings).fit(*class_rows(60, 4, 3))
+    before = _peak_bytes()
+    fitted = create_model(model, settings)
+    fit_seconds = timed(lambda: fitted.fit(X[:-n_test], y[:-n_test]))
+    memory = _peak_bytes() - before
+    predict_seconds = timed(lambda: fitted.predict(X[-n_test:]))
+    accuracy = float((fitted.predict(X[-n_test:]) == y[-n_test:]).mean())
+    return {
+        "fit_seconds": fit_seconds,
+        "predict_seconds": predict_seconds,
+        "memory_bytes": memory,
+        "accuracy": accuracy,
+    }
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def write_rows(path: Path, n: int, d: int, n_classes: int) -> None:
+    """Write rows of float32 to a NumPy file, and their labels beside it, without holding all of them."""
+    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n, d))
+    labels = np.empty(n, np.int64)
+    for start in range(0, n, CHUNK):
+        part = slice(start, min(start + CHUNK, n))
+        rows[part], labels[part] = class_rows(part.stop - start, d, n_classes, seed=start)
+    rows.flush()
+    np.save(path.with_name("labels.npy"), labels)
+
+
+def class_rows(n: int, n_features: int, n_classes: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Rows around the centres of their classes, both normal, so that no class is lost and a few errors remain.
+
+    Parameters
+    ----------
+    n, n_features, n_classes : int
+    seed : int
+        Of the rows; the centres are the same for every seed.
+
+    Returns
+    -------
+    X : ndarray of shape (n, n_features), float32
+    y : ndarray of shape (n,), int
+        Every class, evenly.
+    """
+    # Distances between centres do not depend on the number of features.
+    centres = np.random.default_rng(0).standard_normal((n_classes, n_features), np.float32) * np.float32(
+        3 / np.sqrt(n_features)
+    )
+    rng = np.random.default_rng([1, seed])
+    y = rng.permutation(np.arange(n) % n_classes)
+    return rng.standard_normal((n, n_features), np.float32) + centres[y], y
+
+
+def in_turn(calls: dict[str, Callable[[], Any]], rounds: int, in_a_row: int) -> dict[str, dict[str, float]]:
+    """Spread of the seconds of calls in turn, so many in a row; a first round of each is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(rounds + 1):
+        for name, call in calls.items():
+            found = [timed(call) for _ in range(in_a_row)]
+            seconds[name] += found if number else []
+    return {name: spread(values) for name, values in seconds.items()}
+
+
+def timed(call: Callable[[], Any]) -> float:
+    """Seconds that a call takes."""
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, quartiles and number of values."""
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return {"median": float(median), "low": float(low), "high": float(high), "n": len(values)}
+
+
+def fresh_process(code: str, *arguments: str) -> Any:
+    """
+    What code in a Python process of its own prints last, as JSON.
+
+    Raises
+    ------
+    RuntimeError
+        If the process fails; with the end of what it says.
+    """
+    done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"Got exit status {done.returncode} from a process of its own: {done.stderr.strip()[-500:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def in_fresh_process(function: Callable[..., Any], **arguments: Any) -> Any:
+    """The result of a function of a module, called in a process of its own: memory held before does not count there."""
+    code = f"import json, sys\nfrom {function.__module__} import {function.__name__} as function\n"
+    return fresh_process(code + "print(json.dumps(function(**json.loads(sys.argv[1]))))\n", json.dumps(arguments))
