@@ -10,9 +10,9 @@ from .records import Record
 NOT_MEASURED = "\nNot measured.\n"
 
 
-def table_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table_text(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = True) -> str:
     """Markdown table, numbers to the right."""
-    lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
+    lines = [header, [":--", *["--:" if numbers else ":--"] * (len(header) - 1)], *rows]
     return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

@@ -78,7 +78,7 @@ MODELS: dict[str, Callable[[], BaseEstimator]] = {
     "tabm_d": _tabm_d,
     "xrfm": _xrfm,
 }
-TITLES = {
+NAMES = {
     "logreg": "logistic regression",
     "logreg_tuned": "logistic regression, tuned",
     "svc_rbf": "SVM",

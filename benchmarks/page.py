@@ -8,7 +8,7 @@ import pandas as pd
 
 from .data import EMBEDDINGS, SOURCES
 from .markdown import number, runs_circumstances, table_text
-from .models import TITLES
+from .models import NAMES
 from .records import Record
 from .summary import HIGHER_IS_BETTER, SCORES, best, bootstrap, complete, means, ranks, runs
 from .verdicts import difference
@@ -126,13 +126,9 @@ def benchmarks_page(records: Sequence[Record], subject: str, images: str, few_sh
     blocks += [ALL_MODELS.format(n_tables=n_tables, n_runs=len(found)), _costs(found, subject), PROBABILITIES]
     blocks += [_probabilities(found, subject), _incomplete(records, found, subject)]
     if subject in found["accuracy"] and len(found["accuracy"].columns) > 1:
-        blocks += [
-            DIFFERENCES,
-            _against_best(found, subject),
-            _against_each(found, subject),
-            _each_table(found, subject),
-        ]
+        blocks += [DIFFERENCES, _against_best(found, subject), _against_each(found, subject)]
     blocks += [
+        _each_table(records, subject),
         RELIABILITY.format(images=images),
         few_shot,
         _data(records),
@@ -149,7 +145,7 @@ def scores_by_table(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def _named(label: str, subject: str) -> str:
-    title = TITLES.get(label, label)
+    title = NAMES.get(label, label)
     return f"**{title}**" if label == subject else title
 
 
@@ -169,7 +165,7 @@ def _kinds(records: Sequence[Record], subject: str) -> str:
         seconds = means(found["fit_cpu_seconds"])
         cells = [_podium(means(found[measure]), measure, seconds, subject) for measure in ("accuracy", "log_loss")]
         rows.append([f"{kind} ({tables})", *cells])
-    return table_text(("Data (tables)", "Accuracy, % (fit, s)", "Log-loss (fit, s)"), rows)
+    return table_text(("Data (tables)", "Accuracy, % (fit, s)", "Log-loss (fit, s)"), rows, numbers=False)
 
 
 def _podium(values: pd.Series, measure: str, seconds: pd.Series, subject: str) -> str:
@@ -197,7 +193,7 @@ def _costs(found: pd.DataFrame, subject: str) -> str:
         for label in found["accuracy"]
     ]
     ratios = [
-        f"{fit[subject] / fit[peer]:.2f} times those of {TITLES[peer]}"
+        f"{fit[subject] / fit[peer]:.2f} times those of {NAMES[peer]}"
         for peer in ("mlp", "catboost")
         if peer in fit and subject in fit
     ]
@@ -232,7 +228,7 @@ def _incomplete(records: Sequence[Record], found: pd.DataFrame, subject: str) ->
             "<br>".join(_scaled(means(pair[measure]), measure, one) for one in (label, subject))
             for measure in ("accuracy", "log_loss", "ece")
         ]
-        rows.append([f"{TITLES.get(label, label)} ({n_tables})<br>{_named(subject, subject)}", *cells])
+        rows.append([f"{NAMES.get(label, label)} ({n_tables})<br>{_named(subject, subject)}", *cells])
     if not rows:
         return ""
     text = "\nNot measured on all tables (too slow), so beside `ours` on the number of tables in parentheses:\n"
@@ -249,9 +245,16 @@ def _against_best(found: pd.DataFrame, subject: str) -> str:
         values = means(found[measure])
         peer = best(values.drop(subject), measure)
         interval = bootstrap(_less(found[measure], subject))[peer]
-        beside = f"{TITLES.get(peer, peer)}<br>{_scaled(values, measure, peer)}"
-        rows.append([title, _scaled(values, measure, subject), beside, difference(interval, scale, digits)])
-    return table_text(("Measure", f"{subject}", "Best other", "Difference"), rows)
+        beside = f"{NAMES.get(peer, peer)}<br>{_scaled(values, measure, peer)}"
+        rows.append(
+            [
+                title,
+                _scaled(values, measure, subject),
+                beside,
+                difference(interval, scale, digits).replace(" (", "<br>("),
+            ]
+        )
+    return table_text(("Measure", subject, "Best other", "Difference"), rows)
 
 
 def _against_each(found: pd.DataFrame, subject: str) -> str:
@@ -271,23 +274,27 @@ def _against_each(found: pd.DataFrame, subject: str) -> str:
     return "\nAgainst each of them:\n" + table_text(("Model", "Accuracy, points", "Log-loss", "Brier"), rows)
 
 
-def _each_table(found: pd.DataFrame, subject: str) -> str:
-    """Accuracy and log-loss on each table, beside the best other model."""
+def _each_table(records: Sequence[Record], subject: str) -> str:
+    """Accuracy and log-loss on each table, beside the best other model that was measured on it."""
     rows, far = [], []
-    per_table = {measure: found[measure].groupby(level=0).mean() for measure in ("accuracy", "log_loss")}
-    for table in per_table["accuracy"].index:
-        cells = [str(table)]
-        for measure, scores in per_table.items():
-            values = scores.loc[table]
+    per_table = pd.DataFrame(records).groupby(["table", "label"])[["accuracy", "log_loss"]].mean().unstack()
+    for table, row in per_table.iterrows():
+        scores, cells = row.dropna(), [str(table)]
+        if subject not in scores["accuracy"] or len(scores["accuracy"]) < 2:
+            continue
+        for measure in ("accuracy", "log_loss"):
+            values = scores[measure]
             peer = best(values.drop(subject), measure)
-            own_is_best = best(values[[subject, peer]], measure) == subject
-            ours, other = (
-                _scaled(values, measure, label, (label == subject) is own_is_best) for label in (subject, peer)
-            )
-            cells += [ours, f"{other}<br>{TITLES.get(peer, peer)}"]
+            leads = best(values[[subject, peer]], measure) == subject
+            cells += [
+                _scaled(values, measure, subject, leads),
+                f"{_scaled(values, measure, peer, not leads)}<br>{NAMES.get(peer, peer)}",
+            ]
             if measure == "accuracy" and (gap := 100 * (values[peer] - values[subject])) > FAR:
-                far.append(f"{table} by {gap:.2f} points ({TITLES.get(peer, peer)})")
+                far.append(f"{table} by {gap:.2f} points ({NAMES.get(peer, peer)})")
         rows.append(cells)
+    if not rows:
+        return ""
     behind = f"on: {', '.join(far)}" if far else "on no table"
     return (
         "\n## Each table\n\nMeans over splits; every model's are in [benchmarks.csv](benchmarks.csv).\n"
@@ -308,7 +315,7 @@ def _data(records: Sequence[Record]) -> str:
 def _protocol(records: Sequence[Record]) -> str:
     """How tables are split, what models get, and which records are of runs without groups or on a busy machine."""
     without = {r["label"] for r in records if r["grouped"] and not r.get("takes_groups")} & set(TAKES_GROUPS)
-    labels = ", ".join(TITLES[label] for label in sorted(without))
+    labels = ", ".join(NAMES[label] for label in sorted(without))
     return PROTOCOL.format(
         ungrouped=UNGROUPED.format(labels=labels) if labels else "",
         n_busy=sum(map(_busy, records)),

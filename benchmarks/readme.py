@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from .markdown import number, table_text
-from .models import TITLES
+from .models import NAMES
 from .summary import HIGHER_IS_BETTER, bootstrap, means
 from .verdicts import LOSS, verdict
 
@@ -36,13 +36,13 @@ def summary(found: pd.DataFrame, subject: str) -> str:
     measures = (("accuracy", 100, 1), ("log_loss", 1, 3), ("ece", 1, 3), ("fit_cpu_seconds", 1, 1))
     rows = []
     for label in found["accuracy"]:
-        cells = [TITLES.get(label, label)]
+        cells = [NAMES.get(label, label)]
         cells += [number(scale * means(found[name])[label], digits) for name, scale, digits in measures]
         rows.append([f"**{cell}**" for cell in cells] if label == subject else cells)
     tables = found.index.get_level_values(0).nunique()
     text = (
         f"\nMeans over {tables} real tables and {len(found)} runs of each model. Models that can use the groups (speakers)\n"
-        "of grouped tables get them. Log-loss and ECE measure probabilities, less is better; seconds are the processor's.\n"
+        "of grouped tables get them. Seconds are of the processor:\n"
     )
     text += table_text(("Model", "Accuracy, %", "Log-loss", "ECE", "Fit, s"), rows)
     return text + _beyond_chance(found, subject) if subject in found["accuracy"] and len(rows) > 1 else text
@@ -55,7 +55,7 @@ def _beyond_chance(found: pd.DataFrame, subject: str) -> str:
         less = found[measure].drop(columns=subject).sub(found[measure][subject], axis=0)
         intervals = bootstrap(less)
         near = [label for label in less if verdict(intervals[label], measure in HIGHER_IS_BETTER) != LOSS]
-        names = ", ".join(TITLES.get(label, label) for label in near)
+        names = ", ".join(NAMES.get(label, label) for label in near)
         but = "none" if len(near) == len(less.columns) else f"all but {names}" if near else "all"
         said.append(f"- {title}: beyond chance over {but}\n")
     return (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .markdown import NOT_MEASURED, circumstances, table_text
-from .models import TITLES
+from .models import NAMES
 from .provenance import read_record
 from .speed import AXES, Figures
 
@@ -54,7 +54,7 @@ def _scale(figures: Figures) -> str:
     for case, models in figures.items():
         rows = [
             [
-                TITLES.get(model, model),
+                NAMES.get(model, model),
                 f"{found['fit_seconds']:.1f}",
                 f"{found['predict_seconds']:.2f}",
                 f"{found['memory_bytes'] / 2**20:.0f}",

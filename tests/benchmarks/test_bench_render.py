@@ -103,6 +103,7 @@ def test_a_model_that_lacks_tables_stands_beside_the_subject(records: Path, tmp_
     path.write_text("".join(f"{line}\n" for line in path.read_text().splitlines() if '"table": "sk_wine"' in line))
     text = render(tmp_path, "one")["page.md"]
     assert "| logistic regression (1)<br>**constant** |" in text
+    assert "| sk_wine |" in text.partition("## Each table")[2].partition("## Reliability")[0]
     assert re.search(r"^\| \*\*constant\*\* \| \*\*\d\d\.\d\d\*\* \|", text, re.MULTILINE)  # alone on all tables
 
 
