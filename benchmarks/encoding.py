@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -94,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
         "summary": summary(rounds, sum(seconds)),
     }
     write_record(record, arguments.output)
-    print(summary_text(record))
+    print(json.dumps(record["summary"], indent=1))
     wrong = {way: differences[way]["max"] for way in ("ours", "cached") if not differences[way]["max"] <= TOLERANCE}
     for way, largest in wrong.items():
         print(f"{way}: features differ from clip by clip by {largest:.1e}, expected at most {TOLERANCE:.0e}")
@@ -203,17 +204,6 @@ def summary(rounds: list[dict[str, Any]], audio: float) -> dict[str, dict[str, d
         }
         for part, found in (("audio_per_second", speeds), ("ratios", ratios))
     }
-
-
-def summary_text(record: dict[str, Any]) -> str:
-    """The summary as aligned text."""
-    lines = [f"\n{'':<20}{'median':>10}{'least':>10}{'most':>10}{'difference':>12}"]
-    for part, unit in (("audio_per_second", ""), ("ratios", " ×")):
-        for name, found in record["summary"][part].items():
-            away = record["differences"].get(name) if part == "audio_per_second" else None
-            shown = "" if away is None else f"{away['max']:>12.1e}"
-            lines.append(f"{name + unit:<20}" + "".join(f"{found[s]:>10.2f}" for s in STATISTICS) + shown)
-    return "\n".join(lines)
 
 
 def difference(rows: Rows, reference: Rows) -> dict[str, float]:

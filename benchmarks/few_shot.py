@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -38,12 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print and record."""
     X, y = load_digits(return_X_y=True)
-    runs, accuracies_before = [], []
+    runs, before = [], []
     for draw in range(arguments.draws):
         X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, random_state=draw, stratify=y)
         old, is_old = y_train != NEW, y_test != NEW
         ours = GenerativeTransportClassifier(random_state=0).fit(X_train[old], y_train[old])
-        accuracies_before.append(ours.score(X_test[is_old], y_test[is_old]))
+        before.append(ours.score(X_test[is_old], y_test[is_old]))
         chosen = np.random.default_rng(draw).permutation(np.flatnonzero(~old))[: arguments.examples]
         rows = np.concatenate([np.flatnonzero(old), chosen])
         joint = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000, class_weight="balanced"))
@@ -53,40 +53,30 @@ def run(arguments: argparse.Namespace) -> int:
         }
         for name, model in fitted.items():
             right = model.predict(X_test) == y_test
-            old_accuracy, new_recall = float(right[is_old].mean()), float(right[~is_old].mean())
-            runs.append({"draw": draw, "model": name, "old_accuracy": old_accuracy, "new_recall": new_recall})
-            print(f"draw {draw}, {name}: old accuracy {old_accuracy:.4f}, new recall {new_recall:.4f}")
-    record = {
-        **provenance(arguments.command_line),
-        "examples": arguments.examples,
-        "draws": arguments.draws,
-        "old_accuracy_before": float(np.mean(accuracies_before)),
-        "runs": runs,
-    }
+            found = {"old_accuracy": float(right[is_old].mean()), "new_recall": float(right[~is_old].mean())}
+            runs.append({"draw": draw, "model": name, **found})
+            print(runs[-1], flush=True)
+    sizes = {"examples": arguments.examples, "draws": arguments.draws, "old_accuracy_before": float(np.mean(before))}
+    record = {**provenance(arguments.command_line), **sizes, "runs": runs}
     write_record(record, arguments.output)
-    print(few_shot_text(record))
     return 0
-
-
-def few_shot_text(record: dict[str, Any]) -> str:
-    """What the record says, as Markdown."""
-    rows, values = [], {}
-    for name in (OURS, JOINT):
-        own = [run for run in record["runs"] if run["model"] == name]
-        values[name] = 100 * np.array([[run["old_accuracy"], run["new_recall"]] for run in own])
-        pairs = zip(values[name].mean(0), values[name].std(0), strict=True)
-        rows.append([name, *(f"{mean:.2f} ± {deviation:.2f}" for mean, deviation in pairs)])
-    before = 100 * record["old_accuracy_before"]
-    text = TEXT.format(
-        examples=record["examples"], draws=record["draws"], before=before, lost=before - values[OURS][:, 0].mean()
-    )
-    return text + table_text(("Model", "Accuracy on the old classes", "Recall of the new one"), rows)
 
 
 def few_shot_section(folder: Path) -> str:
     """The section on the page of benchmarks, from the record in a folder."""
     record = read_record(folder / RESULTS.name)
-    title = "\n## New classes\n"
     if record is None:
-        return title + NOT_MEASURED
-    return f"{title}{few_shot_text(record)}{circumstances(record, ('scikit-learn', 'torch'))}"
+        return f"\n## New classes\n{NOT_MEASURED}"
+    found = 100 * pd.DataFrame(record["runs"]).groupby("model", sort=False)[["old_accuracy", "new_recall"]].agg(
+        ["mean", lambda values: values.std(ddof=0)]
+    )
+    before = 100 * record["old_accuracy_before"]
+    text = TEXT.format(
+        examples=record["examples"], draws=record["draws"], before=before, lost=before - found.loc[OURS].iloc[0]
+    )
+    rows = [
+        [name, f"{v[0]:.2f} ± {v[1]:.2f}", f"{v[2]:.2f} ± {v[3]:.2f}"]
+        for name, v in zip(found.index, found.values, strict=True)
+    ]
+    table = table_text(("Model", "Accuracy on the old classes", "Recall of the new one"), rows)
+    return f"\n## New classes\n{text}{table}{circumstances(record, ('scikit-learn', 'torch'))}"

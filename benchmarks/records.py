@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -50,50 +51,20 @@ class RecordStore:
         return list(found.values())
 
     def append(self, record: Record) -> None:
-        """Write a record to the end of its label's file, in one piece and onto the disk."""
+        """Write a record to the end of its label's file, onto the disk; what was cut off there stays a line of its own."""
         path = self.path(record["label"])
         path.parent.mkdir(parents=True, exist_ok=True)
-        _mend_end(path)
+        cut_off = path.exists() and not path.read_bytes().endswith(b"\n")
         line = json.dumps(record, sort_keys=True, allow_nan=False) + "\n"
         with path.open("ab", buffering=0) as file:
-            file.write(line.encode())
+            file.write((b"\n" if cut_off else b"") + line.encode())
             os.fsync(file.fileno())
 
 
 def read_lines(path: Path) -> list[Record]:
-    """
-    Records of a file; a last line cut off when its writer was killed is left out.
-
-    Raises
-    ------
-    ValueError
-        If a whole line is no record.
-    """
-    lines = path.read_text().split("\n")
+    """Records of a file; a line cut off when its writer was killed is left out, and so measured anew."""
     records = []
-    for number, line in enumerate(lines, 1):
-        if not line:
-            continue
-        try:
+    for line in path.read_text().splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
             records.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            if number < len(lines):
-                raise ValueError(f"{path}, line {number}: {error}, expected a JSON object.") from error
     return records
-
-
-def _mend_end(path: Path) -> None:
-    """Make the file end with a whole line."""
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    if not content or content.endswith(b"\n"):
-        return
-    whole, _, last = content.rpartition(b"\n")
-    try:
-        json.loads(last)
-    except ValueError:
-        os.truncate(path, len(whole) + 1 if whole else 0)
-    else:
-        with path.open("ab") as file:
-            file.write(b"\n")

@@ -99,7 +99,6 @@ def test_goes_on_where_it_was_killed(bench: Bench, tmp_path: Path):
     assert bench() == 0
     records = RecordStore(path.parent).read()
     assert sorted(record["split"] for record in records) == [0, 1, 2]
-    assert len(path.read_text().splitlines()) == 3
 
 
 def test_other_configuration_runs_again(bench: Bench, tmp_path: Path):
@@ -161,7 +160,7 @@ def test_summary_compares_with_the_reference(bench: Bench, capsys: pytest.Captur
     bench("--tables", "sk_wine,sk_breast_cancer", "--splits", "0", "--variant", "logreg", "logreg")
     out = capsys.readouterr().out
     assert "Accuracy less that of frequencies, in points" in out
-    assert re.search(r"^sk_wine +\d", out, re.MULTILINE)
+    assert re.search(r"^logreg +[-\d.]+ +[-\d.]+$", out, re.MULTILINE)
 
 
 def test_groups_reach_models_that_take_them(frequencies, monkeypatch: pytest.MonkeyPatch):
