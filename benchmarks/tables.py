@@ -142,6 +142,6 @@ def summary_text(records: Sequence[Record], reference: str) -> str:
         lines += [
             "",
             f"Accuracy less that of {reference}, in points",
-            less.drop(columns=reference).round(2).to_string(),
+            less.drop(columns=reference).T.round(2).to_string(),
         ]
     return "\n".join(lines)
