@@ -90,8 +90,8 @@ def _in_words(part: Part, less: pd.DataFrame) -> str:
             if choice.label in less and verdict(intervals[choice.label], "log_loss" in HIGHER_IS_BETTER) == kind
         ]
         if names:
-            said.append(f"{text}: {'; '.join(names)}")
-    return f"\nIn log-loss: {'. '.join(said)}.\n"
+            said.append(f"{text}: {', '.join(names)}")
+    return f"\nIn log-loss, {'; '.join(said)}.\n"
 
 
 def check_same_defaults(part: Part, records: list[Record]) -> None:

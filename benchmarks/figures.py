@@ -62,6 +62,7 @@ def draw_scores_against_time(path: Path, found: pd.DataFrame, subject: str) -> N
                 colour, marker, size = (SUBJECT_COLOUR, "D", 8) if own else (PEER_COLOUR, "o", 5)
                 axis.plot(seconds[label], values[label], marker, color=colour, markersize=size, zorder=3 if own else 2)
             axis.set_xscale("log")
+            axis.xaxis.set_major_formatter("{x:g}")
             axis.margins(x=0.08, y=0.06)
             axis.set_ylabel(title)
             if measure not in HIGHER_IS_BETTER:
@@ -96,7 +97,14 @@ def _name_points(axis: Axes, x: pd.Series, y: pd.Series, subject: str) -> None:
             va="center",
             color=colour,
             fontweight="bold" if label == subject else "normal",
-            arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "linewidth": 0.5, "shrinkA": 1, "shrinkB": 3},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": "#bbbbbb",
+                "linewidth": 0.5,
+                "shrinkA": 1,
+                "shrinkB": 3,
+                "relpos": (0, 0.5),
+            },
         )
 
 

@@ -88,7 +88,7 @@ NAMES = {
     "mlp": "MLP (256, 256)",
     "mlp_early": "MLP, early stopping",
     "extratrees": "extra trees",
-    "hgb": "HistGradientBoosting",
+    "hgb": "hist. gradient boosting",
     "lightgbm": "LightGBM",
     "xgboost": "XGBoost",
     "catboost": "CatBoost",

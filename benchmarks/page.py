@@ -286,10 +286,8 @@ def _each_table(records: Sequence[Record], subject: str) -> str:
             values = scores[measure]
             peer = best(values.drop(subject), measure)
             leads = best(values[[subject, peer]], measure) == subject
-            cells += [
-                _scaled(values, measure, subject, leads),
-                f"{_scaled(values, measure, peer, not leads)}<br>{NAMES.get(peer, peer)}",
-            ]
+            other = f"{_scaled(values, measure, peer, not leads)} {NAMES.get(peer, peer)}"
+            cells.append(f"{_scaled(values, measure, subject, leads)} {subject}<br>{other}")
             if measure == "accuracy" and (gap := 100 * (values[peer] - values[subject])) > FAR:
                 far.append(f"{table} by {gap:.2f} points ({NAMES.get(peer, peer)})")
         rows.append(cells)
@@ -297,8 +295,9 @@ def _each_table(records: Sequence[Record], subject: str) -> str:
         return ""
     behind = f"on: {', '.join(far)}" if far else "on no table"
     return (
-        "\n## Each table\n\nMeans over splits; every model's are in [benchmarks.csv](benchmarks.csv).\n"
-        + table_text(("Table", "Accuracy: ours", "best other", "Log-loss: ours", "best other"), rows)
+        "\n## Each table\n\nMeans over splits, `ours` first, then the best of the others, which is partly luck among so many.\n"
+        "Every model's means are in [benchmarks.csv](benchmarks.csv).\n"
+        + table_text(("Table", "Accuracy, %", "Log-loss"), rows, numbers=False)
         + f"\n`{subject}` is more than {FAR} points of accuracy below the best other model {behind}.\n"
     )
 

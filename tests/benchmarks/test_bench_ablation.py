@@ -91,7 +91,7 @@ def test_the_page_is_made_from_the_records(records: Path):
     assert text.count("\nNot measured.\n") == len(all_parts()) - 1
     assert "Tables: sk_wine; splits of each: 2." in text
     assert "| equal weights |" in text
-    assert "In log-loss: " in text
+    assert "In log-loss, " in text
     assert "| exact | 100.0<br>(100.0) | 100.0<br>(100.0) |" in text
 
 
