@@ -197,7 +197,7 @@ def _costs(found: pd.DataFrame, subject: str) -> str:
         for peer in ("mlp", "catboost")
         if peer in fit and subject in fit
     ]
-    spent = f"\nA mean fit of `{subject}` takes {' and '.join(ratios)}.\n" if ratios else ""
+    spent = f"\nThe processor seconds of `{subject}` are {' and '.join(ratios)}.\n" if ratios else ""
     return table_text(("Model", "Accuracy, %", "UAR, %", "Rank", "Fit, s"), rows) + spent
 
 
