@@ -18,10 +18,11 @@ Folds = list[tuple[np.ndarray, np.ndarray]]
 
 
 def inner_folds(y: np.ndarray, groups: np.ndarray | None = None) -> Folds:
-    """Row numbers of five stratified folds, fewer where a class has fewer rows; groups stay whole."""
-    n_folds = max(2, min(N_FOLDS, np.unique(y, return_counts=True)[1].min()))
+    """Row numbers of five stratified folds, fewer where a class has fewer rows or there are fewer groups, which stay whole."""
+    most = min(N_FOLDS, np.unique(y, return_counts=True)[1].min())
     if groups is None:
-        return list(StratifiedKFold(n_folds, shuffle=True, random_state=0).split(y, y))
+        return list(StratifiedKFold(max(2, most), shuffle=True, random_state=0).split(y, y))
+    n_folds = max(2, min(most, len(np.unique(groups))))
     return list(StratifiedGroupKFold(n_folds, shuffle=True, random_state=0).split(y, y, groups))
 
 

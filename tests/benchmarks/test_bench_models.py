@@ -75,3 +75,4 @@ def test_inner_folds_keep_groups_whole_and_suit_rare_classes():
         assert not set(groups[train]) & set(groups[test])
     rare = np.array(["a"] * 20 + ["b"] * 3)
     assert [("b" in rare[train], "b" in rare[test]) for train, test in inner_folds(rare)] == [(True, True)] * 3
+    assert len(inner_folds(y, np.arange(60) // 20)) == 3
