@@ -59,10 +59,10 @@ def test_labels_come_back():
     np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1)
 
 
+@pytest.mark.parametrize("groups", [None, np.arange(150) % 12])
 @pytest.mark.parametrize("model", [TunedLogistic(C=(1e-4, 1.0)), CalibratedSVC(C=(1e-4, 1.0), gamma=(0.5, 1.0))])
-def test_settings_are_chosen_on_inner_folds(model, iris):
+def test_settings_are_chosen_on_inner_folds(model, groups, iris):
     X, y = iris[0], iris[1].astype(str)
-    groups = np.arange(150) % 12
     fitted = model.fit(X, y, groups=groups)
     assert (fitted.predict_proba(X).argmax(axis=1) == iris[1]).mean() > 0.9  # the smaller C gives the prior
     np.testing.assert_array_equal(fitted.classes_, np.unique(y))
