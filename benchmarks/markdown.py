@@ -64,7 +64,11 @@ def runs_circumstances(records: Sequence[Record], subject: str) -> str:
     """How records of many runs were made, and what defaults of the subject have changed since."""
     lines = ["\n## How it was measured\n\n"]
     commands = sorted({record["command"] for record in records})
-    lines += ["```console\n", *[f"{command}\n" for command in commands], "```\n\n"]
+    if len(commands) > 3:
+        lines.append(f"`{' '.join(commands[0].split()[:4])}` was called {len(commands)} times for parts of it; ")
+        lines.append("every record holds its own command.\n\n")
+    else:
+        lines += ["```console\n", *[f"{command}\n" for command in commands], "```\n\n"]
     machines = {machine(record) for record in records}
     lines += [f"- Hardware: {name}\n" for name in sorted(machines)]
     commits: dict[str, set[str]] = {}
