@@ -50,7 +50,7 @@ Which classifier should I take, for what kind of data, and what does it cost? `G
 ## Which should I take?
 
 The first three for each kind of data, and where `ours` comes if later, with the processor seconds of a mean fit in parentheses.
-Log-loss measures probabilities; less is better.
+Log-loss measures probabilities; less is better. A model is ranked where it was measured on all tables of the kind{lacking}.
 """
 ALL_MODELS = """
 ## All models
@@ -122,7 +122,11 @@ def benchmarks_page(records: Sequence[Record], subject: str, images: str, few_sh
     """
     found = runs(records, complete(records, subject))
     n_tables = found.index.get_level_values(0).nunique()
-    blocks = [HEADER, LEAD.format(n_tables=n_tables, images=images), _kinds(records, subject)]
+    blocks = [
+        HEADER,
+        LEAD.format(n_tables=n_tables, images=images, lacking=_lacking(records, found)),
+        _kinds(records, subject),
+    ]
     blocks += [ALL_MODELS.format(n_tables=n_tables, n_runs=len(found)), _costs(found, subject), PROBABILITIES]
     blocks += [_probabilities(found, subject), _incomplete(records, found, subject)]
     if subject in found["accuracy"] and len(found["accuracy"].columns) > 1:
@@ -166,6 +170,15 @@ def _kinds(records: Sequence[Record], subject: str) -> str:
         cells = [_podium(means(found[measure]), measure, seconds, subject) for measure in ("accuracy", "log_loss")]
         rows.append([f"{kind} ({tables})", *cells])
     return table_text(("Data (tables)", "Accuracy, % (fit, s)", "Log-loss (fit, s)"), rows, numbers=False)
+
+
+def _lacking(records: Sequence[Record], found: pd.DataFrame) -> str:
+    """Which models were not measured on all tables, and on how many they were."""
+    tables: dict[str, set[str]] = {}
+    for record in records:
+        tables.setdefault(record["label"], set()).add(record["table"])
+    named = [f"{NAMES.get(k, k)} ({len(own)})" for k, own in sorted(tables.items()) if k not in found["accuracy"]]
+    return f"; fewer tables have {', '.join(named)}" if named else ""
 
 
 def _podium(values: pd.Series, measure: str, seconds: pd.Series, subject: str) -> str:
@@ -231,7 +244,9 @@ def _incomplete(records: Sequence[Record], found: pd.DataFrame, subject: str) ->
         rows.append([f"{NAMES.get(label, label)} ({n_tables})<br>{_named(subject, subject)}", *cells])
     if not rows:
         return ""
-    text = "\nNot measured on all tables (too slow), so beside `ours` on the number of tables in parentheses:\n"
+    text = (
+        "\nNot measured on all tables, as they are slow, and so beside `ours` on the number of tables in parentheses:\n"
+    )
     return text + table_text(("Model (tables)", "Accuracy, %", "Log-loss", "ECE"), rows)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from sklearn.neural_network import MLPClassifier
 from gendiffclf import GenerativeTransportClassifier
 
 from .environment import ROOT, load_average
+from .memory import peak_bytes, reset_peak, resident_bytes
 from .models import create_model
 from .provenance import provenance, write_record
 
@@ -151,10 +151,11 @@ def fit_rows(model: str, path: str, on_disk: bool, quick: bool, steps: int | Non
     if steps is not None and not quick:
         settings |= {"max_steps": steps, "patience": None}
     create_model(model, settings).fit(*class_rows(60, 4, 3))
-    before = _peak_bytes()
+    reset_peak()
+    before = resident_bytes() or peak_bytes()
     fitted = create_model(model, settings)
     fit_seconds = timed(lambda: fitted.fit(X[:-n_test], y[:-n_test]))
-    memory = _peak_bytes() - before
+    memory = peak_bytes() - before
     predict_seconds = timed(lambda: fitted.predict(X[-n_test:]))
     accuracy = float((fitted.predict(X[-n_test:]) == y[-n_test:]).mean())
     return {
@@ -163,10 +164,6 @@ def fit_rows(model: str, path: str, on_disk: bool, quick: bool, steps: int | Non
         "memory_bytes": memory,
         "accuracy": accuracy,
     }
-
-
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def write_rows(path: Path, n: int, d: int, n_classes: int) -> None:
