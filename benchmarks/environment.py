@@ -12,7 +12,8 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 _PACKAGES = (
-    "gendiffclf", "numpy", "scipy", "scikit-learn", "torch", "lightgbm", "xgboost", "catboost", "pytabkit", "xrfm",
+    "xrfm",
+    "gendiffclf", "numpy", "scipy", "scikit-learn", "torch", "lightgbm", "xgboost", "catboost", "pytabkit",
     "transformers", "soundfile",
 )  # fmt: skip
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
