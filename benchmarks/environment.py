@@ -34,7 +34,7 @@ def environment() -> dict[str, Any]:
             "system": f"{platform.system()} {platform.machine()}",
         },
         "threads": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
-        "commit": commit_of(ROOT),
+        "commit": _git("rev-parse", "HEAD") if (ROOT / ".git").exists() else None,
         "dirty": bool(_git("status", "--porcelain", "--", *_CODE)),
     }
 
@@ -71,15 +71,10 @@ def _gpu_name() -> str | None:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
-def commit_of(folder: Path) -> str | None:
-    """The commit that is checked out in a folder; None where none is."""
-    return _git("rev-parse", "HEAD", folder=folder) if (folder / ".git").exists() else None
-
-
-def _git(*arguments: str, folder: Path = ROOT) -> str | None:
+def _git(*arguments: str) -> str | None:
     """Output of git, or None where this is no checkout."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

@@ -82,7 +82,8 @@ Tables are split 70 to 30 and stratified, or into three folds that keep groups (
 Settings are those of `benchmarks/models.py`: defaults, but for the tuned logistic regression (C) and the tuned SVM (C,
 gamma), which choose on inner folds of the training rows. `ours` and every peer that can use groups gets those of its
 training rows: logistic regression, tuned, and the SVMs keep them whole in their inner folds, RealMLP, TabM and xRFM in
-their validation part{ungrouped}. The tables are few: what comes first on yours, a run of your own tells.
+their validation part{ungrouped}. Without groups, probabilities of the SVMs are libsvm's.
+The tables are few: what comes first on yours, a run of your own tells.
 
 Defaults of `ours` were mostly chosen on parts split off from the training parts of these tables. The test parts were
 looked at several times meanwhile: the number of members was settled between two values that had both been measured on
