@@ -202,7 +202,7 @@ def _costs(found: pd.DataFrame, subject: str) -> str:
             _named(label, subject),
             *_scores(found, ("accuracy", "uar"), label),
             f"{place[label].mean:.2f}",
-            f"{fit[label]:.2f}",
+            _seconds(fit[label]),
         ]
         for label in found["accuracy"]
     ]
@@ -242,13 +242,14 @@ def _incomplete(records: Sequence[Record], found: pd.DataFrame, subject: str) ->
             "<br>".join(_scaled(means(pair[measure]), measure, one) for one in (label, subject))
             for measure in ("accuracy", "log_loss", "ece")
         ]
+        cells.append("<br>".join(_seconds(means(pair["fit_cpu_seconds"])[one]) for one in (label, subject)))
         rows.append([f"{NAMES.get(label, label)} ({n_tables})<br>{_named(subject, subject)}", *cells])
     if not rows:
         return ""
     text = (
         "\nNot measured on all tables, as they are slow, and so beside `ours` on the number of tables in parentheses:\n"
     )
-    return text + table_text(("Model (tables)", "Accuracy, %", "Log-loss", "ECE"), rows)
+    return text + table_text(("Model (tables)", "Accuracy, %", "Log-loss", "ECE", "Fit, s"), rows)
 
 
 def _less(values: pd.DataFrame, subject: str) -> pd.DataFrame:
