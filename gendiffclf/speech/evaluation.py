@@ -27,6 +27,7 @@ from .training import (
     speakers_of,
     split_pipeline,
 )
+from .votes import votes_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +53,8 @@ def evaluate(
         A featuriser first, a classifier last; with `features` a classifier, or a pipeline without featuriser. It is cloned
         for each fold.
     corpus : DataFrame
-        With `path`, `label` and, but for random folds, `speaker`, as of `read_corpus`.
+        With `path`, `label` and, but for random folds, `speaker`, as of `read_corpus`. Where it has votes, they are learnt
+        from as in `train`, and `Evaluation.votes` compares probabilities with them.
     folds : {"speaker", "leave-one-speaker-out", "split", "random"}, splitter or iterable, default="speaker"
         "speaker": `n_folds` stratified folds of whole speakers. "split": learns from the clips whose column `split` says
         "train" or "dev" and tests on those of "test", as a corpus' authors mean it. "random": stratified, whoever speaks.
@@ -169,7 +171,8 @@ def evaluate_fitted(
     found, known = np.unique(corpus["label"].to_numpy()[test]), rest.classes_
     if not np.isin(found, known).any():
         raise ValueError(f"Got a corpus of the labels {found.tolist()}, expected some of {known.tolist()}.")
-    classes = np.union1d(known, found)
+    votes = votes_of(corpus)
+    classes = np.union1d(known, found if votes is None else votes.columns.to_numpy().astype(str))
     classifier, rows = before_classifier(rest, encoded.rows[test], speakers_of(corpus, test))
     proba = class_probabilities(classifier, rows, classes)
     part = FoldResult(np.empty(0, int), test, classifier.predict(rows), proba, _scores(classifier, rows))
@@ -195,10 +198,12 @@ def _cross_validate(
 ) -> Evaluation:
     y = corpus["label"].to_numpy()
     voices = details["audited"].voices if "speaker" in corpus else None
-    classes = np.unique(y[encoded.whole])
+    votes = votes_of(corpus)
+    classes = np.unique(y[encoded.whole]) if votes is None else votes.columns.to_numpy().astype(str)
     parts, models = [], []
     for train, test in tqdm(pairs, unit="fold", desc="Folds", disable=not verbose):
-        fitted = fit_rows(estimator, encoded.rows[train], y[train], None if voices is None else voices[train])
+        speakers, shares = None if voices is None else voices[train], None if votes is None else votes.iloc[train]
+        fitted = fit_rows(estimator, encoded.rows[train], y[train], speakers, shares)
         classifier, rows = before_classifier(fitted, encoded.rows[test], None if voices is None else voices[test])
         proba = class_probabilities(classifier, rows, classes)
         parts.append(FoldResult(train, test, classifier.predict(rows), proba, _scores(classifier, rows)))

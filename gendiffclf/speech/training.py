@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from ..featurizers import SpeechFeaturizer
 from .auditing import audit, audit_features
 from .corpora import check_corpus, clips
+from .votes import votes_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,14 +95,24 @@ def split_pipeline(pipeline: Any) -> tuple[SpeechFeaturizer, Pipeline]:
     return steps[0][1], Pipeline(steps[1:])
 
 
-def fit_rows(estimator: Any, X: np.ndarray, y: np.ndarray, speakers: np.ndarray | None) -> Any:
+def fit_rows(
+    estimator: Any, X: np.ndarray, y: np.ndarray, speakers: np.ndarray | None, votes: pd.DataFrame | None = None
+) -> Any:
     """
     Fit a clone, with speakers as `groups` of every step whose `fit` takes them.
 
     The classifier then keeps each speaker on one side of its own validation, so that the hyperparameters, the number of
-    updates and the calibration it chooses hold for voices it has not heard.
+    updates and the calibration it chooses hold for voices it has not heard. Of votes, a classifier with `fit_votes` learns;
+    others learn from the labels.
     """
     estimator = clone(estimator)
+    if votes is not None and hasattr(estimator, "fit_votes"):
+        return estimator.fit_votes(X, votes, groups=speakers)
+    if votes is not None and isinstance(estimator, Pipeline) and hasattr(estimator.steps[-1][1], "fit_votes"):
+        name, classifier = estimator.steps[-1]  # a pipeline has no fit_votes
+        fitted = fit_rows(Pipeline([*estimator.steps[:-1], (name, "passthrough")]), X, y, speakers)
+        rows = before_classifier(fitted, X, speakers)[1]
+        return Pipeline([*fitted.steps[:-1], (name, classifier.fit_votes(rows, votes, groups=speakers))])
     steps = estimator.steps if isinstance(estimator, Pipeline) else [("", estimator)]
     takers = [(name, step) for name, step in steps if speakers is not None and _takes_groups(step, "fit")]
     if not takers:
@@ -154,7 +165,8 @@ def train(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None, without_
     corpus : DataFrame
         With `path` and `label`, as of `read_corpus`. A column `speaker` goes to the classifier as `groups`, so that what
         it sets aside to choose hyperparameters, updates and calibration are voices it does not learn from. Speakers who
-        share a clip count as one.
+        share a clip count as one. From columns `votes_<label>`, which `read_corpus` makes of votes, a classifier with
+        `fit_votes` learns the share of votes for each label; each clip weighs the same.
     features : array-like of shape (n, d) or (n, layers, d), optional
         Features of the clips, if they are there already; rows with NaN count as broken clips. The pipeline that comes back
         then has no featuriser either.
@@ -201,7 +213,8 @@ def train(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None, without_
     report_failures(encoded, corpus)
     whole = encoded.whole
     voices = audited.voices[whole] if "speaker" in corpus else None
-    fitted = fit_rows(rest, encoded.rows[whole], corpus["label"].to_numpy()[whole], voices)
+    votes = votes_of(corpus.iloc[whole])
+    fitted = fit_rows(rest, encoded.rows[whole], corpus["label"].to_numpy()[whole], voices, votes)
     steps = fitted.steps if isinstance(fitted, Pipeline) else [("classifier", fitted)]
     found = Pipeline(steps if featurizer is None else [(pipeline.steps[0][0], featurizer), *steps])
     learnt_from = speakers_of(corpus, whole)
