@@ -86,9 +86,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     _add_pipeline_options(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of the model")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is there")
-    parser.add_argument(
-        "--copy-encoder", action="store_true", help="copy a local speech encoder into the model's folder"
-    )
+    parser.add_argument("--copy-encoder", action="store_true", help="copy a local encoder into the model's folder")
     parser.add_argument("--no-speakers", action="store_true", help="learn from a corpus that does not say who speaks")
 
 
@@ -121,9 +119,7 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
     _add_layout_options(parser)
     _add_run_options(parser)
     parser.add_argument("--output", type=Path, help="file of the predictions; standard output by default")
-    parser.add_argument(
-        "--format", choices=("csv", "jsonl"), help="by default what the output's ending says, csv otherwise"
-    )
+    parser.add_argument("--format", choices=("csv", "jsonl"), help="by default what the output's ending says, else csv")
 
 
 def run_predict(options: argparse.Namespace) -> None:
@@ -247,6 +243,9 @@ def _add_corpus_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="folder, or table with the columns path, label, speaker and maybe start, end")
     _add_layout_options(parser)
     parser.add_argument("--speaker-column", default="speaker", help="column that says who speaks (%(default)s)")
+    names: dict[str, Any] = {"metavar": "NAME,NAME", "type": lambda text: text.split(",")}
+    parser.add_argument("--votes-columns", help="columns of votes, one for each class", **names)
+    parser.add_argument("--rater-columns", help="columns of labels, one for each rater", **names)
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -280,7 +279,6 @@ def _add_pipeline_options(parser: argparse.ArgumentParser) -> None:
 def _corpus(options: argparse.Namespace, source: str, *, to_predict: bool = False) -> pd.DataFrame:
     from .corpora import read_corpus
 
-    mismatch = "warn" if options.skip_unfit else "raise"
     is_folder = Path(source).is_dir()
     with _plain_warnings():
         return read_corpus(
@@ -291,7 +289,9 @@ def _corpus(options: argparse.Namespace, source: str, *, to_predict: bool = Fals
             target=options.target,
             path_column=options.path_column,
             speaker_column=getattr(options, "speaker_column", "speaker"),  # of no use to `predict`
-            on_mismatch=mismatch,
+            votes=getattr(options, "votes_columns", None),
+            raters=getattr(options, "rater_columns", None),
+            on_mismatch="warn" if options.skip_unfit else "raise",
             to_predict=to_predict,
         )
 

@@ -9,10 +9,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from gendiffclf import GenerativeTransportClassifier, jensen_shannon_divergence, vote_cross_entropy
+from gendiffclf import GenerativeTransportClassifier, cli, jensen_shannon_divergence, vote_cross_entropy
 from gendiffclf.featurizers import SpeakerNormalizer
 from gendiffclf.speech import evaluate, read_corpus, train
-from gendiffclf.speech.votes import votes_of
+from gendiffclf.speech.votes import VOTE_TITLES, votes_of
 
 from .conftest import QUICK
 
@@ -141,3 +141,23 @@ def test_classifiers_without_fit_votes_learn_from_labels(rated, tmp_path):
     same = evaluate(make_pipeline(StandardScaler(), LogisticRegression()), plain, features=features, n_folds=2)
     pd.testing.assert_frame_equal(found.intervals, same.intervals)
     assert found.votes.loc["jensen_shannon", "value"] > 0
+
+
+@pytest.mark.usefixtures("quick")
+def test_votes_from_the_command_line(vowels, tmp_path, capsys):
+    labels = vowels["label"].to_numpy()
+    table = vowels[["path", "speaker"]].assign(first=labels, second=np.roll(labels, 1), third=labels)
+    table.to_csv(tmp_path / "clips.csv", index=False)
+    words = [str(tmp_path / "clips.csv"), "--rater-columns", "first,second,third", "--quiet"]
+    outputs = ["--output", str(tmp_path / "measures.json"), "--predictions", str(tmp_path / "predictions.csv")]
+    assert cli.main(["evaluate", *words, "--n-folds", "2", *outputs]) == 0
+    assert "accuracy against the majority" in capsys.readouterr().out
+    assert set(json.loads((tmp_path / "measures.json").read_text())["votes"]) == set(VOTE_TITLES)
+    assert pd.read_csv(tmp_path / "predictions.csv").filter(like="votes_").sum(axis=1).eq(3).all()
+    assert cli.main(["train", *words, "--output", str(tmp_path / "model")]) == 0
+    counts = pd.crosstab(np.arange(18).repeat(3), table[["first", "second", "third"]].to_numpy().ravel())
+    counted = pd.concat([table[["path", "speaker"]], counts.set_axis(table.index)], axis=1)
+    counted.assign(speaker="another").to_csv(tmp_path / "clips.csv", index=False)
+    words = [str(tmp_path / "clips.csv"), "--votes-columns", ",".join(counts.columns), "--quiet"]
+    assert cli.main(["evaluate", *words, "--model", str(tmp_path / "model")]) == 0
+    assert "against votes" in capsys.readouterr().out
