@@ -100,6 +100,8 @@ def _measured(clip: Clip) -> Recording | AudioError:
         return _known[place]
     except AudioError as error:
         return error
+    except FileNotFoundError:
+        return AudioError("there is no such file", clip.name)
     except OSError as error:
         return AudioError(f"it cannot be read ({error.strerror})", clip.name)
 
