@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from benchmarks.story import PICTURES, run_code
+from benchmarks.timeline import RESULTS, stored_sentence
 from gendiffclf import cli
 from gendiffclf.speech import LAYOUTS, synthesize_vowel
 from gendiffclf.speech.synthesis import RATE
@@ -58,14 +60,25 @@ def blocks(page, language):
 @pytest.mark.usefixtures("quick", "corpora")
 @pytest.mark.parametrize("page", ["speech-emotion.md", "gender.md"])
 def test_examples_run(page, capsys):
-    names = {"__name__": "example"}
-    for block in blocks(page, "python"):
-        exec(compile(block, page, "exec"), names)
+    names = run_code((DOCS / page).read_text(encoding="utf-8"))
     assert names["evaluation"].shared_speakers == ()
     assert len(names["evaluation"].failures) == 0
+    out = capsys.readouterr().out
+    assert "UAR" in out
     if page == "speech-emotion.md":
         assert names["predictions"]["error"].notna().sum() == 1
-    assert "UAR" in capsys.readouterr().out
+        assert set(names["found"].segments["label"]) <= {"heed", "hod", "whod", "had"}
+        for line in "".join(blocks(page, "text")).splitlines():
+            assert line in out
+        for written, name in PICTURES.items():
+            assert Path(written).stat().st_size > 0
+            assert f"(img/{name})" in (DOCS / page).read_text(encoding="utf-8")
+            assert (DOCS / "img" / name).is_file()
+
+
+def test_the_page_about_long_recordings_quotes_the_record():
+    text = " ".join((DOCS / "long-recordings.md").read_text(encoding="utf-8").split())
+    assert stored_sentence(DOCS.parent / RESULTS) in text
 
 
 @pytest.mark.usefixtures("quick", "corpora")
