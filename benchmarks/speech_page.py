@@ -185,8 +185,8 @@ def _how_sure(tasks: dict[str, Any], n_speakers: int) -> str:
         found = results_of(task)["uar"]
         said.append(f"{(found['high'] - found['low']).median() / 2:.3f} for {name}")
     return (
-        f"- **How sure**: with {n_speakers} speakers, a UAR is known to about ± {' and ± '.join(said)}. Smaller differences can be "
-        "told where both are measured on the same speakers.\n"
+        f"- **How sure**: with {n_speakers} speakers, a UAR is known to about ± {' and ± '.join(said)}. Smaller differences can "
+        "be told where both are measured on the same speakers.\n"
     )
 
 

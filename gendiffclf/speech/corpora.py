@@ -169,13 +169,14 @@ def _read_folder(folder: Path, layout: str | None, pattern: str | None, on_misma
 
     known = LAYOUTS[layout] if layout is not None else Layout("", "a clip", lambda path: {})
     ignored = re.compile(known.ignore)
+    files = _files_below(folder)
     names = sorted(
         path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
+        for path in files
         if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and not ignored.fullmatch(path.stem)
     )
     if not names:
-        others = sum(path.suffix.lower() in (".mp4", ".avi", ".m4a") for path in folder.rglob("*"))
+        others = sum(path.suffix.lower() in (".mp4", ".avi", ".m4a") for path in files)
         hint = f"; of its {others} videos extract the sound first, with ffmpeg for instance" if others else ""
         raise ValueError(f"Got {folder} without audio files, expected {', '.join(AUDIO_SUFFIXES)} in it{hint}.")
     parse: Callable[[str], Row | None] = known.parse if pattern is None else _pattern_parser(pattern)
@@ -187,13 +188,24 @@ def _read_folder(folder: Path, layout: str | None, pattern: str | None, on_misma
             f"Got {len(unfit)} of {len(names)} files in {folder} that do not fit ({_first(unfit)}), expected {form}"
         )
         if on_mismatch == "raise" or len(unfit) == len(names):
-            raise ValueError(f"{message}; on_mismatch='warn' leaves them out.")
+            raise ValueError(f"{message}; on_mismatch='warn' (--skip-unfit) leaves them out.")
         warnings.warn(f"{message}; they are left out.", stacklevel=3)
     fit = [(name, row) for name, row in zip(names, rows, strict=True) if row is not None]
     table = pd.DataFrame([{"path": str(folder / name), **row} for name, row in fit])
     if layout is not None and layout != "meld":  # there numbers start anew in each part
         table = _without_copies(table)
     return table if known.add_metadata is None else known.add_metadata(table, folder)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """All files below a folder, also behind links to other folders; a folder that links lead back to counts once."""
+    found, seen = [], {os.path.realpath(folder)}
+    for here, folders, names in os.walk(folder, followlinks=True):
+        real = {name: os.path.realpath(os.path.join(here, name)) for name in sorted(folders)}
+        folders[:] = [name for name in real if real[name] not in seen]
+        seen.update(real.values())
+        found += [Path(here, name) for name in names]
+    return found
 
 
 def _pattern_parser(pattern: str) -> Callable[[str], Row | None]:
@@ -318,7 +330,8 @@ def _gaps(corpus: pd.DataFrame, name: str) -> pd.Series:
 def _check_gaps(corpus: pd.DataFrame, name: str) -> None:
     gaps = _gaps(corpus, name)
     if gaps.any():
-        clips_without = corpus["path"][gaps].astype(str).tolist()
+        named = corpus["path"].astype(str) if name != "path" else "row " + (corpus.index.to_series() + 1).astype(str)
+        clips_without = named[gaps].tolist()
         raise ValueError(
             f"Got {len(clips_without)} of {len(corpus)} clips without {name!r} ({_first(clips_without)}), expected one "
             "for each; leave them out, or add what is missing."

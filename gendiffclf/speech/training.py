@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from ..featurizers import SpeechFeaturizer
-from .auditing import audit, audit_features
+from .auditing import audit_first
 from .corpora import check_corpus, clips
+from .folds import N_DIGITS
 from .votes import votes_of
 
 if TYPE_CHECKING:
@@ -145,6 +147,15 @@ def needs_speakers(fitted: Any) -> bool:
     return isinstance(fitted, Pipeline) and any(_takes_groups(step, "transform") for _, step in fitted.steps)
 
 
+def check_speakers(estimator: Any, corpus: pd.DataFrame) -> None:
+    """Say before the work that a step takes speakers and the corpus has none."""
+    if needs_speakers(estimator) and "speaker" not in corpus:
+        raise ValueError(
+            f"Got a corpus with the columns {list(corpus.columns)}, expected 'speaker' among them, since features are normalised "
+            "by speaker; name the column by speaker_column (--speaker-column), or take it from paths by pattern (--pattern)."
+        )
+
+
 def speakers_of(corpus: pd.DataFrame, rows: np.ndarray) -> np.ndarray | None:
     """Speakers of some rows of a corpus, as texts; None if it does not tell."""
     return corpus["speaker"].to_numpy()[rows].astype(str) if "speaker" in corpus else None
@@ -154,7 +165,14 @@ def _takes_groups(step: Any, method: str) -> bool:
     return hasattr(step, method) and "groups" in inspect.signature(getattr(step, method)).parameters
 
 
-def train(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None, without_speakers: bool = False) -> Pipeline:
+def train(
+    pipeline: Any,
+    corpus: pd.DataFrame,
+    *,
+    features: Any = None,
+    without_speakers: bool = False,
+    accept: Sequence[str] = (),
+) -> Pipeline:
     """
     Fit a pipeline of featuriser and classifier to a corpus.
 
@@ -173,12 +191,14 @@ def train(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None, without_
     without_speakers : bool, default=False
         Whether a table without the column `speaker` may be learnt from. The probabilities are then calibrated on voices that
         were learnt from, and too sure of others.
+    accept : sequence of str, default=()
+        Codes of findings of `audit` that are right as they are, such as "copies-across-labels".
 
     Returns
     -------
     pipeline : Pipeline
         Fitted. Clips that are broken were left out, with one warning; its featuriser's `failures_` lists them. Where there
-        are speakers, its `speakers_` lists those it learnt from, sorted.
+        are speakers, its `speakers_` lists those it learnt from, sorted; `clips_` lists digests of their clips.
 
     Raises
     ------
@@ -200,14 +220,13 @@ def train(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None, without_
     """
     corpus = check_corpus(corpus, ("path", "label", *(["speaker"] if "speaker" in corpus else [])))
     featurizer, rest = split_pipeline(pipeline) if features is None else (None, pipeline)
-    ignored = ("broken", *(("no-speakers",) if without_speakers else ()))  # broken clips are reported below
+    check_speakers(rest, corpus)
+    accept = (*accept, *(("no-speakers",) if without_speakers else ()))
     if featurizer is None:
         encoded = given_features(features, len(corpus))
-        audited = audit_features(corpus, encoded.rows)
-        audited.enforce(ignore=ignored)
+        audited = audit_first(corpus, encoded.rows, accept=accept, ignore=("broken",))
     else:
-        audited = audit(corpus)
-        audited.enforce(ignore=ignored)  # before hours of encoding
+        audited = audit_first(corpus, accept=accept, ignore=("broken",))  # those are reported below
         featurizer = clone(featurizer)
         encoded = encode_clips(featurizer, corpus)
     report_failures(encoded, corpus)
@@ -220,6 +239,7 @@ def train(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None, without_
     learnt_from = speakers_of(corpus, whole)
     if learnt_from is not None:
         found.speakers_ = sorted(set(learnt_from.tolist()))
+    found.clips_ = sorted({digest[:N_DIGITS] for digest in audited.content[whole].tolist()})
     return found
 
 
