@@ -38,9 +38,10 @@ READING = """
   both, as `gendiffclf.speech.compare` does. Of twenty differences between equals, about one has an interval without zero.
 - They say how figures would vary with other actors in this studio. Two sentences, said by actors, are an easy case: other
   recordings give lower figures.
-- No setting was chosen on these clips: features and classifiers have their defaults. `ours` and the calibration of both SVMs are
-  given the speakers of training clips, so that they choose and calibrate by voices that were held out; logistic regression takes
-  no speakers. Speaker normalisation takes all clips of a speaker, without labels, of tested speakers too.
+- Features and classifiers have their defaults. Those of `ours` were chosen on parts of many tables, eGeMAPS and GE2E features of
+  these clips among them ([Benchmarks](benchmarks.md)), so its figures may be a little better here than on new clips.
+- `ours` and the calibration of both SVMs are given the speakers of training clips, so that they choose and calibrate by voices
+  that were held out; logistic regression takes no speakers. Speaker normalisation takes all clips of a speaker, without labels, of tested speakers too.
 """
 ORIGINALS = """
 {n} labels of clips as published, of 48 kHz and one or two channels, are compared with those of their copies of 16 kHz that were

@@ -111,6 +111,15 @@ def test_the_page_leads_with_answers(record, tmp_path):
     assert speech_page(tmp_path / "nothing") == ""
 
 
+def test_the_page_about_gender_quotes_the_record():
+    root = Path(__file__).parents[2]
+    found = results_of(json.loads((root / speech.RESULTS).read_text())["tasks"]["gender"])
+    page = " ".join((root / "docs" / "gender.md").read_text().split())
+    for features, form in {"ge2e": "UAR of {} (95 % interval {} to {})", "fbank": "it is {} ({} to {})"}.items():
+        row = found.loc[(features, "ours")]
+        assert form.format(*(f"{row['uar', part]:.3f}" for part in ("value", "low", "high"))) in page
+
+
 def test_verdicts():
     row = {("uar", "low"): 0.1, ("uar", "high"): 0.2, ("wa", "low"): -0.1, ("wa", "high"): 0.2}
     row |= {("log_loss", "low"): 0.1, ("log_loss", "high"): 0.2}
