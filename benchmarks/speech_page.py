@@ -41,7 +41,8 @@ READING = """
 - Features and classifiers have their defaults. Those of `ours` were chosen on parts of many tables, eGeMAPS and GE2E features of
   these clips among them ([Benchmarks](benchmarks.md)), so its figures may be a little better here than on new clips.
 - `ours` and the calibration of both SVMs are given the speakers of training clips, so that they choose and calibrate by voices
-  that were held out; logistic regression takes no speakers. Speaker normalisation takes all clips of a speaker, without labels, of tested speakers too.
+  that were held out; logistic regression takes no speakers.
+- Speaker normalisation takes all clips of a speaker, without labels, of tested speakers too.
 """
 ORIGINALS = """
 {n} labels of clips as published, of 48 kHz and one or two channels, are compared with those of their copies of 16 kHz that were
@@ -192,11 +193,11 @@ def _how_sure(tasks: dict[str, Any], n_speakers: int) -> str:
 
 
 def _features(record: dict[str, Any]) -> str:
-    rows = [
-        f"- {FEATURES[name]} ({about['n_values']} values): {ABOUT[name]}\n"
-        for name, about in record["features"].items()
-    ]
-    return "".join(["\n", *rows])
+    lines = ["\n"]
+    for name, about in record["features"].items():
+        broken = f"; without {about['n_broken']} broken clips" if about["n_broken"] else ""
+        lines.append(f"- {FEATURES[name]} ({about['n_values']} values): {ABOUT[name]}{broken}\n")
+    return "".join(lines)
 
 
 def _features_of(name: str, task: dict[str, Any]) -> str:
@@ -252,7 +253,7 @@ def _encoding(record: dict[str, Any]) -> str:
         [
             f"**{way}**" if way == "ours" else way,
             _range(found["audio_per_second"][way]),
-            *_distance(record["differences"].get(way)),
+            _distance(record["differences"].get(way)),
         ]
         for way in encoding.WAYS
     ]
@@ -263,7 +264,7 @@ def _encoding(record: dict[str, Any]) -> str:
         [
             f"\n## Encoding: HuBERT {record['size']} on {'CPU' if on_cpu else record['device'].partition(':')[0].upper()}\n",
             text,
-            table_text(("Way", "Seconds of audio a second (least–most)", "Largest difference", "Median"), speeds),
+            table_text(("Way", "Seconds of audio a second (least–most)", "Largest difference (median)"), speeds),
             table_text(("Speed", "Times as fast (least–most)"), ratios),
             circumstances(record, ("numpy", "torch", "transformers", "soundfile")),
         ]
@@ -275,5 +276,5 @@ def _range(found: dict[str, float]) -> str:
     return f"{found['median']:.{digits}f} ({found['min']:.{digits}f}–{found['max']:.{digits}f})"
 
 
-def _distance(found: dict[str, float] | None) -> list[str]:
-    return ["–", "–"] if found is None else [f"{found['max']:.1e}", f"{found['median']:.1e}"]
+def _distance(found: dict[str, float] | None) -> str:
+    return "–" if found is None else f"{found['max']:.1e} ({found['median']:.1e})"
