@@ -10,7 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from . import ablation, encoding, few_shot, render, smoke, speech, speed, tables, uncertainty
+from . import (
+    ablation,
+    encoding,
+    few_shot,
+    render,
+    smoke,
+    speech,
+    speed,
+    story,
+    tables,
+    timeline,
+    uncertainty,
+)
 
 COMMANDS: dict[str, ModuleType] = {
     "tables": tables,
@@ -19,6 +31,8 @@ COMMANDS: dict[str, ModuleType] = {
     "few-shot": few_shot,
     "speech": speech,
     "encoding": encoding,
+    "timeline": timeline,
+    "story": story,
     "speed": speed,
     "render": render,
     "smoke": smoke,

@@ -1,27 +1,30 @@
-"""Emotion and gender from speech without pretrained weights: log-mel statistics, folds of whole speakers, ours and peers."""
+"""Emotion and gender from speech: features and classifiers on folds of whole speakers, with intervals over speakers."""
 
 from __future__ import annotations
 
 import argparse
-import time
 import warnings
+from collections import Counter
 from collections.abc import Callable
+from importlib.metadata import version
+from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.pipeline import make_pipeline
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from gendiffclf import FbankFeaturizer, FeatureCache
-from gendiffclf.speech import evaluate, read_corpus
+from gendiffclf.featurizers import EgemapsFeaturizer, FunctionFeaturizer, SpeakerNormalizer
+from gendiffclf.speech import Evaluation, audit, compare, evaluate, read_corpus
 from gendiffclf.speech.corpora import clips
-from gendiffclf.speech.folds import Fold, fold_rows
-from gendiffclf.speech.measures import MEASURES
-from gendiffclf.speech.training import ClipFeatures, encode_clips
+from gendiffclf.speech.training import encode_clips
 
 from .models import configuration, create_model
 from .provenance import provenance, write_record
@@ -30,35 +33,75 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RESULTS = Path("benchmarks/results/speech.json")
-# Settings of the features. Each fold takes the one that is best in folds of its own training speakers.
-CANDIDATES: list[dict[str, Any]] = [
-    {"n_mels": n_mels, "deltas": deltas, "dither": dither}
-    for n_mels in (26, 40, 80)
-    for deltas in (0, 2)
-    for dither in (1.0, 4.0)
-]
-JUDGES = ("logreg", "svm")
-"""Whose mean recall there decides: quick ones, and not ours."""
-N_INNER = 4
+TASKS = ("emotion", "gender")
 
-MODELS: dict[str, Callable[[], BaseEstimator]] = {
-    "ours": lambda: create_model("ours"),
-    "logreg": lambda: create_model("logreg"),
-    # Labels of an SVM are better taken from itself than from probabilities fitted to it.
-    "svm": lambda: make_pipeline(StandardScaler(), SVC()),
-    "svm_c10": lambda: make_pipeline(StandardScaler(), SVC(C=10)),
-    # Its threads spin: where cores are shared, two are a hundred times slower than one. Labels are the same.
-    "lightgbm": lambda: create_model("lightgbm", {"n_jobs": 1}),
+
+class SpeakerCalibratedSVC(ClassifierMixin, BaseEstimator):
+    """
+    An SVM whose labels are its own, and whose probabilities are calibrated on speakers it has not learnt from.
+
+    Parameters
+    ----------
+    C : float, default=1.0
+    """
+
+    def __init__(self, C: float = 1.0) -> None:
+        self.C = C
+
+    def fit(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray) -> Self:
+        """Fit to all rows, and the calibration to what folds of the groups say."""
+        n_folds = min(5, len(np.unique(groups)))
+        folds = list(StratifiedGroupKFold(n_folds).split(X, y, groups))
+        self.calibrated_ = CalibratedClassifierCV(SVC(C=self.C), ensemble=False, cv=folds).fit(X, y)
+        self.classes_ = self.calibrated_.classes_
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return the labels of the SVM."""
+        return self.calibrated_.calibrated_classifiers_[0].estimator.predict(X)
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Return calibrated probabilities in the order of `classes_`."""
+        return self.calibrated_.predict_proba(X)
+
+
+MODELS: dict[str, Callable[[], list[BaseEstimator]]] = {
+    "ours": lambda: [create_model("ours")],
+    "logreg": lambda: [StandardScaler(), LogisticRegression(max_iter=2000)],
+    "svm": lambda: [StandardScaler(), SpeakerCalibratedSVC()],
+    "svm_c10": lambda: [StandardScaler(), SpeakerCalibratedSVC(C=10.0)],
 }
-TASKS = {"emotion": "uar", "gender": "wa"}
-"""The measure by which models are compared: mean recall of emotions, accuracy of genders."""
+"""Steps of a pipeline, after those of the features."""
+
+
+def ge2e(cache: Any) -> FunctionFeaturizer:
+    """The pretrained GE2E encoder of the package resemblyzer, whose wheel holds the weights."""
+    try:
+        from resemblyzer import VoiceEncoder, preprocess_wav
+    except ImportError as error:
+        raise ImportError(
+            "The features ge2e need resemblyzer: pip install librosa; pip install --no-deps resemblyzer."
+        ) from error
+    encoder, name = VoiceEncoder("cpu", verbose=False), f"resemblyzer {version('resemblyzer')}"
+    return FunctionFeaturizer(
+        lambda samples: encoder.embed_utterance(preprocess_wav(samples)), name, 16000, cache=cache
+    )
+
+
+FEATURES: dict[str, tuple[Callable[[Any], Any], list[BaseEstimator]]] = {
+    "egemaps": (lambda cache: EgemapsFeaturizer(cache=cache), []),
+    "egemaps_speaker": (lambda cache: EgemapsFeaturizer(cache=cache), [SpeakerNormalizer()]),
+    "fbank": (lambda cache: FbankFeaturizer(cache=cache), []),
+    "ge2e": (ge2e, []),
+}
+"""A featuriser with its cache, and the steps that follow it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_corpus_argument(parser)
-    parser.add_argument("--models", default=",".join(MODELS), help="models, ours first (default: %(default)s)")
-    parser.add_argument("--tasks", default=",".join(TASKS), help="columns to predict (default: %(default)s)")
+    for name, known in {"features": FEATURES, "models": MODELS, "tasks": TASKS}.items():
+        parser.add_argument(f"--{name}", default=",".join(known), help="some of (default: %(default)s)")
     parser.add_argument("--n-folds", type=int, default=5, help="folds of whole speakers (default: %(default)s)")
     parser.add_argument("--cache", help="folder of the features (default: the user's own)")
     parser.add_argument("--originals", type=Path, help="folder of the same clips as published, to compare labels with")
@@ -78,139 +121,76 @@ def read_named_corpus(text: str, target: str) -> pd.DataFrame:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print and record."""
+    features = _names(arguments.features, FEATURES, "--features")
     models, tasks = _names(arguments.models, MODELS, "--models"), _names(arguments.tasks, TASKS, "--tasks")
     cache = FeatureCache(arguments.cache) if arguments.cache else True
+    corpora = {task: read_named_corpus(arguments.corpus, task) for task in tasks}  # the same clips in the same order
+    corpus = corpora[tasks[0]]
+    encoded = {name: encode_clips(FEATURES[name][0](cache), corpus) for name in features}
     record: dict[str, Any] = {
         **provenance(arguments.command_line),
         "corpus": arguments.corpus.partition("=")[0] if "=" in arguments.corpus else Path(arguments.corpus).name,
-        "candidates": CANDIDATES,
-        "judges": list(JUDGES),
-        "models": {name: configuration(MODELS[name]()) for name in models},
+        "n_clips": len(corpus),
+        "n_speakers": int(corpus["speaker"].nunique()),
+        "n_folds": arguments.n_folds,
+        "audit": dict(Counter(finding.code for finding in audit(corpus).findings)),
+        "features": {
+            name: {"n_values": found.rows.shape[1], "n_broken": len(found.failures)} for name, found in encoded.items()
+        },
+        "models": {name: configuration(make_pipeline(*MODELS[name]())) for name in models},
         "tasks": {},
     }
-    for task in tasks:
-        corpus = read_named_corpus(arguments.corpus, task)
-        features = [encode_clips(FbankFeaturizer(**setting, cache=cache), corpus) for setting in CANDIDATES]
-        runs = measure_task(corpus, features, models, arguments.n_folds, print)
+    for task, table in corpora.items():
+        evaluations = {}
+        for name in features:
+            for model in models:
+                pipeline = pipeline_of(name, model)
+                evaluations[name, model] = evaluate(
+                    pipeline, table, n_folds=arguments.n_folds, features=encoded[name].rows
+                )
+                uar, low, high = evaluations[name, model].intervals.loc["uar"]
+                print(f"{task} {name} {model}: UAR {uar:.3f} ({low:.3f} to {high:.3f})", flush=True)
         record["tasks"][task] = {
-            "n_clips": len(corpus),
-            "n_broken": len(features[0].failures),
-            "n_speakers": int(corpus["speaker"].nunique()),
-            "n_folds": arguments.n_folds,
-            "measure": TASKS[task],
-            "runs": runs,
-            "summary": summary(runs, TASKS[task]),
+            "classes": sorted(table["label"].unique()),
+            "results": results(evaluations),
+            "comparisons": comparisons(evaluations),
         }
-        print(f"\n{task}, {TASKS[task]}\n{summary_text(record['tasks'][task]['summary'])}\n")
     if arguments.originals is not None:
         record["originals"] = compare_originals(arguments, cache)
     write_record(record, arguments.output)
     return 0
 
 
-def measure_task(
-    corpus: pd.DataFrame,
-    features: list[ClipFeatures],
-    models: list[str],
-    n_folds: int,
-    report: Callable[[str], None],
-) -> list[dict[str, Any]]:
-    """
-    Measure all models on the same folds of whole speakers and the same features.
-
-    Parameters
-    ----------
-    corpus : DataFrame
-        With `label` and `speaker`.
-    features : list of ClipFeatures
-        Of each of `CANDIDATES`.
-    models : list of str
-        Keys of `MODELS`.
-    n_folds : int
-    report : callable
-        Called with a line of text for each run.
-
-    Returns
-    -------
-    list of dict
-        A record for each fold and model: sizes, measures, seconds, and the features that were chosen.
-    """
-    runs = []
-    for number, (train, test) in enumerate(fold_rows(corpus, features[0].whole, n_folds=n_folds)):
-        chosen, inner = choose_features(corpus, features, train)
-        for name in models:
-            begin = time.perf_counter()
-            found = _evaluate(MODELS[name](), corpus, [(train, test)], features[chosen])
-            measured = {measure: found.mean[measure] for measure in MEASURES}
-            run = {
-                "fold": number,
-                "model": name,
-                "features": CANDIDATES[chosen],
-                "inner_uar_of_features": inner,
-                "n_train": len(train),
-                "n_test": len(test),
-                **{measure: None if np.isnan(value) else value for measure, value in measured.items()},
-                "seconds": time.perf_counter() - begin,
-            }
-            runs.append(run)
-            report(
-                f"fold {number} {name}: WA {run['wa']:.4f} UAR {run['uar']:.4f} {run['seconds']:.1f} s, "
-                f"features {CANDIDATES[chosen]}"
-            )
-    return runs
+def pipeline_of(features: str, model: str) -> Pipeline:
+    """What follows the featuriser: steps of the features, and the classifier."""
+    return make_pipeline(*map(clone, FEATURES[features][1]), *MODELS[model]())
 
 
-def choose_features(corpus: pd.DataFrame, features: list[ClipFeatures], train: np.ndarray) -> tuple[int, list[float]]:
-    """The candidate of the best mean recall in folds of the training speakers, and what each reached."""
-    table = corpus.iloc[train].reset_index(drop=True)
-    inner = fold_rows(table, np.arange(len(table)), n_folds=N_INNER)
-    reached = []
-    for candidate in features:
-        rows = ClipFeatures(candidate.rows[train])
-        reached.append(float(np.mean([_evaluate(MODELS[judge](), table, inner, rows).mean["uar"] for judge in JUDGES])))
-    return int(np.argmax(reached)), reached  # of equal ones the smallest
+def results(evaluations: dict[tuple[str, str], Evaluation]) -> list[dict[str, Any]]:
+    """A record of each evaluation: measures over all clips with intervals over speakers, and those of each fold."""
+    return [
+        {
+            "features": features,
+            "model": model,
+            "measures": found.intervals.to_dict("index"),
+            "folds": found.folds.drop(columns="fold").to_dict("records"),
+        }
+        for (features, model), found in evaluations.items()
+    ]
 
 
-def _evaluate(model: BaseEstimator, corpus: pd.DataFrame, folds: list[Fold], features: ClipFeatures) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings("ignore", "Got .* clips that are broken", UserWarning)  # recorded
-        warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)  # LightGBM, of arrays
-        return evaluate(clone(model), corpus, folds, features=features.rows)
-
-
-def summary(runs: list[dict[str, Any]], measure: str) -> dict[str, dict[str, Any]]:
-    """Mean and standard error of each model over folds, and of its difference from the first model, in each measure."""
-    names = list(dict.fromkeys(run["model"] for run in runs))
-    table: dict[str, dict[str, Any]] = {}
-    for name in names:
-        table[name] = {}
-        for column in (*MEASURES, "seconds"):
-            values = [run.get(column) for run in runs if run["model"] == name]
-            if None in values:
-                continue
-            table[name][column] = float(np.mean(values))
-            table[name][f"{column}_se"] = _standard_error(values)
-        first, own = ([run[measure] for run in runs if run["model"] == n] for n in (names[0], name))
-        difference = np.subtract(first, own)
-        table[name]["first_less_this"] = float(difference.mean())
-        table[name]["first_less_this_se"] = _standard_error(difference)
-        table[name]["measure"] = measure
-    return table
-
-
-def summary_text(table: dict[str, dict[str, Any]]) -> str:
-    """The summary as aligned text, the best first."""
-    first = next(iter(table))
-    lines = [f"{'model':<12}{'measure':>9}{'± se':>8}{'ECE':>8}{f'  {first} less this':>20}{'± se':>8}{'s a fold':>10}"]
-    for name, row in sorted(table.items(), key=lambda item: -item[1][item[1]["measure"]]):
-        measure = row["measure"]
-        ece = f"{row['ece']:>8.3f}" if "ece" in row else f"{'':>8}"
-        lines.append(
-            f"{name:<12}{row[measure]:>9.4f}{row[f'{measure}_se']:>8.4f}{ece}{row['first_less_this']:>20.4f}"
-            f"{row['first_less_this_se']:>8.4f}{row['seconds']:>10.1f}"
-        )
-    return "\n".join(lines)
+def comparisons(evaluations: dict[tuple[str, str], Evaluation]) -> list[dict[str, Any]]:
+    """Paired comparisons: the first model with every other on the same features, and all features under the first model."""
+    features, models = (list(dict.fromkeys(names)) for names in zip(*evaluations, strict=True))
+    compared = []
+    for name in features:
+        for peer in models[1:]:
+            found = compare(evaluations[name, models[0]], evaluations[name, peer], names=(models[0], peer))
+            compared.append({"features": name, **found.as_dict()})
+    for a, b in combinations(features, 2):
+        found = compare(evaluations[a, models[0]], evaluations[b, models[0]], names=(a, b))
+        compared.append({"model": models[0], **found.as_dict()})
+    return compared
 
 
 def compare_originals(arguments: argparse.Namespace, cache: Any) -> list[dict[str, Any]]:
@@ -219,38 +199,27 @@ def compare_originals(arguments: argparse.Namespace, cache: Any) -> list[dict[st
 
     The classifier learns from the other speakers.
     """
-    # No slopes: their means are differences of the first and the last frames, which rounding changes most.
-    setting = {"n_mels": 40, "dither": 4.0}
     compared = []
     for task in TASKS:
         corpus = read_named_corpus(arguments.corpus, task)
         layout = arguments.corpus.partition("=")[0]
-        originals = read_corpus(arguments.originals, layout=layout, target=task)
-        twins = corpus.assign(stem=corpus["path"].map(_stem)).set_index("stem").loc[originals["path"].map(_stem)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            originals = read_corpus(arguments.originals, layout=layout, target=task)
+        names = originals["path"].map(_stem)
+        twins = corpus.assign(stem=corpus["path"].map(_stem)).set_index("stem").loc[names]
         others = corpus[~corpus["speaker"].isin(originals["speaker"])]
-        featurizer = FbankFeaturizer(**setting, cache=cache)
-        model = MODELS["ours"]()
+        featurizer = FbankFeaturizer(cache=cache)
+        model = make_pipeline(*MODELS["ours"]())[-1]
         model.fit(featurizer.transform(clips(others)), others["label"], groups=others["speaker"].to_numpy().astype(str))
-        published, twin = (featurizer.transform(clips(table)) for table in (originals, twins))
-        of_published, of_twin = model.predict_proba(published), model.predict_proba(twin)
-        for row, name in enumerate(originals["path"].map(_stem)):
-            compared.append(
-                {
-                    "clip": name,
-                    "task": task,
-                    "published": str(model.classes_[of_published[row].argmax()]),
-                    "twin": str(model.classes_[of_twin[row].argmax()]),
-                    "largest_difference_of_probability": float(np.abs(of_published[row] - of_twin[row]).max()),
-                    "largest_difference_of_features": float(np.abs(published[row] - twin[row]).max()),
-                }
-            )
-    same = sum(pair["published"] == pair["twin"] for pair in compared)
-    print(f"originals: {same} of {len(compared)} labels are those of the twins")
+        published, twin = (model.predict_proba(featurizer.transform(clips(table))) for table in (originals, twins))
+        same = published.argmax(axis=1) == twin.argmax(axis=1)
+        for row, name in enumerate(names):
+            difference = float(np.abs(published[row] - twin[row]).max())
+            compared.append({"clip": name, "task": task, "same_label": bool(same[row]), "difference": difference})
+    n_same = sum(pair["same_label"] for pair in compared)
+    print(f"originals: {n_same} of {len(compared)} labels are those of the twins")
     return compared
-
-
-def _standard_error(values: Any) -> float:
-    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
 def _stem(path: str) -> str:

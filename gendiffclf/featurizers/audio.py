@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,9 @@ TRUNCATED = 0.99
 # Corpus tables round the ends of segments; an end this far behind the last sample still means the last sample.
 SLACK_SECONDS = 0.05
 MAX_CHANNELS = 32
+BLOCK_SECONDS = 20.0
+# What libsndfile says of streams whose length their headers do not tell.
+UNKNOWN_FRAMES = 2**62
 
 
 class AudioError(ValueError):
@@ -72,12 +77,15 @@ class Clip:
         Sampling rate in Hz; None where the source knows it.
     start, end : float or None
         The part that is meant, in seconds; `end=None` is the clip's end.
+    copy : str or None
+        A decoded copy of the file to read instead.
     """
 
     source: Any
     rate: float | None = None
     start: float = 0.0
     end: float | None = None
+    copy: str | None = None
 
     @property
     def name(self) -> str:
@@ -151,7 +159,7 @@ class Clip:
             If the clip is missing, not audio, truncated, empty, has more than two dimensions, or holds NaN or infinity.
         """
         if self.on_disk or isinstance(self.source, bytes):
-            samples, given = self._read()
+            samples, given = self.native_samples()
         else:
             samples, given = _decoded(self.source, self.rate)
             samples = _frames_first(_scaled(samples))  # (frames,) or (frames, channels)
@@ -166,12 +174,23 @@ class Clip:
             raise AudioError("it holds no samples, expected at least one", self.name)
         return np.ascontiguousarray(samples, dtype=np.float32)
 
-    def _read(self) -> tuple[NDArray[np.float32], float]:
+    def native_samples(self) -> tuple[NDArray[np.float32], float]:
+        """
+        Decode and cut a file, without mixing or resampling.
+
+        Returns
+        -------
+        samples : ndarray of shape (n_samples,) or (n_samples, n_channels), float32
+        rate : float
+            In Hz.
+
+        Raises
+        ------
+        AudioError
+            If it is missing, not audio, truncated, or too short for the part that is meant.
+        """
         soundfile = require("soundfile")
-        with open_audio(self.source) as file:
-            promised = promised_share(self.source)
-            if promised is not None and promised < TRUNCATED:
-                raise AudioError(_cut_short(promised), self.name)
+        with open_whole(self.copy or self.source, self.name) as file:
             wanted = _frame_range(self, file.frames, file.samplerate)
             seek = file.format != "MP3"  # seeking in MP3 lands near the frame asked for, not on it
             try:
@@ -182,11 +201,44 @@ class Clip:
             except soundfile.SoundFileError as error:
                 raise AudioError(f"it breaks off while decoding ({_told(error)})", self.name) from error
             if len(samples) < TRUNCATED * count:
-                share = len(samples) / count
-                raise AudioError(
-                    f"it is truncated: {share:.0%} of the samples its header promises are there", self.name
-                )
+                raise AudioError(_cut_short(len(samples) / count), self.name)
             return samples if seek else samples[wanted.start :], float(file.samplerate)
+
+
+def native_blocks(clip: Clip) -> Iterator[tuple[NDArray[np.float32], float]]:
+    """
+    Decode a file once, from the beginning to the end.
+
+    Parameters
+    ----------
+    clip : Clip
+        On disk; its `start` and `end` do not count.
+
+    Yields
+    ------
+    block : ndarray of shape (n, channels), float32
+        Of at most `BLOCK_SECONDS`.
+    rate : float
+        In Hz.
+
+    Raises
+    ------
+    AudioError
+        If it is no audio, truncated, or breaks off.
+    """
+    soundfile = require("soundfile")
+    with open_whole(clip.source, clip.name) as file:
+        # After each read soundfile seeks to where it is, which in MP3 lands beside it.
+        file.seekable = lambda: False
+        rate, promised, count = float(file.samplerate), file.frames, 0
+        try:
+            while len(block := file.read(round(BLOCK_SECONDS * rate), dtype="float32", always_2d=True)):
+                count += len(block)
+                yield block, rate
+        except soundfile.SoundFileError as error:
+            raise AudioError(f"it breaks off while decoding ({_told(error)})", clip.name) from error
+    if 0 < promised < UNKNOWN_FRAMES and count < TRUNCATED * promised:
+        raise AudioError(_cut_short(count / promised), clip.name)
 
 
 def _cut_short(share: float) -> str:
@@ -218,6 +270,16 @@ def open_audio(source: Any) -> Any:
             f"it cannot be read as audio ({_told(error)}), expected wav, flac, ogg, mp3 or what else libsndfile reads",
             os.fspath(name),
         ) from error
+
+
+@contextlib.contextmanager
+def open_whole(source: Any, name: str) -> Iterator[Any]:
+    """A file of sound, open, that holds all the bytes its header promises."""
+    with open_audio(source) as file:
+        promised = promised_share(source)
+        if promised is not None and promised < TRUNCATED:
+            raise AudioError(_cut_short(promised), name)
+        yield file
 
 
 def _file_digest(path: str) -> bytes:

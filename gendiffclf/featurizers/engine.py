@@ -19,6 +19,7 @@ from .audio import AudioError, Clip
 from .batching import map_ahead, plan_batches
 from .cache import FeatureCache
 from .inputs import as_clip
+from .parts import decoded_in_turn
 
 Row = NDArray[np.float32]
 Result = Row | AudioError
@@ -233,14 +234,22 @@ def _has_shape(row: Row, shape: RowShape | None) -> bool:
 
 
 def _encode_missing(missing: dict[str, _Look], encoders: list[Encoder], n_threads: int) -> Iterator[tuple[str, Result]]:
+    clips = {key: look.clip for key, look in missing.items() if look.clip is not None}
+    for group in decoded_in_turn(clips):
+        yield from _encode(group, {key: missing[key].seconds for key in group}, encoders, n_threads)
+
+
+def _encode(
+    clips: dict[str, Clip], seconds: dict[str, float], encoders: list[Encoder], n_threads: int
+) -> Iterator[tuple[str, Result]]:
     """Decode in threads, a few batches ahead of the encoders."""
-    keys = list(missing)
+    keys = list(clips)
     free: SimpleQueue[Encoder] = SimpleQueue()
     for encoder in encoders:
         free.put(encoder)
 
     def load(batch: list[int]) -> list[tuple[str, Result]]:
-        return [(keys[i], _load(missing[keys[i]].clip, encoders[0].sampling_rate)) for i in batch]
+        return [(keys[i], _load(clips[keys[i]], encoders[0].sampling_rate)) for i in batch]
 
     def encode(loaded: list[tuple[str, Result]]) -> list[tuple[str, Result]]:
         results = dict(loaded)
@@ -253,7 +262,7 @@ def _encode_missing(missing: dict[str, _Look], encoders: list[Encoder], n_thread
                 free.put(encoder)
         return list(results.items())
 
-    batches = plan_batches([look.seconds for look in missing.values()], encoders[0].batch_seconds)
+    batches = plan_batches([seconds[key] for key in keys], encoders[0].batch_seconds)
     with contextlib.closing(map_ahead(load, batches, n_threads)) as decoded:
         if len(encoders) == 1:
             for loaded in decoded:
@@ -264,8 +273,7 @@ def _encode_missing(missing: dict[str, _Look], encoders: list[Encoder], n_thread
                     yield from results
 
 
-def _load(clip: Clip | None, rate: int) -> Result:
-    assert clip is not None  # what is missing from the cache has been understood as a clip
+def _load(clip: Clip, rate: int) -> Result:
     try:
         return clip.load(rate)
     except AudioError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,8 +44,9 @@ def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None
     Notes
     -----
     `train` and `evaluate` begin with an audit. They raise for its errors (labels that differ by case or spaces, copies of a
-    clip under different labels, no speakers) and warn of its warnings. Copies are found by their decoded samples, so a copy
-    in another lossless format counts; one that was cut, resampled or coded with loss does not.
+    clip under different labels, a single label, no speakers), but for those they are told to `accept`, and warn of its
+    warnings. Copies are found by their decoded samples, so a copy in another lossless format counts; one that was cut,
+    resampled or coded with loss does not.
 
     Examples
     --------
@@ -65,6 +67,36 @@ def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None
         return _audit(corpus, content_of(recordings), findings, seconds)
     places = corpus[[name for name in ("path", "start", "end") if name in corpus]].astype(str)
     return _audit(corpus, np.array(["\t".join(row) for row in places.to_numpy()]))
+
+
+def audit_first(
+    corpus: pd.DataFrame, rows: np.ndarray | None = None, *, accept: Iterable[str] = (), ignore: Iterable[str] = ()
+) -> Audit:
+    """
+    The audit that learning and measuring begin with, enforced.
+
+    Parameters
+    ----------
+    corpus : DataFrame
+    rows : ndarray, optional
+        Features that were given; no clip is then decoded.
+    accept, ignore : iterable of str
+        Codes, as of `Audit.accept` and `Audit.enforce`.
+
+    Raises
+    ------
+    ValueError
+        For errors; those of the table before any clip is decoded.
+    """
+    if rows is None:
+        _audit(corpus, _all_different(len(corpus))).accept(accept).raise_errors(ignore)
+    found = (audit(corpus) if rows is None else audit_features(corpus, rows)).accept(accept)
+    found.enforce(ignore)
+    return found
+
+
+def _all_different(n_clips: int) -> np.ndarray:
+    return np.array([f"clip {i}" for i in range(n_clips)])
 
 
 def audit_features(corpus: pd.DataFrame, rows: np.ndarray) -> Audit:

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import ast
-import contextlib
-import os
 import shlex
 import sys
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from sklearn.pipeline import Pipeline
-
-FEATURIZER_NAMES = ("egemaps", "fbank", "hubert")
-# Better than the plain energies of the featuriser's defaults; --set changes them.
-FBANK = {"n_mels": 40, "deltas": 2}
-LAYOUT_NAMES = ("ravdess", "emodb", "crema-d", "savee", "tess", "meld", "nemo", "urdu")
-FOLD_NAMES = ("speaker", "leave-one-speaker-out", "split", "random")
-MEASURE_NAMES = ("wa", "uar", "macro_f1", "log_loss", "ece")
-# Written out, since the parser of every command imports this module and nothing heavy; tests compare.
+from .options import (
+    FOLD_NAMES,
+    MEASURE_NAMES,
+    add_accept_option,
+    add_corpus_options,
+    add_layout_options,
+    add_pipeline_options,
+    add_run_options,
+    build_pipeline,
+    check_output,
+    form_by_ending,
+    model_changes,
+    plain_array,
+    plain_warnings,
+    read_source,
+    refuse_ignored,
+)
 
 
 def add_audit_options(parser: argparse.ArgumentParser) -> None:
     """Options of `audit`."""
-    _add_corpus_options(parser)
+    add_corpus_options(parser)
+    add_accept_option(parser)
     parser.add_argument("--table-only", action="store_true", help="open no clip")
     parser.add_argument("--jobs", type=int, help="threads that read clips")
     parser.add_argument("--output", type=Path, help="also write the findings to this JSON file")
@@ -41,20 +42,25 @@ def run_audit(options: argparse.Namespace) -> None:
 
     from .auditing import audit
 
-    _check_output("--output", options.output)
-    found = audit(_corpus(options, options.source), sound=not options.table_only, n_jobs=options.jobs)
+    check_output("--output", options.output)
+    found = audit(read_source(options, options.source), sound=not options.table_only, n_jobs=options.jobs).accept(
+        options.accept
+    )
     if options.output is not None:
         found.to_json(options.output)
     shown = [finding for finding in found.findings if not options.quiet or finding.severity != "note"]
     print(replace(found, findings=tuple(shown)))
     if found.errors:
-        raise ValueError(f"{len(found.errors)} of the findings would make figures wrong; mend them first.")
+        raise ValueError(
+            f"{len(found.errors)} of the findings would make figures wrong; mend them, or accept those that are right as "
+            "they are (--accept CODE)."
+        )
 
 
 def add_features_options(parser: argparse.ArgumentParser) -> None:
     """Options of `features`."""
-    _add_corpus_options(parser)
-    _add_pipeline_options(parser)
+    add_corpus_options(parser)
+    add_pipeline_options(parser)
     parser.add_argument("--output", type=Path, help="also write features and table to this .npz file")
 
 
@@ -65,14 +71,14 @@ def run_features(options: argparse.Namespace) -> None:
     from .files import whole_file
     from .training import encode_clips, failed
 
-    _check_output("--output", options.output)
-    corpus = _corpus(options, options.source)
-    featurizer = _pipeline(options).steps[0][1]
+    check_output("--output", options.output)
+    corpus = read_source(options, options.source)
+    featurizer = build_pipeline(options).steps[0][1]
     features = encode_clips(featurizer, corpus)
     failures = failed(features, corpus)
     if options.output is not None:
         names = [name for name in ("path", "start", "end", "label", "speaker") if name in corpus]
-        columns = {name: _plain_array(corpus[name]) for name in names}
+        columns = {name: plain_array(corpus[name]) for name in names}
         with whole_file(options.output, binary=True) as file:  # savez would append .npz to other names
             np.savez(file, features=features.rows, **columns)
     print(f"{len(corpus) - len(failures)} of {len(corpus)} clips have features of shape {features.rows.shape[1:]}.")
@@ -82,8 +88,9 @@ def run_features(options: argparse.Namespace) -> None:
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:
     """Options of `train`."""
-    _add_corpus_options(parser)
-    _add_pipeline_options(parser)
+    add_corpus_options(parser)
+    add_pipeline_options(parser)
+    add_accept_option(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of the model")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is there")
     parser.add_argument(
@@ -98,15 +105,16 @@ def run_train(options: argparse.Namespace) -> None:
     from .training import train
 
     check_new_folder("--output", options.output, options.overwrite)  # said before hours of work, not after
-    corpus = _corpus(options, options.source)
-    with _plain_warnings():
-        pipeline = train(_pipeline(options), corpus, without_speakers=options.no_speakers)
+    corpus = read_source(options, options.source)
+    with plain_warnings():
+        pipeline = train(build_pipeline(options), corpus, without_speakers=options.no_speakers, accept=options.accept)
     n_broken = len(pipeline.steps[0][1].failures_)
     about = {
         "target": options.target,
         "n_clips": len(corpus) - n_broken,
         "n_broken": n_broken,
         "n_speakers": int(corpus["speaker"].nunique()) if "speaker" in corpus else None,
+        "accepted": options.accept,
     }
     save_model(pipeline, options.output, overwrite=options.overwrite, copy_encoder=options.copy_encoder, about=about)
     classes = ", ".join(map(str, pipeline.classes_))
@@ -118,8 +126,8 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="folder that `train` wrote")
     parser.add_argument("sources", nargs="+", help="clips, folders, or tables with the column path")
     parser.add_argument("--encoder", help="folder of the same speech encoder, if it has moved")
-    _add_layout_options(parser)
-    _add_run_options(parser)
+    add_layout_options(parser)
+    add_run_options(parser)
     parser.add_argument("--output", type=Path, help="file of the predictions; standard output by default")
     parser.add_argument(
         "--format", choices=("csv", "jsonl"), help="by default what the output's ending says, csv otherwise"
@@ -133,10 +141,10 @@ def run_predict(options: argparse.Namespace) -> None:
     from .model_folder import load_model
     from .prediction import predict_clips, write_predictions
 
-    form = options.format or _form_by_ending(options.output)
-    _check_output("--output", options.output)
-    pipeline = load_model(options.model, **_model_changes(options))
-    corpus = pd.concat([_corpus(options, source, to_predict=True) for source in options.sources], ignore_index=True)
+    form = options.format or form_by_ending(options.output)
+    check_output("--output", options.output)
+    pipeline = load_model(options.model, **model_changes(options))
+    corpus = pd.concat([read_source(options, source, to_predict=True) for source in options.sources], ignore_index=True)
     predictions = predict_clips(pipeline, corpus)
     write_predictions(predictions, options.output or sys.stdout, form)
     n_broken = int(predictions["error"].notna().sum())
@@ -146,8 +154,9 @@ def run_predict(options: argparse.Namespace) -> None:
 
 def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     """Options of `evaluate`."""
-    _add_corpus_options(parser)
-    _add_pipeline_options(parser)
+    add_corpus_options(parser)
+    add_pipeline_options(parser)
+    add_accept_option(parser)
     parser.add_argument("--model", type=Path, help="evaluate this model, learnt from other clips, in place of folds")
     parser.add_argument("--folds", choices=FOLD_NAMES, default="speaker", help="what a fold is (%(default)s)")
     parser.add_argument("--n-folds", type=int, default=5, help="folds at most (%(default)s)")
@@ -166,22 +175,23 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from .model_folder import load_model
     from .prediction import write_predictions
 
-    _check_output("--output", options.output)
-    _check_output("--predictions", options.predictions)
-    _check_output("--report", options.report)
+    check_output("--output", options.output)
+    check_output("--predictions", options.predictions)
+    check_output("--report", options.report)
     if options.pictures is not None and options.report is None:
         raise ValueError(f"Got --pictures {options.pictures} without --report, expected both; name the report's file.")
     if options.model is not None:
-        _refuse_ignored(options.words, ("--featurizer", "--normalize", "--set", "--folds", "--n-folds"))
-    corpus = _corpus(options, options.source)
-    with _plain_warnings():
+        refuse_ignored(options.words, ("--featurizer", "--normalize", "--set", "--folds", "--n-folds"))
+    corpus = read_source(options, options.source)
+    common = {"groups": options.group, "accept": options.accept}
+    with plain_warnings():
         if options.model is not None:
-            model = load_model(options.model, **_model_changes(options))
-            found = evaluate_fitted(model, corpus, groups=options.group, random_state=options.seed)
+            model = load_model(options.model, **model_changes(options))
+            found = evaluate_fitted(model, corpus, random_state=options.seed, **common)
         else:
             seed, progress = options.seed, int(not options.quiet)
-            settings = {"n_folds": options.n_folds, "random_state": seed, "groups": options.group, "verbose": progress}
-            found = evaluate(_pipeline(options), corpus, options.folds, **settings)
+            settings = {"n_folds": options.n_folds, "random_state": seed, "verbose": progress, **common}
+            found = evaluate(build_pipeline(options), corpus, options.folds, **settings)
     print(found)
     found.about["command"] = shlex.join(["gendiffclf", *options.words])
     if options.output is not None:
@@ -190,7 +200,9 @@ def run_evaluate(options: argparse.Namespace) -> None:
         write_predictions(found.predictions, options.predictions)
     if options.report is not None:
         found.report(
-            options.report, title=f"{options.target or 'Evaluation'}: {options.source}", pictures=options.pictures
+            options.report,
+            title=f"{options.target or 'Evaluation'}: {Path(options.source).name}",
+            pictures=options.pictures,
         )
 
 
@@ -208,7 +220,7 @@ def run_compare(options: argparse.Namespace) -> None:
     """Print differences with intervals, and what may be claimed."""
     from .comparison import compare
 
-    _check_output("--output", options.output)
+    check_output("--output", options.output)
     names = (options.a.stem, options.b.stem) if options.a.stem != options.b.stem else (str(options.a), str(options.b))
     found = compare(options.a, options.b, measure=options.measure, names=names, random_state=options.seed)
     if options.output is not None:
@@ -228,173 +240,3 @@ def run_demo(options: argparse.Namespace) -> None:
     from .demo import run_speech_demo
 
     run_speech_demo(n_speakers=options.speakers, n_takes=options.takes, random_state=options.seed)
-
-
-# --------------------------------------------------------------------- options
-
-
-def _add_layout_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--layout", choices=LAYOUT_NAMES, help="corpus whose names of files are known")
-    parser.add_argument("--pattern", help="paths below the folder, such as {label}/{speaker}_*.wav")
-    parser.add_argument(
-        "--target", "--label-column", help="column to predict (default: emotion for a layout, else label)"
-    )
-    parser.add_argument("--path-column", default="path", help="column of a table that holds paths (%(default)s)")
-    parser.add_argument("--skip-unfit", action="store_true", help="leave out files whose path does not fit")
-
-
-def _add_corpus_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", help="folder, or table with the columns path, label, speaker and maybe start, end")
-    _add_layout_options(parser)
-    parser.add_argument("--speaker-column", default="speaker", help="column that says who speaks (%(default)s)")
-
-
-def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cache", help="folder of the features (default: $GENDIFFCLF_CACHE, or the user's own)")
-    parser.add_argument("--no-cache", action="store_true", help="keep no features")
-    parser.add_argument("--jobs", type=int, help="threads that read clips")
-    parser.add_argument("--device", help="where encoder and classifier run (default: the first of cuda, mps, cpu)")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
-
-
-def _add_pipeline_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--featurizer", choices=FEATURIZER_NAMES, default="fbank", help="features of a clip (%(default)s)"
-    )
-    parser.add_argument("--encoder", help="name or folder of the speech encoder; implies --featurizer hubert")
-    parser.add_argument("--normalize", choices=("speaker",), help="z-scores of the features within each speaker")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="STEP__NAME=VALUE",
-        help="a parameter, such as featurizer__layers=-1 or classifier__n_members=4; can be repeated",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="random state of folds and classifier (%(default)s)")
-    _add_run_options(parser)
-
-
-# ------------------------------------------------------- from options to objects
-
-
-def _corpus(options: argparse.Namespace, source: str, *, to_predict: bool = False) -> pd.DataFrame:
-    from .corpora import read_corpus
-
-    mismatch = "warn" if options.skip_unfit else "raise"
-    is_folder = Path(source).is_dir()
-    with _plain_warnings():
-        return read_corpus(
-            source,
-            # Predictions may mix folders of a layout with single clips.
-            layout=options.layout if is_folder else None,
-            pattern=options.pattern if is_folder else None,
-            target=options.target,
-            path_column=options.path_column,
-            speaker_column=getattr(options, "speaker_column", "speaker"),  # of no use to `predict`
-            on_mismatch=mismatch,
-            to_predict=to_predict,
-        )
-
-
-def _pipeline(options: argparse.Namespace) -> Pipeline:
-    from sklearn.pipeline import Pipeline
-
-    from ..classifier import GenerativeTransportClassifier
-    from ..featurizers import FEATURIZERS, SpeakerNormalizer
-
-    kind = "hubert" if options.encoder is not None else options.featurizer
-    featurizer = FEATURIZERS[kind](**(FBANK if kind == "fbank" else {}))
-    parameters = _run_parameters(options)
-    own = featurizer.get_params()
-    featurizer.set_params(**{name: value for name, value in parameters.items() if name in own})
-    if options.encoder is not None:
-        featurizer.set_params(model=options.encoder)
-    device = {} if options.device is None else {"device": options.device}
-    # While the measures of a fold are awaited, the bar of the folds is enough.
-    verbose = int(not options.quiet and "folds" not in options)
-    classifier = GenerativeTransportClassifier(random_state=options.seed, verbose=verbose, **device)
-    normalizer = [("normalizer", SpeakerNormalizer())] if options.normalize else []
-    pipeline = Pipeline([("featurizer", featurizer), *normalizer, ("classifier", classifier)])
-    return pipeline.set_params(**dict(_setting(text) for text in options.set))
-
-
-def _run_parameters(options: argparse.Namespace) -> dict[str, Any]:
-    """Parameters of a featuriser that say how to run it, not what it computes."""
-    cache = None if options.no_cache else (options.cache if options.cache is not None else True)
-    parameters: dict[str, Any] = {"cache": cache, "n_jobs": options.jobs, "verbose": int(not options.quiet)}
-    return parameters if options.device is None else {**parameters, "device": options.device}
-
-
-def _model_changes(options: argparse.Namespace) -> dict[str, Any]:
-    """What `load_model` changes: how to run, and where the speech encoder is."""
-    place = {} if options.encoder is None else {"model": options.encoder}
-    return {**_run_parameters(options), **place}
-
-
-def _refuse_ignored(words: list[str], names: tuple[str, ...]) -> None:
-    given = [name for name in names if any(word.partition("=")[0] == name for word in words)]
-    if given:
-        raise ValueError(
-            f"Got {', '.join(given)} with --model, expected neither: a trained model has its own features and settings, and no "
-            "folds; leave them out, or leave out --model to cross-validate."
-        )
-
-
-def _check_output(name: str, path: Path | None) -> None:
-    """Make the folder of an output, and say before the work what would fail after it."""
-    if path is None:
-        return
-    if path.is_dir():
-        raise ValueError(f"Got {name} {path}, which is a folder, expected a file; name one in it.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"Got {name} {path}, whose folder cannot be made ({error.strerror}), expected a folder that is there or can be "
-            "made; choose another."
-        ) from error
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(
-            f"Got {name} {path} in a folder that is write-protected, expected one that is not; choose another."
-        )
-
-
-def _form_by_ending(output: Path | None) -> str:
-    if output is None:
-        return "csv"
-    ending = output.suffix.lower()
-    if ending not in (".csv", ".jsonl"):
-        raise ValueError(f"Got --output {output}, expected a name that ends in .csv or .jsonl; --format allows others.")
-    return ending[1:]
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or "__" not in name:
-        raise ValueError(f"Got --set {text}, expected step__name=value, such as classifier__n_members=4.")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
-
-
-def _plain_array(column: pd.Series) -> Any:
-    """A column without objects, which a file of arrays could only hold pickled."""
-    import numpy as np
-
-    return column.to_numpy() if column.dtype.kind in "iufb" else np.array(column.astype(str).tolist())
-
-
-@contextlib.contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Show warnings as a line each, without the source that gave them."""
-    before = warnings.formatwarning
-
-    def plain(message: Warning | str, *place: Any) -> str:
-        return f"warning: {message}\n"
-
-    warnings.formatwarning = plain  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        warnings.formatwarning = before

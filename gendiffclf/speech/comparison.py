@@ -14,11 +14,11 @@ from scipy.stats import binomtest
 from ..featurizers._optional import require
 from ..validation import check_choice
 from .files import whole_file
-from .intervals import LEVEL, interval, resample
+from .intervals import LEVEL, interval
 from .measures import LOWER_IS_BETTER, MEASURES, TITLES
 from .provenance import as_json
 from .results import Evaluation
-from .tables import tally_by
+from .tables import draw_measures, tally_by
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,12 +174,11 @@ def compare(
     names_of_voices, voice = np.unique(first["voice"].to_numpy().astype(str), return_inverse=True)
     n_drawn = len(names_of_voices)
     tallies = [tally_by(table, classes, voice, n_drawn) for table in (first, second)]
-    drawn = [tally.measures() for tally in resample(tallies, random_state)]
-    values = [tally.weighted(np.ones((1, n_drawn))).measures() for tally in tallies]
+    (of_a, drawn_a), (of_b, drawn_b) = draw_measures(tallies, random_state)
     rows = {}
     for name in MEASURES:
-        of_a, of_b = (float(value[name][0]) for value in values)
-        rows[name] = (of_a, of_b, of_a - of_b, *interval(drawn[0][name] - drawn[1][name], n_drawn))
+        bounds = interval(drawn_a[name] - drawn_b[name], n_drawn)
+        rows[name] = (of_a[name], of_b[name], of_a[name] - of_b[name], *bounds)
     right = [(table["predicted"] == table["label"]).to_numpy() for table in (first, second)]
     only_a, only_b = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     return Comparison(

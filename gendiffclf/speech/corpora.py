@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from ..featurizers._optional import require
 from ..validation import check_choice
 from .layouts import LAYOUTS, Layout, Row
+from .votes import with_votes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,8 @@ def read_corpus(
     target: str | None = None,
     path_column: str = "path",
     speaker_column: str = "speaker",
+    votes: Sequence[str] | None = None,
+    raters: Sequence[str] | None = None,
     on_mismatch: str = "raise",
     to_predict: bool = False,
 ) -> pd.DataFrame:
@@ -54,6 +57,10 @@ def read_corpus(
         The column to predict. By default `emotion` for a layout, and `label` otherwise, where there is one.
     path_column, speaker_column : str, default="path" and "speaker"
         Columns of a table that hold paths and speakers under other names; `speaker_column` also of a layout or pattern.
+    votes : sequence of str, optional
+        Columns with votes of several people, one for each class, by whose name it is called: counts or shares, empty for none.
+    raters : sequence of str, optional
+        Columns of raters instead: the label that each of them gave, empty where there is none.
     on_mismatch : {"raise", "warn"}, default="raise"
         What audio files do whose path does not fit; "warn" leaves them out.
     to_predict : bool, default=False
@@ -65,12 +72,13 @@ def read_corpus(
     corpus : DataFrame
         Columns `path`, `label` and `speaker` as far as they are known, `start` and `end` in seconds where a table has them,
         and whatever else is known of a clip, such as `gender`. Sorted by path, a table in its own order. Paths in a table
-        are relative to its folder.
+        are relative to its folder. Votes become columns `votes_<label>`, and the label with most votes is `label`: of several
+        the first by name.
 
     Raises
     ------
     ValueError
-        If nothing is found, files do not fit (the first are named), or clips have no `target`.
+        If nothing is found, files do not fit (the first are named), or clips have no `target` or no votes.
 
     Notes
     -----
@@ -113,7 +121,12 @@ def read_corpus(
     else:
         corpus = pandas.DataFrame({"path": [str(source)]})
         target = None if to_predict else target  # a clip among folders has no columns
-    return _with_label(_with_speaker(corpus, speaker_column), target, to_predict)
+    corpus = _with_speaker(corpus, speaker_column)
+    if votes is None and raters is None:
+        return _with_label(corpus, target, to_predict)
+    if target is not None:
+        raise ValueError(f"Got target={target!r} beside votes, expected one of them: votes make the label.")
+    return _with_label(with_votes(corpus, votes, raters), None, to_predict)
 
 
 def check_corpus(corpus: Any, needed: Iterable[str] = ("path", "label")) -> pd.DataFrame:
@@ -156,13 +169,14 @@ def _read_folder(folder: Path, layout: str | None, pattern: str | None, on_misma
 
     known = LAYOUTS[layout] if layout is not None else Layout("", "a clip", lambda path: {})
     ignored = re.compile(known.ignore)
+    files = _files_below(folder)
     names = sorted(
         path.relative_to(folder).as_posix()
-        for path in folder.rglob("*")
+        for path in files
         if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and not ignored.fullmatch(path.stem)
     )
     if not names:
-        others = sum(path.suffix.lower() in (".mp4", ".avi", ".m4a") for path in folder.rglob("*"))
+        others = sum(path.suffix.lower() in (".mp4", ".avi", ".m4a") for path in files)
         hint = f"; of its {others} videos extract the sound first, with ffmpeg for instance" if others else ""
         raise ValueError(f"Got {folder} without audio files, expected {', '.join(AUDIO_SUFFIXES)} in it{hint}.")
     parse: Callable[[str], Row | None] = known.parse if pattern is None else _pattern_parser(pattern)
@@ -174,13 +188,24 @@ def _read_folder(folder: Path, layout: str | None, pattern: str | None, on_misma
             f"Got {len(unfit)} of {len(names)} files in {folder} that do not fit ({_first(unfit)}), expected {form}"
         )
         if on_mismatch == "raise" or len(unfit) == len(names):
-            raise ValueError(f"{message}; on_mismatch='warn' leaves them out.")
+            raise ValueError(f"{message}; on_mismatch='warn' (--skip-unfit) leaves them out.")
         warnings.warn(f"{message}; they are left out.", stacklevel=3)
     fit = [(name, row) for name, row in zip(names, rows, strict=True) if row is not None]
     table = pd.DataFrame([{"path": str(folder / name), **row} for name, row in fit])
     if layout is not None and layout != "meld":  # there numbers start anew in each part
         table = _without_copies(table)
     return table if known.add_metadata is None else known.add_metadata(table, folder)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """All files below a folder, also behind links to other folders; a folder that links lead back to counts once."""
+    found, seen = [], {os.path.realpath(folder)}
+    for here, folders, names in os.walk(folder, followlinks=True):
+        real = {name: os.path.realpath(os.path.join(here, name)) for name in sorted(folders)}
+        folders[:] = [name for name in real if real[name] not in seen]
+        seen.update(real.values())
+        found += [Path(here, name) for name in names]
+    return found
 
 
 def _pattern_parser(pattern: str) -> Callable[[str], Row | None]:
@@ -305,7 +330,8 @@ def _gaps(corpus: pd.DataFrame, name: str) -> pd.Series:
 def _check_gaps(corpus: pd.DataFrame, name: str) -> None:
     gaps = _gaps(corpus, name)
     if gaps.any():
-        clips_without = corpus["path"][gaps].astype(str).tolist()
+        named = corpus["path"].astype(str) if name != "path" else "row " + (corpus.index.to_series() + 1).astype(str)
+        clips_without = named[gaps].tolist()
         raise ValueError(
             f"Got {len(clips_without)} of {len(corpus)} clips without {name!r} ({_first(clips_without)}), expected one "
             "for each; leave them out, or add what is missing."

@@ -9,16 +9,17 @@ import numpy as np
 from tqdm import tqdm
 
 from ..validation import check_integer
-from .auditing import audit, audit_features
+from .auditing import audit_first
 from .corpora import check_corpus
-from .findings import Audit
-from .folds import Fold, fold_rows, shared_speakers, warn_of_learnt_speakers, without_copies
+from .folds import Fold, fold_rows, shared_speakers, warn_of_learnt_clips, warn_of_learnt_speakers, without_copies
 from .provenance import describe_run
 from .results import Evaluation, FoldResult, summarize
+from .table_checks import missing_speakers
 from .tables import group_columns
 from .training import (
     ClipFeatures,
     before_classifier,
+    check_speakers,
     encode_clips,
     failed,
     fit_rows,
@@ -27,9 +28,13 @@ from .training import (
     speakers_of,
     split_pipeline,
 )
+from .votes import votes_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+REPORTED = ("broken", "no-speakers")
+"""Findings that `report_failures` and `shared_speakers` tell of."""
 
 
 def evaluate(
@@ -41,6 +46,7 @@ def evaluate(
     random_state: int = 0,
     features: Any = None,
     groups: Sequence[str] | None = None,
+    accept: Sequence[str] = (),
     verbose: int = 0,
 ) -> Evaluation:
     """
@@ -52,7 +58,8 @@ def evaluate(
         A featuriser first, a classifier last; with `features` a classifier, or a pipeline without featuriser. It is cloned
         for each fold.
     corpus : DataFrame
-        With `path`, `label` and, but for random folds, `speaker`, as of `read_corpus`.
+        With `path`, `label` and, but for random folds, `speaker`, as of `read_corpus`. Where it has votes, they are learnt
+        from as in `train`, and `Evaluation.votes` compares probabilities with them.
     folds : {"speaker", "leave-one-speaker-out", "split", "random"}, splitter or iterable, default="speaker"
         "speaker": `n_folds` stratified folds of whole speakers. "split": learns from the clips whose column `split` says
         "train" or "dev" and tests on those of "test", as a corpus' authors mean it. "random": stratified, whoever speaks.
@@ -66,6 +73,9 @@ def evaluate(
     groups : sequence of str, optional
         Columns of the corpus, such as `gender`, whose groups are measured. By default those of gender, sex, age, corpus,
         language, accent, intensity and channel that the corpus has.
+    accept : sequence of str, default=()
+        Codes of findings of `audit` that are right as they are, such as "copies-across-labels". They do not stop or warn, and
+        are recorded.
     verbose : int, default=0
         Whether to show progress.
 
@@ -109,17 +119,19 @@ def evaluate(
     check_integer("n_folds", n_folds, 2)
     by_speaker = isinstance(folds, str) and folds in ("speaker", "leave-one-speaker-out")
     has_speakers = "speaker" in corpus
-    corpus = check_corpus(corpus, ("path", "label", *(["speaker"] if by_speaker or has_speakers else [])))
+    corpus = check_corpus(corpus, ("path", "label", *(["speaker"] if has_speakers else [])))
+    if by_speaker and not has_speakers:
+        raise ValueError(f"Got folds={folds!r}, and {missing_speakers(corpus)}")
     columns = group_columns(corpus, groups)
     if features is None:
         featurizer, estimator = split_pipeline(pipeline)
-        audited = audit(corpus)
-        _enforce(audited)
+        check_speakers(estimator, corpus)
+        audited = audit_first(corpus, accept=accept, ignore=REPORTED)
         encoded = encode_clips(featurizer, corpus)
     else:
         estimator, encoded = pipeline, given_features(features, len(corpus))
-        audited = audit_features(corpus, encoded.rows)
-        _enforce(audited)
+        check_speakers(estimator, corpus)
+        audited = audit_first(corpus, encoded.rows, accept=accept, ignore=REPORTED)
     report_failures(encoded, corpus)
     settings = {"n_folds": n_folds, "random_state": random_state}
     pairs = fold_rows(corpus, encoded.whole, folds, voices=audited.voices, **settings)
@@ -131,7 +143,12 @@ def evaluate(
 
 
 def evaluate_fitted(
-    pipeline: Any, corpus: pd.DataFrame, *, groups: Sequence[str] | None = None, random_state: int = 0
+    pipeline: Any,
+    corpus: pd.DataFrame,
+    *,
+    groups: Sequence[str] | None = None,
+    accept: Sequence[str] = (),
+    random_state: int = 0,
 ) -> Evaluation:
     """
     Try a fitted pipeline on a corpus it has not learnt from, as one fold.
@@ -142,7 +159,7 @@ def evaluate_fitted(
         Fitted, as of `train` or `load_model`.
     corpus : DataFrame
         With `path` and `label`.
-    groups : sequence of str, optional
+    groups, accept : sequence of str
         As for `evaluate`.
     random_state : int, default=0
         Of the bootstrap.
@@ -155,21 +172,24 @@ def evaluate_fitted(
     Warns
     -----
     UserWarning
-        If speakers are among those the pipeline learnt from, as far as both are known, or clips are broken.
+        If speakers or clips are among those the pipeline learnt from, as far as both are known, or clips are broken.
     """
     corpus = check_corpus(corpus, ("path", "label", *(["speaker"] if "speaker" in corpus else [])))
     columns = group_columns(corpus, groups)
     featurizer, rest = split_pipeline(pipeline)
-    audited = audit(corpus)
-    _enforce(audited, "rare-class")  # nothing is learnt from these clips
+    check_speakers(rest, corpus)
+    # Nothing is learnt from these clips.
+    audited = audit_first(corpus, accept=accept, ignore=(*REPORTED, "rare-class", "one-class"))
     encoded = encode_clips(featurizer, corpus)
     report_failures(encoded, corpus)
     test = encoded.whole
     warn_of_learnt_speakers(pipeline, corpus, test)
+    warn_of_learnt_clips(pipeline, audited.content[test])
     found, known = np.unique(corpus["label"].to_numpy()[test]), rest.classes_
     if not np.isin(found, known).any():
         raise ValueError(f"Got a corpus of the labels {found.tolist()}, expected some of {known.tolist()}.")
-    classes = np.union1d(known, found)
+    votes = votes_of(corpus)
+    classes = np.union1d(known, found if votes is None else votes.columns.to_numpy().astype(str))
     classifier, rows = before_classifier(rest, encoded.rows[test], speakers_of(corpus, test))
     proba = class_probabilities(classifier, rows, classes)
     part = FoldResult(np.empty(0, int), test, classifier.predict(rows), proba, _scores(classifier, rows))
@@ -177,11 +197,6 @@ def evaluate_fitted(
     details: dict[str, Any] = {"about": about, "random_state": random_state}
     details["layer_weights"] = _layer_weights([classifier])
     return summarize(corpus, classes, [part], failed(encoded, corpus), groups=columns, audited=audited, **details)
-
-
-def _enforce(audited: Audit, *ignored: str) -> None:
-    """Raise for and warn of what was found, but for what `report_failures` and `shared_speakers` say."""
-    audited.enforce(ignore=("broken", "no-speakers", *ignored))
 
 
 def _cross_validate(
@@ -195,10 +210,12 @@ def _cross_validate(
 ) -> Evaluation:
     y = corpus["label"].to_numpy()
     voices = details["audited"].voices if "speaker" in corpus else None
-    classes = np.unique(y[encoded.whole])
+    votes = votes_of(corpus)
+    classes = np.unique(y[encoded.whole]) if votes is None else votes.columns.to_numpy().astype(str)
     parts, models = [], []
     for train, test in tqdm(pairs, unit="fold", desc="Folds", disable=not verbose):
-        fitted = fit_rows(estimator, encoded.rows[train], y[train], None if voices is None else voices[train])
+        speakers, shares = None if voices is None else voices[train], None if votes is None else votes.iloc[train]
+        fitted = fit_rows(estimator, encoded.rows[train], y[train], speakers, shares)
         classifier, rows = before_classifier(fitted, encoded.rows[test], None if voices is None else voices[test])
         proba = class_probabilities(classifier, rows, classes)
         parts.append(FoldResult(train, test, classifier.predict(rows), proba, _scores(classifier, rows)))

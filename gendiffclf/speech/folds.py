@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Fold = tuple[np.ndarray, np.ndarray]
 """Rows of a corpus to learn from, and to test."""
 
+N_DIGITS = 16
+"""Of a clip's digest, as a trained pipeline and its folder keep them."""
 FOLDS = ("speaker", "leave-one-speaker-out", "split", "random")
 
 
@@ -136,6 +138,18 @@ def warn_of_learnt_speakers(pipeline: Any, corpus: pd.DataFrame, test: np.ndarra
             f"Got a corpus in which {len(shared)} of {len(tested)} speakers are also among those the model learnt from "
             f"({shown}): figures may be too good for new voices; leave their clips out, unless these are others of the "
             "same name.",
+            stacklevel=3,
+        )
+
+
+def warn_of_learnt_clips(pipeline: Any, content: np.ndarray) -> None:
+    """Warn if tested clips, known by their digests, are among those that `train` notes as `clips_`."""
+    learnt = set(getattr(pipeline, "clips_", ()))
+    n_learnt = sum(digest[:N_DIGITS] in learnt for digest in content)
+    if n_learnt:
+        warnings.warn(
+            f"Got {n_learnt} of {len(content)} clips that the model learnt from: figures tell how well it remembers them, "
+            "not how it does on others; leave them out, or evaluate without a model, by folds.",
             stacklevel=3,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.stats import norm, t
@@ -32,17 +32,21 @@ def resample(tallies: Sequence[Tally], random_state: int, n_resamples: int = N_R
     resampled : list of Tally
         One for each of `tallies`, with `n_resamples` units.
     """
-    m = len(tallies[0].loss)
-    rng = np.random.default_rng(random_state)
     parts: list[list[Tally]] = [[] for _ in tallies]
-    for start in range(0, n_resamples, _CHUNK):
-        weights = rng.multinomial(m, np.full(m, 1 / m), size=min(_CHUNK, n_resamples - start)).astype(np.float64)
+    for weights in draw_weights(len(tallies[0].loss), random_state, n_resamples):
         for kept, tally in zip(parts, tallies, strict=True):
             kept.append(tally.weighted(weights))
     return [
         Tally(*(np.concatenate([getattr(part, name) for part in kept]) for name in ("confusion", "loss", "bins")))
         for kept in parts
     ]
+
+
+def draw_weights(m: int, random_state: int, n_resamples: int = N_RESAMPLES) -> Iterator[np.ndarray]:
+    """How often each of m units is in each bootstrap sample, as arrays of shape (samples, m), `n_resamples` in all."""
+    rng = np.random.default_rng(random_state)
+    for start in range(0, n_resamples, _CHUNK):
+        yield rng.multinomial(m, np.full(m, 1 / m), size=min(_CHUNK, n_resamples - start)).astype(np.float64)
 
 
 def interval(values: np.ndarray, n_units: int, level: float = LEVEL) -> tuple[float, float]:

@@ -11,7 +11,7 @@ MEASURES = ("wa", "uar", "macro_f1", "log_loss", "ece")
 TITLES = {"wa": "WA", "uar": "UAR", "macro_f1": "macro-F1", "log_loss": "log-loss", "ece": "ECE"}
 LOWER_IS_BETTER = ("log_loss", "ece")
 N_BINS = 15
-_EPS = float(np.finfo(np.float64).eps)
+EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Tally:
         true, said = np.searchsorted(classes, np.asarray(truth)), np.searchsorted(classes, np.asarray(predicted))
         k = len(classes)
         confusion = np.bincount((unit * k + true) * k + said, minlength=n_units * k * k).reshape(n_units, k, k)
-        loss = -np.log(np.clip(proba[np.arange(len(true)), true], _EPS, 1))
+        loss = -np.log(np.clip(proba[np.arange(len(true)), true], EPS, 1))
         confidence = proba.max(axis=1)
         # Bins are (i/15, (i+1)/15], as those of expected_calibration_error.
         bin_number = np.clip(np.ceil(np.nan_to_num(confidence) * N_BINS).astype(int) - 1, 0, N_BINS - 1)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ from .._version import VERSION
 from ..classifier import GenerativeTransportClassifier
 from ..featurizers import FEATURIZERS, SpeakerNormalizer, SpeechFeaturizer
 from ..featurizers._optional import require
+from ..systems.model_folder import complete_folder
 
 FORMAT = "gendiffclf.speech"
 FORMAT_VERSION = 2
@@ -27,6 +26,8 @@ FORMAT_VERSION = 2
 DESCRIPTION = "model.json"
 ENCODER = "encoder"
 
+_LEARNT_FROM = ("speakers", "clips")
+"""What `train` notes of its corpus, under these names with an underscore."""
 _OF_THE_RUN = ("batch_seconds", "cache", "device", "encode", "n_jobs", "on_error", "verbose")
 """Parameters that change how features are computed and not what they are, and functions, which JSON cannot hold."""
 
@@ -102,7 +103,8 @@ def save_model(
     -----
     `model.json` records the featuriser's parameters and what identifies its weights; those of a hub name are pinned to
     the commit that is in use. It also holds the checksum of each step's file. The names of the speakers that `train` learnt
-    from are recorded, so that `evaluate_fitted` can warn of them. A function of `FunctionFeaturizer` is not written.
+    from, and digests of their clips, are recorded, so that `evaluate_fitted` can warn of them.
+    A function of `FunctionFeaturizer` is not written.
 
     Examples
     --------
@@ -117,9 +119,7 @@ def save_model(
     steps = pipeline.steps if featurizer is None else pipeline.steps[1:]
     recorded = None if featurizer is None else {"name": pipeline.steps[0][0], **describe_featurizer(featurizer)}
     folder = check_new_folder("folder", folder, overwrite)
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
-    temporary.mkdir()
-    try:
+    with complete_folder(folder) as temporary:
         if recorded is not None:
             recorded |= _encoder_place(recorded["parameters"], folder, temporary, copy_encoder)
         description = {
@@ -131,19 +131,10 @@ def save_model(
             "classes": [_plain(label) for label in pipeline.classes_],
             "about": about or {},
         }
-        if hasattr(pipeline, "speakers_"):
-            description["speakers"] = list(pipeline.speakers_)
+        for name in _LEARNT_FROM:
+            if hasattr(pipeline, f"{name}_"):
+                description[name] = list(getattr(pipeline, f"{name}_"))
         (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
-        if folder.exists():
-            old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
-            os.rename(folder, old)  # a folder that is not empty cannot be replaced in one move
-            os.rename(temporary, folder)
-            shutil.rmtree(old)
-        else:
-            os.rename(temporary, folder)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(temporary)
 
 
 def load_model(folder: str | os.PathLike[str], *, trusted: Sequence[str] = (), **changes: Any) -> Pipeline:
@@ -163,7 +154,7 @@ def load_model(folder: str | os.PathLike[str], *, trusted: Sequence[str] = (), *
     Returns
     -------
     pipeline : Pipeline
-        The steps by their names, ready to predict; `speakers_` as of `train`, if the folder records them.
+        The steps by their names, ready to predict; `speakers_` and `clips_` as of `train`, if the folder records them.
 
     Raises
     ------
@@ -185,8 +176,9 @@ def load_model(folder: str | os.PathLike[str], *, trusted: Sequence[str] = (), *
         ) from error
     if different:
         raise ValueError(f"Got a classifier of other classes than {folder / DESCRIPTION} records, expected the same.")
-    if "speakers" in description:
-        pipeline.speakers_ = description["speakers"]
+    for name in _LEARNT_FROM:
+        if name in description:
+            setattr(pipeline, f"{name}_", description[name])
     return pipeline
 
 

@@ -102,7 +102,7 @@ def _speakers(evaluation: Evaluation) -> tuple[Figure, str]:
     figure.legend(loc="outside upper center", ncols=3, fontsize="small", frameon=False)
     worst, best = table.iloc[0], table.iloc[-1]
     return figure, (
-        f"Share of right clips of each of {len(table)} speakers, from {worst['wa']:.2f} ({worst['speaker']}) to "
+        f"Share of clips that are right, for each of {len(table)} speakers: from {worst['wa']:.2f} ({worst['speaker']}) to "
         f"{best['wa']:.2f} ({best['speaker']})."
     )
 

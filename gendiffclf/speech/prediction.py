@@ -10,7 +10,7 @@ import numpy as np
 
 from .corpora import check_corpus
 from .files import whole_file
-from .training import before_classifier, encode_clips, given_features, speakers_of, split_pipeline
+from .training import before_classifier, check_speakers, encode_clips, given_features, speakers_of, split_pipeline
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,9 +55,11 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     corpus = check_corpus(corpus, ("path",))
     if features is None:
         featurizer, rest = split_pipeline(pipeline)
+        check_speakers(rest, corpus)
         encoded = encode_clips(featurizer, corpus)
     else:
         rest, encoded = pipeline, given_features(features, len(corpus))
+        check_speakers(rest, corpus)
     whole, classes = encoded.whole, rest.classes_
     proba = np.full((len(corpus), len(classes)), np.nan)
     predicted: list[Any] = [None] * len(corpus)

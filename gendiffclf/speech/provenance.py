@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from .._version import VERSION
+from .votes import PREFIX
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,16 +35,18 @@ def versions() -> dict[str, str]:
 
 def corpus_hash(corpus: pd.DataFrame, content: np.ndarray) -> str:
     """
-    SHA-256 of a corpus: of each clip's content, label and speaker, whatever their paths and order.
+    SHA-256 of a corpus: of each clip's content, label, speaker and votes, whatever their paths and order.
 
     Parameters
     ----------
     corpus : DataFrame
-        With `label`, and `speaker` where it has one.
+        With `label`, and `speaker` and `votes_<label>` where it has them.
     content : ndarray of shape (n_clips,), str
         Digests, as of `Audit`.
     """
-    columns = [content, *(corpus[name].astype(str) for name in ("label", "speaker") if name in corpus)]
+    names = [name for name in ("label", "speaker") if name in corpus]
+    names += sorted(name for name in map(str, corpus.columns) if name.startswith(PREFIX))
+    columns = [content, *(corpus[name].astype(str) for name in names)]
     rows = sorted("\t".join(row) for row in zip(*columns, strict=True))
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..featurizers.audio import AudioError, Clip
 from ..featurizers.inputs import as_clip
+from ..featurizers.parts import decoded_in_turn
 
 FLAT_TOP = 3
 """Samples in a row at the peak's value that count as clipped: a wave of speech passes its peak in one or two."""
@@ -22,6 +22,9 @@ SPECTRUM_FLOOR = 70.0
 """Decibels below the strongest band at which a spectrum counts as empty."""
 _FRAME = 1024
 _MAX_FRAMES = 500
+MOST_KNOWN = 100_000
+_known: dict[tuple[str, float, float | None, int, int], Recording] = {}
+"""Kept for the process, so that an audit before each of several evaluations decodes clips once."""
 
 
 @dataclass(frozen=True)
@@ -72,26 +75,35 @@ def measure_recordings(clips: Sequence[Any], n_jobs: int | None = None) -> list[
         Threads; as many as there are processors by default.
     """
     workers = n_jobs if n_jobs is not None and n_jobs > 0 else os.cpu_count() or 1
+    found: dict[int, Recording | AudioError] = {}
+    known: dict[int, Clip] = {}
+    for i, item in enumerate(clips):
+        try:
+            known[i] = as_clip(item, None)
+        except AudioError as error:
+            found[i] = error
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(_measured, clips))
+        for group in decoded_in_turn(known):
+            found |= zip(group, pool.map(_measured, group.values()), strict=True)
+    return [found[i] for i in range(len(clips))]
 
 
-def _measured(item: Any) -> Recording | AudioError:
+def _measured(clip: Clip) -> Recording | AudioError:
     try:
-        clip = as_clip(item, None)
         status = os.stat(clip.source)
-        return _measure_file(os.fspath(clip.source), clip.start, clip.end, status.st_size, status.st_mtime_ns)
+        place = (os.fspath(clip.source), clip.start, clip.end, status.st_size, status.st_mtime_ns)
+        if place not in _known:
+            samples, rate = clip.native_samples()
+            if len(_known) >= MOST_KNOWN:
+                _known.clear()
+            _known[place] = measure(samples.reshape(len(samples), -1), rate)  # mono has one axis
+        return _known[place]
     except AudioError as error:
         return error
+    except FileNotFoundError:
+        return AudioError("there is no such file", clip.name)
     except OSError as error:
-        return AudioError(f"it cannot be read ({error.strerror})", str(item))
-
-
-@functools.lru_cache(maxsize=100_000)
-def _measure_file(path: str, start: float, end: float | None, size: int, changed: int) -> Recording:
-    """Kept for the process, so that an audit before each of several evaluations decodes clips once."""
-    samples, rate = Clip(path, start=start, end=end)._read()
-    return measure(samples.reshape(len(samples), -1), rate)  # mono has one axis
+        return AudioError(f"it cannot be read ({error.strerror})", clip.name)
 
 
 def measure(samples: NDArray[np.float32], rate: float) -> Recording:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -22,18 +25,20 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto; max-width: 68rem; padding: 1rem; }
 h1 { line-height: 1.2; overflow-wrap: anywhere; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #bbb; }
 .headline { font-size: 1.25rem; } .headline strong { white-space: nowrap; }
-.scroll { overflow-x: auto; } .pair { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; align-items: flex-start; }
+.scroll { overflow-x: auto; } .caption { font-weight: 600; margin: 1rem 0 .25rem; }
+.pair { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; align-items: flex-start; }
 .pair > * { flex: 0 1 auto; max-width: 100%; }
-table { border-collapse: collapse; margin: .5rem 0; } caption { text-align: left; font-weight: 600; padding: .25rem 0; }
+table { border-collapse: collapse; margin: 0 0 .5rem; } thead th { white-space: normal; vertical-align: bottom; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th:first-child { text-align: left; }
-td.path { white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 12rem; }
+th:first-child { text-align: left; } tbody th { position: sticky; left: 0; background: #fff; }
+td.path { white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 9rem; }
 figure { margin: 0; } figure svg { max-width: 100%; height: auto; display: block; } figcaption { color: #444; max-width: 29rem; }
 .error { border-left: .4rem solid #b00020; } .warning { border-left: .4rem solid #b36b00; }
 .note { border-left: .4rem solid #3465a4; }
 .finding { padding: .25rem .75rem; margin: .75rem 0; overflow-wrap: anywhere; } .finding p { margin: 0; }
 pre { overflow-x: auto; background: #f4f4f4; padding: .75rem; font-size: .85rem; } dd { overflow-wrap: anywhere; }
 nav ul { padding-left: 1.2rem; columns: 14rem; } :focus-visible { outline: 3px solid #3465a4; }
+@media (max-width: 40rem) { table { font-size: .8rem; } th, td { padding: .25rem .35rem; } nav ul { columns: 9rem; } }
 """
 
 
@@ -104,7 +109,8 @@ def _result(evaluation: Evaluation) -> str:
         value, low, high = intervals.loc[name]
         folds = [_number(evaluation.mean[name]), _number(evaluation.standard_error[name])] if several else []
         rows.append([TITLES[name], _number(value), _bounds(low, high), *folds])
-    text = f'<p class="headline">{"; ".join(said)}, over {n_drawn} {evaluation.unit}.</p>'
+    guess = 1 / max(len(np.unique(predictions["label"])), 1)
+    text = f'<p class="headline">{"; ".join(said)}, over {n_drawn} {evaluation.unit}. Guessing has a UAR of {guess:.3f}.</p>'
     text += _table("Measures of all tested clips", header, rows)
     text += (
         f"<p>{len(predictions)} clips in {len(evaluation.folds)} {'folds' if several else 'fold'}. Intervals are from a "
@@ -137,10 +143,11 @@ def _audit(evaluation: Evaluation) -> str:
     text = f"<p>{audited.n_clips} clips of {speakers}{length}. Clips by label: {labels}.</p>"
     for finding in audited.findings:
         clips = "; ".join(escape(clip) for clip in finding.clips[:N_CLIPS])
+        accepted = ", accepted" if finding.code in audited.accepted else ""
         more = f" and {len(finding.clips) - N_CLIPS} more" if len(finding.clips) > N_CLIPS else ""
         text += (
             f'<div class="finding {finding.severity}"><p>'
-            f"<strong>{finding.severity.capitalize()}: {escape(finding.code)}.</strong> "
+            f"<strong>{finding.severity.capitalize()}{accepted} ({escape(finding.code)}):</strong> "
             f"{escape(finding.message)}.</p><p>Remedy: {escape(finding.remedy)}.</p>"
             + (f"<p><small>{clips}{more}</small></p>" if clips else "")
             + "</div>"
@@ -162,11 +169,8 @@ def _confusion(evaluation: Evaluation) -> str:
             cells += f'<td style="background:rgba(8,64,129,{0.6 * share:.2f})">{count}</td>'
         recall = f"{counts[names.index(name)] / total:.2f}" if total else ""
         rows += f'<tr><th scope="row">{escape(name)}</th>{cells}<td>{recall}</td></tr>'
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Confusion matrix"><table><caption>Clips by true label '
-        f'(rows) and predicted label (columns)</caption><thead><tr><th scope="col">true</th>{head}<th scope="col">recall</th>'
-        f"</tr></thead><tbody>{rows}</tbody></table></div>"
-    )
+    head = f'<th scope="col">true</th>{head}<th scope="col">recall</th>'
+    return _captioned("Clips by true label (rows) and predicted label (columns)", head, rows)
 
 
 def _classes(evaluation: Evaluation) -> str:
@@ -244,14 +248,15 @@ def _errors(evaluation: Evaluation) -> str:
     table = wrong.sort_values("confidence", ascending=False, kind="stable").head(N_ERRORS)
     spoken = "speaker" in table
     header = ["clip", *(["speaker"] if spoken else []), "label", "predicted", "confidence", "score"]
+    folder = _common_folder(table["path"].astype(str).tolist())
     rows = [
-        [_place(r), *([str(r["speaker"])] if spoken else []), str(r["label"]), str(r["predicted"]), _number(r["confidence"]),
-         _number(r["score"])]
+        [_place(r, folder), *([str(r["speaker"])] if spoken else []), str(r["label"]), str(r["predicted"]),
+         _number(r["confidence"]), _number(r["score"])]
         for r in table.to_dict("records")
     ]  # fmt: skip
     return _table(
         f"{len(rows)} of {len(wrong)} errors: listen to them, for the label may be wrong. The lower the score, the less a "
-        "clip is like those that were learnt from",
+        f"clip is like those that were learnt from.{f' Paths are below {folder}' if folder else ''}",
         header,
         rows,
         path=True,
@@ -297,9 +302,16 @@ def _table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *
     for first, *rest in rows:
         named = f'<td class="path">{escape(first)}</td>' if path else f'<th scope="row">{escape(first)}</th>'
         body += f"<tr>{named}{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
+    return _captioned(caption, head, body)
+
+
+def _captioned(caption: str, head: str, body: str) -> str:
+    """A table that scrolls sideways in a narrow window, below a caption that does not."""
+    name = "table-" + hashlib.blake2b(caption.encode(), digest_size=4).hexdigest()
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table><caption>{escape(caption)}'
-        f"</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<p class="caption" id="{name}">{escape(caption)}</p>'
+        f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{name}"><table aria-labelledby="{name}">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
@@ -313,8 +325,16 @@ def _bounds(low: float, high: float) -> str:
     return "" if np.isnan(low) else f"{low:.3f} to {high:.3f}"
 
 
-def _place(row: dict[str, Any]) -> str:
+def _common_folder(paths: list[str]) -> str:
+    """The folder that all paths are in; empty where there is none."""
+    with contextlib.suppress(ValueError):  # absolute beside relative paths, or several drives
+        return os.path.commonpath([os.path.dirname(path) for path in paths])
+    return ""
+
+
+def _place(row: dict[str, Any], folder: str) -> str:
+    path = os.path.relpath(row["path"], folder) if folder else str(row["path"])
     start, end = row.get("start"), row.get("end")
     if start is None or np.isnan(start):
-        return str(row["path"])
-    return f"{row['path']}, {start:g} s to {'the end' if end is None or np.isnan(end) else f'{end:g} s'}"
+        return path
+    return f"{path}, {start:g} s to {'the end' if end is None or np.isnan(end) else f'{end:g} s'}"

@@ -16,6 +16,7 @@ from .intervals import LEVEL, N_RESAMPLES
 from .measures import MEASURES, TITLES, confusion_text, measures
 from .provenance import as_json
 from .tables import measure_all, measure_by, measure_classes, measure_groups
+from .votes import PREFIX, VOTE_TITLES, measure_votes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,7 +65,7 @@ class Evaluation:
         `fold`, `speaker`, the columns of groups, `voice` (what intervals draw: the speaker, or for speakers who share a clip
         the first of them, or the clip where speakers are unknown), `label`, `predicted`, a column `p_<label>` for each class,
         `confidence` (the probability of the predicted label) and `score` (`score_samples`: the lower, the less like what was
-        learnt from; NaN for classifiers without).
+        learnt from; NaN for classifiers without). Where the corpus has votes, also its columns `votes_<label>`.
     failures : DataFrame
         Broken clips, which no fold has: `path` and `reason`, indexed by their row in the corpus.
     shared_speakers : tuple of str
@@ -119,6 +120,16 @@ class Evaluation:
         return measure_all(self.predictions, self.classes, self.random_state)
 
     @cached_property
+    def votes(self) -> pd.DataFrame | None:
+        """
+        How far probabilities are from votes, with 95 % intervals over speakers; None for a corpus without votes.
+
+        Rows `jensen_shannon` and `cross_entropy`, means over clips in nats, and `majority_accuracy`, of the clips for which one
+        label has more votes than any other; columns `value`, `low`, `high`.
+        """
+        return measure_votes(self.predictions, self.classes, self.random_state)
+
+    @cached_property
     def by_speaker(self) -> pd.DataFrame | None:
         """A row for each speaker: `speaker`, `n_clips`, and the measures; None without speakers."""
         if "speaker" not in self.predictions:
@@ -170,6 +181,7 @@ class Evaluation:
                 "random_state": self.random_state,
                 "measures": intervals,
             },
+            "votes": None if self.votes is None else self.votes.to_dict("index"),
             "mean": self.mean,
             "standard_error": self.standard_error,
             "folds": self.folds.to_dict("records"),
@@ -221,6 +233,12 @@ class Evaluation:
             value, low, high = intervals.loc[name]
             by_fold = f"{mean[name]:>15.3f}{error[name]:>16.3f}" if several else ""
             lines.append(f"{TITLES[name]:<10}{value:>10.3f}{f'{low:.3f} to {high:.3f}':>18}{by_fold}")
+        if self.votes is not None:
+            lines += ["", f"{'against votes':<26}{'all clips':>10}{'95 % interval':>18}"]
+            lines += [
+                f"{VOTE_TITLES[name]:<26}{value:>10.3f}{f'{low:.3f} to {high:.3f}':>18}"
+                for name, value, low, high in self.votes.itertuples()
+            ]
         n_folds, n_drawn = len(self.folds), self.predictions["voice"].nunique()
         n_clips = len(self.predictions)
         lines += [
@@ -274,6 +292,7 @@ def summarize(
     speakers = corpus["speaker"] if "speaker" in corpus else pd.Series([f"clip {i}" for i in range(len(corpus))])
     voices = speakers.to_numpy().astype(str) if audited is None else audited.voices
     kept = [name for name in ("speaker", *groups) if name in corpus and name not in ("label", "path")]
+    kept += [name for name in corpus if str(name).startswith(PREFIX)]
     rows, confusions, predictions = [], [], []
     for number, part in enumerate(map(lambda part: FoldResult(*part), parts)):
         test = part.test

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ FULL_BAND = 0.7
 """Share of half the sampling rate that a corpus must reach by its median, so that narrower clips were filtered: vowels alone end
 sooner by nature."""
 LEVEL_GAP = 6.0
+N_REASONS = 5
 
 _CHECKS: list[tuple[str, str, Callable[[Recording], bool], str, str]] = [
     (
@@ -125,8 +127,8 @@ def check_copies(corpus: pd.DataFrame, content: np.ndarray) -> Iterator[Finding]
         yield finding(
             "copies",
             "warning",
-            f"{len(harmless)} clips are copies of each other, {n_kinds} different ones. They stay on one side of every split, "
-            "and count as often as they occur",
+            f"{len(harmless)} clips are copies of each other, of {n_kinds} recording{'s' * (n_kinds > 1)}. They stay on one side "
+            "of every split, and count as often as they occur",
             "leave the copies out",
             corpus,
             harmless,
@@ -137,7 +139,8 @@ def check_recordings(corpus: pd.DataFrame, recordings: Sequence[Recording | Audi
     """Findings about single recordings, and about differences between classes."""
     broken = [i for i, found in enumerate(recordings) if isinstance(found, AudioError)]
     if broken:
-        reasons = "; ".join(dict.fromkeys(recordings[i].reason for i in broken[:2]))  # type: ignore[union-attr]
+        counts = Counter(recordings[i].reason for i in broken)  # type: ignore[union-attr]
+        reasons = "; ".join(f"{count} because {reason}" for reason, count in counts.most_common(N_REASONS))
         message = f"{_count(broken, corpus)} cannot be read: {reasons}"
         yield finding("broken", "warning", message, "mend them, or leave them out", corpus, broken)
     known = {i: found for i, found in enumerate(recordings) if isinstance(found, Recording)}
@@ -188,7 +191,11 @@ def _check_conditions(corpus: pd.DataFrame, known: dict[int, Recording]) -> Iter
         )
     level = np.array([known[i].level for i in rows])
     heard = np.isfinite(level)
-    levels = {name: float(np.median(level[heard & (label == name)])) for name in np.unique(label[heard])}
+    levels = {
+        name: float(np.median(level[heard & (label == name)]))
+        for name, count in Counter(label[heard]).items()
+        if count > 1
+    }
     if len(levels) > 1:
         loud, soft = max(levels, key=levels.__getitem__), min(levels, key=levels.__getitem__)
         if (gap := levels[loud] - levels[soft]) > LEVEL_GAP:

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..featurizers._optional import require
-from ..featurizers.audio import AudioError, Clip, open_audio
+from ..featurizers.audio import BLOCK_SECONDS, AudioError, Clip, native_blocks
 from ..featurizers.inputs import as_clip
 
-BLOCK_SECONDS = 20.0
 # Rates that the detector takes, and the length of the frames it judges.
 DETECTOR_RATES = (8000, 16000, 32000, 48000)
 DETECTOR_RATE = 16000
@@ -41,7 +40,7 @@ def blocks(recording: Any, rate: int) -> Iterator[NDArray[np.float32]]:
     Raises
     ------
     AudioError
-        If it is no audio, breaks off, or holds NaN or infinity.
+        If it is no audio, is truncated, breaks off, or holds NaN or infinity.
     """
     clip = as_clip(recording, None)
     resampler, given = None, 0.0
@@ -61,21 +60,13 @@ def blocks(recording: Any, rate: int) -> Iterator[NDArray[np.float32]]:
 
 def _native(clip: Clip) -> Iterator[tuple[NDArray[np.float32], float]]:
     """Mono blocks at the recording's own rate."""
-    if not clip.on_disk:
-        given = float(clip.rate or 0)
-        samples = clip.load(round(given))
-        size = round(BLOCK_SECONDS * given)
-        yield from ((samples[start : start + size], given) for start in range(0, len(samples), size))
+    if clip.on_disk:
+        yield from ((block.mean(axis=1), rate) for block, rate in native_blocks(clip))  # (n, channels) -> (n,)
         return
-    soundfile = require("soundfile")
-    with open_audio(clip.source) as file:
-        # After each read soundfile seeks to where it is, which in MP3 lands beside it.
-        file.seekable = lambda: False
-        try:
-            while len(block := file.read(round(BLOCK_SECONDS * file.samplerate), dtype="float32", always_2d=True)):
-                yield block.mean(axis=1), float(file.samplerate)  # (n, channels) -> (n,)
-        except soundfile.SoundFileError as error:
-            raise AudioError(f"it breaks off while decoding ({error})", clip.name) from error
+    given = float(clip.rate or 0)
+    samples = clip.load(round(given))
+    size = round(BLOCK_SECONDS * given)
+    yield from ((samples[start : start + size], given) for start in range(0, len(samples), size))
 
 
 @dataclass

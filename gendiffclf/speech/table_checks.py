@@ -41,15 +41,33 @@ def check_table(corpus: pd.DataFrame) -> Iterator[Finding]:
     """Findings about labels and speakers."""
     if "label" in corpus:
         yield from _check_labels(corpus)
+    else:
+        yield finding(
+            "no-labels",
+            "note",
+            "there is no column 'label', so nothing can be learnt or measured",
+            "name the column by target (--label-column), or take it from paths by layout or pattern (--layout, --pattern)",
+            corpus,
+        )
     if "speaker" in corpus:
         yield from _check_speakers(corpus)
     else:
-        yield _missing_speakers(corpus)
+        yield missing_speakers(corpus)
 
 
 def _check_labels(corpus: pd.DataFrame) -> Iterator[Finding]:
     labels = corpus["label"].astype(str)
+    misspelt: set[str] = set()
+    if labels.nunique() == 1:
+        yield finding(
+            "one-class",
+            "error",
+            f"all clips have the label {labels.iloc[0]!r}, so there is nothing to tell apart",
+            "add clips of other labels, or name another column by target (--label-column)",
+            corpus,
+        )
     for variants in _variants(labels):
+        misspelt.update(variants)
         rarer = labels.isin(variants) & (labels != labels[labels.isin(variants)].mode()[0])
         yield finding(
             "label-variants",
@@ -62,7 +80,7 @@ def _check_labels(corpus: pd.DataFrame) -> Iterator[Finding]:
     several = "speaker" in corpus and corpus["speaker"].nunique() > 1
     for label, part in corpus.groupby(labels, sort=True):
         n_speakers = part["speaker"].nunique() if several else None
-        if len(part) > 1 and n_speakers != 1:
+        if label in misspelt or (len(part) > 1 and n_speakers != 1):
             continue
         what = "1 clip" if len(part) == 1 else f"{len(part)} clips of 1 speaker"
         yield finding(
@@ -106,7 +124,8 @@ def _check_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
         )
 
 
-def _missing_speakers(corpus: pd.DataFrame) -> Finding:
+def missing_speakers(corpus: pd.DataFrame) -> Finding:
+    """What is wrong with a table without the column `speaker`, and which other column may be it."""
     similar = speaker_like_columns(corpus)
     if similar:
         name = similar[0]
@@ -119,7 +138,8 @@ def _missing_speakers(corpus: pd.DataFrame) -> Finding:
         "no-speakers",
         "error",
         f"there is no column 'speaker'{hint}: nothing keeps a voice out of both training and test",
-        f"{remedy}; without_speakers=True (--no-speakers) trains without",
+        f"{remedy}; train(without_speakers=True) (--no-speakers) and folds='random' (--folds random) go without, and what they "
+        "find says little about new voices",
         corpus,
     )
 

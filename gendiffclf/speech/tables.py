@@ -31,6 +31,34 @@ def tally_by(predictions: pd.DataFrame, classes: np.ndarray, unit: np.ndarray, n
     return Tally.of(truth, predicted, probabilities(predictions, classes), classes, unit, n_units)
 
 
+def draw_measures(tallies: Sequence[Tally], random_state: int) -> list[tuple[dict[str, float], dict[str, np.ndarray]]]:
+    """
+    Measures of all units together, and of bootstrap samples of the units, which are the same for all tallies.
+
+    Parameters
+    ----------
+    tallies : sequence of Tally
+        Over the same units each.
+    random_state : int
+        Of the draws.
+
+    Returns
+    -------
+    measures : list of (dict of str to float, dict of str to ndarray of shape (b,))
+        For each tally. A sample drawn with replacement holds fewer different clips, which makes its ECE larger; those of the
+        samples are scaled so that their mean is the ECE of all units.
+    """
+    found = []
+    for tally, drawn in zip(tallies, resample(tallies, random_state), strict=True):
+        whole = tally.weighted(np.ones((1, len(tally.loss)))).measures()
+        value, several = {name: float(values[0]) for name, values in whole.items()}, drawn.measures()
+        known = several["ece"][~np.isnan(several["ece"])]
+        if known.any():
+            several["ece"] = several["ece"] * (value["ece"] / known.mean())
+        found.append((value, several))
+    return found
+
+
 def measure_by(predictions: pd.DataFrame, classes: np.ndarray, column: str) -> pd.DataFrame:
     """A row of clips and measures for each value of a column, sorted; no intervals."""
     import pandas as pd
@@ -45,10 +73,8 @@ def measure_all(predictions: pd.DataFrame, classes: np.ndarray, random_state: in
     import pandas as pd
 
     voice, n_voices = _voices(predictions)
-    (drawn,) = resample([tally_by(predictions, classes, voice, n_voices)], random_state)
-    value = tally_by(predictions, classes, np.zeros(len(predictions), int), 1).measures()
-    several = drawn.measures()
-    rows = {name: (value[name][0], *interval(several[name], n_voices)) for name in MEASURES}
+    ((value, drawn),) = draw_measures([tally_by(predictions, classes, voice, n_voices)], random_state)
+    rows = {name: (value[name], *interval(drawn[name], n_voices)) for name in MEASURES}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
 
 
@@ -101,8 +127,7 @@ def measure_groups(
         names = sorted(set(of_row))
         rows = [np.flatnonzero(of_row == name) for name in names]
         tallies = [tally_by(predictions.iloc[part], classes, voice[part], n_voices) for part in rows]
-        drawn = [tally.measures() for tally in resample(tallies, random_state)]
-        values = [{m: float(v[0]) for m, v in t.weighted(np.ones((1, n_voices))).measures().items()} for t in tallies]
+        values, drawn = zip(*draw_measures(tallies, random_state), strict=True)
         n_speakers = [len(np.unique(voice[part])) for part in rows]
         for i, name in enumerate(names):
             row = {"column": column, "value": name, "n_clips": len(rows[i]), "n_speakers": n_speakers[i]}

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from .commands import _add_run_options, _check_output, _model_changes
+from .options import add_run_options, check_output, model_changes
 
 
 def add_timeline_options(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def add_timeline_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="file .csv, .json, .txt (labels for Audacity), .png, .svg or .pdf; can be repeated",
     )
-    _add_run_options(parser)
+    add_run_options(parser)
 
 
 def run_timeline(options: argparse.Namespace) -> None:
@@ -37,8 +37,8 @@ def run_timeline(options: argparse.Namespace) -> None:
 
     for path in options.output:
         check_ending(path)
-        _check_output("--output", path)
-    pipeline = load_model(options.model, **_model_changes(options))
+        check_output("--output", path)
+    pipeline = load_model(options.model, **model_changes(options))
     began = time.perf_counter()
     found = timeline(
         pipeline,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from ..featurizers import SpeechFeaturizer
-from .auditing import audit, audit_features
+from .auditing import audit_first
 from .corpora import check_corpus, clips
+from .folds import N_DIGITS
+from .votes import votes_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,14 +97,24 @@ def split_pipeline(pipeline: Any) -> tuple[SpeechFeaturizer, Pipeline]:
     return steps[0][1], Pipeline(steps[1:])
 
 
-def fit_rows(estimator: Any, X: np.ndarray, y: np.ndarray, speakers: np.ndarray | None) -> Any:
+def fit_rows(
+    estimator: Any, X: np.ndarray, y: np.ndarray, speakers: np.ndarray | None, votes: pd.DataFrame | None = None
+) -> Any:
     """
     Fit a clone, with speakers as `groups` of every step whose `fit` takes them.
 
     The classifier then keeps each speaker on one side of its own validation, so that the hyperparameters, the number of
-    updates and the calibration it chooses hold for voices it has not heard.
+    updates and the calibration it chooses hold for voices it has not heard. Of votes, a classifier with `fit_votes` learns;
+    others learn from the labels.
     """
     estimator = clone(estimator)
+    if votes is not None and hasattr(estimator, "fit_votes"):
+        return estimator.fit_votes(X, votes, groups=speakers)
+    if votes is not None and isinstance(estimator, Pipeline) and hasattr(estimator.steps[-1][1], "fit_votes"):
+        name, classifier = estimator.steps[-1]  # a pipeline has no fit_votes
+        fitted = fit_rows(Pipeline([*estimator.steps[:-1], (name, "passthrough")]), X, y, speakers)
+        rows = before_classifier(fitted, X, speakers)[1]
+        return Pipeline([*fitted.steps[:-1], (name, classifier.fit_votes(rows, votes, groups=speakers))])
     steps = estimator.steps if isinstance(estimator, Pipeline) else [("", estimator)]
     takers = [(name, step) for name, step in steps if speakers is not None and _takes_groups(step, "fit")]
     if not takers:
@@ -134,6 +147,15 @@ def needs_speakers(fitted: Any) -> bool:
     return isinstance(fitted, Pipeline) and any(_takes_groups(step, "transform") for _, step in fitted.steps)
 
 
+def check_speakers(estimator: Any, corpus: pd.DataFrame) -> None:
+    """Say before the work that a step takes speakers and the corpus has none."""
+    if needs_speakers(estimator) and "speaker" not in corpus:
+        raise ValueError(
+            f"Got a corpus with the columns {list(corpus.columns)}, expected 'speaker' among them, since features are normalised "
+            "by speaker; name the column by speaker_column (--speaker-column), or take it from paths by pattern (--pattern)."
+        )
+
+
 def speakers_of(corpus: pd.DataFrame, rows: np.ndarray) -> np.ndarray | None:
     """Speakers of some rows of a corpus, as texts; None if it does not tell."""
     return corpus["speaker"].to_numpy()[rows].astype(str) if "speaker" in corpus else None
@@ -143,7 +165,14 @@ def _takes_groups(step: Any, method: str) -> bool:
     return hasattr(step, method) and "groups" in inspect.signature(getattr(step, method)).parameters
 
 
-def train(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None, without_speakers: bool = False) -> Pipeline:
+def train(
+    pipeline: Any,
+    corpus: pd.DataFrame,
+    *,
+    features: Any = None,
+    without_speakers: bool = False,
+    accept: Sequence[str] = (),
+) -> Pipeline:
     """
     Fit a pipeline of featuriser and classifier to a corpus.
 
@@ -154,19 +183,22 @@ def train(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None, without_
     corpus : DataFrame
         With `path` and `label`, as of `read_corpus`. A column `speaker` goes to the classifier as `groups`, so that what
         it sets aside to choose hyperparameters, updates and calibration are voices it does not learn from. Speakers who
-        share a clip count as one.
+        share a clip count as one. From columns `votes_<label>`, which `read_corpus` makes of votes, a classifier with
+        `fit_votes` learns the share of votes for each label; each clip weighs the same.
     features : array-like of shape (n, d) or (n, layers, d), optional
         Features of the clips, if they are there already; rows with NaN count as broken clips. The pipeline that comes back
         then has no featuriser either.
     without_speakers : bool, default=False
         Whether a table without the column `speaker` may be learnt from. The probabilities are then calibrated on voices that
         were learnt from, and too sure of others.
+    accept : sequence of str, default=()
+        Codes of findings of `audit` that are right as they are, such as "copies-across-labels".
 
     Returns
     -------
     pipeline : Pipeline
         Fitted. Clips that are broken were left out, with one warning; its featuriser's `failures_` lists them. Where there
-        are speakers, its `speakers_` lists those it learnt from, sorted.
+        are speakers, its `speakers_` lists those it learnt from, sorted; `clips_` lists digests of their clips.
 
     Raises
     ------
@@ -188,25 +220,26 @@ def train(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None, without_
     """
     corpus = check_corpus(corpus, ("path", "label", *(["speaker"] if "speaker" in corpus else [])))
     featurizer, rest = split_pipeline(pipeline) if features is None else (None, pipeline)
-    ignored = ("broken", *(("no-speakers",) if without_speakers else ()))  # broken clips are reported below
+    check_speakers(rest, corpus)
+    accept = (*accept, *(("no-speakers",) if without_speakers else ()))
     if featurizer is None:
         encoded = given_features(features, len(corpus))
-        audited = audit_features(corpus, encoded.rows)
-        audited.enforce(ignore=ignored)
+        audited = audit_first(corpus, encoded.rows, accept=accept, ignore=("broken",))
     else:
-        audited = audit(corpus)
-        audited.enforce(ignore=ignored)  # before hours of encoding
+        audited = audit_first(corpus, accept=accept, ignore=("broken",))  # those are reported below
         featurizer = clone(featurizer)
         encoded = encode_clips(featurizer, corpus)
     report_failures(encoded, corpus)
     whole = encoded.whole
     voices = audited.voices[whole] if "speaker" in corpus else None
-    fitted = fit_rows(rest, encoded.rows[whole], corpus["label"].to_numpy()[whole], voices)
+    votes = votes_of(corpus.iloc[whole])
+    fitted = fit_rows(rest, encoded.rows[whole], corpus["label"].to_numpy()[whole], voices, votes)
     steps = fitted.steps if isinstance(fitted, Pipeline) else [("classifier", fitted)]
     found = Pipeline(steps if featurizer is None else [(pipeline.steps[0][0], featurizer), *steps])
     learnt_from = speakers_of(corpus, whole)
     if learnt_from is not None:
         found.speakers_ = sorted(set(learnt_from.tolist()))
+    found.clips_ = sorted({digest[:N_DIGITS] for digest in audited.content[whole].tolist()})
     return found
 
 

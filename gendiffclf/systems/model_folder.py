@@ -78,7 +78,7 @@ def save_system(
         "fitted": {name: _plain(name, value) for name, value in fitted.items()},
     }
     text = json.dumps(description, indent=1) + "\n"
-    with _complete_folder(folder) as temporary:
+    with complete_folder(folder) as temporary:
         # Copies: weights that share memory, as tied embeddings do, cannot be written otherwise.
         copies = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
         safetensors.torch.save_file(copies, temporary / WEIGHTS)
@@ -125,7 +125,7 @@ def load_system(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, An
 
 
 @contextlib.contextmanager
-def _complete_folder(folder: Path) -> Iterator[Path]:
+def complete_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder that takes the name `folder` if all goes well."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")

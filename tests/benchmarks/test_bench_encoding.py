@@ -9,6 +9,7 @@ import pytest
 from benchmarks import encoding
 from benchmarks.__main__ import main
 from benchmarks.speech_page import speech_page
+from gendiffclf.speech.measures import MEASURES
 
 pytest.importorskip("transformers")
 pytest.importorskip("soundfile")
@@ -96,35 +97,38 @@ def test_rounds_begin_with_another_way(monkeypatch):
 
 
 def speech_record():
-    """A record of two models on two tasks, and of one clip as published."""
-    features = {"n_mels": 26, "deltas": 0, "dither": 1.0}
-    runs = [{"model": model, "fold": fold, "features": features} for fold in (0, 1) for model in ("ours", "svm")]
-    ours = {"wa": 0.5, "uar": 0.4, "macro_f1": 0.3, "ece": 0.1, "first_less_this": 0.0}
-    svm = {"wa": 0.25, "uar": 0.45, "macro_f1": 0.2, "first_less_this": -0.05}
-    errors = {"wa_se": 0.01, "uar_se": 0.02, "macro_f1_se": 0.03, "ece_se": 0.004, "first_less_this_se": 0.01}
-    more = {"seconds": 1.5, "measure": "uar"}
-    task = {
-        "n_clips": 12,
-        "n_broken": 1,
-        "n_speakers": 4,
-        "n_folds": 2,
-        "measure": "uar",
-        "runs": runs,
-        "summary": {"svm": svm | errors | more, "ours": ours | errors | more},
-    }
-    pair = {"clip": "a", "task": "emotion", "published": "sad", "twin": "sad"}
-    pair |= {"largest_difference_of_probability": 0.0123, "largest_difference_of_features": 0.0456}
-    made = json.loads((ROOT / "benchmarks/results/encoding.json").read_text())["environment"]
+    """A record of two features and two classifiers on one task, and of a clip as published."""
+    figures = {"ours": (0.5, 0.4, 0.6), "svm": (0.45, 0.3, 0.5)}
+    results = [
+        {"features": features, "model": model, "measures": {name: parts_of(*figures[model]) for name in MEASURES}}
+        for features in ("fbank", "ge2e")
+        for model in figures
+    ]
+    # UAR is better, and so is log-loss, which is less; features do not differ.
+    better = {"uar": (0.05, 0.01, 0.09), "log_loss": (-0.2, -0.3, -0.1)}
+    same = {name: (0.0, -0.1, 0.1) for name in better}
+    comparisons = [
+        {kind: value, "names": names, "differences": {n: parts_of(*v, first="difference") for n, v in found.items()}}
+        for kind, value, names, found in (
+            ("features", "fbank", ["ours", "svm"], better),
+            ("features", "ge2e", ["ours", "svm"], same),
+            ("model", "ours", ["fbank", "ge2e"], same),
+        )
+    ]
     return {
         "command": "python -m benchmarks speech --corpus ravdess=ravdess",
         "date": "2001-02-03T04:05:06+00:00",
-        "environment": made,
+        "environment": json.loads((ROOT / "benchmarks/results/encoding.json").read_text())["environment"],
         "corpus": "ravdess",
-        "candidates": [features],
-        "judges": ["logreg", "svm"],
-        "tasks": {"emotion": task, "gender": task | {"measure": "wa", "n_broken": 0}},
-        "originals": [pair, pair | {"twin": "calm"}],
+        **{"n_clips": 12, "n_speakers": 4, "n_folds": 2},
+        "features": {"fbank": {"n_values": 160, "n_broken": 1}, "ge2e": {"n_values": 256, "n_broken": 0}},
+        "tasks": {"emotion": {"classes": ["calm", "sad"], "results": results, "comparisons": comparisons}},
+        "originals": [{"same_label": True, "difference": 0.0123}, {"same_label": False, "difference": 0.0456}],
     }
+
+
+def parts_of(value, low, high, first="value"):
+    return {first: value, "low": low, "high": high}
 
 
 def test_page_of_speech_shows_what_records_hold(records):
@@ -132,39 +136,49 @@ def test_page_of_speech_shows_what_records_hold(records):
     page = speech_page(records)
     assert page == speech_page(records)
     assert str(records) not in page
-    emotion, _, rest = page.partition("### Gender")
-    assert "Of 1 settings" in emotion
-    assert "12 clips of 4 speakers, in 2 folds of whole speakers. 1 broken clips are left out." in emotion
-    # With two folds an interval reaches 12.71 standard errors.
-    best, second = (line for line in emotion.splitlines() if line.startswith(("| svm", "| **ours")))
-    assert best == "| svm | 25.00 ± 1.00 | **45.00** ± 2.00 | 20.00 ± 3.00 | – | -5.00 (-17.71 to +7.71) | 1.50 |"
-    assert second.startswith(
-        "| **ours** | **50.00** ± 1.00 | 40.00 ± 2.00 | **30.00** ± 3.00 | **0.100** ± 0.004 | – |"
+    text = " ".join(page.split())
+    assert "12 acted clips of 4 speakers of RAVDESS (speech)" in text
+    assert (
+        "- log-mel statistics (160 values): `FbankFeaturizer()`, which needs no further package; without 1 broken"
+        in text
     )
-    assert "n_mels=26, deltas=0, dither=1 in 2" in emotion
-    assert "| emotion | 2 | 1 | 0.0123 | 0.0456 |" in rest
-    assert "2001-02-03" in rest
+    assert (
+        "**Emotion**: `ours` has its highest UAR, 0.500 (0.400 to 0.600), on log-mel statistics; the intervals of the"
+        in text
+    )
+    assert "differences from GE2E hold zero. Of 2 comparisons" in text
+    assert "better in UAR in 1 and worse in 0, better in log-loss in 1 and worse in 0; the rest are undecided" in text
+    assert "UAR is known to about ± 0.100 for emotion" in text
+    lines = page.splitlines()
+    assert "| GE2E | 0.500 (0.400 to 0.600) | 0.500 (0.400 to 0.600) |" in lines
+    assert "| log-mel statistics: SVM | **+0.050 (+0.010 to +0.090)** | **-0.200 (-0.300 to -0.100)** |" in lines
+    assert "| GE2E: SVM | +0.000 (-0.100 to +0.100) | +0.000 (-0.100 to +0.100) |" in lines
+    assert "| log-mel statistics: SVM | 0.450 (0.300 to 0.500) | 0.450 (0.300 to 0.500) |" in lines
+    assert "2 labels of clips as published" in text
+    assert "1 are the same, and the largest difference of a probability is 0.046" in text
+    assert "2001-02-03" in text
     record = json.loads((records / "encoding.json").read_text())
     for way in encoding.WAYS:
         shown = record["summary"]["audio_per_second"][way]["median"]
-        assert any(f"{way}" in line and f"{shown:.0f}" in line for line in page.splitlines() if line.startswith("|"))
+        assert any(f"{way}" in line and f"{shown:.0f}" in line for line in lines if line.startswith("|"))
     assert "## Encoding: HuBERT base on CPU" in page
     assert "## Encoding: HuBERT large on CPU" in page
     assert record["command"] in page
 
 
 def test_pages_leave_out_what_was_not_measured(records, tmp_path):
-    assert "## Emotion and gender" not in speech_page(records)
+    assert "## In short" not in speech_page(records)
     (records / "encoding.json").unlink()
     (records / "encoding_large.json").unlink()
     assert speech_page(records) == ""
     record = speech_record()
     del record["originals"]
+    record["tasks"]["emotion"]["comparisons"] = []  # of one model and one feature
     (records / "speech.json").write_text(json.dumps(record))
     page = speech_page(records)
     assert "## Encoding" not in page
     assert "as published" not in page
-    assert "`benchmarks/results/speech.json`." in page
+    assert "comparisons" not in page
 
 
 def test_render_writes_the_page_of_speech_beside_the_other(records):

@@ -1,19 +1,23 @@
 """The commands that measure speech, on synthesised clips and a tiny random encoder."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.svm import SVC
 
 from benchmarks import speech
 from benchmarks.__main__ import command_line, main
-from gendiffclf import GenerativeTransportClassifier
-from gendiffclf.speech import read_corpus, synthesize_corpus
+from benchmarks.speech_page import figure, results_of, speech_page, verdict
+from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier
+from gendiffclf.featurizers import SpeakerNormalizer
+from gendiffclf.speech import synthesize_corpus
+from gendiffclf.speech.measures import MEASURES
 
-pytest.importorskip("soundfile")
+soundfile = pytest.importorskip("soundfile")
 
 QUICK = ["max_steps=3", "width=32", "n_members=2", "depth=1", "n_frequencies=1"]
 OURS = dict(zip((q.split("=")[0] for q in QUICK), (int(q.split("=")[1]) for q in QUICK), strict=True))
@@ -37,89 +41,89 @@ def _ravdess(tmp_path_factory):
 def ravdess(_ravdess, tmp_path, monkeypatch):
     """Their folder; features are kept in a folder of the test's own, and commands find quick models."""
     monkeypatch.setenv("GENDIFFCLF_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(speech, "CANDIDATES", [{"n_mels": 13, "deltas": 0}, {"n_mels": 20, "deltas": 1}])
-    monkeypatch.setattr(speech, "N_INNER", 2)
-    monkeypatch.setitem(
-        speech.MODELS, "ours", lambda: GenerativeTransportClassifier(random_state=0, device="cpu", **OURS)
-    )
+    quick = GenerativeTransportClassifier(random_state=0, device="cpu", **OURS)
+    monkeypatch.setitem(speech.MODELS, "ours", lambda: [clone(quick)])
+    normalized = (lambda cache: FbankFeaturizer(n_mels=13, cache=cache), [SpeakerNormalizer()])
+    monkeypatch.setitem(speech.FEATURES, "egemaps_speaker", normalized)
     return _ravdess
 
 
-def test_speech_records_every_run(ravdess, tmp_path, capsys):
-    output = tmp_path / "speech.json"
-    words = ["speech", "--corpus", f"ravdess={ravdess}", "--models", "ours,logreg,svm", "--n-folds", "2"]
-    assert main([*words, "--output", str(output)]) == 0
-    record = json.loads(output.read_text())
-    assert str(ravdess) not in output.read_text()
-    assert record["corpus"] == "ravdess"
-    assert set(record["models"]) == {"ours", "logreg", "svm"}
-    for task, measure in speech.TASKS.items():
-        found = record["tasks"][task]
-        assert (found["n_clips"], found["n_speakers"], found["measure"]) == (32, 8, measure)
-        assert [(run["fold"], run["model"]) for run in found["runs"]] == [
-            (fold, model) for fold in (0, 1) for model in ("ours", "logreg", "svm")
-        ]
-        for run in found["runs"]:
-            assert run["features"] in speech.CANDIDATES
-            assert len(run["inner_uar_of_features"]) == 2
-            assert run["n_train"] + run["n_test"] == 32
-            assert (run["ece"] is None) == (run["model"] == "svm")
-        assert found["summary"]["ours"]["first_less_this"] == 0
-    assert "ours less this" in capsys.readouterr().out
-
-
-def test_features_are_chosen_by_training_speakers_alone(ravdess, monkeypatch):
-    corpus = read_corpus(ravdess, layout="ravdess")
-    seen = []
-    monkeypatch.setattr(
-        speech, "_evaluate", lambda model, table, folds, features: seen.append(table) or SimpleResult(features)
-    )
-    train = np.flatnonzero(corpus["speaker"].isin(["01", "02", "03", "04"]))
-    features = [speech.ClipFeatures(np.full((32, 1), value)) for value in (0.1, 0.9, 0.9)]
-    chosen, reached = speech.choose_features(corpus, features, train)
-    assert chosen == 1
-    assert reached == pytest.approx([0.1, 0.9, 0.9])
-    assert {speaker for table in seen for speaker in table["speaker"]} == {"01", "02", "03", "04"}
-
-
-class SimpleResult:
-    """What an evaluation says of recall: the features' own value."""
-
-    def __init__(self, features):
-        self.mean = {"uar": features.rows[0, 0]}
-
-
-def test_summary_is_over_folds():
-    runs = [
-        {"model": model, "wa": 0.5, "uar": uar, "macro_f1": 0.5, "ece": None if model == "b" else 0.1, "seconds": 1.0}
-        for model, values in {"a": (0.6, 0.8), "b": (0.5, 0.5)}.items()
-        for uar in values
-    ]
-    table = speech.summary(runs, "uar")
-    assert table["a"]["uar"] == pytest.approx(0.7)
-    assert table["a"]["uar_se"] == pytest.approx(0.1)
-    assert table["b"]["first_less_this"] == pytest.approx(0.2)
-    assert table["b"]["first_less_this_se"] == pytest.approx(0.1)
-    assert "ece" not in table["b"]
-    assert re.search(r"^a +0\.7000.*\nb +0\.5000", speech.summary_text(table), re.MULTILINE)
-
-
-def test_originals_get_the_labels_of_their_twins(ravdess, tmp_path, capsys):
-    soundfile, soxr = pytest.importorskip("soundfile"), pytest.importorskip("soxr")
-    (tmp_path / "originals").mkdir()
+@pytest.fixture
+def record(ravdess, tmp_path):
+    """Of two features and three models, with two clips as published."""
+    soxr = pytest.importorskip("soxr")
+    originals = tmp_path / "originals"
+    originals.mkdir()
     for path in sorted(ravdess.glob("*-01.wav"))[:2]:
         samples, rate = soundfile.read(path)
         resampled = soxr.resample(samples, rate, 48000)
-        soundfile.write(tmp_path / "originals" / path.name, np.stack([resampled, resampled], axis=1), 48000)
-    output = tmp_path / "speech.json"
-    words = ["speech", "--corpus", f"ravdess={ravdess}", "--models", "logreg", "--tasks", "gender", "--n-folds", "2"]
-    assert main([*words, "--originals", str(tmp_path / "originals"), "--output", str(output)]) == 0
-    pairs = json.loads(output.read_text())["originals"]
-    assert len(pairs) == 4
-    for pair in pairs:
-        assert pair["published"] == pair["twin"]
-        assert pair["largest_difference_of_probability"] < 0.25
-    assert "originals: 4 of 4 labels are those of the twins" in capsys.readouterr().out
+        soundfile.write(originals / path.name, np.stack([resampled, resampled], axis=1), 48000)
+    words = ["speech", "--corpus", f"ravdess={ravdess}", "--features", "fbank,egemaps_speaker", "--n-folds", "2"]
+    words += ["--models", "ours,logreg,svm", "--originals", str(originals)]
+    assert main([*words, "--output", str(tmp_path / "speech.json")]) == 0
+    return json.loads((tmp_path / "speech.json").read_text())
+
+
+def test_speech_records_figures_and_differences(record, ravdess):
+    assert str(ravdess) not in json.dumps(record)
+    assert (record["corpus"], record["n_clips"], record["n_speakers"]) == ("ravdess", 32, 8)
+    assert record["features"]["egemaps_speaker"] == {"n_values": 26, "n_broken": 0}
+    for task, labels in {"emotion": ["angry", "sad"], "gender": ["female", "male"]}.items():
+        found = record["tasks"][task]
+        assert found["classes"] == labels
+        assert [(row["features"], row["model"]) for row in found["results"]] == [
+            (features, model) for features in ("fbank", "egemaps_speaker") for model in ("ours", "logreg", "svm")
+        ]
+        for row in found["results"]:
+            assert set(row["measures"]) == set(MEASURES)
+            assert row["measures"]["uar"]["low"] <= row["measures"]["uar"]["value"] <= row["measures"]["uar"]["high"]
+            assert sum(fold["n_test"] for fold in row["folds"]) == 32
+        # Ours with each peer on each features, and the features with each other.
+        assert [row["names"] for row in found["comparisons"]] == [
+            *[["ours", "logreg"], ["ours", "svm"]] * 2,
+            ["fbank", "egemaps_speaker"],
+        ]
+        values = {(row["features"], row["model"]): row["measures"]["uar"]["value"] for row in found["results"]}
+        difference = found["comparisons"][1]["differences"]["uar"]["difference"]
+        assert difference == pytest.approx(values["fbank", "ours"] - values["fbank", "svm"])
+    assert len(record["originals"]) == 4
+    assert all(pair["same_label"] and pair["difference"] < 0.25 for pair in record["originals"])
+
+
+def test_an_svm_keeps_its_labels_and_is_calibrated_on_other_speakers():
+    rng = np.random.default_rng(0)
+    speaker, y = np.repeat(np.arange(10), 12), np.tile(["a", "b", "c"], 40)
+    # Voices differ more than classes: who was learnt from is told well, others are not.
+    X = 0.3 * (y[:, None] == ["a", "b", "c"]) + rng.normal(0, 2, (10, 3))[speaker] + rng.normal(0, 0.1, (120, 3))
+    model = speech.SpeakerCalibratedSVC(C=10.0).fit(X, y, groups=speaker)
+    np.testing.assert_array_equal(model.predict(X), SVC(C=10.0).fit(X, y).predict(X))
+    mixed = speech.SpeakerCalibratedSVC(C=10.0).fit(X, y, groups=np.arange(120))
+    assert model.predict_proba(X).max(axis=1).mean() < mixed.predict_proba(X).max(axis=1).mean() - 0.1
+
+
+def test_the_page_leads_with_answers(record, tmp_path):
+    page = speech_page(tmp_path)
+    assert page.index("## In short") < page.index("## Features") < page.index("## Classifiers") < page.index("## Every")
+    own = results_of(record["tasks"]["gender"]).loc[("fbank", "ours")]
+    assert f"| log-mel statistics | {figure(own, 'uar')} |" in page
+    assert max(line.count("|") for line in page.splitlines()) == 4  # three columns at most: nothing scrolls sideways
+    assert "4 labels of clips as published" in page
+    assert speech_page(tmp_path / "nothing") == ""
+
+
+def test_the_page_about_gender_quotes_the_record():
+    root = Path(__file__).parents[2]
+    found = results_of(json.loads((root / speech.RESULTS).read_text())["tasks"]["gender"])
+    page = " ".join((root / "docs" / "gender.md").read_text().split())
+    for features, form in {"ge2e": "UAR of {} (95 % interval {} to {})", "fbank": "it is {} ({} to {})"}.items():
+        row = found.loc[(features, "ours")]
+        assert form.format(*(f"{row['uar', part]:.3f}" for part in ("value", "low", "high"))) in page
+
+
+def test_verdicts():
+    row = {("uar", "low"): 0.1, ("uar", "high"): 0.2, ("wa", "low"): -0.1, ("wa", "high"): 0.2}
+    row |= {("log_loss", "low"): 0.1, ("log_loss", "high"): 0.2}
+    assert [verdict(row, measure) for measure in ("uar", "wa", "log_loss")] == [1, 0, -1]
 
 
 @pytest.mark.parametrize(

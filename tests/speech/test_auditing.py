@@ -1,6 +1,7 @@
 """An audit of files that are made here: every fault is found, named, and kept from lifting a figure."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import soundfile
 from sklearn.linear_model import LogisticRegression
 
 from gendiffclf import cli
-from gendiffclf.speech import audit, evaluate, read_corpus, train
+from gendiffclf.speech import audit, evaluate, read_corpus, sound_checks, table_checks, train
+from gendiffclf.speech.findings import CODES
 from gendiffclf.speech.folds import without_copies
 from gendiffclf.speech.recordings import measure
 from gendiffclf.speech.table_checks import voices_of
@@ -94,7 +96,65 @@ def test_broken_clips_are_findings(tmp_path, broken):
     corpus.loc[1, "path"] = broken
     found = codes(audit(corpus))["broken"]
     assert found.rows == (1,)
-    assert "cannot be read" in found.message
+    assert "1 of 3 clips cannot be read: 1 because it cannot be read as audio" in found.message
+    corpus.loc[0, "path"] = str(tmp_path / "missing.wav")
+    assert "1 because there is no such file" in codes(audit(corpus))["broken"].message
+
+
+def test_a_label_misspelt_once_is_no_rare_class(tmp_path):
+    corpus = write(tmp_path, good(8))
+    corpus.loc[0, "label"] = "A "
+    corpus.loc[1, "label"] = "c"
+    found = audit(corpus)
+    assert [finding.clips for finding in found.findings if finding.code == "rare-class"] == [(str(tmp_path / "1.wav"),)]
+    assert "'A ' 1, a 3, b 3, c 1" in str(found)
+
+
+def test_a_single_label_is_an_error_before_any_clip_is_read(tmp_path, pipeline, encoded):
+    corpus = write(tmp_path, good(4)).assign(label="a")
+    Path(corpus["path"][0]).unlink()
+    for use in (train, evaluate):
+        with pytest.raises(
+            ValueError, match="one-class: all clips have the label 'a', so there is nothing to tell apart"
+        ):
+            use(pipeline, corpus)
+    assert not encoded
+
+
+def test_a_table_without_labels_has_a_note(tmp_path):
+    found = codes(audit(write(tmp_path, good(4)).drop(columns="label")))["no-labels"]
+    assert found.severity == "note"
+    assert "--label-column" in found.remedy
+
+
+def test_findings_that_are_right_can_be_accepted(vowels, pipeline):
+    vowels.loc[1, "path"] = vowels.loc[0, "path"]
+    found = audit(vowels)
+    assert [finding.code for finding in found.errors] == ["copies-across-labels"]
+    accepted = found.accept(["copies-across-labels"])
+    accepted.enforce()
+    assert not accepted.errors
+    assert accepted.as_dict()["accepted"] == ["copies-across-labels"]
+    assert "error, accepted: copies-across-labels" in str(accepted)
+    assert len(train(pipeline, vowels, accept=["copies-across-labels"]).classes_) == 3
+    evaluation = evaluate(pipeline, vowels, n_folds=2, accept=["copies-across-labels"])
+    assert evaluation.audit.accepted == ("copies-across-labels",)
+    with pytest.raises(ValueError, match="Got accept='copies-across', expected one of"):
+        found.accept(["copies-across"])
+
+
+def test_codes_are_those_of_the_findings():
+    source = "".join(Path(module.__file__).read_text() for module in (sound_checks, table_checks))
+    written = re.findall(r'^ +"([a-z-]+)",\n +"(?:error|warning|note)"', source, re.MULTILINE)
+    assert set(CODES) == {*written, "broken"}
+
+
+def test_a_column_that_may_be_speakers_is_named_before_decoding(tmp_path, pipeline):
+    corpus = write(tmp_path, good(4)).rename(columns={"speaker": "speaker_id"})
+    with pytest.raises(
+        ValueError, match=r"Got folds='speaker', and there is no column 'speaker', but 'speaker_id' with 2"
+    ):
+        evaluate(pipeline, corpus.assign(path="missing.wav"))
 
 
 def test_copies_are_known_by_their_samples(tmp_path):
@@ -106,7 +166,7 @@ def test_copies_are_known_by_their_samples(tmp_path):
     found = audit(pd.concat([corpus, pd.DataFrame(copies)], ignore_index=True))
     assert codes(found)["copies"].rows == (0, 4, 5)
     assert len(set(found.content)) == 4
-    with pytest.warns(UserWarning, match="3 clips are copies of each other, 1 different ones"):
+    with pytest.warns(UserWarning, match="copies: 3 clips are copies of each other, of 1 recording\\."):
         found.enforce(ignore=("rare-class",))
 
 
@@ -212,7 +272,8 @@ def test_labels_and_speakers_by_other_spellings():
     assert found["label-variants"].severity == "error"
     assert "'a'" in found["speaker-variants"].message
     with pytest.raises(
-        ValueError, match=r"'Anger' and 'anger' and 'anger ' are labels that differ by case.*'very sad' and 'very_sad'"
+        ValueError,
+        match=r"(?s)'Anger' and 'anger' and 'anger ' are labels that differ by case.*'very sad' and 'very_sad'",
     ):
         audit(pd.DataFrame(table), sound=False).enforce()
 
@@ -231,7 +292,7 @@ def test_a_speaker_column_of_another_name(name, tmp_path):
 
 def test_training_without_speakers_is_asked_for(vowels, pipeline):
     unknown = vowels.drop(columns="speaker")
-    with pytest.raises(ValueError, match=r"no column 'speaker'.* without_speakers=True \(--no-speakers\)"):
+    with pytest.raises(ValueError, match=r"no column 'speaker'.*\(without_speakers=True\) \(--no-speakers\)"):
         train(pipeline, unknown)
     assert not hasattr(train(pipeline, unknown, without_speakers=True), "speakers_")
 
@@ -268,3 +329,9 @@ def test_the_command(tmp_path, capsys):
     assert not Path(tmp_path, "model").exists()
     assert cli.main(["train", source, *columns, *model, "--no-speakers"]) == 0
     assert cli.main(["evaluate", source, *named, "--n-folds", "2", "--quiet"]) == 0
+    assert cli.main(["audit", source, *columns, "--accept", "no-speakers"]) == 0
+    odd.loc[1, "file"] = odd.loc[0, "file"]
+    odd.to_csv(tmp_path / "clips.csv", index=False)
+    accepted = ["--accept", "copies-across-labels", "--output", str(tmp_path / "measures.json")]
+    assert cli.main(["evaluate", source, *named, "--n-folds", "2", "--quiet", *accepted]) == 0
+    assert json.loads((tmp_path / "measures.json").read_text())["audit"]["accepted"] == ["copies-across-labels"]

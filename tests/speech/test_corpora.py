@@ -133,3 +133,22 @@ def test_tables_of_ones_own_are_checked():
         check_corpus(pd.DataFrame({"path": ["a.wav"]}))
     with pytest.raises(ValueError, match="Got 1 of 2 clips without 'label'"):
         check_corpus(pd.DataFrame({"path": ["a.wav", "b.wav"], "label": ["x", None]}))
+
+
+def test_linked_folders_are_followed_once(tmp_path):
+    real = tmp_path / "elsewhere" / "angry"
+    real.mkdir(parents=True)
+    (real / "anna_1.wav").touch()
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "angry").symlink_to(real)
+    (real / "loop").symlink_to(corpus)
+    found = read_corpus(corpus, pattern="{label}/{speaker}_*.wav")
+    assert found["path"].tolist() == [str(corpus / "angry" / "anna_1.wav")]
+
+
+def test_rows_without_a_path_are_named_by_number(tmp_path):
+    table = tmp_path / "clips.csv"
+    table.write_text("path,label\na.wav,x\n,y\n")
+    with pytest.raises(ValueError, match=r"Got 1 of 2 clips without 'path' \(row 2\)"):
+        read_corpus(table)

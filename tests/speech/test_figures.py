@@ -1,8 +1,11 @@
 """Measures against scikit-learn, intervals against brute force and by their coverage, comparison, records, report."""
 
+import html
 import html.parser
 import json
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -16,7 +19,7 @@ from gendiffclf import cli, expected_calibration_error
 from gendiffclf.speech import compare, evaluate
 from gendiffclf.speech.intervals import interval, resample
 from gendiffclf.speech.measures import MEASURES, Tally
-from gendiffclf.speech.tables import GROUP_COLUMNS
+from gendiffclf.speech.tables import GROUP_COLUMNS, draw_measures
 
 
 @pytest.fixture
@@ -101,6 +104,23 @@ def test_intervals_hold_the_true_value_as_often_as_they_say():
     assert 0.9 < np.mean(held) <= 1
     assert np.mean(plain) < np.mean(held)
     assert np.isnan(interval(np.array([0.5, 0.6]), 1)).all()
+
+
+def test_the_interval_of_a_calibration_error_holds_it():
+    """A sample drawn with replacement has a larger ECE, which put the value below its own interval."""
+    rng = np.random.default_rng(0)
+    proba = rng.dirichlet([1, 1], 120)
+    truth = (rng.random(120) < proba[:, 1]).astype(int)
+    classes, unit = np.array([0, 1]), np.repeat(np.arange(12), 10)
+    tally = Tally.of(truth, proba.argmax(axis=1), proba, classes, unit, 12)
+    (drawn,) = resample([tally], 0)
+    ((value, several),) = draw_measures([tally], 0)
+    low, high = interval(several["ece"], 12)
+    assert low < value["ece"] < high
+    assert low > 0
+    assert np.mean(drawn.measures()["ece"]) > 1.1 * value["ece"]
+    assert np.mean(several["ece"]) == pytest.approx(value["ece"])
+    np.testing.assert_array_equal(several["uar"], drawn.measures()["uar"])
 
 
 def test_tables_by_speaker_class_and_group(table, found):
@@ -248,7 +268,11 @@ def test_a_report_is_one_accessible_file(table, tmp_path):
     assert len(page.ids) == len(set(page.ids))
     assert page.tags.count("svg") == 4
     assert page.tags.count("h1") == page.tags.count("main") == 1
-    assert page.tags.count("table") == page.tags.count("caption")
+    assert (
+        page.tags.count("table")
+        == text.count('<table aria-labelledby="table-')
+        == text.count('class="caption" id="table-')
+    )
     assert "<b>" not in text
     assert "A &lt;title&gt;" in text
     for name in (
@@ -266,6 +290,30 @@ def test_a_report_is_one_accessible_file(table, tmp_path):
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
         f"{name}.svg" for name in ("confusion", "speakers", "groups", "reliability", "layers")
     }
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+@pytest.mark.parametrize("width", [390, 1300])
+def test_a_report_fits_the_window_of_a_browser(found, tmp_path, width):
+    pytest.importorskip("matplotlib")
+    found.report(tmp_path / "report.html")
+    # In a frame, since a window of the browser has a least width.
+    script = "<script>onload = () => document.title = frames[0].document.documentElement.scrollWidth + ' wide'</script>"
+    report = html.escape((tmp_path / "report.html").read_text())
+    frame = f'<iframe srcdoc="{report}" style="border:0" width="{width}" height="20000"></iframe>'
+    (tmp_path / "frame.html").write_text(f"<!DOCTYPE html><title></title>{script}{frame}")
+    command = [
+        "chromium",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--dump-dom",
+    ]
+    shown = subprocess.run(
+        [*command, f"file://{tmp_path}/frame.html"], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert f"<title>{width} wide</title>" in shown.stdout
 
 
 @pytest.mark.usefixtures("quick")

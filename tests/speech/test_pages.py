@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from benchmarks.story import PICTURES, run_code
+from benchmarks.timeline import RESULTS, stored_sentence
 from gendiffclf import cli
 from gendiffclf.speech import LAYOUTS, synthesize_vowel
 from gendiffclf.speech.synthesis import RATE
@@ -47,6 +49,14 @@ def corpora(tmp_path, monkeypatch):
         write(Path(f"recordings/{i}.wav"), "hod", "female", i)
     Path("recordings/broken.wav").write_bytes(b"this is no audio")
     Path("clips.csv").write_text("\n".join(rows) + "\n")
+    rated, counted = ["path,speaker,anna,ben,cleo"], ["path,speaker,angry,happy,sad"]
+    for i, row in enumerate(rows[1:]):
+        path, label, speaker = row.split(",")
+        votes = [label, label, list(MANNERS)[i % 3]]
+        rated.append(f"{path},{speaker},{','.join(votes)}")
+        counted.append(f"{path},{speaker},{votes.count('angry')},{votes.count('happy')},{votes.count('sad')}")
+    Path("rated.csv").write_text("\n".join(rated) + "\n")
+    Path("counted.csv").write_text("\n".join(counted) + "\n")
 
 
 def blocks(page, language):
@@ -56,20 +66,45 @@ def blocks(page, language):
 
 
 @pytest.mark.usefixtures("quick", "corpora")
-@pytest.mark.parametrize("page", ["speech-emotion.md", "gender.md"])
+@pytest.mark.parametrize("page", ["speech-emotion.md", "gender.md", "speech-votes.md"])
 def test_examples_run(page, capsys):
-    names = {"__name__": "example"}
-    for block in blocks(page, "python"):
-        exec(compile(block, page, "exec"), names)
+    text = (DOCS / page).read_text(encoding="utf-8")
+    names = run_code("".join(part for part in text.split("\n## ") if "resemblyzer" not in part))
     assert names["evaluation"].shared_speakers == ()
     assert len(names["evaluation"].failures) == 0
+    out = capsys.readouterr().out
+    assert "UAR" in out
+    if page == "speech-votes.md":
+        assert names["evaluation"].votes.loc["jensen_shannon", "value"] > 0
+        assert names["fitted"].classes_.tolist() == ["angry", "happy", "sad"]
     if page == "speech-emotion.md":
         assert names["predictions"]["error"].notna().sum() == 1
-    assert "UAR" in capsys.readouterr().out
+        assert set(names["found"].segments["label"]) <= {"heed", "hod", "whod", "had"}
+        for line in "".join(blocks(page, "text")).splitlines():
+            assert line in out
+        for written, name in PICTURES.items():
+            assert Path(written).stat().st_size > 0
+            assert f"(img/{name})" in (DOCS / page).read_text(encoding="utf-8")
+            assert (DOCS / "img" / name).is_file()
 
 
 @pytest.mark.usefixtures("quick", "corpora")
-@pytest.mark.parametrize("page", ["speech-emotion.md", "gender.md"])
+@pytest.mark.filterwarnings("ignore:Please import `binary_dilation`:DeprecationWarning")  # the package's own import
+def test_the_pretrained_encoder_runs(capsys):
+    pytest.importorskip("resemblyzer")
+    corpus, *parts = (DOCS / "gender.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    names = run_code(corpus + "".join(part for part in parts if "resemblyzer" in part))
+    assert names["featurizer"].transform(names["corpus"]["path"][:2]).shape == (2, 256)
+    assert "UAR" in capsys.readouterr().out
+
+
+def test_the_page_about_long_recordings_quotes_the_record():
+    text = " ".join((DOCS / "long-recordings.md").read_text(encoding="utf-8").split())
+    assert stored_sentence(DOCS.parent / RESULTS) in text
+
+
+@pytest.mark.usefixtures("quick", "corpora")
+@pytest.mark.parametrize("page", ["speech-emotion.md", "gender.md", "speech-votes.md"])
 @pytest.mark.filterwarnings("ignore:Got a corpus in which 4 of 4 speakers")  # numbers in both corpora
 def test_commands_run(page):
     lines = [line for block in blocks(page, "sh") for line in block.splitlines()]

@@ -43,8 +43,10 @@ def test_training_and_prediction_do_too(moods):
     found = predict_clips(fitted, others, features=rows[~known])
     assert (found["predicted"] == others["label"]).all()
     assert (found["p_angry"] > 0.5).equals(others["label"] == "angry")
-    with pytest.raises(ValueError, match=r"Got groups=None.*a table with the column speaker"):
+    with pytest.raises(ValueError, match="expected 'speaker' among them, since features are normalised by speaker"):
         predict_clips(fitted, others.drop(columns="speaker"), features=rows[~known])
+    with pytest.raises(ValueError, match=r"name the column by speaker_column \(--speaker-column\)"):
+        train(pipeline, corpus.drop(columns="speaker"), features=rows)
 
 
 def test_broken_features_stay_out(moods):

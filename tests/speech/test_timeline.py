@@ -222,11 +222,17 @@ def test_bad_settings(settings, message, pitch, recording):
 
 def test_recordings_that_cannot_be_read(pitch, tmp_path):
     (tmp_path / "a.wav").write_bytes(b"no audio")
+    for name in ("cut.wav", "cut.mp3"):
+        soundfile.write(tmp_path / name, tone(8, 300), RATE)
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(content[: len(content) // 2])
     for item, message in (
         (tmp_path / "a.wav", "cannot be read as audio"),
         (tmp_path / "b.wav", "there is no such file"),
         ((np.full(RATE, np.nan, dtype=np.float32), RATE), "holds NaN"),
         ((np.empty(0, dtype=np.float32), RATE), "holds no samples"),
+        (tmp_path / "cut.wav", "is truncated: 50% of the samples its header promises"),
+        (tmp_path / "cut.mp3", "is truncated"),
     ):
         with pytest.raises(AudioError, match=message):
             timeline(pitch, item)

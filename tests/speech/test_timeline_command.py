@@ -43,13 +43,13 @@ def test_normalisation_by_speaker(clip_folder, tmp_path, capsys):
     capsys.readouterr()
     with pytest.raises(SystemExit):
         run("predict", tmp_path / "model", clip_folder)
-    assert "Got groups=None, expected the speaker of each row" in capsys.readouterr().err
+    assert "expected 'speaker' among them, since features are normalised by speaker" in capsys.readouterr().err
 
 
 def test_evaluation_of_a_model_refuses_what_it_would_ignore(clip_folder, tmp_path, capsys):
     with pytest.raises(SystemExit):
         run("evaluate", clip_folder, *PATTERN, "--model", tmp_path, "--n-folds=3", "--set", "classifier__depth=2")
-    assert "Got --set, --n-folds with --model, expected neither" in capsys.readouterr().err
+    assert "Got --set, --n-folds with --model, expected --model alone" in capsys.readouterr().err
 
 
 def test_the_encoder_of_a_model_may_move(clip_folder, tmp_path, capsys):

@@ -1,0 +1,203 @@
+"""Options that speech commands share, and what becomes of them."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sklearn.pipeline import Pipeline
+
+FEATURIZER_NAMES = ("egemaps", "fbank", "hubert")
+# Better than the plain energies of the featuriser's defaults; --set changes them.
+FBANK = {"n_mels": 40, "deltas": 2}
+LAYOUT_NAMES = ("ravdess", "emodb", "crema-d", "savee", "tess", "meld", "nemo", "urdu")
+FOLD_NAMES = ("speaker", "leave-one-speaker-out", "split", "random")
+MEASURE_NAMES = ("wa", "uar", "macro_f1", "log_loss", "ece")
+# Written out, since the parser of every command imports this module and nothing heavy; tests compare.
+
+
+def add_layout_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--layout", choices=LAYOUT_NAMES, help="corpus whose names of files are known")
+    parser.add_argument("--pattern", help="paths below the folder, such as {label}/{speaker}_*.wav")
+    parser.add_argument(
+        "--target", "--label-column", help="column to predict (default: emotion for a layout, else label)"
+    )
+    parser.add_argument("--path-column", default="path", help="column of a table that holds paths (%(default)s)")
+    parser.add_argument("--speaker-column", default="speaker", help="column that says who speaks (%(default)s)")
+    parser.add_argument("--skip-unfit", action="store_true", help="leave out files whose path does not fit")
+
+
+def add_corpus_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="folder, or table with the columns path, label, speaker and maybe start, end")
+    add_layout_options(parser)
+    names: dict[str, Any] = {"metavar": "NAME,NAME", "type": lambda text: text.split(",")}
+    parser.add_argument("--votes-columns", help="columns of votes, one for each class", **names)
+    parser.add_argument("--rater-columns", help="columns of labels, one for each rater", **names)
+
+
+def add_accept_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--accept",
+        action="append",
+        default=[],
+        metavar="CODE",
+        help="a finding of the audit that is right as it is, such as copies-across-labels; can be repeated",
+    )
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--cache", help="folder of the features (default: $GENDIFFCLF_CACHE, or the user's own)")
+    parser.add_argument("--no-cache", action="store_true", help="keep no features")
+    parser.add_argument("--jobs", type=int, help="threads that read clips")
+    parser.add_argument("--device", help="where encoder and classifier run (default: the first of cuda, mps, cpu)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--featurizer", choices=FEATURIZER_NAMES, default="fbank", help="features of a clip (%(default)s)"
+    )
+    parser.add_argument("--encoder", help="name or folder of the speech encoder; implies --featurizer hubert")
+    parser.add_argument("--normalize", choices=("speaker",), help="z-scores of the features within each speaker")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="STEP__NAME=VALUE",
+        help="a parameter, such as featurizer__layers=-1 or classifier__n_members=4; can be repeated",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random state of folds and classifier (%(default)s)")
+    add_run_options(parser)
+
+
+def read_source(options: argparse.Namespace, source: str, *, to_predict: bool = False) -> pd.DataFrame:
+    from .corpora import read_corpus
+
+    mismatch = "warn" if options.skip_unfit else "raise"
+    is_folder = Path(source).is_dir()
+    with plain_warnings():
+        return read_corpus(
+            source,
+            # Predictions may mix folders of a layout with single clips.
+            layout=options.layout if is_folder else None,
+            pattern=options.pattern if is_folder else None,
+            target=options.target,
+            path_column=options.path_column,
+            speaker_column=options.speaker_column,
+            votes=getattr(options, "votes_columns", None),  # `predict` has no votes
+            raters=getattr(options, "rater_columns", None),
+            on_mismatch=mismatch,
+            to_predict=to_predict,
+        )
+
+
+def build_pipeline(options: argparse.Namespace) -> Pipeline:
+    from sklearn.pipeline import Pipeline
+
+    from ..classifier import GenerativeTransportClassifier
+    from ..featurizers import FEATURIZERS, SpeakerNormalizer
+
+    kind = "hubert" if options.encoder is not None else options.featurizer
+    featurizer = FEATURIZERS[kind](**(FBANK if kind == "fbank" else {}))
+    parameters = run_parameters(options)
+    own = featurizer.get_params()
+    featurizer.set_params(**{name: value for name, value in parameters.items() if name in own})
+    if options.encoder is not None:
+        featurizer.set_params(model=options.encoder)
+    device = {} if options.device is None else {"device": options.device}
+    # While the measures of a fold are awaited, the bar of the folds is enough.
+    verbose = int(not options.quiet and "folds" not in options)
+    classifier = GenerativeTransportClassifier(random_state=options.seed, verbose=verbose, **device)
+    normalizer = [("normalizer", SpeakerNormalizer())] if options.normalize else []
+    pipeline = Pipeline([("featurizer", featurizer), *normalizer, ("classifier", classifier)])
+    return pipeline.set_params(**dict(setting(text) for text in options.set))
+
+
+def run_parameters(options: argparse.Namespace) -> dict[str, Any]:
+    """Parameters of a featuriser that say how to run it, not what it computes."""
+    cache = None if options.no_cache else (options.cache if options.cache is not None else True)
+    parameters: dict[str, Any] = {"cache": cache, "n_jobs": options.jobs, "verbose": int(not options.quiet)}
+    return parameters if options.device is None else {**parameters, "device": options.device}
+
+
+def model_changes(options: argparse.Namespace) -> dict[str, Any]:
+    """What `load_model` changes: how to run, and where the speech encoder is."""
+    place = {} if options.encoder is None else {"model": options.encoder}
+    return {**run_parameters(options), **place}
+
+
+def refuse_ignored(words: list[str], names: tuple[str, ...]) -> None:
+    given = [name for name in names if any(word.partition("=")[0] == name for word in words)]
+    if given:
+        raise ValueError(
+            f"Got {', '.join(given)} with --model, expected --model alone: a trained model has its own features and settings, "
+            "and no folds; leave them out, or leave out --model to cross-validate."
+        )
+
+
+def check_output(name: str, path: Path | None) -> None:
+    """Make the folder of an output, and say before the work what would fail after it."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise ValueError(f"Got {name} {path}, which is a folder, expected a file; name one in it.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"Got {name} {path}, whose folder cannot be made ({error.strerror}), expected a folder that is there or can be "
+            "made; choose another."
+        ) from error
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(
+            f"Got {name} {path} in a folder that is write-protected, expected one that is not; choose another."
+        )
+
+
+def form_by_ending(output: Path | None) -> str:
+    if output is None:
+        return "csv"
+    ending = output.suffix.lower()
+    if ending not in (".csv", ".jsonl"):
+        raise ValueError(f"Got --output {output}, expected a name that ends in .csv or .jsonl; --format allows others.")
+    return ending[1:]
+
+
+def setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or "__" not in name:
+        raise ValueError(f"Got --set {text}, expected step__name=value, such as classifier__n_members=4.")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def plain_array(column: pd.Series) -> Any:
+    """A column without objects, which a file of arrays could only hold pickled."""
+    import numpy as np
+
+    return column.to_numpy() if column.dtype.kind in "iufb" else np.array(column.astype(str).tolist())
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Show warnings as a line each, without the source that gave them."""
+    before = warnings.formatwarning
+
+    def plain(message: Warning | str, *place: Any) -> str:
+        return f"warning: {message}\n"
+
+    warnings.formatwarning = plain  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before

@@ -1,0 +1,152 @@
+"""Clips that several people labelled: their votes in the table of a corpus, in the fit, and in what a classifier is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..votes import jensen_shannon_divergence, vote_cross_entropy
+from .intervals import draw_weights, interval
+from .measures import EPS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PREFIX = "votes_"
+"""Columns of a corpus called `votes_<label>` hold how many votes each clip has for the label, or their share."""
+VOTE_TITLES = {
+    "jensen_shannon": "Jensen-Shannon divergence",
+    "cross_entropy": "cross-entropy",
+    "majority_accuracy": "accuracy against the majority",
+}
+
+
+def with_votes(corpus: pd.DataFrame, columns: Sequence[str] | None, raters: Sequence[str] | None) -> pd.DataFrame:
+    """
+    The table with columns `votes_<label>`, and with the label that has most votes as `label`.
+
+    Parameters
+    ----------
+    corpus : DataFrame
+    columns : sequence of str, optional
+        One for each class, by whose name it is called: counts or shares of votes, empty for none.
+    raters : sequence of str, optional
+        One for each rater: the label the rater gave, empty where there is none.
+
+    Raises
+    ------
+    ValueError
+        If both or no columns are given, they are not in the table, hold no votes, or a clip has none.
+    """
+    import pandas as pd
+
+    if columns is not None and raters is not None:
+        raise ValueError(
+            f"Got votes={list(columns)!r} and raters={list(raters)!r}, expected one of them: a column for each class, or one "
+            "for each rater."
+        )
+    named = list(columns or raters or ())
+    missing = [name for name in named if name not in corpus]
+    if missing or not named:
+        name = "raters" if columns is None else "votes"
+        raise ValueError(f"Got {name}={named!r}, expected some of the columns {list(corpus.columns)}.")
+    text = corpus[named].fillna("").astype(str).apply(lambda column: column.str.strip())
+    if raters is not None:
+        given = text.melt(ignore_index=False)["value"]
+        given = given[given != ""]
+        votes = pd.crosstab(given.index, given).reindex(corpus.index, fill_value=0).astype(float)
+    else:
+        votes = text.replace("", "0").apply(pd.to_numeric, errors="coerce").astype(float)
+        wrong = votes.isna() | (votes < 0) | ~np.isfinite(votes)
+        if wrong.to_numpy().any():
+            row, column = np.argwhere(wrong.to_numpy())[0]
+            raise ValueError(
+                f"Got {text.iloc[row, column]!r} in the column {named[column]!r} of votes, in row {row + 1}, expected a number "
+                ">= 0; for columns that hold labels, one for each rater, give raters (--rater-columns)."
+            )
+    _check_votes(corpus, votes)
+    votes = votes[sorted(votes.columns)]
+    corpus = corpus.drop(columns=list(columns or ())).assign(label=votes.idxmax(axis=1))
+    return pd.concat([corpus, votes.add_prefix(PREFIX)], axis=1)
+
+
+def votes_of(corpus: pd.DataFrame) -> pd.DataFrame | None:
+    """
+    Shares of votes, of shape (n_clips, n_classes), with the labels as columns, sorted; None for a corpus without votes.
+
+    Raises
+    ------
+    ValueError
+        If a clip has no votes.
+    """
+    names = sorted(name for name in map(str, corpus.columns) if name.startswith(PREFIX))
+    if not names:
+        return None
+    votes = corpus[names].astype(float).rename(columns=lambda name: name.removeprefix(PREFIX))
+    _check_votes(corpus, votes)
+    votes = votes.loc[:, votes.any()]
+    return votes.div(votes.sum(axis=1), axis=0)
+
+
+def measure_votes(predictions: pd.DataFrame, classes: np.ndarray, random_state: int) -> pd.DataFrame | None:
+    """
+    How far probabilities are from votes, with intervals over speakers; None without votes.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        As of `Evaluation`, with `votes_<label>`.
+    classes : ndarray of shape (K,)
+    random_state : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    measures : DataFrame
+        Rows of `VOTE_TITLES`, columns `value`, `low`, `high`. Divergence and cross-entropy are means over clips, in nats, and NaN
+        without probabilities. The accuracy is of the clips for which one label has more votes than any other.
+    """
+    import pandas as pd
+
+    votes = votes_of(predictions)
+    if votes is None:
+        return None
+    shares = votes.reindex(columns=classes, fill_value=0.0).to_numpy()
+    proba = np.clip(predictions[[f"p_{label}" for label in classes]].to_numpy(float), EPS, 1)
+    agreed = (shares == shares.max(axis=1, keepdims=True)).sum(axis=1) == 1
+    right = predictions["predicted"].to_numpy() == classes[shares.argmax(axis=1)]
+    names, voice = np.unique(predictions["voice"].to_numpy().astype(str), return_inverse=True)
+    sums, counts = np.zeros((len(names), 3)), np.zeros((len(names), 3))
+    for number in range(len(names)):
+        rows = voice == number
+        n = int(rows.sum())
+        of_votes = [np.nan, np.nan]
+        if not np.isnan(proba[rows]).any():
+            of_votes = [
+                measure(shares[rows], proba[rows]) for measure in (jensen_shannon_divergence, vote_cross_entropy)
+            ]
+        sums[number] = [*(n * value for value in of_votes), right[rows & agreed].sum()]
+        counts[number] = [n, n, (rows & agreed).sum()]
+    drawn = np.concatenate(
+        [_ratio(weights @ sums, weights @ counts) for weights in draw_weights(len(names), random_state)]
+    )
+    value = _ratio(sums.sum(axis=0), counts.sum(axis=0))
+    bounds = [interval(drawn[:, k], len(names)) for k in range(3)]
+    found = {name: (value[k], *bounds[k]) for k, name in enumerate(VOTE_TITLES)}
+    return pd.DataFrame.from_dict(found, orient="index", columns=["value", "low", "high"])
+
+
+def _ratio(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+
+
+def _check_votes(corpus: pd.DataFrame, votes: pd.DataFrame) -> None:
+    without = ~(votes.sum(axis=1) > 0)
+    if without.any():
+        names = corpus["path"][without].astype(str).tolist()
+        raise ValueError(
+            f"Got {len(names)} of {len(corpus)} clips without votes ({', '.join(names[:3])}{', …' if len(names) > 3 else ''}), "
+            "expected at least one for each; leave them out."
+        )
