@@ -1,40 +1,22 @@
-"""An evaluation as one HTML file: no network, no script, readable by a screen reader."""
+"""An evaluation as one HTML file."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..html_page import as_svg, document, figure, table
 from .files import whole_file
 from .measures import MEASURES, TITLES
-from .pictures import as_svg, draw
+from .pictures import draw
 from .results import Evaluation
 
 N_ERRORS = 15
 N_CLIPS = 5
-_STYLE = """
-:root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto; max-width: 68rem; padding: 1rem; }
-h1 { line-height: 1.2; overflow-wrap: anywhere; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #bbb; }
-.headline { font-size: 1.25rem; } .headline strong { white-space: nowrap; }
-.scroll { overflow-x: auto; } .pair { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; align-items: flex-start; }
-.pair > * { flex: 0 1 auto; max-width: 100%; }
-table { border-collapse: collapse; margin: .5rem 0; } caption { text-align: left; font-weight: 600; padding: .25rem 0; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th:first-child { text-align: left; }
-td.path { white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 12rem; }
-figure { margin: 0; } figure svg { max-width: 100%; height: auto; display: block; } figcaption { color: #444; max-width: 29rem; }
-.error { border-left: .4rem solid #b00020; } .warning { border-left: .4rem solid #b36b00; }
-.note { border-left: .4rem solid #3465a4; }
-.finding { padding: .25rem .75rem; margin: .75rem 0; overflow-wrap: anywhere; } .finding p { margin: 0; }
-pre { overflow-x: auto; background: #f4f4f4; padding: .75rem; font-size: .85rem; } dd { overflow-wrap: anywhere; }
-nav ul { padding-left: 1.2rem; columns: 14rem; } :focus-visible { outline: 3px solid #3465a4; }
-"""
 
 
 def write_report(
@@ -73,17 +55,7 @@ def page(evaluation: Evaluation, title: str, drawn: dict[str, tuple[str, str]]) 
         ("Most confident errors", _errors(evaluation)),
         ("How it was made", _about(evaluation)),
     ]
-    there = [(name, name.lower().replace(" ", "-"), text) for name, text in sections if text]
-    links = "".join(f'<li><a href="#{anchor}">{name}</a></li>' for name, anchor, _ in there)
-    body = "".join(
-        f'<section aria-labelledby="{anchor}"><h2 id="{anchor}">{name}</h2>{text}</section>\n'
-        for name, anchor, text in there
-    )
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n'
-        f'<body><main><h1>{escape(title)}</h1>\n<nav aria-label="Sections"><ul>{links}</ul></nav>\n{body}</main></body></html>\n'
-    )
+    return document(title, sections)
 
 
 # -------------------------------------------------------------------- sections
@@ -105,7 +77,7 @@ def _result(evaluation: Evaluation) -> str:
         folds = [_number(evaluation.mean[name]), _number(evaluation.standard_error[name])] if several else []
         rows.append([TITLES[name], _number(value), _bounds(low, high), *folds])
     text = f'<p class="headline">{"; ".join(said)}, over {n_drawn} {evaluation.unit}.</p>'
-    text += _table("Measures of all tested clips", header, rows)
+    text += table("Measures of all tested clips", header, rows)
     text += (
         f"<p>{len(predictions)} clips in {len(evaluation.folds)} {'folds' if several else 'fold'}. Intervals are from a "
         f"bootstrap that draws {evaluation.unit} with all their clips: they say how far figures vary with who speaks, not with "
@@ -123,7 +95,7 @@ def _result(evaluation: Evaluation) -> str:
         header = ["fold", "learnt from", "tested", "speakers tested", *(TITLES[name] for name in MEASURES)]
         records = evaluation.folds.to_dict("records")
         rows = [[str(record["fold"]), *(_number(record[name]) for name in columns)] for record in records]
-        text += _table("Folds", header, rows)
+        text += table("Folds", header, rows)
     return text
 
 
@@ -189,18 +161,20 @@ def _classes(evaluation: Evaluation) -> str:
         ]
         for r in evaluation.by_class.to_dict("records")
     ]  # fmt: skip
-    return _table("Measures of each class", header, rows)
+    return table("Measures of each class", header, rows)
 
 
 def _speakers(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
     if evaluation.by_speaker is None:
         return "<p>The corpus does not say who speaks: figures may be too good for new voices.</p>"
     header = ["speaker", "clips", *(TITLES[name] for name in MEASURES)]
-    table = evaluation.by_speaker.sort_values("wa", kind="stable")
+    speakers = evaluation.by_speaker.sort_values("wa", kind="stable")
     rows = [
-        [str(r["speaker"]), str(r["n_clips"]), *(_number(r[m]) for m in MEASURES)] for r in table.to_dict("records")
+        [str(r["speaker"]), str(r["n_clips"]), *(_number(r[m]) for m in MEASURES)] for r in speakers.to_dict("records")
     ]
-    return f'<div class="pair">{_figure(drawn, "speakers")}<div>{_table("Speakers, worst first", header, rows)}</div></div>'
+    return (
+        f'<div class="pair">{_figure(drawn, "speakers")}<div>{table("Speakers, worst first", header, rows)}</div></div>'
+    )
 
 
 def _groups(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
@@ -225,8 +199,8 @@ def _groups(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
         for r in evaluation.gaps.to_dict("records")
         if r["measure"] in ("uar", "wa")
     ]
-    tables = _table("Measures of each group", header, rows)
-    tables += _table("Gaps between groups", ["groups", "measure", "difference", "95 % interval"], gaps)
+    tables = table("Measures of each group", header, rows)
+    tables += table("Gaps between groups", ["groups", "measure", "difference", "95 % interval"], gaps)
     return (
         f'<div class="pair">{_figure(drawn, "groups")}<div>{tables}<p>A gap can be claimed where its interval does not hold '
         "zero, for a gap that was asked about beforehand. UAR is the mean over the classes that a group has.</p></div></div>"
@@ -241,15 +215,15 @@ def _errors(evaluation: Evaluation) -> str:
     wrong = evaluation.predictions.query("label != predicted")
     if not len(wrong) or wrong["confidence"].isna().all():
         return ""
-    table = wrong.sort_values("confidence", ascending=False, kind="stable").head(N_ERRORS)
-    spoken = "speaker" in table
+    shown = wrong.sort_values("confidence", ascending=False, kind="stable").head(N_ERRORS)
+    spoken = "speaker" in shown
     header = ["clip", *(["speaker"] if spoken else []), "label", "predicted", "confidence", "score"]
     rows = [
         [_place(r), *([str(r["speaker"])] if spoken else []), str(r["label"]), str(r["predicted"]), _number(r["confidence"]),
          _number(r["score"])]
-        for r in table.to_dict("records")
+        for r in shown.to_dict("records")
     ]  # fmt: skip
-    return _table(
+    return table(
         f"{len(rows)} of {len(wrong)} errors: listen to them, for the label may be wrong. The lower the score, the less a "
         "clip is like those that were learnt from",
         header,
@@ -283,24 +257,7 @@ def _about(evaluation: Evaluation) -> str:
 
 
 def _figure(drawn: dict[str, tuple[str, str]], name: str) -> str:
-    if name not in drawn:
-        return ""
-    svg, text = drawn[name]
-    labelled = svg.replace("<svg", f'<svg role="img" aria-label="{escape(text)}"', 1)
-    return f"<figure>{labelled}<figcaption>{escape(text)}</figcaption></figure>"
-
-
-def _table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, path: bool = False) -> str:
-    """A table whose first column names its rows; with `path` that column may break lines anywhere."""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
-    body = ""
-    for first, *rest in rows:
-        named = f'<td class="path">{escape(first)}</td>' if path else f'<th scope="row">{escape(first)}</th>'
-        body += f"<tr>{named}{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table><caption>{escape(caption)}'
-        f"</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    return figure(*drawn[name]) if name in drawn else ""
 
 
 def _number(value: Any) -> str:
