@@ -29,7 +29,10 @@ def imports(modules: list[str]) -> dict[str, set[str]]:
     for name in full.values():
         graph.squash_module(name)
     found = {name: graph.find_modules_directly_imported_by(path) for name, path in full.items()}
-    return {name: {other for other, path in full.items() if path in paths and other != name} for name, paths in found.items()}
+    return {
+        name: {other for other, path in full.items() if path in paths and other != name}
+        for name, paths in found.items()
+    }
 
 
 def reduced(edges: dict[str, set[str]]) -> dict[str, set[str]]:
@@ -60,7 +63,9 @@ def diagram() -> str:
             f'<rect x="{x - width / 2:g}" y="{y - BOX / 2:g}" width="{width}" height="{BOX}" rx="4"/>'
             f'<text x="{x:g}" y="{y + 5:g}">{escape(name)}</text>'
         )
-    text = "Modules by layer, each with lines to those below that it imports; what follows from other lines is left out."
+    text = (
+        "Modules by layer, each with lines to those below that it imports; what follows from other lines is left out."
+    )
     return (
         f'<figure><svg class="imports" role="img" aria-label="{text}" viewBox="0 0 {WIDTH} {ROW * len(rows) - ROW + BOX + 4}">'
         f"<g>{lines}</g>{boxes}</svg><figcaption>{text}</figcaption></figure>"

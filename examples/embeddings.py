@@ -31,8 +31,12 @@ print(f"{X.shape[0]} rows of {X.shape[1]} features, {len(np.unique(y))} classes"
 # How good is each classifier with 5, 10, 20 or 40 rows of each class? For embeddings, `estimator="kernel"` is quick
 # and needs no network. Each figure is the mean of five random choices of the rows to learn from.
 classifiers = {
-    "generative transport": GenerativeTransportClassifier(estimator="kernel", random_state=0),
-    "logistic regression": make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)),
+    "generative transport": GenerativeTransportClassifier(
+        estimator="kernel", random_state=0
+    ),
+    "logistic regression": make_pipeline(
+        StandardScaler(), LogisticRegression(max_iter=500)
+    ),
     "nearest neighbours": make_pipeline(StandardScaler(), KNeighborsClassifier()),
 }
 counts = [5, 10, 20, 40]
@@ -54,6 +58,8 @@ for name, scores in accuracy.items():
 fig, ax = plt.subplots(num="Accuracy against labelled rows of each class")
 for name, scores in accuracy.items():
     ax.plot(counts, scores.mean(0), marker="o", label=name)
-ax.set(xlabel="labelled rows of each class", ylabel="accuracy on other rows", xticks=counts)
+ax.set(
+    xlabel="labelled rows of each class", ylabel="accuracy on other rows", xticks=counts
+)
 ax.legend()
 plt.show()

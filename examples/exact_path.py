@@ -34,16 +34,27 @@ fig, axes = plt.subplot_mosaic(
 axes["row"].imshow(X_test[row].reshape(8, 8), cmap="Greys")
 axes["row"].set_title("a row: 64 pixels", fontsize="medium")
 axes["row"].set(xticks=[], yticks=[])
-titles = {"features": "1. its features", "way": "2. on the way", "code": "3. code of its class"}
+titles = {
+    "features": "1. its features",
+    "way": "2. on the way",
+    "code": "3. code of its class",
+}
 for (name, title), number in zip(titles.items(), (0, 12, 20), strict=True):
     ax = axes[name]
     ax.plot(code, color="C1", linestyle="-", linewidth=3.5, alpha=0.5)
     ax.plot(states[number], color="C0", linestyle="-", linewidth=1.2)
     ax.set_title(title, fontsize="medium")
-    ax.set(xticks=[], yticks=[], ylim=(states.min(), states.max()), xlabel=f"t = {1 - number / 20:g}")
+    ax.set(
+        xticks=[],
+        yticks=[],
+        ylim=(states.min(), states.max()),
+        xlabel=f"t = {1 - number / 20:g}",
+    )
 colours = ["C1" if label == 3 else "C0" for label in range(10)]
 axes["probabilities"].bar(range(10), proba, color=colours)
-axes["probabilities"].set_title("4. probabilities of the ten classes", fontsize="medium")
+axes["probabilities"].set_title(
+    "4. probabilities of the ten classes", fontsize="medium"
+)
 axes["probabilities"].set(xticks=range(10), yticks=[0, 0.5, 1], ylim=(0, 1))
 plt.show()
 

@@ -26,7 +26,13 @@ print(evaluation.intervals.loc[["wa", "log_loss"]].round(3).to_string())
 predictions = evaluation.predictions.sort_values(["label", "speaker"])
 fig, ax = plt.subplots(num="Stated probability of 'female' for each voice")
 for marker, (gender, rows) in zip("os", predictions.groupby("label"), strict=True):
-    ax.plot(rows["p_female"], rows["speaker"].astype(str), marker, markersize=4, label=gender)
+    ax.plot(
+        rows["p_female"],
+        rows["speaker"].astype(str),
+        marker,
+        markersize=4,
+        label=gender,
+    )
 ax.axvline(0.5, color="grey", linestyle=":")
 ax.set(xlabel="stated probability of 'female'", ylabel="voice", xlim=(-0.02, 1.02))
 ax.legend()

@@ -38,9 +38,14 @@ for share in shares:
     accuracy["generative transport"].append(ours.score(test, y_test))
     # Of scikit-learn's classifiers, this one takes gaps and categories too.
     words = {"mean radius": sizes.cat.categories}
-    train, test = (t.assign(**{c: pd.Categorical(t[c], words[c]) for c in words}) for t in (train, test))
+    train, test = (
+        t.assign(**{c: pd.Categorical(t[c], words[c]) for c in words})
+        for t in (train, test)
+    )
     boosting = HistGradientBoostingClassifier(max_iter=50, random_state=0)
-    accuracy["gradient boosting"].append(boosting.fit(train, y_train).score(test, y_test))
+    accuracy["gradient boosting"].append(
+        boosting.fit(train, y_train).score(test, y_test)
+    )
 
 for name, scores in accuracy.items():
     print(f"{name:22}", *(f"{score:.3f}" for score in scores))

@@ -17,7 +17,9 @@ from gendiffclf import GenerativeTransportClassifier
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 known = y_train != 9
-before = GenerativeTransportClassifier(estimator="kernel").fit(X_train[known], y_train[known])
+before = GenerativeTransportClassifier(estimator="kernel").fit(
+    X_train[known], y_train[known]
+)
 nines = y_test == 9
 print(f"old digits: {before.score(X_test[~nines], y_test[~nines]):.3f} right")
 guesses, counts = np.unique(before.predict(X_test[nines]), return_counts=True)
@@ -38,6 +40,10 @@ for count in added:
 fig, ax = plt.subplots(num="Share of right rows of old classes and of the new one")
 ax.plot(added, old, marker="o", label="nine old classes")
 ax.plot(added, new, marker="s", label="new class")
-ax.set(xlabel="rows of the new class that were added", ylabel="share that is right", xticks=added)
+ax.set(
+    xlabel="rows of the new class that were added",
+    ylabel="share that is right",
+    xticks=added,
+)
 ax.legend()
 plt.show()

@@ -33,7 +33,9 @@ for name in list(inputs)[1:]:
     known_scores, others = scores["known digits"], scores[name]
     is_known = np.repeat([1, 0], [len(known_scores), len(others)])
     area = roc_auc_score(is_known, np.concatenate([known_scores, others]))
-    confidence = [classifier.predict_proba(inputs[n]).max(1) for n in ("known digits", name)]
+    confidence = [
+        classifier.predict_proba(inputs[n]).max(1) for n in ("known digits", name)
+    ]
     by_confidence = roc_auc_score(is_known, np.concatenate(confidence))
     print(f"{name:16} score {area:.3f}, confidence {by_confidence:.3f}")
 

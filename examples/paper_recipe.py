@@ -16,7 +16,9 @@ from sklearn.model_selection import train_test_split
 from gendiffclf import GenerativeTransportClassifier, LearnedPath
 
 X, y = load_wine(return_X_y=True)
-X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.4, stratify=y, random_state=0)
+X_train, X_test, y_train, y_test = train_test_split(
+    X, y, test_size=0.4, stratify=y, random_state=0
+)
 learned = GenerativeTransportClassifier(
     path=LearnedPath(solver="euler", n_steps=10),
     estimator="network",
@@ -28,7 +30,9 @@ learned = GenerativeTransportClassifier(
 exact = GenerativeTransportClassifier(random_state=0).fit(X_train, y_train)
 for name, classifier in {"learned path": learned, "exact path": exact}.items():
     loss = log_loss(y_test, classifier.predict_proba(X_test))
-    print(f"{name:13} accuracy {classifier.score(X_test, y_test):.3f}, log-loss {loss:.3f}")
+    print(
+        f"{name:13} accuracy {classifier.score(X_test, y_test):.3f}, log-loss {loss:.3f}"
+    )
 
 # %%
 # On a learned path, the number of steps matters for where a row ends.
@@ -38,7 +42,9 @@ for n_steps, style in ((2, ":"), (5, "--"), (20, "-")):
     times = [1 - i / n_steps for i in range(n_steps + 1)]
     for coordinate in range(3):
         label = f"{n_steps} steps" if coordinate == 0 else None
-        ax.plot(times, states[:, coordinate], style, color=f"C{coordinate}", label=label)
+        ax.plot(
+            times, states[:, coordinate], style, color=f"C{coordinate}", label=label
+        )
 ax.invert_xaxis()
 ax.set(xlabel="t, from features (1) to code (0)", ylabel="value of a coordinate")
 ax.legend()

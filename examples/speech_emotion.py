@@ -35,7 +35,11 @@ print(evaluation.intervals.loc[["uar", "wa"]].round(3).to_string())
 
 # %%
 # Which vowels are confused: neighbours, as for people.
-fig, ax = plt.subplots(num="Confusion matrix of vowels by voices not in training", figsize=(4.8, 4.8))
-display = ConfusionMatrixDisplay(evaluation.confusion, display_labels=evaluation.classes)
+fig, ax = plt.subplots(
+    num="Confusion matrix of vowels by voices not in training", figsize=(4.8, 4.8)
+)
+display = ConfusionMatrixDisplay(
+    evaluation.confusion, display_labels=evaluation.classes
+)
 display.plot(ax=ax, cmap="Blues", colorbar=False, xticks_rotation=60)
 plt.show()

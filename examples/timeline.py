@@ -26,7 +26,9 @@ clips, labels, speakers = [], [], []
 voices = list(corpus.groupby("speaker"))
 for speaker, rows in voices[:4] + voices[5:9]:
     order = rng.permutation(len(rows)).reshape(-1, 4)
-    clips += [(np.concatenate(rows["sound"].iloc[four].tolist()), rate) for four in order]
+    clips += [
+        (np.concatenate(rows["sound"].iloc[four].tolist()), rate) for four in order
+    ]
     labels += [rows["gender"].iloc[0]] * len(order)
     speakers += [speaker] * len(order)
 classifier = GenerativeTransportClassifier(estimator="kernel", random_state=0)
@@ -42,7 +44,9 @@ for turn in range(4):
     turns.append(np.concatenate(rows["sound"].iloc[10 * (turn // 2) :][:10].tolist()))
     truth.append(f"{speaker} ({rows['gender'].iloc[0]})")
 recording = np.concatenate(turns), rate
-found = timeline(pipeline, recording, window=1.5, hop=0.25, min_duration=1, detect_speech=False)
+found = timeline(
+    pipeline, recording, window=1.5, hop=0.25, min_duration=1, detect_speech=False
+)
 print("in turns:", ", ".join(truth))
 print(found)
 
@@ -52,6 +56,10 @@ for label in found.classes:
     ax.plot(found.table["start"], found.table[f"p_{label}"], label=label)
 for end in np.cumsum([len(turn) / rate for turn in turns])[:-1]:
     ax.axvline(end, color="grey", linestyle=":")
-ax.set(xlabel="seconds (dotted: the speaker changes)", ylabel="probability", ylim=(-0.02, 1.02))
+ax.set(
+    xlabel="seconds (dotted: the speaker changes)",
+    ylabel="probability",
+    ylim=(-0.02, 1.02),
+)
 ax.legend()
 plt.show()

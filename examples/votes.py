@@ -33,9 +33,18 @@ for name, classifier in {"majority": majority, "votes": by_votes}.items():
 # %%
 # The majority makes probabilities more extreme than the raters are.
 fig, ax = plt.subplots(num="Stated against true probability of the second class")
-for marker, (name, classifier) in zip("os", {"majority": majority, "votes": by_votes}.items(), strict=True):
+for marker, (name, classifier) in zip(
+    "os", {"majority": majority, "votes": by_votes}.items(), strict=True
+):
     stated = classifier.predict_proba(X[test])[:, 1]
-    ax.plot(truth[test, 1], stated, marker, markersize=3, alpha=0.7, label=f"learnt from {name}")
+    ax.plot(
+        truth[test, 1],
+        stated,
+        marker,
+        markersize=3,
+        alpha=0.7,
+        label=f"learnt from {name}",
+    )
 ax.axline((0, 0), slope=1, color="grey", linestyle=":")
 ax.set(xlabel="true probability", ylabel="stated probability")
 ax.legend()

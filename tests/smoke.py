@@ -29,4 +29,6 @@ assert version.strip() == f"gendiffclf {gendiffclf.__version__}"
 missing = subprocess.run([command, "demo"], capture_output=True, text=True)
 assert missing.returncode == 1, missing
 assert ".[demo]" in missing.stderr, missing.stderr
-sys.stdout.write(f"gendiffclf {gendiffclf.__version__} works as installed: {accuracy:.2f} of the test rows are right.\n")
+sys.stdout.write(
+    f"gendiffclf {gendiffclf.__version__} works as installed: {accuracy:.2f} of the test rows are right.\n"
+)

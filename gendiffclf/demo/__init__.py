@@ -15,7 +15,7 @@ from .comparison import CLASSIFIERS, Comparison, compare
 from .datasets import EXAMPLES, Dataset, load_example, read_table
 from .report import MEASURES, page, text_table, verdict
 
-__all__ = ["CLASSIFIERS", "EXAMPLES", "Comparison", "Dataset", "compare", "run_demo"]
+__all__ = ["run_demo"]
 
 _NEXT_OF_EXAMPLES = """\
 What next: compare on a table of your own, gaps and text columns included, with
