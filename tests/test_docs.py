@@ -10,7 +10,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import gendiffclf
@@ -80,9 +79,21 @@ def test_examples_run(page, tmp_path, monkeypatch):
         # Small examples of verbose fits show no bar in tests.
         exec(compile(block.replace("verbose=1", "verbose=0"), page, "exec"), names)
     pyplot.close("all")
-    if page == "README.md":
-        assert names["classifier"].classes_.tolist() == [0, 1, 2]
-        np.testing.assert_allclose(names["probabilities"].sum(1), 1)
+
+
+def test_the_readme_prints_what_it_says(capsys):
+    code, printed = re.search(
+        r"```python\n(.*?)```\n\nprints\n\n```text\n(.*?)```", read("README.md"), re.DOTALL
+    ).groups()
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out == printed
+
+
+def test_the_readme_names_every_extra():
+    (table,) = re.findall(r"\| extra \| brings \|\n(.*?)\n\n", read("README.md"), re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines()))) == set(
+        PYPROJECT["project"]["optional-dependencies"]
+    )
 
 
 def test_the_script_for_several_processes_runs(tmp_path):
