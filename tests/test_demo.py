@@ -55,7 +55,7 @@ def test_demo_says_what_comes_shows_a_table_and_what_to_do_next(tmp_path, capsys
     printed = capsys.readouterr().out
     assert [row.classifier for row in rows] == list(SMALL)
     assert printed.startswith("Comparing")
-    for word in (*report.HEADER, "wine", *SMALL, "What next: ", "gendiffclf demo my.csv"):
+    for word in (*report.HEADER, "wine", *SMALL, "What next: ", "gendiffclf demo my.csv --target"):
         assert word in printed
     page = (tmp_path / "new" / "folder" / "report.html").read_text()
     assert "<svg" in page
@@ -73,9 +73,7 @@ def test_a_file_is_compared_and_its_suggestion_runs(messy, tmp_path, capsys, mon
     code = "\n".join(line.strip() for line in printed.partition("go on with this one:\n")[2].splitlines())
     monkeypatch.chdir(tmp_path)
     names = {}
-    without = code.replace("random_state=0", "estimator='kernel'").replace("['size'", "['nothing'")
-    clean = without.replace(".dropna(", ".replace(float('inf'), None).dropna(")
-    exec(compile(clean, "suggestion", "exec"), names)
+    exec(compile(code.replace("random_state=0", "estimator='kernel'"), "suggestion", "exec"), names)
     assert (tmp_path / "model.safetensors").exists()
     assert names["X"].columns.tolist() == ["size", "colour", "open"]
 
@@ -192,3 +190,17 @@ def test_verdict_names_the_best_and_the_error():
 def test_too_few_folds_are_refused():
     with pytest.raises(ValueError, match="Got n_folds=1, expected an integer >= 2"):
         list(demo.compare([], n_folds=1))
+
+
+@pytest.mark.parametrize(
+    ("found", "first", "program"),
+    [
+        ("/bin/gendiffclf", "x", "gendiffclf"),
+        (None, ".venv/bin/gendiffclf", ".venv/bin/gendiffclf"),
+        (None, "gendiffclf/__main__.py", "python -m gendiffclf"),
+    ],
+)
+def test_the_command_is_named_as_it_is_called(found, first, program, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: found)
+    monkeypatch.setattr("sys.argv", [first])
+    assert demo._program() == program

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import textwrap
 import time
 from collections.abc import Sequence
@@ -12,20 +14,20 @@ from threadpoolctl import threadpool_limits
 from ..device import thread_limit
 from ..validation import check_integer
 from .comparison import CLASSIFIERS, Comparison, compare
-from .datasets import EXAMPLES, Dataset, load_example, read_table
+from .datasets import EXAMPLES, INFINITE, Dataset, load_example, read_table
 from .report import MEASURES, page, text_table, verdict
 
 __all__ = ["run_demo"]
 
 _NEXT_OF_EXAMPLES = """\
 What next: compare on a table of your own, gaps and text columns included, with
-  gendiffclf demo my.csv --target COLUMN [--groups COLUMN]
-Recordings instead of tables: make demo-speech, or python -m gendiffclf demo-speech."""
+  {program} demo my.csv --target COLUMN [--groups COLUMN]
+Recordings instead of tables: make demo-speech in a clone, or {program} demo-speech with the extra "speech"."""
 _NEXT_OF_TABLE = """\
 What next: if another classifier leads by more than chance, take that one. To go on with this one:
   import pandas as pd
   from gendiffclf import GenerativeTransportClassifier
-  table = pd.read_csv({path!r}).dropna(subset=[{target!r}])
+  table = pd.read_csv({path!r}).dropna(subset=[{target!r}]){cleaned}
   X, y = table.drop(columns={dropped!r}), table[{target!r}]
   classifier = GenerativeTransportClassifier(random_state=0).fit(X, y{groups})
   classifier.save("model.safetensors")"""
@@ -71,15 +73,15 @@ def run_demo(
         )
     if path is None:
         datasets = [load_example(name) for name in EXAMPLES]
-        after = _NEXT_OF_EXAMPLES
+        after = _NEXT_OF_EXAMPLES.format(program=_program())
     elif target is None:
         raise ValueError(f"Got {path} without a target, expected --target with the column of the class.")
     else:
         datasets = [read_table(path, target, groups, n_folds=n_folds, max_rows=max_rows, random_state=random_state)]
         by_groups = "" if groups is None else f", groups=table[{groups!r}]"
-        after = _NEXT_OF_TABLE.format(
-            path=str(path), target=target, dropped=list(datasets[0].dropped), groups=by_groups
-        )
+        cleaned = '.replace([float("inf"), -float("inf")], None)' if INFINITE in datasets[0].notes else ""
+        dropped = list(datasets[0].dropped)
+        after = _NEXT_OF_TABLE.format(path=str(path), target=target, cleaned=cleaned, dropped=dropped, groups=by_groups)
     names = ", ".join(f"{data.name} ({len(data.y):,} rows)" for data in datasets)
     _say(f"Comparing {len(CLASSIFIERS)} classifiers with their default settings, in {n_folds} folds, on: {names}.")
     for note in (note for data in datasets for note in data.notes):
@@ -95,6 +97,13 @@ def run_demo(
     report.write_text(page(datasets, comparisons, made), encoding="utf-8")
     print(f"Report with reliability, classes and errors: {report}\n\n{after}")
     return comparisons
+
+
+def _program() -> str:
+    """How the command is called here."""
+    if shutil.which("gendiffclf"):
+        return "gendiffclf"
+    return sys.argv[0] if Path(sys.argv[0]).stem == "gendiffclf" else "python -m gendiffclf"
 
 
 def _say(text: str) -> None:

@@ -21,6 +21,7 @@ EXAMPLES: dict[str, Callable[..., Any]] = {
     "breast cancer": load_breast_cancer,
     "digits": load_digits,
 }
+INFINITE = "Infinite values were taken as missing."
 MANY_VALUES = 100
 """A target of more different numbers than this is a quantity, not a class."""
 
@@ -158,7 +159,7 @@ def _features(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     numbers = X.select_dtypes("number").columns
     if np.isinf(X[numbers].to_numpy(float)).any():
         X[numbers] = X[numbers].replace([np.inf, -np.inf], np.nan)
-        notes.append("Infinite values were taken as missing.")
+        notes.append(INFINITE)
     others = X.columns.difference([*numbers, *X.select_dtypes("bool").columns])
     for column in others:
         X[column] = X[column].map(str, na_action="ignore").astype(object)
