@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from collections.abc import Iterable, Sequence
@@ -16,19 +17,20 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto; max-width: 68rem; padding: 1rem; }
 h1 { line-height: 1.2; overflow-wrap: anywhere; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #bbb; }
 .headline { font-size: 1.25rem; } .headline strong { white-space: nowrap; }
-.scroll { overflow-x: auto; } .pair { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; align-items: flex-start; }
+.scroll { overflow-x: auto; } .caption { font-weight: 600; margin: 1rem 0 .25rem; }
+.pair { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; align-items: flex-start; }
 .pair > * { flex: 0 1 auto; max-width: 100%; }
-table { border-collapse: collapse; margin: .5rem 0; } caption { text-align: left; font-weight: 600; padding: .25rem 0; }
+table { border-collapse: collapse; margin: 0 0 .5rem; } thead th { white-space: normal; vertical-align: bottom; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th:first-child { text-align: left; }
-td.path { white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 12rem; }
+th:first-child { text-align: left; } tbody th { position: sticky; left: 0; background: #fff; }
+td.path { white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 9rem; }
 figure { margin: 0; } figure svg { max-width: 100%; height: auto; display: block; } figcaption { color: #444; max-width: 29rem; }
 .error { border-left: .4rem solid #b00020; } .warning { border-left: .4rem solid #b36b00; }
 .note { border-left: .4rem solid #3465a4; }
 .finding { padding: .25rem .75rem; margin: .75rem 0; overflow-wrap: anywhere; } .finding p { margin: 0; }
 pre { overflow-x: auto; background: #f4f4f4; padding: .75rem; font-size: .85rem; } dd { overflow-wrap: anywhere; }
 nav ul { padding-left: 1.2rem; columns: 14rem; } :focus-visible { outline: 3px solid #3465a4; }
-@media (max-width: 32rem) { th, td { padding: .25rem .3rem; font-size: .8rem; } th { white-space: normal; } }
+@media (max-width: 40rem) { table { font-size: .8rem; } th, td { padding: .25rem .35rem; } nav ul { columns: 9rem; } }
 """
 
 
@@ -62,9 +64,16 @@ def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *,
     for first, *rest in rows:
         named = f'<td class="path">{escape(first)}</td>' if path else f'<th scope="row">{escape(first)}</th>'
         body += f"<tr>{named}{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
+    return captioned(caption, head, body)
+
+
+def captioned(caption: str, head: str, body: str) -> str:
+    """A table of given cells that scrolls sideways in a narrow window, below a caption that does not."""
+    name = "table-" + hashlib.blake2b(caption.encode(), digest_size=4).hexdigest()
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table><caption>{escape(caption)}'
-        f"</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<p class="caption" id="{name}">{escape(caption)}</p>'
+        f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{name}"><table aria-labelledby="{name}">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 

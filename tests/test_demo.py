@@ -1,5 +1,7 @@
 """The demo on one small data set of scikit-learn's, and on files with all that files have."""
 
+import re
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -50,15 +52,17 @@ def messy(tmp_path):
 
 @pytest.mark.usefixtures("small")
 def test_demo_says_what_comes_shows_a_table_and_what_to_do_next(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(demo, "EXAMPLES", {"wine": demo.EXAMPLES["wine"]})
+    monkeypatch.setattr(demo, "EXAMPLES", ["wine", "breast cancer"])
     rows = demo.run_demo(tmp_path / "new" / "folder", n_folds=2)
     printed = capsys.readouterr().out
-    assert [row.classifier for row in rows] == list(SMALL)
+    assert [row.classifier for row in rows] == 2 * list(SMALL)
     assert printed.startswith("Comparing")
     for word in (*report.HEADER, "wine", *SMALL, "What next: ", "gendiffclf demo my.csv --target"):
         assert word in printed
     page = (tmp_path / "new" / "folder" / "report.html").read_text()
-    assert "<svg" in page
+    assert page.count("<svg") == 2
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
     assert "http" not in page.replace("http://www.w3.org", "")
 
 

@@ -78,7 +78,7 @@ def page(datasets: Sequence[Dataset], comparisons: Sequence[Comparison], made: s
     for data in datasets:
         rows = [row for row in comparisons if row.dataset == data.name]
         ours = next(row for row in rows if row.classifier == OURS)
-        text = html_table("Rows that the classifier had not seen", HEADER, [cells(row) for row in rows])
+        text = html_table(f"{data.name}: rows that the classifiers had not seen", HEADER, [cells(row) for row in rows])
         text += f"<p>{escape(verdict(rows))}</p>{_about(data)}"
         text += f'<div class="pair">{_picture(rows)}<div>{_classes(ours)}</div></div>'
         sections.append((data.name, text + _errors(data, ours)))
@@ -127,7 +127,7 @@ def _classes(ours: Comparison) -> str:
         precision = f"{right / predicted.sum():.3f}" if predicted.any() else ""
         rows.append([str(label), f"{true.sum():,}", f"{right / true.sum():.3f}", precision, taken_for])
     header = ("class", "rows", "recall", "precision", "taken for")
-    return html_table(f"Classes, by {OURS}", header, rows)
+    return html_table(f"{ours.dataset}: classes, by {OURS}", header, rows)
 
 
 def _errors(data: Dataset, ours: Comparison) -> str:
@@ -138,5 +138,5 @@ def _errors(data: Dataset, ours: Comparison) -> str:
         [str(data.X.index[i] + 1), str(ours.y[i]), str(ours.predicted[i]), f"{ours.proba[i].max():.3f}"]
         for i in wrong[:N_ERRORS].tolist()
     ]
-    caption = f"Most confident errors of {OURS}, {len(rows)} of {len(wrong)}: look whether the label is right"
+    caption = f"{data.name}: {len(rows)} of {len(wrong)} errors of {OURS}, the most confident first; look whether the label is right"
     return html_table(caption, ("row", "label", "predicted", "probability"), rows) if rows else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..html_page import as_svg, document, figure, table
+from ..html_page import as_svg, captioned, document, figure, table
 from .files import whole_file
 from .measures import MEASURES, TITLES
 from .pictures import draw
@@ -134,11 +134,8 @@ def _confusion(evaluation: Evaluation) -> str:
             cells += f'<td style="background:rgba(8,64,129,{0.6 * share:.2f})">{count}</td>'
         recall = f"{counts[names.index(name)] / total:.2f}" if total else ""
         rows += f'<tr><th scope="row">{escape(name)}</th>{cells}<td>{recall}</td></tr>'
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Confusion matrix"><table><caption>Clips by true label '
-        f'(rows) and predicted label (columns)</caption><thead><tr><th scope="col">true</th>{head}<th scope="col">recall</th>'
-        f"</tr></thead><tbody>{rows}</tbody></table></div>"
-    )
+    head = f'<th scope="col">true</th>{head}<th scope="col">recall</th>'
+    return captioned("Clips by true label (rows) and predicted label (columns)", head, rows)
 
 
 def _classes(evaluation: Evaluation) -> str:
