@@ -138,5 +138,7 @@ def _errors(data: Dataset, ours: Comparison) -> str:
         [str(data.X.index[i] + 1), str(ours.y[i]), str(ours.predicted[i]), f"{ours.proba[i].max():.3f}"]
         for i in wrong[:N_ERRORS].tolist()
     ]
-    caption = f"{data.name}: {len(rows)} of {len(wrong)} errors of {OURS}, the most confident first; look whether the label is right"
+    caption = (
+        f"{data.name}: {len(rows)} of {len(wrong)} errors, the most confident first; look whether the label is right"
+    )
     return html_table(caption, ("row", "label", "predicted", "probability"), rows) if rows else ""

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML file."""
+"""An evaluation as one HTML file: no network, no script, readable by a screen reader."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..html_page import as_svg, captioned, document, figure, table
+from ..html_page import as_svg, document, figure
+from ..html_page import captioned as _captioned
+from ..html_page import table as _table
 from .files import whole_file
 from .measures import MEASURES, TITLES
 from .pictures import draw
@@ -77,7 +79,7 @@ def _result(evaluation: Evaluation) -> str:
         folds = [_number(evaluation.mean[name]), _number(evaluation.standard_error[name])] if several else []
         rows.append([TITLES[name], _number(value), _bounds(low, high), *folds])
     text = f'<p class="headline">{"; ".join(said)}, over {n_drawn} {evaluation.unit}.</p>'
-    text += table("Measures of all tested clips", header, rows)
+    text += _table("Measures of all tested clips", header, rows)
     text += (
         f"<p>{len(predictions)} clips in {len(evaluation.folds)} {'folds' if several else 'fold'}. Intervals are from a "
         f"bootstrap that draws {evaluation.unit} with all their clips: they say how far figures vary with who speaks, not with "
@@ -95,7 +97,7 @@ def _result(evaluation: Evaluation) -> str:
         header = ["fold", "learnt from", "tested", "speakers tested", *(TITLES[name] for name in MEASURES)]
         records = evaluation.folds.to_dict("records")
         rows = [[str(record["fold"]), *(_number(record[name]) for name in columns)] for record in records]
-        text += table("Folds", header, rows)
+        text += _table("Folds", header, rows)
     return text
 
 
@@ -135,7 +137,7 @@ def _confusion(evaluation: Evaluation) -> str:
         recall = f"{counts[names.index(name)] / total:.2f}" if total else ""
         rows += f'<tr><th scope="row">{escape(name)}</th>{cells}<td>{recall}</td></tr>'
     head = f'<th scope="col">true</th>{head}<th scope="col">recall</th>'
-    return captioned("Clips by true label (rows) and predicted label (columns)", head, rows)
+    return _captioned("Clips by true label (rows) and predicted label (columns)", head, rows)
 
 
 def _classes(evaluation: Evaluation) -> str:
@@ -158,20 +160,18 @@ def _classes(evaluation: Evaluation) -> str:
         ]
         for r in evaluation.by_class.to_dict("records")
     ]  # fmt: skip
-    return table("Measures of each class", header, rows)
+    return _table("Measures of each class", header, rows)
 
 
 def _speakers(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
     if evaluation.by_speaker is None:
         return "<p>The corpus does not say who speaks: figures may be too good for new voices.</p>"
     header = ["speaker", "clips", *(TITLES[name] for name in MEASURES)]
-    speakers = evaluation.by_speaker.sort_values("wa", kind="stable")
+    table = evaluation.by_speaker.sort_values("wa", kind="stable")
     rows = [
-        [str(r["speaker"]), str(r["n_clips"]), *(_number(r[m]) for m in MEASURES)] for r in speakers.to_dict("records")
+        [str(r["speaker"]), str(r["n_clips"]), *(_number(r[m]) for m in MEASURES)] for r in table.to_dict("records")
     ]
-    return (
-        f'<div class="pair">{_figure(drawn, "speakers")}<div>{table("Speakers, worst first", header, rows)}</div></div>'
-    )
+    return f'<div class="pair">{_figure(drawn, "speakers")}<div>{_table("Speakers, worst first", header, rows)}</div></div>'
 
 
 def _groups(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
@@ -196,8 +196,8 @@ def _groups(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
         for r in evaluation.gaps.to_dict("records")
         if r["measure"] in ("uar", "wa")
     ]
-    tables = table("Measures of each group", header, rows)
-    tables += table("Gaps between groups", ["groups", "measure", "difference", "95 % interval"], gaps)
+    tables = _table("Measures of each group", header, rows)
+    tables += _table("Gaps between groups", ["groups", "measure", "difference", "95 % interval"], gaps)
     return (
         f'<div class="pair">{_figure(drawn, "groups")}<div>{tables}<p>A gap can be claimed where its interval does not hold '
         "zero, for a gap that was asked about beforehand. UAR is the mean over the classes that a group has.</p></div></div>"
@@ -212,15 +212,15 @@ def _errors(evaluation: Evaluation) -> str:
     wrong = evaluation.predictions.query("label != predicted")
     if not len(wrong) or wrong["confidence"].isna().all():
         return ""
-    shown = wrong.sort_values("confidence", ascending=False, kind="stable").head(N_ERRORS)
-    spoken = "speaker" in shown
+    table = wrong.sort_values("confidence", ascending=False, kind="stable").head(N_ERRORS)
+    spoken = "speaker" in table
     header = ["clip", *(["speaker"] if spoken else []), "label", "predicted", "confidence", "score"]
     rows = [
         [_place(r), *([str(r["speaker"])] if spoken else []), str(r["label"]), str(r["predicted"]), _number(r["confidence"]),
          _number(r["score"])]
-        for r in shown.to_dict("records")
+        for r in table.to_dict("records")
     ]  # fmt: skip
-    return table(
+    return _table(
         f"{len(rows)} of {len(wrong)} errors: listen to them, for the label may be wrong. The lower the score, the less a "
         "clip is like those that were learnt from",
         header,
