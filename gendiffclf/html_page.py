@@ -30,7 +30,8 @@ figure { margin: 0; } figure svg { max-width: 100%; height: auto; display: block
 .finding { padding: .25rem .75rem; margin: .75rem 0; overflow-wrap: anywhere; } .finding p { margin: 0; }
 pre { overflow-x: auto; background: #f4f4f4; padding: .75rem; font-size: .85rem; } dd { overflow-wrap: anywhere; }
 nav ul { padding-left: 1.2rem; columns: 14rem; } :focus-visible { outline: 3px solid #3465a4; }
-@media (max-width: 40rem) { table { font-size: .8rem; } th, td { padding: .25rem .35rem; } nav ul { columns: 9rem; } }
+@media (max-width: 40rem) { table { font-size: .8rem; } tbody th { white-space: normal; }
+th, td { padding: .25rem .35rem; } nav ul { columns: 9rem; } }
 """
 
 
