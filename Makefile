@@ -7,6 +7,8 @@ TORCH_INDEX ?=
 
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+PINS ?= constraints.txt
+PACKAGE := build/package/bin/python -m pip --disable-pip-version-check install --quiet -c $(PINS)
 # Stamps: written once an installation is whole, and out of date when what it was made from changes.
 CORE := $(VENV)/.core-installed
 SPEECH := $(VENV)/.speech-installed
@@ -72,12 +74,12 @@ format: $(DEV) ## rewrite files in the project format
 pictures: $(DEV) ## make the picture in the README
 	OMP_NUM_THREADS=1 $(BIN)/python docs/gallery.py exact_path docs/img/transport.svg
 
-package: $(DEV) ## build sdist and wheel in dist/, install the wheel into an empty environment and try it there
+package: $(DEV) ## build sdist and wheel, try the wheel in an empty environment; PINS=constraints-minimum.txt with the oldest releases
 	rm -rf dist build/lib build/bdist* build/package
 	$(BIN)/python -m build --quiet
 	$(PYTHON) -m venv build/package
-	build/package/bin/python -m pip --disable-pip-version-check install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
-	build/package/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt dist/*.whl
+	$(PACKAGE) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(PACKAGE) dist/*.whl
 	cd build && OMP_NUM_THREADS=1 package/bin/python -I ../tests/smoke.py
 
 clean: ## remove the virtual environment and everything built

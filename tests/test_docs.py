@@ -247,3 +247,10 @@ def test_constraints_pin_what_the_project_names():
     ]
     named = {re.match(r"[\w-]+", requirement).group() for requirement in [*project["dependencies"], *extras]}
     assert named <= pinned
+
+
+def test_minimum_pins_are_those_of_pyproject():
+    pins = dict(re.findall(r"^([\w-]+)==([\w.]+)$", read("constraints-minimum.txt"), re.MULTILINE))
+    least = dict(requirement.split(">=") for requirement in PYPROJECT["project"]["dependencies"])
+    assert pins.keys() == least.keys()
+    assert all(f"{pins[name]}.".startswith(f"{version}.") for name, version in least.items())
