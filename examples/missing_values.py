@@ -24,7 +24,8 @@ print(X_train.iloc[:3, :3].to_string())
 
 
 # %%
-# Now values are removed at random, in training and test rows alike.
+# Now values are removed at random, in training and test rows alike. Both classifiers have their defaults. With one split
+# and 228 test rows, an accuracy has a standard error of about 0.02: read the curves, not single points.
 def with_gaps(table, share, seed):
     gaps = np.random.default_rng(seed).random(table.shape) < share
     return table.mask(gaps)
@@ -42,7 +43,7 @@ for share in shares:
         t.assign(**{c: pd.Categorical(t[c], words[c]) for c in words})
         for t in (train, test)
     )
-    boosting = HistGradientBoostingClassifier(max_iter=50, random_state=0)
+    boosting = HistGradientBoostingClassifier(random_state=0)
     accuracy["gradient boosting"].append(
         boosting.fit(train, y_train).score(test, y_test)
     )

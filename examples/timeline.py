@@ -6,7 +6,8 @@ length.
 """
 
 # %%
-# Train on clips of eight voices, men and women, each of four vowels in a row.
+# Train on clips of eight voices, men and women, each of four vowels in a row. Clips to learn from should be like the windows
+# that the model will see: a model of single vowels called all of such a recording female when it was tried.
 import tempfile
 
 import matplotlib.pyplot as plt
