@@ -7,6 +7,8 @@ TORCH_INDEX ?=
 
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+PINS ?= constraints.txt
+PACKAGE := build/package/bin/python -m pip --disable-pip-version-check install --quiet -c $(PINS)
 # Stamps: written once an installation is whole, and out of date when what it was made from changes.
 CORE := $(VENV)/.core-installed
 SPEECH := $(VENV)/.speech-installed
@@ -14,12 +16,12 @@ DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-speech test check lint types layers docs bench bench-smoke bench-ablation bench-uncertainty bench-speed bench-encoding bench-render format clean
+.PHONY: help demo demo-speech test check lint types layers docs bench bench-smoke bench-ablation bench-uncertainty bench-speed bench-encoding bench-render format pictures package clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-demo: $(CORE) ## compare classifiers on real data, save pictures in demo-output/
+demo: $(CORE) ## compare classifiers on three tables, report in demo-output/
 	$(BIN)/gendiffclf demo
 
 demo-speech: $(SPEECH) ## tell synthesised vowels and genders of unheard voices
@@ -41,8 +43,8 @@ types: $(DEV) ## type hints
 layers: $(DEV) ## who imports whom
 	$(BIN)/lint-imports --no-logo
 
-docs: $(DEV) ## build the site in site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+docs: $(DEV) ## build the site in site/, its examples included
+	OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(BENCH) ## run the benchmark; DATA_DIR=folder adds its tables, OUTPUT=folder takes the records
 	$(BIN)/python -m benchmarks tables $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(if $(OUTPUT),--output $(OUTPUT)) --models all
@@ -69,8 +71,19 @@ format: $(DEV) ## rewrite files in the project format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+pictures: $(DEV) ## make the picture in the README
+	OMP_NUM_THREADS=1 $(BIN)/python docs/gallery.py exact_path docs/img/transport.svg
+
+package: $(DEV) ## build sdist and wheel, try the wheel in an empty environment; PINS=constraints-minimum.txt with the oldest releases
+	rm -rf dist build/lib build/bdist* build/package
+	$(BIN)/python -m build --quiet
+	$(PYTHON) -m venv build/package
+	$(PACKAGE) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(PACKAGE) dist/*.whl
+	cd build && OMP_NUM_THREADS=1 package/bin/python -I ../tests/smoke.py
+
 clean: ## remove the virtual environment and everything built
-	rm -rf $(VENV) site build demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) site build dist demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -79,7 +92,7 @@ $(BIN)/python:
 
 $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	$(INSTALL) -e '.[plots]'
+	$(INSTALL) -e '.[demo]'
 	@touch $@
 
 $(SPEECH): $(CORE)
@@ -91,5 +104,5 @@ $(BENCH): $(CORE)
 	@touch $@
 
 $(DEV): $(CORE)
-	$(INSTALL) -e '.[speech,finetune,plots,docs,dev]'
+	$(INSTALL) -e '.[speech,finetune,demo,docs,dev]'
 	@touch $@

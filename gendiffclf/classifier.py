@@ -184,7 +184,7 @@ class GenerativeTransportClassifier(IncrementalMixin, VotesMixin, PredictionMixi
         weight_decay: float = 0.0,
         ema_decay: float = 0.99,
         patience: int | str | None = "auto",
-        class_weight: dict | str | None = None,
+        class_weight: dict[Any, Any] | str | None = None,
         distributed: bool = False,
         device: str = "auto",
         precision: str = "auto",
@@ -351,7 +351,7 @@ class GenerativeTransportClassifier(IncrementalMixin, VotesMixin, PredictionMixi
 
     # ---------------------------------------------------------- persistence
 
-    def save(self, path: str | PathLike) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """
         Write the fitted classifier to one file: safetensors with a JSON header, nothing pickled.
 
@@ -373,7 +373,7 @@ class GenerativeTransportClassifier(IncrementalMixin, VotesMixin, PredictionMixi
         save_classifier(self, path)
 
     @classmethod
-    def load(cls, path: str | PathLike) -> GenerativeTransportClassifier:
+    def load(cls, path: str | PathLike[str]) -> GenerativeTransportClassifier:
         """
         Read a classifier written by `save`.
 

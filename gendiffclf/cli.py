@@ -38,19 +38,24 @@ class Command:
 
 
 def _add_demo_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", type=Path, default=Path("demo-output"), help="folder of the pictures (%(default)s)")
-    parser.add_argument("--folds", type=int, default=2, help="folds of the cross-validation (%(default)s)")
+    parser.add_argument("file", type=Path, nargs="?", help="CSV file with a header; tables of scikit-learn without it")
+    parser.add_argument("--target", metavar="COLUMN", help="column of the class")
+    parser.add_argument("--groups", metavar="COLUMN", help="column of what rows belong to, kept whole in one fold")
+    parser.add_argument("--output", type=Path, default=Path("demo-output"), help="folder of the report (%(default)s)")
+    parser.add_argument("--folds", type=int, default=3, help="folds of the cross-validation (%(default)s)")
+    parser.add_argument("--max-rows", type=int, default=10_000, help="rows drawn from a longer file (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="random state of folds and classifiers (%(default)s)")
 
 
 def _run_demo(options: argparse.Namespace) -> None:
     from .demo import run_demo
 
-    run_demo(options.output, n_folds=options.folds, random_state=options.seed)
+    columns = {"path": options.file, "target": options.target, "groups": options.groups}
+    run_demo(options.output, **columns, n_folds=options.folds, max_rows=options.max_rows, random_state=options.seed)
 
 
 COMMANDS: dict[str, Command] = {
-    "demo": Command("compare classifiers on real data that comes with scikit-learn", _add_demo_options, _run_demo),
+    "demo": Command("compare classifiers on your table, or on some of scikit-learn's", _add_demo_options, _run_demo),
     "demo-speech": Command("show the speech path on synthesised vowels", speech.add_demo_options, speech.run_demo),
     "audit": Command("find what is wrong with a corpus", speech.add_audit_options, speech.run_audit),
     "features": Command(

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 
 from .estimators.combination import Combination, combine, fit_read_out, high_precision, uncalibrated
-from .estimators.kernel import KERNELS, KernelEstimator, KernelFit, Rows, fit_kernel
+from .estimators.kernel import KernelEstimator, KernelFit, Rows, fit_kernel
 from .estimators.network import TransportNetwork
+from .estimators.ridge import KERNELS
 from .parameters import network_shape, training_settings
 from .preprocessing import n_views
 from .training.distributed import Processes

@@ -71,7 +71,7 @@ def checked_parameters(estimator: BaseEstimator) -> dict[str, Any]:
 
 def check_parameters(params: dict[str, Any]) -> None:
     """Raise a ValueError that names the first parameter out of its range."""
-    from .estimators.kernel import KERNELS
+    from .estimators.ridge import KERNELS
     from .estimators.tokenizers import TOKENIZERS
     from .transport.codes import CODES
 

@@ -26,8 +26,9 @@ from torch import Tensor
 
 from ._version import VERSION
 from .estimators.combination import Combination, ReadOut
-from .estimators.kernel import KernelEstimator, KernelSettings
+from .estimators.kernel import KernelEstimator
 from .estimators.network import NetworkShape, TransportNetwork
+from .estimators.ridge import KernelSettings
 from .missing import MissingValues
 from .preprocessing import FeatureScaler
 from .tables import TableColumn, TableEncoder
@@ -58,7 +59,7 @@ _PATHS = (ExactPath, LearnedPath)
 Classifier = TypeVar("Classifier", bound=Any)
 
 
-def save_classifier(classifier: Any, path: str | os.PathLike) -> None:
+def save_classifier(classifier: Any, path: str | os.PathLike[str]) -> None:
     """
     Write a fitted classifier to one file.
 
@@ -110,7 +111,7 @@ def save_classifier(classifier: Any, path: str | os.PathLike) -> None:
     _write_atomically(path, data)
 
 
-def load_classifier(empty_classifier: Classifier, path: str | os.PathLike) -> Classifier:
+def load_classifier(empty_classifier: Classifier, path: str | os.PathLike[str]) -> Classifier:
     """
     Fill a new classifier from a file that `save_classifier` wrote.
 
@@ -180,7 +181,7 @@ def _write_atomically(path: Path, data: bytes | bytearray) -> None:
             temporary.unlink()
 
 
-def _checked_content(data: bytes, path: str | os.PathLike) -> dict[str, Any]:
+def _checked_content(data: bytes, path: str | os.PathLike[str]) -> dict[str, Any]:
     """The content of a whole file, once kind, version and checksum are as expected."""
     start = 8 + int.from_bytes(data[:8], "little")
     try:

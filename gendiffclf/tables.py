@@ -188,7 +188,7 @@ def _kind_of_pandas(series: Any) -> str | None:
     return _kind_of_values(series.dropna().tolist())
 
 
-def _kind_of_values(values: list) -> str:
+def _kind_of_values(values: list[Any]) -> str:
     tests: dict[str, Callable[[Any], bool]] = {
         BOOLEAN: lambda value: isinstance(value, bool | np.bool_),
         NUMBER: lambda value: isinstance(value, Real) and not isinstance(value, bool),

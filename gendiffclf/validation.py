@@ -241,7 +241,11 @@ def _check_shape(estimator: BaseEstimator, X: ArrayLike, feature_shape: tuple[in
 
 
 def class_factors(
-    class_weight: dict | str | None, classes: np.ndarray, sizes: np.ndarray, labels: np.ndarray, weight: np.ndarray
+    class_weight: dict[Any, Any] | str | None,
+    classes: np.ndarray,
+    sizes: np.ndarray,
+    labels: np.ndarray,
+    weight: np.ndarray,
 ) -> np.ndarray:
     """
     The factor that `class_weight` puts on the weight of each row.

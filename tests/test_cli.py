@@ -39,8 +39,10 @@ def test_demo_gets_its_options(monkeypatch):
     pytest.importorskip("matplotlib")
     calls = []
     monkeypatch.setattr("gendiffclf.demo.run_demo", lambda *args, **kwargs: calls.append((args, kwargs)))
-    assert cli.main(["demo", "--output", "pictures", "--folds", "3", "--seed", "7"]) == 0
-    assert calls == [((Path("pictures"),), {"n_folds": 3, "random_state": 7})]
+    words = "demo my.csv --target y --groups who --output reports --folds 5 --max-rows 100 --seed 7"
+    assert cli.main(words.split()) == 0
+    columns = {"path": Path("my.csv"), "target": "y", "groups": "who"}
+    assert calls == [((Path("reports"),), {**columns, "n_folds": 5, "max_rows": 100, "random_state": 7})]
 
 
 def test_wrong_input_is_one_line_without_a_traceback(capsys, tmp_path):

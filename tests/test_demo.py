@@ -1,68 +1,210 @@
-"""The demo on one small data set."""
+"""The demo on one small data set of scikit-learn's, and on files with all that files have."""
+
+import re
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from gendiffclf import GenerativeTransportClassifier, demo
+from gendiffclf.demo import comparison, datasets, report
+from gendiffclf.demo.comparison import OURS, Comparison
 
 pytest.importorskip("matplotlib")
+pd = pytest.importorskip("pandas")
 
-
-def small(seed):
-    return GenerativeTransportClassifier(estimator="kernel", random_state=seed)
-
-
-CLASSIFIERS = {
-    "generative transport": small,
-    "logistic regression": lambda seed: make_pipeline(StandardScaler(), LogisticRegression()),
+SMALL = {
+    OURS: lambda seed: GenerativeTransportClassifier(estimator="kernel", random_state=seed),
+    "logistic regression": demo.CLASSIFIERS["logistic regression"],
 }
 
 
-def test_demo_prints_a_table_and_saves_pictures(tmp_path, capsys):
-    rows = demo.run_demo(tmp_path / "new" / "folder", datasets=["wine"], classifiers=CLASSIFIERS)
+@pytest.fixture
+def small(monkeypatch):
+    """Two quick classifiers."""
+    monkeypatch.setattr(comparison, "CLASSIFIERS", SMALL)
+
+
+@pytest.fixture
+def messy(tmp_path):
+    """A file with gaps, texts, groups, a rare class, and columns that are no use."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 200)
+    table = pd.DataFrame(
+        {
+            "id": [f"row {i}" for i in range(200)],
+            "size": rng.normal(size=200) + 2 * y,
+            "colour": np.array(["red", "blue"])[y],
+            "open": rng.random(200) < 0.5,
+            "constant": 1,
+            "patient": rng.integers(0, 12, 200),
+            "diagnosis": np.array(["flu", "cold"])[y],
+        }
+    )
+    table.loc[3, "diagnosis"] = None
+    table.loc[4, "diagnosis"] = "plague"
+    table.loc[5, "size"] = np.inf
+    table.loc[6:9, ["size", "colour"]] = None
+    path = tmp_path / "messy.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.usefixtures("small")
+def test_demo_says_what_comes_shows_a_table_and_what_to_do_next(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo, "EXAMPLES", ["wine", "breast cancer"])
+    rows = demo.run_demo(tmp_path / "new" / "folder", n_folds=2)
     printed = capsys.readouterr().out
-    assert [row.classifier for row in rows] == list(CLASSIFIERS)
-    for word in ("accuracy", "log-loss", "ECE", "seconds", "wine", *CLASSIFIERS):
+    assert [row.classifier for row in rows] == 2 * list(SMALL)
+    assert printed.startswith("Comparing")
+    for word in (*report.HEADER, "wine", *SMALL, "What next: ", "gendiffclf demo my.csv --target"):
         assert word in printed
-    for name in ("transport.png", "reliability.png"):
-        path = tmp_path / "new" / "folder" / name
-        assert str(path) in printed
-        assert path.read_bytes().startswith(b"\x89PNG")
+    page = (tmp_path / "new" / "folder" / "report.html").read_text()
+    assert page.count("<svg") == 2
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+@pytest.mark.usefixtures("small")
+def test_a_file_is_compared_and_its_suggestion_runs(messy, tmp_path, capsys, monkeypatch):
+    rows = demo.run_demo(tmp_path / "out", path=messy, target="diagnosis", groups="patient", n_folds=2)
+    assert rows[0].y.tolist().count("flu") + rows[0].y.tolist().count("cold") == 198
+    printed = capsys.readouterr().out
+    for said in ("1 rows without diagnosis", "'plague'", "Infinite", "'constant'", "'id'", "Most rows right: "):
+        assert said in printed
+    assert "messy.csv" in (tmp_path / "out" / "report.html").read_text()
+    code = "\n".join(line.strip() for line in printed.partition("go on with this one:\n")[2].splitlines())
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code.replace("random_state=0", "estimator='kernel'"), "suggestion", "exec"), names)
+    assert (tmp_path / "model.safetensors").exists()
+    assert names["X"].columns.tolist() == ["size", "colour", "open"]
+
+
+def test_a_table_is_read_with_what_was_left_out(messy):
+    data = datasets.read_table(messy, "diagnosis", "patient", n_folds=2)
+    assert data.X.columns.tolist() == ["size", "colour", "open"]
+    assert set(data.dropped) == {"id", "constant", "patient", "diagnosis"}
+    assert data.X.index[3:5].tolist() == [5, 6]
+    assert np.isnan(data.X.loc[5, "size"])
+    assert set(data.y) == {"flu", "cold"}
+    assert len(data.groups) == len(data.y) == len(data.X) == 198
+
+
+def test_rows_beyond_the_limit_are_sampled(messy):
+    data = datasets.read_table(messy, "diagnosis", max_rows=30)
+    assert len(data.y) == 30
+    assert any("30 of 198 rows were drawn" in note for note in data.notes)
+
+
+@pytest.mark.parametrize(
+    ("target", "groups", "options", "message"),
+    [
+        ("nothing", None, {}, "Got target='nothing', expected a column of .*: 'id', 'size'"),
+        ("diagnosis", "nobody", {}, "Got groups='nobody', expected a column"),
+        ("diagnosis", "diagnosis", {}, "Got groups='diagnosis', which is the target too"),
+        ("diagnosis", None, {"n_folds": 1}, "Got n_folds=1, expected an integer >= 2"),
+        ("diagnosis", None, {"n_folds": 80}, "Got 0 classes with at least 160 rows in column 'diagnosis'"),
+        ("diagnosis", None, {"max_rows": 0}, "Got max_rows=0, expected an integer >= 1"),
+    ],
+)
+def test_wrong_columns_and_numbers_are_refused(messy, target, groups, options, message):
+    with pytest.raises(ValueError, match=message):
+        datasets.read_table(messy, target, groups, **options)
+
+
+def test_a_quantity_is_no_class(tmp_path):
+    path = tmp_path / "prices.csv"
+    pd.DataFrame({"x": range(200), "price": np.linspace(0, 1, 200)}).to_csv(path, index=False)
+    with pytest.raises(ValueError, match="Got target='price' of 200 different numbers, expected classes"):
+        datasets.read_table(path, "price")
+
+
+def test_a_table_without_features_is_refused(tmp_path):
+    path = tmp_path / "empty.csv"
+    pd.DataFrame({"x": 1, "y": [0, 1] * 10}).to_csv(path, index=False)
+    with pytest.raises(ValueError, match="Got no column with two values or more besides the target"):
+        datasets.read_table(path, "y")
+
+
+def test_a_file_needs_a_target_and_a_target_a_file(tmp_path):
+    with pytest.raises(ValueError, match=r"Got my\.csv without a target, expected --target"):
+        demo.run_demo(tmp_path, path="my.csv")
+    with pytest.raises(ValueError, match="Got target='a' and groups=None without a file"):
+        demo.run_demo(tmp_path, target="a")
+
+
+def test_pandas_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"The demo needs the package 'pandas'.*\[demo\]"):
+        datasets.load_example("wine")
 
 
 def test_every_row_is_predicted_by_a_fold_that_left_it_out():
-    (row,) = demo.compare(["wine"], {"lr": CLASSIFIERS["logistic regression"]}, n_folds=3)
+    (row,) = demo.compare([datasets.load_example("wine")], {"lr": SMALL["logistic regression"]})
     assert row.proba.shape == (178, 3)
     np.testing.assert_allclose(row.proba.sum(1), 1)
-    assert len(row.held_out) in (59, 60)
     assert row.accuracy > 0.9
     assert 0 < row.log_loss < 0.5
     assert 0 <= row.calibration_error < 0.2
 
 
-def test_table_names_a_data_set_once():
-    rows = list(
-        demo.compare(["wine"], {"a": CLASSIFIERS["logistic regression"], "b": CLASSIFIERS["logistic regression"]})
-    )
-    lines = demo.table(rows).splitlines()
-    assert len(lines) == 3
-    assert [line.startswith("wine") for line in lines[1:]] == [True, False]
+def test_groups_are_whole_in_a_fold_and_told_to_ours_alone():
+    seen = []
+
+    class Spy(LogisticRegression):
+        def fit(self, X, y, groups=None):
+            seen.append((set(X["group"]), None if groups is None else set(groups)))
+            return super().fit(X, y)
+
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(10), 6)
+    X = pd.DataFrame({"group": groups, "x": rng.normal(size=60)})
+    data = demo.Dataset("grouped", X, np.tile([0, 1], 30), groups)
+    list(demo.compare([data], {OURS: lambda seed: Spy(), "peer": lambda seed: Spy()}, n_folds=2))
+    ours, peers = seen[:2], seen[2:]
+    assert all(told == trained for trained, told in ours)
+    assert not ours[0][0] & ours[1][0]
+    assert all(told is None for _, told in peers)
 
 
-@pytest.mark.parametrize("name", [name for name in demo.CLASSIFIERS if name != "generative transport"])
-def test_peers_give_probabilities(name):
-    (row,) = demo.compare(["wine"], {name: demo.CLASSIFIERS[name]})
-    assert row.accuracy > 0.9
+@pytest.mark.parametrize("name", [name for name in demo.CLASSIFIERS if name != OURS])
+def test_peers_take_gaps_and_categories(name, messy):
+    data = datasets.read_table(messy, "diagnosis", n_folds=2)
+    (row,) = demo.compare([data], {name: demo.CLASSIFIERS[name]}, n_folds=2)
+    assert row.accuracy > 0.8
 
 
 def test_ours_has_default_parameters():
-    ours = demo.CLASSIFIERS["generative transport"](7)
+    ours = demo.CLASSIFIERS[OURS](7)
     assert ours.get_params() == GenerativeTransportClassifier(random_state=7).get_params()
+
+
+def test_verdict_names_the_best_and_the_error():
+    y = np.array([0, 0, 0, 1])
+    sure = np.array([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.1, 0.9]])
+    wrong = sure[:, ::-1]
+    rows = [Comparison("t", "a", y, wrong, 0.0), Comparison("t", "b", y, sure, 0.0)]
+    said = report.verdict(rows)
+    assert "Most rows right: b; best probabilities by log-loss: b." in said
+    assert "right on 0.750" in said
 
 
 def test_too_few_folds_are_refused():
     with pytest.raises(ValueError, match="Got n_folds=1, expected an integer >= 2"):
-        list(demo.compare(["wine"], n_folds=1))
+        list(demo.compare([], n_folds=1))
+
+
+@pytest.mark.parametrize(
+    ("found", "first", "program"),
+    [
+        ("/bin/gendiffclf", "x", "gendiffclf"),
+        (None, ".venv/bin/gendiffclf", ".venv/bin/gendiffclf"),
+        (None, "gendiffclf/__main__.py", "python -m gendiffclf"),
+    ],
+)
+def test_the_command_is_named_as_it_is_called(found, first, program, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: found)
+    monkeypatch.setattr("sys.argv", [first])
+    assert demo._program() == program

@@ -10,7 +10,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import gendiffclf
@@ -80,9 +79,21 @@ def test_examples_run(page, tmp_path, monkeypatch):
         # Small examples of verbose fits show no bar in tests.
         exec(compile(block.replace("verbose=1", "verbose=0"), page, "exec"), names)
     pyplot.close("all")
-    if page == "README.md":
-        assert names["classifier"].classes_.tolist() == [0, 1, 2]
-        np.testing.assert_allclose(names["probabilities"].sum(1), 1)
+
+
+def test_the_readme_prints_what_it_says(capsys):
+    code, printed = re.search(
+        r"```python\n(.*?)```\n\nprints\n\n```text\n(.*?)```", read("README.md"), re.DOTALL
+    ).groups()
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out == printed
+
+
+def test_the_readme_names_every_extra():
+    (table,) = re.findall(r"\| extra \| brings \|\n(.*?)\n\n", read("README.md"), re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines()))) == set(
+        PYPROJECT["project"]["optional-dependencies"]
+    )
 
 
 def test_the_script_for_several_processes_runs(tmp_path):
@@ -212,7 +223,9 @@ def test_every_import_is_a_declared_dependency():
     project = PYPROJECT["project"]
     required = {re.match(r"[\w-]+", r).group() for r in project["dependencies"]}
     extras = project["optional-dependencies"]
-    optional = {re.match(r"[\w-]+", r).group() for name in ("speech", "finetune", "plots") for r in extras[name]}
+    optional = {
+        re.match(r"[\w-]+", r).group() for name in ("speech", "finetune", "plots", "demo") for r in extras[name]
+    }
     modules = set()
     for path in (ROOT / "gendiffclf").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -228,7 +241,16 @@ def test_constraints_pin_what_the_project_names():
     pinned = set(re.findall(r"^([\w-]+)==[\w.]+$", read("constraints.txt"), re.MULTILINE))
     project = PYPROJECT["project"]
     extras = [
-        r for name in ("speech", "finetune", "plots", "docs", "dev") for r in project["optional-dependencies"][name]
+        r
+        for name in ("speech", "finetune", "plots", "demo", "docs", "dev")
+        for r in project["optional-dependencies"][name]
     ]
     named = {re.match(r"[\w-]+", requirement).group() for requirement in [*project["dependencies"], *extras]}
     assert named <= pinned
+
+
+def test_minimum_pins_are_those_of_pyproject():
+    pins = dict(re.findall(r"^([\w-]+)==([\w.]+)$", read("constraints-minimum.txt"), re.MULTILINE))
+    least = dict(requirement.split(">=") for requirement in PYPROJECT["project"]["dependencies"])
+    assert pins.keys() == least.keys()
+    assert all(f"{pins[name]}.".startswith(f"{version}.") for name, version in least.items())

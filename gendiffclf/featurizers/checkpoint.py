@@ -163,7 +163,7 @@ def open_checkpoint(model: Any, revision: str | None, do_normalize: bool | str) 
 @functools.lru_cache(maxsize=16)
 def _open_hub_name(name: str, revision: str | None) -> tuple[Any, dict[str, Any] | None, str]:
     """Configuration, preprocessor and commit of a hub name: asked for once in a process, then pinned to the commit."""
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     config = _config(name, revision)
     # The hub's cache keeps each commit in the folder snapshots/<commit>; versions of transformers differ in whether the

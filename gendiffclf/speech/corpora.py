@@ -167,7 +167,7 @@ def clips(corpus: pd.DataFrame) -> list[Any]:
 def _read_folder(folder: Path, layout: str | None, pattern: str | None, on_mismatch: str) -> pd.DataFrame:
     import pandas as pd
 
-    known = LAYOUTS[layout] if layout is not None else Layout("", "a clip", lambda path: {})
+    known = LAYOUTS[layout] if layout is not None else Layout("", "a clip", ".*")
     ignored = re.compile(known.ignore)
     files = _files_below(folder)
     names = sorted(

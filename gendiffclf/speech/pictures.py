@@ -1,9 +1,7 @@
-"""The pictures of an evaluation, drawn without pyplot's global state and written as SVG."""
+"""The pictures of an evaluation, drawn without pyplot's global state."""
 
 from __future__ import annotations
 
-import io
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,27 +39,6 @@ def draw(evaluation: Evaluation) -> dict[str, tuple[Figure, str]]:
     if evaluation.layer_weights is not None:
         pictures["layers"] = _layers(evaluation.layer_weights)
     return pictures
-
-
-def as_svg(figure: Figure, name: str) -> str:
-    """
-    A figure as an SVG element, the same for the same figure.
-
-    Parameters
-    ----------
-    figure : Figure
-    name : str
-        Goes before every identifier, so that several elements can stand in one page.
-    """
-    import matplotlib
-
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    return re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", text)
 
 
 def _figure(height: float) -> tuple[Figure, Any]:

@@ -218,7 +218,7 @@ def _arguments(plan: TrainingPlan, output: Path, device: torch.device, seed: int
 
 
 def _trainer(
-    module: nn.Module, arguments: TrainingArguments, examples: Any, collate: Callable, verbose: int
+    module: nn.Module, arguments: TrainingArguments, examples: Any, collate: Callable[..., Any], verbose: int
 ) -> Trainer:
     from transformers import PrinterCallback, Trainer
 

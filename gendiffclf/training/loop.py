@@ -93,7 +93,7 @@ class TrainingResult:
     n_steps: int = 0
     best_step: int = 0
     held_out: Tensor = field(default_factory=lambda: torch.empty(0, 0))
-    history: dict[str, list] = field(
+    history: dict[str, list[float]] = field(
         default_factory=lambda: {"step": [], "loss": [], "validation_brier": [], "seconds": []}
     )
 

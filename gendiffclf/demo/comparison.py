@@ -1,0 +1,145 @@
+"""The default classifier beside four of scikit-learn's, cross-validated."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from tqdm.auto import tqdm
+
+from ..classifier import GenerativeTransportClassifier
+from ..metrics import expected_calibration_error
+from ..validation import check_integer
+from .datasets import Dataset
+
+OURS = "generative transport"
+
+
+def _prepared(classifier: Any, numbers: Any = None) -> Any:
+    """A classifier behind what the others need: 0 and 1 for categories, values for gaps, one scale."""
+    if numbers is None:
+        numbers = make_pipeline(SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler())
+    kinds = ["number", "bool"]
+    categories = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=100, sparse_output=False)
+    columns = make_column_transformer(
+        (numbers, make_column_selector(dtype_include=kinds)),
+        (categories, make_column_selector(dtype_exclude=kinds)),
+    )
+    return make_pipeline(columns, classifier)
+
+
+CLASSIFIERS: dict[str, Callable[[int], Any]] = {
+    OURS: lambda seed: GenerativeTransportClassifier(random_state=seed),
+    "logistic regression": lambda seed: _prepared(LogisticRegression(max_iter=1000)),
+    "extra trees": lambda seed: _prepared(ExtraTreesClassifier(random_state=seed)),
+    "gradient boosting": lambda seed: _prepared(HistGradientBoostingClassifier(random_state=seed), "passthrough"),
+    "MLP": lambda seed: _prepared(MLPClassifier(random_state=seed)),
+}
+"""From a random state to a classifier that takes any table."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """
+    One classifier on one table.
+
+    Attributes
+    ----------
+    dataset, classifier : str
+    y : ndarray of shape (n,)
+        True labels.
+    proba : ndarray of shape (n, n_classes)
+        Probabilities of each row, from the fold that left it out.
+    seconds : float
+        Time of all fits and predictions.
+    """
+
+    dataset: str
+    classifier: str
+    y: np.ndarray
+    proba: np.ndarray
+    seconds: float
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The most probable class of each row, (n,)."""
+        return np.unique(self.y)[self.proba.argmax(axis=1)]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of rows whose most probable class is the true one."""
+        return float((self.predicted == self.y).mean())
+
+    @property
+    def log_loss(self) -> float:
+        """Mean negative logarithm of the true class' probability."""
+        return float(log_loss(self.y, self.proba))
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error over 15 bins."""
+        return expected_calibration_error(self.y, self.proba)
+
+
+def compare(
+    datasets: Sequence[Dataset],
+    classifiers: dict[str, Callable[[int], Any]] | None = None,
+    *,
+    n_folds: int = 3,
+    random_state: int = 0,
+) -> Iterator[Comparison]:
+    """
+    Cross-validate every classifier on every table, with a progress bar.
+
+    Parameters
+    ----------
+    datasets : sequence of Dataset
+    classifiers : dict, optional
+        From a name to a function of a random state; `CLASSIFIERS` by default.
+    n_folds : int >= 2, default=3
+        Stratified folds, the same for all classifiers. Rows of one group are in one fold.
+    random_state : int, default=0
+        Of folds and classifiers.
+
+    Yields
+    ------
+    Comparison
+    """
+    check_integer("n_folds", n_folds, 2)
+    classifiers = CLASSIFIERS if classifiers is None else classifiers
+    with tqdm(total=len(datasets) * len(classifiers) * n_folds, unit="fit", leave=False) as bar:
+        for data in datasets:
+            kind = StratifiedKFold if data.groups is None else StratifiedGroupKFold
+            folds = list(kind(n_folds, shuffle=True, random_state=random_state).split(data.X, data.y, data.groups))
+            for name, create in classifiers.items():
+                bar.set_description(f"{data.name}: {name}")
+                result = Comparison(data.name, name, data.y, np.zeros((len(data.y), len(np.unique(data.y)))), 0.0)
+                started = time.perf_counter()
+                for train, held_out in folds:
+                    fitted = _fit(create(random_state), data, train, grouped=name == OURS)
+                    columns = np.searchsorted(np.unique(data.y), fitted.classes_)
+                    result.proba[np.ix_(held_out, columns)] = fitted.predict_proba(data.X.iloc[held_out])
+                    bar.update()
+                yield replace(result, seconds=time.perf_counter() - started)
+
+
+def _fit(classifier: Any, data: Dataset, train: np.ndarray, *, grouped: bool) -> Any:
+    """Fit to some rows; with `grouped` the classifier is told which of them belong together."""
+    extra = {"groups": data.groups[train]} if grouped and data.groups is not None else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the MLP's usual end after 200 epochs
+        return classifier.fit(data.X.iloc[train], data.y[train], **extra)

@@ -1,0 +1,144 @@
+"""A comparison in words: what the demo prints, and its report in HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..html_page import as_svg, document, figure
+from ..html_page import table as html_table
+from ..plots import ReliabilityDisplay
+from .comparison import OURS, Comparison
+from .datasets import Dataset
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HEADER = ("classifier", "accuracy", "log-loss", "ECE", "seconds")
+N_ERRORS = 10
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#5b5b5b")
+"""Okabe and Ito's, told apart by colour-blind readers too."""
+MEASURES = (
+    "Accuracy is the share of rows that are right. Log-loss and ECE measure the probabilities, less is better: log-loss is the "
+    "mean of minus the logarithm of the true class' probability, ECE how far stated probabilities are from how often they hold."
+)
+
+
+def cells(row: Comparison) -> list[str]:
+    """A comparison's values under `HEADER`."""
+    numbers = [f"{row.accuracy:.3f}", f"{row.log_loss:.3f}", f"{row.calibration_error:.3f}", f"{row.seconds:.1f}"]
+    return [row.classifier, *numbers]
+
+
+def text_table(comparisons: Sequence[Comparison]) -> str:
+    """The comparisons as aligned text, one line each."""
+    lines = []
+    for dataset in dict.fromkeys(row.dataset for row in comparisons):
+        rows = [HEADER, *(cells(row) for row in comparisons if row.dataset == dataset)]
+        lines += ["", dataset, *(f"  {name:<22}" + "".join(f"{value:>10}" for value in rest) for name, *rest in rows)]
+    return "\n".join(lines[1:])
+
+
+def verdict(rows: Sequence[Comparison]) -> str:
+    """
+    A sentence on one table: who is best, and how large a difference says something.
+
+    Parameters
+    ----------
+    rows : sequence of Comparison
+        All of one table.
+    """
+    sure = min(rows, key=lambda row: row.log_loss)
+    best = max(rows, key=lambda row: row.accuracy)
+    tied = [row.classifier for row in rows if row.accuracy == best.accuracy]
+    _, counts = np.unique(best.y, return_counts=True)
+    error = np.sqrt(best.accuracy * (1 - best.accuracy) / len(best.y))
+    return (
+        f"Most rows right: {' and '.join(tied)}; best probabilities by log-loss: {sure.classifier}. "
+        f"The commonest class alone would be right on {counts.max() / counts.sum():.3f}. With {len(best.y):,} rows, an accuracy "
+        f"has a standard error of about {error:.3f}: smaller gaps say little."
+    )
+
+
+def page(datasets: Sequence[Dataset], comparisons: Sequence[Comparison], made: str) -> str:
+    """
+    The report's HTML.
+
+    Parameters
+    ----------
+    datasets : sequence of Dataset
+    comparisons : sequence of Comparison
+    made : str
+        A sentence on how the figures came about.
+    """
+    sections = []
+    for data in datasets:
+        rows = [row for row in comparisons if row.dataset == data.name]
+        ours = next(row for row in rows if row.classifier == OURS)
+        text = html_table(f"{data.name}: rows that the classifiers had not seen", HEADER, [cells(row) for row in rows])
+        text += f"<p>{escape(verdict(rows))}</p>{_about(data)}"
+        text += f'<div class="pair">{_picture(rows)}<div>{_classes(ours)}</div></div>'
+        sections.append((data.name, text + _errors(data, ours)))
+    sections.append(("What the columns mean", f"<p>{escape(MEASURES)}</p>"))
+    sections.append(("How it was made", f"<p>{escape(made)}</p>"))
+    return document("Classifiers compared", sections)
+
+
+def _about(data: Dataset) -> str:
+    gaps = data.X.isna().to_numpy().mean()
+    n_numbers = data.X.select_dtypes(["number", "bool"]).shape[1]
+    text = (
+        f"{len(data.y):,} rows, {data.X.shape[1]} columns ({data.X.shape[1] - n_numbers} of categories), "
+        f"{100 * gaps:.1f} % of the values missing, {len(np.unique(data.y))} classes"
+    )
+    if data.groups is not None:
+        text += f", {len(np.unique(data.groups))} groups, each whole in one fold"
+    return f"<p>{text}.</p>" + "".join(f'<div class="finding note"><p>{escape(note)}</p></div>' for note in data.notes)
+
+
+def _picture(rows: Sequence[Comparison]) -> str:
+    name = "".join(letter if letter.isalnum() else "-" for letter in rows[0].dataset)
+    text = "Share that is right against stated probability, in bins: on the dotted line, probabilities hold."
+    return figure(as_svg(reliability(rows), name), text)
+
+
+def reliability(rows: Sequence[Comparison]) -> Figure:
+    """Reliability of the classifiers on one table."""
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(4.8, 4.4), layout="constrained")
+    ax: Any = drawn.subplots()
+    ax.set_prop_cycle(color=COLOURS)
+    for row in rows:
+        ReliabilityDisplay.from_predictions(row.y, row.proba, name=row.classifier, ax=ax)
+    return drawn
+
+
+def _classes(ours: Comparison) -> str:
+    rows = []
+    for label in np.unique(ours.y):
+        true, predicted = ours.y == label, ours.predicted == label
+        right = (true & predicted).sum()
+        wrong, counts = np.unique(ours.predicted[true & ~predicted], return_counts=True)
+        taken_for = str(wrong[counts.argmax()]) if len(wrong) else ""
+        precision = f"{right / predicted.sum():.3f}" if predicted.any() else ""
+        rows.append([str(label), f"{true.sum():,}", f"{right / true.sum():.3f}", precision, taken_for])
+    header = ("class", "rows", "recall", "precision", "taken for")
+    return html_table(f"{ours.dataset}: classes, by {OURS}", header, rows)
+
+
+def _errors(data: Dataset, ours: Comparison) -> str:
+    """The most confident errors, with the number of the row in the file: often the label is wrong."""
+    wrong = np.flatnonzero(ours.predicted != ours.y)
+    wrong = wrong[np.argsort(-ours.proba[wrong].max(axis=1), kind="stable")]
+    rows = [
+        [str(data.X.index[i] + 1), str(ours.y[i]), str(ours.predicted[i]), f"{ours.proba[i].max():.3f}"]
+        for i in wrong[:N_ERRORS].tolist()
+    ]
+    caption = (
+        f"{data.name}: {len(rows)} of {len(wrong)} errors, the most confident first; look whether the label is right"
+    )
+    return html_table(caption, ("row", "label", "predicted", "probability"), rows) if rows else ""

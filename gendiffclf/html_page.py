@@ -1,0 +1,105 @@
+"""Reports as one HTML file: no network, no script, readable by a screen reader."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_STYLE = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto; max-width: 68rem; padding: 1rem; }
+h1 { line-height: 1.2; overflow-wrap: anywhere; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #bbb; }
+.headline { font-size: 1.25rem; } .headline strong { white-space: nowrap; }
+.scroll { overflow-x: auto; } .caption { font-weight: 600; margin: 1rem 0 .25rem; }
+.pair { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; align-items: flex-start; }
+.pair > * { flex: 0 1 auto; max-width: 100%; }
+table { border-collapse: collapse; margin: 0 0 .5rem; } thead th { white-space: normal; vertical-align: bottom; }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
+th:first-child { text-align: left; } tbody th { position: sticky; left: 0; background: #fff; }
+td.path { white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 9rem; }
+figure { margin: 0; } figure svg { max-width: 100%; height: auto; display: block; } figcaption { color: #444; max-width: 29rem; }
+.error { border-left: .4rem solid #b00020; } .warning { border-left: .4rem solid #b36b00; }
+.note { border-left: .4rem solid #3465a4; }
+.finding { padding: .25rem .75rem; margin: .75rem 0; overflow-wrap: anywhere; } .finding p { margin: 0; }
+pre { overflow-x: auto; background: #f4f4f4; padding: .75rem; font-size: .85rem; } dd { overflow-wrap: anywhere; }
+nav ul { padding-left: 1.2rem; columns: 14rem; } :focus-visible { outline: 3px solid #3465a4; }
+@media (max-width: 40rem) { table { font-size: .8rem; } tbody th { white-space: normal; }
+th, td { padding: .25rem .35rem; } nav ul { columns: 9rem; } }
+"""
+
+
+def document(title: str, sections: Iterable[tuple[str, str]]) -> str:
+    """
+    A whole page.
+
+    Parameters
+    ----------
+    title : str
+    sections : iterable of (str, str)
+        Heading, and HTML below it; sections without HTML are left out.
+    """
+    there = [(name, name.lower().replace(" ", "-"), text) for name, text in sections if text]
+    links = "".join(f'<li><a href="#{anchor}">{escape(name)}</a></li>' for name, anchor, _ in there)
+    body = "".join(
+        f'<section aria-labelledby="{anchor}"><h2 id="{anchor}">{escape(name)}</h2>{text}</section>\n'
+        for name, anchor, text in there
+    )
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n'
+        f'<body><main><h1>{escape(title)}</h1>\n<nav aria-label="Sections"><ul>{links}</ul></nav>\n{body}</main></body></html>\n'
+    )
+
+
+def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, path: bool = False) -> str:
+    """A table whose first column names its rows; with `path` that column may break lines anywhere."""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
+    body = ""
+    for first, *rest in rows:
+        named = f'<td class="path">{escape(first)}</td>' if path else f'<th scope="row">{escape(first)}</th>'
+        body += f"<tr>{named}{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
+    return captioned(caption, head, body)
+
+
+def captioned(caption: str, head: str, body: str) -> str:
+    """A table of given cells that scrolls sideways in a narrow window, below a caption that does not."""
+    name = "table-" + hashlib.blake2b(caption.encode(), digest_size=4).hexdigest()
+    return (
+        f'<p class="caption" id="{name}">{escape(caption)}</p>'
+        f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{name}"><table aria-labelledby="{name}">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def figure(svg: str, text: str) -> str:
+    """An SVG element with a sentence that says what it shows, for those too who do not see it."""
+    labelled = svg.replace("<svg", f'<svg role="img" aria-label="{escape(text)}"', 1)
+    return f"<figure>{labelled}<figcaption>{escape(text)}</figcaption></figure>"
+
+
+def as_svg(figure: Figure, name: str) -> str:
+    """
+    A figure as an SVG element, the same for the same figure.
+
+    Parameters
+    ----------
+    figure : Figure
+    name : str
+        Goes before every identifier, so that several elements can stand in one page.
+    """
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    return re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", text)

@@ -1,0 +1,142 @@
+"""The hooks that make pages when the site is built."""
+
+import importlib.util
+import re
+
+import pytest
+
+from tests.test_docs import ROOT, layers, read
+
+pytest.importorskip("mkdocs")
+pytest.importorskip("matplotlib")
+
+SCRIPT = '''"""
+A title
+
+An introduction.
+"""
+
+# %%
+# Some *text*.
+import matplotlib.pyplot as plt
+
+x = 1
+print("x is", x)
+
+# %%
+fig, ax = plt.subplots(num="A line")
+ax.plot([x, 2])
+plt.show()
+'''
+
+
+def hook(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def _clean_figures():
+    import matplotlib.pyplot as plt
+
+    yield
+    plt.close("all")
+
+
+def test_a_script_becomes_a_page():
+    page = hook("gallery").page("small", SCRIPT)
+    assert page.startswith("# A title\n\nAn introduction.\n\nSome *text*.\n\n```python\nimport matplotlib")
+    assert "\nx is 1\n```" in page
+    assert "# %%" not in page
+    assert page.count("<svg") == 1
+    assert 'aria-label="A line"' in page
+    assert "currentColor" in page
+
+
+def test_the_index_links_to_every_script():
+    index = hook("gallery").index({"small": SCRIPT})
+    assert '<a class="card" href="small/">' in index
+    assert "<strong>A title</strong>" in index
+
+
+def test_a_script_without_a_title_is_refused():
+    with pytest.raises(AssertionError, match="begins with a docstring of a title"):
+        hook("gallery").parse("x = 1\n")
+
+
+def test_a_picture_can_be_written_to_a_file(tmp_path, monkeypatch):
+    gallery = hook("gallery")
+    (tmp_path / "small.py").write_text(SCRIPT)
+    monkeypatch.setattr(gallery, "EXAMPLES", tmp_path)
+    monkeypatch.setattr("sys.argv", ["gallery.py", "small", str(tmp_path / "small.svg")])
+    gallery.main()
+    svg = (tmp_path / "small.svg").read_text()
+    assert svg.startswith("<svg")
+    assert "background: #fff" in svg
+    assert gallery.TEXT not in svg
+
+
+def test_every_example_is_in_the_navigation_and_parses():
+    gallery = hook("gallery")
+    named = set(re.findall(r"examples/(\w+)\.md", read("mkdocs.yml"))) - {"index"}
+    assert named == {path.stem for path in gallery.EXAMPLES.glob("*.py")}
+    for path in gallery.EXAMPLES.glob("*.py"):
+        title, introduction, blocks = gallery.parse(path.read_text())
+        assert title
+        assert introduction
+        assert any("plt.subplot" in block.code for block in blocks)
+        for block in blocks:
+            compile(block.code, path.name, "exec")
+
+
+def test_every_hook_is_named():
+    hooks = re.search(r"^hooks: \[(.*)\]$", read("mkdocs.yml"), re.MULTILINE)[1].split(", ")
+    assert sorted(hooks) == sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.py"))
+
+
+def test_the_diagram_shows_every_module():
+    pytest.importorskip("grimp")
+    diagram = hook("diagram")
+    page = diagram.on_page_markdown(f"before\n{diagram.PLACE}\nafter")
+    assert diagram.PLACE in read("docs/architecture.md")
+    for module in re.findall(r"\w+", " ".join(layers())):
+        assert f">{module}</text>" in page
+
+
+def test_what_follows_from_other_imports_is_left_out():
+    edges = {"a": {"b", "c", "d"}, "b": {"c"}, "c": {"d"}, "d": set()}
+    assert hook("diagram").reduced(edges) == {"a": {"b"}, "b": {"c"}, "c": {"d"}, "d": set()}
+
+
+def test_pages_without_a_place_stay():
+    for name in ("diagram", "better_elsewhere"):
+        assert hook(name).on_page_markdown("text") == "text"
+
+
+def record(table, label, accuracy):
+    return {"table": table, "label": label, "accuracy": accuracy, "n_train": 70, "n_test": 30}
+
+
+def test_tables_where_others_lead_are_listed_the_largest_lead_first():
+    elsewhere = hook("better_elsewhere")
+    records = [
+        *(record("near", label, value) for label, value in {"ours": 0.9, "mlp": 0.903}.items()),
+        *(record("lost", label, value) for label, value in {"ours": 0.8, "mlp": 0.9, "logreg": 0.85}.items()),
+        *(record("won", label, value) for label, value in {"ours": 0.9, "mlp": 0.8}.items()),
+        *(record("worse", label, value) for label, value in {"ours": 0.5, "logreg": 0.7}.items()),
+        record("elsewhere", "mlp", 0.9),
+    ]
+    found = elsewhere.better(records)
+    assert [row[:3] for row in found] == [("worse", 100, "logreg"), ("lost", 100, "mlp")]
+    block = elsewhere.block(records)
+    assert block.startswith("On 2 of 4 tables")
+    assert "| worse | 100 | logistic regression | 70.0 | 50.0 |" in block
+
+
+def test_the_page_has_a_place_for_them():
+    assert hook("better_elsewhere").PLACE in read("docs/which-classifier.md")
