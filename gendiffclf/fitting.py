@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from .estimators.kernel import KERNELS, KernelEstimator, KernelFit, Rows, fit_ke
 from .estimators.network import TransportNetwork
 from .parameters import network_shape, training_settings
 from .preprocessing import n_views
+from .training.budget import Budget
 from .training.distributed import Processes
 from .training.folds import assign_folds
 from .training.loop import TrainingData, TrainingResult, train
@@ -57,6 +59,13 @@ class Fitted:
     held_out: np.ndarray | None = None
     """Their class probabilities, (v, K); None without such rows."""
 
+    @property
+    def history(self) -> dict[str, Any]:
+        """How training went, what ended it, and the bytes of what the kernel keeps."""
+        kept = [] if self.kernel is None else [x for x in vars(self.kernel).values() if isinstance(x, torch.Tensor)]
+        n_bytes = sum(x.nbytes for x in kept)
+        return {**self.training.history, "stopped_by": self.training.stopped_by, "kernel_bytes": n_bytes}
+
     def held_out_rows(self, kind: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
         """
         Rows as they came that were held out, and their probabilities.
@@ -90,6 +99,7 @@ def fit_estimators(
     path: Any,
     seed: int,
     processes: Processes,
+    budget: Budget,
 ) -> Fitted:
     """
     Fit what `params["estimator"]` asks for.
@@ -107,6 +117,14 @@ def fit_estimators(
     seed : int
     processes : Processes
         Those that share the work.
+    budget : Budget
+        For the network, after the kernel: if nothing is left, or training is interrupted before its first validation, the
+        kernel is alone.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If training is interrupted before its first validation and there is no kernel.
     """
     folds = assign_folds(
         data.y.cpu().numpy(),
@@ -125,7 +143,10 @@ def fit_estimators(
         if len(validation):
             read_out = fit_read_out(held_out[0], data.targets[validation], data.weight[validation])
             beside = read_out(high_precision(held_out[0]))
-    if params["estimator"] != "kernel":
+    alone = params["estimator"] == "both" and not isinstance(path, LearnedPath)  # whether the kernel can be
+    if alone and processes.first(budget.is_short_of(0)):
+        fitted.training = TrainingResult(stopped_by="time_limit")
+    elif params["estimator"] != "kernel":
         fitted.network = TransportNetwork(
             network_shape(params, *shape, len(lift[0])), lift, torch.Generator().manual_seed(seed)
         ).to(codes)
@@ -138,17 +159,38 @@ def fit_estimators(
             learned=path if isinstance(path, LearnedPath) else None,
             beside=beside,
             processes=processes,
+            budget=budget,
             verbose=params["verbose"] if processes.rank == 0 else 0,
         )
         fitted.network.requires_grad_(False)
-        held_out.append(fitted.training.held_out)
+        if fitted.training.best_step:
+            held_out.append(fitted.training.held_out)
+        elif alone:
+            fitted.network = None
+        else:
+            raise KeyboardInterrupt("training was interrupted before its first validation")
     fitted.combination = uncalibrated(len(held_out))
     if len(validation):
         found = combine(held_out, data.targets[validation], data.weight[validation])
         fitted.combination = processes.first(found)
         fitted.validation = np.asarray(validation)
         fitted.held_out = fitted.combination.probabilities([x.cpu() for x in held_out]).numpy()
+    _warn_of_an_early_end(fitted, budget)
     return fitted
+
+
+def _warn_of_an_early_end(fitted: Fitted, budget: Budget) -> None:
+    """Say if training was interrupted, or the network left out for want of time."""
+    training = fitted.training
+    if training.stopped_by == "interrupt":
+        kept = f"its weights after update {training.best_step} are kept" if training.best_step else "the kernel is alone"
+        warnings.warn(f"Got an interrupt while the network was trained; {kept}.", UserWarning, stacklevel=4)
+    elif training.stopped_by == "time_limit" and not training.n_steps:
+        warnings.warn(
+            f"Got time_limit={budget.limit:g} seconds, which the kernel used up; the network is left out.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _fit_kernel(params: dict[str, Any], data: TrainingRows, processes: Processes) -> KernelFit:
