@@ -325,6 +325,7 @@ class GenerativeTransportClassifier(IncrementalMixin, VotesMixin, PredictionMixi
             params, data, codes, self.lift_, (rows.shape[1], len(self.lift_)), self.path_, seed, processes, budget
         )
         self.kernel_, self.network_, self.combination_ = fitted.kernel, fitted.network, fitted.combination
+        self._novelty = fitted.novelty
         self.held_out_index_, self.held_out_proba_ = fitted.held_out_rows(kind, len(classes))
         training = fitted.training
         self.n_iter_, self.best_iter_, self.history_ = training.n_steps, training.best_step, fitted.history

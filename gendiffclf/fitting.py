@@ -12,6 +12,7 @@ import torch
 from .estimators.combination import Combination, combine, fit_read_out, high_precision, uncalibrated
 from .estimators.kernel import KERNELS, KernelEstimator, KernelFit, Rows, fit_kernel
 from .estimators.network import TransportNetwork
+from .novelty import Novelty, fit_novelty
 from .parameters import network_shape, training_settings
 from .preprocessing import n_views
 from .training.budget import Budget
@@ -58,6 +59,8 @@ class Fitted:
     """Numbers of the rows that took part in neither estimate of `held_out`, (v,)."""
     held_out: np.ndarray | None = None
     """Their class probabilities, (v, K); None without such rows."""
+    novelty: Novelty | None = None
+    """What is usual of them."""
 
     @property
     def history(self) -> dict[str, Any]:
@@ -175,6 +178,12 @@ def fit_estimators(
         fitted.combination = processes.first(found)
         fitted.validation = np.asarray(validation)
         fitted.held_out = fitted.combination.probabilities([x.cpu() for x in held_out]).numpy()
+    members = folds.member if fitted.network is not None else np.zeros(len(validation), np.int64)
+    learned = path if isinstance(path, LearnedPath) else None
+    fitted.novelty = fit_novelty(
+        *(fitted.kernel, fitted.network, codes, learned, data.rows, data.groups),
+        *(np.asarray(validation), members, fitted.held_out),
+    )
     _warn_of_an_early_end(fitted, budget)
     return fitted
 
