@@ -59,7 +59,7 @@ class GenerativeTransportClassifier(IncrementalMixin, VotesMixin, PredictionMixi
         penalty and, in layered input, the weights of layers.
     n_centers : int >= 1 or "auto", default="auto"
         Rows m that the kernel keeps. "auto" keeps all up to 4,500, and 2,000 of more. This bounds its memory: about
-        4·m·d + 8·m·n_classes bytes when fitted, and MEM·m² bytes while it is fitted.
+        4·m·d + 8·m·n_classes bytes when fitted; while it is fitted about 30·m² bytes with all rows, 60·m² with fewer.
     width : int or "auto", default="auto"
         Width L of the code space and of the network. "auto" takes 64, or what the classes and 16 more need.
     depth : int >= 1, default=2

@@ -192,7 +192,9 @@ def _warn_of_an_early_end(fitted: Fitted, budget: Budget) -> None:
     """Say if training was interrupted, or the network left out for want of time."""
     training = fitted.training
     if training.stopped_by == "interrupt":
-        kept = f"its weights after update {training.best_step} are kept" if training.best_step else "the kernel is alone"
+        kept = (
+            f"its weights after update {training.best_step} are kept" if training.best_step else "the kernel is alone"
+        )
         warnings.warn(f"Got an interrupt while the network was trained; {kept}.", UserWarning, stacklevel=4)
     elif training.stopped_by == "time_limit" and not training.n_steps:
         warnings.warn(

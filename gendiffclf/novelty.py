@@ -1,8 +1,8 @@
 """How unusual rows are: distance to the kernel's rows, what the network leaves outside the codes' span, entropy.
 
-Each is compared with its values at rows of training that the estimates took no part in: the share of those at least as unusual is a
-p-value. Fisher's statistic joins them, a sum of logarithms. Of that in turn the share among held-out rows is a p-value, with a
-false-alarm rate that is known without assumptions about its distribution (conformal anomaly detection, Laxhammar and Falkman 2010).
+Each is compared with its values at rows of training that the estimates took no part in: the share of those at least as unusual is
+a p-value. Fisher's statistic joins them, a sum of logarithms. The share of held-out rows with no higher a sum is a p-value again,
+whose rate of false alarms needs no assumption about distributions (conformal anomaly detection, Laxhammar and Falkman 2010).
 """
 
 from __future__ import annotations

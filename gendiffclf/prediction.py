@@ -28,9 +28,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         def __getattr__(self, name: str) -> Any: ...
 
-    def predict(
-        self, X: ArrayLike, *, novelty_quantile: float | None = None, novelty_label: Any = None
-    ) -> np.ndarray:
+    def predict(self, X: ArrayLike, *, novelty_quantile: float | None = None, novelty_label: Any = None) -> np.ndarray:
         """
         The most probable class of each row, as labelled in `fit`; on request "none of these".
 
@@ -56,8 +54,8 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         if novelty_quantile is None:
             return labels
         novel = self.is_novel(X, novelty_quantile)
-        dtype = np.result_type(labels, np.array(novelty_label)) if type(novelty_label) is type(labels[0].item()) else object
-        labels = labels.astype(dtype)
+        other = np.asarray(novelty_label)
+        labels = labels.astype(np.result_type(labels, other) if other.dtype.kind == labels.dtype.kind else object)
         labels[novel] = novelty_label
         return labels
 

@@ -239,7 +239,7 @@ def test_steps_without_validation_rows():
 def test_settings_take_every_parameter_over():
     """Each differs from the default, so that none can be forgotten on the way."""
     changes = {"n_members": 5, "depth": 5, "n_heads": 2, "mlp_ratio": 3.0, "n_frequencies": 9, "tokenizer": "chunks",
-               "dropout": 0.4, "max_steps": 12, "batch_size": 13, "learning_rate": 0.14, "time_limit": 1e6,
+               "dropout": 0.4, "max_steps": 12, "batch_size": 13, "learning_rate": 0.14,
                "ema_decay": 0.16, "patience": 17, "precision": "float64", "path": LearnedPath(time_width=7),
                "scaling": "standard"}  # fmt: skip
     params = GenerativeTransportClassifier(**changes).get_params(deep=False)
