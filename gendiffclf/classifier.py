@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from . import parameters as _parameters
-from ._version import VERSION
 from .device import resolve_device
 from .incremental import IncrementalMixin
 from .prediction import PredictionMixin
 from .preprocessing import FeatureScaler, lift_matrix
+from .saving import SavingMixin
 from .validation import all_or_nothing, check_choice, check_flag, checked_rows, class_factors, shown
 from .votes import VotesMixin
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     import torch
     from numpy.typing import ArrayLike
     from sklearn.utils import Tags
@@ -31,7 +26,9 @@ if TYPE_CHECKING:
     from .predictor import Predictor
 
 
-class GenerativeTransportClassifier(IncrementalMixin, VotesMixin, PredictionMixin, ClassifierMixin, BaseEstimator):
+class GenerativeTransportClassifier(
+    IncrementalMixin, VotesMixin, PredictionMixin, SavingMixin, ClassifierMixin, BaseEstimator
+):
     """
     Classify by carrying feature vectors to the codes of their classes with a generative model.
 
@@ -355,68 +352,3 @@ class GenerativeTransportClassifier(IncrementalMixin, VotesMixin, PredictionMixi
         y = torch.as_tensor(labels, device=like.device)
         targets = torch.nn.functional.one_hot(y, len(self.classes_)).to(exact)
         return TrainingRows(rows, y, targets, torch.as_tensor(weights, dtype=exact, device=like.device), groups)
-
-    # ---------------------------------------------------------- persistence
-
-    def save(self, path: str | PathLike) -> None:
-        """
-        Write the fitted classifier to one file: safetensors with a JSON header, nothing pickled.
-
-        Parameters
-        ----------
-        path : path-like
-            Replaced as a whole if it exists.
-
-        Raises
-        ------
-        IsADirectoryError, FileNotFoundError
-            If the path is a folder, or in a folder that does not exist.
-        TypeError
-            If labels are neither numbers, booleans nor strings.
-        """
-        from .persistence import save_classifier
-
-        check_is_fitted(self, "classes_")
-        save_classifier(self, path)
-
-    @classmethod
-    def load(cls, path: str | PathLike) -> GenerativeTransportClassifier:
-        """
-        Read a classifier written by `save`.
-
-        Parameters
-        ----------
-        path : path-like
-
-        Raises
-        ------
-        ValueError
-            If the file is damaged, of another kind, or of another version of the format.
-        """
-        from .persistence import load_classifier
-
-        return load_classifier(cls(), path)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Fitted tensors go to the CPU: a pickle from a GPU loads anywhere. Held-out estimates, one a training row, stay."""
-        state = {name: value for name, value in super().__getstate__().items() if not name.startswith("held_out_")}
-        if "_predictors" in state:
-            state = {**state, "_predictors": {}, "_package_version": VERSION}
-            if self.network_ is not None:
-                state["network_"] = copy.deepcopy(self.network_).cpu()
-            if self.kernel_ is not None:
-                state["kernel_"] = self.kernel_.to("cpu")
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Warn if another version of the package made the pickle."""
-        state = dict(state)
-        version = state.pop("_package_version", VERSION)
-        if version != VERSION:
-            warnings.warn(
-                f"Got a pickle by gendiffclf {version}, read by {VERSION}: it may not work as it did; use save and load, or fit "
-                "again.",
-                UserWarning,
-                stacklevel=2,
-            )
-        super().__setstate__(state)
