@@ -124,7 +124,7 @@ def fit_novelty(
     n_measures = (kernel is not None) + (network is not None) + 1
     if probabilities is None:
         return Novelty.fit(np.empty((0, n_measures)))
-    chosen = slice(None, None, -(-len(index) // MOST_ROWS))
+    chosen = np.linspace(0, len(index) - 1, min(len(index), MOST_ROWS)).astype(np.int64)
     index, members, probabilities = index[chosen], members[chosen], probabilities[chosen]
     group = np.arange(len(rows)) if groups is None else groups
     if kernel is not None:
