@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from . import parameters as _parameters
-from ._version import VERSION
 from .device import resolve_device
 from .incremental import IncrementalMixin
 from .prediction import PredictionMixin
 from .preprocessing import FeatureScaler, lift_matrix
+from .saving import SavingMixin
 from .validation import all_or_nothing, check_choice, check_flag, checked_rows, class_factors, shown
 from .votes import VotesMixin
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     import torch
     from numpy.typing import ArrayLike
     from sklearn.utils import Tags
@@ -31,7 +26,9 @@ if TYPE_CHECKING:
     from .predictor import Predictor
 
 
-class GenerativeTransportClassifier(IncrementalMixin, VotesMixin, PredictionMixin, ClassifierMixin, BaseEstimator):
+class GenerativeTransportClassifier(
+    IncrementalMixin, VotesMixin, PredictionMixin, SavingMixin, ClassifierMixin, BaseEstimator
+):
     """
     Classify by carrying feature vectors to the codes of their classes with a generative model.
 
@@ -58,7 +55,8 @@ class GenerativeTransportClassifier(IncrementalMixin, VotesMixin, PredictionMixi
         Kernel of the closed form; "auto" takes the one whose held-out estimates are better, as it does for the bandwidth, the
         penalty and, in layered input, the weights of layers.
     n_centers : int >= 1 or "auto", default="auto"
-        Rows that the kernel keeps. "auto" keeps all up to 4,500, and 2,000 of more.
+        Rows m that the kernel keeps. "auto" keeps all up to 4,500, and 2,000 of more. This bounds its memory: about
+        4·m·d + 8·m·n_classes bytes when fitted; while it is fitted about 30·m² bytes with all rows, 60·m² with fewer.
     width : int or "auto", default="auto"
         Width L of the code space and of the network. "auto" takes 64, or what the classes and 16 more need.
     depth : int >= 1, default=2
@@ -82,14 +80,15 @@ class GenerativeTransportClassifier(IncrementalMixin, VotesMixin, PredictionMixi
     batch_size : int >= 1 or "auto", default="auto"
         Rows per update of each member. "auto" is an eighth of the rows, but at least 32 and at most 256.
     learning_rate : float > 0, default=0.01
-        Of AdamW.
-    weight_decay : float >= 0, default=0.0
-        Of AdamW.
+        Of Adam.
     ema_decay : float in [0, 1), default=0.99
         Decay per update of the moving average of the weights that prediction uses; 0 for the last weights.
     patience : int >= 1, "auto" or None, default="auto"
         Updates without a better validation score after which training stops: "auto" is 100, and a sixth of the rows where that
         is less, but at least 20. None makes all `max_steps`, and a single network without a kernel then learns from all rows.
+    time_limit : float > 0 or None, default=None
+        Seconds for `fit`: the kernel comes first, and the network is trained in what is left, up to its best validation; with
+        nothing left the kernel is alone. A fit takes longer by as much as the kernel does.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class; "balanced" gives the rows of all classes one sum. See `partial_fit` for later rows.
     distributed : bool, default=False
@@ -137,8 +136,10 @@ class GenerativeTransportClassifier(IncrementalMixin, VotesMixin, PredictionMixi
         The standardisation.
     n_iter_, best_iter_ : int
         Updates made, and the update whose averaged weights are kept; 0 without a network.
-    history_ : dict of list
-        `"step"`, `"loss"`, `"validation_brier"` and `"seconds"` at each validation.
+    history_ : dict
+        Lists of `"step"`, `"loss"`, `"validation_brier"` and `"seconds"` at each validation; `"stopped_by"`, what ended
+        training: "max_steps", "patience", "time_limit", "interrupt" or, without a network, None; and `"kernel_bytes"`, the
+        memory of the kernel's rows and coefficients.
 
     See Also
     --------
@@ -181,9 +182,9 @@ class GenerativeTransportClassifier(IncrementalMixin, VotesMixin, PredictionMixi
         max_steps: int = 2000,
         batch_size: int | str = "auto",
         learning_rate: float = 0.01,
-        weight_decay: float = 0.0,
         ema_decay: float = 0.99,
         patience: int | str | None = "auto",
+        time_limit: float | None = None,
         class_weight: dict[Any, Any] | str | None = None,
         distributed: bool = False,
         device: str = "auto",
@@ -208,9 +209,9 @@ class GenerativeTransportClassifier(IncrementalMixin, VotesMixin, PredictionMixi
         self.max_steps = max_steps
         self.batch_size = batch_size
         self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
         self.ema_decay = ema_decay
         self.patience = patience
+        self.time_limit = time_limit
         self.class_weight = class_weight
         self.distributed = distributed
         self.device = device
@@ -282,10 +283,12 @@ class GenerativeTransportClassifier(IncrementalMixin, VotesMixin, PredictionMixi
             If another process found its arguments wrong.
         """
         from .fitting import fit_estimators
+        from .training.budget import Budget
         from .training.distributed import Processes
         from .training.folds import distinct_rows
 
         check_flag("distributed", self.distributed)
+        budget = Budget(self.time_limit)
         processes = Processes.launched(self.distributed)
         seed = processes.first(int(check_random_state(self.random_state).randint(2**31)))
         with processes.agreement(self) as arguments:
@@ -316,12 +319,13 @@ class GenerativeTransportClassifier(IncrementalMixin, VotesMixin, PredictionMixi
         codes = self._codes().to(resolve_device(self.device), self._dtype)
         data = self._training_rows(rows, labels, weight / weight.mean(), group, kept, codes)
         fitted = fit_estimators(
-            params, data, codes, self.lift_, (rows.shape[1], len(self.lift_)), self.path_, seed, processes
+            params, data, codes, self.lift_, (rows.shape[1], len(self.lift_)), self.path_, seed, processes, budget
         )
         self.kernel_, self.network_, self.combination_ = fitted.kernel, fitted.network, fitted.combination
+        self._novelty = fitted.novelty
         self.held_out_index_, self.held_out_proba_ = fitted.held_out_rows(kind, len(classes))
         training = fitted.training
-        self.n_iter_, self.best_iter_, self.history_ = training.n_steps, training.best_step, training.history
+        self.n_iter_, self.best_iter_, self.history_ = training.n_steps, training.best_step, fitted.history
         self._predictors: dict[Any, Predictor] = {}
         return self
 
@@ -348,68 +352,3 @@ class GenerativeTransportClassifier(IncrementalMixin, VotesMixin, PredictionMixi
         y = torch.as_tensor(labels, device=like.device)
         targets = torch.nn.functional.one_hot(y, len(self.classes_)).to(exact)
         return TrainingRows(rows, y, targets, torch.as_tensor(weights, dtype=exact, device=like.device), groups)
-
-    # ---------------------------------------------------------- persistence
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """
-        Write the fitted classifier to one file: safetensors with a JSON header, nothing pickled.
-
-        Parameters
-        ----------
-        path : path-like
-            Replaced as a whole if it exists.
-
-        Raises
-        ------
-        IsADirectoryError, FileNotFoundError
-            If the path is a folder, or in a folder that does not exist.
-        TypeError
-            If labels are neither numbers, booleans nor strings.
-        """
-        from .persistence import save_classifier
-
-        check_is_fitted(self, "classes_")
-        save_classifier(self, path)
-
-    @classmethod
-    def load(cls, path: str | PathLike[str]) -> GenerativeTransportClassifier:
-        """
-        Read a classifier written by `save`.
-
-        Parameters
-        ----------
-        path : path-like
-
-        Raises
-        ------
-        ValueError
-            If the file is damaged, of another kind, or of another version of the format.
-        """
-        from .persistence import load_classifier
-
-        return load_classifier(cls(), path)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Fitted tensors go to the CPU: a pickle from a GPU loads anywhere. Held-out estimates, one a training row, stay."""
-        state = {name: value for name, value in super().__getstate__().items() if not name.startswith("held_out_")}
-        if "_predictors" in state:
-            state = {**state, "_predictors": {}, "_package_version": VERSION}
-            if self.network_ is not None:
-                state["network_"] = copy.deepcopy(self.network_).cpu()
-            if self.kernel_ is not None:
-                state["kernel_"] = self.kernel_.to("cpu")
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Warn if another version of the package made the pickle."""
-        state = dict(state)
-        version = state.pop("_package_version", VERSION)
-        if version != VERSION:
-            warnings.warn(
-                f"Got a pickle by gendiffclf {version}, read by {VERSION}: it may not work as it did; use save and load, or fit "
-                "again.",
-                UserWarning,
-                stacklevel=2,
-            )
-        super().__setstate__(state)

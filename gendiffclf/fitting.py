@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +13,10 @@ from .estimators.combination import Combination, combine, fit_read_out, high_pre
 from .estimators.kernel import KernelEstimator, KernelFit, Rows, fit_kernel
 from .estimators.network import TransportNetwork
 from .estimators.ridge import KERNELS
+from .novelty import Novelty, fit_novelty
 from .parameters import network_shape, training_settings
 from .preprocessing import n_views
+from .training.budget import Budget
 from .training.distributed import Processes
 from .training.folds import assign_folds
 from .training.loop import TrainingData, TrainingResult, train
@@ -57,6 +60,15 @@ class Fitted:
     """Numbers of the rows that took part in neither estimate of `held_out`, (v,)."""
     held_out: np.ndarray | None = None
     """Their class probabilities, (v, K); None without such rows."""
+    novelty: Novelty | None = None
+    """What is usual of them."""
+
+    @property
+    def history(self) -> dict[str, Any]:
+        """How training went, what ended it, and the bytes of what the kernel keeps."""
+        kept = [] if self.kernel is None else [x for x in vars(self.kernel).values() if isinstance(x, torch.Tensor)]
+        n_bytes = sum(x.nbytes for x in kept)
+        return {**self.training.history, "stopped_by": self.training.stopped_by, "kernel_bytes": n_bytes}
 
     def held_out_rows(self, kind: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
         """
@@ -91,6 +103,7 @@ def fit_estimators(
     path: Any,
     seed: int,
     processes: Processes,
+    budget: Budget,
 ) -> Fitted:
     """
     Fit what `params["estimator"]` asks for.
@@ -108,6 +121,14 @@ def fit_estimators(
     seed : int
     processes : Processes
         Those that share the work.
+    budget : Budget
+        For the network, after the kernel: if nothing is left, or training is interrupted before its first validation, the
+        kernel is alone.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If training is interrupted before its first validation and there is no kernel.
     """
     folds = assign_folds(
         data.y.cpu().numpy(),
@@ -126,7 +147,10 @@ def fit_estimators(
         if len(validation):
             read_out = fit_read_out(held_out[0], data.targets[validation], data.weight[validation])
             beside = read_out(high_precision(held_out[0]))
-    if params["estimator"] != "kernel":
+    alone = params["estimator"] == "both" and not isinstance(path, LearnedPath)  # whether the kernel can be
+    if alone and processes.first(budget.is_short_of(0)):
+        fitted.training = TrainingResult(stopped_by="time_limit")
+    elif params["estimator"] != "kernel":
         fitted.network = TransportNetwork(
             network_shape(params, *shape, len(lift[0])), lift, torch.Generator().manual_seed(seed)
         ).to(codes)
@@ -139,17 +163,46 @@ def fit_estimators(
             learned=path if isinstance(path, LearnedPath) else None,
             beside=beside,
             processes=processes,
+            budget=budget,
             verbose=params["verbose"] if processes.rank == 0 else 0,
         )
         fitted.network.requires_grad_(False)
-        held_out.append(fitted.training.held_out)
+        if fitted.training.best_step:
+            held_out.append(fitted.training.held_out)
+        elif alone:
+            fitted.network = None
+        else:
+            raise KeyboardInterrupt("training was interrupted before its first validation")
     fitted.combination = uncalibrated(len(held_out))
     if len(validation):
         found = combine(held_out, data.targets[validation], data.weight[validation])
         fitted.combination = processes.first(found)
         fitted.validation = np.asarray(validation)
         fitted.held_out = fitted.combination.probabilities([x.cpu() for x in held_out]).numpy()
+    members = folds.member if fitted.network is not None else np.zeros(len(validation), np.int64)
+    learned = path if isinstance(path, LearnedPath) else None
+    fitted.novelty = fit_novelty(
+        *(fitted.kernel, fitted.network, codes, learned, data.rows, data.groups),
+        *(np.asarray(validation), members, fitted.held_out),
+    )
+    _warn_of_an_early_end(fitted, budget)
     return fitted
+
+
+def _warn_of_an_early_end(fitted: Fitted, budget: Budget) -> None:
+    """Say if training was interrupted, or the network left out for want of time."""
+    training = fitted.training
+    if training.stopped_by == "interrupt":
+        kept = (
+            f"its weights after update {training.best_step} are kept" if training.best_step else "the kernel is alone"
+        )
+        warnings.warn(f"Got an interrupt while the network was trained; {kept}.", UserWarning, stacklevel=4)
+    elif training.stopped_by == "time_limit" and not training.n_steps:
+        warnings.warn(
+            f"Got time_limit={budget.limit:g} seconds, which the kernel used up; the network is left out.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _fit_kernel(params: dict[str, Any], data: TrainingRows, processes: Processes) -> KernelFit:

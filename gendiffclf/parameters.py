@@ -55,7 +55,6 @@ def presets() -> dict[str, dict[str, Any]]:
             "max_steps": 400_000,
             "batch_size": 128,
             "learning_rate": 5e-4,
-            "weight_decay": 0.0,
             "ema_decay": 0.0,
             "patience": None,
         },
@@ -99,7 +98,8 @@ def check_parameters(params: dict[str, Any]) -> None:
     check_real("mlp_ratio", params["mlp_ratio"], 0, low_open=True)
     check_real("dropout", params["dropout"], 0, 1, high_open=True)
     check_real("learning_rate", params["learning_rate"], 0, low_open=True)
-    check_real("weight_decay", params["weight_decay"], 0)
+    if params["time_limit"] is not None:
+        check_real("time_limit", params["time_limit"], 0, low_open=True)
     check_real("ema_decay", params["ema_decay"], 0, 1, high_open=True)
     check_flag("distributed", params["distributed"])
     path = checked_path(params["path"])
@@ -204,7 +204,6 @@ def training_settings(
         max_steps=max_steps if validated or patience is None else min(max_steps, patience),
         batch_size=batch_size,
         learning_rate=params["learning_rate"],
-        weight_decay=params["weight_decay"],
         ema_decay=params["ema_decay"],
         patience=patience,
         precision=resolve_precision(params["precision"], device),

@@ -30,6 +30,7 @@ from .estimators.kernel import KernelEstimator
 from .estimators.network import NetworkShape, TransportNetwork
 from .estimators.ridge import KernelSettings
 from .missing import MissingValues
+from .novelty import Novelty
 from .preprocessing import FeatureScaler
 from .tables import TableColumn, TableEncoder
 from .transport.exact import ExactPath
@@ -37,7 +38,7 @@ from .transport.learned import LearnedPath
 from .validation import shown
 
 FORMAT = "gendiffclf.GenerativeTransportClassifier"
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 """Raised whenever a file of this version could no longer be read by the code before."""
 
 _NO_DIGEST = "0" * 64
@@ -46,6 +47,7 @@ _NOT_SAVED = ("_metadata_request", "_sklearn_output_config", "_predictors", "hel
 _DATACLASSES = (
     FeatureScaler,
     MissingValues,
+    Novelty,
     TableEncoder,
     TableColumn,
     ReadOut,

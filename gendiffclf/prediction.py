@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .device import resolve_device
-from .validation import check_choice, check_integer, checked_features
+from .validation import check_choice, check_integer, check_real, checked_features
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,27 +21,43 @@ if TYPE_CHECKING:
     from .predictor import Predictor
 
 
-class PredictionMixin:
+class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """What a fitted classifier answers."""
 
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any: ...
 
-    def predict(self, X: ArrayLike) -> np.ndarray:
+    def predict(self, X: ArrayLike, *, novelty_quantile: float | None = None, novelty_label: Any = None) -> np.ndarray:
         """
-        The most probable class of each row, as labelled in `fit`.
+        The most probable class of each row, as labelled in `fit`; on request "none of these".
 
         Parameters
         ----------
         X : array-like of shape (n, d) or (n, layers, d)
+        novelty_quantile : float in (0, 1), optional
+            Rows that `is_novel` says are novel at this quantile get `novelty_label`: so large a share of ordinary rows does.
+        novelty_label : object, optional
+            By default None, in an array of objects.
 
         Returns
         -------
         ndarray of shape (n,)
+
+        Raises
+        ------
+        ValueError
+            As `is_novel`.
         """
         check_is_fitted(self, "classes_")
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        labels = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        if novelty_quantile is None:
+            return labels
+        novel = self.is_novel(X, novelty_quantile)
+        other = np.asarray(novelty_label)
+        labels = labels.astype(np.result_type(labels, other) if other.dtype.kind == labels.dtype.kind else object)
+        labels[novel] = novelty_label
+        return labels
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """
@@ -86,8 +103,9 @@ class PredictionMixin:
         """
         How much rows are like those of training: the lower, the likelier a class that was not among them.
 
-        With a kernel, minus the distance to the five nearest rows that it keeps; with a network alone, minus the length of the
-        part of its estimate outside the span of the codes, in units of a code's length.
+        Three measures of a row are compared with those of rows of training that the estimates took no part in: the distance to
+        the five nearest rows of the kernel, the length of the network's estimate outside the span of the codes, and the entropy
+        of the probabilities. The score is the sum of the logarithms of the shares of rows that are at least as unusual.
 
         Parameters
         ----------
@@ -96,11 +114,62 @@ class PredictionMixin:
         Returns
         -------
         ndarray of shape (n,)
-            At most 0; NaN for rows of NaN.
+            At most 0; NaN for rows of NaN. Without held-out rows (a single network and `patience=None`) minus the length.
         """
-        found, missing = self._compute(X, lambda predictor, rows: predictor.familiarity(rows)[:, None])
+        found, missing = self._compute(X, lambda predictor, rows: predictor.measures(rows))
+        scores = self._novelty.score(found.astype(np.float64))
+        scores[missing] = np.nan
+        return scores
+
+    def is_novel(self, X: ArrayLike, quantile: float = 0.05) -> np.ndarray:
+        """
+        Whether rows are none of the classes: their `score_samples` is among the lowest of held-out rows of training.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d) or (n, layers, d)
+        quantile : float in (0, 1), default=0.05
+            Share of ordinary rows that are called novel, at most and on average over training sets, if new rows are drawn as
+            those of training were.
+
+        Returns
+        -------
+        ndarray of shape (n,), bool
+            True for rows of NaN.
+
+        Raises
+        ------
+        ValueError
+            If the quantile is not in (0, 1), or too small for the number of held-out rows to say which scores are as rare.
+        """
+        check_real("quantile", quantile, 0, 1, low_open=True, high_open=True)
+        scores = self.score_samples(X)
+        n = len(self._novelty.scores)
+        if quantile * (n + 1) < 1:
+            raise ValueError(
+                f"Got quantile={quantile:g} with {n} held-out rows, expected at least {1 / (n + 1):.2g}; take a larger quantile, "
+                "or fit on more rows."
+            )
+        return (self._novelty.p_value(scores) <= quantile) | np.isnan(scores)
+
+    def transform(self, X: ArrayLike) -> np.ndarray:
+        """
+        The learnt representation of rows: the estimate of their code before it is read as probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d) or (n, layers, d)
+
+        Returns
+        -------
+        ndarray of shape (n, width), float64
+            The weighted mean of the estimates of kernel and network, which is near the code of a row's class; NaN for rows of
+            NaN. That of rows of training is nearer than that of new rows: another model on top needs rows of its own.
+        """
+        found, missing = self._compute(X, lambda predictor, rows: predictor.representation(rows))
+        found = found.astype(np.float64)
         found[missing] = np.nan
-        return found[:, 0]
+        return found
 
     # ------------------------------------------------------------ transport
 
@@ -192,6 +261,11 @@ class PredictionMixin:
         return self.classes_[drawn.numpy()]
 
     # -------------------------------------------------------------- helpers
+
+    @property
+    def _n_features_out(self) -> int:
+        """Columns of `transform`, which scikit-learn names after the class."""
+        return self._code_width
 
     @property
     def class_prior_(self) -> np.ndarray:

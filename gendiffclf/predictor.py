@@ -11,9 +11,10 @@ from torch import Tensor
 from .estimators.combination import Combination
 from .estimators.kernel import KernelEstimator
 from .estimators.network import TransportNetwork, estimate
+from .novelty import entropy, outside
 from .transport.exact import ExactPath, walk
 from .transport.learned import LearnedPath, carry
-from .transport.readout import outside_span, project_on_codes
+from .transport.readout import project_on_codes
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,13 @@ class Predictor:
         """x1 of scaled rows, (b, views * layers, d) -> (b, L): of several scalings, in that by mean and deviation."""
         return rows[:, -1] @ self.lift
 
-    def coordinates(self, rows: Tensor) -> Tensor:
-        """What each estimator makes of scaled rows, along the codes, (b, views * layers, d) -> (E, b, K)."""
-        found, corrections = [], None
+    def estimates(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """
+        What each estimator makes of scaled rows, along the codes, and the network's estimate in the code space.
+
+        (b, views * layers, d) -> (E, b, K) and (b, L)
+        """
+        found, corrections, x0_hat = [], None, None
         if self.kernel is not None:
             estimate_of_kernel, corrections = self.kernel.estimate(rows)
             found.append(estimate_of_kernel)
@@ -69,18 +74,35 @@ class Predictor:
             x0_hat = estimate(self.network, rows[None], self.learned).mean(0)  # (M, b, L) -> (b, L)
             found.append(project_on_codes(x0_hat, self.codes))
         coordinates = torch.stack(found)
-        return coordinates if corrections is None else coordinates + corrections
+        return coordinates if corrections is None else coordinates + corrections, x0_hat
+
+    def coordinates(self, rows: Tensor) -> Tensor:
+        """What each estimator makes of scaled rows, along the codes, (b, views * layers, d) -> (E, b, K)."""
+        return self.estimates(rows)[0]
+
+    def representation(self, rows: Tensor) -> Tensor:
+        """
+        Weighted mean of the estimates of the code, before the read-out, (b, views * layers, d) -> (b, L).
+
+        That of a kernel is in the span of the codes.
+        """
+        coordinates, x0_hat = self.estimates(rows)
+        weights = torch.tensor(self.combination.weights).to(coordinates)
+        inside = torch.einsum("e,ebk,kl->bl", weights, coordinates, self.codes)
+        if x0_hat is None:
+            return inside
+        return inside + weights[-1] * (x0_hat - project_on_codes(x0_hat, self.codes) @ self.codes)
 
     def probabilities(self, rows: Tensor) -> Tensor:
         """Class probabilities of scaled rows, (b, views * layers, d) -> (b, K)."""
         return self.combination.probabilities(self.coordinates(rows))
 
-    def familiarity(self, rows: Tensor) -> Tensor:
-        """How much scaled rows are like those of training, (b, views * layers, d) -> (b,), at most 0."""
-        if self.kernel is not None:
-            return -self.kernel.distance(rows)
-        assert self.network is not None
-        return -outside_span(estimate(self.network, rows[None], self.learned).mean(0), self.codes)
+    def measures(self, rows: Tensor) -> Tensor:
+        """How unusual scaled rows are to each estimator, and their entropy, (b, views * layers, d) -> (b, E + 1)."""
+        found = [] if self.kernel is None else [self.kernel.distance(rows)]
+        if self.network is not None:
+            found.append(outside(self.network, rows, self.codes, self.learned).mean(0))
+        return torch.stack([*found, entropy(self.probabilities(rows)).to(rows)], dim=1)
 
     def transport(self, rows: Tensor, n_steps: int | None, solver: str | None) -> Tensor:
         """

@@ -88,8 +88,11 @@ def test_what_there_is_after_fit_follows_from_the_estimator(tiny, iris):
 def test_history_tells_of_each_validation(tiny, iris, estimator):
     classifier = tiny(estimator=estimator, max_steps=25).fit(*iris)
     history = classifier.history_
-    assert list(history) == ["step", "loss", "validation_brier", "seconds"]
-    assert {len(values) for values in history.values()} == {3}
+    lists = ["step", "loss", "validation_brier", "seconds"]
+    assert list(history) == [*lists, "stopped_by", "kernel_bytes"]
+    assert {len(history[name]) for name in lists} == {3}
+    assert history["stopped_by"] == "max_steps"
+    assert (history["kernel_bytes"] > 0) == (estimator == "both")
     assert history["step"] == [10, 20, 25]
     assert classifier.best_iter_ in history["step"]
     assert np.isfinite(history["loss"]).all()

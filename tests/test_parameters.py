@@ -48,7 +48,7 @@ OUTSIDE = {
     "mlp_ratio": [(0, r"a number in \(0, inf\)")],
     "dropout": [(1, r"a number in \[0, 1\)"), (-0.1, r"a number in \[0, 1\)")],
     "learning_rate": [(0, r"a number in \(0, inf\)"), (float("inf"), r"a number in \(0, inf\)")],
-    "weight_decay": [(-1, r"a number in \[0, inf\)")],
+    "time_limit": [(0, r"a number in \(0, inf\)"), ("1 min", "a number")],
     "ema_decay": [(1, r"a number in \[0, 1\)"), (float("nan"), r"a number in \[0, 1\)")],
     "class_weight": [("even", "one of 'balanced'"), ({0: -1.0}, "non-negative finite weights")],
     "distributed": [(1, "True or False"), (None, "True or False")],
@@ -239,7 +239,7 @@ def test_steps_without_validation_rows():
 def test_settings_take_every_parameter_over():
     """Each differs from the default, so that none can be forgotten on the way."""
     changes = {"n_members": 5, "depth": 5, "n_heads": 2, "mlp_ratio": 3.0, "n_frequencies": 9, "tokenizer": "chunks",
-               "dropout": 0.4, "max_steps": 12, "batch_size": 13, "learning_rate": 0.14, "weight_decay": 0.15,
+               "dropout": 0.4, "max_steps": 12, "batch_size": 13, "learning_rate": 0.14,
                "ema_decay": 0.16, "patience": 17, "precision": "float64", "path": LearnedPath(time_width=7),
                "scaling": "standard"}  # fmt: skip
     params = GenerativeTransportClassifier(**changes).get_params(deep=False)

@@ -9,7 +9,7 @@ from .cells import MLP, OURS, Cell, Row
 
 TITLE = "Detecting errors"
 N_DRAWS = 16
-TOP, DISTANCE = "top probability", "distance (`-score_samples`)"
+TOP, NOVELTY = "top probability", "novelty (`-score_samples`)"
 
 
 def measure(cell: Cell) -> list[Row]:
@@ -38,8 +38,8 @@ def measure(cell: Cell) -> list[Row]:
 def scores(model: object, proba: np.ndarray, X: np.ndarray) -> dict[str, np.ndarray]:
     """Scores (n,) of doubt in rows of these probabilities: the higher, the less the model knows."""
     entropy = -(proba * np.log(np.clip(proba, 1e-12, 1))).sum(axis=-1)
-    distance = {DISTANCE: -model.score_samples(X)} if hasattr(model, "score_samples") else {}
-    return {TOP: 1 - proba.max(axis=1), "entropy": entropy, **distance}
+    novelty = {NOVELTY: -model.score_samples(X)} if hasattr(model, "score_samples") else {}
+    return {TOP: 1 - proba.max(axis=1), "entropy": entropy, **novelty}
 
 
 def auroc(positive: np.ndarray, score: np.ndarray) -> float | None:

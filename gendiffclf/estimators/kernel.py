@@ -15,6 +15,7 @@ al. 2008). Bandwidth, penalty, kernel, scaling of the features and the weights o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .ridge import KERNELS, KernelSettings, rows_of_groups, solve, weighted_mean
+from .ridge import KERNELS, LEAST_EXPONENT, KernelSettings, rows_of_groups, solve, weighted_mean
 from .selection import SELECTION_ROWS, select
 
 EXACT_ROWS = 4500
@@ -104,11 +105,17 @@ class KernelEstimator:
         corrections = None if self.corrections is None else gram @ self.corrections
         return (gram @ self.coefficients).add_(self.offset), corrections
 
-    def distance(self, rows: Tensor, n_neighbors: int = 5) -> Tensor:
-        """Mean distance of rows (B, views * layers, d) to their nearest centres, in bandwidths, (B,)."""
+    def distance(self, rows: Tensor, excluded: Tensor | None = None, n_neighbors: int = 5) -> Tensor:
+        """
+        Mean of -log k(x, c) over the nearest centres c of rows (B, views * layers, d), (B,).
+
+        For one layer and the Gaussian kernel that is half the squared distance in bandwidths; centres may be excluded, (B, m).
+        """
         gram = self.settings.gram(self.view(rows), self.centers)
-        nearest = gram.topk(min(n_neighbors, len(self.centers)), dim=1).values.mean(1)
-        return -nearest.clamp_min(torch.finfo(rows.dtype).tiny).log()
+        if excluded is not None:
+            gram.masked_fill_(excluded, 0)
+        nearest = gram.topk(min(n_neighbors, len(self.centers)), dim=1).values
+        return -nearest.clamp_min(math.exp(LEAST_EXPONENT)).log().mean(1)
 
     def with_classes(self, order: np.ndarray) -> KernelEstimator:
         """With new classes, which come last before they are put in this order, (K,)."""

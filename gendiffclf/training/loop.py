@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +17,7 @@ from ..estimators.kernel import Rows
 from ..estimators.network import TransportNetwork, estimate, loss
 from ..transport.learned import LearnedPath
 from ..transport.readout import project_on_codes, project_on_simplex
+from .budget import Budget
 from .distributed import Processes
 from .folds import Folds
 
@@ -41,7 +41,6 @@ class TrainingSettings:
     max_steps: int
     batch_size: int
     learning_rate: float
-    weight_decay: float
     ema_decay: float
     patience: int | None
     precision: torch.dtype
@@ -81,9 +80,11 @@ class TrainingResult:
     Attributes
     ----------
     n_steps : int
-        Updates made.
+        Updates until the last validation.
     best_step : int
-        The update, counted from 1, whose averaged weights were kept.
+        The update, counted from 1, whose averaged weights were kept; 0 after an interrupt before the first validation.
+    stopped_by : {"max_steps", "patience", "time_limit", "interrupt"} or None
+        None without training.
     held_out : Tensor of shape (v, K)
         Coordinates along the codes of the estimates of the validation rows, each by a member that did not learn from it.
     history : dict
@@ -92,6 +93,7 @@ class TrainingResult:
 
     n_steps: int = 0
     best_step: int = 0
+    stopped_by: str | None = None
     held_out: Tensor = field(default_factory=lambda: torch.empty(0, 0))
     history: dict[str, list[float]] = field(
         default_factory=lambda: {"step": [], "loss": [], "validation_brier": [], "seconds": []}
@@ -121,6 +123,68 @@ class _Batches:
         return part[order.repeat(-(-n // len(part)))[:n]]
 
 
+class _Learner:
+    """The network with its batches, optimiser and moving average of weights."""
+
+    def __init__(
+        self,
+        network: TransportNetwork,
+        data: TrainingData,
+        folds: Folds,
+        settings: TrainingSettings,
+        seed: int,
+        learned: LearnedPath | None,
+        processes: Processes,
+    ) -> None:
+        device = data.weight.device
+        self.network, self.average = network, copy.deepcopy(network).requires_grad_(False)
+        self.batches = _Batches(folds.train, settings.batch_size, torch.Generator(device).manual_seed(seed))
+        self._data, self._settings, self._learned, self._processes = data, settings, learned, processes
+        self._noise = torch.Generator(device).manual_seed(seed + 1 + processes.rank)
+        fused = device.type in ("cpu", "cuda")
+        self._optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=fused)
+        self._averages: list[Tensor] = list(self.average.parameters())
+        self._weights = [x.detach() for x in network.parameters()]
+
+    def update(self, step: int) -> Tensor:
+        """Make an update, the first of which is number 1; the sum of members' losses before it."""
+        data, settings = self._data, self._settings
+        numbers = next(self.batches)  # (M, B)
+        own = numbers[:, self._processes.part(numbers.shape[1])]
+        codes = data.codes[data.y[own]]
+        error = loss(self.network, data.take(own), codes, self._learned, self._noise, settings.precision)
+        summed = (error * data.weight[own]).sum() / numbers.shape[1]
+        self._optimizer.zero_grad()
+        summed.backward()
+        self._processes.sum_gradients(self.network)
+        self._optimizer.step()
+        # Early averages follow the weights closely, so that the random start is soon forgotten.
+        torch._foreach_lerp_(self._averages, self._weights, 1 - min(settings.ema_decay, (step - 1) / (8 + step)))
+        return summed.detach()
+
+
+class _Best:
+    """The best weights so far, and how long they have been the best."""
+
+    def __init__(self, n_validation: int, n_classes: int, patience: int | None) -> None:
+        self.kept: tuple[int, Tensor, dict[str, Tensor] | None] = 0, torch.empty(0, n_classes), None
+        """Update, estimates of the validation rows, weights; one object, so that an interrupt leaves all or none of it."""
+        self._score, self._improved_at = float("inf"), 0
+        self._reference, self._alone_reference = float("inf"), float("inf")  # at the last improvements that count
+        self._tolerance, self._patience = max(TOLERANCE, 1 / max(1, n_validation)), patience
+
+    def compare(self, step: int, score: float, alone: float, held_out: Tensor, network: TransportNetwork) -> bool:
+        """Keep these weights if they are better; whether patience is at its end."""
+        if score < self._score:
+            self.kept = step, held_out, {name: x.clone() for name, x in network.state_dict().items()}
+            self._score = score
+            if score < self._reference * (1 - self._tolerance):
+                self._improved_at, self._reference = step, score
+        if alone < self._alone_reference * (1 - CATCHING_UP[0]) and alone < self._score * CATCHING_UP[1]:
+            self._improved_at, self._alone_reference = step, alone
+        return self._patience is not None and step - self._improved_at >= self._patience
+
+
 def train(
     network: TransportNetwork,
     data: TrainingData,
@@ -131,6 +195,7 @@ def train(
     learned: LearnedPath | None = None,
     beside: Tensor | None = None,
     processes: Processes = Processes(),  # noqa: B008
+    budget: Budget | None = None,
     verbose: int = 0,
 ) -> TrainingResult:
     """
@@ -153,6 +218,8 @@ def train(
         mixture of both improves.
     processes : Processes
         Those that share each batch.
+    budget : Budget, optional
+        When it is used up, training stops after an update, at least one, and a last validation.
     verbose : int
         1 shows a progress bar, 2 leaves it there.
 
@@ -160,44 +227,29 @@ def train(
     ------
     FloatingPointError
         If the loss, or the score of the validation rows, is not finite.
+
+    Notes
+    -----
+    A KeyboardInterrupt ends training as well. Several processes are all interrupted, as they cannot agree on when.
     """
-    device = data.weight.device
-    batches = _Batches(folds.train, settings.batch_size, torch.Generator(device).manual_seed(seed))
-    noise = torch.Generator(device).manual_seed(seed + 1 + processes.rank)
-    optimizer = torch.optim.AdamW(
-        network.parameters(),
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        fused=device.type in ("cpu", "cuda"),
-    )
-    average = copy.deepcopy(network).requires_grad_(False)
-    averages: list[Tensor] = list(average.parameters())
-    weights = [x.detach() for x in network.parameters()]
-    result = TrainingResult()
-    best_score, best_state, improved_at = float("inf"), None, 0
-    reference, alone_reference = float("inf"), float("inf")  # scores at the last improvements that count
-    every = min(settings.max_steps, max(LEAST_EVERY, batches.n_per_pass))
-    total = torch.zeros((), device=device)
-    started = time.perf_counter()
+    budget = Budget() if budget is None else budget
+    learner = _Learner(network, data, folds, settings, seed, learned, processes)
+    best = _Best(len(folds.validation), len(data.codes), settings.patience)
+    result, started, validation_seconds = TrainingResult(stopped_by="max_steps"), budget.spent, 0.0
+    every = min(settings.max_steps, max(LEAST_EVERY, learner.batches.n_per_pass))
+    total = torch.zeros((), device=data.weight.device)
     bar = tqdm(range(1, settings.max_steps + 1), desc="fit", unit="step", disable=not verbose, leave=verbose > 1)
-    with bar:
+    try:
         for step in bar:
-            numbers = next(batches)  # (M, B)
-            own = numbers[:, processes.part(numbers.shape[1])]
-            error = loss(network, data.take(own), data.codes[data.y[own]], learned, noise, settings.precision)
-            summed = (error * data.weight[own]).sum() / numbers.shape[1]
-            optimizer.zero_grad()
-            summed.backward()
-            processes.sum_gradients(network)
-            optimizer.step()
-            # Early averages follow the weights closely, so that the random start is soon forgotten.
-            torch._foreach_lerp_(averages, weights, 1 - min(settings.ema_decay, (step - 1) / (8 + step)))
-            total += summed.detach()
-            if step % every and step != settings.max_steps:
+            total += learner.update(step)
+            needed = (budget.spent - started) / step + validation_seconds  # one more update and its validation
+            timed_out = budget.limit is not None and processes.first(budget.is_short_of(needed))
+            if step % every and step != settings.max_steps and not timed_out:
                 continue
+            begin = budget.spent
             n_losses = len(network.view) * ((step - 1) % every + 1)
             mean, total = float(processes.summed(total)) / n_losses, torch.zeros_like(total)
-            score, alone, held_out = _validate(average, data, folds, learned, beside)
+            score, alone, held_out = _validate(learner.average, data, folds, learned, beside)
             # Sums may differ in their last digits, and all processes must decide alike.
             score, alone = processes.first((score, alone))
             if not math.isfinite(latest := mean + (score or 0)):
@@ -205,21 +257,27 @@ def train(
                     f"Got a loss of {latest}: training diverged; use a smaller learning_rate (now "
                     f"{settings.learning_rate}) or precision='float32'."
                 )
-            if score is None or score < best_score:
-                result.best_step, result.held_out = step, held_out
-            if score is not None and score < best_score:
-                best_score, best_state = score, {name: x.clone() for name, x in average.state_dict().items()}
-                if score < reference * (1 - max(TOLERANCE, 1 / len(folds.validation))):
-                    improved_at, reference = step, score
-            if alone < alone_reference * (1 - CATCHING_UP[0]) and alone < best_score * CATCHING_UP[1]:
-                improved_at, alone_reference = step, alone
+            impatient = False
+            if score is None:
+                best.kept = step, held_out, None
+            else:
+                impatient = best.compare(step, score, alone, held_out, learner.average)
             result.n_steps = step
-            for name, value in zip(result.history, (step, mean, score, time.perf_counter() - started), strict=True):
+            for name, value in zip(result.history, (step, mean, score, budget.spent - started), strict=True):
                 result.history[name].append(value)
             bar.set_postfix(loss=mean, validation=score)
-            if score is not None and settings.patience is not None and step - improved_at >= settings.patience:
+            validation_seconds = budget.spent - begin
+            if impatient or timed_out:
+                result.stopped_by = "patience" if impatient else "time_limit"
                 break
-    network.load_state_dict(average.state_dict() if best_state is None else best_state)
+    except KeyboardInterrupt:
+        if processes.count > 1:
+            raise
+        result.stopped_by = "interrupt"
+    finally:
+        bar.close()
+    result.best_step, result.held_out, state = best.kept
+    network.load_state_dict(learner.average.state_dict() if state is None else state)
     processes.copy_first(list(network.state_dict().values()))
     return result
 

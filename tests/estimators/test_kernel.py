@@ -359,7 +359,10 @@ def test_distance_grows_away_from_the_centres(fitted):
 def test_distance_is_that_to_the_nearest_centres(fitted):
     new = table(20, seed=1)[0]
     nearest = GAUSSIAN.gram(new, fitted.centers).sort(1, descending=True).values
-    torch.testing.assert_close(fitted.distance(new, 3), -nearest[:, :3].mean(1).log())
+    torch.testing.assert_close(fitted.distance(new, n_neighbors=3), -nearest[:, :3].log().mean(1))
+    first = torch.zeros(20, len(fitted.centers), dtype=torch.bool)
+    first[torch.arange(20), GAUSSIAN.gram(new, fitted.centers).argmax(1)] = True
+    torch.testing.assert_close(fitted.distance(new, first, 3), -nearest[:, 1:4].log().mean(1))
 
 
 def test_a_copy_in_single_precision(fitted):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from joblib import Parallel, delayed
 
-from gendiffclf import GenerativeTransportClassifier, preprocessing
+from gendiffclf import GenerativeTransportClassifier, novelty, preprocessing
 from gendiffclf.estimators import kernel
 from gendiffclf.preprocessing import SCALINGS, FeatureScaler, n_views
 from gendiffclf.training import loop
@@ -208,6 +208,7 @@ def test_rows_on_disk_are_scaled_by_the_batch_and_others_at_once(stored, tiny, s
     monkeypatch.setattr(kernel, "_BLOCK_VALUES", 100 * 20)
     monkeypatch.setattr(kernel, "SELECTION_ROWS", 120)
     monkeypatch.setattr(loop, "VALIDATION_BLOCK", 50)
+    monkeypatch.setattr(novelty, "BLOCK", 50)
     X, y = table(2000, (4,), "f4")
     changes = {"n_centers": 20, "batch_size": 64}
     tiny(**changes).fit(X, y)
