@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from . import ablation, encoding, few_shot, paper, render, smoke, speech, speed, tables, uncertainty
+from . import ablation, encoding, few_shot, missing, paper, render, smoke, speech, speed, tables, uncertainty
 
 COMMANDS: dict[str, ModuleType] = {
     "tables": tables,
     "ablation": ablation,
     "uncertainty": uncertainty,
     "few-shot": few_shot,
+    "missing": missing,
     "speech": speech,
     "encoding": encoding,
     "paper": paper,

@@ -135,9 +135,9 @@ class MissingValues:
 
         Notes
         -----
-        With P the inverse of the features' covariance, the mean of missing values given the others minimises xᵀ P x over them, for
-        centred rows x. This is gradient descent with momentum (Polyak 1964), a fixed number of steps from the features' means, so
-        that a row costs the same whatever it lacks.
+        With P the inverse of the features' covariance and x a centred row, the mean of its missing values given the others
+        minimises xᵀ P x over them. This is gradient descent with momentum (Polyak 1964), a fixed number of steps from the features'
+        means, so that a row costs the same whatever it lacks.
         """
         missing = np.isnan(scaled)
         x = np.where(missing, 0, scaled - self.fill).swapaxes(0, 1)  # (n, views * layers, d) -> (views * layers, n, d)
