@@ -136,8 +136,8 @@ class MissingValues:
         Notes
         -----
         With P the inverse of the features' covariance and x a centred row, the mean of its missing values given the others
-        minimises xᵀ P x over them. This is gradient descent with momentum (Polyak 1964), a fixed number of steps from the features'
-        means, so that a row costs the same whatever it lacks.
+        minimises xᵀ P x over them. This is gradient descent with momentum (Polyak 1964), a fixed number of steps from the
+        features' means, so that a row costs the same whatever it lacks.
         """
         missing = np.isnan(scaled)
         x = np.where(missing, 0, scaled - self.fill).swapaxes(0, 1)  # (n, views * layers, d) -> (views * layers, n, d)
