@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from . import ablation, encoding, few_shot, missing, paper, render, smoke, speech, speed, tables, uncertainty
+from . import ablation, encoding, few_shot, labels, missing, paper, render, smoke, speech, speed, tables, uncertainty
 
 COMMANDS: dict[str, ModuleType] = {
     "tables": tables,
@@ -18,6 +18,7 @@ COMMANDS: dict[str, ModuleType] = {
     "uncertainty": uncertainty,
     "few-shot": few_shot,
     "missing": missing,
+    "labels": labels,
     "speech": speech,
     "encoding": encoding,
     "paper": paper,

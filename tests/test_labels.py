@@ -62,7 +62,7 @@ def test_without_validation_rows_there_are_no_held_out_estimates(tiny, iris):
 
 def test_labels_that_cannot_be_judged(tiny, iris):
     with pytest.raises(
-        ValueError, match="Got 150 rows and a classifier that held none of them out, expected .*; add rows, or use"
+        ValueError, match=r"Got 150 rows and a classifier that held none of them out, expected .*; add rows, or use"
     ):
         label_quality(*iris, classifier=tiny(estimator="network", n_members=1, patience=None))
     with pytest.raises(TypeError, match="Got a classifier of type SVC, expected a GenerativeTransportClassifier"):
