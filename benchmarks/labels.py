@@ -49,8 +49,8 @@ GROUPS_TEXT = """
 The same for tables of speakers that training had not heard ({tables}), which break the assumption:
 """
 VOTES_TEXT = """
-On {table}, {n} rows with {votes} votes each: `fit_votes` took {seconds:.1f} s, `fit` to {repeated} rows repeated once a vote, with
-the copies of a row as a group, {repeated_seconds:.1f} s. Probabilities differ by {difference:.0e} at most.
+On {table}, {n} rows with {votes} votes each: `fit_votes` took {seconds:.1f} s, `fit` to {repeated} rows repeated once a vote,
+with the copies of a row as a group, {repeated_seconds:.1f} s. Probabilities differ by {difference:.0e} at most.
 """
 
 
