@@ -312,9 +312,8 @@ class GenerativeTransportClassifier(
         self._class_counts = counts
         self._class_size = float(weight.sum() / len(classes))
         self.path_ = _parameters.checked_path(self.path)
-        self.scaler_ = FeatureScaler.fit(
-            rows, weight, self.scaling, kept, None if self.table_encoder_ is None else self.table_encoder_.indicators
-        )
+        indicators = None if self.table_encoder_ is None else self.table_encoder_.indicators
+        self.scaler_ = FeatureScaler.fit(rows, weight, self.scaling, kept, indicators, labels)
         self.lift_ = lift_matrix(self.scaler_.n_features_out, width, seed)
         codes = self._codes().to(resolve_device(self.device), self._dtype)
         data = self._training_rows(rows, labels, weight / weight.mean(), group, kept, codes)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.utils.validation import column_or_1d
 
 from .classifier import GenerativeTransportClassifier
 
@@ -61,6 +62,13 @@ def label_quality(
     -------
     LabelQuality
 
+    Raises
+    ------
+    TypeError
+        If the classifier is of another kind.
+    ValueError
+        If no row was held out; and as `GenerativeTransportClassifier.fit`.
+
     Notes
     -----
     Of more than 20,000 rows an even selection is held out.
@@ -75,10 +83,20 @@ def label_quality(
     >>> int(found.ranking[0]), int(found.proposed[7])
     (7, 0)
     """
-    fitted = GenerativeTransportClassifier(random_state=0) if classifier is None else clone(classifier)
-    fitted.fit(X, y, sample_weight=sample_weight, groups=groups)
-    labels = np.asarray(y)
+    classifier = GenerativeTransportClassifier(random_state=0) if classifier is None else classifier
+    if not isinstance(classifier, GenerativeTransportClassifier):
+        raise TypeError(
+            f"Got a classifier of type {type(classifier).__name__}, expected a GenerativeTransportClassifier, which has held-out "
+            "estimates; for others hand cross_val_predict's probabilities to cleanlab."
+        )
+    fitted = clone(classifier).fit(X, y, sample_weight=sample_weight, groups=groups)
+    labels = column_or_1d(y)
     rows, probabilities = fitted.held_out_index_, fitted.held_out_proba_
+    if not len(rows):
+        raise ValueError(
+            f"Got {len(labels)} rows and a classifier that held none of them out, expected estimates of rows without them; add "
+            'rows, or use estimator="kernel".'
+        )
     score, proposed = np.full(len(labels), np.nan), labels.copy()
     score[rows] = probabilities[np.arange(len(rows)), np.searchsorted(fitted.classes_, labels[rows])]
     proposed[rows] = fitted.classes_[probabilities.argmax(1)]

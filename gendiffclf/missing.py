@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-INDICATOR_SCALE = 1.0
-"""Difference between a missing and a present value in the column that tells them apart; features have a deviation of about 1."""
+N_STEPS = 16
+"""Steps from the features' means towards what the other values of a row say."""
+SIGNIFICANCE = 0.05
+"""Chance that any feature gets a column although its gaps have nothing to do with the class."""
+_SHRINKAGE = 0.1
+"""Added to the diagonal of correlations."""
+_PRIOR_ROWS = 5
+"""A correlation of so few rows is halved."""
+_LARGEST_MATRIX = 2**18
+"""Correlations are kept up to so many numbers; wider rows get the features' means."""
 _MEAN_ROWS = 2000
-"""The scaled features' means are those of so many rows at most."""
+"""Means and correlations of the scaled features are those of so many rows at most."""
 _BLOCK = 64
-"""Rows in memory at a time for that."""
+"""Rows in memory at a time for means."""
 
 
 @dataclass(frozen=True)
@@ -20,14 +28,19 @@ class MissingValues:
     """
     How missing values (NaN) get into scaled rows.
 
-    A missing value becomes the mean of its scaled feature, so that it moves a row neither way. A feature that was missing in some
-    training rows gets a column beside all features, which tells whether it is missing: there, that a value is missing may say
-    something about the class.
+    A missing value becomes what the row's other values lead one to expect: its mean given them, for features of a joint normal
+    distribution, or the feature's mean where there are no others. A feature whose gaps in training rows go with the class gets a
+    column beside all features, which tells whether it is missing.
 
     Attributes
     ----------
     fill : ndarray of shape (views * layers, d), float32
-        What a missing value becomes.
+        Means of the scaled features.
+    gradient : ndarray of shape (views * layers, d, d), float32
+        From centred rows to steps of their missing values, see `completed`; of shape (views * layers, 0, 0) in rows that are too
+        wide for it.
+    momentum : ndarray of shape (views * layers,), float64
+        Share of the last step that is made again.
     gaps : ndarray of shape (g,), int
         Features with a column of their own.
     share : ndarray of shape (layers, g), float64
@@ -35,6 +48,8 @@ class MissingValues:
     """
 
     fill: np.ndarray
+    gradient: np.ndarray
+    momentum: np.ndarray
     gaps: np.ndarray
     share: np.ndarray
 
@@ -42,7 +57,14 @@ class MissingValues:
     def none(cls, shape: tuple[int, int], n_views: int) -> MissingValues:
         """For rows (layers, d) without missing values."""
         layers, d = shape
-        return cls(np.zeros((n_views * layers, d), np.float32), np.empty(0, np.int64), np.empty((layers, 0)))
+        n = n_views * layers
+        return cls(
+            np.zeros((n, d), np.float32),
+            np.empty((n, 0, 0), np.float32),
+            np.zeros(n),
+            np.empty(0, np.int64),
+            np.empty((layers, 0)),
+        )
 
     @classmethod
     def fit(
@@ -52,6 +74,7 @@ class MissingValues:
         sample_weight: np.ndarray,
         scale: Callable[[np.ndarray], np.ndarray],
         gaps: np.ndarray,
+        labels: np.ndarray | None = None,
     ) -> MissingValues:
         """
         Learn from rows.
@@ -66,18 +89,23 @@ class MissingValues:
             From rows to scaled rows (n, views * layers, d), which keeps NaN.
         gaps : ndarray of shape (g,), int
             Features that are missing in some rows but not in all.
+        labels : ndarray of shape (n,), int, optional
+            Classes, which decide whose gaps get a column; without them all do.
         """
-        share = np.average(np.isnan(X[:, :, gaps][index]), axis=0, weights=sample_weight)
+        missing = np.isnan(X[:, :, gaps][index])  # (n, layers, g)
+        if labels is not None and len(gaps):
+            informative = _p_values(missing, labels, sample_weight).min(0) * missing[0].size < SIGNIFICANCE
+            gaps, missing = gaps[informative], missing[:, :, informative]
+        share = np.average(missing, axis=0, weights=sample_weight)
         stride = -(-len(index) // _MEAN_ROWS)
-        rows, weight = index[::stride], sample_weight[::stride, None, None]
-        total, summed = np.zeros(1), np.zeros(1)
-        for start in range(0, len(rows), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            scaled = scale(X[rows[part]])
-            present = ~np.isnan(scaled)
-            total = total + (weight[part] * present).sum(0)
-            summed = summed + (weight[part] * np.where(present, scaled, 0)).sum(0)
-        return cls((summed / np.where(total > 0, total, 1)).astype(np.float32), gaps, share)
+        rows, weight = index[::stride], sample_weight[::stride]
+        fill = _means(X, rows, weight, scale)
+        n, d = fill.shape
+        if n * d * d > _LARGEST_MATRIX:
+            return cls(fill, np.empty((n, 0, 0), np.float32), np.zeros(n), gaps, share)
+        steps = [_descent(covariance) for covariance in _covariances(X, rows, weight, scale, fill)]
+        gradient = np.array([step for step, _ in steps], np.float32)
+        return cls(fill, gradient, np.array([momentum for _, momentum in steps]), gaps, share)
 
     def put_in(self, X: np.ndarray, scaled: np.ndarray, out: np.ndarray) -> None:
         """
@@ -94,8 +122,102 @@ class MissingValues:
         """
         d = X.shape[2]
         np.copyto(out[:, :, :d], scaled)
-        if (gap := np.isnan(scaled)).any():
-            np.copyto(out[:, :, :d], self.fill, where=gap)
+        incomplete = np.isnan(scaled).any(axis=(1, 2))
+        if incomplete.any():
+            out[incomplete, :, :d] = self.completed(scaled[incomplete])
         if len(self.gaps):
-            column = (np.isnan(X[:, :, self.gaps]) - self.share) * INDICATOR_SCALE  # (n, layers, g)
+            column = np.isnan(X[:, :, self.gaps]) - self.share  # (n, layers, g)
             out[:, :, d:] = np.tile(column, (1, scaled.shape[1] // X.shape[1], 1))
+
+    def completed(self, scaled: np.ndarray) -> np.ndarray:
+        """
+        Scaled rows (n, views * layers, d) with a number for each NaN.
+
+        Notes
+        -----
+        With P the inverse of the features' covariance and x a centred row, the mean of its missing values given the others
+        minimises xᵀ P x over them. This is gradient descent with momentum (Polyak 1964), a fixed number of steps from the
+        features' means, so that a row costs the same whatever it lacks.
+        """
+        missing = np.isnan(scaled)
+        x = np.where(missing, 0, scaled - self.fill).swapaxes(0, 1)  # (n, views * layers, d) -> (views * layers, n, d)
+        if self.gradient.size:
+            gap, momentum, before = missing.swapaxes(0, 1), self.momentum[:, None, None], x
+            for _ in range(N_STEPS):
+                x, before = x - gap * (x @ self.gradient) + momentum * (x - before), x
+        return np.where(missing, x.swapaxes(0, 1) + self.fill, scaled)
+
+
+Scale = Callable[[np.ndarray], np.ndarray]
+"""From rows to scaled rows."""
+
+
+def _blocks(
+    X: np.ndarray, rows: np.ndarray, weight: np.ndarray, scale: Scale
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Some scaled rows (b, views * layers, d) at a time, with their weights (b, 1, 1)."""
+    for start in range(0, len(rows), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        yield scale(X[rows[part]]), weight[part, None, None]
+
+
+def _means(X: np.ndarray, rows: np.ndarray, weight: np.ndarray, scale: Scale) -> np.ndarray:
+    """Means of scaled features over the values that there are, (views * layers, d), float32; 0 where there are none."""
+    total, summed = np.zeros(1), np.zeros(1)
+    for scaled, each in _blocks(X, rows, weight, scale):
+        present = ~np.isnan(scaled)
+        total = total + (each * present).sum(0)
+        summed = summed + (each * np.where(present, scaled, 0)).sum(0)
+    return (summed / np.where(total > 0, total, 1)).astype(np.float32)
+
+
+def _covariances(X: np.ndarray, rows: np.ndarray, weight: np.ndarray, scale: Scale, fill: np.ndarray) -> np.ndarray:
+    """Covariances of scaled features over the rows that have both, shrunk where these are few, (views * layers, d, d)."""
+    n, d = fill.shape
+    n_pairs, products = np.full((n, d, d), float(_PRIOR_ROWS)), np.zeros((n, d, d))
+    for scaled, each in _blocks(X, rows, _effective(weight), scale):
+        centred = (scaled - fill.astype(np.float64)).swapaxes(0, 1)  # (b, views * layers, d) -> (views * layers, b, d)
+        present, each = ~np.isnan(centred), each.swapaxes(0, 1)
+        x = np.where(present, centred, 0)
+        n_pairs += (present * each).mT @ present
+        products += (x * each).mT @ x
+    return products / n_pairs
+
+
+def _descent(covariance: np.ndarray) -> tuple[np.ndarray, float]:
+    """Gradient (d, d) and momentum by which `MissingValues.completed` goes from means to those given a row's other values."""
+    deviation = np.sqrt(covariance.diagonal())
+    deviation = np.where(deviation > 0, deviation, 1)
+    # Correlations of rows with gaps need not be those of any distribution: the nearest that are.
+    values, vectors = np.linalg.eigh(covariance / np.outer(deviation, deviation))
+    precision = (vectors / (np.maximum(values, 0) + _SHRINKAGE)) @ vectors.T
+    unit = np.sqrt(precision.diagonal())
+    precision /= np.outer(unit, unit)
+    unit /= deviation
+    # The best step and momentum for eigenvalues in this range; those of any missing part of a row are in it too.
+    least, greatest = np.sqrt(np.linalg.eigvalsh(precision)[[0, -1]])
+    step = 4 / (least + greatest) ** 2
+    return step * precision * unit[:, None] / unit, float(((greatest - least) / (greatest + least)) ** 2)
+
+
+def _effective(weight: np.ndarray) -> np.ndarray:
+    """Weights in units in which their sum is the effective number of rows (Kish 1965), whatever their scale."""
+    return weight * weight.sum() / (weight**2).sum()
+
+
+def _p_values(missing: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """
+    Whether gaps go with the class, by Pearson's chi-squared test for each layer and feature.
+
+    (n, layers, g), (n,), (n,) -> (layers, g)
+    """
+    from scipy.stats import chi2
+
+    weight = _effective(weight)
+    classes, place = np.unique(labels, return_inverse=True)
+    of_class = np.eye(len(classes))[place] * weight[:, None]  # (n, K)
+    observed = np.einsum("nk,nlg->klg", of_class, missing)
+    expected = of_class.sum(0)[:, None, None] * (observed.sum(0) / weight.sum())
+    size = of_class.sum(0)[:, None, None]
+    variance = np.maximum(expected * (1 - expected / size), np.finfo(float).tiny)
+    return chi2.sf(((observed - expected) ** 2 / variance).sum(0), max(len(classes) - 1, 1))

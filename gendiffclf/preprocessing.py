@@ -68,6 +68,7 @@ class FeatureScaler:
         kind: str,
         index: np.ndarray | None = None,
         indicators: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
     ) -> FeatureScaler:
         """
         Learn from rows; of many rows, which may be on disk, from an even selection of `_MOST_ROWS`.
@@ -83,13 +84,17 @@ class FeatureScaler:
             The rows to learn from, positive in weight and in random order; all by default.
         indicators : ndarray of shape (b,), int, optional
             Features that are 0 or 1; none by default.
+        labels : ndarray of shape (n,), int, optional
+            Classes, which decide whose gaps get a column; without them all do.
         """
         rows = np.arange(len(X)) if index is None else index
         stride = -(-len(rows) // _MOST_ROWS)
         rows, sample_weight = rows[::stride], sample_weight[::stride]
+        labels = None if labels is None else labels[::stride]
         if stride > 1:  # in the order in which they are on disk
             order = rows.argsort()
             X, sample_weight, rows = X[rows[order]], sample_weight[order], np.arange(len(rows))
+            labels = None if labels is None else labels[order]
         flat = X.reshape(len(X), -1)  # (N, layers, d) -> (N, layers * d)
         n_features = flat.shape[1]
         center: np.ndarray = np.zeros(n_features)
@@ -123,18 +128,19 @@ class FeatureScaler:
         without = cls(kind, center, scale, quantiles, indicators, MissingValues.none(shape, n_views(kind)))
         n_present = n_present.reshape(shape)
         gaps = np.flatnonzero(((n_present > 0) & (n_present < len(rows))).any(0))
-        return replace(without, missing=MissingValues.fit(X, rows, sample_weight, without._scaled, gaps))
+        return replace(without, missing=MissingValues.fit(X, rows, sample_weight, without._scaled, gaps, labels))
 
     @property
     def n_features_out(self) -> int:
-        """Features of scaled rows: those that came, and a column for each that was missing somewhere."""
+        """Features of scaled rows: those that came, and a column for each whose gaps go with the class."""
         return self.center.shape[1] + len(self.missing.gaps)
 
     def transform(self, X: np.ndarray, index: np.ndarray | None = None) -> np.ndarray:
         """
         Scale rows, or those of an index in its order; no other copy of all rows is made.
 
-        (N, layers, d) -> (n, views * layers, d + g), float32, with a column for each of the g features that were missing in fit
+        (N, layers, d) -> (n, views * layers, d + g), float32, with a column for each of the g features whose gaps went with the
+        class in fit
         """
         n = len(X) if index is None else len(index)
         scaled = np.empty((n, n_views(self.kind) * X.shape[1], self.n_features_out), np.float32)

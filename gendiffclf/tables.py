@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
@@ -11,13 +12,60 @@ import numpy as np
 
 RARE_SHARE = 0.01
 """Categories of a smaller share of the training weight become one, so that a column gets a hundred columns at most."""
-NUMBER, BOOLEAN, CATEGORY = "number", "boolean", "category"
+NUMBER, BOOLEAN, CATEGORY, EMPTY = "number", "boolean", "category", "empty"
+_REMEDIES = {
+    ("polars", "LazyFrame"): "X.collect()",
+    ("polars", "Series"): "X.to_frame()",
+    ("pandas", "Series"): "X.to_frame()",
+    ("pyarrow", "Table"): "X.to_pandas()",
+}
+"""What to do with tables that are not taken, by package and type."""
 _PLURALS = {NUMBER: "numbers", BOOLEAN: "booleans", CATEGORY: "categories"}
 
 
 def is_table(X: Any) -> bool:
     """Whether X is a DataFrame of pandas or polars."""
     return type(X).__name__ == "DataFrame" and type(X).__module__.partition(".")[0] in ("pandas", "polars")
+
+
+def check_table(X: Any) -> None:
+    """
+    Raise if X is a table of another kind, or a DataFrame without rows or columns, or with a name twice.
+
+    Raises
+    ------
+    ValueError
+    """
+    package, kind = type(X).__module__.partition(".")[0], type(X).__name__
+    if (package, kind) in _REMEDIES:
+        raise ValueError(
+            f"Got X of type {package}.{kind}, expected an array, or a DataFrame of pandas or polars; use "
+            f"{_REMEDIES[package, kind]}."
+        )
+    if not is_table(X):
+        return
+    if 0 in X.shape:
+        raise ValueError(
+            f"Got a DataFrame of 0 samples or features (shape={X.shape}), while a minimum of 1 is required of both; add rows or "
+            "columns."
+        )
+    names = [str(name) for name in X.columns]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"Got {names.count(twice[0])} columns {twice[0]!r}, expected different names; rename or drop some."
+        )
+
+
+def numbers_of(X: Any) -> np.ndarray:
+    """
+    Columns of a DataFrame (n, d) as numbers, for a model that learnt from numbers.
+
+    Raises
+    ------
+    ValueError
+        If one is of categories.
+    """
+    return TableEncoder(tuple(TableColumn(str(name), NUMBER) for name in X.columns)).transform(X)
 
 
 def needs_encoding(X: Any) -> bool:
@@ -37,8 +85,9 @@ class TableColumn:
     Attributes
     ----------
     name : str
-    kind : {"number", "boolean", "category"}
-        The first two become one column, of floats or of 0 and 1; a category becomes columns of 0 and 1 for the next three.
+    kind : {"number", "boolean", "category", "empty"}
+        The first two become one column, of floats or of 0 and 1; a category becomes columns of 0 and 1 for the next three. A
+        column without any value tells nothing, whatever comes later: it becomes one of NaN.
     categories : tuple of str
         Those that are frequent enough.
     rare : bool
@@ -56,14 +105,22 @@ class TableColumn:
     @classmethod
     def fit(cls, name: str, series: Any, weight: np.ndarray) -> TableColumn:
         """Learn from a column (n,) and the weights of its rows (n,)."""
-        kind = _kind(name, series) or NUMBER
+        kind = _kind(name, series) or EMPTY
         if kind != CATEGORY:
             return cls(name, kind)
         values, missing = _texts(series)
         seen = (weight > 0) & ~missing
+        if not seen.any():
+            return cls(name, EMPTY)
         texts, place = np.unique(values[seen], return_inverse=True)
-        shares = np.bincount(place, weight[seen], len(texts)) / weight.sum()
-        frequent = shares >= min(RARE_SHARE, shares.max())
+        frequent = np.bincount(place, weight[seen], len(texts)) >= RARE_SHARE * weight.sum()
+        if not frequent.any():
+            warnings.warn(
+                f"Got column {name!r} of {len(texts)} categories, each with a share of the weight below {RARE_SHARE}, so that "
+                "nothing is learnt from them; drop it, or encode it first, for instance by skrub's TableVectorizer.",
+                UserWarning,
+                stacklevel=2,
+            )
         return cls(
             name, kind, tuple(texts[frequent].tolist()), bool((~frequent).any()), bool(missing[weight > 0].any())
         )
@@ -83,23 +140,34 @@ class TableColumn:
         NaN says that nothing is known: of numbers, and of categories that are unseen, or missing, where none was in training.
         """
         given = _kind(self.name, series)
+        if self.kind == EMPTY:
+            return np.full((len(series), 1), np.nan)
         if given is not None and (given == CATEGORY) != (self.kind == CATEGORY):
             raise ValueError(
                 f"Got column {self.name!r} of {_PLURALS[given]}, expected {_PLURALS[self.kind]} as in fit; convert it, or fit "
                 "again."
             )
         if self.kind != CATEGORY:
-            return _numbers(series)[:, None]
+            numbers = np.full(len(series), np.nan) if given is None else _numbers(series)
+            if self.kind == BOOLEAN and (other := ~np.isnan(numbers) & (numbers != 0) & (numbers != 1)).any():
+                raise ValueError(
+                    f"Got column {self.name!r} with the value {numbers[other][0]:g}, expected booleans as in fit, or 0 and 1; "
+                    "convert it, or fit again."
+                )
+            return numbers[:, None]
         values, missing = _texts(series)
-        known = np.array(self.categories, dtype=str)
-        found = (values[:, None] == known).astype(np.float64)
-        other = ~missing & (found.sum(1) == 0)
-        columns = [found]
-        for rows, has_column in ((other, self.rare), (missing, self.missing)):
+        known, n = np.array(sorted(self.categories), dtype=str), len(self.categories)
+        place = np.searchsorted(known, values)
+        found = ~missing & (place < n)
+        found[found] = known[place[found]] == values[found]
+        other = ~missing & ~found
+        encoded = np.zeros((len(values), len(self.names)))
+        encoded[found, place[found]] = 1
+        for rows, has_column, column in ((other, self.rare, n), (missing, self.missing, -1)):
             if has_column:
-                columns.append(rows[:, None].astype(np.float64))
-        encoded = np.concatenate(columns, axis=1)
-        encoded[(other & (not self.rare)) | (missing & (not self.missing))] = np.nan
+                encoded[rows, column] = 1
+            else:
+                encoded[rows] = np.nan
         return encoded
 
 
@@ -132,7 +200,7 @@ class TableEncoder:
     @property
     def indicators(self) -> np.ndarray:
         """Numbers of the features that are 0 or 1, (b,)."""
-        counts = [(column.kind != NUMBER, len(column.names)) for column in self.columns]
+        counts = [(column.kind in (BOOLEAN, CATEGORY), len(column.names)) for column in self.columns]
         return np.flatnonzero(np.concatenate([np.full(count, indicator) for indicator, count in counts]))
 
     def get_feature_names_out(self) -> np.ndarray:
@@ -211,4 +279,11 @@ def _texts(series: Any) -> tuple[np.ndarray, np.ndarray]:
         missing = np.array([value is None for value in values], dtype=bool)
     else:
         values, missing = series.tolist(), series.isna().to_numpy(bool)
-    return np.array(["" if gap else str(value) for value, gap in zip(values, missing, strict=True)], dtype=str), missing
+    return np.array(
+        ["" if gap else _text(value) for value, gap in zip(values, missing, strict=True)], dtype=str
+    ), missing
+
+
+def _text(value: Any) -> str:
+    """A category as text; whole numbers are the same as integers and as floats, which pandas makes of integers with gaps."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

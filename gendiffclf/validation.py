@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from math import isfinite, isinf
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeGuard, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_X_y, column_or_1d, validate_data
 
-from .tables import TableEncoder, is_table, needs_encoding
+from .tables import TableEncoder, check_table, is_table, needs_encoding, numbers_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -99,6 +101,7 @@ def checked_rows(
     group : ndarray of shape (n,), int
         Number of each row's group; zeros without groups.
     """
+    check_table(X)
     if feature_shape is None:
         estimator.table_encoder_ = None
         if needs_encoding(X):
@@ -110,17 +113,17 @@ def checked_rows(
         _check_shape(estimator, matrix, feature_shape)
     checks: dict[str, Any] = {"dtype": _DTYPES, "allow_nd": True, "ensure_all_finite": False}
     if estimator.table_encoder_ is None:
-        checked, labels = validate_data(estimator, matrix, y, reset=feature_shape is None, **checks)
+        with _text_explained():
+            checked, labels = validate_data(estimator, matrix, y, reset=feature_shape is None, **checks)
     else:
         checked, labels = check_X_y(matrix, y, estimator=estimator, **checks)
     rows = _with_layers(checked)
     missing = _missing_rows(rows, "are left out of training", _feature_names(estimator))
     if missing.all():
         raise ValueError(f"Got {len(rows)} rows of NaN only, expected at least one row of numbers.")
+    check_none_missing("y", labels)
     check_classification_targets(labels)
-    group = np.zeros(len(rows), np.int64) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    if len(group) != len(rows):
-        raise ValueError(f"Got {len(group)} groups for {len(rows)} rows, expected one group per row.")
+    group = _group_numbers(groups, len(rows))
     weight = _check_sample_weight(sample_weight, labels, dtype=np.float64, copy=True, ensure_non_negative=True)
     if not weight[~missing].any():
         raise ValueError("Got a sample_weight of zeros only, expected at least one positive weight.")
@@ -131,6 +134,34 @@ def checked_rows(
     return rows, labels, weight, group
 
 
+def _group_numbers(groups: ArrayLike | None, n: int) -> np.ndarray:
+    """Number of each row's group, (n,); zeros without groups."""
+    if groups is None:
+        return np.zeros(n, np.int64)
+    names = np.asarray(groups)
+    if names.ndim != 1:
+        raise ValueError(
+            f"Got groups of shape {names.shape}, expected ({n},): one group per row; ravel them, or name them by one column."
+        )
+    if len(names) != n:
+        raise ValueError(f"Got {len(names)} groups for {n} rows, expected one group per row.")
+    check_none_missing("groups", names)
+    return np.unique(names, return_inverse=True)[1]
+
+
+def check_none_missing(name: str, values: np.ndarray) -> None:
+    """Raise if one of the values (n,), labels or groups, is None or NaN."""
+    if values.dtype.kind == "O":
+        missing = np.array([value is None or is_scalar_nan(value) or is_pandas_na(value) for value in values], bool)
+    else:
+        missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(0, bool)
+    if missing.any():
+        row = int(missing.argmax())
+        raise ValueError(
+            f"Got {name} with {shown(values[row])} at index {row}, expected a value for each row; name it, or leave the row out."
+        )
+
+
 def checked_features(
     estimator: BaseEstimator, X: ArrayLike, feature_shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -138,21 +169,39 @@ def checked_features(
     if _needs_no_check(X, estimator, feature_shape):
         rows = X[:, None]  # (n, d) -> (n, 1, d)
     else:
+        check_table(X)
         matrix = _encoded(estimator, X)
         _check_shape(estimator, matrix, feature_shape)
         if estimator.table_encoder_ is None:
-            matrix = validate_data(
-                estimator, matrix, dtype=_DTYPES, allow_nd=True, ensure_all_finite=False, reset=False
-            )
+            with _text_explained():
+                matrix = validate_data(
+                    estimator, matrix, dtype=_DTYPES, allow_nd=True, ensure_all_finite=False, reset=False
+                )
         rows = _with_layers(matrix)
     consequence = "get the shares of the classes in training as probabilities"
     return rows, _missing_rows(rows, consequence, _feature_names(estimator))
+
+
+@contextmanager
+def _text_explained() -> Iterator[None]:
+    """Say what to do where an array has text."""
+    try:
+        yield
+    except ValueError as error:
+        message, _, text = str(error).partition("could not convert string to float: ")
+        if message or not text:
+            raise
+        raise ValueError(
+            f"Got X with the text {text}, expected numbers; make X a DataFrame, of which columns of text become categories."
+        ) from error
 
 
 def _encoded(estimator: BaseEstimator, X: Any) -> Any:
     """X, or what a fitted estimator's encoder of tables makes of it."""
     encoder = estimator.table_encoder_
     if encoder is None:
+        if needs_encoding(X):
+            numbers_of(X)  # raises by name what NumPy could not convert
         return X
     if is_table(X):
         validate_data(estimator, X, skip_check_array=True, reset=False)  # the columns' names and number

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial.distance import jensenshannon
 from scipy.special import xlogy
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _check_sample_weight, _num_samples, check_array, check_consistent_length
+from sklearn.utils.validation import _check_sample_weight, _num_samples, check_array
 
 from .validation import shown
 
@@ -22,6 +22,8 @@ class VotesMixin:
     """`fit_votes` of the classifier, by way of its `fit`."""
 
     if TYPE_CHECKING:
+        held_out_index_: np.ndarray
+        held_out_proba_: np.ndarray
 
         def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self: ...
 
@@ -70,43 +72,76 @@ class VotesMixin:
         row, column = np.nonzero(shares)
         if groups is None and len(np.unique(row)) < len(row):
             groups = np.arange(len(shares))
-        weight = shares[row, column] * _check_sample_weight(sample_weight, shares, dtype=np.float64)[row]
-        group = None if groups is None else np.asarray(groups)[row]
-        return self.fit(_safe_indexing(X, row), labels[column], sample_weight=weight, groups=group)
+        weight = _check_sample_weight(sample_weight, shares, dtype=np.float64, ensure_non_negative=True)
+        group = None if groups is None else np.asarray(groups)
+        if group is not None and group.shape != (len(shares),):
+            raise ValueError(f"Got groups of shape {group.shape} for {len(shares)} rows, expected one group per row.")
+        self.fit(
+            _safe_indexing(X, row),
+            labels[column],
+            sample_weight=shares[row, column] * weight[row],
+            groups=None if group is None else group[row],
+        )
+        # Copies of a row are held out together, so that they have one estimate.
+        self.held_out_index_, first = np.unique(row[self.held_out_index_], return_index=True)
+        self.held_out_proba_ = self.held_out_proba_[first]
+        return self
 
 
 def _checked_votes(votes: Any, classes: Any) -> tuple[np.ndarray, np.ndarray]:
     """Votes (n, K) as floats, and the labels of their columns (K,)."""
-    shares: np.ndarray = np.asarray(check_array(votes, dtype=np.float64, input_name="votes"))
+    shares = _finite("votes", votes)
     if (shares < 0).any() or not shares.any():
         raise ValueError(
             f"Got votes of which the least is {shares.min()}, expected votes >= 0, and at least one that is positive."
         )
-    names = getattr(votes, "columns", range(shares.shape[1])) if classes is None else classes
-    labels = np.array(list(names))
-    if labels.shape != (shares.shape[1],) or len(np.unique(labels)) < len(labels):
+    names = list(getattr(votes, "columns", range(shares.shape[1])) if classes is None else classes)
+    labels = np.array(names)
+    one_type = labels.dtype.kind != "U" or all(isinstance(name, str) for name in names)
+    if labels.shape != (shares.shape[1],) or len(np.unique(labels.astype(str))) < len(labels) or not one_type:
         raise ValueError(
-            f"Got classes={shown(labels.tolist())} for votes of {shares.shape[1]} columns, expected one label for each column, "
-            "all different."
+            f"Got classes={shown(names)} for votes of {shares.shape[1]} columns, expected one label for each column, "
+            "all different and of one type."
         )
     return shares, labels
 
 
-def _distributions(votes: ArrayLike, y_proba: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of votes and probabilities, both (n, K), each row summing to 1."""
-    shares: np.ndarray = np.asarray(check_array(votes, dtype=np.float64, input_name="votes"))
-    proba: np.ndarray = np.asarray(check_array(y_proba, dtype=np.float64, input_name="y_proba"))
-    check_consistent_length(shares, proba)
+def _finite(name: str, values: Any) -> np.ndarray:
+    """Votes or probabilities as floats (n, K)."""
+    checked: np.ndarray = np.asarray(check_array(values, dtype=np.float64, input_name=name, ensure_all_finite=False))
+    if not np.isfinite(checked).all():
+        row, column = np.argwhere(~np.isfinite(checked))[0]
+        raise ValueError(
+            f"Got {name} with {checked[row, column]} in row {row}, column {column}, expected finite numbers >= 0; write 0 for "
+            "a class without votes."
+        )
+    return checked
+
+
+def _distributions(
+    votes: ArrayLike, y_proba: ArrayLike, sample_weight: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shares of votes and probabilities, both (n, K), each row summing to 1, and weights of rows (n,)."""
+    shares, proba = _finite("votes", votes), _finite("y_proba", y_proba)
     if shares.shape != proba.shape:
         raise ValueError(
-            f"Got votes of shape {shares.shape} and y_proba of shape {proba.shape}, expected a column for each class."
+            f"Got votes of shape {shares.shape} and y_proba of shape {proba.shape}, expected a row for each row and a column for "
+            "each class."
+        )
+    names = [list(table.columns) for table in (votes, y_proba) if hasattr(table, "columns")]
+    if len(names) == 2 and names[0] != names[1]:
+        raise ValueError(
+            f"Got votes with the columns {names[0]} and y_proba with {names[1]}, expected the same in one order; take "
+            "votes[list(y_proba.columns)]."
         )
     for name, values in (("votes", shares), ("y_proba", proba)):
         if (values < 0).any() or not values.any(axis=1).all():
             raise ValueError(
-                f"Got {name} with a negative value or a row of zeros, expected rows >= 0 with a positive sum."
+                f"Got {name} with a negative value or a row of zeros, expected rows >= 0 with a positive sum; leave out "
+                "the others."
             )
-    return shares / shares.sum(1, keepdims=True), proba / proba.sum(1, keepdims=True)
+    weight = _check_sample_weight(sample_weight, shares, dtype=np.float64, ensure_non_negative=True)
+    return shares / shares.sum(1, keepdims=True), proba / proba.sum(1, keepdims=True), weight
 
 
 def vote_cross_entropy(votes: ArrayLike, y_proba: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
@@ -120,6 +155,7 @@ def vote_cross_entropy(votes: ArrayLike, y_proba: ArrayLike, *, sample_weight: A
     y_proba : array-like of shape (n, n_classes)
         Probabilities, the classes in the same order.
     sample_weight : array-like of shape (n,), optional
+        Non-negative.
 
     Returns
     -------
@@ -129,7 +165,7 @@ def vote_cross_entropy(votes: ArrayLike, y_proba: ArrayLike, *, sample_weight: A
     Raises
     ------
     ValueError
-        If shapes differ, or a value is negative, or a row is all zeros.
+        If shapes or names of columns differ, or a value is negative or not finite, or a row is all zeros.
 
     Examples
     --------
@@ -137,14 +173,9 @@ def vote_cross_entropy(votes: ArrayLike, y_proba: ArrayLike, *, sample_weight: A
     >>> round(vote_cross_entropy([[3, 1]], [[0.75, 0.25]]), 3)
     0.562
     """
-    shares, proba = _distributions(votes, y_proba)
+    shares, proba, weight = _distributions(votes, y_proba, sample_weight)
     with np.errstate(divide="ignore"):
-        return float(
-            np.average(
-                -xlogy(shares, proba).sum(1),
-                weights=None if sample_weight is None else np.asarray(sample_weight),
-            )
-        )
+        return float(np.average(-xlogy(shares, proba).sum(1), weights=weight))
 
 
 def jensen_shannon_divergence(votes: ArrayLike, y_proba: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
@@ -158,6 +189,7 @@ def jensen_shannon_divergence(votes: ArrayLike, y_proba: ArrayLike, *, sample_we
     y_proba : array-like of shape (n, n_classes)
         Probabilities, the classes in the same order.
     sample_weight : array-like of shape (n,), optional
+        Non-negative.
 
     Returns
     -------
@@ -167,7 +199,7 @@ def jensen_shannon_divergence(votes: ArrayLike, y_proba: ArrayLike, *, sample_we
     Raises
     ------
     ValueError
-        If shapes differ, or a value is negative, or a row is all zeros.
+        If shapes or names of columns differ, or a value is negative or not finite, or a row is all zeros.
 
     Examples
     --------
@@ -175,10 +207,5 @@ def jensen_shannon_divergence(votes: ArrayLike, y_proba: ArrayLike, *, sample_we
     >>> round(jensen_shannon_divergence([[4, 0]], [[0.0, 1.0]]), 3)
     0.693
     """
-    shares, proba = _distributions(votes, y_proba)
-    return float(
-        np.average(
-            np.nan_to_num(jensenshannon(shares, proba, axis=1)) ** 2,
-            weights=None if sample_weight is None else np.asarray(sample_weight),
-        )
-    )
+    shares, proba, weight = _distributions(votes, y_proba, sample_weight)
+    return float(np.average(np.nan_to_num(jensenshannon(shares, proba, axis=1)) ** 2, weights=weight))

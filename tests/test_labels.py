@@ -3,10 +3,13 @@
 import pickle
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import make_classification
 from sklearn.metrics import average_precision_score
+from sklearn.svm import SVC
 
 from gendiffclf import GenerativeTransportClassifier, label_quality
 
@@ -55,6 +58,26 @@ def test_without_validation_rows_there_are_no_held_out_estimates(tiny, iris):
     classifier = tiny(estimator="network", n_members=1, patience=None).fit(*iris)
     assert classifier.held_out_index_.shape == (0,)
     assert classifier.held_out_proba_.shape == (0, 3)
+
+
+def test_labels_that_cannot_be_judged(tiny, iris):
+    with pytest.raises(
+        ValueError, match=r"Got 150 rows and a classifier that held none of them out, expected .*; add rows, or use"
+    ):
+        label_quality(*iris, classifier=tiny(estimator="network", n_members=1, patience=None))
+    with pytest.raises(TypeError, match="Got a classifier of type SVC, expected a GenerativeTransportClassifier"):
+        label_quality(*iris, classifier=SVC())
+
+
+@pytest.mark.parametrize("kind", ["list", "category", "string", "polars"])
+def test_labels_of_every_kind(tiny, iris, kind):
+    X, y = iris
+    names = np.array(["setosa", "versicolor", "virginica"])[y]
+    names[7] = "virginica"
+    make = {"list": list, "polars": pl.Series}.get(kind, lambda values: pd.Series(values, dtype=kind))
+    found = label_quality(X, make(names), classifier=tiny(estimator="kernel"))
+    assert found.ranking[0] == 7
+    assert found.proposed[7] == "setosa"
 
 
 def test_held_out_estimates_stay_out_of_files_and_pickles(tiny, iris, tmp_path):

@@ -1,4 +1,4 @@
-"""Missing values: neutral where they were not seen in training, a column of their own where they were."""
+"""Missing values: filled from the other values of their row, with a column of their own where they go with the class."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gendiffclf import GenerativeTransportClassifier
-from gendiffclf.missing import INDICATOR_SCALE
+from gendiffclf.missing import MissingValues
 from gendiffclf.preprocessing import SCALINGS, FeatureScaler, n_views
 
 ESTIMATORS = ["both", "network", "kernel"]
@@ -43,19 +43,79 @@ def test_present_values_are_scaled_as_if_the_others_were_not_there(kind):
     np.testing.assert_allclose(found[:40, :, 1], expected[:, :, 1], rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", SCALINGS)
-def test_a_missing_value_becomes_the_mean_and_its_column_says_so(kind):
-    X = np.random.default_rng(0).gamma(2, size=(40, 2, 3))
-    X[:10, 0, 1] = np.nan
-    scaler = FeatureScaler.fit(X, np.ones(40), kind)
-    found = scaler.transform(X)
-    layers = found.reshape(40, -1, 2, 4)  # (n, views, layers, d + 1)
+def correlated(n: int = 400, n_gaps: int = 0, seed: int = 0) -> np.ndarray:
+    """Rows of four features that share a factor, the last one against its sign; the first rows lack the third."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 1)) * [1, 1, 1, -1] + 0.5 * rng.normal(size=(n, 4))
+    X[:n_gaps, 2] = np.nan
+    return X
+
+
+@pytest.mark.parametrize("kind", ["standard", "none"])
+def test_a_missing_value_becomes_its_mean_given_the_others(kind):
+    """In closed form; the correlations that it is computed from are shrunk by a tenth."""
+    X = correlated()
+    scaler = FeatureScaler.fit(X[:, None], np.ones(400), kind)
+    rows = correlated(50, seed=1)
+    expected = scaler.transform(rows[:, None])[:, 0]
+    gap = np.random.default_rng(2).random(rows.shape) < 0.5
+    found = scaler.transform(np.where(gap, np.nan, rows)[:, None])[:, 0]
+    np.testing.assert_array_equal(found[~gap], expected[~gap])
+    scaled = scaler.transform(X[:, None])[:, 0].astype(float)
+    mean, covariance = scaled.mean(0), np.cov(scaled.T, bias=True) * 400 / 405
+    covariance[np.diag_indices(4)] *= 1.1
+    for row, missing, got in zip(expected, gap, found, strict=True):
+        rest = covariance[np.ix_(missing, ~missing)] @ np.linalg.pinv(covariance[np.ix_(~missing, ~missing)])
+        np.testing.assert_allclose(got[missing], mean[missing] + rest @ (row - mean)[~missing], atol=2e-3)
+    assert np.abs(found - expected)[gap].mean() < 0.7 * np.abs(mean - expected)[gap].mean()
+
+
+@given(
+    X=arrays(np.float64, (10, 4), elements=st.floats(-1e6, 1e6) | st.just(np.nan)),
+    weight=arrays(np.float64, 10, elements=st.floats(1e-3, 1e3)),
+)
+def test_filling_never_diverges(X, weight):
+    """Whatever the correlations: a value that is filled in is not far beyond those that there are."""
+    scaler = FeatureScaler.fit(X[:, None], weight, "quantile")
+    assert np.abs(scaler.transform(X[:, None])).max() < 20
+    scaled = MissingValues.fit(X[:, None], np.arange(10), 1000 * weight, scaler._scaled, np.empty(0, int)).gradient
     np.testing.assert_allclose(
-        layers[:10, :, 0, 1], layers[10:, :, 0, 1].mean(0)[None].repeat(10, 0), rtol=1e-5, atol=1e-6
-    )
-    expected = np.where(np.arange(40) < 10, 0.75, -0.25) * INDICATOR_SCALE
-    np.testing.assert_allclose(layers[:, :, 0, 3], expected[:, None].repeat(n_views(kind), 1), rtol=1e-6)
+        scaled, scaler.missing.gradient, rtol=1e-4, atol=1e-6
+    )  # the scale of weights does not matter
+
+
+def test_wide_rows_get_means(monkeypatch):
+    monkeypatch.setattr("gendiffclf.missing._LARGEST_MATRIX", 15)
+    X = correlated(n_gaps=50)
+    scaler = FeatureScaler.fit(X[:, None], np.ones(400), "standard")
+    assert scaler.missing.gradient.shape == (1, 0, 0)
+    np.testing.assert_allclose(scaler.transform(X[:, None])[:50, 0, 2], 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", SCALINGS)
+def test_gaps_that_go_with_the_class_get_a_column(kind):
+    rng = np.random.default_rng(0)
+    X, y = rng.gamma(2, size=(400, 2, 3)), rng.integers(0, 2, 400)
+    X[rng.random((400, 2)) < 0.3, 0] = np.nan  # in both classes
+    X[(y == 1) & (rng.random(400) < 0.5), 0, 1] = np.nan
+    scaler = FeatureScaler.fit(X, np.ones(400), kind, labels=y)
+    np.testing.assert_array_equal(scaler.missing.gaps, [1])
+    layers = scaler.transform(X).reshape(400, -1, 2, 4)  # (n, views, layers, d + 1)
+    gap = np.isnan(X[:, 0, 1])
+    np.testing.assert_allclose(layers[:, :, 0, 3], (gap - gap.mean())[:, None].repeat(n_views(kind), 1), rtol=1e-6)
     np.testing.assert_array_equal(layers[:, :, 1, 3], 0)
+    doubled = FeatureScaler.fit(X, np.full(400, 1e-3), kind, labels=y)
+    np.testing.assert_array_equal(doubled.missing.gaps, [1])
+
+
+def test_gaps_at_random_rarely_get_a_column():
+    """Once in twenty tables, as the test of all features together is at 5 %."""
+    rng, n_with_column = np.random.default_rng(0), 0
+    for _ in range(200):
+        X = np.where(rng.random((150, 1, 8)) < 0.2, np.nan, rng.normal(size=(150, 1, 8)))
+        scaler = FeatureScaler.fit(X, np.ones(150), "none", labels=rng.integers(0, 3, 150))
+        n_with_column += len(scaler.missing.gaps) > 0
+    assert n_with_column <= 20
 
 
 def test_a_feature_of_which_nothing_is_known_never_counts():
@@ -68,7 +128,7 @@ def test_a_feature_of_which_nothing_is_known_never_counts():
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("scaling", ["mixed", "none"])
-def test_a_gap_that_was_not_seen_in_training_is_a_mean_value(tiny, iris, estimator, scaling):
+def test_a_gap_that_was_not_seen_in_training_is_filled_from_the_others(tiny, iris, estimator, scaling):
     X, y = iris
     classifier = tiny(estimator=estimator, scaling=scaling).fit(X, y)
     assert classifier.scaler_.n_features_out == 4
@@ -77,9 +137,10 @@ def test_a_gap_that_was_not_seen_in_training_is_a_mean_value(tiny, iris, estimat
     found = classifier.predict_proba(gap)
     assert np.isfinite(found).all()
     if scaling == "none":
-        mean = X[:3].copy()
-        mean[:, 2] = X[:, 2].mean()
-        np.testing.assert_allclose(found, classifier.predict_proba(mean), atol=1e-4)
+        filled = X[:3].copy()
+        filled[:, 2] = classifier.scaler_.transform(gap[:, None])[:, 0, 2]
+        np.testing.assert_allclose(found, classifier.predict_proba(filled), atol=1e-4)
+        assert np.abs(filled - X[:3])[:, 2].max() < 0.7  # their mean is 2.3 away
 
 
 @pytest.mark.parametrize("estimator", ["both", "kernel"])

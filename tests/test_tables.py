@@ -96,10 +96,33 @@ def test_what_was_not_there_in_training_is_not_known():
 
 
 def test_many_categories_make_a_hundred_columns_at_most():
-    column, _ = encoded(pd.Series([f"user {i}" for i in range(1000)]))
-    assert len(column.names) <= 1001
+    with pytest.warns(
+        UserWarning, match="Got column 'c' of 1000 categories, each with a share of the weight below 0.01, so that"
+    ):
+        column, found = encoded(pd.Series([f"user {i}" for i in range(1000)]))
+    assert column.names == ["c (rare)"]
+    np.testing.assert_array_equal(found, np.ones((1000, 1)))
+    column, _ = encoded(pd.Series([f"user {i % 100}" for i in range(1000)]))
+    assert len(column.names) == 100
     column, _ = encoded(pd.Series([f"user {i % 500 if i % 2 else 0}" for i in range(1000)]))
     assert column.names == ["c=user 0", "c (rare)"]
+
+
+@pytest.mark.parametrize("dtype", [object, "category", float])
+def test_a_column_without_values_tells_nothing_whatever_comes_later(dtype):
+    column, found = encoded(pd.Series([None, None], dtype=dtype))
+    assert column.names == ["c"]
+    for later in (pd.Series([None, None], dtype=dtype), pl.Series([None, None]), pd.Series(["a", "b"])):
+        if dtype is not float or later.dtype != pd.Series(["a"]).dtype:
+            np.testing.assert_array_equal(column.encode(later), [[np.nan], [np.nan]])
+    np.testing.assert_array_equal(found, [[np.nan], [np.nan]])
+
+
+def test_whole_numbers_as_categories_are_the_same_with_and_without_gaps():
+    """Of integers with gaps, pandas makes floats."""
+    column, _ = encoded(pd.Series([1, None, 2]).astype("category"))
+    assert column.names == ["c=1", "c=2", "c (missing)"]
+    np.testing.assert_array_equal(column.encode(pd.Series([2, 1], dtype="category")), [[0, 1, 0], [1, 0, 0]])
 
 
 @pytest.mark.parametrize(
@@ -127,6 +150,52 @@ def test_a_column_of_another_kind_than_in_fit(then, now, words):
         TableColumn.fit("c", pd.Series(then), np.ones(1)).encode(pd.Series(now))
 
 
+def test_booleans_that_are_neither_0_nor_1():
+    column = TableColumn.fit("c", pd.Series([True, False]), np.ones(2))
+    np.testing.assert_array_equal(column.encode(pd.Series([1.0, None])), [[1], [np.nan]])
+    with pytest.raises(
+        ValueError, match="Got column 'c' with the value 7, expected booleans as in fit, or 0 and 1; convert it"
+    ):
+        column.encode(pd.Series([1.0, 7.0]))
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (pl.LazyFrame({"a": [1]}), r"polars\.LazyFrame, expected an array, or a DataFrame .*; use X\.collect\(\)"),
+        (pl.Series([1]), r"polars\.Series, .*; use X\.to_frame\(\)"),
+        (pd.Series([1]), r"pandas\.Series, .*; use X\.to_frame\(\)"),
+        (pa.table({"a": [1]}), r"pyarrow\.Table, .*; use X\.to_pandas\(\)"),
+        (
+            pd.DataFrame({"a": []}),
+            r"Got a DataFrame of 0 samples or features \(shape=\(0, 1\)\), while a minimum of 1 is required",
+        ),
+        (pl.DataFrame(), r"shape=\(0, 0\)\), while a minimum of 1 is required of both; add rows or columns"),
+        (
+            pd.DataFrame([[1, 2]], columns=["a", "a"]),
+            "Got 2 columns 'a', expected different names; rename or drop some",
+        ),
+    ],
+)
+def test_tables_that_nothing_can_be_made_of(tiny, iris, X, message):
+    with pytest.raises(ValueError, match=message):
+        tiny().fit(X, [0])
+    with pytest.raises(ValueError, match=message):
+        tiny().fit(*iris).predict(X)
+
+
+def test_text_where_numbers_were_learnt(tiny, iris):
+    X, y = iris
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    fitted = tiny().fit(frame, y)
+    with pytest.raises(ValueError, match="Got column 'b' of categories, expected numbers as in fit"):
+        fitted.predict(frame.assign(b="text"))
+    nullable = frame.convert_dtypes(dtype_backend="pyarrow")
+    np.testing.assert_allclose(fitted.predict_proba(nullable), fitted.predict_proba(frame), atol=1e-6)
+    with pytest.raises(ValueError, match="Got X with the text 'text', expected numbers; make X a DataFrame"):
+        tiny().fit(frame.assign(b="text").to_numpy(), y)
+
+
 def test_which_tables_need_an_encoder():
     assert not is_table(np.ones((2, 2)))
     assert not needs_encoding(pd.DataFrame({"a": [1, 2], "b": [0.5, np.nan]}))
@@ -136,30 +205,61 @@ def test_which_tables_need_an_encoder():
     assert needs_encoding(pd.DataFrame({"a": pd.Series([1, 2], dtype="Int64")}))
 
 
+N = 12
 columns = st.one_of(
-    st.lists(st.one_of(st.none(), st.sampled_from(["a", "b", "ccc", ""])), min_size=8, max_size=8),
-    st.lists(st.one_of(st.none(), st.booleans()), min_size=8, max_size=8),
-    st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), min_size=8, max_size=8),
-    st.lists(st.integers(-100, 100), min_size=8, max_size=8),
+    st.lists(st.one_of(st.none(), st.sampled_from(["a", "b", "ccc", ""])), min_size=N, max_size=N),
+    st.lists(st.one_of(st.none(), st.booleans()), min_size=N, max_size=N),
+    st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), min_size=N, max_size=N),
+    st.lists(st.integers(-100, 100), min_size=N, max_size=N),
 )
+tables = st.lists(columns, min_size=1, max_size=5)
+
+
+def frames(values: list[list]) -> dict[str, pd.DataFrame | pl.DataFrame]:
+    """The same table as each kind of DataFrame."""
+    data = {f"column {i}": value for i, value in enumerate(values)}
+    pandas, polars = pd.DataFrame(data), pl.DataFrame(data, strict=False)
+    text = [name for name, dtype in polars.schema.items() if dtype == pl.String]
+    return {
+        "polars": polars,
+        "polars categories": polars.with_columns(pl.col(text).cast(pl.Categorical)),
+        "pandas": pandas,
+        "nullable": pandas.convert_dtypes(),
+        "Arrow": pandas.convert_dtypes(dtype_backend="pyarrow"),
+        "pandas categories": pandas.astype(dict.fromkeys(text, "category")),
+    }
 
 
 @settings(max_examples=60)
-@given(values=st.lists(columns, min_size=1, max_size=5))
-def test_mixed_tables_of_pandas_and_polars_become_the_same(values):
-    data = {f"column {i}": value for i, value in enumerate(values)}
-    frames = [pl.DataFrame(data, strict=False), pd.DataFrame(data)]
-    frames.append(frames[1].convert_dtypes())
-    frames.append(frames[1].convert_dtypes(dtype_backend="pyarrow"))
-    encoders = [TableEncoder.fit(frame, np.ones(8)) for frame in frames]
-    first = encoders[0].transform(frames[0])
-    for encoder, frame in zip(encoders, frames, strict=True):
-        np.testing.assert_array_equal(encoder.transform(frame), first)
-        np.testing.assert_array_equal(encoder.get_feature_names_out(), encoders[0].get_feature_names_out())
-        np.testing.assert_array_equal(encoder.indicators, encoders[0].indicators)
-    shape = (8, len(encoders[0].get_feature_names_out()))
-    assert first.shape == shape
-    assert set(np.unique(first[:, encoders[0].indicators])) <= {0, 1} or np.isnan(first).any()
+@given(values=tables)
+def test_mixed_tables_of_every_kind_become_the_same(values):
+    first, *others = frames(values).values()
+    encoder = TableEncoder.fit(first, np.ones(N))
+    expected = encoder.transform(first)
+    assert expected.shape == (N, len(encoder.get_feature_names_out()))
+    indicators = expected[:, encoder.indicators]
+    assert np.isin(indicators[~np.isnan(indicators)], [0, 1]).all()
+    for frame in others:
+        assert TableEncoder.fit(frame, np.ones(N)) == encoder
+        np.testing.assert_array_equal(encoder.transform(frame), expected)
+
+
+@settings(max_examples=12)
+@given(values=tables, later=st.data())
+def test_a_classifier_is_the_same_of_every_kind_of_table(values, later):
+    """Fitted to one kind, asked with all others; rows to predict lack cells that training had, and have categories it had not."""
+    known = frames([[*range(N)], *values])
+    classifier = GenerativeTransportClassifier(estimator="kernel").fit(known["polars"], np.arange(N) % 2)
+    replaced = []
+    for column in values:
+        kind = next((type(value) for value in column if value is not None), str)
+        new = {str: "unseen", bool: True, int: 7, float: 0.5}[kind]
+        replaced.append(later.draw(st.lists(st.sampled_from([None, new, column[0]]), min_size=N, max_size=N)))
+    new_frames = frames([[*range(N)], *replaced])
+    expected = classifier.predict_proba(new_frames["polars"])
+    np.testing.assert_allclose(expected.sum(1), 1)
+    for kind in ("pandas", "nullable", "Arrow", "polars categories", "pandas categories"):
+        np.testing.assert_allclose(classifier.predict_proba(new_frames[kind]), expected, atol=1e-9)
 
 
 # ----------------------------------------------------------------- classifier

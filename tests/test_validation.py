@@ -167,6 +167,13 @@ def test_groups_of_any_names_are_numbered(table):
     [
         ({"X": np.full((12, 3), np.nan)}, r"Got 12 rows of NaN only, expected at least one row of numbers\."),
         ({"groups": np.arange(5)}, r"Got 5 groups for 12 rows, expected one group per row\."),
+        (
+            {"groups": [None, *"abcdefghijk"]},
+            r"Got groups with None at index 0, expected a value for each row; name it, or leave",
+        ),
+        ({"groups": np.r_[np.ones(11), np.nan]}, "Got groups with nan at index 11"),
+        ({"groups": np.ones((12, 2))}, r"Got groups of shape \(12, 2\), expected \(12,\): one group per row"),
+        ({"y": [None, *"abcdefghijk"]}, "Got y with None at index 0, expected a value for each row"),
         ({"sample_weight": np.zeros(12)}, "Got a sample_weight of zeros only|must contain at least one non-zero"),
         (
             {"X": np.zeros((12, 2, 2, 2))},

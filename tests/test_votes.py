@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from scipy.stats import entropy
 from sklearn.metrics import log_loss
@@ -69,7 +70,13 @@ def test_weights_and_groups_of_votes(tiny, voted):
             {"votes": np.zeros((150, 3))},
             r"Got votes of which the least is 0\.0, expected .* at least one that is positive",
         ),
-        ({"votes": np.full((150, 3), np.nan)}, "votes contains NaN"),
+        (
+            {"votes": np.full((150, 3), np.nan)},
+            "Got votes with nan in row 0, column 0, expected finite numbers >= 0; write 0 for a class without votes",
+        ),
+        ({"groups": np.arange(2)}, r"Got groups of shape \(2,\) for 150 rows, expected one group per row\."),
+        ({"sample_weight": -np.ones(150)}, "Negative values in data passed to `sample_weight`"),
+        ({"classes": ["a", 1, 2]}, r"Got classes=\['a', 1, 2\] .* all different and of one type"),
         ({"votes": np.ones((4, 3))}, r"Got votes of 4 rows for X of 150, expected a row of votes for each row\."),
         (
             {"classes": ["a", "b"]},
@@ -111,13 +118,49 @@ def test_metrics_at_their_ends():
     assert vote_cross_entropy(votes, proba) == pytest.approx(log_loss([0, 1, 2, 0], proba))
 
 
+def test_held_out_estimates_are_of_the_rows_as_they_came(tiny, voted):
+    X, votes, names = voted
+    classifier = tiny().fit_votes(X, votes, names)
+    np.testing.assert_array_equal(classifier.held_out_index_, np.arange(150))
+    assert classifier.held_out_proba_.shape == (150, 3)
+    assert jensen_shannon_divergence(votes, classifier.held_out_proba_) < 0.3
+    right = names[classifier.held_out_proba_.argmax(1)] == names[votes.argmax(1)]
+    assert right.mean() > 0.7
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars"])
+def test_votes_and_rows_in_dataframes(tiny, kind):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 90)
+    X = pd.DataFrame(
+        {"colour": np.array(["red", "green", "blue"])[y], "size": np.where(rng.random(90) < 0.2, np.nan, y)}
+    )
+    votes = pd.DataFrame(1 + 3 * np.eye(3, dtype=int)[y], columns=["c", "a", "b"])
+    if kind == "polars":
+        X, votes = pl.from_pandas(X), pl.from_pandas(votes)
+    classifier = tiny(estimator="kernel").fit_votes(X, votes)
+    assert classifier.classes_.tolist() == ["a", "b", "c"]
+    np.testing.assert_array_equal(classifier.predict(X), np.array(["c", "a", "b"])[y])
+
+
 @pytest.mark.parametrize("metric", [jensen_shannon_divergence, vote_cross_entropy])
 def test_input_that_is_no_votes(metric):
     with pytest.raises(
-        ValueError, match=r"Got votes of shape \(1, 3\) and y_proba of shape \(1, 2\), expected a column"
+        ValueError,
+        match=r"Got votes of shape \(1, 3\) and y_proba of shape \(1, 2\), expected a row for each row and a col",
     ):
         metric([[1, 0, 0]], [[0.5, 0.5]])
     with pytest.raises(ValueError, match="Got votes with a negative value or a row of zeros"):
         metric([[0, 0]], [[0.5, 0.5]])
     with pytest.raises(ValueError, match="Got y_proba with a negative value or a row of zeros"):
         metric([[1, 0]], [[-0.5, 1.5]])
+    with pytest.raises(ValueError, match="Got y_proba with inf in row 0, column 1, expected finite numbers"):
+        metric([[1, 0]], [[0.5, np.inf]])
+    tables = [pd.DataFrame([[1, 2]], columns=list(names)) for names in ("ab", "ba")]
+    with pytest.raises(
+        ValueError, match=r"Got votes with the columns \['a', 'b'\] and y_proba with \['b', 'a'\], expected the"
+    ):
+        metric(*tables)
+    for weight in ([1, 2], [-1], [0]):
+        with pytest.raises(ValueError, match=r"sample_weight|Sample weights"):
+            metric([[1, 0]], [[0.5, 0.5]], sample_weight=weight)
