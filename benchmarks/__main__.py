@@ -10,7 +10,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from . import ablation, encoding, few_shot, paper, render, smoke, speech, speed, story, tables, timeline, uncertainty
+from . import (
+    ablation,
+    encoding,
+    few_shot,
+    paper,
+    render,
+    smoke,
+    speech,
+    speed,
+    story,
+    systems,
+    tables,
+    timeline,
+    uncertainty,
+)
 
 COMMANDS: dict[str, ModuleType] = {
     "tables": tables,
@@ -18,6 +32,7 @@ COMMANDS: dict[str, ModuleType] = {
     "uncertainty": uncertainty,
     "few-shot": few_shot,
     "speech": speech,
+    "systems": systems,
     "encoding": encoding,
     "timeline": timeline,
     "story": story,
