@@ -25,8 +25,9 @@ from gendiffclf import (
     SelmClassifier,
 )
 from gendiffclf.metrics import concordance_scorer
-from gendiffclf.speech import Evaluation, compare, evaluate
+from gendiffclf.speech import Evaluation, compare, evaluate, system_pipelines
 from gendiffclf.speech.ratings import RatingEvaluation, evaluate_ratings
+from gendiffclf.speech.system_pipelines import SMALL
 from gendiffclf.speech.training import encode_clips
 
 from .avd import DIMENSIONS, RANGE, with_targets
@@ -39,19 +40,9 @@ if TYPE_CHECKING:
 
 RESULTS = Path("benchmarks/results/systems.json")
 FBANK: dict[str, Any] = {"n_mels": 40, "deltas": 2, "dither": 4.0}
-FRAMES: dict[str, Any] = {**FBANK, "hop_seconds": 0.04, "window_seconds": 0.05, "pooling": "none"}
-"""A frame each 40 ms: enough for these sizes, and four times as fast."""
-SELM: dict[str, Any] = {
-    "language_model": "bytes",
-    "n_prefix": 4,
-    "n_mapper_layers": 1,
-    "n_heads": 4,
-    "learning_rate": 1e-3,
-    "weight_decay": 0.1,
-    "dropout": 0.3,
-}
+FRAMES: dict[str, Any] = {**FBANK, **system_pipelines.FRAMES, "pooling": "none"}
 EPOCHS = {"gender": 6, "emotion": 30}
-EMOSPHERE: dict[str, Any] = {"width": 64, "dropout": 0.3, "batch_size": 32, "n_epochs": 30}
+"""Of SELM; gender is learnt sooner."""
 OF_THE_RUN: dict[str, Any] = {"encoder": None, "device": "cpu", "precision": "float32", "random_state": 0}
 N_INNER = 4
 
@@ -95,13 +86,13 @@ def _ridge() -> BaseEstimator:
 
 def _emosphere(**changes: Any) -> Callable[[], BaseEstimator]:
     return lambda: EmoSphereRegressor(
-        dimensions=list(DIMENSIONS), value_range=RANGE, **{**EMOSPHERE, **OF_THE_RUN, **changes}
+        dimensions=list(DIMENSIONS), value_range=RANGE, **{**SMALL["emosphere"], **OF_THE_RUN, **changes}
     )
 
 
 CLASSIFIERS: dict[str, tuple[str, Callable[[str], BaseEstimator]]] = {
     "Gen-SER": ("statistics", lambda task: GenerativeTransportClassifier(random_state=0)),
-    "SELM": ("frames", lambda task: SelmClassifier(**SELM, **OF_THE_RUN, n_epochs=EPOCHS[task])),
+    "SELM": ("frames", lambda task: SelmClassifier(**{**SMALL["selm"], **OF_THE_RUN, "n_epochs": EPOCHS[task]})),
     "logistic regression": ("statistics", lambda task: _logreg()),
 }
 """Features and maker of each classifier of labels; the last is the baseline."""
@@ -193,7 +184,7 @@ def _record(arguments: argparse.Namespace, part: str, corpus: pd.DataFrame, name
         "n_clips": len(corpus),
         "n_speakers": int(corpus["speaker"].nunique()),
         "n_folds": arguments.n_folds,
-        "settings": {"fbank": FBANK, "frames": FRAMES, "selm": SELM, "epochs": EPOCHS, "emosphere": EMOSPHERE},
+        "settings": {"fbank": FBANK, "frames": FRAMES, "epochs": EPOCHS, **SMALL},
     }
     models = record["parts"].get(part, {}).get("models", {})
     record["parts"][part] = {**made, "models": {**models, name: row}}

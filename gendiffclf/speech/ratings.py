@@ -17,17 +17,30 @@ from ..featurizers import SpeechFeaturizer
 from ..metrics import concordance_correlation
 from ..systems.emosphere_targets import DIMENSIONS
 from ..validation import shown
-from .auditing import audit
+from .auditing import audit_first
 from .corpora import check_corpus, clips
+from .evaluation import REPORTED
 from .files import whole_file
-from .folds import Fold, fold_rows, shared_speakers, without_copies
+from .folds import Fold, fold_rows, shared_speakers, warn_of_learnt_speakers, without_copies
 from .intervals import N_RESAMPLES, interval
 from .provenance import as_json, describe_run
-from .training import ClipFeatures, encode_clips, failed, fit_rows, given_features, report_failures, split_pipeline
+from .training import (
+    N_DIGITS,
+    ClipFeatures,
+    encode_clips,
+    failed,
+    fit_rows,
+    given_features,
+    report_failures,
+    speakers_of,
+    split_pipeline,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
+IGNORED = (*REPORTED, "no-labels")
+"""Findings of `audit` that are said elsewhere, or that ratings do not mind."""
 _KEPT = ("path", "start", "end", "speaker")
 
 
@@ -158,7 +171,9 @@ class RatingEvaluation:
         return "\n".join(lines)
 
 
-def train_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[str] = DIMENSIONS) -> Pipeline:
+def train_ratings(
+    pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[str] = DIMENSIONS, *, accept: Iterable[str] = ()
+) -> Pipeline:
     """
     Fit a pipeline to the rated clips of a corpus.
 
@@ -170,11 +185,13 @@ def train_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[str]
         With `path` and a column of each dimension, as of `read_corpus`.
     dimensions : iterable of str, default=("arousal", "valence", "dominance")
         Columns of ratings.
+    accept : iterable of str, default=()
+        Findings of `audit` that are right as they are.
 
     Returns
     -------
     pipeline : Pipeline
-        Fitted; `speakers_` as of `train`. Broken clips are left out with a warning.
+        Fitted; `speakers_` and `clips_` as of `train`. Broken clips are left out with a warning.
 
     Raises
     ------
@@ -183,13 +200,15 @@ def train_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[str]
     """
     names = tuple(dimensions)
     corpus = _rated(corpus, names)
-    audit(corpus.drop(columns="label", errors="ignore")).enforce(ignore=("broken", "no-speakers"))
+    audited = audit_first(corpus, accept=accept, ignore=IGNORED)
     featurizer, rest, encoded = _encoded(clone(pipeline), corpus)
     report_failures(encoded, corpus)
     rest.fit(encoded.rows[encoded.whole], corpus.loc[encoded.whole, list(names)])
     found = Pipeline([*([] if featurizer is None else [("featurizer", featurizer)]), *_steps(rest)])
-    if "speaker" in corpus:
-        found.speakers_ = sorted(set(corpus["speaker"].to_numpy()[encoded.whole].astype(str).tolist()))
+    learnt_from = speakers_of(corpus, encoded.whole)
+    if learnt_from is not None:
+        found.speakers_ = sorted(set(learnt_from.tolist()))
+    found.clips_ = sorted({digest[:N_DIGITS] for digest in audited.content[encoded.whole].tolist()})
     return found
 
 
@@ -236,6 +255,7 @@ def evaluate_ratings(
     random_state: int = 0,
     features: Any = None,
     fitted: bool = False,
+    accept: Iterable[str] = (),
     verbose: int = 0,
 ) -> RatingEvaluation:
     """
@@ -256,6 +276,8 @@ def evaluate_ratings(
         Features or frames of the clips, if they are there already; rows with NaN count as broken clips.
     fitted : bool, default=False
         Whether the pipeline is fitted on other clips, and is tried on all of these as one fold.
+    accept : iterable of str, default=()
+        Findings of `audit` that are right as they are.
     verbose : int, default=0
         Whether to show progress.
 
@@ -274,16 +296,17 @@ def evaluate_ratings(
         If a speaker is on both sides of a fold, or clips are broken, which are left out.
     """
     names = tuple(dimensions)
-    corpus = _rated(corpus, names).drop(columns="label", errors="ignore")
-    audited = audit(corpus)
-    audited.enforce(ignore=("broken", "no-speakers"))
+    corpus = _rated(corpus, names)
     if features is None:
+        audited = audit_first(corpus, accept=accept, ignore=IGNORED)
         _, rest, encoded = _encoded(pipeline, corpus)
     else:
         rest, encoded = pipeline, given_features(features, len(corpus))
+        audited = audit_first(corpus, encoded.rows, accept=accept, ignore=IGNORED)
     report_failures(encoded, corpus)
     settings = {"n_folds": n_folds, "random_state": random_state}
     if fitted:
+        warn_of_learnt_speakers(pipeline, corpus, encoded.whole)
         pairs = [(np.empty(0, int), encoded.whole)]
     else:
         unlabelled = corpus.assign(label="rated")
@@ -324,6 +347,7 @@ def _rated(corpus: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
     import pandas as pd
 
     corpus = check_corpus(corpus, ("path", *names, *(["speaker"] if "speaker" in corpus else [])))
+    corpus = corpus.drop(columns="label", errors="ignore")  # what it says of classes does not matter here
     for name in names:
         numbers = pd.to_numeric(corpus[name], errors="coerce")
         if numbers.isna().any():
