@@ -65,7 +65,7 @@ class FewShot:
 
         wide = {name: self.runs.pivot(index="repeat", columns="shots", values=name) for name in MEASURES}
         wide["uar_gain"] = wide["uar"].sub(wide["uar"].iloc[:, 0], axis=0)
-        rows = {}
+        rows: dict[int, dict[str, float]] = {}
         for shots in wide["uar"]:
             rows[shots] = {}
             for name, table in wide.items():

@@ -21,11 +21,18 @@ from .auditing import audit_first
 from .corpora import check_corpus, clips
 from .evaluation import REPORTED
 from .files import whole_file
-from .folds import Fold, fold_rows, shared_speakers, warn_of_learnt_speakers, without_copies
+from .folds import (
+    N_DIGITS,
+    Fold,
+    fold_rows,
+    shared_speakers,
+    warn_of_learnt_clips,
+    warn_of_learnt_speakers,
+    without_copies,
+)
 from .intervals import N_RESAMPLES, interval
 from .provenance import as_json, describe_run
 from .training import (
-    N_DIGITS,
     ClipFeatures,
     encode_clips,
     failed,
@@ -307,6 +314,7 @@ def evaluate_ratings(
     settings = {"n_folds": n_folds, "random_state": random_state}
     if fitted:
         warn_of_learnt_speakers(pipeline, corpus, encoded.whole)
+        warn_of_learnt_clips(pipeline, audited.content[encoded.whole])
         pairs = [(np.empty(0, int), encoded.whole)]
     else:
         unlabelled = corpus.assign(label="rated")
