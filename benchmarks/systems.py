@@ -26,6 +26,7 @@ from gendiffclf import (
 )
 from gendiffclf.metrics import concordance_scorer
 from gendiffclf.speech import Evaluation, compare, evaluate, system_pipelines
+from gendiffclf.speech.few_shot import FewShot, few_shot
 from gendiffclf.speech.ratings import RatingEvaluation, evaluate_ratings
 from gendiffclf.speech.system_pipelines import SMALL
 from gendiffclf.speech.training import encode_clips
@@ -96,6 +97,8 @@ CLASSIFIERS: dict[str, tuple[str, Callable[[str], BaseEstimator]]] = {
     "logistic regression": ("statistics", lambda task: _logreg()),
 }
 """Features and maker of each classifier of labels; the last is the baseline."""
+ADAPTABLE = ("Gen-SER", "SELM")
+"""Those with `partial_fit`."""
 REGRESSORS: dict[str, tuple[str, Callable[[], BaseEstimator]]] = {
     "EmoSphere-SER": ("frames", _emosphere()),
     "without the auxiliary task": ("frames", _emosphere(n_regions=None)),
@@ -106,13 +109,16 @@ REGRESSORS: dict[str, tuple[str, Callable[[], BaseEstimator]]] = {
 }
 """Features and maker of each regressor of ratings; the first is the system, the last the baseline."""
 TASKS = ("gender", "emotion")
-RATINGS = "ratings"
+RATINGS, FEW_SHOT = "ratings", "few-shot"
+PARTS = (*TASKS, RATINGS, FEW_SHOT)
+STATEMENTS = ("01", "02")
+"""Said in what is learnt from, and in what is tested and adapted to, by other actors."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_corpus_argument(parser)
-    parser.add_argument("--parts", default="gender,emotion,ratings", help="what to measure (default: %(default)s)")
+    parser.add_argument("--parts", default=",".join(PARTS), help="what to measure (default: %(default)s)")
     parser.add_argument("--models", help="names of models, separated by commas (default: all)")
     parser.add_argument("--n-folds", type=int, default=5, help="folds of whole speakers (default: %(default)s)")
     parser.add_argument("--cache", help="folder of the features (default: the user's own)")
@@ -122,45 +128,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure what the record lacks, print, and record after each model."""
     parts = arguments.parts.split(",")
-    if unknown := [name for name in parts if name not in (*TASKS, RATINGS)]:
-        raise ValueError(f"Got --parts {','.join(unknown)}, expected some of {','.join((*TASKS, RATINGS))}.")
+    if unknown := [name for name in parts if name not in PARTS]:
+        raise ValueError(f"Got --parts {','.join(unknown)}, expected some of {','.join(PARTS)}.")
     cache = FeatureCache(arguments.cache) if arguments.cache else True
     for part in parts:
-        corpus = read_named_corpus(arguments.corpus, "emotion" if part == RATINGS else part)
-        measure: Callable[..., Any] = _measure_ratings if part == RATINGS else _measure_labels
+        corpus = read_named_corpus(arguments.corpus, part if part in TASKS else "emotion")
         known: dict[str, Any] = REGRESSORS if part == RATINGS else CLASSIFIERS
-        names = arguments.models.split(",") if arguments.models else list(known)
-        names = [name for name in known if name in names]
-        baseline: Any = None
-        for name in names[::-1]:
+        wanted = [name for name in known if arguments.models is None or name in arguments.models.split(",")]
+        if part == FEW_SHOT:
+            wanted = [name for name in wanted if name in ADAPTABLE]
+        found: dict[str, Any] = {}
+        for name in reversed(wanted):  # the baseline first
             kind, maker = known[name]
-            features = encode_clips(FbankFeaturizer(**(FRAMES if kind == "frames" else FBANK), cache=cache), corpus)
+            featurizer = FbankFeaturizer(**(FRAMES if kind == "frames" else FBANK), cache=cache)
+            encoded = encode_clips(featurizer, corpus)  # apart from the time below
             begin, processor = time.perf_counter(), time.process_time()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of classes that a fold lacks, and the like
-                row, found = measure(part, maker, corpus, features.rows, arguments.n_folds)
+                if part == FEW_SHOT:
+                    row, found[name] = _measure_few_shot(make_pipeline(featurizer, maker("emotion")), corpus)
+                elif part == RATINGS:
+                    row, found[name] = _measure_ratings(maker(), corpus, encoded.rows, arguments.n_folds)
+                else:
+                    row, found[name] = _measure_labels(maker(part), corpus, encoded.rows, arguments.n_folds)
             row |= {"seconds": time.perf_counter() - begin, "cpu_seconds": time.process_time() - processor}
-            if baseline is None:
-                baseline = found
-            elif names[-1] == list(known)[-1]:
-                row["less_baseline"] = _less(found, baseline)
+            baseline = list(known)[-1]
+            if name != baseline and baseline in found:
+                row["less_baseline"] = _less(found[name], found[baseline])
             _record(arguments, part, corpus, name, row)
             print(f"{part}: {name}: {json.dumps(row)}", flush=True)
     return 0
 
 
+def _measure_few_shot(pipeline: Any, corpus: pd.DataFrame) -> tuple[dict[str, Any], FewShot]:
+    learnt, tested = (corpus[corpus["statement"] == statement] for statement in STATEMENTS)
+    found = few_shot(pipeline, learnt, tested)
+    kept = {name: value for name, value in found.as_dict().items() if name != "about"}
+    return kept, found
+
+
 def _measure_labels(
-    task: str, maker: Callable[[str], BaseEstimator], corpus: pd.DataFrame, rows: Any, n_folds: int
+    model: BaseEstimator, corpus: pd.DataFrame, rows: Any, n_folds: int
 ) -> tuple[dict[str, Any], Evaluation]:
-    found = evaluate(maker(task), corpus, features=rows, n_folds=n_folds)
-    measures = found.intervals.to_dict("index")
-    return {"measures": measures}, found
+    found = evaluate(model, corpus, features=rows, n_folds=n_folds)
+    return {"measures": found.intervals.to_dict("index")}, found
 
 
 def _measure_ratings(
-    task: str, maker: Callable[[], BaseEstimator], corpus: pd.DataFrame, rows: Any, n_folds: int
+    model: BaseEstimator, corpus: pd.DataFrame, rows: Any, n_folds: int
 ) -> tuple[dict[str, Any], RatingEvaluation]:
-    found = evaluate_ratings(maker(), with_targets(corpus), features=rows, n_folds=n_folds)
+    found = evaluate_ratings(model, with_targets(corpus), features=rows, n_folds=n_folds)
     bounds = found.intervals()
     measures = {
         name: {"value": value, "low": bounds[name][0], "high": bounds[name][1]} for name, value in found.ccc.items()

@@ -104,15 +104,12 @@ class FewShot:
                 f"{row['uar_gain']:>+9.3f}{row['uar_gain_low']:>+9.3f} to {row['uar_gain_high']:+.3f}" if shots else ""
             )
             lines.append(f"{shots:<15}{row['uar']:>7.3f}{bounds:>18}{gain}")
-        return "\n".join(
-            [*lines, f"\nLearnt from {self.n_train} clips of {self.n_train_speakers} speakers; {self._tested()}."]
+        n_test, n_speakers = (int(self.runs[name].median()) for name in ("n_test", "n_test_speakers"))
+        lines.append(
+            f"\nLearnt from {self.n_train} clips of {self.n_train_speakers} speakers; tested on {n_test} clips of {n_speakers} "
+            f"others, {self.runs['repeat'].nunique()} times."
         )
-
-    def _tested(self) -> str:
-        row = self.runs.iloc[0]
-        return (
-            f"tested on about {row['n_test']} of {row['n_test_speakers']} others, {self.runs['repeat'].nunique()} times"
-        )
+        return "\n".join(lines)
 
 
 def few_shot(

@@ -173,7 +173,8 @@ class RatingEvaluation:
         for name, value in self.ccc.items():
             lines.append(f"{name:<12}{value:>7.3f}  {bounds[name][0]:.3f} to {bounds[name][1]:.3f}")
         n_voices = self.predictions["voice"].nunique()
-        lines.append(f"\n{len(self.predictions)} clips, {n_voices} voices, {len(self.folds)} folds:")
+        n_folds = f"{len(self.folds)} {'fold' if len(self.folds) == 1 else 'folds'}"
+        lines.append(f"\n{len(self.predictions)} clips, {n_voices} voices, {n_folds}:")
         lines.append(self.folds.to_string(float_format="{:.3f}".format))
         return "\n".join(lines)
 

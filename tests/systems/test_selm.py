@@ -76,6 +76,31 @@ def test_a_prediction_does_not_depend_on_the_batch(fitted, clips):
     np.testing.assert_allclose(alone, together[:6], atol=1e-5)
 
 
+@pytest.mark.parametrize("length_normalize", [False, True])
+def test_probabilities_are_those_of_the_texts(length_normalize, fitted, clips):
+    import torch
+
+    from gendiffclf.systems.selm_language import answer_tokens, prompt_tokens
+    from gendiffclf.systems.steps import encode
+
+    fitted.set_params(label_texts={"low": ["low", "deep voice"], "high": "high"}, length_normalize=length_normalize)
+    model, tokenizer = fitted.network_.eval(), fitted.tokenizer_
+    frames, _ = encode(fitted.get_params(deep=False), clips[:1])
+    prompt = torch.tensor([prompt_tokens(tokenizer, "this person is feeling")])
+    mask = torch.ones(1, len(frames[0]), dtype=torch.bool)
+    with torch.inference_mode():
+        prefix = model.prefix(torch.tensor(frames[0])[None], mask, prompt, torch.tensor([prompt.shape[1]]))
+        scores = []
+        for text in ("high", "low", "deep voice"):
+            tokens = answer_tokens(tokenizer, text)
+            embedded = torch.cat([prefix, model.embed(torch.tensor([tokens]))], dim=1)
+            log_p = model.language_model(inputs_embeds=embedded).logits[0].double().log_softmax(dim=-1)
+            total = sum(log_p[prefix.shape[1] - 1 + i, token].item() for i, token in enumerate(tokens))
+            scores.append(np.exp(total / len(tokens) if length_normalize else total))
+    high, low = scores[0], (scores[1] + scores[2]) / (2 if length_normalize else 1)
+    np.testing.assert_allclose(fitted.predict_proba(clips[:1]), [[high / (high + low), low / (high + low)]], atol=1e-5)
+
+
 def test_label_texts_may_change_after_fit(fitted, clips):
     before = fitted.predict_proba(clips)
     fitted.set_params(label_texts={"low": "low", "high": "high"})
