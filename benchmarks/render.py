@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import ablation, figures, speed, uncertainty
+from . import ablation, figures, speed, systems, uncertainty
 from .ablation.page import write_ablation_page
 from .data import SOURCES, SUBSETS
 from .few_shot import few_shot_section
@@ -20,6 +20,7 @@ from .speech_page import speech_page
 from .speed.page import write_speed_page
 from .stored import SUFFIX, add_stored, read_stored
 from .summary import HIGHER_IS_BETTER, Comparison, bootstrap, compare, complete_labels, current
+from .systems_page import write_systems_page
 from .uncertainty.page import write_uncertainty_page
 
 if TYPE_CHECKING:
@@ -168,7 +169,8 @@ def _write_other_pages(results: Path, pages: Path, images: Path) -> None:
     write_ablation_page(results / ablation.RESULTS.name, pages / "ablation.md")
     write_uncertainty_page(results / uncertainty.RESULTS.name, pages / "uncertainty.md")
     write_speed_page(results / speed.RESULTS.name, pages / "speed.md", images)
-    print(f"{pages}: ablation.md, uncertainty.md and speed.md made")
+    write_systems_page(results / systems.RESULTS.name, pages / "three-systems.md")
+    print(f"{pages}: ablation.md, uncertainty.md, speed.md and three-systems.md made")
 
 
 def check_same_data(records: Sequence[Record]) -> None:

@@ -126,7 +126,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure what the record lacks, print, and record after each model."""
+    """Measure, print, and record after each model."""
     parts = arguments.parts.split(",")
     if unknown := [name for name in parts if name not in PARTS]:
         raise ValueError(f"Got --parts {','.join(unknown)}, expected some of {','.join(PARTS)}.")
@@ -138,7 +138,9 @@ def run(arguments: argparse.Namespace) -> int:
         if part == FEW_SHOT:
             wanted = [name for name in wanted if name in ADAPTABLE]
         found: dict[str, Any] = {}
-        for name in reversed(wanted):  # the baseline first
+        # What others are compared with comes first: the baseline, and the system whose parts are changed.
+        first, baseline = list(known)[0], list(known)[-1]
+        for name in sorted(wanted, key=lambda name: (name != baseline, name != first)):
             kind, maker = known[name]
             featurizer = FbankFeaturizer(**(FRAMES if kind == "frames" else FBANK), cache=cache)
             encoded = encode_clips(featurizer, corpus)  # apart from the time below
@@ -152,9 +154,10 @@ def run(arguments: argparse.Namespace) -> int:
                 else:
                     row, found[name] = _measure_labels(maker(part), corpus, encoded.rows, arguments.n_folds)
             row |= {"seconds": time.perf_counter() - begin, "cpu_seconds": time.process_time() - processor}
-            baseline = list(known)[-1]
             if name != baseline and baseline in found:
                 row["less_baseline"] = _less(found[name], found[baseline])
+            if part == RATINGS and name not in (first, baseline) and first in found:
+                row["less_system"] = _less(found[name], found[first])
             _record(arguments, part, corpus, name, row)
             print(f"{part}: {name}: {json.dumps(row)}", flush=True)
     return 0
