@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import warnings
 from collections.abc import Callable
@@ -139,7 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
             wanted = [name for name in wanted if name in ADAPTABLE]
         found: dict[str, Any] = {}
         # What others are compared with comes first: the baseline, and the system whose parts are changed.
-        first, baseline = list(known)[0], list(known)[-1]
+        first, *_, baseline = known
         for name in sorted(wanted, key=lambda name: (name != baseline, name != first)):
             kind, maker = known[name]
             featurizer = FbankFeaturizer(**(FRAMES if kind == "frames" else FBANK), cache=cache)
@@ -159,7 +158,7 @@ def run(arguments: argparse.Namespace) -> int:
             if part == RATINGS and name not in (first, baseline) and first in found:
                 row["less_system"] = _less(found[name], found[first])
             _record(arguments, part, corpus, name, row)
-            print(f"{part}: {name}: {json.dumps(row)}", flush=True)
+            print(f"{part}, {name}:\n{found[name]}\n", flush=True)
     return 0
 
 

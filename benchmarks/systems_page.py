@@ -131,11 +131,11 @@ def _ratings(part: dict[str, Any]) -> str:
             number(row["measures"][name]["value"], 3, row["measures"][name]["value"] == best[name])
             for name in names[:-1]
         ]
-        rows.append(
-            [model, *cells, _bounded(row["measures"]["mean"], 1, 3, best["mean"]), _difference(row, "mean", 1, 3)]
-        )
-    baseline = list(systems.REGRESSORS)[-1]
-    header = ("Model", *(name.capitalize() for name in avd.DIMENSIONS), "Mean CCC", f"Mean less {baseline}")
+        compared = (_difference(row, "mean", 1, 3, against) for against in ("less_baseline", "less_system"))
+        rows.append([model, *cells, _bounded(row["measures"]["mean"], 1, 3, best["mean"]), *compared])
+    system, *_, baseline = systems.REGRESSORS
+    dimensions = [name.capitalize() for name in avd.DIMENSIONS]
+    header = ("Model", *dimensions, "Mean CCC", f"Mean less {baseline}", f"Mean less {system}")
     targets = [[emotion, *(f"{value:g}" for value in point)] for emotion, point in avd.POINTS.items()]
     text = RATINGS.format(corpus=_corpus(part), normal=avd.INTENSITIES["normal"], n_folds=part["n_folds"])
     return text + table_text(("Strong emotion", *dimensions), targets) + table_text(header, rows) + ABLATION
