@@ -25,7 +25,7 @@ from gendiffclf import (
 )
 from gendiffclf.metrics import concordance_scorer
 from gendiffclf.speech import Evaluation, compare, evaluate, system_pipelines
-from gendiffclf.speech.few_shot import FewShot, few_shot
+from gendiffclf.speech.adaptation import FewShot, few_shot
 from gendiffclf.speech.ratings import RatingEvaluation, evaluate_ratings
 from gendiffclf.speech.system_pipelines import SMALL
 from gendiffclf.speech.training import encode_clips
@@ -45,6 +45,7 @@ EPOCHS = {"gender": 6, "emotion": 30}
 """Of SELM; gender is learnt sooner."""
 OF_THE_RUN: dict[str, Any] = {"encoder": None, "device": "cpu", "precision": "float32", "random_state": 0}
 N_INNER = 4
+N_REPEATS = 10
 
 
 class WithinSpeakers(BaseEstimator):
@@ -164,7 +165,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _measure_few_shot(pipeline: Any, corpus: pd.DataFrame) -> tuple[dict[str, Any], FewShot]:
     learnt, tested = (corpus[corpus["statement"] == statement] for statement in STATEMENTS)
-    found = few_shot(pipeline, learnt, tested)
+    found = few_shot(pipeline, learnt, tested, n_repeats=N_REPEATS)
     kept = {name: value for name, value in found.as_dict().items() if name != "about"}
     return kept, found
 

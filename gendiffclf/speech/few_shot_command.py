@@ -45,7 +45,7 @@ def add_few_shot_options(parser: argparse.ArgumentParser) -> None:
 
 def run_few_shot(options: argparse.Namespace) -> None:
     """Train, test, adapt, test again, and print the measures with intervals."""
-    from .few_shot import few_shot
+    from .adaptation import few_shot
 
     check_output("--output", options.output)
     try:

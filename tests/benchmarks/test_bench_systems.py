@@ -39,6 +39,7 @@ def quick(monkeypatch):
         monkeypatch.setitem(systems.SMALL, name, {**systems.SMALL[name], **changes})
     monkeypatch.setattr(systems, "EPOCHS", {"gender": 1, "emotion": 1})
     monkeypatch.setattr(systems, "N_INNER", 2)
+    monkeypatch.setattr(systems, "N_REPEATS", 2)
 
 
 def test_targets_follow_the_table():

@@ -10,7 +10,7 @@ from sklearn.svm import SVC
 
 from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier, cli
 from gendiffclf.speech import synthesize_corpus
-from gendiffclf.speech.few_shot import _apart, _draw, few_shot
+from gendiffclf.speech.adaptation import _apart, _draw, few_shot
 
 from .conftest import QUICK
 
