@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import ablation, figures, speed, uncertainty
+from . import ablation, figures, speed, systems, uncertainty
 from .ablation_page import ablation_page
 from .few_shot import few_shot_section
 from .page import EMPTY, HEADER, benchmarks_page, scores_by_table
@@ -16,6 +16,7 @@ from .records import RESULTS, Record, RecordStore
 from .speech_page import speech_page
 from .speed_page import speed_page
 from .summary import complete, current, runs
+from .systems_page import write_systems_page
 from .uncertainty.page import write_uncertainty_page
 
 SPEECH_PAGE = "speech-results.md"
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     page.with_name("ablation.md").write_text(ablation_page(results / ablation.RESULTS.name))
     write_uncertainty_page(results / uncertainty.RESULTS.name, page.with_name("uncertainty.md"))
     page.with_name("speed.md").write_text(speed_page(results / speed.RESULTS.name))
+    write_systems_page(results / systems.RESULTS.name, page.with_name("three-systems.md"))
     records = current(RecordStore(arguments.records).read())
     if not records:
         page.write_text(HEADER + EMPTY)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .labels import label_quality
     from .metrics import concordance_correlation, expected_calibration_error
     from .plots import ReliabilityDisplay, TransportDisplay
+    from .sphere_plot import SphereDisplay
     from .systems.emosphere import EmoSphereRegressor
     from .systems.selm import SelmClassifier
     from .transport.exact import ExactPath
@@ -28,6 +29,7 @@ __all__ = [
     "LearnedPath",
     "ReliabilityDisplay",
     "SelmClassifier",
+    "SphereDisplay",
     "TransportDisplay",
     "concordance_correlation",
     "expected_calibration_error",
@@ -47,6 +49,7 @@ _HOMES = {
     "LearnedPath": "transport.learned",
     "ReliabilityDisplay": "plots",
     "SelmClassifier": "systems.selm",
+    "SphereDisplay": "sphere_plot",
     "TransportDisplay": "plots",
     "concordance_correlation": "metrics",
     "expected_calibration_error": "metrics",

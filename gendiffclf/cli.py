@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ._version import VERSION
 from .speech import commands as speech
-from .speech import timeline_command
+from .speech import few_shot_command, timeline_command
 
 __all__ = ["COMMANDS", "Command", "main"]
 
@@ -67,6 +67,11 @@ COMMANDS: dict[str, Command] = {
         "label a long recording over time", timeline_command.add_timeline_options, timeline_command.run_timeline
     ),
     "evaluate": Command("measure a pipeline by folds of speakers", speech.add_evaluate_options, speech.run_evaluate),
+    "few-shot": Command(
+        "train on corpora, test on another, and adapt to a few of its clips",
+        few_shot_command.add_few_shot_options,
+        few_shot_command.run_few_shot,
+    ),
     "compare": Command("say which of two evaluations is better", speech.add_compare_options, speech.run_compare),
 }
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .adaptation import FewShot, few_shot
     from .auditing import audit
     from .comparison import Comparison, compare
     from .corpora import read_corpus
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from .layouts import LAYOUTS
     from .model_folder import load_model, save_model
     from .prediction import predict_clips
+    from .ratings import RatingEvaluation, evaluate_ratings, predict_ratings, train_ratings
     from .results import Evaluation
     from .synthesis import synthesize_corpus, synthesize_vowel
     from .timelines import Timeline, timeline
@@ -21,41 +23,53 @@ __all__ = [
     "Audit",
     "Comparison",
     "Evaluation",
+    "FewShot",
     "Finding",
+    "RatingEvaluation",
     "Timeline",
     "audit",
     "compare",
     "evaluate",
     "evaluate_fitted",
+    "evaluate_ratings",
+    "few_shot",
     "load_model",
     "predict_clips",
+    "predict_ratings",
     "read_corpus",
     "save_model",
     "synthesize_corpus",
     "synthesize_vowel",
     "timeline",
     "train",
+    "train_ratings",
 ]
 
 _HOMES = {
-    "LAYOUTS": "layouts",
     "Audit": "findings",
     "Comparison": "comparison",
     "Evaluation": "results",
+    "FewShot": "adaptation",
     "Finding": "findings",
+    "LAYOUTS": "layouts",
+    "RatingEvaluation": "ratings",
     "Timeline": "timelines",
     "audit": "auditing",
     "compare": "comparison",
     "evaluate": "evaluation",
     "evaluate_fitted": "evaluation",
+    "evaluate_ratings": "ratings",
+    "few_shot": "adaptation",
     "load_model": "model_folder",
     "predict_clips": "prediction",
+    "predict_ratings": "ratings",
     "read_corpus": "corpora",
     "save_model": "model_folder",
     "synthesize_corpus": "synthesis",
     "synthesize_vowel": "synthesis",
     "timeline": "timelines",
     "train": "training",
+    "train_ratings": "ratings",
 }
 
 

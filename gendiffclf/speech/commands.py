@@ -24,6 +24,7 @@ from .options import (
     read_source,
     refuse_ignored,
 )
+from .system_commands import add_system_options, evaluate_rated, named_system, train_rated
 
 
 def add_audit_options(parser: argparse.ArgumentParser) -> None:
@@ -97,6 +98,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         "--copy-encoder", action="store_true", help="copy a local speech encoder into the model's folder"
     )
     parser.add_argument("--no-speakers", action="store_true", help="learn from a corpus that does not say who speaks")
+    add_system_options(parser)
 
 
 def run_train(options: argparse.Namespace) -> None:
@@ -105,8 +107,11 @@ def run_train(options: argparse.Namespace) -> None:
     from .training import train
 
     check_new_folder("--output", options.output, options.overwrite)  # said before hours of work, not after
+    rated = named_system(options) == "emosphere"
     corpus = read_source(options, options.source)
     with plain_warnings():
+        if rated:
+            return train_rated(options, build_pipeline(options), corpus)
         pipeline = train(build_pipeline(options), corpus, without_speakers=options.no_speakers, accept=options.accept)
     n_broken = len(pipeline.steps[0][1].failures_)
     about = {
@@ -140,12 +145,14 @@ def run_predict(options: argparse.Namespace) -> None:
 
     from .model_folder import load_model
     from .prediction import predict_clips, write_predictions
+    from .ratings import predict_ratings
+    from .system_pipelines import rates
 
     form = options.format or form_by_ending(options.output)
     check_output("--output", options.output)
     pipeline = load_model(options.model, **model_changes(options))
     corpus = pd.concat([read_source(options, source, to_predict=True) for source in options.sources], ignore_index=True)
-    predictions = predict_clips(pipeline, corpus)
+    predictions = (predict_ratings if rates(pipeline) else predict_clips)(pipeline, corpus)
     write_predictions(predictions, options.output or sys.stdout, form)
     n_broken = int(predictions["error"].notna().sum())
     if n_broken:
@@ -167,6 +174,7 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--group", action="append", metavar="COLUMN", help="measure the groups of this column; can be repeated"
     )
+    add_system_options(parser)
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
@@ -174,6 +182,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from .evaluation import evaluate, evaluate_fitted
     from .model_folder import load_model
     from .prediction import write_predictions
+    from .system_pipelines import rates
 
     check_output("--output", options.output)
     check_output("--predictions", options.predictions)
@@ -181,17 +190,22 @@ def run_evaluate(options: argparse.Namespace) -> None:
     if options.pictures is not None and options.report is None:
         raise ValueError(f"Got --pictures {options.pictures} without --report, expected both; name the report's file.")
     if options.model is not None:
-        refuse_ignored(options.words, ("--featurizer", "--normalize", "--set", "--folds", "--n-folds"))
+        refuse_ignored(options.words, ("--featurizer", "--normalize", "--set", "--folds", "--n-folds", "--system"))
+    named_system(options)
     corpus = read_source(options, options.source)
     common = {"groups": options.group, "accept": options.accept}
     with plain_warnings():
+        model = (
+            build_pipeline(options) if options.model is None else load_model(options.model, **model_changes(options))
+        )
+        if rates(model):
+            return evaluate_rated(options, model, corpus)
         if options.model is not None:
-            model = load_model(options.model, **model_changes(options))
             found = evaluate_fitted(model, corpus, random_state=options.seed, **common)
         else:
             seed, progress = options.seed, int(not options.quiet)
             settings = {"n_folds": options.n_folds, "random_state": seed, "verbose": progress, **common}
-            found = evaluate(build_pipeline(options), corpus, options.folds, **settings)
+            found = evaluate(model, corpus, options.folds, **settings)
     print(found)
     found.about["command"] = shlex.join(["gendiffclf", *options.words])
     if options.output is not None:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ from .._version import VERSION
 from ..classifier import GenerativeTransportClassifier
 from ..featurizers import FEATURIZERS, SpeakerNormalizer, SpeechFeaturizer
 from ..featurizers._optional import require
-from ..systems.model_folder import complete_folder
+from ..systems.model_folder import WEIGHTS, complete_folder
 
 FORMAT = "gendiffclf.speech"
 FORMAT_VERSION = 2
 """Raised whenever a folder of this version could no longer be read by the code before."""
+
+SYSTEMS = {"EmoSphereRegressor": "emosphere", "SelmClassifier": "selm"}
+"""Estimators that write folders of their own, below the pipeline's, and their modules."""
 
 DESCRIPTION = "model.json"
 ENCODER = "encoder"
@@ -128,7 +132,7 @@ def save_model(
             "package_version": VERSION,
             "featurizer": recorded,
             "steps": [_save_step(name, step, temporary) for name, step in steps],
-            "classes": [_plain(label) for label in pipeline.classes_],
+            "classes": _answers(pipeline),
             "about": about or {},
         }
         for name in _LEARNT_FROM:
@@ -169,7 +173,7 @@ def load_model(folder: str | os.PathLike[str], *, trusted: Sequence[str] = (), *
         steps = [] if recorded is None else [(recorded["name"], _load_featurizer(recorded, folder, changes))]
         steps += [(step["name"], _load_step(step, folder, trusted)) for step in description["steps"]]
         pipeline = Pipeline(steps)
-        different = [_plain(label) for label in pipeline.classes_] != description["classes"]
+        different = _answers(pipeline) != description["classes"]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"Got {folder / DESCRIPTION}, which is damaged ({type(error).__name__}: {error}), expected it as save_model wrote it."
@@ -256,6 +260,9 @@ def _encoder_folder(recorded: dict[str, Any], folder: Path) -> str:
 def _save_step(name: str, step: Any, folder: Path) -> dict[str, Any]:
     if isinstance(step, SpeakerNormalizer):
         return {"name": name, "kind": "speaker-normalizer", "parameters": step.get_params()}
+    if type(step).__name__ in SYSTEMS:
+        step.save(folder / name)
+        return {"name": name, "kind": type(step).__name__, "file": name, "sha256": _sha256(folder / name / WEIGHTS)}
     if isinstance(step, GenerativeTransportClassifier):
         kind, file = "transport", f"{name}.safetensors"
         step.save(folder / file)
@@ -269,11 +276,16 @@ def _load_step(recorded: dict[str, Any], folder: Path, trusted: Sequence[str]) -
     if recorded["kind"] == "speaker-normalizer":
         return SpeakerNormalizer(**recorded["parameters"])
     path = folder / recorded["file"]
+    is_system = recorded["kind"] in SYSTEMS
+    path = path / WEIGHTS if is_system else path
     if not path.is_file() or _sha256(path) != recorded["sha256"]:
         raise ValueError(
             f"Got {path}, which is missing or not the file that {DESCRIPTION} was written with, expected that one; "
             "copy the model's folder as a whole."
         )
+    if is_system:
+        module = import_module(f"..systems.{SYSTEMS[recorded['kind']]}", __package__)
+        return getattr(module, recorded["kind"]).load(path.parent)
     if recorded["kind"] == "transport":
         return GenerativeTransportClassifier.load(path)
     skops = require("skops.io")
@@ -283,6 +295,12 @@ def _load_step(recorded: dict[str, Any], folder: Path, trusted: Sequence[str]) -
             f"Got {path} with the types {unknown}, expected trusted ones; if you trust them, pass trusted={unknown}."
         )
     return skops.load(path, trusted=list(trusted))
+
+
+def _answers(pipeline: Pipeline) -> list[Any]:
+    """Labels of a classifier, or what a regressor rates, as JSON."""
+    last = pipeline.steps[-1][1]
+    return [_plain(answer) for answer in getattr(last, "dimensions_", None) or pipeline.classes_]
 
 
 def _sha256(path: Path) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .system_commands import named_system, system_pipeline_of
+
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
@@ -115,7 +117,11 @@ def build_pipeline(options: argparse.Namespace) -> Pipeline:
     device = {} if options.device is None else {"device": options.device}
     # While the measures of a fold are awaited, the bar of the folds is enough.
     verbose = int(not options.quiet and "folds" not in options)
-    classifier = GenerativeTransportClassifier(random_state=options.seed, verbose=verbose, **device)
+    run = {"random_state": options.seed, "verbose": verbose, **device}
+    if (system := named_system(options)) != "gen-ser":
+        pipeline = system_pipeline_of(options, system, featurizer, **run)
+        return pipeline.set_params(**dict(setting(text) for text in options.set))
+    classifier = GenerativeTransportClassifier(**run)
     normalizer = [("normalizer", SpeakerNormalizer())] if options.normalize else []
     pipeline = Pipeline([("featurizer", featurizer), *normalizer, ("classifier", classifier)])
     return pipeline.set_params(**dict(setting(text) for text in options.set))

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from typing import TYPE_CHECKING, Any
 
-from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
+from sklearn.base import RegressorMixin, TransformerMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from ..device import resolve_device
 from ..featurizers.inputs import as_items
 from ..validation import all_or_nothing
 from .collation import collate
-from .emosphere_fitting import (
-    checked_parameters,
-    checkpoint_folder,
-    encoder_inputs,
-    network_of,
-    new_network,
-    open_encoder,
-    training_examples,
-    training_plan,
-    training_seed,
-)
+from .emosphere_fitting import check_parameters, new_network, open_tuned, plan_of, training_examples, waves_of
 from .emosphere_network import EmoSphereNetwork
 from .emosphere_prediction import EmoSpherePrediction
 from .emosphere_targets import check_range, check_ratings, dimension_names
-from .model_folder import load_system, save_system
+from .estimator import ClipEstimator
+from .steps import checkpoint_folder, encode, training_seed
 from .training import train_module
 from .tuned_encoder import TunedEncoder
 
@@ -36,15 +26,16 @@ if TYPE_CHECKING:
     from ..featurizers import FeatureCache
 
 
-class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, BaseEstimator):
+class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, ClipEstimator):
     """
     Arousal, valence and dominance of clips of speech, learnt together with the region of the sphere that they point to.
 
     Parameters
     ----------
-    encoder : "fbank", str, Path, Module or SpeechFeaturizer, default="microsoft/wavlm-large"
+    encoder : "fbank", str, Path, Module, SpeechFeaturizer or None, default="microsoft/wavlm-large"
         Where frames come from: log-mel energies, which need no weights; a hub name, folder or loaded model of transformers; or
-        a featuriser with settings of your own, such as `FbankFeaturizer(n_mels=40, deltas=1)`.
+        a featuriser with settings of your own, such as `FbankFeaturizer(n_mels=40, deltas=1)`. None takes frames in place of
+        clips, arrays of shape (n_frames, d), as in a pipeline behind a featuriser with `pooling="none"`.
     tune_encoder : bool, default=False
         Whether the encoder's transformer is trained too, as the paper does. A frozen encoder is asked once for each clip.
     layer : int, default=-1
@@ -158,7 +149,7 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
         learning_rate: float | str = "auto",
         weight_decay: float = 0.01,
         sampling_rate: float | None = None,
-        cache: bool | str | FeatureCache | None = True,
+        cache: bool | str | os.PathLike[str] | FeatureCache | None = True,
         checkpoints: str | os.PathLike[str] | None = None,
         distributed: bool = False,
         device: str = "auto",
@@ -220,14 +211,19 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
         ImportError
             Without the extra `finetune`.
         """
-        params = checked_parameters(self)
+        params = self.get_params(deep=False)
+        check_parameters(params)
         names = dimension_names(Y, self.dimensions)
         low, high = check_range(self.value_range)
         clips = as_items(X)
         ratings = check_ratings(Y, low, high, len(clips))
         seed = training_seed(params)
-        encoder, identity = open_encoder(params)
-        inputs = encoder_inputs(params, encoder, clips)
+        encoder: TunedEncoder | None = None
+        if self.tune_encoder:
+            encoder, identity = open_tuned(params)
+            inputs = waves_of(params, encoder, clips)
+        else:
+            inputs, identity = encode(params, clips)
         network = new_network(params, encoder, inputs, seed)
         examples = training_examples(params, network, inputs, ratings, names, (low, high))
         device = resolve_device(self.device)
@@ -235,7 +231,7 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
             network,
             examples,
             collate,
-            training_plan(params, device, len(examples)),
+            plan_of(params, device),
             device=device,
             seed=seed,
             folder=checkpoint_folder(params, identity, examples, seed),
@@ -248,88 +244,29 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
 
     # ------------------------------------------------------------------ files
 
-    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """
-        Write the fitted regressor to a folder of safetensors and JSON; nothing is pickled.
-
-        Parameters
-        ----------
-        folder : path-like
-            Appears under its name only when it is complete.
-        overwrite : bool, default=False
-            Whether a model that is there may be replaced.
-
-        Raises
-        ------
-        ValueError
-            If the folder exists.
-        TypeError
-            If the encoder is a loaded model; give it by its folder.
-
-        Notes
-        -----
-        A tuned encoder's weights are in the folder. Those of a frozen one are not; `load` checks that it finds the same.
-        Parameters of the run, such as `device`, `cache` and `checkpoints`, are not kept.
-        """
-        check_is_fitted(self)
+    def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
         encoder = self.network_.encoder
         fitted = {
             "dimensions_": self.dimensions_,
             "value_range_": self.value_range_,
             "loss_curve_": self.loss_curve_,
             "encoder_identity_": self.encoder_identity_,
-            "n_features": self.network_.n_features,
+            "network": self.network_.settings,
             "tuned": None if encoder is None else encoder.description(),
         }
-        parameters, weights = self.get_params(deep=False), self.network_.state_dict()
-        save_system(folder, type(self).__name__, parameters, fitted, weights, overwrite=overwrite)
+        return self.get_params(deep=False), fitted
 
-    @classmethod
-    def load(cls, folder: str | os.PathLike[str], **changes: Any) -> EmoSphereRegressor:
-        """
-        Read a folder that `save` wrote.
-
-        Parameters
-        ----------
-        folder : path-like
-        **changes
-            Parameters to set, such as `device`, `cache`, or `encoder`, the place of the same weights on this machine.
-
-        Returns
-        -------
-        regressor : EmoSphereRegressor
-            Ready to predict.
-
-        Raises
-        ------
-        ValueError
-            If the folder holds none, or one of a newer format.
-        """
-        parameters, fitted, weights = load_system(folder, cls.__name__)
-        regressor = cls(**{**parameters, **changes})
+    def _restore(self, fitted: dict[str, Any], weights: dict[str, Tensor]) -> None:
         tuned = fitted.pop("tuned")
         encoder = None if tuned is None else TunedEncoder.from_description(tuned)
-        network = network_of(parameters, fitted.pop("n_features"), encoder)
-        network.load_state_dict(weights)
-        regressor.network_ = network.eval()
+        self.network_ = EmoSphereNetwork(**fitted.pop("network"), encoder=encoder)
+        self.network_.load_state_dict(weights)
         for name, value in fitted.items():
-            setattr(regressor, name, tuple(value) if name == "value_range_" else value)
-        return regressor
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Weights on the CPU, so that a pickle loads everywhere."""
-        state = super().__getstate__()
-        if "network_" in state:
-            state = {**state, "network_": copy.deepcopy(state["network_"]).cpu()}
-        return state
+            setattr(self, name, tuple(value) if name == "value_range_" else value)
 
     def __sklearn_tags__(self) -> Tags:
-        """Takes lists of paths or arrays and no table of numbers; ratings have three columns."""
+        """Ratings have three columns."""
         tags = super().__sklearn_tags__()
-        tags.no_validation = True
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
         tags.target_tags.multi_output = True
         tags.target_tags.single_output = False
         return tags

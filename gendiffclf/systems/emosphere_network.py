@@ -194,6 +194,11 @@ class EmoSphereNetwork(nn.Module):
         Whether the regions' share of the loss falls from epoch to epoch.
     encoder : TunedEncoder, optional
         Without one, frames come in and are scaled.
+
+    Attributes
+    ----------
+    settings : dict
+        What it was made with, but for the encoder.
     """
 
     encoder: TunedEncoder | None
@@ -212,6 +217,15 @@ class EmoSphereNetwork(nn.Module):
         encoder: TunedEncoder | None = None,
     ) -> None:
         super().__init__()
+        self.settings: dict[str, Any] = {
+            "n_features": n_features,
+            "pooling": pooling,
+            "width": width,
+            "n_regions": n_regions,
+            "dropout": dropout,
+            "head_dropout": head_dropout,
+            "weighted_by_epoch": weighted_by_epoch,
+        }
         self.encoder = encoder
         self.scaler = FrameScaler(n_features) if encoder is None else None
         self.pooling = POOLINGS[pooling](n_features, width, dropout)
@@ -219,7 +233,6 @@ class EmoSphereNetwork(nn.Module):
         self.regions = head(self.pooling.width, width, n_regions, head_dropout) if n_regions else None
         self.register_buffer("region_weights", torch.ones(n_regions))
         self.weighted_by_epoch = weighted_by_epoch
-        self.n_features = n_features
         self.epoch = 0
 
     @property

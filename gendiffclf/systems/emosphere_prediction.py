@@ -9,16 +9,22 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from ..device import resolve_device
 from ..featurizers.inputs import as_items
 from ..metrics import concordance_correlation
-from .emosphere_fitting import check_identity, encoder_inputs, open_encoder, predict_in_batches
+from .emosphere_fitting import waves_of
 from .emosphere_network import EmoSphereNetwork
+from .steps import encode, map_batches
+
+PREDICTION_LIMITS = {"frames": 16_000, "waves": 1_600_000}
+"""Padded frames, or samples of waveforms, that are predicted at once."""
 
 
 def _has_regions(estimator: EmoSpherePrediction) -> bool:
-    if estimator.n_regions is None:
+    network = getattr(estimator, "network_", None)
+    if (estimator.n_regions if network is None else network.regions) is None:
         raise AttributeError("Got n_regions=None, expected a partition to predict regions of; fit with n_regions=8.")
     return True
 
@@ -26,7 +32,6 @@ def _has_regions(estimator: EmoSpherePrediction) -> bool:
 class EmoSpherePrediction:
     """Methods of `EmoSphereRegressor` that need a fit."""
 
-    encoder: Any
     n_regions: int | None
     device: str
     network_: EmoSphereNetwork
@@ -122,9 +127,17 @@ class EmoSpherePrediction:
         """What one head says of each clip, or the pooled vectors: (n, k)."""
         check_is_fitted(self)
         params = self.get_params(deep=False)  # type: ignore[attr-defined]
-        encoder = self.network_.encoder
-        if encoder is None:
-            encoder, identity = open_encoder(params)
-            check_identity(self.encoder, identity, self.encoder_identity_)
-        inputs = encoder_inputs(params, encoder, as_items(X))
-        return predict_in_batches(self.network_, inputs, name, resolve_device(self.device))
+        device = resolve_device(self.device)
+        network = self.network_.to(device).eval()
+        clips = as_items(X)
+        if network.encoder is None:
+            inputs, _ = encode(params, clips, self.encoder_identity_)
+        else:
+            inputs = waves_of(params, network.encoder, clips)
+        of_style = None if name == "style" else getattr(network, name)
+
+        def outputs(padded: Tensor, mask: Tensor) -> NDArray[np.float64]:
+            style = network.style(mask, **{network.input_name: padded})
+            return (style if of_style is None else of_style(style)).double().cpu().numpy()
+
+        return np.stack(map_batches(outputs, inputs, PREDICTION_LIMITS[network.input_name], device))

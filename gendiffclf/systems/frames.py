@@ -26,7 +26,7 @@ def frame_featurizer(encoder: Any, *, layer: int, sampling_rate: float | None = 
     ----------
     encoder : "fbank", str, Path, Module or SpeechFeaturizer
         "fbank" is log-mel energies (80 filters, a frame each 10 ms); a name, folder or loaded model goes to
-        `HubertFeaturizer`; a featuriser is taken with its own settings but for `pooling` and `layers`.
+        `HubertFeaturizer`; a featuriser is taken with its own settings but for `pooling`, `layers` and `on_error`.
     layer : int
         Hidden state of an encoder of waveforms; -1 is the last. Log-mel frames have none.
     sampling_rate : float or None
@@ -43,10 +43,15 @@ def frame_featurizer(encoder: Any, *, layer: int, sampling_rate: float | None = 
     Raises
     ------
     ValueError
-        If `encoder` is none of these.
+        If `encoder` is none of these, or a featuriser without frames.
     """
     if isinstance(encoder, SpeechFeaturizer):
-        featurizer = copy.copy(encoder)
+        if "pooling" not in encoder.get_params(deep=False):
+            raise ValueError(
+                f"Got encoder={shown(encoder)}, which has no frames, expected a featuriser with the parameter pooling."
+            )
+        # A broken clip would else become frames of NaN.
+        featurizer = copy.copy(encoder).set_params(on_error="raise")
         if featurizer.sampling_rate is None:
             featurizer.set_params(sampling_rate=sampling_rate)
     elif isinstance(encoder, str) and encoder == "fbank":
@@ -94,6 +99,42 @@ def clip_frames(featurizer: SpeechFeaturizer, clips: Any, max_seconds: float | N
     items = _shortened(as_items(clips), rate, featurizer.sampling_rate, max_seconds)
     rows: Any = featurizer.transform(items)
     return list(rows)
+
+
+def given_frames(items: Sequence[Any]) -> Frames:
+    """
+    Frames that the caller has in place of clips.
+
+    Parameters
+    ----------
+    items : sequence of n array-likes of shape (n_frames, d)
+        As a featuriser with `pooling="none"` gives them.
+
+    Returns
+    -------
+    frames : list of n ndarrays of shape (n_frames, d), float32
+
+    Raises
+    ------
+    ValueError
+        If there are none, or one is of another shape or holds NaN or infinity.
+    """
+    if not len(items):
+        raise ValueError("Got X with 0 clips, expected at least 1.")
+    frames: Frames = []
+    for index, item in enumerate(items):
+        array = np.asarray(item, dtype=np.float32) if np.ndim(item) == 2 else np.empty(0, np.float32)
+        width = frames[0].shape[1] if frames else array.shape[-1]
+        if array.ndim != 2 or not array.size or array.shape[1] != width:
+            expected = f"(n_frames, {width})" if frames else "(n_frames, d)"
+            raise ValueError(
+                f"Got X[{index}] of shape {np.shape(item)} with encoder=None, expected frames of shape {expected}; set encoder "
+                "to pass clips."
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(f"Got X[{index}] with NaN or infinity, expected finite frames; leave that clip out.")
+        frames.append(array)
+    return frames
 
 
 def clip_waves(

@@ -7,27 +7,16 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import Tags
+from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from ..device import resolve_device
 from ..featurizers.inputs import as_items
 from ..validation import all_or_nothing
 from .collation import collate
-from .emosphere_fitting import training_seed
-from .frames import clip_frames
-from .model_folder import load_system, save_system
-from .selm_fitting import (
-    checked_labels,
-    checked_parameters,
-    checkpoint_folder,
-    model_of,
-    new_model,
-    open_encoder,
-    training_examples,
-    training_plan,
-)
+from .estimator import ClipEstimator
+from .selm_fitting import APART, check_parameters, checked_labels, new_model, plan_of, training_examples
 from .selm_folder import (
     language_description,
     language_from_description,
@@ -36,23 +25,26 @@ from .selm_folder import (
     texts_from_plain,
     views_from_plain,
 )
+from .selm_model import SelmModel
 from .selm_prediction import SelmPrediction
 from .selm_texts import PROMPT, View, checked_views, sorted_labels
+from .steps import checkpoint_folder, encode, training_seed
 from .training import train_module
 
 if TYPE_CHECKING:
     from ..featurizers import FeatureCache
 
 
-class SelmClassifier(SelmPrediction, ClassifierMixin, BaseEstimator):
+class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
     """
     Labels of clips of speech by the probability of their texts under a language model that has heard the clip.
 
     Parameters
     ----------
-    encoder : "fbank", str, Path, Module or SpeechFeaturizer, default="facebook/wav2vec2-base"
+    encoder : "fbank", str, Path, Module, SpeechFeaturizer or None, default="facebook/wav2vec2-base"
         Where frames come from: log-mel energies, which need no weights; a hub name, folder or loaded model of transformers; or
-        a featuriser with settings of your own. It is frozen: each clip is encoded once.
+        a featuriser with settings of your own. It is frozen: each clip is encoded once. None takes frames in place of clips,
+        arrays of shape (n_frames, d), as in a pipeline behind a featuriser with `pooling="none"`.
     layer : int, default=4
         Hidden state that frames are taken from, as the paper does; log-mel energies have none.
     language_model : str or Path, default="gpt2"
@@ -109,7 +101,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, BaseEstimator):
         Labels that had clips in `fit` or `partial_fit`, sorted.
     views_ : dict of str to View
         Views of training.
-    model_ : SelmModel
+    network_ : SelmModel
         Mappers and language model.
     tokenizer_ : PreTrainedTokenizer
     encoder_identity_ : dict
@@ -147,6 +139,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, BaseEstimator):
     ['high', 'low', 'mid']
     """
 
+    network_: SelmModel
     loss_curve_: list[float]
 
     def __init__(
@@ -171,7 +164,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, BaseEstimator):
         learning_rate: float = 1e-4,
         weight_decay: float = 0.01,
         sampling_rate: float | None = None,
-        cache: bool | str | FeatureCache | None = True,
+        cache: bool | str | os.PathLike[str] | FeatureCache | None = True,
         checkpoints: str | os.PathLike[str] | None = None,
         distributed: bool = False,
         device: str = "auto",
@@ -234,24 +227,29 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, BaseEstimator):
         ImportError
             Without the extra `finetune`.
         """
-        params = checked_parameters(self)
+        params = self.get_params(deep=False)
+        check_parameters(params)
         clips = as_items(X)
         labels = checked_labels(y, len(clips))
         trained = sorted_labels(labels)
         views = checked_views(self.views, trained)
         texts = self._texts(trained)
-        encoder, identity = open_encoder(params)
-        frames = clip_frames(encoder, clips)
+        frames, identity = encode(params, clips)
         seed = training_seed(params)
-        model, tokenizer = new_model(params, frames, seed)
-        examples = training_examples(model, tokenizer, frames, labels, texts, self.prompt, views)
+        network, tokenizer = new_model(params, frames, seed)
+        examples = training_examples(network, tokenizer, frames, labels, texts, self.prompt, views)
         device = resolve_device(self.device)
-        folder = checkpoint_folder(params, identity, examples, seed)
-        plan = training_plan(params, device, few_shot=False)
         self.loss_curve_ = train_module(
-            model, examples, collate, plan, device=device, seed=seed, folder=folder, verbose=self.verbose
+            network,
+            examples,
+            collate,
+            plan_of(params, device, few_shot=False),
+            device=device,
+            seed=seed,
+            folder=checkpoint_folder(params, identity, examples, seed, APART),
+            verbose=self.verbose,
         )
-        self.model_, self.tokenizer_, self.encoder_identity_ = model.eval(), tokenizer, identity
+        self.network_, self.tokenizer_, self.encoder_identity_ = network.eval(), tokenizer, identity
         self.trained_labels_, self.views_, self.prompt_ = trained, views, self.prompt
         return self
 
@@ -279,49 +277,27 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, BaseEstimator):
             As in `fit`.
         """
         check_is_fitted(self)
-        params = checked_parameters(self)
+        params = self.get_params(deep=False)
+        check_parameters(params)
         clips = as_items(X)
         labels = checked_labels(y, len(clips))
         trained = sorted_labels([*self.trained_labels_, *labels.tolist()])
         texts = self._texts(trained, needed=labels.tolist())
-        frames = self._frames(clips)
-        model = copy.deepcopy(self.model_)
-        tuned = model.tunes_language_model
-        model.tune(language_model=False)
-        examples = training_examples(model, self.tokenizer_, frames, labels, texts, self.prompt_, self.views_)
+        frames, _ = encode(params, clips, self.encoder_identity_)
+        network = copy.deepcopy(self.network_)
+        tuned = network.tunes_language_model
+        network.tune(language_model=False)
+        examples = training_examples(network, self.tokenizer_, frames, labels, texts, self.prompt_, self.views_)
         device = resolve_device(self.device)
-        plan = training_plan(params, device, few_shot=True)
-        train_module(model, examples, collate, plan, device=device, seed=training_seed(params), verbose=self.verbose)
-        model.tune(language_model=tuned)
-        self.model_, self.trained_labels_ = model.eval(), trained
+        plan = plan_of(params, device, few_shot=True)
+        train_module(network, examples, collate, plan, device=device, seed=training_seed(params), verbose=self.verbose)
+        network.tune(language_model=tuned)
+        self.network_, self.trained_labels_ = network.eval(), trained
         return self
 
     # ----------------------------------------------------------------- files
 
-    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """
-        Write the fitted classifier, language model and tokenizer included, to a folder of safetensors and JSON.
-
-        Parameters
-        ----------
-        folder : path-like
-            Appears under its name only when it is complete.
-        overwrite : bool, default=False
-            Whether a model that is there may be replaced.
-
-        Raises
-        ------
-        ValueError
-            If the folder exists.
-        TypeError
-            If the encoder is a loaded model; give it by its folder.
-
-        Notes
-        -----
-        The encoder's weights are not in the folder; `load` finds them by name, and prediction checks that they are the same.
-        Parameters of the run, such as `device`, `cache` and `checkpoints`, are not kept.
-        """
-        check_is_fitted(self)
+    def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
         parameters = self.get_params(deep=False)
         parameters |= {"label_texts": plain_texts(self.label_texts), "views": plain_views(self.views)}
         fitted = {
@@ -330,60 +306,21 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, BaseEstimator):
             "prompt_": self.prompt_,
             "encoder_identity_": self.encoder_identity_,
             "loss_curve_": self.loss_curve_,
-            "language": language_description(self.model_.language_model, self.tokenizer_),
-            "n_features": self.model_.audio_mapper.projection.first.in_features,
+            "language": language_description(self.network_.language_model, self.tokenizer_),
+            "network": self.network_.settings,
         }
-        save_system(folder, type(self).__name__, parameters, fitted, self.model_.state_dict(), overwrite=overwrite)
+        return parameters, fitted
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], **changes: Any) -> SelmClassifier:
-        """
-        Read a folder that `save` wrote.
+    def _parameters(cls, stored: dict[str, Any]) -> dict[str, Any]:
+        plain = {"label_texts": texts_from_plain(stored["label_texts"]), "views": views_from_plain(stored["views"])}
+        return {**stored, **plain}
 
-        Parameters
-        ----------
-        folder : path-like
-        **changes
-            Parameters to set, such as `device`, `cache`, or `encoder`, the place of the same weights on this machine.
-
-        Returns
-        -------
-        classifier : SelmClassifier
-            Ready to predict.
-
-        Raises
-        ------
-        ValueError
-            If the folder holds none, or one of a newer format.
-        """
-        parameters, fitted, weights = load_system(folder, cls.__name__)
-        parameters["label_texts"] = texts_from_plain(parameters["label_texts"])
-        parameters["views"] = views_from_plain(parameters["views"])
-        classifier = cls(**{**parameters, **changes})
-        language_model, classifier.tokenizer_ = language_from_description(fitted.pop("language"))
-        model = model_of(parameters, language_model, fitted.pop("n_features"))
-        if set(weights) != set(model.state_dict()):
-            raise ValueError(
-                f"Got folder={str(folder)!r} with weights of another model, expected those of its description."
-            )
-        model.load_state_dict(weights, strict=False)  # tied weights are there once
-        classifier.model_ = model.eval()
+    def _restore(self, fitted: dict[str, Any], weights: dict[str, Tensor]) -> None:
+        language_model, self.tokenizer_ = language_from_description(fitted.pop("language"))
+        self.network_ = SelmModel(language_model, **fitted.pop("network"))
+        if set(weights) != set(self.network_.state_dict()):
+            raise KeyError("names of weights")
+        self.network_.load_state_dict(weights, strict=False)  # tied weights are there once
         for name, value in fitted.items():
-            setattr(classifier, name, views_from_plain(value) if name == "views_" else value)
-        return classifier
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Weights on the CPU, so that a pickle loads everywhere."""
-        state = super().__getstate__()
-        if "model_" in state:
-            state = {**state, "model_": copy.deepcopy(state["model_"]).cpu()}
-        return state
-
-    def __sklearn_tags__(self) -> Tags:
-        """Takes lists of paths or arrays and no table of numbers."""
-        tags = super().__sklearn_tags__()
-        tags.no_validation = True
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        return tags
+            setattr(self, name, views_from_plain(value) if name == "views_" else value)

@@ -1,61 +1,39 @@
-"""The steps of a SelmClassifier's `fit` and `predict`, as functions of its parameters."""
+"""The steps of a SelmClassifier's `fit` that are its own, as functions of its parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from ..device import resolve_precision
-from ..featurizers import SpeechFeaturizer
-from ..featurizers.batching import map_halving
-from ..featurizers.encoder import encoding_session
-from ..validation import check_choice, check_flag, check_integer, check_real, shown
-from .collation import pad
-from .frames import frame_featurizer
-from .model_folder import OF_THE_RUN
+from ..validation import check_flag, check_integer, check_real, shown
 from .selm_language import BYTES, answer_tokens, check_room, load_language_model, prompt_tokens
 from .selm_model import SelmModel
 from .selm_texts import View
-from .training import TrainingPlan, run_folder
+from .steps import check_training_parameters, training_plan
+from .training import TrainingPlan
 
-PREDICTED_AT_ONCE = 64
 WARMUP_SHARE = 0.1
+APART = ("label_texts", "length_normalize", "views")
+"""Parameters that are in the training examples, or that training does not depend on."""
 
 
-def checked_parameters(estimator: BaseEstimator) -> dict[str, Any]:
-    """Parameters of an estimator; raises a ValueError that names the first one out of its range."""
-    params: dict[str, Any] = estimator.get_params(deep=False)
-    check_choice("precision", params["precision"], ("auto", "float32", "bfloat16"))
-    for name in ("length_normalize", "distributed"):
-        check_flag(name, params[name])
+def check_parameters(params: Mapping[str, Any]) -> None:
+    """Raise a ValueError that names the first parameter out of its range."""
+    check_training_parameters(params)
+    check_real("learning_rate", params["learning_rate"], 0, low_open=True)
+    check_flag("length_normalize", params["length_normalize"])
     if params["tune_language_model"] != "auto":
         check_flag("tune_language_model", params["tune_language_model"])
-    at_least_one = (
-        "n_prefix",
-        "n_mapper_layers",
-        "n_heads",
-        "n_epochs",
-        "few_shot_epochs",
-        "batch_size",
-        "accumulation_steps",
-    )
-    for name in at_least_one:
+    for name in ("n_prefix", "n_mapper_layers", "n_heads", "few_shot_epochs"):
         check_integer(name, params[name], 1)
-    check_real("dropout", params["dropout"], 0, 1, high_open=True)
-    check_real("learning_rate", params["learning_rate"], 0, low_open=True)
-    check_real("weight_decay", params["weight_decay"], 0)
-    check_integer("verbose", params["verbose"], 0)
     if not isinstance(params["prompt"], str) or not params["prompt"].strip():
         raise ValueError(f"Got prompt={shown(params['prompt'])}, expected a text of words.")
-    return params
 
 
 def checked_labels(y: Any, n_clips: int) -> NDArray[Any]:
@@ -67,40 +45,26 @@ def checked_labels(y: Any, n_clips: int) -> NDArray[Any]:
     return labels
 
 
-def open_encoder(params: Mapping[str, Any]) -> tuple[SpeechFeaturizer, dict[str, Any]]:
-    """The featuriser of frames, and what identifies its weights and settings, of types that JSON knows."""
-    names = ("sampling_rate", "cache", "device", "verbose")
-    featurizer = frame_featurizer(params["encoder"], layer=params["layer"], **{name: params[name] for name in names})
-    identity = featurizer._encoders()[0].identity
-    # Precision may follow the device, on which a model need not stay.
-    return featurizer, {name: value for name, value in identity.items() if name != "precision"}
-
-
-def model_of(params: Mapping[str, Any], language_model: torch.nn.Module, n_features: int) -> SelmModel:
-    """A model of the shape that the parameters say."""
-    tune = params["tune_language_model"]
-    width = language_model.get_input_embeddings().embedding_dim  # type: ignore[operator]
-    if width % params["n_heads"]:
-        raise ValueError(
-            f"Got n_heads={params['n_heads']}, expected a divisor of {width}, the width of the language model."
-        )
-    return SelmModel(
-        language_model,
-        n_features,
-        n_prefix=params["n_prefix"],
-        n_layers=params["n_mapper_layers"],
-        n_heads=params["n_heads"],
-        dropout=params["dropout"],
-        tune_language_model=params["language_model"] == BYTES if tune == "auto" else bool(tune),
-    )
-
-
 def new_model(params: Mapping[str, Any], frames: Sequence[NDArray[np.float32]], seed: int) -> tuple[SelmModel, Any]:
     """A model with initial mappers and fitted scaling of frames, and its tokenizer."""
+    tune = params["tune_language_model"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         language_model, tokenizer = load_language_model(params["language_model"])
-        model = model_of(params, language_model, frames[0].shape[1])
+        width = language_model.get_input_embeddings().embedding_dim  # type: ignore[operator]
+        if width % params["n_heads"]:
+            raise ValueError(
+                f"Got n_heads={params['n_heads']}, expected a divisor of {width}, the width of the language model."
+            )
+        model = SelmModel(
+            language_model,
+            frames[0].shape[1],
+            n_prefix=params["n_prefix"],
+            n_layers=params["n_mapper_layers"],
+            n_heads=params["n_heads"],
+            dropout=params["dropout"],
+            tune_language_model=params["language_model"] == BYTES if tune == "auto" else bool(tune),
+        )
     model.audio_mapper.scaler.fit(frames)
     return model, tokenizer
 
@@ -156,74 +120,12 @@ def training_examples(
     return examples
 
 
-def training_plan(params: Mapping[str, Any], device: torch.device, *, few_shot: bool) -> TrainingPlan:
+def plan_of(params: Mapping[str, Any], device: torch.device, *, few_shot: bool) -> TrainingPlan:
     """How to train, from an estimator's parameters; few-shot training starts from trained mappers and needs no warm-up."""
-    return TrainingPlan(
-        n_epochs=params["few_shot_epochs"] if few_shot else params["n_epochs"],
-        batch_size=params["batch_size"],
-        accumulation_steps=params["accumulation_steps"],
-        learning_rate=params["learning_rate"],
-        weight_decay=params["weight_decay"],
-        precision=resolve_precision(params["precision"], device),
+    return training_plan(
+        params,
+        device,
+        n_epochs=params["few_shot_epochs" if few_shot else "n_epochs"],
         warmup_share=0.0 if few_shot else WARMUP_SHARE,
         schedule="linear",
-        distributed=params["distributed"],
     )
-
-
-def checkpoint_folder(
-    params: Mapping[str, Any], identity: Mapping[str, Any], examples: Sequence[dict[str, Any]], seed: int
-) -> Path | None:
-    """Where checkpoints of this fit go, or None."""
-    if params["checkpoints"] is None:
-        return None
-    # Texts, prompt and views are in the examples, and the encoder in its identity.
-    apart = (*OF_THE_RUN, "encoder", "label_texts", "length_normalize", "random_state", "sampling_rate", "views")
-    settings = {name: value for name, value in params.items() if name not in apart}
-    return run_folder(params["checkpoints"], settings=settings, encoder=identity, seed=seed, examples=list(examples))
-
-
-def map_prefixes(
-    function: Any,
-    model: SelmModel,
-    tokenizer: Any,
-    frames: Sequence[NDArray[np.float32]],
-    prompt: str,
-    device: torch.device,
-) -> list[Any]:
-    """
-    What `function` makes of the prefix of each clip.
-
-    Parameters
-    ----------
-    function : callable
-        From a Tensor of shape (batch, 2 * n_prefix, width) to a sequence of `batch` results.
-    model : SelmModel
-        Moved to `device`.
-    tokenizer : PreTrainedTokenizer
-    frames : sequence of n ndarrays of shape (n_frames, d)
-    prompt : str
-    device : torch.device
-
-    Returns
-    -------
-    results : list of n objects
-        In the order of `frames`.
-    """
-    model.to(device).eval()
-    tokens = torch.tensor([prompt_tokens(tokenizer, prompt)], device=device)  # (1, tokens)
-    n_tokens = torch.tensor([tokens.shape[1]], device=device)
-
-    def batch_results(indices: list[int]) -> list[Any]:
-        padded, mask = pad([frames[i] for i in indices])
-        return list(function(model.prefix(padded.to(device), mask.to(device), tokens, n_tokens)))
-
-    # Clips of like length share a batch, so that little of it is padding.
-    order = sorted(range(len(frames)), key=lambda i: len(frames[i]))
-    results: list[Any] = [None] * len(frames)
-    with encoding_session({device.type}), torch.inference_mode():
-        for start in range(0, len(order), PREDICTED_AT_ONCE):
-            indices = order[start : start + PREDICTED_AT_ONCE]
-            for i, result in zip(indices, map_halving(batch_results, indices), strict=True):
-                results[i] = result
-    return results

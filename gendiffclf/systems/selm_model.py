@@ -32,6 +32,11 @@ class SelmModel(nn.Module):
     tune_language_model : bool
         Whether the language model's weights are trained.
 
+    Attributes
+    ----------
+    settings : dict
+        What it was made with, but for the language model.
+
     Notes
     -----
     The answer is all that may be padded, and it comes last: under causal attention padding reaches nothing that counts.
@@ -53,6 +58,14 @@ class SelmModel(nn.Module):
     ) -> None:
         super().__init__()
         width = language_model.get_input_embeddings().embedding_dim  # type: ignore[operator]
+        self.settings: dict[str, Any] = {
+            "n_features": n_features,
+            "n_prefix": n_prefix,
+            "n_layers": n_layers,
+            "n_heads": n_heads,
+            "dropout": dropout,
+            "tune_language_model": tune_language_model,
+        }
         self.language_model = language_model
         self.audio_mapper = AudioMapper(n_features, width, n_prefix, n_layers, n_heads, dropout)
         self.text_mapper = PrefixMapper(width, n_prefix, n_layers, n_heads, dropout)

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
 
 from ..device import resolve_device
 from ..featurizers.inputs import as_items
 from ..validation import check_choice, check_integer, shown
-from .emosphere_fitting import check_identity
-from .frames import clip_frames
-from .selm_fitting import map_prefixes, open_encoder
-from .selm_language import answer_tokens, check_room
+from .selm_language import answer_tokens, check_room, prompt_tokens
 from .selm_model import SelmModel, label_scores, text_scores
 from .selm_texts import View, checked_label_texts, default_label_texts, sorted_labels
+from .steps import encode, map_batches
+
+PREDICTION_LIMIT = 64_000
+"""Padded frames that are predicted at once."""
 
 
 class SelmPrediction:
     """Methods of `SelmClassifier` that ask a fitted model."""
 
     device: str
-    encoder: Any
     label_texts: Mapping[Any, str | Sequence[str]] | None
     length_normalize: bool
-    n_prefix: int
-    model_: SelmModel
+    network_: SelmModel
     tokenizer_: Any
     trained_labels_: list[Any]
     views_: dict[str, View]
@@ -84,10 +84,10 @@ class SelmPrediction:
         texts = self._texts(self.trained_labels_, needed=())
         tokens = [answer_tokens(self.tokenizer_, text) for several in texts.values() for text in several]
         owners = [k for k, several in enumerate(texts.values()) for _ in several]
-        model = self.model_
-        check_room(model.language_model, self.n_prefix, tokens)
+        model = self.network_
+        check_room(model.language_model, model.settings["n_prefix"], tokens)
 
-        def probabilities(prefix: torch.Tensor) -> NDArray[np.float64]:
+        def probabilities(prefix: Tensor) -> NDArray[np.float64]:
             scores = text_scores(model.language_model, prefix, tokens).double()
             lengths = [len(text) for text in tokens]
             scores = label_scores(scores, lengths, owners, len(texts), length_normalize=self.length_normalize)
@@ -116,9 +116,9 @@ class SelmPrediction:
         if view is not None:
             check_choice("view", view, self.views_)
         prompt = self.prompt_ if view is None else self.views_[view].prompt
-        model, end = self.model_.language_model, self.tokenizer_.eos_token_id
+        model, end = self.network_.language_model, self.tokenizer_.eos_token_id
 
-        def answers(prefix: torch.Tensor) -> Any:
+        def answers(prefix: Tensor) -> Any:
             return model.generate(  # type: ignore[operator]
                 inputs_embeds=prefix,
                 attention_mask=torch.ones(prefix.shape[:2], dtype=torch.long, device=prefix.device),
@@ -131,15 +131,18 @@ class SelmPrediction:
         found = self._map(answers, X, prompt)
         return [self.tokenizer_.decode(tokens, skip_special_tokens=True).strip() for tokens in found]
 
-    def _map(self, function: Any, X: Any, prompt: str) -> list[Any]:
-        frames = self._frames(as_items(X))
-        return map_prefixes(function, self.model_, self.tokenizer_, frames, prompt, resolve_device(self.device))
+    def _map(self, function: Callable[[Tensor], Any], X: Any, prompt: str) -> list[Any]:
+        """What a function says of the prefix of each clip, of shape (batch, 2 * n_prefix, width) for a batch."""
+        frames, _ = encode(self.get_params(deep=False), as_items(X), self.encoder_identity_)  # type: ignore[attr-defined]
+        device = resolve_device(self.device)
+        model = self.network_.to(device).eval()
+        tokens = torch.tensor([prompt_tokens(self.tokenizer_, prompt)], device=device)  # (1, tokens)
+        n_tokens = torch.tensor([tokens.shape[1]], device=device)
 
-    def _frames(self, clips: list[Any]) -> list[NDArray[np.float32]]:
-        """Frames of clips, of the same encoder as in `fit`."""
-        encoder, identity = open_encoder(self.get_params(deep=False))  # type: ignore[attr-defined]
-        check_identity(self.encoder, identity, self.encoder_identity_)
-        return clip_frames(encoder, clips)
+        def of_frames(padded: Tensor, mask: Tensor) -> Any:
+            return function(model.prefix(padded, mask, tokens, n_tokens))
+
+        return map_batches(of_frames, frames, PREDICTION_LIMIT, device)
 
     def _texts(self, trained: list[Any], needed: Sequence[Any] | None = None) -> dict[Any, tuple[str, ...]]:
         """Texts of the labels, which those in `needed`, by default all of training, must have."""

@@ -122,6 +122,9 @@ def train_module(
         stack.enter_context(_chosen_device(device, plan.distributed))
         output = folder if folder is not None else stack.enter_context(tempfile.TemporaryDirectory())
         arguments = _arguments(plan, Path(output), device, seed, keeps=folder is not None)
+        # Processes of a group take a batch each, and an epoch of incomplete ones alone would be empty.
+        complete = len(examples) >= plan.batch_size * arguments.world_size
+        arguments.dataloader_drop_last = plan.drop_last and complete
         trainer = _trainer(module, arguments, examples, collate, verbose)
         trainer.train(resume_from_checkpoint=None if folder is None else last_checkpoint(folder))
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -197,7 +200,6 @@ def _arguments(plan: TrainingPlan, output: Path, device: torch.device, seed: int
         max_grad_norm=plan.max_grad_norm,
         lr_scheduler_type=plan.schedule,
         warmup_steps=plan.warmup_share,  # below 1 it is a share
-        dataloader_drop_last=plan.drop_last,
         dataloader_pin_memory=device.type == "cuda",
         bf16=plan.precision == torch.bfloat16,
         use_cpu=device.type == "cpu",

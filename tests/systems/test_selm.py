@@ -76,6 +76,31 @@ def test_a_prediction_does_not_depend_on_the_batch(fitted, clips):
     np.testing.assert_allclose(alone, together[:6], atol=1e-5)
 
 
+@pytest.mark.parametrize("length_normalize", [False, True])
+def test_probabilities_are_those_of_the_texts(length_normalize, fitted, clips):
+    import torch
+
+    from gendiffclf.systems.selm_language import answer_tokens, prompt_tokens
+    from gendiffclf.systems.steps import encode
+
+    fitted.set_params(label_texts={"low": ["low", "deep voice"], "high": "high"}, length_normalize=length_normalize)
+    model, tokenizer = fitted.network_.eval(), fitted.tokenizer_
+    frames, _ = encode(fitted.get_params(deep=False), clips[:1])
+    prompt = torch.tensor([prompt_tokens(tokenizer, "this person is feeling")])
+    mask = torch.ones(1, len(frames[0]), dtype=torch.bool)
+    with torch.inference_mode():
+        prefix = model.prefix(torch.tensor(frames[0])[None], mask, prompt, torch.tensor([prompt.shape[1]]))
+        scores = []
+        for text in ("high", "low", "deep voice"):
+            tokens = answer_tokens(tokenizer, text)
+            embedded = torch.cat([prefix, model.embed(torch.tensor([tokens]))], dim=1)
+            log_p = model.language_model(inputs_embeds=embedded).logits[0].double().log_softmax(dim=-1)
+            total = sum(log_p[prefix.shape[1] - 1 + i, token].item() for i, token in enumerate(tokens))
+            scores.append(np.exp(total / len(tokens) if length_normalize else total))
+    high, low = scores[0], (scores[1] + scores[2]) / (2 if length_normalize else 1)
+    np.testing.assert_allclose(fitted.predict_proba(clips[:1]), [[high / (high + low), low / (high + low)]], atol=1e-5)
+
+
 def test_label_texts_may_change_after_fit(fitted, clips):
     before = fitted.predict_proba(clips)
     fitted.set_params(label_texts={"low": "low", "high": "high"})
@@ -90,16 +115,16 @@ def test_label_texts_may_change_after_fit(fitted, clips):
 
 def test_few_clips_of_a_new_label_change_the_mappers_alone(fitted):
     new = [(tone(0.3, 600, 0.5, seed), RATE) for seed in range(8)]
-    before = {name: value.clone() for name, value in fitted.model_.state_dict().items()}
+    before = {name: value.clone() for name, value in fitted.network_.state_dict().items()}
     fitted.set_params(few_shot_epochs=40).partial_fit(new, ["middle"] * 4 + ["high"] * 4)
     assert fitted.classes_.tolist() == ["high", "low", "middle"]
-    for name, value in fitted.model_.state_dict().items():
+    for name, value in fitted.network_.state_dict().items():
         if name.startswith("language_model."):
             assert value.equal(before[name]), name
-    changed = [name for name, value in fitted.model_.state_dict().items() if not value.equal(before[name])]
+    changed = [name for name, value in fitted.network_.state_dict().items() if not value.equal(before[name])]
     assert any(name.startswith("audio_mapper.") for name in changed)
     assert any(name.startswith("text_mapper.") for name in changed)
-    assert fitted.model_.tunes_language_model  # as before, for a later fit of the same object
+    assert fitted.network_.tunes_language_model  # as before, for a later fit of the same object
 
 
 def test_few_clips_move_the_prediction(fitted):
@@ -131,10 +156,10 @@ def test_a_language_model_from_a_folder_is_frozen_by_default(clips, labels, tmp_
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     classifier = small(language_model=tmp_path).fit(clips, labels)
-    own = classifier.model_.language_model.state_dict()
+    own = classifier.network_.language_model.state_dict()
     assert all(value.equal(own[name]) for name, value in model.state_dict().items())
     tuned = small(language_model=tmp_path, tune_language_model=True).fit(clips, labels)
-    assert not tuned.model_.language_model.lm_head.weight.equal(model.lm_head.weight)
+    assert not tuned.network_.language_model.lm_head.weight.equal(model.lm_head.weight)
 
 
 def test_clone_and_pickle(fitted, clips):
@@ -169,8 +194,8 @@ def test_a_killed_fit_goes_on_to_the_same_weights(clips, labels, tmp_path):
     last = max(run.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     shutil.rmtree(last)  # as a kill in the last epoch leaves the folder
     resumed = small(n_epochs=3, checkpoints=tmp_path).fit(clips, labels)
-    for name, value in whole.model_.state_dict().items():
-        np.testing.assert_array_equal(resumed.model_.state_dict()[name], value)
+    for name, value in whole.network_.state_dict().items():
+        np.testing.assert_array_equal(resumed.network_.state_dict()[name], value)
 
 
 def test_cross_validation_by_speakers_and_a_grid(clips, labels):

@@ -61,6 +61,20 @@ def test_accumulation_averages_gradients_and_short_batches_can_be_left_out():
     assert len(train(rows=examples(20), n_epochs=1, drop_last=True)[0].seen) == 2
 
 
+def test_accumulated_batches_are_one_larger_batch():
+    # Adam's first step only has the gradient's sign; several steps show its size. Without dropout, all else is equal.
+    def weights(**changes):
+        module = Summing()
+        module.dropout.p = 0.0
+        plan = TrainingPlan(**{"n_epochs": 3, "learning_rate": 0.05, **changes})
+        train_module(module, examples(), collate, plan, device=torch.device("cpu"), seed=1)
+        return module.linear.weight
+
+    one = weights(batch_size=8)
+    torch.testing.assert_close(weights(batch_size=4, accumulation_steps=2), one)
+    assert not torch.allclose(weights(batch_size=4), one)
+
+
 def test_random_states_and_environment_come_back(monkeypatch):
     monkeypatch.setenv("RANK", "1")  # of a group that this fit takes no part in
     monkeypatch.setenv("LOCAL_RANK", "1")
@@ -113,22 +127,57 @@ def test_a_folder_for_each_training(tmp_path):
 
 
 SCRIPT = """
-import sys
+import os, sys
 import numpy as np
-from gendiffclf import EmoSphereRegressor
+from gendiffclf import EmoSphereRegressor, SelmClassifier
 
 rng = np.random.default_rng(0)
 clips = [(rng.normal(size=rng.integers(3000, 6000)).astype(np.float32), 16000) for _ in range(16)]
-folder, out, distributed = sys.argv[1], sys.argv[2], len(sys.argv) > 3
-regressor = EmoSphereRegressor(
-    "fbank", dimensions=["arousal", "valence", "dominance"], value_range=(0, 1), width=16, n_epochs=8, batch_size=4,
-    checkpoints=None if distributed else folder, distributed=distributed, device="cpu", precision="float32",
-)
-regressor.fit(clips, rng.uniform(size=(16, 3)))
-weights = np.concatenate([w.numpy().ravel() for w in regressor.network_.state_dict().values()])
-import os
-np.save(f"{out}-{os.environ.get('RANK', '0')}.npy", np.append(weights, regressor.predict(clips).ravel()))
+folder, out, system, distributed = sys.argv[1], sys.argv[2], sys.argv[3], len(sys.argv) > 4
+run = {
+    "n_epochs": 8, "batch_size": 4, "checkpoints": None if distributed else folder, "distributed": distributed,
+    "device": "cpu", "precision": "float32",
+}
+if system == "emosphere":
+    names = ["arousal", "valence", "dominance"]
+    fitted = EmoSphereRegressor("fbank", dimensions=names, value_range=(0, 1), width=16, **run)
+    answers = fitted.fit(clips, rng.uniform(size=(16, 3))).predict(clips)
+else:
+    fitted = SelmClassifier(
+        "fbank", language_model="bytes", n_prefix=2, n_mapper_layers=1, learning_rate=1e-3, **run
+    )
+    answers = fitted.fit(clips, ["low", "high"] * 8).predict_proba(clips)
+weights = np.concatenate([w.numpy().ravel() for w in fitted.network_.state_dict().values()])
+np.save(f"{out}-{os.environ.get('RANK', '0')}.npy", np.append(weights, answers.ravel()))
 """
+
+GROUP = """
+import os, sys
+import numpy as np
+import torch
+from torch import nn
+from gendiffclf.systems.collation import collate
+from gendiffclf.systems.training import TrainingPlan, train_module
+
+rng = np.random.default_rng(0)
+rows = [{"frames": rng.normal(size=(4, 3)).astype(np.float32), "target": np.float32(i % 2)} for i in range(int(sys.argv[3]))]
+
+class Summing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear = nn.Linear(3, 1)
+
+    def forward(self, frames, mask, target):
+        return {"loss": ((self.linear(frames)[..., 0] * mask).sum(1) - target).square().mean()}
+
+module, size, distributed = Summing(), int(sys.argv[2]), "RANK" in os.environ
+plan = TrainingPlan(n_epochs=3, batch_size=size, learning_rate=0.05, distributed=distributed, drop_last=True)
+losses = train_module(module, rows, collate, plan, device=torch.device("cpu"), seed=1)
+assert len(losses) == 3, losses
+np.save(f"{sys.argv[1]}-{os.environ.get('RANK', '0')}.npy", module.linear.weight.detach().numpy())
+"""
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 def environment():
@@ -136,7 +185,8 @@ def environment():
     return {**os.environ, "PYTHONPATH": here, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 
 
-def test_a_killed_fit_goes_on_to_the_same_weights(tmp_path):
+@pytest.mark.parametrize("system", ["emosphere", pytest.param("selm", marks=pytest.mark.slow)])
+def test_a_killed_fit_goes_on_to_the_same_weights(system, tmp_path):
     (tmp_path / "fit.py").write_text(SCRIPT)
     # Kills itself as it is about to write the third checkpoint, with half of it there.
     killer = """
@@ -152,7 +202,11 @@ def test_a_killed_fit_goes_on_to_the_same_weights(tmp_path):
 
     def run(script, folder, out):
         return subprocess.run(
-            [sys.executable, script, folder, out], cwd=tmp_path, env=environment(), capture_output=True, text=True
+            [sys.executable, script, folder, out, system],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
         )
 
     assert run("killed.py", "a", "killed").returncode == -signal.SIGKILL
@@ -166,11 +220,11 @@ def test_a_killed_fit_goes_on_to_the_same_weights(tmp_path):
     shutil.rmtree(tmp_path / "a")
 
 
-def test_two_processes_train_one_model(tmp_path):
+@pytest.mark.parametrize("system", ["emosphere", pytest.param("selm", marks=pytest.mark.slow)])
+def test_two_processes_train_one_model(system, tmp_path):
     (tmp_path / "fit.py").write_text(SCRIPT)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*launch, "fit.py", "none", "out", "distributed"],
+        [*LAUNCH, "fit.py", "none", "out", system, "distributed"],
         cwd=tmp_path,
         env=environment(),
         capture_output=True,
@@ -180,6 +234,21 @@ def test_two_processes_train_one_model(tmp_path):
     first, second = (np.load(tmp_path / f"out-{rank}.npy") for rank in range(2))
     np.testing.assert_array_equal(first, second)
     assert np.isfinite(first).all()
+
+
+def test_two_processes_are_one_of_twice_the_batch(tmp_path):
+    (tmp_path / "fit.py").write_text(GROUP)
+
+    def run(command, *arguments):
+        done = subprocess.run(
+            [*command, "fit.py", *arguments], cwd=tmp_path, env=environment(), capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+
+    run(LAUNCH, "two", "4", "24")
+    run([sys.executable], "one", "8", "24")
+    np.testing.assert_allclose(np.load(tmp_path / "two-0.npy"), np.load(tmp_path / "one-0.npy"), rtol=1e-5)
+    run(LAUNCH, "few", "4", "6")  # too few for a complete batch of both: the incomplete ones are kept
 
 
 def test_padding_and_masks():

@@ -1,0 +1,254 @@
+"""Out of domain, and a few shots later: trained on some corpora, tested on unheard speakers of another, then adapted to it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.stats import t
+from tqdm import tqdm
+
+from ..validation import check_integer
+from .auditing import audit_first
+from .corpora import check_corpus
+from .evaluation import class_probabilities
+from .files import whole_file
+from .folds import without_copies
+from .intervals import LEVEL
+from .measures import measures
+from .provenance import as_json, describe_run
+from .training import before_classifier, encode_clips, fit_rows, report_failures, split_pipeline
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOTS = (0, 4, 8, 16)
+MEASURES = ("wa", "uar")
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """
+    What `few_shot` found. Printing it shows the measures by the number of shots.
+
+    Attributes
+    ----------
+    runs : DataFrame
+        A row for each repetition and number of shots: `repeat`, `shots`, `n_shots` (clips adapted to), `fewest` (clips of the
+        rarest class among them), `n_test`, `n_test_speakers`, `wa` (accuracy) and `uar` (mean recall).
+    n_train, n_train_speakers : int
+        Clips and speakers that were learnt from before.
+    about : dict
+        What it takes to repeat it.
+    """
+
+    runs: pd.DataFrame
+    n_train: int
+    n_train_speakers: int
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """
+        For each number of shots (rows), mean over repetitions and its 95 % interval.
+
+        Columns are `uar`, `uar_low`, `uar_high`, the same of `wa`, and `uar_gain` over no shots in the same repetitions, with
+        `uar_gain_low` and `uar_gain_high`. Intervals are Student's t over repetitions, which draw shots and speakers anew
+        from one corpus: they do not say how another corpus would come out.
+        """
+        import pandas as pd
+
+        wide = {name: self.runs.pivot(index="repeat", columns="shots", values=name) for name in MEASURES}
+        wide["uar_gain"] = wide["uar"].sub(wide["uar"].iloc[:, 0], axis=0)
+        rows: dict[int, dict[str, float]] = {}
+        for shots in wide["uar"]:
+            rows[shots] = {}
+            for name, table in wide.items():
+                values = table[shots].to_numpy()
+                reach = t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+                rows[shots] |= {
+                    name: values.mean(),
+                    f"{name}_low": values.mean() - reach,
+                    f"{name}_high": values.mean() + reach,
+                }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("shots")
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """Write summary, runs and provenance as JSON; a file that exists is replaced once the new one is complete."""
+        with whole_file(path) as file:
+            file.write(json.dumps(self.as_dict(), indent=1, ensure_ascii=False) + "\n")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, as JSON knows it."""
+        return as_json(
+            {
+                "summary": self.summary.reset_index().to_dict("records"),
+                "runs": self.runs.to_dict("records"),
+                "n_train": self.n_train,
+                "n_train_speakers": self.n_train_speakers,
+                "about": self.about,
+            }
+        )
+
+    def __str__(self) -> str:
+        """A line for each number of shots a class."""
+        lines = [f"{'shots a class':<15}{'UAR':>7}{'95 % interval':>18}{'gain':>9}{'95 % interval':>18}"]
+        for shots, row in self.summary.iterrows():
+            bounds = f"{row['uar_low']:.3f} to {row['uar_high']:.3f}"
+            gain = (
+                f"{row['uar_gain']:>+9.3f}{row['uar_gain_low']:>+9.3f} to {row['uar_gain_high']:+.3f}" if shots else ""
+            )
+            lines.append(f"{shots:<15}{row['uar']:>7.3f}{bounds:>18}{gain}")
+        n_test, n_speakers = (int(self.runs[name].median()) for name in ("n_test", "n_test_speakers"))
+        lines.append(
+            f"\nLearnt from {self.n_train} clips of {self.n_train_speakers} speakers; tested on {n_test} clips of {n_speakers} "
+            f"others, {self.runs['repeat'].nunique()} times."
+        )
+        return "\n".join(lines)
+
+
+def few_shot(
+    pipeline: Any,
+    train: pd.DataFrame | Sequence[pd.DataFrame],
+    test: pd.DataFrame,
+    *,
+    shots: Iterable[int] = SHOTS,
+    n_repeats: int = 10,
+    random_state: int = 0,
+    accept: Iterable[str] = (),
+    verbose: int = 0,
+) -> FewShot:
+    """
+    Train on corpora, test on another, and again after a few labelled clips of it.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        A featuriser first; a classifier with `partial_fit` last, such as `GenerativeTransportClassifier` or `SelmClassifier`.
+    train : DataFrame or sequence of DataFrames
+        Corpora to learn from, as of `read_corpus`.
+    test : DataFrame
+        The corpus to test on and adapt to. Speakers of the same name in both are the same person: half of them are kept for
+        training and half for testing, so that none is on both sides. Rename those who are not.
+    shots : iterable of int, default=(0, 4, 8, 16)
+        Clips of each class that are adapted to, or all there are where there are fewer. Smaller sets are parts of larger ones.
+    n_repeats : int >= 2, default=10
+        Repetitions. Each splits the speakers of `test` in halves anew: shots come from one half, and the other is tested.
+    random_state : int, default=0
+        Of what is drawn.
+    accept : iterable of str, default=()
+        Findings of `audit` that are right as they are.
+    verbose : int, default=0
+        Whether to show progress.
+
+    Returns
+    -------
+    found : FewShot
+
+    Raises
+    ------
+    ValueError
+        If a table is not as above, the classifier has no `partial_fit`, too few speakers are left, or `audit` finds an error.
+
+    Warns
+    -----
+    UserWarning
+        Of broken clips, and of training clips that are tested too, which are left out.
+
+    Examples
+    --------
+    >>> from gendiffclf.speech import read_corpus
+    >>> found = few_shot(pipeline, [read_corpus("a.csv"), read_corpus("b.csv")], read_corpus("c.csv"))  # doctest: +SKIP
+    """
+    import pandas as pd
+
+    check_integer("n_repeats", n_repeats, 2)
+    numbers = _checked_shots(shots)
+    featurizer, rest = split_pipeline(pipeline)
+    if not hasattr(rest.steps[-1][1], "partial_fit"):
+        raise ValueError(
+            f"Got a classifier of type {type(rest.steps[-1][1]).__name__}, expected one with partial_fit, such as "
+            "GenerativeTransportClassifier or SelmClassifier."
+        )
+    parts = [train] if hasattr(train, "columns") else list(train)
+    needed = ("path", "label", "speaker")
+    tables = [check_corpus(part, needed) for part in (*parts, test)]
+    corpus = pd.concat(tables, ignore_index=True)
+    tested = np.arange(len(corpus)) >= len(corpus) - len(tables[-1])
+    audited = audit_first(corpus, accept=accept, ignore=("broken", "copies"))  # `without_copies` looks at those
+    rng = np.random.default_rng(random_state)
+    encoded = encode_clips(featurizer, corpus)
+    report_failures(encoded, corpus)
+    rows = _apart(encoded.whole, tested, audited.voices, rng)
+    (learnt, others), *_ = without_copies([rows], audited.content)
+    y = corpus["label"].to_numpy()
+    fitted = fit_rows(rest, encoded.rows[learnt], y[learnt], audited.voices[learnt])
+    classifier, features = before_classifier(fitted, encoded.rows[others], audited.voices[others])
+    draws = [_draw(y[others], audited.voices[others], numbers, rng) for _ in range(n_repeats)]
+    runs = []
+    for repeat, (held_out, chosen) in enumerate(tqdm(draws, unit="repeat", desc="Few shots", disable=not verbose)):
+        for count in numbers:
+            adapted = copy.deepcopy(classifier)
+            if count:
+                adapted.partial_fit(features[chosen[count]], y[others][chosen[count]])
+            truth = y[others][held_out]
+            classes = np.union1d(adapted.classes_, truth)
+            proba = class_probabilities(adapted, features[held_out], classes)
+            found = measures(truth, classes[proba.argmax(axis=1)], proba, classes)
+            drawn = np.unique(y[others][chosen[count]], return_counts=True)[1] if count else [0]
+            runs.append(
+                {
+                    "repeat": repeat,
+                    "shots": count,
+                    "n_shots": len(chosen[count]) if count else 0,
+                    "fewest": int(min(drawn)),
+                    "n_test": len(held_out),
+                    "n_test_speakers": len(np.unique(audited.voices[others][held_out])),
+                    **{name: found[name] for name in MEASURES},
+                }
+            )
+    settings = {"shots": numbers, "n_repeats": n_repeats, "random_state": random_state}
+    about = describe_run(pipeline, corpus, audited.content, "few shots", [others], **settings)
+    return FewShot(pd.DataFrame(runs), len(learnt), len(np.unique(audited.voices[learnt])), about)
+
+
+def _checked_shots(shots: Iterable[int]) -> list[int]:
+    """No shots first, then the numbers in rising order."""
+    numbers = sorted({0, *shots})
+    for number in numbers:
+        check_integer("shots", number, 0)
+    return numbers
+
+
+def _apart(
+    whole: np.ndarray, tested: np.ndarray, voices: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to learn from and rows of the tested corpus, of voices of their own: shared ones are dealt out by halves."""
+    shared = rng.permutation(np.intersect1d(voices[whole[~tested[whole]]], voices[whole[tested[whole]]]))
+    to_learn, to_test = shared[: len(shared) // 2], shared[len(shared) // 2 :]
+    learnt = whole[~tested[whole] & ~np.isin(voices[whole], to_test)]
+    others = whole[tested[whole] & ~np.isin(voices[whole], to_learn)]
+    n_learnt, n_others = len(np.unique(voices[learnt])), len(np.unique(voices[others]))
+    if n_learnt < 1 or n_others < 2:
+        raise ValueError(
+            f"Got {n_learnt} speakers to learn from and {n_others} to test, expected at least 1 and 2 who are not the same; add "
+            "speakers."
+        )
+    return learnt, others
+
+
+def _draw(
+    y: np.ndarray, voices: np.ndarray, numbers: Sequence[int], rng: np.random.Generator
+) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """Rows of the speakers who are tested, and for each number of shots the rows to adapt to, of other speakers."""
+    names = rng.permutation(np.unique(voices))
+    near = np.isin(voices, names[: len(names) // 2])
+    order = rng.permutation(np.flatnonzero(near))
+    of_class = [order[y[order] == label] for label in np.unique(y[order])]
+    chosen = {count: np.sort(np.concatenate([rows[:count] for rows in of_class])) for count in numbers if count}
+    return np.flatnonzero(~near), chosen

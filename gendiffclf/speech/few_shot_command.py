@@ -1,0 +1,90 @@
+"""The command few-shot: out of domain, then adapted to a few labelled clips."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .options import add_accept_option, add_pipeline_options, build_pipeline, check_output, plain_warnings
+from .system_commands import add_system_options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHOTS = "0,4,8,16"
+
+
+def add_few_shot_options(parser: argparse.ArgumentParser) -> None:
+    """Options of `few-shot`."""
+    shape = "a folder or table, or LAYOUT=FOLDER, such as ravdess=FOLDER"
+    parser.add_argument(
+        "--train",
+        action="append",
+        required=True,
+        metavar="CORPUS",
+        help=f"corpus to learn from: {shape}; can be repeated",
+    )
+    parser.add_argument("--test", required=True, metavar="CORPUS", help="corpus to test on and adapt to")
+    for side in ("train", "test"):
+        parser.add_argument(
+            f"--{side}-where",
+            action="append",
+            default=[],
+            metavar="COLUMN=VALUES",
+            help=f"keep only clips of --{side} with one of these values, such as statement=01,02; can be repeated",
+        )
+    parser.add_argument("--target", help="column to predict (default: emotion for a layout, else label)")
+    parser.add_argument("--shots", default=SHOTS, help="labelled clips of each class to adapt to (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=10, help="draws of shots and tested speakers (%(default)s)")
+    parser.add_argument("--output", type=Path, help="also write measures and runs to this JSON file")
+    add_pipeline_options(parser)
+    add_accept_option(parser)
+    add_system_options(parser)
+
+
+def run_few_shot(options: argparse.Namespace) -> None:
+    """Train, test, adapt, test again, and print the measures with intervals."""
+    from .adaptation import few_shot
+
+    check_output("--output", options.output)
+    try:
+        shots = [int(number) for number in options.shots.split(",")]
+    except ValueError as error:
+        raise ValueError(f"Got --shots {options.shots}, expected numbers such as {SHOTS}.") from error
+    if options.system == "emosphere":
+        raise ValueError("Got --system emosphere, expected gen-ser or selm, which learn labels from a few clips more.")
+    with plain_warnings():
+        tables = [_corpus(source, options.target, options.train_where, options.test) for source in options.train]
+        test = _corpus(options.test, options.target, options.test_where, options.test)
+        found = few_shot(
+            build_pipeline(options),
+            tables,
+            test,
+            shots=shots,
+            n_repeats=options.repeats,
+            random_state=options.seed,
+            accept=options.accept,
+            verbose=int(not options.quiet),
+        )
+    print(found)
+    if options.output is not None:
+        found.to_json(options.output)
+
+
+def _corpus(text: str, target: str | None, conditions: list[str], tested: str) -> pd.DataFrame:
+    """A corpus without the clips that a condition leaves out; speakers of another source than the tested one are others."""
+    from .corpora import read_corpus
+
+    layout, equals, folder = text.partition("=")
+    corpus = read_corpus(folder, layout=layout, target=target) if equals else read_corpus(text, target=target)
+    for condition in conditions:
+        column, _, values = condition.partition("=")
+        if column not in corpus or not values:
+            raise ValueError(f"Got {condition!r}, expected COLUMN=VALUES with a column among {list(corpus.columns)}.")
+        corpus = corpus[corpus[column].astype(str).isin(values.split(","))]
+        if not len(corpus):
+            raise ValueError(f"Got {condition!r}, which leaves no clip of {text}, expected values that occur.")
+    if text != tested and "speaker" in corpus:
+        corpus = corpus.assign(speaker=f"{text}: " + corpus["speaker"].astype(str))
+    return corpus

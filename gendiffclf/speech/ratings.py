@@ -1,0 +1,381 @@
+"""Ratings of arousal, valence and dominance in place of labels: training, prediction, and evaluation by concordance."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from tqdm import tqdm
+
+from ..featurizers import SpeechFeaturizer
+from ..metrics import concordance_correlation
+from ..systems.emosphere_targets import DIMENSIONS
+from ..validation import shown
+from .auditing import audit_first
+from .corpora import check_corpus, clips
+from .evaluation import REPORTED
+from .files import whole_file
+from .folds import (
+    N_DIGITS,
+    Fold,
+    fold_rows,
+    shared_speakers,
+    warn_of_learnt_clips,
+    warn_of_learnt_speakers,
+    without_copies,
+)
+from .intervals import N_RESAMPLES, interval
+from .provenance import as_json, describe_run
+from .training import (
+    ClipFeatures,
+    encode_clips,
+    failed,
+    fit_rows,
+    given_features,
+    report_failures,
+    speakers_of,
+    split_pipeline,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IGNORED = (*REPORTED, "no-labels")
+"""Findings of `audit` that are said elsewhere, or that ratings do not mind."""
+_KEPT = ("path", "start", "end", "speaker")
+
+
+@dataclass(frozen=True)
+class RatingEvaluation:
+    """
+    What `evaluate_ratings` found. Printing it shows the concordance of each dimension and of each fold.
+
+    Attributes
+    ----------
+    dimensions : tuple of str
+        Names of the ratings.
+    folds : DataFrame
+        A row for each fold: `n_train`, `n_test`, and the concordance correlation coefficient (CCC) of each dimension.
+    predictions : DataFrame
+        A row for each tested clip, indexed by its row in the corpus: `path`, `fold`, `voice`, each dimension, and
+        `predicted_<dimension>`.
+    failures : DataFrame
+        Broken clips, which no fold has: `path` and `reason`.
+    about : dict
+        What it takes to repeat the evaluation.
+    """
+
+    dimensions: tuple[str, ...]
+    folds: pd.DataFrame
+    predictions: pd.DataFrame
+    failures: pd.DataFrame
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ccc(self) -> dict[str, float]:
+        """CCC of each dimension over the tested clips of all folds, and their `mean`."""
+        predicted = self.predictions[[f"predicted_{name}" for name in self.dimensions]]
+        values = concordance_correlation(self.predictions[list(self.dimensions)], predicted, multioutput="raw_values")
+        found = dict(zip(self.dimensions, np.ravel(values).tolist(), strict=True))
+        return {**found, "mean": float(np.mean(values))}
+
+    def resampled(self, random_state: int = 0, n_resamples: int = N_RESAMPLES) -> np.ndarray:
+        """
+        CCC of bootstrap samples that draw voices with all their clips.
+
+        Returns
+        -------
+        ccc : ndarray of shape (n_resamples, dimensions)
+            Two evaluations of the same clips get the same draws, so that their difference can be taken sample by sample.
+        """
+        voices, unit = np.unique(self.predictions["voice"].to_numpy().astype(str), return_inverse=True)
+        x = self.predictions[list(self.dimensions)].to_numpy(dtype=np.float64)
+        y = self.predictions[[f"predicted_{name}" for name in self.dimensions]].to_numpy(dtype=np.float64)
+        moments = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)  # (clips, 6, dimensions)
+        sums = np.zeros((len(voices), *moments.shape[1:]))
+        np.add.at(sums, unit, moments)
+        draws = np.random.default_rng(random_state).multinomial(
+            len(voices), np.full(len(voices), 1 / len(voices)), size=n_resamples
+        )
+        n, *rest = np.moveaxis(np.tensordot(draws, sums, axes=1), 1, 0)  # 6 × (n_resamples, dimensions)
+        x, y, xx, yy, xy = (total / n for total in rest)
+        distance = xx - x**2 + yy - y**2 + (x - y) ** 2
+        return np.asarray(2 * (xy - x * y) / np.where(distance > 0, distance, np.nan))
+
+    def intervals(self, random_state: int = 0) -> dict[str, tuple[float, float]]:
+        """95 % bootstrap intervals over voices of what `ccc` holds."""
+        n_voices = self.predictions["voice"].nunique()
+        drawn = self.resampled(random_state)
+        columns = [*drawn.T, drawn.mean(axis=1)]
+        return {name: interval(column, n_voices) for name, column in zip(self.ccc, columns, strict=True)}
+
+    def less(self, other: RatingEvaluation, random_state: int = 0) -> dict[str, dict[str, float]]:
+        """
+        How far the CCC is above that of another evaluation of the same clips.
+
+        Parameters
+        ----------
+        other : RatingEvaluation
+            Of the same clips and dimensions.
+        random_state : int, default=0
+            Of the bootstrap, which draws the same voices for both.
+
+        Returns
+        -------
+        differences : dict
+            For each dimension and the mean: `difference`, and `low` and `high` of its 95 % interval.
+
+        Raises
+        ------
+        ValueError
+            If the clips are others.
+        """
+        if self.dimensions != other.dimensions or set(self.predictions.index) != set(other.predictions.index):
+            raise ValueError(
+                f"Got evaluations of {len(self.predictions)} and {len(other.predictions)} clips that are not the same, "
+                "expected the same clips and dimensions."
+            )
+        drawn = self.resampled(random_state) - other.resampled(random_state)
+        n_voices = self.predictions["voice"].nunique()
+        found = {}
+        for name, column in zip(self.ccc, [*drawn.T, drawn.mean(axis=1)], strict=True):
+            low, high = interval(column, n_voices)
+            found[name] = {"difference": self.ccc[name] - other.ccc[name], "low": low, "high": high}
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but the predictions, as JSON knows it."""
+        return as_json(
+            {
+                "ccc": self.ccc,
+                "intervals": self.intervals(),
+                "folds": self.folds.to_dict("records"),
+                "failures": self.failures.to_dict("records"),
+                "about": self.about,
+            }
+        )
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """Write measures, intervals and provenance as JSON; a file that exists is replaced once the new one is complete."""
+        with whole_file(path) as file:
+            file.write(json.dumps(self.as_dict(), indent=1, ensure_ascii=False) + "\n")
+
+    def __str__(self) -> str:
+        """CCC of each dimension with its interval, and of each fold."""
+        bounds = self.intervals()
+        lines = [f"{'CCC':<12}{'':>7}  95 % interval"]
+        for name, value in self.ccc.items():
+            lines.append(f"{name:<12}{value:>7.3f}  {bounds[name][0]:.3f} to {bounds[name][1]:.3f}")
+        n_voices = self.predictions["voice"].nunique()
+        n_folds = f"{len(self.folds)} {'fold' if len(self.folds) == 1 else 'folds'}"
+        lines.append(f"\n{len(self.predictions)} clips, {n_voices} voices, {n_folds}:")
+        lines.append(self.folds.to_string(float_format="{:.3f}".format))
+        return "\n".join(lines)
+
+
+def train_ratings(
+    pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[str] = DIMENSIONS, *, accept: Iterable[str] = ()
+) -> Pipeline:
+    """
+    Fit a pipeline to the rated clips of a corpus.
+
+    Parameters
+    ----------
+    pipeline : Pipeline or regressor
+        A featuriser first and a regressor last, which gets a DataFrame of ratings; or a regressor of clips. It is cloned.
+    corpus : DataFrame
+        With `path` and a column of each dimension, as of `read_corpus`.
+    dimensions : iterable of str, default=("arousal", "valence", "dominance")
+        Columns of ratings.
+    accept : iterable of str, default=()
+        Findings of `audit` that are right as they are.
+
+    Returns
+    -------
+    pipeline : Pipeline
+        Fitted; `speakers_` and `clips_` as of `train`. Broken clips are left out with a warning.
+
+    Raises
+    ------
+    ValueError
+        If the table is not as above, all clips are broken, or `audit` finds an error.
+    """
+    names = tuple(dimensions)
+    corpus = _rated(corpus, names)
+    audited = audit_first(corpus, accept=accept, ignore=IGNORED)
+    featurizer, rest, encoded = _encoded(clone(pipeline), corpus)
+    report_failures(encoded, corpus)
+    rest.fit(encoded.rows[encoded.whole], corpus.loc[encoded.whole, list(names)])
+    found = Pipeline([*([] if featurizer is None else [("featurizer", featurizer)]), *_steps(rest)])
+    learnt_from = speakers_of(corpus, encoded.whole)
+    if learnt_from is not None:
+        found.speakers_ = sorted(set(learnt_from.tolist()))
+    found.clips_ = sorted({digest[:N_DIGITS] for digest in audited.content[encoded.whole].tolist()})
+    return found
+
+
+def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[str] | None = None) -> pd.DataFrame:
+    """
+    Predict the ratings of every clip.
+
+    Parameters
+    ----------
+    pipeline : Pipeline or regressor
+        Fitted, as of `train_ratings` or `load_model`.
+    corpus : DataFrame
+        With `path`, as of `read_corpus`.
+    dimensions : iterable of str, optional
+        Names of the predictions; those of the regressor's `dimensions_` by default.
+
+    Returns
+    -------
+    predictions : DataFrame
+        A row for each clip, in order: `path` and, where known, `start`, `end` and `speaker`; a column for each dimension; and
+        `error`, what is wrong with a broken clip.
+    """
+    import pandas as pd
+
+    corpus = check_corpus(corpus, ("path",))
+    _, rest, encoded = _encoded(pipeline, corpus)
+    names = list(_steps(rest)[-1][1].dimensions_ if dimensions is None else dimensions)
+    predicted = np.full((len(corpus), len(names)), np.nan)
+    if len(encoded.whole):
+        predicted[encoded.whole] = rest.predict(encoded.rows[encoded.whole])
+    table = {name: corpus[name] for name in _KEPT if name in corpus}
+    table |= {name: pd.Series(predicted[:, k]) for k, name in enumerate(names)}
+    table["error"] = pd.Series([encoded.failures.get(i) for i in range(len(corpus))], dtype=object)
+    return pd.DataFrame(table)
+
+
+def evaluate_ratings(
+    pipeline: Any,
+    corpus: pd.DataFrame,
+    folds: str | Iterable[Fold] | Any = "speaker",
+    *,
+    dimensions: Iterable[str] = DIMENSIONS,
+    n_folds: int = 5,
+    random_state: int = 0,
+    features: Any = None,
+    fitted: bool = False,
+    accept: Iterable[str] = (),
+    verbose: int = 0,
+) -> RatingEvaluation:
+    """
+    Cross-validate a regressor of ratings, or try a fitted one, by the concordance correlation coefficient.
+
+    Parameters
+    ----------
+    pipeline : Pipeline or regressor
+        A featuriser first and a regressor last, or a regressor of clips; with `features` without the featuriser. It is cloned
+        for each fold.
+    corpus : DataFrame
+        With `path`, `speaker` and a column of each dimension.
+    folds, n_folds, random_state
+        As for `evaluate`; folds are not stratified.
+    dimensions : iterable of str, default=("arousal", "valence", "dominance")
+        Columns of ratings; a regressor gets them as a DataFrame, and answers in their order or that of its `dimensions_`.
+    features : array-like or list of ndarrays, optional
+        Features or frames of the clips, if they are there already; rows with NaN count as broken clips.
+    fitted : bool, default=False
+        Whether the pipeline is fitted on other clips, and is tried on all of these as one fold.
+    accept : iterable of str, default=()
+        Findings of `audit` that are right as they are.
+    verbose : int, default=0
+        Whether to show progress.
+
+    Returns
+    -------
+    evaluation : RatingEvaluation
+
+    Raises
+    ------
+    ValueError
+        If table, pipeline or folds are not as above, or `audit` finds an error.
+
+    Warns
+    -----
+    UserWarning
+        If a speaker is on both sides of a fold, or clips are broken, which are left out.
+    """
+    names = tuple(dimensions)
+    corpus = _rated(corpus, names)
+    if features is None:
+        audited = audit_first(corpus, accept=accept, ignore=IGNORED)
+        _, rest, encoded = _encoded(pipeline, corpus)
+    else:
+        rest, encoded = pipeline, given_features(features, len(corpus))
+        audited = audit_first(corpus, encoded.rows, accept=accept, ignore=IGNORED)
+    report_failures(encoded, corpus)
+    settings = {"n_folds": n_folds, "random_state": random_state}
+    if fitted:
+        warn_of_learnt_speakers(pipeline, corpus, encoded.whole)
+        warn_of_learnt_clips(pipeline, audited.content[encoded.whole])
+        pairs = [(np.empty(0, int), encoded.whole)]
+    else:
+        unlabelled = corpus.assign(label="rated")
+        pairs = fold_rows(unlabelled, encoded.whole, folds, voices=audited.voices, **settings)
+        pairs = without_copies(pairs, audited.content)
+        shared_speakers(corpus, pairs)
+        unfitted = rest
+    rows, tables = [], []
+    for number, (train, test) in enumerate(tqdm(pairs, unit="fold", desc="Folds", disable=not verbose)):
+        if not fitted:
+            voices = audited.voices[train] if "speaker" in corpus else None
+            rest = fit_rows(unfitted, encoded.rows[train], corpus.loc[train, list(names)], voices)
+        table = _predictions(rest, corpus, encoded, test, names, audited.voices)
+        values = concordance_correlation(
+            table[list(names)], table[[f"predicted_{name}" for name in names]], multioutput="raw_values"
+        )
+        rows.append({"n_train": len(train), "n_test": len(test), **dict(zip(names, np.ravel(values), strict=True))})
+        tables.append(table.assign(fold=number))
+    import pandas as pd
+
+    about = describe_run(pipeline, corpus, audited.content, folds, [test for _, test in pairs], **settings)
+    return RatingEvaluation(names, pd.DataFrame(rows), pd.concat(tables), failed(encoded, corpus), about)
+
+
+def _predictions(
+    rest: Any, corpus: pd.DataFrame, encoded: ClipFeatures, test: np.ndarray, names: tuple[str, ...], voices: np.ndarray
+) -> pd.DataFrame:
+    predicted = np.asarray(rest.predict(encoded.rows[test]))
+    order = list(getattr(_steps(rest)[-1][1], "dimensions_", names))
+    table = corpus.loc[test, ["path", *names]].assign(voice=voices[test])
+    for name in names:
+        table[f"predicted_{name}"] = predicted[:, order.index(name)]
+    return table
+
+
+def _rated(corpus: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
+    """The table, with ratings as numbers."""
+    import pandas as pd
+
+    corpus = check_corpus(corpus, ("path", *names, *(["speaker"] if "speaker" in corpus else [])))
+    corpus = corpus.drop(columns="label", errors="ignore")  # what it says of classes does not matter here
+    for name in names:
+        numbers = pd.to_numeric(corpus[name], errors="coerce")
+        if numbers.isna().any():
+            wrong = corpus[name][numbers.isna()].iloc[0]
+            raise ValueError(f"Got {shown(wrong)} in the column {name!r}, expected numbers; mend the table.")
+        corpus[name] = numbers.astype(np.float64)
+    return corpus
+
+
+def _encoded(pipeline: Any, corpus: pd.DataFrame) -> tuple[SpeechFeaturizer | None, Any, ClipFeatures]:
+    """Featuriser, what comes after it, and features; a regressor of clips gets the clips themselves."""
+    if isinstance(_steps(pipeline)[0][1], SpeechFeaturizer):
+        featurizer, rest = split_pipeline(pipeline)
+        return featurizer, rest, encode_clips(featurizer, corpus)
+    rows = np.empty(len(corpus), dtype=object)
+    for i, clip in enumerate(clips(corpus)):
+        rows[i] = clip
+    return None, pipeline, ClipFeatures(rows)
+
+
+def _steps(pipeline: Any) -> list[tuple[str, Any]]:
+    return pipeline.steps if isinstance(pipeline, Pipeline) else [("regressor", pipeline)]

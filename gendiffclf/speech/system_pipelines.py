@@ -1,0 +1,95 @@
+"""The three systems as pipelines of featuriser and estimator, with settings for encoders and for log-mel energies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+from ..featurizers import FbankFeaturizer, HubertFeaturizer, SpeechFeaturizer
+from ..systems.emosphere import EmoSphereRegressor
+from ..systems.emosphere_targets import DIMENSIONS
+from ..systems.selm import SelmClassifier
+from ..validation import check_choice, shown
+
+SYSTEMS = ("gen-ser", "emosphere", "selm")
+LAYERS = {"emosphere": -1, "selm": 4}
+"""Hidden state of a speech encoder that a system's paper takes."""
+FRAMES = {"hop_seconds": 0.04, "window_seconds": 0.05}
+"""Of log-mel frames: one each 40 ms is enough for small networks, and four times as fast as the featuriser's own."""
+SMALL: dict[str, dict[str, Any]] = {
+    "emosphere": {"width": 64, "dropout": 0.3, "batch_size": 32, "n_epochs": 30},
+    "selm": {
+        "language_model": "bytes",
+        "n_prefix": 8,
+        "n_mapper_layers": 1,
+        "n_heads": 4,
+        "dropout": 0.3,
+        "n_epochs": 30,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.1,
+    },
+}
+"""What replaces the papers' sizes on log-mel frames, which need no weights and have no use for so large ones."""
+
+
+def system_pipeline(
+    system: str,
+    featurizer: SpeechFeaturizer,
+    *,
+    value_range: Any = None,
+    tuned_encoder: Any = None,
+    **run: Any,
+) -> Pipeline:
+    """
+    EmoSphere-SER or SELM behind a featuriser of frames.
+
+    Parameters
+    ----------
+    system : {"emosphere", "selm"}
+    featurizer : FbankFeaturizer or HubertFeaturizer
+        Becomes one of frames; log-mel energies get a frame each 40 ms, and small models.
+    value_range : (float, float), optional
+        Ends of the scale of the ratings, for EmoSphere-SER.
+    tuned_encoder : str or Path, optional
+        An encoder that EmoSphere-SER tunes, in place of the featuriser.
+    **run
+        Parameters of the estimator, such as `random_state`, `device`, `verbose`.
+
+    Returns
+    -------
+    pipeline : Pipeline
+        Steps "featurizer" and "classifier" (SELM) or "regressor" (EmoSphere-SER).
+
+    Raises
+    ------
+    ValueError
+        If there is no such system, the featuriser has no frames, or an encoder is to be tuned by SELM.
+    """
+    check_choice("system", system, tuple(LAYERS))
+    if system == "selm" and tuned_encoder is not None:
+        raise ValueError(f"Got tuned_encoder={shown(tuned_encoder)} with SELM, expected None: its encoder is frozen.")
+    estimators: dict[str, Any] = {"emosphere": EmoSphereRegressor, "selm": SelmClassifier}
+    name = "classifier" if system == "selm" else "regressor"
+    settings: dict[str, Any] = {"encoder": None, **run}
+    if system == "emosphere":
+        settings |= {"dimensions": list(DIMENSIONS), "value_range": value_range}
+    if tuned_encoder is not None:
+        settings |= {"encoder": tuned_encoder, "tune_encoder": True}
+        return Pipeline([(name, EmoSphereRegressor(**settings))])
+    if isinstance(featurizer, FbankFeaturizer):
+        featurizer.set_params(pooling="none", **FRAMES)
+        settings = {**SMALL[system], **settings}
+    elif isinstance(featurizer, HubertFeaturizer):
+        featurizer.set_params(pooling="none", layers=LAYERS[system])
+    else:
+        raise ValueError(
+            f"Got a featuriser of type {type(featurizer).__name__} for {system}, expected fbank or hubert, which have frames."
+        )
+    return Pipeline([("featurizer", featurizer), (name, estimators[system](**settings))])
+
+
+def rates(pipeline: Any) -> bool:
+    """Whether what stands last in a pipeline rates clips in place of labelling them."""
+    last = pipeline.steps[-1][1] if isinstance(pipeline, Pipeline) else pipeline
+    return isinstance(last, EmoSphereRegressor)

@@ -1,0 +1,180 @@
+"""A picture of ratings on the sphere of arousal, valence and dominance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from .plots import _pyplot
+from .systems.emosphere_targets import DIMENSIONS, check_range, check_ratings, dimension_names
+from .systems.spherical import OCTANTS, centred, regions, to_spherical
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
+
+__all__ = ["SphereDisplay"]
+
+NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")
+SMALLEST_AREA, LARGEST_AREA = 6, 60
+
+
+@dataclass
+class SphereDisplay:
+    """
+    Ratings as points of the sphere, laid out as a map: where they point to, and by their size how far from the centre they are.
+
+    Longitude is the azimuth, the direction in the plane of arousal and dominance; latitude is valence. Colours are the octants
+    of the true ratings, if there are any, else of those drawn: with good predictions each octant holds points of its own colour.
+    It is recommended to use `from_estimator` or `from_predictions`.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n, 3)
+        (arousal, valence, dominance) in [-1, 1].
+    octants : ndarray of shape (n,), int
+        Number of the octant that a point is coloured by, from 0.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+
+    Examples
+    --------
+    >>> from gendiffclf import SphereDisplay
+    >>> ratings = [[6, 6, 5], [2, 3, 2]]
+    >>> display = SphereDisplay.from_predictions(
+    ...     ratings, dimensions=["arousal", "valence", "dominance"], value_range=(1, 7)
+    ... )  # doctest: +SKIP
+    """
+
+    points: np.ndarray
+    octants: np.ndarray
+    ax_: Axes = field(init=False, repr=False)
+    figure_: Figure = field(init=False, repr=False)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_pred: ArrayLike,
+        y_true: ArrayLike | None = None,
+        *,
+        dimensions: Any = None,
+        value_range: Any = None,
+        ax: Axes | None = None,
+    ) -> SphereDisplay:
+        """
+        Draw ratings.
+
+        Parameters
+        ----------
+        y_pred : array-like of shape (n, 3)
+            Ratings to draw. A DataFrame names its own columns.
+        y_true : array-like of shape (n, 3), optional
+            True ratings, with the same columns, by whose octants points are coloured.
+        dimensions : sequence of str, optional
+            "arousal", "valence" and "dominance" in the order of the columns of arrays.
+        value_range : (float, float)
+            Ends of the scale of the ratings.
+        ax : matplotlib Axes, optional
+            Where to draw, of the projection "mollweide"; a new figure by default.
+
+        Returns
+        -------
+        SphereDisplay
+
+        Raises
+        ------
+        ValueError
+            If ratings are not as above, or the axes are of another projection.
+        ImportError
+            If matplotlib is not installed.
+        """
+        _pyplot()
+        low, high = check_range(value_range)
+        drawn = _points(y_pred, dimensions, low, high)
+        coloured = drawn if y_true is None else _points(y_true, dimensions, low, high)
+        if len(drawn) != len(coloured):
+            raise ValueError(f"Got {len(drawn)} predictions and {len(coloured)} true ratings, expected as many.")
+        return cls(drawn, regions(coloured)).plot(ax=ax)
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, X: Any, Y: Any = None, *, ax: Axes | None = None) -> SphereDisplay:
+        """
+        Draw what a fitted regressor predicts.
+
+        Parameters
+        ----------
+        estimator : EmoSphereRegressor
+            Fitted.
+        X : list of n clips
+        Y : array-like of shape (n, 3), optional
+            True ratings, columns as the estimator's `dimensions_`, or a DataFrame with these names.
+        ax : matplotlib Axes, optional
+            As for `from_predictions`.
+
+        Returns
+        -------
+        SphereDisplay
+        """
+        _pyplot()
+        check_is_fitted(estimator)
+        names, scale = estimator.dimensions_, estimator.value_range_
+        truth = Y[names] if hasattr(Y, "columns") else Y
+        return cls.from_predictions(estimator.predict(X), truth, dimensions=names, value_range=scale, ax=ax)
+
+    def plot(self, *, ax: Axes | None = None) -> SphereDisplay:
+        """
+        Draw the map.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Of the projection "mollweide"; a new figure by default.
+
+        Returns
+        -------
+        SphereDisplay
+        """
+        pyplot = _pyplot()
+        if ax is None:
+            _, ax = pyplot.subplots(figsize=(7, 4.2), layout="constrained", subplot_kw={"projection": "mollweide"})
+        assert ax is not None
+        if ax.name != "mollweide":
+            raise ValueError(
+                f"Got axes of the projection {ax.name!r}, expected 'mollweide'; make them with "
+                "subplot_kw={'projection': 'mollweide'}."
+            )
+        radius, azimuth, polar = to_spherical(self.points)
+        area = SMALLEST_AREA + (LARGEST_AREA - SMALLEST_AREA) * radius / np.sqrt(3)
+        colours = pyplot.get_cmap("tab10")
+        for octant in np.unique(self.octants):
+            own = self.octants == octant
+            name = f"{NUMERALS[octant]} ({', '.join(s + n[0].upper() for s, n in zip(OCTANTS[octant], DIMENSIONS, strict=True))})"
+            ax.scatter(
+                azimuth[own],
+                np.pi / 2 - polar[own],
+                s=area[own],
+                color=colours(octant),
+                alpha=0.7,
+                linewidths=0,
+                label=name,
+            )
+        ax.set_xticks(np.pi * np.array([-0.5, 0, 0.5]), ["−dominance", "+arousal", "+dominance"], fontsize="small")
+        ax.set_yticks([-np.pi / 2, 0, np.pi / 2], ["−valence", "", "+valence"], fontsize="small")
+        ax.grid(True, linewidth=0.5)
+        ax.legend(fontsize="small", ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.02), frameon=False)
+        self.ax_, self.figure_ = ax, ax.figure  # type: ignore[assignment]
+        return self
+
+
+def _points(ratings: Any, dimensions: Any, low: float, high: float) -> np.ndarray:
+    """Ratings as (arousal, valence, dominance) in [-1, 1], of shape (n, 3)."""
+    names = dimension_names(ratings, None if hasattr(ratings, "columns") else dimensions)
+    values = check_ratings(ratings, low, high, len(ratings))
+    return centred(values, low, high)[:, [names.index(name) for name in DIMENSIONS]]

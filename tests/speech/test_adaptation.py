@@ -1,0 +1,131 @@
+"""Out of domain and a few shots later: speakers apart, nested shots, gains, and the command."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import SVC
+
+from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier, cli
+from gendiffclf.speech import synthesize_corpus
+from gendiffclf.speech.adaptation import _apart, _draw, few_shot
+
+from .conftest import QUICK
+
+
+@pytest.fixture(scope="module")
+def voices(tmp_path_factory):
+    """48 clips of 2 vowels, 3 times by 8 voices."""
+    folder = tmp_path_factory.mktemp("voices")
+    return synthesize_corpus(folder, n_speakers=8, n_takes=3, vowels=("heed", "hod"))
+
+
+class Recorded(GenerativeTransportClassifier):
+    """Notes what it learns from."""
+
+    seen = []  # noqa: RUF012
+
+    def fit(self, X, y, **settings):
+        type(self).seen.append(("fit", np.asarray(X)))
+        return super().fit(X, y, **settings)
+
+    def partial_fit(self, X, y, **settings):
+        type(self).seen.append(("partial_fit", np.asarray(X)))
+        return super().partial_fit(X, y, **settings)
+
+
+def test_shots_and_tests_are_of_other_speakers(voices):
+    Recorded.seen = []
+    featurizer = FbankFeaturizer(n_mels=8)
+    first, second = (voices[voices["take"] % 2 == k] for k in (0, 1))
+    found = few_shot(make_pipeline(featurizer, Recorded(**QUICK)), first, second, shots=[1, 2], n_repeats=3)
+    assert found.runs.groupby("shots")["n_shots"].first().to_dict() == {0: 0, 1: 2, 2: 4}
+    features = featurizer.transform(list(voices["path"]))
+    rows = {row.tobytes(): speaker for row, speaker in zip(features, voices["speaker"], strict=True)}
+    (_, learnt), *adapted = Recorded.seen
+    before = {rows[row.tobytes()] for row in learnt.astype(np.float32)}
+    assert found.n_train_speakers == len(before) == 4
+    assert len(adapted) == 6
+    for (_, small), (_, large) in zip(adapted[::2], adapted[1::2], strict=True):
+        assert {row.tobytes() for row in small} <= {row.tobytes() for row in large}
+        assert not {rows[row.tobytes()] for row in large.astype(np.float32)} & before
+    assert (found.runs["n_test_speakers"] == 2).all()
+
+
+def test_halves_of_shared_speakers():
+    rng = np.random.default_rng(0)
+    tested = np.array([False] * 6 + [True] * 6)
+    names = np.array(list("aabbcd" + "ccddee"))
+    learnt, others = _apart(np.arange(12), tested, names, rng)
+    assert not set(names[learnt]) & set(names[others])
+    assert {"a", "b"} <= set(names[learnt])
+    assert "e" in set(names[others])
+    held_out, chosen = _draw(np.array(list("xyxyxy")), np.array(list("ccddee")), [0, 1, 5], rng)
+    assert set(chosen) == {1, 5}
+    assert not set(held_out) & set(chosen[5])
+    with pytest.raises(ValueError, match="Got 1 speakers to learn from and 1 to test, expected at least 1 and 2"):
+        _apart(np.arange(4), np.array([False, False, True, True]), np.array(list("aabb")), rng)
+
+
+def test_summary_has_gains_over_no_shots(voices):
+    found = few_shot(
+        make_pipeline(FbankFeaturizer(n_mels=8), GenerativeTransportClassifier(**QUICK)), voices, voices, shots=[2]
+    )
+    wide = found.runs.pivot(index="repeat", columns="shots", values="uar")
+    row = found.summary.loc[2]
+    assert row["uar"] == pytest.approx(wide[2].mean())
+    assert row["uar_gain"] == pytest.approx((wide[2] - wide[0]).mean())
+    half = 2.2622 * wide[2].std() / np.sqrt(10)  # t of 9 degrees of freedom
+    assert row["uar_high"] - row["uar"] == pytest.approx(half, rel=1e-3)
+    assert found.summary.loc[0, "uar_gain"] == 0
+
+
+def test_what_cannot_be_adapted_is_refused(voices):
+    with pytest.raises(ValueError, match="Got a classifier of type SVC, expected one with partial_fit"):
+        few_shot(make_pipeline(FbankFeaturizer(n_mels=8), SVC()), voices, voices)
+    with pytest.raises(ValueError, match="Got n_repeats=1, expected an integer >= 2"):
+        few_shot(make_pipeline(FbankFeaturizer(n_mels=8), SVC()), voices, voices, n_repeats=1)
+    with pytest.raises(ValueError, match="Got shots=-1, expected an integer >= 0"):
+        few_shot(make_pipeline(FbankFeaturizer(n_mels=8), SVC()), voices, voices, shots=[-1])
+
+
+@pytest.fixture
+def tables(voices, tmp_path):
+    """The corpus as a table, and a copy of other speakers under the same names."""
+    paths = []
+    for name, table in (("a", voices[voices["take"] < 2]), ("b", voices[voices["take"] == 2])):
+        path = tmp_path / f"{name}.csv"
+        pd.DataFrame(table).to_csv(path, index=False)
+        paths.append(str(path))
+    return paths
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_command_runs_between_corpora_and_within_one(tables, tmp_path, capsys):
+    a, b = tables
+    quick = ["--set", "featurizer__n_mels=8", "--repeats", "2", "--quiet", "--shots", "0,1"]
+    assert cli.main(["few-shot", "--train", a, "--test", b, "--output", str(tmp_path / "out.json"), *quick]) == 0
+    assert "Learnt from 32 clips of 8 speakers; tested on 8 clips of 4 others, 2 times" in capsys.readouterr().out
+    stored = json.loads((tmp_path / "out.json").read_text())
+    assert [row["shots"] for row in stored["summary"]] == [0, 1]
+    where = ["--train-where", "take=0", "--test-where", "take=1"]
+    assert cli.main(["few-shot", "--train", a, "--test", a, *where, *quick]) == 0
+    assert "Learnt from 8 clips of 4 speakers; tested on 4 clips of 2 others" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--shots", "few"], "Got --shots few, expected numbers such as"),
+        (["--train-where", "color=red"], "Got 'color=red', expected COLUMN=VALUES with a column among"),
+        (["--test-where", "take=9"], "Got 'take=9', which leaves no clip of"),
+        (["--system", "emosphere", "--value-range", "0", "1"], "Got --system emosphere, expected gen-ser or selm"),
+    ],
+)
+def test_wrong_words_say_so(words, message, tables, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["few-shot", "--train", tables[0], "--test", tables[1], *words])
+    assert caught.value.code == 1
+    assert message in capsys.readouterr().err

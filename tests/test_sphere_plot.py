@@ -1,0 +1,75 @@
+"""The picture of ratings on the sphere."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator
+
+from gendiffclf import SphereDisplay
+from gendiffclf.systems.spherical import from_spherical
+
+pyplot = pytest.importorskip("matplotlib.pyplot")
+NAMES = ["arousal", "valence", "dominance"]
+SCALE = {"dimensions": NAMES, "value_range": (-1, 1)}
+
+
+@pytest.fixture(autouse=True)
+def no_windows():
+    pyplot.switch_backend("agg")
+    yield
+    pyplot.close("all")
+
+
+def drawn(display):
+    """Longitude and latitude of the points, in the order of octants."""
+    return np.concatenate([np.asarray(part.get_offsets()) for part in display.ax_.collections])
+
+
+def test_points_are_at_their_angles():
+    azimuth, polar = np.array([0.3, -2.0, 2.9]), np.array([0.4, 2.0, 1.2])
+    points = from_spherical(0.5, azimuth, polar)
+    display = SphereDisplay.from_predictions(points, **SCALE)
+    np.testing.assert_allclose(display.points, points)
+    found = {tuple(np.round(row, 6)) for row in drawn(display)}
+    assert found == {tuple(np.round(row, 6)) for row in np.column_stack([azimuth, np.pi / 2 - polar])}
+
+
+def test_colours_are_of_the_truth_and_areas_of_the_radius():
+    predicted, truth = [[0.9, 0.9, 0.9], [0.1, 0.1, 0.1]], [[0.5, 0.5, 0.5], [-0.5, -0.5, -0.5]]
+    display = SphereDisplay.from_predictions(predicted, truth, **SCALE)
+    assert display.octants.tolist() == [0, 6]
+    assert display.ax_.get_legend_handles_labels()[1] == ["I (+A, +V, +D)", "VII (-A, -V, -D)"]
+    large, small = (part.get_sizes()[0] for part in display.ax_.collections)
+    assert large > small
+
+
+def test_columns_are_named():
+    table = pd.DataFrame([[0.2, -0.4, 0.6]], columns=["dominance", "arousal", "valence"])
+    np.testing.assert_allclose(SphereDisplay.from_predictions(table, value_range=(-1, 1)).points, [[-0.4, 0.6, 0.2]])
+
+    class Fitted(BaseEstimator):
+        def fit(self):
+            self.dimensions_, self.value_range_ = ["dominance", "arousal", "valence"], (-1, 1)
+            return self
+
+        def predict(self, X):
+            return table.to_numpy()
+
+    ax = pyplot.figure().add_subplot(projection="mollweide")
+    display = SphereDisplay.from_estimator(Fitted().fit(), ["clip.wav"], table[NAMES], ax=ax)
+    assert display.ax_ is ax
+    np.testing.assert_allclose(display.points, [[-0.4, 0.6, 0.2]])
+    assert display.octants.tolist() == [1]  # -++
+
+
+def test_wrong_calls_say_so(monkeypatch):
+    with pytest.raises(ValueError, match="Got 1 predictions and 2 true ratings, expected as many"):
+        SphereDisplay.from_predictions(np.zeros((1, 3)), np.zeros((2, 3)), **SCALE)
+    with pytest.raises(ValueError, match="Got axes of the projection 'rectilinear', expected 'mollweide'"):
+        SphereDisplay.from_predictions(np.zeros((1, 3)), ax=pyplot.gca(), **SCALE)
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match="Plots need the package 'matplotlib'"):
+        SphereDisplay.from_predictions(np.zeros((1, 3)), **SCALE)
