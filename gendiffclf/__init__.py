@@ -6,9 +6,11 @@ from ._version import VERSION
 
 if TYPE_CHECKING:
     from .classifier import GenerativeTransportClassifier
+    from .export.predictor import OnnxPredictor, load_predictor
     from .featurizers import AudioError, FbankFeaturizer, FeatureCache, HubertFeaturizer
     from .labels import label_quality
     from .metrics import concordance_correlation, expected_calibration_error
+    from .onnx_converter import register_onnx_converter
     from .plots import ReliabilityDisplay, TransportDisplay
     from .systems.emosphere import EmoSphereRegressor
     from .systems.selm import SelmClassifier
@@ -26,6 +28,7 @@ __all__ = [
     "GenerativeTransportClassifier",
     "HubertFeaturizer",
     "LearnedPath",
+    "OnnxPredictor",
     "ReliabilityDisplay",
     "SelmClassifier",
     "TransportDisplay",
@@ -33,6 +36,8 @@ __all__ = [
     "expected_calibration_error",
     "jensen_shannon_divergence",
     "label_quality",
+    "load_predictor",
+    "register_onnx_converter",
     "vote_cross_entropy",
 ]
 
@@ -45,6 +50,7 @@ _HOMES = {
     "GenerativeTransportClassifier": "classifier",
     "HubertFeaturizer": "featurizers",
     "LearnedPath": "transport.learned",
+    "OnnxPredictor": "export.predictor",
     "ReliabilityDisplay": "plots",
     "SelmClassifier": "systems.selm",
     "TransportDisplay": "plots",
@@ -52,6 +58,8 @@ _HOMES = {
     "expected_calibration_error": "metrics",
     "jensen_shannon_divergence": "votes",
     "label_quality": "labels",
+    "load_predictor": "export.predictor",
+    "register_onnx_converter": "onnx_converter",
     "vote_cross_entropy": "votes",
 }
 

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from . import parameters as _parameters
 from ._version import VERSION
 from .device import resolve_device
+from .export.mixin import ExportMixin
 from .incremental import IncrementalMixin
 from .prediction import PredictionMixin
 from .preprocessing import FeatureScaler, lift_matrix
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from .predictor import Predictor
 
 
-class GenerativeTransportClassifier(IncrementalMixin, VotesMixin, PredictionMixin, ClassifierMixin, BaseEstimator):
+class GenerativeTransportClassifier(
+    IncrementalMixin, VotesMixin, PredictionMixin, ExportMixin, ClassifierMixin, BaseEstimator
+):
     """
     Classify by carrying feature vectors to the codes of their classes with a generative model.
 

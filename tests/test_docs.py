@@ -212,7 +212,7 @@ def test_every_import_is_a_declared_dependency():
     project = PYPROJECT["project"]
     required = {re.match(r"[\w-]+", r).group() for r in project["dependencies"]}
     extras = project["optional-dependencies"]
-    optional = {re.match(r"[\w-]+", r).group() for name in ("speech", "finetune", "plots") for r in extras[name]}
+    optional = {re.match(r"[\w-]+", r).group() for name in ("speech", "finetune", "plots", "onnx") for r in extras[name]}
     modules = set()
     for path in (ROOT / "gendiffclf").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -228,7 +228,7 @@ def test_constraints_pin_what_the_project_names():
     pinned = set(re.findall(r"^([\w-]+)==[\w.]+$", read("constraints.txt"), re.MULTILINE))
     project = PYPROJECT["project"]
     extras = [
-        r for name in ("speech", "finetune", "plots", "docs", "dev") for r in project["optional-dependencies"][name]
+        r for name in ("speech", "finetune", "plots", "onnx", "docs", "dev") for r in project["optional-dependencies"][name]
     ]
     named = {re.match(r"[\w-]+", requirement).group() for requirement in [*project["dependencies"], *extras]}
     assert named <= pinned

@@ -63,6 +63,8 @@ def onnx_model(classifier: Any) -> ModelProto:
     model = _exported(_ExportedClassifier(classifier), shape)
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "gendiffclf", VERSION
+    for node in model.graph.node:
+        del node.metadata_props[:]  # lines of code that it was traced from
     _store_in_float32(model)
     # Strings have no place in a torch module, so that labels come after it.
     graph = model.graph
@@ -160,7 +162,9 @@ def _quiet() -> Iterator[None]:
 def _translations() -> dict[Any, Callable[..., Any]]:
     """ONNX operators for what torch's exporter or onnxruntime lack."""
     from onnx_ir import Graph, Shape, Value, node
-    from onnxscript import opset18 as op
+    from onnxscript import opset18
+
+    op: Any = opset18  # its hints are for eager tensors
 
     def cdist(a: Any, b: Any, p: float, compute_mode: int | None = None) -> Any:
         """Row by row: differences of all rows at once would need much memory."""
@@ -169,7 +173,9 @@ def _translations() -> dict[Any, Callable[..., Any]]:
         apart = node("Sub", [row, b])
         axis = node("Constant", [], attributes={"value_ints": [1]})
         distances = node("ReduceL1", [apart.outputs[0], axis.outputs[0]], attributes={"keepdims": 0})
-        body = Graph([row], distances.outputs, nodes=[apart, axis, distances], opset_imports={"": OPSET}, name="distances")
+        body = Graph(
+            [row], distances.outputs, nodes=[apart, axis, distances], opset_imports={"": OPSET}, name="distances"
+        )
         return op.Scan(a, body=body, num_scan_inputs=1)
 
     def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:

@@ -46,7 +46,9 @@ class OnnxPredictor:
         self.feature_shape_: tuple[int, ...] = tuple(metadata["feature_shape"])
         self.table_encoder_ = None
         if metadata["columns"] is not None:
-            columns = [TableColumn(**{**column, "categories": tuple(column["categories"])}) for column in metadata["columns"]]
+            columns = [
+                TableColumn(**{**column, "categories": tuple(column["categories"])}) for column in metadata["columns"]
+            ]
             self.table_encoder_ = TableEncoder(tuple(columns))
 
     def predict(self, X: ArrayLike) -> np.ndarray:
@@ -169,7 +171,7 @@ def load_predictor(path: str | PathLike, n_threads: int | None = None) -> OnnxPr
     try:
         session = onnxruntime.InferenceSession(fspath(path), options, providers=["CPUExecutionProvider"])
         metadata = json.loads(session.get_modelmeta().custom_metadata_map[METADATA_KEY])
-    except (KeyError, *_load_errors()) as error:
+    except _load_errors() as error:
         raise ValueError(
             f"Got {fspath(path)}, which is not a whole exported classifier, expected a file written by "
             "GenerativeTransportClassifier.to_onnx; export it again."
@@ -183,7 +185,15 @@ def load_predictor(path: str | PathLike, n_threads: int | None = None) -> OnnxPr
 
 
 def _load_errors() -> tuple[type[Exception], ...]:
-    """What onnxruntime raises for files that it cannot read."""
+    """What files raise that onnxruntime cannot read, or that lack our metadata."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    return state.InvalidProtobuf, state.InvalidGraph, state.InvalidArgument, state.Fail, state.NotImplemented, state.NoModel
+    return (
+        KeyError,
+        state.InvalidProtobuf,
+        state.InvalidGraph,
+        state.InvalidArgument,
+        state.Fail,
+        state.NotImplemented,
+        state.NoModel,
+    )
