@@ -45,13 +45,13 @@ def register_onnx_converter() -> None:
 
 def _convert(scope: Any, operator: Any, container: Any) -> None:
     """Put the classifier's graph into that of the pipeline."""
-    from onnx import TensorProto, compose, helper
+    from onnx import TensorProto, helper
 
     classifier = operator.raw_operator
     shape = feature_shape(classifier)
     if len(shape) > 1:
         raise ValueError(
-            f"Got a classifier of layered input {shape}, expected one of rows (n, d), as scikit-learn's steps make them; export it "
+            f"Got a classifier of layered input {shape}, expected rows (n, d), as scikit-learn's steps make them; export it "
             "alone, with to_onnx."
         )
     if container.target_opset < OPSET:
@@ -59,7 +59,8 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
             f"Got target_opset={container.target_opset}, expected at least {OPSET}; pass target_opset={OPSET}."
         )
     prefix = scope.get_unique_variable_name("gendiffclf_")
-    graph = compose.add_prefix(onnx_model(classifier), prefix).graph
+    graph = onnx_model(classifier).graph
+    _put_before_names(graph, prefix)
     container.add_node(
         "Cast",
         [operator.inputs[0].full_name],
@@ -73,9 +74,22 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
     for node in graph.node:
         attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
         container.add_node(
-            node.op_type, list(node.input), list(node.output), _DEFAULT_DOMAIN, OPSET, node.name or None, **attributes
+            node.op_type, list(node.input), list(node.output), _DEFAULT_DOMAIN, OPSET, node.name, **attributes
         )
     for name, output in zip(("label", "probabilities"), operator.outputs, strict=True):
         container.add_node(
             "Identity", [prefix + name], [output.full_name], name=scope.get_unique_operator_name("Identity")
         )
+
+
+def _put_before_names(graph: Any, prefix: str) -> None:
+    """Give a graph's values other names; onnx's own function for this leaves out what inner graphs take from outer ones."""
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        value.name = prefix + value.name
+    for node in graph.node:
+        node.name = prefix + node.name
+        node.input[:] = [name and prefix + name for name in node.input]  # an input left out has no name
+        node.output[:] = [name and prefix + name for name in node.output]
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _put_before_names(attribute.g, prefix)

@@ -189,7 +189,18 @@ def _translations() -> dict[Any, Callable[..., Any]]:
         log1p = op.Where(lost, u, op.Div(op.Mul(u, op.Log(w)), op.Where(lost, one, rounded)))
         return op.Add(op.Max(x, zero), log1p)
 
-    return {torch.ops.aten._cdist_forward.default: cdist, torch.ops.aten.softplus.default: softplus}
+    def attention(query: Any, key: Any, value: Any) -> Any:
+        """Of tensors (M, B, h, T, L/h); the exporter's is for four axes."""
+        scores = op.MatMul(query, op.Transpose(key, perm=[0, 1, 2, 4, 3]))
+        root = op.CastLike(op.Constant(value_float=float(query.shape[-1]) ** -0.5), query)
+        return op.MatMul(op.Softmax(op.Mul(scores, root), axis=-1), value)
+
+    aten = torch.ops.aten
+    return {
+        aten._cdist_forward.default: cdist,
+        aten.softplus.default: softplus,
+        aten.scaled_dot_product_attention.default: attention,
+    }
 
 
 def _store_in_float32(model: ModelProto) -> None:

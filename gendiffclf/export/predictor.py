@@ -103,7 +103,7 @@ class OnnxPredictor:
             rows = np.asarray(X, np.float32)
         if rows.shape[1:] != self.feature_shape_ or len(rows) == 0:
             raise ValueError(
-                f"Got X of shape {rows.shape}, expected (rows, {', '.join(map(str, self.feature_shape_))}) with at least one row, "
+                f"Got X of shape {rows.shape}, expected (rows, {', '.join(map(str, self.feature_shape_))}) with at least one row "
                 "as in fit; make X like the rows of fit."
             )
         with np.errstate(over="ignore", invalid="ignore"):
