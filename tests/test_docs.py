@@ -221,7 +221,8 @@ def test_every_import_is_a_declared_dependency():
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 modules.add(node.module.split(".")[0])
     modules -= {*sys.stdlib_module_names, "gendiffclf"}
-    assert {"scikit-learn" if name == "sklearn" else name for name in modules} <= required | optional
+    distributions = {"sklearn": "scikit-learn", "onnx_ir": "onnx-ir"}
+    assert {distributions.get(name, name) for name in modules} <= required | optional
 
 
 def test_constraints_pin_what_the_project_names():
