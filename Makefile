@@ -14,7 +14,7 @@ DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-speech test check lint types layers docs bench bench-smoke bench-ablation bench-uncertainty bench-speed bench-encoding bench-render format clean
+.PHONY: help demo demo-speech test check lint types layers docs bench bench-smoke bench-ablation bench-uncertainty bench-speed bench-encoding bench-onnx bench-render format clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -61,6 +61,9 @@ bench-speed: $(BENCH) ## measure speed and memory beside peers; DATA_DIR=folder 
 
 bench-encoding: $(DEV) ## measure how fast speech is encoded; DEVICE=cuda elsewhere than on the CPU
 	$(BIN)/python -m benchmarks encoding $(if $(DEVICE),--device $(DEVICE))
+
+bench-onnx: $(DEV) ## measure exported classifiers beside torch; DATA_DIR=folder adds its tables
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks onnx $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 
 bench-render: $(DEV) ## make the pages of results, and the README's summary, from records
 	$(BIN)/python -m benchmarks render --readme README.md

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from . import ablation, encoding, few_shot, paper, render, smoke, speech, speed, tables, uncertainty
+from . import ablation, encoding, few_shot, onnx, paper, render, smoke, speech, speed, tables, uncertainty
 
 COMMANDS: dict[str, ModuleType] = {
     "tables": tables,
@@ -19,6 +19,7 @@ COMMANDS: dict[str, ModuleType] = {
     "few-shot": few_shot,
     "speech": speech,
     "encoding": encoding,
+    "onnx": onnx,
     "paper": paper,
     "speed": speed,
     "render": render,

@@ -13,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 _PACKAGES = (
     "gendiffclf", "numpy", "scipy", "scikit-learn", "torch", "lightgbm", "xgboost", "catboost", "pytabkit",
-    "transformers", "soundfile",
+    "transformers", "soundfile", "onnx", "onnxruntime", "onnxscript",
 )  # fmt: skip
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # Records and pages do not change what is measured.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import ablation, figures, speed, uncertainty
+from . import ablation, figures, onnx, speed, uncertainty
 from .ablation.page import write_ablation_page
 from .data import SOURCES, SUBSETS
 from .few_shot import few_shot_section
@@ -168,6 +168,7 @@ def _write_other_pages(results: Path, pages: Path, images: Path) -> None:
     write_ablation_page(results / ablation.RESULTS.name, pages / "ablation.md")
     write_uncertainty_page(results / uncertainty.RESULTS.name, pages / "uncertainty.md")
     write_speed_page(results / speed.RESULTS.name, pages / "speed.md", images)
+    onnx.write_section(results / onnx.RESULTS.name, pages / onnx.PAGE)
     print(f"{pages}: ablation.md, uncertainty.md and speed.md made")
 
 

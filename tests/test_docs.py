@@ -23,6 +23,7 @@ PAGES = [
     "docs/getting-started.md",
     "docs/missing-values.md",
     "docs/labels.md",
+    "docs/deployment.md",
     "docs/extending.md",
     "docs/emosphere.md",
     "docs/selm.md",

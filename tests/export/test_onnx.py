@@ -26,7 +26,7 @@ def exported(classifier, folder):
 
 def assert_equal(classifier, path, X):
     """The file, by itself and as a predictor, gives labels and probabilities of the classifier; also row by row."""
-    expected = classifier.predict_proba(X)
+    expected = classifier.set_params(precision="float64").predict_proba(X)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     label, probabilities = session.run(["label", "probabilities"], {"X": X})
     np.testing.assert_allclose(probabilities, expected, rtol=0, atol=TOLERANCE)
