@@ -25,7 +25,14 @@ _BLOCK = 512
 
 class OnnxPredictor:
     """
-    What `load_predictor` returns.
+    An exported classifier; `load_predictor` makes it from a file.
+
+    Parameters
+    ----------
+    session : onnxruntime.InferenceSession
+        Of the file.
+    metadata : dict
+        What the file says of labels, shape and columns.
 
     Attributes
     ----------
@@ -37,6 +44,12 @@ class OnnxPredictor:
         Shape of a row: `(d,)` or `(layers, d)`.
     table_encoder_ : TableEncoder or None
         How columns of a DataFrame become numbers, for classifiers that were fitted to strings or categories.
+
+    Examples
+    --------
+    >>> predictor = load_predictor("wine.onnx")  # doctest: +SKIP
+    >>> predictor.predict_proba(X).shape  # doctest: +SKIP
+    (178, 3)
     """
 
     def __init__(self, session: Any, metadata: dict[str, Any]) -> None:
