@@ -64,6 +64,9 @@ bench-speed: $(BENCH) ## measure speed and memory beside peers
 bench-encoding: $(DEV) ## measure how fast speech is encoded; DEVICE=cuda elsewhere than on the CPU
 	$(BIN)/python -m benchmarks encoding $(if $(DEVICE),--device $(DEVICE))
 
+bench-onnx: $(DEV) ## measure exported classifiers beside torch; DATA_DIR=folder adds its tables
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks onnx $(if $(DATA_DIR),--data-dir $(DATA_DIR))
+
 bench-render: $(DEV) ## make the pages of results, and the README's summary, from records
 	$(BIN)/python -m benchmarks render --readme README.md
 

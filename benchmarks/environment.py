@@ -15,6 +15,7 @@ _PACKAGES = (
     "xrfm",
     "gendiffclf", "numpy", "scipy", "scikit-learn", "torch", "lightgbm", "xgboost", "catboost", "pytabkit",
     "transformers", "soundfile", "opensmile", "resemblyzer", "cleanlab", "mapie",
+    "onnx", "onnxruntime", "onnxscript",
 )  # fmt: skip
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # Records and pages do not change what is measured.

@@ -24,11 +24,23 @@ def write_readme(path: Path, found: pd.DataFrame, subject: str) -> None:
     ValueError
         If the file lacks the marks.
     """
+    put_between_marks(path, summary(found, subject))
+
+
+def put_between_marks(path: Path, made: str) -> None:
+    """
+    Replace what is between the marks of a file.
+
+    Raises
+    ------
+    ValueError
+        If the file lacks the marks.
+    """
     before, begin, rest = path.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"Got {path} without the marks {BEGIN!r} and {END!r}, expected both, in this order.")
-    path.write_text(f"{before}{BEGIN}\n{summary(found, subject)}\n{END}{after}")
+    path.write_text(f"{before}{BEGIN}\n{made}\n{END}{after}")
 
 
 def summary(found: pd.DataFrame, subject: str) -> str:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import ablation, figures, speed, systems, uncertainty
+from . import ablation, figures, onnx, speed, systems, uncertainty
 from .ablation_page import ablation_page
 from .few_shot import few_shot_section
 from .page import EMPTY, HEADER, benchmarks_page, scores_by_table
@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     page.with_name("ablation.md").write_text(ablation_page(results / ablation.RESULTS.name))
     write_uncertainty_page(results / uncertainty.RESULTS.name, page.with_name("uncertainty.md"))
     page.with_name("speed.md").write_text(speed_page(results / speed.RESULTS.name))
+    onnx.write_section(results / onnx.RESULTS.name, page.with_name(onnx.PAGE))
     write_systems_page(results / systems.RESULTS.name, page.with_name("three-systems.md"))
     records = current(RecordStore(arguments.records).read())
     if not records:

@@ -6,9 +6,11 @@ from ._version import VERSION
 
 if TYPE_CHECKING:
     from .classifier import GenerativeTransportClassifier
+    from .export.predictor import OnnxPredictor, load_predictor
     from .featurizers import AudioError, FbankFeaturizer, FeatureCache, HubertFeaturizer
     from .labels import label_quality
     from .metrics import concordance_correlation, expected_calibration_error
+    from .onnx_converter import register_onnx_converter
     from .plots import ReliabilityDisplay, TransportDisplay
     from .sphere_plot import SphereDisplay
     from .systems.emosphere import EmoSphereRegressor
@@ -27,6 +29,7 @@ __all__ = [
     "GenerativeTransportClassifier",
     "HubertFeaturizer",
     "LearnedPath",
+    "OnnxPredictor",
     "ReliabilityDisplay",
     "SelmClassifier",
     "SphereDisplay",
@@ -35,6 +38,8 @@ __all__ = [
     "expected_calibration_error",
     "jensen_shannon_divergence",
     "label_quality",
+    "load_predictor",
+    "register_onnx_converter",
     "vote_cross_entropy",
 ]
 
@@ -47,6 +52,7 @@ _HOMES = {
     "GenerativeTransportClassifier": "classifier",
     "HubertFeaturizer": "featurizers",
     "LearnedPath": "transport.learned",
+    "OnnxPredictor": "export.predictor",
     "ReliabilityDisplay": "plots",
     "SelmClassifier": "systems.selm",
     "SphereDisplay": "sphere_plot",
@@ -55,6 +61,8 @@ _HOMES = {
     "expected_calibration_error": "metrics",
     "jensen_shannon_divergence": "votes",
     "label_quality": "labels",
+    "load_predictor": "export.predictor",
+    "register_onnx_converter": "onnx_converter",
     "vote_cross_entropy": "votes",
 }
 

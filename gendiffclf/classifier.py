@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 
 from . import parameters as _parameters
 from .device import resolve_device
+from .export.mixin import ExportMixin
 from .incremental import IncrementalMixin
 from .prediction import PredictionMixin
 from .preprocessing import FeatureScaler, lift_matrix
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class GenerativeTransportClassifier(
-    IncrementalMixin, VotesMixin, PredictionMixin, SavingMixin, ClassifierMixin, BaseEstimator
+    IncrementalMixin, VotesMixin, PredictionMixin, SavingMixin, ExportMixin, ClassifierMixin, BaseEstimator
 ):
     """
     Classify by carrying feature vectors to the codes of their classes with a generative model.

@@ -87,7 +87,7 @@ def save_classifier(classifier: Any, path: str | os.PathLike[str]) -> None:
     and a copy would repeat draws that were already made. Set it again before another `fit`.
     """
     path = Path(path)
-    _check_place(path)
+    check_place(path)
     _check_labels(classifier.classes_)
     parameters = classifier.get_params(deep=False)
     tensors: dict[str, Tensor] = {}
@@ -110,7 +110,7 @@ def save_classifier(classifier: Any, path: str | os.PathLike[str]) -> None:
     place = data.index(_digest_field(_NO_DIGEST))
     field = _digest_field(hashlib.sha256(data).hexdigest())
     data[place : place + len(field)] = field
-    _write_atomically(path, data)
+    write_atomically(path, data)
 
 
 def load_classifier(empty_classifier: Classifier, path: str | os.PathLike[str]) -> Classifier:
@@ -158,7 +158,7 @@ def _digest_field(digest: str) -> bytes:
     return f'"sha256":"{digest}"'.encode()
 
 
-def _check_place(path: Path) -> None:
+def check_place(path: Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(
             f"Got path={str(path)!r}, which is a folder, expected the name of a file; add one, such as "
@@ -170,7 +170,7 @@ def _check_place(path: Path) -> None:
         )
 
 
-def _write_atomically(path: Path, data: bytes | bytearray) -> None:
+def write_atomically(path: Path, data: bytes | bytearray) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:

@@ -189,7 +189,7 @@ class FeatureScaler:
         """
         from scipy.special import ndtri
 
-        tables = self._tables
+        tables = self.tables
         reference, gap = tables.reference[part].ravel(), tables.gap[part].ravel()
         width = tables.reference.shape[1]
         np.clip(x, tables.least[part], tables.greatest[part], out=x)
@@ -208,9 +208,9 @@ class FeatureScaler:
         return np.clip(ndtri(level, out=level), -SMOOTH_CLIP, SMOOTH_CLIP, out=level)
 
     @cached_property
-    def _tables(self) -> _Tables:
+    def tables(self) -> RankTables:
         assert self.quantiles is not None
-        return _Tables.of(self.quantiles.reshape(len(self.quantiles), -1))
+        return RankTables.of(self.quantiles.reshape(len(self.quantiles), -1))
 
     def __getstate__(self) -> dict[str, Any]:
         """Without tables, which follow from the rest."""
@@ -255,7 +255,7 @@ def _quantiles(values: np.ndarray, levels: np.ndarray, weight: np.ndarray) -> np
 
 
 @dataclass(frozen=True)
-class _Tables:
+class RankTables:
     """
     Quantiles of features in the form that a binary search wants.
 
@@ -281,7 +281,7 @@ class _Tables:
     n_gaps: int
 
     @classmethod
-    def of(cls, quantiles: np.ndarray) -> _Tables:
+    def of(cls, quantiles: np.ndarray) -> RankTables:
         """Tables of quantiles (levels, features), each column in order."""
         ordered = np.clip(quantiles.T, -_LARGEST, _LARGEST)  # (features, levels)
         # Of a feature that was constant, whatever is greater is the greatest.

@@ -22,6 +22,7 @@ PAGES = [
     "docs/getting-started.md",
     "docs/missing-values.md",
     "docs/labels.md",
+    "docs/deployment.md",
     "docs/extending.md",
     "docs/emosphere.md",
     "docs/selm.md",
@@ -224,7 +225,7 @@ def test_every_import_is_a_declared_dependency():
     required = {re.match(r"[\w-]+", r).group() for r in project["dependencies"]}
     extras = project["optional-dependencies"]
     optional = {
-        re.match(r"[\w-]+", r).group() for name in ("speech", "finetune", "plots", "demo") for r in extras[name]
+        re.match(r"[\w-]+", r).group() for name in ("speech", "finetune", "plots", "demo", "onnx") for r in extras[name]
     }
     modules = set()
     for path in (ROOT / "gendiffclf").rglob("*.py"):
@@ -234,7 +235,8 @@ def test_every_import_is_a_declared_dependency():
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 modules.add(node.module.split(".")[0])
     modules -= {*sys.stdlib_module_names, "gendiffclf"}
-    assert {"scikit-learn" if name == "sklearn" else name for name in modules} <= required | optional
+    distributions = {"sklearn": "scikit-learn", "onnx_ir": "onnx-ir"}
+    assert {distributions.get(name, name) for name in modules} <= required | optional
 
 
 def test_constraints_pin_what_the_project_names():
@@ -242,7 +244,7 @@ def test_constraints_pin_what_the_project_names():
     project = PYPROJECT["project"]
     extras = [
         r
-        for name in ("speech", "finetune", "plots", "demo", "docs", "dev")
+        for name in ("speech", "finetune", "plots", "demo", "onnx", "docs", "dev")
         for r in project["optional-dependencies"][name]
     ]
     named = {re.match(r"[\w-]+", requirement).group() for requirement in [*project["dependencies"], *extras]}

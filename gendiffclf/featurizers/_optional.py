@@ -1,25 +1,5 @@
-"""Packages that only speech needs, imported when first used."""
+"""Packages that only speech needs."""
 
-from __future__ import annotations
+from ..optional import require
 
-import importlib
-from types import ModuleType
-
-
-def require(package: str, extra: str = "speech") -> ModuleType:
-    """
-    Import `package`, or say which extra of this package brings it.
-
-    Raises
-    ------
-    ImportError
-        If the package is not installed.
-    """
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        if error.name is not None and error.name.partition(".")[0] != package:
-            raise  # the package is there; something it needs is not
-        raise ImportError(
-            f"This needs the package {package!r}, which is not installed: `pip install -e '.[{extra}]'` in a clone."
-        ) from error
+__all__ = ["require"]

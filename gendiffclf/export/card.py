@@ -1,0 +1,108 @@
+"""A page on a fitted classifier, for whoever gets its file."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import log_loss
+from sklearn.utils.validation import column_or_1d
+
+from .._version import VERSION
+from ..metrics import expected_calibration_error
+from ..validation import shown
+
+_PACKAGES = ("torch", "scikit-learn", "numpy")
+
+
+def model_card(classifier: Any, name: str, y: ArrayLike | None) -> str:
+    """
+    The page, as Markdown.
+
+    Parameters
+    ----------
+    classifier : GenerativeTransportClassifier
+        Fitted.
+    name : str
+        Of the model's file.
+    y : array-like of shape (n,), optional
+        The labels given to `fit`.
+    """
+    layers, d = classifier.scaler_.center.shape
+    counts = classifier._class_counts
+    classes = [f"| {_cell(c)} | {n:g} |\n" for c, n in zip(classifier.classes_.tolist(), counts, strict=True)]
+    parameters = classifier.get_params(deep=False)
+    versions = {"Python": platform.python_version(), "gendiffclf": VERSION, **{p: version(p) for p in _PACKAGES}}
+    return "".join(
+        [
+            f"# {name}\n\nA classifier of {len(classes)} classes, fitted with gendiffclf.\n",
+            "\n## Data\n\n",
+            f"- Rows of {f'{layers} layers of ' if layers > 1 else ''}{d} features{_columns(classifier)}\n",
+            f"- Sum of row weights: {counts.sum():g}\n",
+            f"- Features with missing values in training: {len(classifier.scaler_.missing.gaps)}\n",
+            "\n| Class | Sum of row weights |\n| :-- | --: |\n",
+            *classes,
+            "\n## Held-out rows\n\n",
+            _measures(classifier, y),
+            "\n## Model\n\n",
+            f"- Kernel: {_kernel(classifier.kernel_)}\n",
+            f"- Network: {_network(classifier)}\n",
+            "- Parameters: " + ", ".join(f"`{key}={shown(value)}`" for key, value in parameters.items()) + "\n",
+            "- Versions: " + ", ".join(f"{package} {number}" for package, number in versions.items()) + "\n",
+        ]
+    )
+
+
+def _cell(label: Any) -> str:
+    return str(label).replace("|", "\\|").replace("\n", " ")
+
+
+def _columns(classifier: Any) -> str:
+    encoder = classifier.table_encoder_
+    return "" if encoder is None else f", from {len(encoder.columns)} columns of a table"
+
+
+def _kernel(kernel: Any) -> str:
+    return "none" if kernel is None else f"{kernel.settings.kernel}; the file holds {len(kernel.centers)} training rows"
+
+
+def _network(classifier: Any) -> str:
+    if classifier.network_ is None:
+        return "none"
+    members = classifier.network_.shape.n_members
+    trained = sum(x.numel() for x in classifier.network_.parameters())
+    return (
+        f"{members} members, {trained:,} parameters, averaged at update {classifier.best_iter_} of {classifier.n_iter_}"
+    )
+
+
+def _measures(classifier: Any, y: ArrayLike | None) -> str:
+    """Of estimates that a row took no part in: each member of the network leaves out a fold, the kernel the row or its group."""
+    index = getattr(classifier, "held_out_index_", None)
+    if y is None:
+        return "Not measured: needs the labels of training.\n"
+    if index is None or not len(index):
+        raise ValueError(
+            "Got y for a classifier without held-out estimates, expected one that was just fitted to labels; files and pickles "
+            "do not keep them. Write the card after fit, or leave y out."
+        )
+    truth = column_or_1d(y)
+    if len(truth) <= index.max() or not np.isin(truth[index], classifier.classes_).all():
+        raise ValueError(
+            f"Got y of {len(truth)} labels that are not those of fit, expected the same labels in the same order; pass the y "
+            "that fit was given."
+        )
+    truth, proba, classes = truth[index], classifier.held_out_proba_, classifier.classes_
+    accuracy = (classes[proba.argmax(1)] == truth).mean()
+    calibration = expected_calibration_error(truth, proba, labels=classes)
+    members = 0 if classifier.network_ is None else classifier.network_.shape.n_members
+    folds = f"{members} folds" if members > 1 else "one fold" if members else "rows or groups left out one by one"
+    return (
+        f"{len(index)} rows, in {folds}; no row took part in its own estimate. The calibration was fitted on the same "
+        "rows, each counted once.\n\n"
+        "| Accuracy | Log-loss, nats | Expected calibration error |\n| --: | --: | --: |\n"
+        f"| {accuracy:.4f} | {log_loss(truth, proba, labels=classes):.4f} | {calibration:.4f} |\n"
+    )

@@ -1,0 +1,251 @@
+"""A fitted classifier as an ONNX graph: the predictor's own modules, exported by torch.
+
+The network is in float32, as it was trained, everything else in float64: differences of distances and sums of large coefficients
+of the kernel lose digits. Tensors that float32 holds exactly are stored so.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .._version import VERSION
+from ..estimators.network import TransportNetwork
+from ..optional import require
+from .predictor import FORMAT_VERSION, METADATA_KEY
+from .scaling import ScalingModule
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+OPSET = 18
+"""Of the ONNX operators: the one that the exporter of torch is written in."""
+IR_VERSION = 8
+"""Of the file, which goes with that."""
+_SMALL = 1024
+"""Tensors of fewer values stay as they are."""
+
+
+def onnx_model(classifier: Any) -> ModelProto:
+    """
+    Export a fitted classifier.
+
+    Parameters
+    ----------
+    classifier : GenerativeTransportClassifier
+        Fitted.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Input `X` of shape (n, d) or (n, layers, d), float32; outputs `label` (n,) and `probabilities` (n, K), float32.
+
+    Raises
+    ------
+    ImportError
+        If onnx or onnxscript are not installed.
+    TypeError
+        If labels are neither numbers, booleans nor strings.
+    """
+    onnx = require("onnx", "onnx")
+    classes = _onnx_labels(classifier.classes_)
+    shape = feature_shape(classifier)
+    model = _exported(_ExportedClassifier(classifier), shape)
+    model.ir_version = IR_VERSION
+    model.producer_name, model.producer_version = "gendiffclf", VERSION
+    for node in model.graph.node:
+        del node.metadata_props[:]  # lines of code that it was traced from
+    _store_in_float32(model)
+    # Strings have no place in a torch module, so that labels come after it.
+    graph = model.graph
+    graph.initializer.append(onnx.numpy_helper.from_array(classes, "classes"))
+    graph.node.append(onnx.helper.make_node("Gather", ["classes", "place"], ["label"]))
+    label = onnx.helper.make_tensor_value_info("label", graph.initializer[-1].data_type, ["n"])
+    probabilities = next(output for output in graph.output if output.name == "probabilities")
+    del graph.output[:]
+    graph.output.extend([label, probabilities])
+    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(_metadata(classifier, shape))})
+    onnx.checker.check_model(model)
+    return model
+
+
+def feature_shape(classifier: Any) -> tuple[int, ...]:
+    """Shape of a row as the exported file takes it: (d,), or (layers, d) where there are several layers."""
+    layers, d = classifier.scaler_.center.shape
+    return (d,) if layers == 1 else (layers, d)
+
+
+class _ExportedClassifier(nn.Module):
+    """From rows to the place of the label and to probabilities."""
+
+    prior: Tensor
+
+    def __init__(self, classifier: Any) -> None:
+        super().__init__()
+        self.scaling = ScalingModule(classifier.scaler_)
+        predictor = classifier._predictor(torch.empty(0, dtype=torch.float64))
+        if predictor.network is not None:
+            self.network = _Float32Network(copy.deepcopy(classifier.network_).cpu().float())
+            predictor = dataclasses.replace(predictor, network=self.network)
+        self.predictor = predictor
+        self.register_buffer("prior", torch.as_tensor(classifier.class_prior_))
+
+    def forward(self, X: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, d) or (n, layers, d) -> (n,), int64, and (n, K), float32."""
+        layers = X if X.dim() == 3 else X[:, None]  # (n, d) -> (n, 1, d)
+        probabilities = self.predictor.probabilities(self.scaling(layers).double())
+        blank = layers.isnan().flatten(1).all(dim=1, keepdim=True)
+        probabilities = torch.where(blank, self.prior, probabilities)
+        return probabilities.argmax(1), probabilities.float()
+
+
+class _Float32Network(nn.Module):
+    """A network in float32 among tensors in float64."""
+
+    def __init__(self, network: TransportNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        x1, condition = self.network.split(rows.float())
+        return x1.double(), condition
+
+    def forward(self, x_t: Tensor, condition: Tensor, t: Tensor | None = None) -> Tensor:
+        return self.network(x_t.float(), condition, None if t is None else t.float()).double()
+
+
+def _exported(module: nn.Module, shape: tuple[int, ...]) -> ModelProto:
+    require("onnxscript", "onnx")
+    rows = torch.zeros(3, *shape)
+    # A tensor made in inference mode cannot be exported.
+    with torch.inference_mode(False), torch.no_grad(), _quiet():
+        program = torch.onnx.export(
+            module.eval(),
+            (rows,),
+            input_names=["X"],
+            output_names=["place", "probabilities"],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+            opset_version=OPSET,
+            custom_translation_table=_translations(),
+            dynamo=True,
+            optimize=True,
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter says of itself: deprecations within torch, and packages that it would support."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _translations() -> dict[Any, Callable[..., Any]]:
+    """ONNX operators for what torch's exporter or onnxruntime lack."""
+    from onnx_ir import Graph, Shape, Value, node
+    from onnxscript import opset18
+
+    op: Any = opset18  # its hints are for eager tensors
+
+    def cdist(a: Any, b: Any, p: float, compute_mode: int | None = None) -> Any:
+        """Row by row: differences of all rows at once would need much memory."""
+        assert p == 1
+        row = Value(name="row", type=a.type, shape=Shape(a.shape[1:]))
+        apart = node("Sub", [row, b])
+        axis = node("Constant", [], attributes={"value_ints": [1]})
+        distances = node("ReduceL1", [apart.outputs[0], axis.outputs[0]], attributes={"keepdims": 0})
+        body = Graph(
+            [row], distances.outputs, nodes=[apart, axis, distances], opset_imports={"": OPSET}, name="distances"
+        )
+        return op.Scan(a, body=body, num_scan_inputs=1)
+
+    def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
+        """In float64, which onnxruntime's has not; log(1 + u) = u log(w) / (w - 1), w = 1 + u, keeps the digits of a small u."""
+        assert beta == 1
+        zero, one = (op.CastLike(op.Constant(value_float=value), x) for value in (0.0, 1.0))
+        u = op.Exp(op.Neg(op.Abs(x)))
+        w = op.Add(u, one)
+        rounded = op.Sub(w, one)
+        lost = op.Equal(rounded, zero)
+        log1p = op.Where(lost, u, op.Div(op.Mul(u, op.Log(w)), op.Where(lost, one, rounded)))
+        return op.Add(op.Max(x, zero), log1p)
+
+    def attention(query: Any, key: Any, value: Any) -> Any:
+        """Of tensors (M, B, h, T, L/h); the exporter's is for four axes."""
+        scores = op.MatMul(query, op.Transpose(key, perm=[0, 1, 2, 4, 3]))
+        root = op.CastLike(op.Constant(value_float=float(query.shape[-1]) ** -0.5), query)
+        return op.MatMul(op.Softmax(op.Mul(scores, root), axis=-1), value)
+
+    aten = torch.ops.aten
+    return {
+        aten._cdist_forward.default: cdist,
+        aten.softplus.default: softplus,
+        aten.scaled_dot_product_attention.default: attention,
+    }
+
+
+def _store_in_float32(model: ModelProto) -> None:
+    """Halve the tensors in float64 that float32 holds exactly: onnxruntime casts them when it loads the file."""
+    import onnx
+
+    graph = model.graph
+    for tensor in graph.initializer:
+        if tensor.data_type != onnx.TensorProto.DOUBLE or np.prod(tensor.dims) < _SMALL:
+            continue
+        values = onnx.numpy_helper.to_array(tensor)
+        with np.errstate(over="ignore"):
+            short = values.astype(np.float32)
+        if not np.array_equal(short, values):
+            continue
+        name = tensor.name
+        tensor.CopyFrom(onnx.numpy_helper.from_array(short, f"{name}_float32"))
+        graph.node.insert(0, onnx.helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.DOUBLE))
+
+
+def _onnx_labels(classes: np.ndarray) -> np.ndarray:
+    """Labels as ONNX has them: int64, float64, booleans or strings."""
+    kind = classes.dtype.kind
+    if kind == "O" and all(isinstance(c, str) for c in classes):
+        return classes
+    if kind in "iu":
+        return classes.astype(np.int64)
+    if kind == "U":
+        return classes.astype(object)
+    if kind == "b" or (kind == "f" and classes.dtype.itemsize <= 8):
+        return classes if kind == "b" else classes.astype(np.float64)
+    raise TypeError(
+        f"Got labels of dtype {classes.dtype} (the first is {classes[0]!r}), expected numbers, booleans or strings; encode them, "
+        "or use save."
+    )
+
+
+def _metadata(classifier: Any, shape: tuple[int, ...]) -> dict[str, Any]:
+    """What `load_predictor` wants to know beside the graph."""
+    encoder = classifier.table_encoder_
+    return {
+        "format_version": FORMAT_VERSION,
+        "package_version": VERSION,
+        "classes": {"dtype": classifier.classes_.dtype.str, "values": classifier.classes_.tolist()},
+        "n_features_in": int(classifier.n_features_in_),
+        "feature_shape": list(shape),
+        "columns": None if encoder is None else [dataclasses.asdict(column) for column in encoder.columns],
+    }

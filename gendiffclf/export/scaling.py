@@ -1,0 +1,138 @@
+"""`FeatureScaler.transform` in torch: what ONNX has operators for, and nothing that depends on the values of a row."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.polynomial import Chebyshev
+from scipy.special import ndtr, ndtri
+from torch import Tensor, nn
+
+from ..missing import INDICATOR_SCALE
+from ..preprocessing import SMOOTH_CLIP, WIDE_CLIP, FeatureScaler, RankTables, n_views
+
+_DEGREE = 12
+"""Of the polynomial for normal quantiles, which is then right to 1e-8."""
+_FINE = 16
+"""Quantiles are searched for in two steps: among every 16th of them, then among 16."""
+
+
+def normal_quantile(level: Tensor) -> Tensor:
+    """
+    Quantiles of the normal distribution within ±3, to 1e-8: a polynomial in sqrt(-2 log(level)) for levels up to 1/2.
+
+    ONNX has no operator for them. Levels are in [0, 1], of any shape.
+    """
+    least = float(ndtr(-SMOOTH_CLIP))
+    low, high = math.sqrt(-2 * math.log(0.5)), math.sqrt(-2 * math.log(least))
+    fitted = Chebyshev.interpolate(lambda s: -ndtri(np.exp(-s * s / 2)), _DEGREE, domain=[low, high])
+    coefficients = fitted.convert(kind=np.polynomial.Polynomial, domain=[low, high], window=[-1, 1]).coef
+    tail = torch.minimum(level, 1 - level).clamp(least, 0.5)
+    x = ((-2.0 * tail.log()).sqrt() - (low + high) / 2) / ((high - low) / 2)
+    value = torch.full_like(x, float(coefficients[-1]))
+    for coefficient in coefficients[-2::-1].tolist():
+        value = value * x + coefficient
+    return torch.where(level > 0.5, value, -value)
+
+
+class ScalingModule(nn.Module):
+    """
+    A fitted scaler as a module, in float64 but for the last rounding.
+
+    Parameters
+    ----------
+    scaler : FeatureScaler
+
+    Shape
+    -----
+    (n, layers, d) -> (n, views * layers, d + g), float32
+    """
+
+    center: Tensor
+    scale: Tensor
+    fill: Tensor
+    gaps: Tensor
+    share: Tensor
+    unseen: Tensor | None
+    """Features without a value in fit."""
+    indicators: Tensor | None
+
+    def __init__(self, scaler: FeatureScaler) -> None:
+        super().__init__()
+        layers, d = scaler.center.shape
+        views = n_views(scaler.kind)
+        self.kind, self.n_views = scaler.kind, views
+        unseen = np.isinf(scaler.scale)
+        self.register_buffer("unseen", torch.as_tensor(unseen) if unseen.any() else None)
+        self.register_buffer("center", torch.as_tensor(scaler.center))
+        self.register_buffer("scale", torch.as_tensor(np.where(unseen, 1.0, scaler.scale)))
+        indicators = np.isin(np.arange(d), scaler.indicators)
+        self.register_buffer("indicators", torch.as_tensor(indicators) if indicators.any() else None)
+        self.register_buffer("fill", torch.as_tensor(scaler.missing.fill).double())
+        self.register_buffer("gaps", torch.as_tensor(scaler.missing.gaps))
+        self.register_buffer("share", torch.as_tensor(scaler.missing.share))
+        self.ranks = None if scaler.quantiles is None else _Ranks(scaler.tables, (layers, d))
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Scale rows of any precision."""
+        X = X.double()
+        is_missing = X.isnan()
+        gap = is_missing if self.unseen is None else is_missing | self.unseen
+        x = torch.where(gap, self.center, X)
+        views = [] if self.ranks is None else [self.ranks(x)]
+        if self.kind != "quantile":
+            scaled = (x - self.center) / self.scale
+            if (clip := {"robust": SMOOTH_CLIP, "mixed": WIDE_CLIP}.get(self.kind)) is not None:
+                scaled = scaled / (1.0 + (scaled / clip).square()).sqrt()
+            views.append(scaled)
+        if self.indicators is not None:
+            views = [torch.where(self.indicators, x - self.center, view) for view in views]
+        # (n, layers, d) -> (n, views * layers, d)
+        rows = torch.where(torch.cat([gap] * self.n_views, dim=1), self.fill, torch.cat(views, dim=1))
+        if len(self.gaps):
+            told = (is_missing[:, :, self.gaps].double() - self.share) * INDICATOR_SCALE  # (n, layers, g)
+            rows = torch.cat([rows, torch.cat([told] * self.n_views, dim=1)], dim=2)
+        return rows.float()
+
+
+class _Ranks(nn.Module):
+    """Values without NaN as those of a normal distribution that have the same level, (n, layers, d) -> (n, layers, d)."""
+
+    least: Tensor
+    greatest: Tensor
+    reference: Tensor
+    coarse: Tensor
+    gap: Tensor
+    first: Tensor
+    shift: Tensor | None
+
+    def __init__(self, tables: RankTables, shape: tuple[int, int]) -> None:
+        super().__init__()
+        n_features, width = tables.reference.shape
+        self.shape, self.n_gaps = shape, tables.n_gaps
+        self.n_fine = min(_FINE, width)
+        self.n_coarse = width // self.n_fine
+        self.register_buffer("least", torch.as_tensor(tables.least))
+        self.register_buffer("greatest", torch.as_tensor(tables.greatest))
+        self.register_buffer("reference", torch.as_tensor(tables.reference.reshape(-1, self.n_fine)))
+        self.register_buffer("coarse", torch.as_tensor(tables.reference[:, :: self.n_fine].copy()))
+        self.register_buffer("gap", torch.as_tensor(tables.gap.ravel()))
+        self.register_buffer("first", torch.arange(n_features) * self.n_coarse)
+        self.register_buffer("shift", None if tables.shift is None else torch.as_tensor(tables.shift.ravel()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values by rank."""
+        x = x.flatten(1)  # (n, layers, d) -> (n, f)
+        x = torch.minimum(torch.maximum(x, self.least), self.greatest)
+        # The last quantile that is not above the value.
+        block = self.first + ((self.coarse <= x[..., None]).long().sum(-1) - 1)
+        fine = self.reference[block]  # (n, f) -> (n, f, 16)
+        inside = (fine <= x[..., None]).long().sum(-1) - 1
+        place = block * self.n_fine + inside
+        below = self.reference.flatten()[place]
+        level = (place - self.first * self.n_fine).double() + (x - below) / self.gap[place]
+        if self.shift is not None:
+            level = level + torch.where(x == below, self.shift[place], 0.0)
+        return normal_quantile(level / self.n_gaps).unflatten(1, self.shape)

@@ -1,0 +1,232 @@
+"""ONNX files give what the classifier gives, and `load_predictor` needs neither torch nor scikit-learn for it."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.exceptions import NotFittedError
+
+from gendiffclf import GenerativeTransportClassifier, LearnedPath, load_predictor
+from gendiffclf.export.predictor import METADATA_KEY
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+TOLERANCE = 1e-5
+
+
+def exported(classifier, folder):
+    path = folder / "model.onnx"
+    classifier.to_onnx(path)
+    return path
+
+
+def assert_equal(classifier, path, X):
+    """The file, by itself and as a predictor, gives labels and probabilities of the classifier; also row by row."""
+    expected = classifier.set_params(precision="float64").predict_proba(X)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    label, probabilities = session.run(["label", "probabilities"], {"X": X})
+    np.testing.assert_allclose(probabilities, expected, rtol=0, atol=TOLERANCE)
+    predictor = load_predictor(path)
+    np.testing.assert_array_equal(predictor.predict_proba(X), probabilities)
+    np.testing.assert_allclose(predictor.predict_proba(X[:1]), expected[:1], rtol=0, atol=TOLERANCE)
+    np.testing.assert_array_equal(label, classifier.predict(X))
+    labels = predictor.predict(X)
+    np.testing.assert_array_equal(labels, classifier.predict(X))
+    assert labels.dtype == classifier.classes_.dtype
+    np.testing.assert_array_equal(predictor.classes_, classifier.classes_)
+    assert predictor.n_features_in_ == classifier.n_features_in_
+    return label
+
+
+def table(load, missing=0.0):
+    X, y = load(return_X_y=True)
+    X = X.astype(np.float32)
+    X[np.random.default_rng(0).random(X.shape) < missing] = np.nan
+    return X, y
+
+
+def test_digits(tiny, tmp_path):
+    X, y = table(load_digits)
+    classifier = tiny().fit(X, y)
+    assert assert_equal(classifier, exported(classifier, tmp_path), X).dtype == np.int64
+
+
+def test_missing_values_and_strings(tiny, tmp_path):
+    X, y = table(load_wine, 0.1)
+    X[:, 3] = np.nan  # missing in all rows
+    classifier = tiny(kernel="gaussian").fit(X, np.array(["a", "bb", "ü"])[y])
+    X = X[:50]
+    X[1, 0], X[2, 1] = 3e38, -3e38
+    assert assert_equal(classifier, exported(classifier, tmp_path), X).dtype == object
+
+
+def test_laplacian_kernel_and_later_rows(tiny, tmp_path):
+    X, y = table(load_iris)
+    classifier = tiny(kernel="laplacian").fit(X[::2], y[::2].astype(np.int8)).partial_fit(X[1::4], y[1::4] + 1)
+    assert classifier.kernel_.corrections is not None
+    assert_equal(classifier, exported(classifier, tmp_path), X)
+
+
+def test_network_alone_and_booleans(tiny, tmp_path):
+    X, y = table(load_breast_cancer)
+    classifier = tiny(estimator="network", scaling="robust").fit(X, y > 0)
+    assert assert_equal(classifier, exported(classifier, tmp_path), X).dtype == bool
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tokenizer", ["single", "layers", "chunks"])
+def test_layers(tiny, tmp_path, tokenizer):
+    X, y = table(load_iris, 0.05)
+    X = np.stack([X, X**2, -X], axis=1)
+    classifier = tiny(tokenizer=tokenizer).fit(X, y + 0.5)
+    assert assert_equal(classifier, exported(classifier, tmp_path), X).dtype == np.float64
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scaling", ["quantile", "standard", "none"])
+def test_scalings(tiny, tmp_path, scaling):
+    X, y = table(load_wine, 0.1)
+    classifier = tiny(estimator="kernel", scaling=scaling).fit(X, y)
+    assert_equal(classifier, exported(classifier, tmp_path), X)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path",
+    [LearnedPath(n_steps=3), LearnedPath(objective="velocity", n_steps=2), LearnedPath(solver="stochastic", n_steps=2)],
+)
+def test_learned_paths(tiny, tmp_path, path):
+    X, y = table(load_iris)
+    classifier = tiny(path=path, estimator="network").fit(X, y)
+    assert_equal(classifier, exported(classifier, tmp_path), X)
+
+
+@pytest.fixture(scope="module")
+def table_classifier(tiny):
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 60)
+    X = pandas.DataFrame({"size": rng.normal(y), "kind": np.where(rng.random(60) < 0.2, "x", np.array(["y", "z"])[y])})
+    return tiny(estimator="kernel").fit(X, y), X
+
+
+@pytest.fixture(scope="module")
+def table_file(table_classifier, tmp_path_factory):
+    return exported(table_classifier[0], tmp_path_factory.mktemp("table"))
+
+
+def test_tables(table_classifier, table_file):
+    classifier, X = table_classifier
+    predictor = load_predictor(table_file)
+    expected = classifier.predict_proba(X)
+    np.testing.assert_allclose(predictor.predict_proba(X), expected, rtol=0, atol=TOLERANCE)
+    encoded = classifier.table_encoder_.transform(X)
+    np.testing.assert_allclose(predictor.predict_proba(encoded), expected, rtol=0, atol=TOLERANCE)
+
+
+def test_rows_of_nan_and_many_rows(table_classifier, table_file):
+    classifier, X = table_classifier
+    predictor = load_predictor(table_file, n_threads=1)
+    rows = np.repeat(classifier.table_encoder_.transform(X), 20, axis=0)
+    np.testing.assert_array_equal(predictor.predict_proba(rows)[::20], predictor.predict_proba(rows[::20]))
+    rows[[3, 7]] = np.nan
+    with pytest.warns(UserWarning, match="Got 2 of 1200 rows of NaN only, the first at index 3; they get the shares"):
+        found = predictor.predict_proba(rows)
+    np.testing.assert_allclose(found[[3, 7]], np.tile(classifier.class_prior_, (2, 1)), rtol=1e-6)
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("value", [np.inf, 1e300])
+def test_infinity_is_an_error(table_file, value):
+    with pytest.raises(
+        ValueError, match="infinity or a number beyond float32 in row 1, expected finite numbers or NaN; clip it"
+    ):
+        load_predictor(table_file).predict([[0, 0, 1, 0], [value, 0, 1, 0]])
+
+
+@pytest.mark.parametrize("X", [np.zeros((2, 3)), np.zeros((0, 4)), np.zeros(4), np.zeros((1, 1, 4))])
+def test_other_shapes_are_errors(table_file, X):
+    with pytest.raises(
+        ValueError, match=r"Got X of shape \(.*\), expected \(rows, 4\) with at least one row as in fit; make X"
+    ):
+        load_predictor(table_file).predict_proba(X)
+
+
+def test_files_that_are_not_exported_classifiers(table_file, tmp_path):
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(table_file.read_bytes()[:1000])
+    other = tmp_path / "other.onnx"
+    model = onnx.load(table_file)
+    del model.metadata_props[:]
+    onnx.save(model, other)
+    for path in (broken, other):
+        with pytest.raises(
+            ValueError, match=r"which is not a whole exported classifier, expected a file written by .*to_onnx; export"
+        ):
+            load_predictor(path)
+    with pytest.raises(FileNotFoundError):
+        load_predictor(tmp_path / "missing.onnx")
+
+
+def test_other_format_versions_are_errors(table_file, tmp_path):
+    model = onnx.load(table_file)
+    (entry,) = (prop for prop in model.metadata_props if prop.key == METADATA_KEY)
+    entry.value = entry.value.replace('"format_version": 1', '"format_version": 99')
+    path = tmp_path / "later.onnx"
+    onnx.save(model, path)
+    with pytest.raises(ValueError, match="of format version 99, expected 1; export it with this release"):
+        load_predictor(path)
+
+
+def test_standard_operators_only(table_file):
+    model = onnx.load(table_file)
+    onnx.checker.check_model(model, full_check=True)
+    assert {opset.domain for opset in model.opset_import} == {""}
+    assert not model.functions
+
+
+def test_what_cannot_be_exported(tiny, tmp_path):
+    with pytest.raises(NotFittedError):
+        tiny().to_onnx(tmp_path / "model.onnx")
+    X, y = table(load_iris)
+    classifier = tiny(estimator="kernel", scaling="standard").fit(X, y)
+    with pytest.raises(IsADirectoryError, match="which is a folder"):
+        classifier.to_onnx(tmp_path)
+    classifier.classes_ = np.array(["a", 1, None], dtype=object)
+    with pytest.raises(
+        TypeError, match=r"labels of dtype object \(the first is 'a'\), expected numbers, booleans or strings"
+    ):
+        classifier.to_onnx(tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_neither_torch_nor_scikit_learn_is_imported(table_file):
+    code = f"""
+import sys
+import gendiffclf
+predictor = gendiffclf.load_predictor({str(table_file)!r})
+print(predictor.predict([[0, 0, 1, 0]]).shape, predictor.predict_proba([[0, 0, 1, 0]] * 2).shape)
+assert not {{"torch", "sklearn", "scipy", "onnx"}} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "(1,) (2, 2)\n"
+
+
+def test_a_missing_package_is_named(monkeypatch, table_file):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ImportError, match=r"needs the package 'onnxruntime'.*\[onnx\]"):
+        load_predictor(table_file)
+
+
+def test_the_loaded_classifier_exports_the_same(tiny, tmp_path):
+    X, y = table(load_iris)
+    classifier = tiny(estimator="kernel").fit(X, y)
+    classifier.save(tmp_path / "model.safetensors")
+    again = GenerativeTransportClassifier.load(tmp_path / "model.safetensors")
+    a, b = (load_predictor(exported(c, tmp_path)).predict_proba(X) for c in (classifier, again))
+    np.testing.assert_array_equal(a, b)
