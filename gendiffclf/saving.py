@@ -27,7 +27,7 @@ class SavingMixin:
         network_: TransportNetwork | None
         kernel_: KernelEstimator | None
 
-    def save(self, path: str | PathLike) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """
         Write the fitted classifier to one file: safetensors with a JSON header, nothing pickled.
 
@@ -49,7 +49,7 @@ class SavingMixin:
         save_classifier(self, path)
 
     @classmethod
-    def load(cls, path: str | PathLike) -> Self:
+    def load(cls, path: str | PathLike[str]) -> Self:
         """
         Read a classifier written by `save`.
 

@@ -22,7 +22,7 @@ class ExportMixin:
 
         def __getattr__(self, name: str) -> Any: ...
 
-    def to_onnx(self, path: str | PathLike) -> None:
+    def to_onnx(self, path: str | PathLike[str]) -> None:
         """
         Write the whole predictor to one ONNX file of standard operators (opset 18).
 
@@ -56,7 +56,7 @@ class ExportMixin:
         check_place(Path(path))
         write_atomically(Path(path), onnx_model(self).SerializeToString())
 
-    def write_model_card(self, path: str | PathLike, y: ArrayLike | None = None) -> Path:
+    def write_model_card(self, path: str | PathLike[str], y: ArrayLike | None = None) -> Path:
         """
         Write `model_card.md` beside a model's file: data, classes, held-out measures, parameters and versions.
 

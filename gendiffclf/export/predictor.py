@@ -139,7 +139,7 @@ class OnnxPredictor:
         return rows
 
 
-def load_predictor(path: str | PathLike, n_threads: int | None = None) -> OnnxPredictor:
+def load_predictor(path: str | PathLike[str], n_threads: int | None = None) -> OnnxPredictor:
     """
     Read a file that `GenerativeTransportClassifier.to_onnx` wrote, to predict without torch and scikit-learn.
 

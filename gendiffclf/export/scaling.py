@@ -10,7 +10,7 @@ from numpy.polynomial import Chebyshev
 from scipy.special import ndtr, ndtri
 from torch import Tensor, nn
 
-from ..missing import INDICATOR_SCALE
+from ..missing import N_STEPS
 from ..preprocessing import SMOOTH_CLIP, WIDE_CLIP, FeatureScaler, RankTables, n_views
 
 _DEGREE = 12
@@ -55,6 +55,8 @@ class ScalingModule(nn.Module):
     fill: Tensor
     gaps: Tensor
     share: Tensor
+    gradient: Tensor | None
+    momentum: Tensor
     unseen: Tensor | None
     """Features without a value in fit."""
     indicators: Tensor | None
@@ -71,6 +73,9 @@ class ScalingModule(nn.Module):
         indicators = np.isin(np.arange(d), scaler.indicators)
         self.register_buffer("indicators", torch.as_tensor(indicators) if indicators.any() else None)
         self.register_buffer("fill", torch.as_tensor(scaler.missing.fill).double())
+        gradient, momentum = scaler.missing.gradient, scaler.missing.momentum[:, None, None]
+        self.register_buffer("gradient", torch.as_tensor(gradient).double() if gradient.size else None)
+        self.register_buffer("momentum", torch.as_tensor(momentum))
         self.register_buffer("gaps", torch.as_tensor(scaler.missing.gaps))
         self.register_buffer("share", torch.as_tensor(scaler.missing.share))
         self.ranks = None if scaler.quantiles is None else _Ranks(scaler.tables, (layers, d))
@@ -90,11 +95,20 @@ class ScalingModule(nn.Module):
         if self.indicators is not None:
             views = [torch.where(self.indicators, x - self.center, view) for view in views]
         # (n, layers, d) -> (n, views * layers, d)
-        rows = torch.where(torch.cat([gap] * self.n_views, dim=1), self.fill, torch.cat(views, dim=1))
+        rows = self.completed(torch.cat(views, dim=1), torch.cat([gap] * self.n_views, dim=1))
         if len(self.gaps):
-            told = (is_missing[:, :, self.gaps].double() - self.share) * INDICATOR_SCALE  # (n, layers, g)
+            told = is_missing[:, :, self.gaps].double() - self.share  # (n, layers, g)
             rows = torch.cat([rows, torch.cat([told] * self.n_views, dim=1)], dim=2)
         return rows.float()
+
+    def completed(self, rows: Tensor, gap: Tensor) -> Tensor:
+        """`MissingValues.completed`, with the gaps (n, views * layers, d) apart."""
+        x = torch.where(gap, 0.0, rows - self.fill).transpose(0, 1)  # (n, views * layers, d) -> (views * layers, n, d)
+        if self.gradient is not None:
+            missing, before = gap.transpose(0, 1).double(), x
+            for _ in range(N_STEPS):
+                x, before = x - missing * (x @ self.gradient) + self.momentum * (x - before), x
+        return torch.where(gap, x.transpose(0, 1) + self.fill, rows)
 
 
 class _Ranks(nn.Module):
