@@ -88,6 +88,7 @@ API = {
         "train",
         "train_ratings",
     ],
+    "gendiffclf.sphere_plot": ["SphereDisplay"],
     "gendiffclf.votes": [
         "jensen_shannon_divergence",
         "vote_cross_entropy",

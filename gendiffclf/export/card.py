@@ -42,7 +42,7 @@ def model_card(classifier: Any, name: str, y: ArrayLike | None) -> str:
             "\n## Data\n\n",
             f"- Rows of {f'{layers} layers of ' if layers > 1 else ''}{d} features{_columns(classifier)}\n",
             f"- Sum of row weights: {counts.sum():g}\n",
-            f"- Features with missing values in training: {len(classifier.scaler_.missing.gaps)}\n",
+            f"- Features whose gaps in training go with the class: {len(classifier.scaler_.missing.gaps)}\n",
             "\n| Class | Sum of row weights |\n| :-- | --: |\n",
             *classes,
             "\n## Held-out rows\n\n",

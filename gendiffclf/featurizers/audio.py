@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._optional import require
+from ..optional import require
 from .headers import promised_share
 
 # A header that promises this share more than its file holds was cut short; a sloppy writer is off by a few bytes.

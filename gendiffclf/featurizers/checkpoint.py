@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._optional import require
+from ..optional import require
 
 if TYPE_CHECKING:
     import torch

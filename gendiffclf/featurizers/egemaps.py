@@ -14,9 +14,9 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from ..optional import require
 from ..validation import check_choice
 from ._base import SpeechFeaturizer
-from ._optional import require
 from .audio import AudioError
 from .engine import Encoder, Result, RowShape
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from ._optional import require
+from ..optional import require
 from .audio import AudioError, Clip, native_blocks, open_audio
 
 K = TypeVar("K")

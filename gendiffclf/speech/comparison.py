@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import binomtest
 
-from ..featurizers._optional import require
+from ..optional import require
 from ..validation import check_choice
 from .files import whole_file
 from .intervals import LEVEL, interval

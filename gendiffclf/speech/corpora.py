@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..featurizers._optional import require
+from ..optional import require
 from ..validation import check_choice
 from .layouts import LAYOUTS, Layout, Row
 from .votes import with_votes

@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from .._version import VERSION
 from ..classifier import GenerativeTransportClassifier
 from ..featurizers import FEATURIZERS, SpeakerNormalizer, SpeechFeaturizer
-from ..featurizers._optional import require
+from ..optional import require
 from ..systems.model_folder import WEIGHTS, complete_folder
 
 FORMAT = "gendiffclf.speech"

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..featurizers._optional import require
 from ..featurizers.audio import BLOCK_SECONDS, AudioError, Clip, native_blocks
 from ..featurizers.inputs import as_clip
+from ..optional import require
 
 # Rates that the detector takes, and the length of the frames it judges.
 DETECTOR_RATES = (8000, 16000, 32000, 48000)

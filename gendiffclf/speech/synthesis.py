@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.signal import lfilter
 
-from ..featurizers._optional import require
+from ..optional import require
 from ..validation import check_choice, check_integer, check_real
 
 if TYPE_CHECKING:

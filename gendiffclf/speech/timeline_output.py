@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..featurizers._optional import require
+from ..optional import require
 from .files import whole_file
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from ..featurizers._optional import require
+from ..optional import require
 from .selm_texts import View
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..featurizers._optional import require
+from ..optional import require
 
 if TYPE_CHECKING:
     from torch import nn

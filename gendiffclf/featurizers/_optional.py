@@ -1,5 +1,0 @@
-"""Packages that only speech needs."""
-
-from ..optional import require
-
-__all__ = ["require"]
