@@ -167,7 +167,7 @@ def test_tables_fit_a_phone():
 
 def test_without_records_the_page_says_so(tmp_path: Path):
     pages = render(tmp_path, "one")
-    assert sorted(pages) == ["ablation.md", "page.md", "speed.md", "uncertainty.md"]
+    assert sorted(pages) == ["ablation.md", "page.md", "speed.md", "three-systems.md", "uncertainty.md"]
     assert all("Not measured." in text for name, text in pages.items() if name != "page.md")
     assert "no records yet" in pages["page.md"]
 
