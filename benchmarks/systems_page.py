@@ -58,8 +58,8 @@ ours: the values below for a strong emotion, {normal:g} of them for a normal one
 correlation coefficient (CCC) over all tested clips, in {n_folds} folds of whole speakers.
 """
 ABLATION = """
-Rows in the middle change one part of EmoSphere-SER each. Where the interval of a difference holds 0, the part was not shown to
-matter on these clips.
+Rows in the middle change one part of EmoSphere-SER each: the auxiliary task (regions of the sphere), its falling weight, and the
+style pooling. Where the interval of a difference from EmoSphere-SER holds 0, the part was not shown to matter on these clips.
 """
 FEW = """
 ### Another text by other speakers, and a few shots
@@ -112,9 +112,9 @@ def _labels(task: str, part: dict[str, Any]) -> str:
     rows = []
     for model, row in models.items():
         cells = [model]
-        for name, scale, digits in (("wa", 100, 1), ("uar", 100, 1), ("ece", 1, 3)):
-            cells.append(_bounded(row["measures"][name], scale, digits, best[name]))
-        rows.append([*cells, _difference(row, "uar", 100, 1), f"{row['cpu_seconds'] / part['n_folds']:.0f}"])
+        cells += [_bounded(row["measures"][name], 100, 1, best[name]) for name in ("wa", "uar")]
+        cells.append(number(row["measures"]["ece"]["value"], 3, row["measures"]["ece"]["value"] == best["ece"]))
+        rows.append([*cells, _difference(row, "uar", 100, 1), f"{row['cpu_seconds'] / part['n_folds']:.1f}"])
     baseline = list(systems.CLASSIFIERS)[-1]
     header = ("Model", "WA, %", "UAR, %", "ECE", f"UAR less {baseline}, points", "Processor time a fold, s")
     title = f"\n### {task.capitalize()}\n\n{part['n_folds']} folds of whole speakers, the same for all.\n"
@@ -164,7 +164,7 @@ def _few_shot(part: dict[str, Any]) -> str:
         n_train_speakers=first["n_train_speakers"],
         n_repeats=len({run["repeat"] for run in first["runs"]}),
     )
-    return text + table_text(("System", *("no shots" if not count else f"{count} shots" for count in shots)), rows)
+    return text + table_text(("System", *("no shots" if not count else f"{count} a class" for count in shots)), rows)
 
 
 def _ordered(models: dict[str, Any], known: Any) -> dict[str, Any]:
