@@ -16,7 +16,7 @@ DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-speech test check lint types layers docs bench bench-smoke bench-ablation bench-uncertainty bench-speed bench-encoding bench-render format pictures package clean
+.PHONY: help demo demo-speech test check lint types layers docs bench bench-smoke bench-ablation bench-uncertainty bench-speed bench-encoding bench-onnx bench-render format pictures package clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))

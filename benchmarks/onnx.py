@@ -17,7 +17,7 @@ from .markdown import NOT_MEASURED, circumstances, table_text
 from .provenance import provenance, read_record, write_record
 from .readme import put_between_marks
 from .records import Record
-from .speed.measuring import QUICK, fresh_process, interleaved, spread
+from .speed import QUICK, fresh_process, in_turn, spread
 
 RESULTS = Path("benchmarks/results/onnx.json")
 PAGE = "deployment.md"
@@ -109,7 +109,7 @@ def measure(table: Table, folder: Path, quick: bool) -> dict[str, Any]:
             f"{name}, {size}": lambda predict=predict, part=part: predict(part) for name, predict in models.items()
         }
         repeats, in_a_row = (2, 2) if quick else (10, 20) if len(part) == 1 else (5, 1)
-        seconds |= {name: spread(values) for name, values in interleaved(calls, repeats, in_a_row=in_a_row).items()}
+        seconds |= in_turn(calls, repeats, in_a_row)
     return {
         "n_train": len(train),
         "n_test": len(test),

@@ -11,6 +11,8 @@ from sklearn.datasets import load_digits, load_iris
 
 from gendiffclf import GenerativeTransportClassifier
 
+collect_ignore = ["smoke.py"]
+
 settings.register_profile("same-everywhere", derandomize=True, deadline=None)
 settings.load_profile("same-everywhere")
 

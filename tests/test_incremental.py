@@ -241,7 +241,7 @@ def assert_unchanged(classifier, before: dict) -> None:
 
 FAILURES = {
     "more classes than codes": (lambda X, y: (X[:20], np.arange(20)), ValueError, "codes of width=32 hold at most 15"),
-    "text": (lambda X, y: (np.full_like(X, "a", dtype=object), y), ValueError, "could not convert string to float"),
+    "text": (lambda X, y: (np.full_like(X, "a", dtype=object), y), ValueError, "expected numbers; make X a DataFrame"),
     "labels of another type": (lambda X, y: (X, y.astype(str)), ValueError, "Got labels of type str, expected int"),
     "other features": (lambda X, y: (X[:, :2], y), ValueError, "X has 2 features"),
     "infinity": (lambda X, y: (np.where(X > 4, np.inf, X), y), ValueError, "contains infinity"),

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.utils.validation import check_is_fitted
 
-from ..persistence import check_place, write_atomically
-
 if TYPE_CHECKING:
     from os import PathLike
 
@@ -50,6 +48,7 @@ class ExportMixin:
         Fitted to a DataFrame with strings or categories, `X` is the encoded matrix, `table_encoder_.transform(X)`. The file does
         not check its input as `predict_proba` does; `load_predictor` does, and encodes DataFrames.
         """
+        from ..persistence import check_place, write_atomically
         from .graph import onnx_model
 
         check_is_fitted(self, "classes_")
@@ -80,6 +79,7 @@ class ExportMixin:
         IsADirectoryError, FileNotFoundError
             If the path is a folder, or in a folder that does not exist.
         """
+        from ..persistence import check_place, write_atomically
         from .card import model_card
 
         check_is_fitted(self, "classes_")

@@ -57,7 +57,6 @@ def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None
     ...     print(finding.severity, finding.code, finding.clips)
     error label-variants ('2.wav',)
     error no-speakers ()
-    warning rare-class ('2.wav',)
     """
     corpus = check_corpus(corpus, ("path",))
     if sound:

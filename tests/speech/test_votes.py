@@ -84,7 +84,7 @@ def test_votes_are_learnt_from_and_judged_by(rated, tmp_path):
     votes = found.predictions[["votes_angry", "votes_calm", "votes_sad"]]
     proba = found.predictions[["p_angry", "p_calm", "p_sad"]]
     assert found.votes.loc["jensen_shannon", "value"] == pytest.approx(jensen_shannon_divergence(votes, proba))
-    assert found.votes.loc["cross_entropy", "value"] == pytest.approx(vote_cross_entropy(votes, proba))
+    assert found.votes.loc["cross_entropy", "value"] == pytest.approx(vote_cross_entropy(votes.to_numpy(), proba.to_numpy()))
     agreed = np.sort(votes.to_numpy(), axis=1)[:, -1] > np.sort(votes.to_numpy(), axis=1)[:, -2]
     right = found.predictions["label"] == found.predictions["predicted"]
     assert (~agreed).sum() > 0  # those without a majority are tested too
