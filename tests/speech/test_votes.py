@@ -81,11 +81,11 @@ def test_votes_are_learnt_from_and_judged_by(rated, tmp_path):
     corpus = corpus_of(table, tmp_path, raters=RATERS)
     ours = GenerativeTransportClassifier(estimator="kernel", random_state=0)
     found = evaluate(ours, corpus, features=features, n_folds=3)
-    votes = found.predictions[["votes_angry", "votes_calm", "votes_sad"]]
-    proba = found.predictions[["p_angry", "p_calm", "p_sad"]]
+    votes = found.predictions[["votes_angry", "votes_calm", "votes_sad"]].to_numpy()
+    proba = found.predictions[["p_angry", "p_calm", "p_sad"]].to_numpy()
     assert found.votes.loc["jensen_shannon", "value"] == pytest.approx(jensen_shannon_divergence(votes, proba))
-    assert found.votes.loc["cross_entropy", "value"] == pytest.approx(vote_cross_entropy(votes.to_numpy(), proba.to_numpy()))
-    agreed = np.sort(votes.to_numpy(), axis=1)[:, -1] > np.sort(votes.to_numpy(), axis=1)[:, -2]
+    assert found.votes.loc["cross_entropy", "value"] == pytest.approx(vote_cross_entropy(votes, proba))
+    agreed = np.sort(votes, axis=1)[:, -1] > np.sort(votes, axis=1)[:, -2]
     right = found.predictions["label"] == found.predictions["predicted"]
     assert (~agreed).sum() > 0  # those without a majority are tested too
     assert len(votes) == 120
@@ -98,7 +98,7 @@ def test_votes_are_learnt_from_and_judged_by(rated, tmp_path):
     # The majority alone says less of the votes.
     majority = evaluate(ours, corpus[["path", "label", "speaker"]], features=features, n_folds=3)
     assert majority.votes is None
-    of_majority = majority.predictions[["p_angry", "p_calm", "p_sad"]]
+    of_majority = majority.predictions[["p_angry", "p_calm", "p_sad"]].to_numpy()
     assert jensen_shannon_divergence(votes, of_majority) > found.votes.loc["jensen_shannon", "value"]
     assert majority.about["corpus_sha256"] != found.about["corpus_sha256"]
 
