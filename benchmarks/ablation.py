@@ -39,11 +39,16 @@ def equal_weights(combination: Combination) -> Combination:
 
 
 def no_calibration(combination: Combination) -> Combination:
-    """Fitted weights; each estimator read by its positive part, and no temperature."""
+    """Fitted weights; each estimator read by its positive part, and no exponents."""
     return replace(uncalibrated(len(combination.weights)), weights=combination.weights, floor=combination.floor)
 
 
-COMBINATIONS = {"equal weights": equal_weights, "no calibration": no_calibration}
+def no_logistic(combination: Combination) -> Combination:
+    """Kernel and network alone."""
+    return replace(combination, exponents=combination.exponents[:1])
+
+
+COMBINATIONS = {"equal weights": equal_weights, "no calibration": no_calibration, "no logistic regression": no_logistic}
 
 
 class AfterFit(ClassifierMixin, BaseEstimator):
@@ -136,7 +141,7 @@ def all_parts() -> dict[str, Part]:
         ),
         "combination": Part(
             "Combination and calibration",
-            "Weights of the estimators and their calibration are fitted on held-out estimates.",
+            "Weights of the estimators, their calibration and what a logistic regression adds are fitted on held-out estimates.",
             [default, *(choice(name, combination=name) for name in COMBINATIONS)],
         ),
         "features": Part(

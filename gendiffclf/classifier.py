@@ -45,7 +45,8 @@ class GenerativeTransportClassifier(
         learns every step.
     estimator : {"both", "network", "kernel"}, default="both"
         What estimates the code: a kernel regression, which is best where classes differ smoothly in many features, as in
-        embeddings; a network, which is best where a few features decide; or both, weighed by rows that neither learnt from.
+        embeddings; a network, which is best where a few features decide; or both, weighed by rows that neither learnt from. A
+        logistic regression joins both, by an exponent that these rows decide too.
     codes : {"sinusoidal", "paired", "one_hot", "random"}, default="sinusoidal"
         Codes of the classes (Eq. 2): one sine each (the paper's); sines and cosines; unit vectors; random orthogonal vectors.
     scaling : {"mixed", "quantile", "robust", "standard", "none"}, default="mixed"
@@ -123,8 +124,10 @@ class GenerativeTransportClassifier(
         The closed form, with the rows that it keeps.
     network_ : TransportNetwork or None
         The trained network.
+    logistic_ : LogisticEstimator or None
+        The logistic regression that joins both, with `estimator="both"`.
     combination_ : Combination
-        Weights of kernel and network, and the calibration of the probabilities.
+        Weights of kernel and network, and the exponents of their mixture and of the logistic regression.
     held_out_index_ : ndarray of shape (r,)
         Rows of `fit` that were held out: up to 20,000 rows all, but with a single network and no kernel a tenth.
     held_out_proba_ : ndarray of shape (r, n_classes)
@@ -321,7 +324,8 @@ class GenerativeTransportClassifier(
         fitted = fit_estimators(
             params, data, codes, self.lift_, (rows.shape[1], len(self.lift_)), self.path_, seed, processes, budget
         )
-        self.kernel_, self.network_, self.combination_ = fitted.kernel, fitted.network, fitted.combination
+        self.kernel_, self.network_, self.logistic_ = fitted.kernel, fitted.network, fitted.logistic
+        self.combination_ = fitted.combination
         self._novelty = fitted.novelty
         self.held_out_index_, self.held_out_proba_ = fitted.held_out_rows(kind, len(classes))
         training = fitted.training

@@ -1,4 +1,4 @@
-"""Fitting kernel, network and their combination on scaled rows."""
+"""Fitting kernel, network, logistic regression and their combination on scaled rows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 
 from .estimators.combination import Combination, combine, fit_read_out, high_precision, uncalibrated
 from .estimators.kernel import KernelEstimator, KernelFit, Rows, fit_kernel
+from .estimators.logistic import LogisticEstimator, fit_logistic
 from .estimators.network import TransportNetwork
 from .estimators.ridge import KERNELS
 from .novelty import Novelty, fit_novelty
@@ -18,7 +19,7 @@ from .parameters import network_shape, training_settings
 from .preprocessing import n_views
 from .training.budget import Budget
 from .training.distributed import Processes
-from .training.folds import assign_folds
+from .training.folds import HELD_OUT_ROWS, Folds, assign_folds
 from .training.loop import TrainingData, TrainingResult, train
 from .transport.learned import LearnedPath
 
@@ -55,6 +56,7 @@ class Fitted:
     combination: Combination
     kernel: KernelEstimator | None = None
     network: TransportNetwork | None = None
+    logistic: LogisticEstimator | None = None
     training: TrainingResult = field(default_factory=TrainingResult)
     validation: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     """Numbers of the rows that took part in neither estimate of `held_out`, (v,)."""
@@ -175,7 +177,11 @@ def fit_estimators(
             raise KeyboardInterrupt("training was interrupted before its first validation")
     fitted.combination = uncalibrated(len(held_out))
     if len(validation):
-        found = combine(held_out, data.targets[validation], data.weight[validation])
+        logistic = None
+        if fitted.kernel is not None and fitted.network is not None:
+            fitted.logistic, logistic = _fit_logistic(data, folds, fitted.kernel.settings.layer_weights)
+        found = combine(held_out, data.targets[validation], data.weight[validation], logistic)
+        held_out += [] if logistic is None else [logistic]
         fitted.combination = processes.first(found)
         fitted.validation = np.asarray(validation)
         fitted.held_out = fitted.combination.probabilities([x.cpu() for x in held_out]).numpy()
@@ -203,6 +209,16 @@ def _warn_of_an_early_end(fitted: Fitted, budget: Budget) -> None:
             UserWarning,
             stacklevel=4,
         )
+
+
+def _fit_logistic(
+    data: TrainingRows, folds: Folds, layer_weights: tuple[float, ...]
+) -> tuple[LogisticEstimator, torch.Tensor]:
+    """A single member's fold is too few rows to learn from; those of several are all rows, or many."""
+    used = folds.validation
+    if len(folds.train) == 1:
+        used = np.concatenate([used, folds.train[0][:HELD_OUT_ROWS]])
+    return fit_logistic(data.rows, data.targets, data.weight, used, folds.member, layer_weights)
 
 
 def _fit_kernel(params: dict[str, Any], data: TrainingRows, processes: Processes) -> KernelFit:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from .estimators.kernel import KernelEstimator
+    from .estimators.logistic import LogisticEstimator
     from .predictor import Predictor
 
 
@@ -38,6 +39,7 @@ class IncrementalMixin:
         classes_: np.ndarray
         code_index_: np.ndarray
         kernel_: KernelEstimator | None
+        logistic_: LogisticEstimator | None
         _class_counts: np.ndarray
         _predictors: dict[Any, Predictor]
 
@@ -168,4 +170,6 @@ class IncrementalMixin:
         self._class_counts = np.concatenate([self._class_counts, np.zeros(len(new))])[order]
         if self.kernel_ is not None:
             self.kernel_ = self.kernel_.with_classes(order)
+        if self.logistic_ is not None:
+            self.logistic_ = self.logistic_.with_classes(order)
         self._predictors = {}

@@ -27,6 +27,7 @@ from torch import Tensor
 from ._version import VERSION
 from .estimators.combination import Combination, ReadOut
 from .estimators.kernel import KernelEstimator
+from .estimators.logistic import LogisticEstimator
 from .estimators.network import NetworkShape, TransportNetwork
 from .estimators.ridge import KernelSettings
 from .missing import MissingValues
@@ -38,7 +39,7 @@ from .transport.learned import LearnedPath
 from .validation import shown
 
 FORMAT = "gendiffclf.GenerativeTransportClassifier"
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 """Raised whenever a file of this version could no longer be read by the code before."""
 
 _NO_DIGEST = "0" * 64
@@ -54,6 +55,7 @@ _DATACLASSES = (
     Combination,
     KernelEstimator,
     KernelSettings,
+    LogisticEstimator,
     NetworkShape,
 )
 _PATHS = (ExactPath, LearnedPath)

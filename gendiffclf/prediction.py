@@ -305,7 +305,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         key = like.device, like.dtype
         if key not in self._predictors:
             lift = torch.as_tensor(self.lift_)
-            parts = self.kernel_, self.network_, self.combination_, self.path_, self._codes(), lift
+            parts = self.kernel_, self.network_, self.logistic_, self.combination_, self.path_, self._codes(), lift
             self._predictors[key] = Predictor(*parts).to(like)
         return self._predictors[key]
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .estimators.combination import Combination
 from .estimators.kernel import KernelEstimator
+from .estimators.logistic import LogisticEstimator
 from .estimators.network import TransportNetwork, estimate
 from .novelty import entropy, outside
 from .transport.exact import ExactPath, walk
@@ -27,6 +28,7 @@ class Predictor:
     kernel : KernelEstimator or None
     network : TransportNetwork or None
         At least one of both is there.
+    logistic : LogisticEstimator or None
     combination : Combination
     path : ExactPath or LearnedPath
     codes : Tensor of shape (K, L)
@@ -35,6 +37,7 @@ class Predictor:
 
     kernel: KernelEstimator | None
     network: TransportNetwork | None
+    logistic: LogisticEstimator | None
     combination: Combination
     path: ExactPath | LearnedPath
     codes: Tensor
@@ -45,6 +48,7 @@ class Predictor:
         return Predictor(
             None if self.kernel is None else self.kernel.to(like),
             None if self.network is None else copy.deepcopy(self.network).to(like),
+            None if self.logistic is None else self.logistic.to(like),
             self.combination,
             self.path,
             self.codes.to(like),
@@ -73,6 +77,8 @@ class Predictor:
         if self.network is not None:
             x0_hat = estimate(self.network, rows[None], self.learned).mean(0)  # (M, b, L) -> (b, L)
             found.append(project_on_codes(x0_hat, self.codes))
+        if self.logistic is not None:
+            found.append(self.logistic.estimate(rows))
         coordinates = torch.stack(found)
         return coordinates if corrections is None else coordinates + corrections, x0_hat
 
@@ -82,13 +88,13 @@ class Predictor:
 
     def representation(self, rows: Tensor) -> Tensor:
         """
-        Weighted mean of the estimates of the code, before the read-out, (b, views * layers, d) -> (b, L).
+        Weighted mean of kernel's and network's estimates of the code, before the read-out, (b, views * layers, d) -> (b, L).
 
         That of a kernel is in the span of the codes.
         """
         coordinates, x0_hat = self.estimates(rows)
         weights = torch.tensor(self.combination.weights).to(coordinates)
-        inside = torch.einsum("e,ebk,kl->bl", weights, coordinates, self.codes)
+        inside = torch.einsum("e,ebk,kl->bl", weights, coordinates[: len(weights)], self.codes)
         if x0_hat is None:
             return inside
         return inside + weights[-1] * (x0_hat - project_on_codes(x0_hat, self.codes) @ self.codes)

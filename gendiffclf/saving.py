@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .estimators.kernel import KernelEstimator
+    from .estimators.logistic import LogisticEstimator
     from .estimators.network import TransportNetwork
 
 
@@ -26,6 +27,7 @@ class SavingMixin:
         classes_: np.ndarray
         network_: TransportNetwork | None
         kernel_: KernelEstimator | None
+        logistic_: LogisticEstimator | None
 
     def save(self, path: str | PathLike[str]) -> None:
         """
@@ -74,8 +76,9 @@ class SavingMixin:
             state = {**state, "_predictors": {}, "_package_version": VERSION}
             if self.network_ is not None:
                 state["network_"] = copy.deepcopy(self.network_).cpu()
-            if self.kernel_ is not None:
-                state["kernel_"] = self.kernel_.to("cpu")
+            for name in ("kernel_", "logistic_"):
+                if state[name] is not None:
+                    state[name] = state[name].to("cpu")
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -76,6 +76,7 @@ def test_what_there_is_after_fit_follows_from_the_estimator(tiny, iris):
     }.items():
         classifier = tiny(estimator=name).fit(*iris)
         assert (classifier.kernel_ is not None, classifier.network_ is not None) == (kernel, network)
+        assert (classifier.logistic_ is not None) == (kernel and network)
         assert len(classifier.combination_.weights) == kernel + network
         assert sum(classifier.combination_.weights) == pytest.approx(1)
         assert classifier.n_iter_ == 3 * network

@@ -1,13 +1,13 @@
-"""How the estimators are combined: read-outs, weights and temperature, fitted on estimates that no row took part in."""
+"""How the estimators are combined: read-outs, weights and exponents, fitted on estimates that no row took part in."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from torch import Tensor
 
 from ..transport.readout import positive_shares
@@ -16,8 +16,12 @@ READ_OUT_PRIOR = (2.0, 0.12), 0.7
 """Medians of sharpness and softness, and the deviation of the logarithm of each: few rows say little about them."""
 LOGARITHMS = -6.0, 5.0
 """Of sharpness and softness: neither is outside of these."""
-TEMPERATURE_DEVIATION = 0.5
-"""Of the logarithm of the mixture's temperature, with median 1."""
+EXPONENT_DEVIATION = 0.5
+"""Of the exponents; their means are 1 for the mixture and 0 for the logistic regression."""
+EXPONENTS = (0.2, 5.0), (0.0, 3.0)
+"""Ranges of both."""
+LEAST_PROBABILITY = 1e-6
+"""Of the logistic regression, before its exponent: less could outweigh all else."""
 
 
 @dataclass(frozen=True)
@@ -35,37 +39,41 @@ class ReadOut:
 @dataclass(frozen=True)
 class Combination:
     """
-    Read-outs of the estimators, and weights and temperature of their mixture.
+    Read-outs of kernel and network, weights of their mixture, and its product with a logistic regression.
 
     A strongly regularised estimate is shrunk towards the mean code, a weakly regularised one is not: each is read at its own best
-    sharpness before they are weighed. Their mixture is less confident than either, so it gets a temperature.
+    sharpness before they are weighed. Their mixture is less confident than either, so it gets an exponent, the inverse of a
+    temperature. Probabilities of a logistic regression join it by an exponent of their own (a logarithmic opinion pool).
 
     Attributes
     ----------
     weights : tuple of float
         Of the kernel and of the network, non-negative, summing to 1; of the one that there is, 1.
     read_outs : tuple of ReadOut
-        Of each estimator.
-    temperature : float
-        Of the mixture: probabilities are raised to its inverse.
+        Of each of these.
+    exponents : tuple of float
+        Of the mixture and, if there is one, of the logistic regression.
     floor : float
         Share of the uniform distribution in the result: that n rows held no error does not make one impossible.
     """
 
     weights: tuple[float, ...]
     read_outs: tuple[ReadOut, ...]
-    temperature: float
+    exponents: tuple[float, ...]
     floor: float
 
     def probabilities(self, coordinates: Sequence[Tensor] | Tensor) -> Tensor:
         """
         Class probabilities (..., K) of the estimators' coordinates along the codes, each (..., K).
 
-        In float64, but on MPS, which has none.
+        Those of the logistic regression, if there is one, come last. In float64, but on MPS, which has none.
         """
-        parts = zip(self.weights, self.read_outs, coordinates, strict=True)
+        parts = zip(self.weights, self.read_outs, coordinates, strict=False)
         mixed = torch.stack([weight * read_out(high_precision(x)) for weight, read_out, x in parts if weight]).sum(0)
-        probabilities = torch.softmax(_logarithm(mixed) / self.temperature, dim=-1)
+        logits = self.exponents[0] * _logarithm(mixed)
+        if len(self.exponents) == 2 and self.exponents[1]:
+            logits += self.exponents[1] * high_precision(coordinates[-1]).clamp_min(LEAST_PROBABILITY).log()
+        probabilities = torch.softmax(logits, dim=-1)
         return probabilities.mul_(1 - self.floor).add_(self.floor / probabilities.shape[-1])
 
 
@@ -79,35 +87,42 @@ def _logarithm(probabilities: Tensor) -> Tensor:
 
 
 def uncalibrated(n_estimators: int) -> Combination:
-    """Equal weights, for want of rows to fit a combination on."""
-    return Combination((1 / n_estimators,) * n_estimators, (ReadOut(),) * n_estimators, 1.0, 0.01)
+    """Equal weights of kernel and network, for want of rows to fit a combination on."""
+    return Combination((1 / n_estimators,) * n_estimators, (ReadOut(),) * n_estimators, (1.0,), 0.01)
 
 
-def combine(coordinates: Sequence[Tensor], targets: Tensor, weight: Tensor) -> Combination:
+def combine(
+    coordinates: Sequence[Tensor], targets: Tensor, weight: Tensor, logistic: Tensor | None = None
+) -> Combination:
     """
     Fit the combination.
 
-    Weights minimise Eq. 8: all estimators estimate codes, so this is least squares over the simplex. Read-outs and temperature
+    Weights minimise Eq. 8: kernel and network estimate codes, so this is least squares over the simplex. Read-outs and exponents
     minimise the logarithmic loss.
 
     Parameters
     ----------
     coordinates : sequence of Tensor of shape (n, K)
-        What each estimator makes of rows that it did not learn from, along the codes.
+        What kernel, network or both make of rows that they did not learn from, along the codes.
     targets : Tensor of shape (n, K)
         One-hot classes, or shares of classes.
     weight : Tensor of shape (n,)
         Of mean 1.
+    logistic : Tensor of shape (n, K), optional
+        Probabilities by a logistic regression that did not learn from these rows.
     """
     targets, weight = targets.cpu().double(), weight.cpu().double()
     read_outs = tuple(fit_read_out(x, targets, weight) for x in coordinates)
     read = [read_out(x.cpu().double()) for read_out, x in zip(read_outs, coordinates, strict=True)]
     floor = 1 / (len(targets) + 2)
-    if len(read) == 1:
-        return Combination((1.0,), read_outs, 1.0, floor)
-    weights = convex_weights(read, targets, weight)
+    weights = (1.0,) if len(read) == 1 else convex_weights(read, targets, weight)
     mixed = torch.stack([w * x for w, x in zip(weights, read, strict=True)]).sum(0)
-    return Combination(weights, read_outs, fit_temperature(mixed, targets, weight), floor)
+    exponents: tuple[float, ...] = (1.0,)
+    if logistic is not None:
+        exponents = fit_exponents([mixed, logistic.cpu().double().clamp_min(LEAST_PROBABILITY)], targets, weight)
+    elif len(read) > 1:
+        exponents = fit_exponents([mixed], targets, weight)
+    return Combination(weights, read_outs, exponents, floor)
 
 
 def convex_weights(estimates: Sequence[Tensor], targets: Tensor, weight: Tensor) -> tuple[float, float]:
@@ -145,13 +160,21 @@ def fit_read_out(coordinates: Tensor, targets: Tensor, weight: Tensor) -> ReadOu
     return ReadOut(sharpness, softness)
 
 
-def fit_temperature(probabilities: Tensor, targets: Tensor, weight: Tensor) -> float:
-    """The temperature of least logarithmic loss in [.05, 5], with a prior, for probabilities and targets (n, K)."""
-    logits = _logarithm(probabilities)
+def fit_exponents(probabilities: Sequence[Tensor], targets: Tensor, weight: Tensor) -> tuple[float, ...]:
+    """
+    Exponents of a product of one or two probabilities (n, K), for the least logarithmic loss, with a prior.
 
-    def objective(log_scale: float) -> float:
-        loss = -float(weight @ (targets * torch.log_softmax(logits * math.exp(log_scale), dim=-1)).sum(1))
-        return loss + (log_scale / TEMPERATURE_DEVIATION) ** 2 / 2
+    The loss is convex in them.
+    """
+    logarithms = torch.stack([_logarithm(p) for p in probabilities])  # (E, n, K)
+    means = np.array([1.0, 0.0][: len(probabilities)])
 
-    found = minimize_scalar(objective, bounds=(-1.6, 3.0), method="bounded", options={"xatol": 1e-3})
-    return math.exp(-float(found.x))
+    def objective(exponents: np.ndarray) -> tuple[float, np.ndarray]:
+        log_p = torch.log_softmax(torch.einsum("e,enk->nk", torch.as_tensor(exponents), logarithms), dim=-1)
+        gradient = torch.einsum("n,nk,enk->e", weight, log_p.exp() - targets, logarithms).numpy()
+        deviation = (exponents - means) / EXPONENT_DEVIATION
+        loss = -float(weight @ (targets * log_p).sum(1)) + float(deviation @ deviation) / 2
+        return loss, gradient + deviation / EXPONENT_DEVIATION
+
+    found = minimize(objective, means, jac=True, method="L-BFGS-B", bounds=EXPONENTS[: len(means)])
+    return tuple(found.x.tolist())

@@ -1,4 +1,6 @@
-"""Read-outs, weights and temperature of the estimators, on estimates that no row took part in."""
+"""Read-outs, weights and exponents of the estimators, on estimates that no row took part in."""
+
+import itertools
 
 import numpy as np
 import pytest
@@ -7,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gendiffclf.estimators.combination import (
+    EXPONENT_DEVIATION,
+    LEAST_PROBABILITY,
     READ_OUT_PRIOR,
-    TEMPERATURE_DEVIATION,
     Combination,
     ReadOut,
     combine,
     convex_weights,
+    fit_exponents,
     fit_read_out,
-    fit_temperature,
     high_precision,
     uncalibrated,
 )
@@ -150,28 +153,33 @@ def test_many_classes_near_zero_take_little_from_the_likely_ones():
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
-def test_the_temperature_undoes_false_confidence(power):
+def test_the_exponent_undoes_false_confidence(power):
     (stated,), targets, weight = sample(8000, (power,))
-    assert fit_temperature(stated, targets, weight) == pytest.approx(power, rel=0.15)
+    assert fit_exponents([stated], targets, weight) == pytest.approx((1 / power,), rel=0.15)
 
 
-@given(power=st.floats(0.3, 3), n=st.integers(1, 80), seed=seeds)
-def test_the_temperature_is_the_best_of_a_grid(power, n, seed):
-    (stated,), targets, weight = sample(n, (power,), seed=seed)
+@given(powers=st.tuples(st.floats(0.3, 3), st.floats(0.3, 3)), n=st.integers(1, 80), seed=seeds, one=st.booleans())
+def test_exponents_are_the_best_of_a_grid(powers, n, seed, one):
+    stated, targets, weight = sample(n, powers[: 1 if one else 2], seed=seed)
+    means = np.array([1.0, 0.0])[: len(stated)]
 
-    def objective(temperature):
-        loss = log_loss(torch.softmax(stated.log() / temperature, 1), targets, weight) * float(weight.sum())
-        return loss + (np.log(temperature) / TEMPERATURE_DEVIATION) ** 2 / 2
+    def objective(exponents):
+        logits = sum(a * p.log() for a, p in zip(exponents, stated, strict=True))
+        loss = log_loss(torch.softmax(logits, 1), targets, weight) * float(weight.sum())
+        return loss + (((np.asarray(exponents) - means) / EXPONENT_DEVIATION) ** 2).sum() / 2
 
-    grid = [objective(t) for t in np.geomspace(0.06, 4.9, 200)]
-    assert objective(fit_temperature(stated, targets, weight)) <= min(grid) + 1e-3 * max(1, min(grid))
+    axes = np.geomspace(0.2, 5, 30), np.linspace(0, 3, 30)
+    grid = [objective(point) for point in itertools.product(*axes[: len(stated)])]
+    assert objective(fit_exponents(stated, targets, weight)) <= min(grid) + 1e-6 * max(1, min(grid))
 
 
-def test_few_rows_say_little_about_the_temperature():
-    (stated,), targets, weight = sample(3000, (3.0,))
-    few, many = (fit_temperature(stated[:n], targets[:n], weight[:n] / weight[:n].mean()) for n in (3, 3000))
-    assert 0.7 < few < 2.3
-    assert many == pytest.approx(3, rel=0.15)
+def test_few_rows_say_little_about_exponents():
+    stated, targets, weight = sample(3000, (0.3, 0.3))
+    few, many = (
+        fit_exponents([x[:n] for x in stated], targets[:n], weight[:n] / weight[:n].mean()) for n in (3, 3000)
+    )
+    assert few == pytest.approx((1, 0), abs=0.35)
+    assert 0.3 * sum(many) == pytest.approx(1, rel=0.15)
 
 
 # ------------------------------------------------------------------- combination
@@ -209,21 +217,37 @@ def test_one_estimator_alone_is_read_by_its_own_read_out():
     (x,), targets, weight = noisy(300, (0.6,), 0)
     found = combine([x], targets, weight)
     expected = fit_read_out(x, targets, weight)
-    assert found == Combination((1.0,), (expected,), 1.0, 1 / 302)
+    assert found == Combination((1.0,), (expected,), (1.0,), 1 / 302)
     torch.testing.assert_close(found.probabilities([x]), (1 - found.floor) * expected(x) + found.floor / 3)
 
 
 def test_a_combination_in_closed_form():
     first, second = torch.tensor([[2.0, 0.0, -1.0]]), torch.tensor([[0.2, 0.3, 0.5]])
-    combination = Combination((0.25, 0.75), (ReadOut(1.0, 0.5), ReadOut(2.0, 0.1)), 2.0, 0.3)
+    logistic = torch.tensor([[0.5, 0.5, 0.0]])
+    combination = Combination((0.25, 0.75), (ReadOut(1.0, 0.5), ReadOut(2.0, 0.1)), (0.5, 2.0), 0.3)
     soft = np.log1p(np.exp(np.array([4.0, 0.0, -2.0]))), np.log1p(np.exp(np.array([2.0, 3.0, 5.0]))) ** 2
     mixed = 0.25 * soft[0] / soft[0].sum() + 0.75 * soft[1] / soft[1].sum()
-    expected = 0.7 * np.sqrt(mixed) / np.sqrt(mixed).sum() + 0.1
-    np.testing.assert_allclose(combination.probabilities([first, second]).numpy()[0], expected, rtol=1e-6)
+    product = np.sqrt(mixed) * np.array([0.5, 0.5, LEAST_PROBABILITY]) ** 2
+    found = combination.probabilities([first, second, logistic])
+    np.testing.assert_allclose(found.numpy()[0], 0.7 * product / product.sum() + 0.1, rtol=1e-6)
+
+
+def test_a_good_logistic_regression_joins_and_a_useless_one_does_not():
+    (x, _), targets, weight = noisy(2000, (0.6, 0.6), 0)
+    (good,), (useless,) = noisy(2000, (0.3,), 0)[0], sample(2000, seed=1)[0]
+    alone = combine([x], targets, weight)
+    assert combine([x], targets, weight, useless).exponents[1] < 0.1
+    joined = combine([x], targets, weight, torch.softmax(good / 0.09, 1))
+    assert joined.exponents[1] > 0.5
+    losses = (
+        log_loss(alone.probabilities([x]), targets, weight),
+        log_loss(joined.probabilities([x, torch.softmax(good / 0.09, 1)]), targets, weight),
+    )
+    assert losses[1] < 0.7 * losses[0]
 
 
 def test_an_estimator_without_weight_is_not_looked_at():
-    combination = Combination((1.0, 0.0), (ReadOut(),) * 2, 1.0, 0.01)
+    combination = Combination((1.0, 0.0), (ReadOut(),) * 2, (1.0,), 0.01)
     x = torch.rand(4, 3)
     assert combination.probabilities([x, torch.full_like(x, torch.nan)]).isfinite().all()
 

@@ -11,7 +11,7 @@ import torch
 from joblib import Parallel, delayed
 
 from gendiffclf import GenerativeTransportClassifier, novelty, preprocessing
-from gendiffclf.estimators import kernel
+from gendiffclf.estimators import kernel, logistic
 from gendiffclf.preprocessing import SCALINGS, FeatureScaler, n_views
 from gendiffclf.training import loop
 from gendiffclf.training.memmap import RowsOnDisk, on_disk
@@ -209,6 +209,7 @@ def test_rows_on_disk_are_scaled_by_the_batch_and_others_at_once(stored, tiny, s
     monkeypatch.setattr(kernel, "SELECTION_ROWS", 120)
     monkeypatch.setattr(loop, "VALIDATION_BLOCK", 50)
     monkeypatch.setattr(novelty, "BLOCK", 50)
+    monkeypatch.setattr(logistic, "_BLOCK_VALUES", 100 * 8)
     X, y = table(2000, (4,), "f4")
     changes = {"n_centers": 20, "batch_size": 64}
     tiny(**changes).fit(X, y)

@@ -1,0 +1,147 @@
+"""Multinomial logistic regression, which needs few rows where classes are apart by planes.
+
+Its probabilities are coordinates of an estimate of the code too. Kernel and network are least squares onto the codes (Eq. 8);
+this maximises the likelihood of the classes, with a penalty chosen on held-out rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .kernel import Rows
+
+PENALTIES = (0.1, 0.01, 0.001, 0.0001)
+"""λ in the mean loss plus λ / 2 times the squared coefficients; from each, the next starts, while held-out rows gain."""
+N_ITERATIONS = 20
+"""Of L-BFGS for each penalty."""
+_BLOCK_VALUES = 2**24
+"""Values of rows in memory at a time."""
+
+
+@dataclass(frozen=True)
+class LogisticEstimator:
+    """
+    A fitted logistic regression on the first scaling of a row, whose layers it sums.
+
+    Attributes
+    ----------
+    coefficients : Tensor of shape (d, K)
+    offset : Tensor of shape (K,)
+        Minus infinity for a class that came after the fit.
+    layer_weights : Tensor of shape (layers,)
+    """
+
+    coefficients: Tensor
+    offset: Tensor
+    layer_weights: Tensor
+
+    def to(self, like: Tensor | str) -> LogisticEstimator:
+        """A copy on a tensor's device and in its precision, or on the device named."""
+        return LogisticEstimator(self.coefficients.to(like), self.offset.to(like), self.layer_weights.to(like))
+
+    def estimate(self, rows: Tensor) -> Tensor:
+        """Class probabilities, which are coordinates of x̂0 along the codes, (B, views * layers, d) -> (B, K)."""
+        return torch.softmax(_summed_layers(rows, self.layer_weights) @ self.coefficients + self.offset, dim=-1)
+
+    def with_classes(self, order: np.ndarray) -> LogisticEstimator:
+        """With new classes, which come last before they are put in this order, (K,)."""
+        pad, index = (0, len(order) - len(self.offset)), torch.as_tensor(order, device=self.offset.device)
+        return LogisticEstimator(
+            torch.nn.functional.pad(self.coefficients, pad)[:, index],
+            torch.nn.functional.pad(self.offset, pad, value=float("-inf"))[index],
+            self.layer_weights,
+        )
+
+
+def _summed_layers(rows: Tensor, layer_weights: Tensor) -> Tensor:
+    """(B, views * layers, d) -> (B, d)."""
+    layers = rows[:, : len(layer_weights)]
+    return layers[:, 0] if len(layer_weights) == 1 else torch.einsum("bld,l->bd", layers, layer_weights)
+
+
+def fit_logistic(
+    rows: Rows, targets: Tensor, weight: Tensor, numbers: np.ndarray, fold: np.ndarray, layer_weights: tuple[float, ...]
+) -> tuple[LogisticEstimator, Tensor]:
+    """
+    Fit one regression for each fold to the rows outside of it; the estimator has the mean of their coefficients.
+
+    Parameters
+    ----------
+    rows : Rows of n rows
+    targets : Tensor of shape (n, K)
+        One-hot classes, or shares of classes.
+    weight : Tensor of shape (n,)
+        Positive.
+    numbers : ndarray of shape (u,), int
+        Rows to use; those of folds first.
+    fold : ndarray of shape (v,), int
+        Folds of the first v >= 1 of them; all regressions learn from the others.
+    layer_weights : tuple of float
+        What each layer counts for.
+
+    Returns
+    -------
+    estimator : LogisticEstimator
+    held_out : Tensor of shape (v, K)
+        Probabilities of the rows of folds by the regression that did not learn from them.
+    """
+    index = torch.as_tensor(numbers, device=targets.device)
+    x = torch.cat(list(_blocks(rows, numbers, layer_weights)))
+    targets, weight = targets[index].to(x), weight[index].to(x)
+    folds, own = np.unique(fold, return_inverse=True)
+    learns = np.ones((len(numbers), len(folds)), bool)
+    learns[np.arange(len(fold)), own] = False
+    shares = weight[:, None] * torch.as_tensor(learns, device=x.device)
+    shares /= shares.sum(0)
+    place = torch.arange(len(fold), device=x.device), torch.as_tensor(own, device=x.device)
+    coefficients = x.new_zeros(x.shape[1] + 1, len(folds), targets.shape[1])
+    best, held_out, least = coefficients, targets[: len(fold)], float("inf")
+    for penalty in PENALTIES:
+        coefficients = _minimised(coefficients, x, targets, shares, penalty)
+        logits = _logits(x[: len(fold)], coefficients)
+        log_p = torch.log_softmax(logits[place], dim=-1)
+        loss = -float(weight[: len(fold)] @ (targets[: len(fold)] * log_p).sum(1))
+        if loss >= least:
+            break
+        best, held_out, least = coefficients, log_p.exp(), loss
+    mean = best.mean(1)
+    return LogisticEstimator(mean[:-1], mean[-1], x.new_tensor(layer_weights)), held_out
+
+
+def _blocks(rows: Rows, numbers: np.ndarray, layer_weights: tuple[float, ...]) -> Iterator[Tensor]:
+    """What the regression reads of rows, (b, d) at a time."""
+    first = rows[numbers[:1]]
+    step = max(1, _BLOCK_VALUES // first.numel())
+    for start in range(0, len(numbers), step):
+        yield _summed_layers(rows[numbers[start : start + step]], first.new_tensor(layer_weights))
+
+
+def _logits(x: Tensor, coefficients: Tensor) -> Tensor:
+    """(n, d), (d + 1, F, K) -> (n, F, K)."""
+    flat = coefficients.flatten(1)
+    return (x @ flat[:-1] + flat[-1]).unflatten(1, coefficients.shape[1:])
+
+
+def _minimised(start: Tensor, x: Tensor, targets: Tensor, shares: Tensor, penalty: float) -> Tensor:
+    """Coefficients (d + 1, F, K), the last row the offsets, of F regressions that weigh the rows by shares (n, F)."""
+    free = start.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [free], max_iter=N_ITERATIONS, tolerance_grad=1e-5, tolerance_change=1e-7, line_search_fn="strong_wolfe"
+    )
+
+    def objective() -> Tensor:
+        log_p = torch.log_softmax(_logits(x, free), dim=-1)
+        likelihood = torch.einsum("nf,nfk,nk->", shares, log_p, targets)
+        loss = penalty / 2 * free[:-1].square().sum() - likelihood
+        optimizer.zero_grad()
+        loss.backward()
+        return loss
+
+    with torch.enable_grad():
+        optimizer.step(objective)
+    return free.detach()

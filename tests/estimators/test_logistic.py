@@ -1,0 +1,95 @@
+"""The logistic regression beside scikit-learn's, its folds, its layers and its new classes."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from gendiffclf.estimators import logistic
+from gendiffclf.estimators.logistic import LogisticEstimator, fit_logistic
+
+N, D, K = 240, 4, 3
+
+
+@pytest.fixture
+def table(monkeypatch):
+    """Rows of two layers and two scalings, the second of which is noise, classes, weights; enough iterations to converge."""
+    monkeypatch.setattr(logistic, "N_ITERATIONS", 300)
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(N, 4, D))
+    y = (rows[:, 0] @ rng.normal(size=(D, K)) + rng.gumbel(size=(N, K))).argmax(1)
+    weight = rng.uniform(0.3, 2, N)
+    return torch.as_tensor(rows), y, torch.as_tensor(weight / weight.mean())
+
+
+def fitted(rows, y, weight, numbers, fold, layer_weights=(1.0, 0.0)):
+    return fit_logistic(rows, torch.eye(K, dtype=torch.float64)[y], weight, numbers, fold, layer_weights)
+
+
+def peer(X, y, weight, penalty):
+    """Scikit-learn's, whose C counts by summed losses."""
+    return LogisticRegression(C=1 / (penalty * weight.sum()), tol=1e-9, max_iter=1000).fit(X, y, sample_weight=weight)
+
+
+def test_each_fold_is_told_by_scikit_learns_fit_to_the_others(table, monkeypatch):
+    monkeypatch.setattr(logistic, "PENALTIES", (0.01,))
+    rows, y, weight = table
+    fold = np.arange(N) % 3
+    estimator, held_out = fitted(rows, y, weight, np.arange(N), fold)
+    X, expected, coefficients = rows[:, 0].numpy(), np.empty((N, K)), []
+    for one in range(3):
+        model = peer(X[fold != one], y[fold != one], weight.numpy()[fold != one], 0.01)
+        expected[fold == one] = model.predict_proba(X[fold == one])
+        coefficients.append(model.coef_.T)
+    np.testing.assert_allclose(held_out, expected, atol=1e-3)
+    found = estimator.coefficients - estimator.coefficients.mean(1, keepdim=True)
+    np.testing.assert_allclose(found, np.mean(coefficients, axis=0), atol=5e-3)
+
+
+def test_the_penalty_is_that_of_least_held_out_loss(table, monkeypatch):
+    rows, y, weight = table
+    losses = {}
+    for penalty in logistic.PENALTIES:
+        monkeypatch.setattr(logistic, "PENALTIES", (penalty,))
+        held_out = fitted(rows, y, weight, np.arange(N), np.arange(N) % 4)[1]
+        losses[penalty] = -float(weight @ held_out[np.arange(N), y].log())
+    monkeypatch.undo()
+    monkeypatch.setattr(logistic, "N_ITERATIONS", 300)
+    held_out = fitted(rows, y, weight, np.arange(N), np.arange(N) % 4)[1]
+    assert -float(weight @ held_out[np.arange(N), y].log()) == pytest.approx(min(losses.values()), rel=1e-4)
+
+
+def test_rows_beyond_the_folds_are_learnt_from_and_not_told(table, monkeypatch):
+    monkeypatch.setattr(logistic, "PENALTIES", (0.01,))
+    rows, y, weight = table
+    order = np.random.default_rng(1).permutation(N)
+    _, held_out = fitted(rows, y, weight, order, np.zeros(30, int))
+    own, others = order[:30], order[30:]
+    X = rows[:, 0].numpy()
+    model = peer(X[others], y[others], weight.numpy()[others], 0.01)
+    np.testing.assert_allclose(held_out, model.predict_proba(X[own]), atol=1e-3)
+
+
+def test_layers_are_summed_by_their_weights(table):
+    rows, y, weight = table
+    mixed = 0.25 * rows[:, :1] + 0.75 * rows[:, 1:2]
+    two, _ = fitted(rows, y, weight, np.arange(N), np.arange(N) % 3, (0.25, 0.75))
+    one, _ = fitted(mixed, y, weight, np.arange(N), np.arange(N) % 3, (1.0,))
+    np.testing.assert_allclose(two.estimate(rows), one.estimate(mixed), atol=1e-9)
+
+
+def test_rows_are_read_in_blocks(table, monkeypatch):
+    rows, y, weight = table
+    whole, _ = fitted(rows, y, weight, np.arange(N), np.arange(N) % 3)
+    monkeypatch.setattr(logistic, "_BLOCK_VALUES", 100)
+    parts, _ = fitted(rows, y, weight, np.arange(N), np.arange(N) % 3)
+    assert torch.equal(whole.coefficients, parts.coefficients)
+
+
+def test_a_class_that_came_later_has_no_probability():
+    before = LogisticEstimator(torch.randn(D, 2), torch.randn(2), torch.ones(1))
+    after = before.with_classes(np.array([0, 2, 1]))
+    rows = torch.randn(5, 1, D)
+    found = after.estimate(rows)
+    assert (found[:, 1] == 0).all()
+    torch.testing.assert_close(found[:, [0, 2]], before.estimate(rows))
