@@ -14,10 +14,12 @@ import numpy as np
 from ..html_page import as_svg, document, figure
 from ..html_page import captioned as _captioned
 from ..html_page import table as _table
+from ..votes import vote_cross_entropy
 from .files import whole_file
 from .measures import MEASURES, TITLES
 from .pictures import draw
 from .results import Evaluation
+from .votes import VOTE_TITLES, constant_guess, has_majority, votes_of
 
 N_ERRORS = 15
 N_CLIPS = 5
@@ -49,6 +51,7 @@ def page(evaluation: Evaluation, title: str, drawn: dict[str, tuple[str, str]]) 
     """
     sections = [
         ("Result", _result(evaluation)),
+        ("Against votes", _votes(evaluation)),
         ("Audit of the corpus", _audit(evaluation)),
         ("Confusion matrix", _confusion(evaluation)),
         ("Classes", _classes(evaluation)),
@@ -102,6 +105,25 @@ def _result(evaluation: Evaluation) -> str:
         rows = [[str(record["fold"]), *(_number(record[name]) for name in columns)] for record in records]
         text += _table("Folds", header, rows)
     return text
+
+
+def _votes(evaluation: Evaluation) -> str:
+    votes = votes_of(evaluation.predictions)
+    if votes is None or evaluation.votes is None:
+        return ""
+    constant, least = constant_guess(votes), vote_cross_entropy(votes, votes)
+    rows = [
+        [VOTE_TITLES[name], _number(value), _bounds(low, high), _number(constant[name])]
+        for name, value, low, high in evaluation.votes.itertuples()
+    ]
+    header = ["", "all clips", "95 % interval", "mean votes for every clip"]
+    return _table("Probabilities against votes", header, rows) + (
+        f"<p>{int((~has_majority(votes)).sum())} of {len(votes)} clips have no majority: as many votes for one label as for "
+        "another. They are learnt from and tested, but the accuracy here is of the others. Divergence and cross-entropy are "
+        "means over clips in nats, better the lower; a divergence is 0 where probabilities are the shares of votes, and log 2 = "
+        f"0.693 at most. No probabilities have a cross-entropy under {least:.3f}, the mean entropy of the votes. The last column "
+        "is of the mean votes of these clips, given to each of them.</p>"
+    )
 
 
 def _audit(evaluation: Evaluation) -> str:
