@@ -152,11 +152,9 @@ def run_predict(options: argparse.Namespace) -> None:
     check_output("--output", options.output)
     pipeline = load_model(options.model, **model_changes(options))
     corpus = pd.concat([read_source(options, source, to_predict=True) for source in options.sources], ignore_index=True)
-    predictions = (predict_ratings if rates(pipeline) else predict_clips)(pipeline, corpus)
+    with plain_warnings():
+        predictions = (predict_ratings if rates(pipeline) else predict_clips)(pipeline, corpus)
     write_predictions(predictions, options.output or sys.stdout, form)
-    n_broken = int(predictions["error"].notna().sum())
-    if n_broken:
-        print(f"{n_broken} of {len(predictions)} clips are broken; the column error says why.", file=sys.stderr)
 
 
 def add_evaluate_options(parser: argparse.ArgumentParser) -> None:

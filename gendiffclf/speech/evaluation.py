@@ -25,6 +25,7 @@ from .training import (
     fit_rows,
     given_features,
     report_failures,
+    scores_of,
     speakers_of,
     split_pipeline,
 )
@@ -192,7 +193,7 @@ def evaluate_fitted(
     classes = np.union1d(known, found if votes is None else votes.columns.to_numpy().astype(str))
     classifier, rows = before_classifier(rest, encoded.rows[test], speakers_of(corpus, test))
     proba = class_probabilities(classifier, rows, classes)
-    part = FoldResult(np.empty(0, int), test, classifier.predict(rows), proba, _scores(classifier, rows))
+    part = FoldResult(np.empty(0, int), test, classifier.predict(rows), proba, scores_of(classifier, rows))
     about = describe_run(pipeline, corpus, audited.content, "a fitted pipeline", [test], random_state=random_state)
     details: dict[str, Any] = {"about": about, "random_state": random_state}
     details["layer_weights"] = _layer_weights([classifier])
@@ -218,14 +219,10 @@ def _cross_validate(
         fitted = fit_rows(estimator, encoded.rows[train], y[train], speakers, shares)
         classifier, rows = before_classifier(fitted, encoded.rows[test], None if voices is None else voices[test])
         proba = class_probabilities(classifier, rows, classes)
-        parts.append(FoldResult(train, test, classifier.predict(rows), proba, _scores(classifier, rows)))
+        parts.append(FoldResult(train, test, classifier.predict(rows), proba, scores_of(classifier, rows)))
         models.append(classifier)
     details["layer_weights"] = _layer_weights(models)
     return summarize(corpus, classes, parts, failed(encoded, corpus), shared, **details)
-
-
-def _scores(fitted: Any, X: np.ndarray) -> np.ndarray | None:
-    return fitted.score_samples(X) if hasattr(fitted, "score_samples") else None
 
 
 def _layer_weights(classifiers: Sequence[Any]) -> np.ndarray | None:

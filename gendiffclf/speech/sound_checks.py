@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import warnings
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..featurizers.audio import AudioError
+from .corpora import clips
 from .findings import Finding
-from .recordings import SPECTRUM_FLOOR, Recording
+from .recordings import SPECTRUM_FLOOR, Recording, measure_recordings
 from .table_checks import finding
 
 if TYPE_CHECKING:
@@ -144,13 +146,45 @@ def check_recordings(corpus: pd.DataFrame, recordings: Sequence[Recording | Audi
         message = f"{_count(broken, corpus)} cannot be read: {reasons}"
         yield finding("broken", "warning", message, "mend them, or leave them out", corpus, broken)
     known = {i: found for i, found in enumerate(recordings) if isinstance(found, Recording)}
+    yield from _check_each(corpus, known)
+    yield from _check_bandwidth(corpus, known)
+    if "label" in corpus and known:
+        yield from _check_conditions(corpus, known)
+
+
+def _check_each(corpus: pd.DataFrame, known: dict[int, Recording]) -> Iterator[Finding]:
     for code, severity, applies, what, remedy in _CHECKS:
         rows = [i for i, found in known.items() if applies(found)]
         if rows:
             yield finding(code, severity, f"{_count(rows, corpus)} {what}", remedy, corpus, rows)
-    yield from _check_bandwidth(corpus, known)
-    if "label" in corpus and known:
-        yield from _check_conditions(corpus, known)
+
+
+def warn_of_sound(corpus: pd.DataFrame, n_jobs: int | None = None) -> list[str | None]:
+    """
+    Warn of clips whose predictions say little, such as silent ones.
+
+    Parameters
+    ----------
+    corpus : DataFrame
+        With `path`.
+    n_jobs : int, optional
+        Threads that decode.
+
+    Returns
+    -------
+    codes : list of str or None
+        For each clip the codes of its warnings, such as "silent" or "clipped; short"; None where there are none, or the clip
+        cannot be read.
+    """
+    recordings = measure_recordings(clips(corpus), n_jobs)
+    known = {i: found for i, found in enumerate(recordings) if isinstance(found, Recording)}
+    codes: dict[int, list[str]] = defaultdict(list)
+    for found in _check_each(corpus, known):
+        if found.severity == "warning":
+            warnings.warn(f"{found.code}: {found}", stacklevel=3)
+            for row in found.rows:
+                codes[row].append(found.code)
+    return ["; ".join(codes[i]) if i in codes else None for i in range(len(corpus))]
 
 
 def _check_bandwidth(corpus: pd.DataFrame, known: dict[int, Recording]) -> Iterator[Finding]:

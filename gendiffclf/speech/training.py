@@ -142,6 +142,11 @@ def before_classifier(fitted: Any, X: np.ndarray, speakers: np.ndarray | None) -
     return fitted.steps[-1][1], X
 
 
+def scores_of(classifier: Any, X: np.ndarray) -> np.ndarray | None:
+    """How much rows are like those of training, (n,), as of `score_samples`; None for a classifier without it."""
+    return np.asarray(classifier.score_samples(X)) if hasattr(classifier, "score_samples") else None
+
+
 def needs_speakers(fitted: Any) -> bool:
     """Whether a step of a pipeline, such as `SpeakerNormalizer`, takes speakers when it transforms."""
     return isinstance(fitted, Pipeline) and any(_takes_groups(step, "transform") for _, step in fitted.steps)
@@ -244,15 +249,23 @@ def train(
 
 
 def report_failures(features: ClipFeatures, corpus: pd.DataFrame) -> None:
-    """Warn of broken clips, and raise where there are no others."""
-    if not features.failures:
-        return
+    """Warn of broken clips, which are left out, and raise where there are no others."""
+    if len(features.failures) == len(corpus):
+        raise ValueError(f"{_broken(features, corpus)}, expected some that are not.")
+    if features.failures:
+        warnings.warn(f"{_broken(features, corpus)}; they are left out.", stacklevel=3)
+
+
+def warn_of_broken(features: ClipFeatures, corpus: pd.DataFrame) -> None:
+    """Warn of broken clips, which keep their rows."""
+    if features.failures:
+        warnings.warn(f"{_broken(features, corpus)}; the column error says why each has no label.", stacklevel=3)
+
+
+def _broken(features: ClipFeatures, corpus: pd.DataFrame) -> str:
     shown = "; ".join(f"{corpus['path'][i]}: {reason}" for i, reason in list(features.failures.items())[:N_SHOWN])
     rest = "; …" if len(features.failures) > N_SHOWN else ""
-    message = f"Got {len(features.failures)} of {len(corpus)} clips that are broken ({shown}{rest})"
-    if len(features.failures) == len(corpus):
-        raise ValueError(f"{message}, expected some that are not.")
-    warnings.warn(f"{message}; they are left out.", stacklevel=3)
+    return f"Got {len(features.failures)} of {len(corpus)} clips that are broken ({shown}{rest})"
 
 
 def failed(features: ClipFeatures, corpus: pd.DataFrame) -> pd.DataFrame:
