@@ -104,7 +104,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
 def run_train(options: argparse.Namespace) -> None:
     """Fit, and write the model's folder."""
     from .model_folder import check_new_folder, save_model
-    from .training import train
+    from .training import end_if_interrupted, train
 
     check_new_folder("--output", options.output, options.overwrite)  # said before hours of work, not after
     rated = named_system(options) == "emosphere"
@@ -113,6 +113,7 @@ def run_train(options: argparse.Namespace) -> None:
         if rated:
             return train_rated(options, build_pipeline(options), corpus)
         pipeline = train(build_pipeline(options), corpus, without_speakers=options.no_speakers, accept=options.accept)
+    end_if_interrupted(pipeline)
     n_broken = len(pipeline.steps[0][1].failures_)
     about = {
         "target": options.target,

@@ -21,6 +21,7 @@ from .training import (
     before_classifier,
     check_speakers,
     encode_clips,
+    end_if_interrupted,
     failed,
     fit_rows,
     given_features,
@@ -89,6 +90,8 @@ def evaluate(
     ------
     ValueError
         If table, pipeline or folds are not as above, or `audit` finds an error.
+    KeyboardInterrupt
+        Also where an interrupt only ended the training of a fold.
 
     Warns
     -----
@@ -217,6 +220,7 @@ def _cross_validate(
     for train, test in tqdm(pairs, unit="fold", desc="Folds", disable=not verbose):
         speakers, shares = None if voices is None else voices[train], None if votes is None else votes.iloc[train]
         fitted = fit_rows(estimator, encoded.rows[train], y[train], speakers, shares)
+        end_if_interrupted(fitted)
         classifier, rows = before_classifier(fitted, encoded.rows[test], None if voices is None else voices[test])
         proba = class_probabilities(classifier, rows, classes)
         parts.append(FoldResult(train, test, classifier.predict(rows), proba, scores_of(classifier, rows)))

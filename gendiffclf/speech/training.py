@@ -128,6 +128,18 @@ def fit_rows(
     return estimator.fit(X, y, **{f"{name}__groups": speakers for name, _ in takers})
 
 
+def end_if_interrupted(fitted: Any) -> None:
+    """
+    Raise KeyboardInterrupt for a fit that an interrupt ended early.
+
+    The classifier's `fit` keeps its best weights so far, which is no fit of the parameters asked for: neither a figure nor the
+    next fold should come of it.
+    """
+    classifier = fitted.steps[-1][1] if isinstance(fitted, Pipeline) else fitted
+    if getattr(classifier, "history_", {}).get("stopped_by") == "interrupt":
+        raise KeyboardInterrupt("training was interrupted")
+
+
 def before_classifier(fitted: Any, X: np.ndarray, speakers: np.ndarray | None) -> tuple[Any, np.ndarray]:
     """
     The last step of a fitted pipeline, and the rows as it sees them.

@@ -1,6 +1,7 @@
 """The command line from clips to measures, killed and resumed, with broken clips."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from gendiffclf.featurizers.mel import FbankEncoder
 from gendiffclf.speech import LAYOUTS, options
 from gendiffclf.speech.comparison import ALL_TITLES
 from gendiffclf.speech.folds import FOLDS
+from gendiffclf.training import loop
 
 PATTERN = ["--pattern", "{speaker}/{label}_*.wav"]
 pytestmark = pytest.mark.usefixtures("quick")
@@ -160,6 +162,31 @@ def test_a_run_that_is_stopped_goes_on(clip_folder, encoded, monkeypatch, capsys
     assert sum(encoded) == 18
     assert run("evaluate", clip_folder, *PATTERN, "--n-folds", "2") == 0
     assert sum(encoded) == 18
+
+
+@pytest.mark.parametrize("command", ["evaluate", "train"])
+@pytest.mark.filterwarnings("ignore:Got an interrupt while the network was trained")
+def test_an_interrupt_of_the_training_ends_the_command(command, clip_folder, monkeypatch, tmp_path, capsys):
+    update, steps = loop._Learner.update, []
+
+    def interrupted(self, step):
+        steps.append(step)
+        if len(steps) == 15:  # which `fit` takes as an early end
+            signal.raise_signal(signal.SIGINT)
+        return update(self, step)
+
+    monkeypatch.setattr(loop._Learner, "update", interrupted)
+    outputs = [
+        "--output",
+        tmp_path / "out",
+        *(["--predictions", tmp_path / "out.csv"] if command == "evaluate" else []),
+    ]
+    assert run(command, clip_folder, *PATTERN, *outputs) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"gendiffclf {command}: interrupted" in err
+    assert len(steps) == 15
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_a_run_that_is_killed_goes_on(clip_folder, cache_folder, encoded):
