@@ -252,7 +252,8 @@ class Evaluation:
         if self.shared_speakers:
             lines.append(f"{len(self.shared_speakers)} speakers were on both sides of a fold.")
         if len(self.failures):
-            lines.append(f"{len(self.failures)} clips are broken and were left out.")
+            n_broken = len(self.failures)
+            lines.append(f"{n_broken} {'clip is' if n_broken == 1 else 'clips are'} broken and left out.")
         return "\n".join(lines)
 
 

@@ -70,6 +70,9 @@ def test_faults_of_recordings(code, samples, tmp_path):
     assert finding.rows == (7,)
     assert finding.severity == ("note" if code == "long" else "warning")
     assert finding.remedy in str(finding)
+    assert re.match(r"1 of 8 clips (is|has|holds) ", finding.message)
+    more = audit(pd.concat([corpus, corpus.iloc[-1:].assign(path=corpus["path"][7])], ignore_index=True))
+    assert re.match(r"2 of 9 clips (are|have|hold) ", codes(more)[code].message)
 
 
 def test_band_limited_clips_in_a_full_band_corpus(tmp_path):
@@ -77,7 +80,7 @@ def test_band_limited_clips_in_a_full_band_corpus(tmp_path):
     narrow = soxr.resample(soxr.resample(noise(seed=9), RATE, RATE // 2), RATE // 2, RATE)
     found = codes(audit(write(tmp_path, {**good(7), "narrow.wav": narrow})))["band-limited"]
     assert found.rows == (7,)
-    assert "end at 4.0 kHz, where the others reach 8.0 kHz" in found.message
+    assert "1 of 8 clips ends at 4.0 kHz, where the others reach 8.0 kHz" in found.message
     measured = measure(narrow[:, None], RATE)
     assert measured.bandwidth == pytest.approx(4000, abs=250)
 
@@ -100,7 +103,22 @@ def test_broken_clips_are_findings(tmp_path, broken):
     assert found.rows == (1,)
     assert "1 of 3 clips cannot be read: 1 because it cannot be read as audio" in found.message
     corpus.loc[0, "path"] = str(tmp_path / "missing.wav")
-    assert "1 because there is no such file" in codes(audit(corpus))["broken"].message
+    found = codes(audit(corpus))["broken"]
+    assert "1 because there is no such file" in found.message
+    assert "begin at the folder of their table" in found.remedy
+    assert codes(audit(corpus.iloc[:2]))["broken"].severity == "error"
+
+
+def test_clips_without_a_speaker_or_label(tmp_path, pipeline):
+    corpus = write(tmp_path, good(4))
+    for column in ("speaker", "label"):
+        odd = corpus.copy()
+        odd.loc[2, column] = None
+        odd.to_csv(tmp_path / "clips.csv", index=False)
+        for use in (audit, lambda table: evaluate(pipeline, table), lambda table: read_corpus(tmp_path / "clips.csv")):
+            with pytest.raises(ValueError, match=rf"Got 1 of 4 clips without '{column}' \(.*2.wav\)"):
+                use(odd)
+    assert len(read_corpus(tmp_path / "clips.csv", to_predict=True)) == 4
 
 
 def test_a_label_misspelt_once_is_no_rare_class(tmp_path):
@@ -126,7 +144,10 @@ def test_a_single_label_is_an_error_before_any_clip_is_read(tmp_path, pipeline, 
 def test_a_table_without_labels_has_a_note(tmp_path):
     found = codes(audit(write(tmp_path, good(4)).drop(columns="label")))["no-labels"]
     assert found.severity == "note"
-    assert "--label-column" in found.remedy
+    assert "(--label-column)" in found.remedy
+    table = audit(write(tmp_path, good(4)).rename(columns={"label": "Emotion"}), sound=False)
+    assert "but 'Emotion' with 2 values may be it" in codes(table)["no-labels"].message
+    assert "target='Emotion' (--label-column Emotion)" in codes(table)["no-labels"].remedy
 
 
 def test_findings_that_are_right_can_be_accepted(vowels, pipeline):
