@@ -119,7 +119,8 @@ def _votes(evaluation: Evaluation) -> str:
     ]
     header = ["", "all clips", "95 % interval", "mean votes for every clip"]
     return _table("Probabilities against votes", header, rows) + (
-        f"<p>{int((~has_majority(votes)).sum())} of {len(votes)} clips have no majority: as many votes for one label as for "
+        "<p>The measures above are against the label with most votes; these are against all votes. "
+        f"{int((~has_majority(votes)).sum())} of {len(votes)} clips have no majority: as many votes for one label as for "
         "another. They are learnt from and tested, but the accuracy here is of the others. Divergence and cross-entropy are "
         "means over clips in nats, better the lower; a divergence is 0 where probabilities are the shares of votes, and log 2 = "
         f"0.693 at most. No probabilities have a cross-entropy under {least:.3f}, the mean entropy of the votes. The last column "
