@@ -189,7 +189,7 @@ def compare(
     n_drawn = len(names_of_voices)
     tallies = [tally_by(table, classes, voice, n_drawn) for table in (first, second)]
     (of_a, drawn_a), (of_b, drawn_b) = draw_measures(tallies, random_state)
-    rows = {}
+    rows: dict[str, tuple[float, ...]] = {}
     for name in MEASURES:
         bounds = interval(drawn_a[name] - drawn_b[name], n_drawn)
         rows[name] = (of_a[name], of_b[name], of_a[name] - of_b[name], *bounds)
