@@ -13,6 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from .findings import Finding
+from .votes import PREFIX
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,9 +79,11 @@ def _check_labels(corpus: pd.DataFrame) -> Iterator[Finding]:
             "add clips of other labels, or name another column by target (--label-column)",
             corpus,
         )
-    for variants in _variants(labels):
+    voted = [str(name).removeprefix(PREFIX) for name in corpus.columns if str(name).startswith(PREFIX)]
+    for variants in _variants([*labels, *voted]):
         misspelt.update(variants)
-        rarer = labels.isin(variants) & (labels != labels[labels.isin(variants)].mode()[0])
+        ours = labels[labels.isin(variants)]
+        rarer = labels.isin(variants) & ~labels.isin(ours.mode()[:1])
         yield finding(
             "label-variants",
             "error",
@@ -156,7 +159,7 @@ def missing_speakers(corpus: pd.DataFrame) -> Finding:
     )
 
 
-def _variants(names: pd.Series) -> list[list[str]]:
+def _variants(names: Iterable[str]) -> list[list[str]]:
     """Groups of different names that are one apart from case, spaces and hyphens."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in sorted(set(names)):

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gendiffclf import GenerativeTransportClassifier, cli, jensen_shannon_divergence, vote_cross_entropy
 from gendiffclf.featurizers import SpeakerNormalizer
-from gendiffclf.speech import compare, evaluate, read_corpus, train
+from gendiffclf.speech import audit, compare, evaluate, read_corpus, train
 from gendiffclf.speech.votes import VOTE_TITLES, votes_of
 
 from .conftest import QUICK
@@ -101,6 +101,18 @@ def test_votes_are_learnt_from_and_judged_by(rated, tmp_path):
     of_majority = majority.predictions[["p_angry", "p_calm", "p_sad"]].to_numpy()
     assert jensen_shannon_divergence(votes, of_majority) > found.votes.loc["jensen_shannon", "value"]
     assert majority.about["corpus_sha256"] != found.about["corpus_sha256"]
+
+
+def test_labels_of_raters_that_differ_by_case_are_found(tmp_path):
+    table = pd.DataFrame(
+        {"path": ["1.wav", "2.wav"], "first": ["sad", "angry"], "second": "sad", "third": ["Sad", "angry"]}
+    )
+    (found,) = audit(
+        corpus_of(table.assign(speaker=["a", "b"]), tmp_path, raters=["first", "second", "third"]), sound=False
+    ).errors
+    assert found.code == "label-variants"
+    assert found.message.startswith("'Sad' and 'sad' are labels that differ by case")
+    assert found.rows == ()  # no clip has more votes for the rarer spelling
 
 
 def test_comparison_by_votes(rated, tmp_path):
