@@ -1,6 +1,7 @@
 """Training, the folder of a model, and predictions."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier, HubertFeaturizer
+from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier, HubertFeaturizer, cli
 from gendiffclf.featurizers import FunctionFeaturizer, SpeakerNormalizer
 from gendiffclf.speech import load_model, predict_clips, save_model, train
 from gendiffclf.speech.prediction import write_predictions
@@ -156,6 +157,27 @@ def test_other_folders_are_refused(change, message, vowels, pipeline, tmp_path):
 def test_no_model(tmp_path):
     with pytest.raises(ValueError, match=r"without a readable model\.json"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text[:200], r"without a readable model\.json"),
+        (lambda text: "[]", r"without a readable model\.json"),
+        (lambda text: text.replace('"steps"', '"stepz"'), r"model\.json, which is damaged \(KeyError: 'steps'\)"),
+    ],
+)
+def test_a_damaged_description_is_one_line(damage, message, clip_folder, vowels, pipeline, encoded, tmp_path, capsys):
+    save_model(train(pipeline, vowels), tmp_path / "model")
+    description = tmp_path / "model" / "model.json"
+    description.write_text(damage(description.read_text()))
+    before = len(encoded)
+    with pytest.raises(SystemExit):
+        cli.main(["predict", str(tmp_path / "model"), str(clip_folder)])
+    err = capsys.readouterr().err
+    assert re.search(message, err)
+    assert err.count("\n") == 1
+    assert len(encoded) == before
 
 
 def test_what_a_folder_cannot_hold(vowels, tmp_path):
