@@ -13,26 +13,38 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _STYLE = """
-:root { color-scheme: light; }
-body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; margin: 0 auto; max-width: 68rem; padding: 1rem; }
-h1 { line-height: 1.2; overflow-wrap: anywhere; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #bbb; }
+:root { color-scheme: light dark; --text: #1a1a1a; --page: #fff; --line: #ddd; --rule: #bbb; --quiet: #444; --panel: #f4f4f4;
+--link: #0645ad; --shade: 8, 64, 129; --shadow: rgba(0, 0, 0, .28);
+--error: #b00020; --warning: #b36b00; --note: #3465a4; }
+@media (prefers-color-scheme: dark) { :root { --text: #e6e6e6; --page: #161616; --line: #3a3a3a; --rule: #666; --quiet: #bbb;
+--panel: #242424; --link: #8ab4f8; --shade: 70, 130, 220; --shadow: rgba(255, 255, 255, .3);
+--error: #ff7b8a; --warning: #e5a54b; --note: #7fa8dc; } }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page); margin: 0 auto; max-width: 68rem;
+padding: 1rem; } a { color: var(--link); }
+h1 { line-height: 1.2; overflow-wrap: anywhere; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--rule); }
 .headline { font-size: 1.25rem; } .headline strong { white-space: nowrap; }
-.scroll { overflow-x: auto; } .caption { font-weight: 600; margin: 1rem 0 .25rem; }
+.caption { font-weight: 600; margin: 1rem 0 .25rem; }
+.scroll { overflow-x: auto; background: linear-gradient(to right, var(--page) 50%, transparent) 0 / 2rem 100% no-repeat local,
+linear-gradient(to left, var(--page) 50%, transparent) 100% / 2rem 100% no-repeat local,
+linear-gradient(to right, var(--shadow), transparent) 0 / .6rem 100% no-repeat,
+linear-gradient(to left, var(--shadow), transparent) 100% / .6rem 100% no-repeat; }
 .pair { display: flex; flex-wrap: wrap; gap: 1rem 2.5rem; align-items: flex-start; }
 .pair > * { flex: 0 1 auto; max-width: 100%; }
 table { border-collapse: collapse; margin: 0 0 .5rem; } thead th { white-space: normal; vertical-align: bottom; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th:first-child { text-align: left; } tbody th { position: sticky; left: 0; background: #fff; }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th:first-child { text-align: left; } tbody th { position: sticky; left: 0; background: var(--page); }
 td.path { white-space: normal; overflow-wrap: anywhere; text-align: left; min-width: 9rem; }
-figure { margin: 0; } figure svg { max-width: 100%; height: auto; display: block; } figcaption { color: #444; max-width: 29rem; }
-.error { border-left: .4rem solid #b00020; } .warning { border-left: .4rem solid #b36b00; }
-.note { border-left: .4rem solid #3465a4; }
+figure { margin: 0; } figcaption { color: var(--quiet); max-width: 29rem; }
+figure svg { max-width: 100%; height: auto; display: block; background: #fff; }
+.error { border-left: .4rem solid var(--error); } .warning { border-left: .4rem solid var(--warning); }
+.note { border-left: .4rem solid var(--note); }
 .finding { padding: .25rem .75rem; margin: .75rem 0; overflow-wrap: anywhere; } .finding p { margin: 0; }
-pre { overflow-x: auto; background: #f4f4f4; padding: .75rem; font-size: .85rem; } dd { overflow-wrap: anywhere; }
-nav ul { padding-left: 1.2rem; columns: 14rem; } :focus-visible { outline: 3px solid #3465a4; }
+pre { overflow-x: auto; background: var(--panel); padding: .75rem; font-size: .85rem; } dd { overflow-wrap: anywhere; }
+nav ul { padding-left: 1.2rem; columns: 14rem; } :focus-visible { outline: 3px solid var(--note); }
 @media (max-width: 40rem) { table { font-size: .8rem; } tbody th { white-space: normal; }
-th, td { padding: .25rem .35rem; } nav ul { columns: 9rem; } }
+th, td { padding: .25rem .35rem; } nav ul { columns: 9rem; } dd { margin-left: 1rem; } }
 """
+"""Colours follow the reader's scheme, pictures stay on white; shadows show where a table goes on beside the window."""
 
 
 def document(title: str, sections: Iterable[tuple[str, str]]) -> str:

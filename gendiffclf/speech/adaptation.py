@@ -22,7 +22,7 @@ from .folds import without_copies
 from .intervals import LEVEL
 from .measures import measures
 from .provenance import as_json, describe_run
-from .training import before_classifier, encode_clips, fit_rows, report_failures, split_pipeline
+from .training import before_classifier, encode_clips, end_if_interrupted, fit_rows, report_failures, split_pipeline
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,6 +188,7 @@ def few_shot(
     (learnt, others), *_ = without_copies([rows], audited.content)
     y = corpus["label"].to_numpy()
     fitted = fit_rows(rest, encoded.rows[learnt], y[learnt], audited.voices[learnt])
+    end_if_interrupted(fitted)
     classifier, features = before_classifier(fitted, encoded.rows[others], audited.voices[others])
     draws = [_draw(y[others], audited.voices[others], numbers, rng) for _ in range(n_repeats)]
     runs = []

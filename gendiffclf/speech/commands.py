@@ -104,7 +104,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
 def run_train(options: argparse.Namespace) -> None:
     """Fit, and write the model's folder."""
     from .model_folder import check_new_folder, save_model
-    from .training import train
+    from .training import end_if_interrupted, train
 
     check_new_folder("--output", options.output, options.overwrite)  # said before hours of work, not after
     rated = named_system(options) == "emosphere"
@@ -113,6 +113,7 @@ def run_train(options: argparse.Namespace) -> None:
         if rated:
             return train_rated(options, build_pipeline(options), corpus)
         pipeline = train(build_pipeline(options), corpus, without_speakers=options.no_speakers, accept=options.accept)
+    end_if_interrupted(pipeline)
     n_broken = len(pipeline.steps[0][1].failures_)
     about = {
         "target": options.target,
@@ -152,11 +153,9 @@ def run_predict(options: argparse.Namespace) -> None:
     check_output("--output", options.output)
     pipeline = load_model(options.model, **model_changes(options))
     corpus = pd.concat([read_source(options, source, to_predict=True) for source in options.sources], ignore_index=True)
-    predictions = (predict_ratings if rates(pipeline) else predict_clips)(pipeline, corpus)
+    with plain_warnings():
+        predictions = (predict_ratings if rates(pipeline) else predict_clips)(pipeline, corpus)
     write_predictions(predictions, options.output or sys.stdout, form)
-    n_broken = int(predictions["error"].notna().sum())
-    if n_broken:
-        print(f"{n_broken} of {len(predictions)} clips are broken; the column error says why.", file=sys.stderr)
 
 
 def add_evaluate_options(parser: argparse.ArgumentParser) -> None:

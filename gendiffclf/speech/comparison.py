@@ -19,9 +19,14 @@ from .measures import LOWER_IS_BETTER, MEASURES, TITLES
 from .provenance import as_json
 from .results import Evaluation
 from .tables import draw_measures, tally_by
+from .votes import LOWER_IS_BETTER as LOWER_OF_VOTES
+from .votes import PREFIX, VOTE_TITLES, compare_votes, votes_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+ALL_TITLES = {**TITLES, **VOTE_TITLES}
+ALL_LOWER = (*LOWER_IS_BETTER, *LOWER_OF_VOTES)
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,8 @@ class Comparison:
         Of both evaluations.
     differences : DataFrame
         For each measure (rows): `a`, `b`, `difference` (a minus b), and `low` and `high` of its 95 % interval, from a
-        bootstrap that draws the same speakers for both.
+        bootstrap that draws the same speakers for both. Where there are votes, also rows `jensen_shannon`, `cross_entropy`
+        and `majority_accuracy`, as of `Evaluation.votes`.
     only_a, only_b : int
         Clips that one gets right and the other wrong.
     p_value : float
@@ -63,7 +69,7 @@ class Comparison:
     def claim(self) -> str:
         """A sentence that says what may be claimed."""
         difference, low, high = self.differences.loc[self.measure, ["difference", "low", "high"]]
-        title, sign = TITLES[self.measure], -1 if self.measure in LOWER_IS_BETTER else 1
+        title, sign = ALL_TITLES[self.measure], -1 if self.measure in ALL_LOWER else 1
         bounds = f"95 % interval of {self.names[0]} minus {self.names[1]} {low:.3f} to {high:.3f}"
         size = f"by {abs(difference):.3f} {title}, {bounds} over {self.n_drawn} {self.unit}"
         first, second = self.names if sign * difference >= 0 else self.names[::-1]
@@ -73,7 +79,7 @@ class Comparison:
             return f"{first} is better than {second} on unheard {self.unit} like these ({size})."
         ending = (
             f" Clip by clip they differ (McNemar, p = {self.p_value:.2g}), but not by more than {self.unit} do."
-            if self.p_value < 1 - LEVEL and self.unit == "speakers" and self.measure not in LOWER_IS_BETTER
+            if self.p_value < 1 - LEVEL and self.unit == "speakers" and self.measure not in ALL_LOWER
             else ""
         )
         return f"It cannot be claimed that {first} is better than {second} ({size}).{ending}"
@@ -109,11 +115,15 @@ class Comparison:
     def __str__(self) -> str:
         """A table of differences, McNemar's counts, and the claim."""
         width = max(10, *(len(name) + 2 for name in self.names))
-        lines = [f"{'':<10}{self.names[0]:>{width}}{self.names[1]:>{width}}{'difference':>12}{'95 % interval':>20}"]
-        for name in MEASURES:
+        titles = {name: ALL_TITLES[name] for name in self.differences.index}
+        first = max(10, *(len(title) + 1 for title in titles.values()))
+        lines = [
+            f"{'':<{first}}{self.names[0]:>{width}}{self.names[1]:>{width}}{'difference':>12}{'95 % interval':>20}"
+        ]
+        for name, title in titles.items():
             a, b, difference, low, high = self.differences.loc[name]
             bounds = f"{low:.3f} to {high:.3f}"
-            lines.append(f"{TITLES[name]:<10}{a:>{width}.3f}{b:>{width}.3f}{difference:>12.3f}{bounds:>20}")
+            lines.append(f"{title:<{first}}{a:>{width}.3f}{b:>{width}.3f}{difference:>12.3f}{bounds:>20}")
         lines += [
             "",
             f"Of {self.n_clips} clips, {self.only_a} are right with {self.names[0]} only and {self.only_b} with {self.names[1]} "
@@ -133,8 +143,8 @@ def compare(
     ----------
     a, b : Evaluation, DataFrame or path-like
         Evaluations, their `predictions`, or the CSV files that `gendiffclf evaluate --predictions` writes.
-    measure : {"uar", "wa", "macro_f1", "log_loss", "ece"}, default="uar"
-        What the claim is about.
+    measure : {"uar", "wa", "macro_f1", "log_loss", "ece", "jensen_shannon", "cross_entropy", "majority_accuracy"}, default="uar"
+        What the claim is about; the last three need votes.
     names : tuple of str, default=("a", "b")
         What to call them.
     random_state : int, default=0
@@ -148,10 +158,14 @@ def compare(
     Raises
     ------
     ValueError
-        If they do not hold the same clips with the same labels in the same folds.
+        If they do not hold the same clips with the same labels in the same folds, or there are no votes for a measure that
+        needs them.
 
     Notes
     -----
+    Votes may be in one of the evaluations only, so that a classifier that learnt from votes can be compared with one that
+    learnt from the majority.
+
     Choose measure and systems before looking: of twenty comparisons of equals, one claims a difference.
 
     Examples
@@ -168,17 +182,25 @@ def compare(
     >>> compare(a, b, names=("logistic regression", "chance")).claim
     'logistic regression is better than chance on unheard speakers like these (by 0.500 UAR, ...
     """
-    check_choice("measure", measure, MEASURES)
+    check_choice("measure", measure, tuple(ALL_TITLES))
     first, second = _predictions(a, "a"), _predictions(b, "b")
     classes, second = _matched(first, second)
     names_of_voices, voice = np.unique(first["voice"].to_numpy().astype(str), return_inverse=True)
     n_drawn = len(names_of_voices)
     tallies = [tally_by(table, classes, voice, n_drawn) for table in (first, second)]
     (of_a, drawn_a), (of_b, drawn_b) = draw_measures(tallies, random_state)
-    rows = {}
+    rows: dict[str, tuple[float, ...]] = {}
     for name in MEASURES:
         bounds = interval(drawn_a[name] - drawn_b[name], n_drawn)
         rows[name] = (of_a[name], of_b[name], of_a[name] - of_b[name], *bounds)
+    votes = _shared_votes(first, second)
+    if votes is not None:
+        rows |= compare_votes((first, second), votes, classes, voice, n_drawn, random_state)
+    elif measure in VOTE_TITLES:
+        raise ValueError(
+            f"Got measure={measure!r} for evaluations without votes, expected one of {list(MEASURES)}; name the columns of "
+            "votes when reading the corpus (raters or votes, --rater-columns or --votes-columns)."
+        )
     right = [(table["predicted"] == table["label"]).to_numpy() for table in (first, second)]
     only_a, only_b = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     return Comparison(
@@ -202,7 +224,7 @@ def _predictions(given: Any, name: str) -> pd.DataFrame:
         if not Path(given).is_file():
             raise ValueError(f"Got {os.fspath(given)!r}, which is no file, expected predictions as CSV.")
         text = pandas.read_csv(given, dtype=str, keep_default_na=False)
-        numbers = [column for column in text if column.startswith("p_")]
+        numbers = [column for column in text if column.startswith(("p_", PREFIX))]
         table = text.assign(**{column: pandas.to_numeric(text[column]) for column in numbers})
     else:
         table = given
@@ -218,6 +240,16 @@ def _predictions(given: Any, name: str) -> pd.DataFrame:
     number = table.groupby(places).cumcount().astype(str)  # the same clip may be tested in several folds
     index = table[places].astype(str).agg("\t".join, axis=1) + "\t" + number
     return table.assign(**plain).set_axis(index, axis=0)
+
+
+def _shared_votes(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame | None:
+    """Shares of votes of either table, which must not differ; None if neither has any."""
+    found = [votes for votes in (votes_of(first), votes_of(second)) if votes is not None]
+    if not found:
+        return None
+    if len(found) == 2 and not (list(found[0]) == list(found[1]) and np.allclose(found[0], found[1])):
+        raise ValueError("Got a and b with different votes, expected the same; evaluate both on one table.")
+    return found[0]
 
 
 def _matched(first: pd.DataFrame, second: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:

@@ -19,11 +19,11 @@ from .votes import with_votes
 if TYPE_CHECKING:
     import pandas as pd
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".w64", ".rf64")
 N_SHOWN = 3
 _REMEDIES = {
     "label": "; layout (--layout), or pattern (--pattern '{label}/*.wav'), takes it from the paths below a folder, and "
-    "target (--target) from another column"
+    "target (--label-column) from another column"
 }
 _FIELD = re.compile(r"\{(\w*)\}|(\*\*/?)|(\*)")
 
@@ -122,6 +122,8 @@ def read_corpus(
         corpus = pandas.DataFrame({"path": [str(source)]})
         target = None if to_predict else target  # a clip among folders has no columns
     corpus = _with_speaker(corpus, speaker_column)
+    if "speaker" in corpus and not to_predict:
+        _check_gaps(corpus, "speaker")
     if votes is None and raters is None:
         return _with_label(corpus, target, to_predict)
     if target is not None:

@@ -21,10 +21,12 @@ from .training import (
     before_classifier,
     check_speakers,
     encode_clips,
+    end_if_interrupted,
     failed,
     fit_rows,
     given_features,
     report_failures,
+    scores_of,
     speakers_of,
     split_pipeline,
 )
@@ -88,6 +90,8 @@ def evaluate(
     ------
     ValueError
         If table, pipeline or folds are not as above, or `audit` finds an error.
+    KeyboardInterrupt
+        Also where an interrupt only ended the training of a fold.
 
     Warns
     -----
@@ -192,7 +196,7 @@ def evaluate_fitted(
     classes = np.union1d(known, found if votes is None else votes.columns.to_numpy().astype(str))
     classifier, rows = before_classifier(rest, encoded.rows[test], speakers_of(corpus, test))
     proba = class_probabilities(classifier, rows, classes)
-    part = FoldResult(np.empty(0, int), test, classifier.predict(rows), proba, _scores(classifier, rows))
+    part = FoldResult(np.empty(0, int), test, classifier.predict(rows), proba, scores_of(classifier, rows))
     about = describe_run(pipeline, corpus, audited.content, "a fitted pipeline", [test], random_state=random_state)
     details: dict[str, Any] = {"about": about, "random_state": random_state}
     details["layer_weights"] = _layer_weights([classifier])
@@ -216,16 +220,13 @@ def _cross_validate(
     for train, test in tqdm(pairs, unit="fold", desc="Folds", disable=not verbose):
         speakers, shares = None if voices is None else voices[train], None if votes is None else votes.iloc[train]
         fitted = fit_rows(estimator, encoded.rows[train], y[train], speakers, shares)
+        end_if_interrupted(fitted)
         classifier, rows = before_classifier(fitted, encoded.rows[test], None if voices is None else voices[test])
         proba = class_probabilities(classifier, rows, classes)
-        parts.append(FoldResult(train, test, classifier.predict(rows), proba, _scores(classifier, rows)))
+        parts.append(FoldResult(train, test, classifier.predict(rows), proba, scores_of(classifier, rows)))
         models.append(classifier)
     details["layer_weights"] = _layer_weights(models)
     return summarize(corpus, classes, parts, failed(encoded, corpus), shared, **details)
-
-
-def _scores(fitted: Any, X: np.ndarray) -> np.ndarray | None:
-    return fitted.score_samples(X) if hasattr(fitted, "score_samples") else None
 
 
 def _layer_weights(classifiers: Sequence[Any]) -> np.ndarray | None:

@@ -22,7 +22,7 @@ FEATURIZER_NAMES = ("egemaps", "fbank", "hubert")
 FBANK = {"n_mels": 40, "deltas": 2}
 LAYOUT_NAMES = ("ravdess", "emodb", "crema-d", "savee", "tess", "meld", "nemo", "urdu")
 FOLD_NAMES = ("speaker", "leave-one-speaker-out", "split", "random")
-MEASURE_NAMES = ("wa", "uar", "macro_f1", "log_loss", "ece")
+MEASURE_NAMES = ("wa", "uar", "macro_f1", "log_loss", "ece", "jensen_shannon", "cross_entropy", "majority_accuracy")
 # Written out, since the parser of every command imports this module and nothing heavy; tests compare.
 
 

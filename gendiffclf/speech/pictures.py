@@ -86,14 +86,14 @@ def _speakers(evaluation: Evaluation) -> tuple[Figure, str]:
 
 def _groups(evaluation: Evaluation) -> tuple[Figure, str]:
     table = evaluation.by_group
-    figure, ax = _figure(0.3 * len(table) + 1.1)
+    figure, ax = _figure(0.25 * len(table) + 1.1)
     place = np.arange(len(table))[::-1]
     ax.hlines(place, table["uar_low"], table["uar_high"], color="tab:blue", linewidth=2)
     ax.plot(table["uar"], place, "o", color="black")
     names = [f"{column}: {value}" for column, value in zip(table["column"], table["value"], strict=True)]
     ax.set_yticks(place, names, fontsize=8)
     ax.axvline(evaluation.pooled["uar"], color="grey", linestyle=":")
-    ax.set(xlim=(0, 1.02), xlabel=f"{TITLES['uar']} with 95 % interval")
+    ax.set(xlim=(0, 1.02), ylim=(-0.6, len(table) - 0.4), xlabel=f"{TITLES['uar']} with 95 % interval")
     return figure, f"UAR of {len(table)} groups with intervals; the table has the values."
 
 

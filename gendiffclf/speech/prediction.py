@@ -10,7 +10,17 @@ import numpy as np
 
 from .corpora import check_corpus
 from .files import whole_file
-from .training import before_classifier, check_speakers, encode_clips, given_features, speakers_of, split_pipeline
+from .sound_checks import warn_of_sound
+from .training import (
+    before_classifier,
+    check_speakers,
+    encode_clips,
+    given_features,
+    scores_of,
+    speakers_of,
+    split_pipeline,
+    warn_of_broken,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,14 +46,21 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     -------
     predictions : DataFrame
         A row for each clip, in order: `path` and, where known, `start`, `end`, `label` and `speaker`; `predicted`; a column
-        `p_<label>` for each class, if the classifier has probabilities; `error`, what is wrong with a broken clip.
-        Broken clips have no label and no
-        probabilities, intact ones no error.
+        `p_<label>` for each class, if the classifier has probabilities; `confidence`, the probability of the predicted label;
+        `score`, the classifier's `score_samples`: the lower, the less the clip is like those that were learnt from; `warning`,
+        codes of what `audit` would warn of, such as "silent" or "short", whose labels say little; `error`, what is wrong with
+        a broken clip. Broken clips have an error in place of a label, probabilities and score, which are empty too
+        where a classifier has none. With `features`, no clip is read, and `warning` is empty.
 
     Raises
     ------
     ValueError
         If table or pipeline are not as above.
+
+    Warns
+    -----
+    UserWarning
+        Of broken clips, and of those with a warning.
 
     Examples
     --------
@@ -53,15 +70,18 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     import pandas as pd
 
     corpus = check_corpus(corpus, ("path",))
+    cautions: list[str | None] = [None] * len(corpus)
     if features is None:
         featurizer, rest = split_pipeline(pipeline)
         check_speakers(rest, corpus)
+        cautions = warn_of_sound(corpus, featurizer.n_jobs)
         encoded = encode_clips(featurizer, corpus)
     else:
         rest, encoded = pipeline, given_features(features, len(corpus))
         check_speakers(rest, corpus)
+    warn_of_broken(encoded, corpus)
     whole, classes = encoded.whole, rest.classes_
-    proba = np.full((len(corpus), len(classes)), np.nan)
+    proba, scores = np.full((len(corpus), len(classes)), np.nan), np.full(len(corpus), np.nan)
     predicted: list[Any] = [None] * len(corpus)
     if len(whole):
         classifier, rows = before_classifier(rest, encoded.rows[whole], speakers_of(corpus, whole))
@@ -70,11 +90,15 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
             labels = classes[proba[whole].argmax(axis=1)]
         else:
             labels = classifier.predict(rows)
+        if (found := scores_of(classifier, rows)) is not None:
+            scores[whole] = found
         for i, label in zip(whole, labels, strict=True):
             predicted[i] = label
     table = {name: corpus[name] for name in _KEPT if name in corpus}
     table["predicted"] = pd.Series(predicted, dtype=object)
     table |= {f"p_{label}": pd.Series(proba[:, k]) for k, label in enumerate(classes)}
+    table |= {"confidence": pd.Series(proba.max(axis=1)), "score": pd.Series(scores)}
+    table["warning"] = pd.Series(cautions, dtype=object)
     table["error"] = pd.Series([encoded.failures.get(i) for i in range(len(corpus))], dtype=object)
     return pd.DataFrame(table)
 

@@ -32,6 +32,7 @@ from .folds import (
 )
 from .intervals import N_RESAMPLES, interval
 from .provenance import as_json, describe_run
+from .sound_checks import warn_of_sound
 from .training import (
     ClipFeatures,
     encode_clips,
@@ -41,6 +42,7 @@ from .training import (
     report_failures,
     speakers_of,
     split_pipeline,
+    warn_of_broken,
 )
 
 if TYPE_CHECKING:
@@ -236,19 +238,27 @@ def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[st
     Returns
     -------
     predictions : DataFrame
-        A row for each clip, in order: `path` and, where known, `start`, `end` and `speaker`; a column for each dimension; and
-        `error`, what is wrong with a broken clip.
+        A row for each clip, in order: `path` and, where known, `start`, `end` and `speaker`; a column for each dimension;
+        `warning` and `error`, as of `predict_clips`.
+
+    Warns
+    -----
+    UserWarning
+        Of broken clips, and of those with a warning.
     """
     import pandas as pd
 
     corpus = check_corpus(corpus, ("path",))
-    _, rest, encoded = _encoded(pipeline, corpus)
+    featurizer, rest, encoded = _encoded(pipeline, corpus)
+    cautions = warn_of_sound(corpus, None if featurizer is None else featurizer.n_jobs)
+    warn_of_broken(encoded, corpus)
     names = list(_steps(rest)[-1][1].dimensions_ if dimensions is None else dimensions)
     predicted = np.full((len(corpus), len(names)), np.nan)
     if len(encoded.whole):
         predicted[encoded.whole] = rest.predict(encoded.rows[encoded.whole])
     table = {name: corpus[name] for name in _KEPT if name in corpus}
     table |= {name: pd.Series(predicted[:, k]) for k, name in enumerate(names)}
+    table["warning"] = pd.Series(cautions, dtype=object)
     table["error"] = pd.Series([encoded.failures.get(i) for i in range(len(corpus))], dtype=object)
     return pd.DataFrame(table)
 

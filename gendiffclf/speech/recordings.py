@@ -20,6 +20,7 @@ FLAT_TOP = 3
 """Samples in a row at the peak's value that count as clipped: a wave of speech passes its peak in one or two."""
 SPECTRUM_FLOOR = 70.0
 """Decibels below the strongest band at which a spectrum counts as empty."""
+NO_FILE = "there is no such file"
 _FRAME = 1024
 _MAX_FRAMES = 500
 MOST_KNOWN = 100_000
@@ -101,7 +102,7 @@ def _measured(clip: Clip) -> Recording | AudioError:
     except AudioError as error:
         return error
     except FileNotFoundError:
-        return AudioError("there is no such file", clip.name)
+        return AudioError(NO_FILE, clip.name)
     except OSError as error:
         return AudioError(f"it cannot be read ({error.strerror})", clip.name)
 

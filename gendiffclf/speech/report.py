@@ -14,10 +14,13 @@ import numpy as np
 from ..html_page import as_svg, document, figure
 from ..html_page import captioned as _captioned
 from ..html_page import table as _table
+from ..votes import vote_cross_entropy
 from .files import whole_file
 from .measures import MEASURES, TITLES
 from .pictures import draw
 from .results import Evaluation
+from .tables import tally_by
+from .votes import VOTE_TITLES, constant_guess, has_majority, votes_of
 
 N_ERRORS = 15
 N_CLIPS = 5
@@ -49,12 +52,13 @@ def page(evaluation: Evaluation, title: str, drawn: dict[str, tuple[str, str]]) 
     """
     sections = [
         ("Result", _result(evaluation)),
+        ("Against votes", _votes(evaluation)),
         ("Audit of the corpus", _audit(evaluation)),
         ("Confusion matrix", _confusion(evaluation)),
         ("Classes", _classes(evaluation)),
         ("Speakers", _speakers(evaluation, drawn)),
         ("Groups", _groups(evaluation, drawn)),
-        ("Reliability of probabilities", _reliability(drawn)),
+        ("Reliability of probabilities", _reliability(evaluation, drawn)),
         ("Layers", _figure(drawn, "layers")),
         ("Most confident errors", _errors(evaluation)),
         ("How it was made", _about(evaluation)),
@@ -104,6 +108,26 @@ def _result(evaluation: Evaluation) -> str:
     return text
 
 
+def _votes(evaluation: Evaluation) -> str:
+    votes = votes_of(evaluation.predictions)
+    if votes is None or evaluation.votes is None:
+        return ""
+    constant, least = constant_guess(votes), vote_cross_entropy(votes, votes)
+    rows = [
+        [VOTE_TITLES[name], _number(value), _bounds(low, high), _number(constant[name])]
+        for name, value, low, high in evaluation.votes.itertuples()
+    ]
+    header = ["", "all clips", "95 % interval", "mean votes for every clip"]
+    return _table("Probabilities against votes", header, rows) + (
+        "<p>The measures above are against the label with most votes; these are against all votes. "
+        f"{int((~has_majority(votes)).sum())} of {len(votes)} clips have no majority: as many votes for one label as for "
+        "another. They are learnt from and tested, but the accuracy here is of the others. Divergence and cross-entropy are "
+        "means over clips in nats, better the lower; a divergence is 0 where probabilities are the shares of votes, and log 2 = "
+        f"0.693 at most. No probabilities have a cross-entropy under {least:.3f}, the mean entropy of the votes. The last column "
+        "is of the mean votes of these clips, given to each of them.</p>"
+    )
+
+
 def _audit(evaluation: Evaluation) -> str:
     audited = evaluation.audit
     if audited is None:
@@ -136,8 +160,8 @@ def _confusion(evaluation: Evaluation) -> str:
         cells = ""
         for count in counts:
             share = count / total if total else 0.0
-            # Up to a shade on which dark text keeps a contrast of 4.5.
-            cells += f'<td style="background:rgba(8,64,129,{0.6 * share:.2f})">{count}</td>'
+            # Up to a shade on which text keeps a contrast of 4.5.
+            cells += f'<td style="background:rgba(var(--shade),{0.6 * share:.2f})">{count}</td>'
         recall = f"{counts[names.index(name)] / total:.2f}" if total else ""
         rows += f'<tr><th scope="row">{escape(name)}</th>{cells}<td>{recall}</td></tr>'
     head = f'<th scope="col">true</th>{head}<th scope="col">recall</th>'
@@ -208,8 +232,22 @@ def _groups(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
     )
 
 
-def _reliability(drawn: dict[str, tuple[str, str]]) -> str:
-    return _figure(drawn, "reliability") or "<p>The classifier gives no probabilities.</p>"
+def _reliability(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
+    if "reliability" not in drawn:
+        return "<p>The classifier gives no probabilities.</p>"
+    of_all = np.zeros(len(evaluation.predictions), int)
+    (bins,) = tally_by(evaluation.predictions, evaluation.classes, of_all, 1).bins
+    rows = [
+        [f"{i / len(bins):.2f}–{(i + 1) / len(bins):.2f}", f"{n:.0f}", _number(sure / n), _number(right / n)]
+        for i, (sure, right, n) in enumerate(bins)
+        if n
+    ]
+    header = ["confidence", "clips", "mean confidence", "share that is right"]
+    return (
+        f'<div class="pair">{_figure(drawn, "reliability")}<div>{_table("Bins of confidence", header, rows)}</div></div>'
+        "<p>Confidence is the largest probability of a clip. Where it exceeds the share that is right, probabilities are too "
+        "sure.</p>"
+    )
 
 
 def _errors(evaluation: Evaluation) -> str:
@@ -225,13 +263,11 @@ def _errors(evaluation: Evaluation) -> str:
          _number(r["confidence"]), _number(r["score"])]
         for r in table.to_dict("records")
     ]  # fmt: skip
-    return _table(
-        f"{len(rows)} of {len(wrong)} errors: listen to them, for the label may be wrong. The lower the score, the less a "
-        f"clip is like those that were learnt from.{f' Paths are below {folder}' if folder else ''}",
-        header,
-        rows,
-        path=True,
-    )
+    below = f" Paths are below <code>{escape(folder)}</code>." if folder else ""
+    return (
+        f"<p>Listen to them, for the label may be wrong. The lower the score, the less a clip is like those that were learnt "
+        f"from.{below}</p>"
+    ) + _table(f"{len(rows)} of {len(wrong)} errors", header, rows, path=True)
 
 
 def _about(evaluation: Evaluation) -> str:
@@ -246,11 +282,12 @@ def _about(evaluation: Evaluation) -> str:
         "SHA-256 of the corpus": about.get("corpus_sha256"),
         "Versions": ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items()),
         "Platform": about.get("platform"),
-        "Command": about.get("command"),
     }
     items = "".join(
         f"<dt><strong>{n}</strong></dt><dd>{escape(str(v))}</dd>" for n, v in shown.items() if v is not None
     )
+    if about.get("command"):
+        items += f"<dt><strong>Command</strong></dt><dd><code>{escape(about['command'])}</code></dd>"
     pipeline = escape(json.dumps(about.get("pipeline"), indent=1, ensure_ascii=False))
     return f'<dl>{items}</dl><h3>Pipeline</h3><pre tabindex="0">{pipeline}</pre>'
 

@@ -234,9 +234,9 @@ class Evaluation:
             by_fold = f"{mean[name]:>15.3f}{error[name]:>16.3f}" if several else ""
             lines.append(f"{TITLES[name]:<10}{value:>10.3f}{f'{low:.3f} to {high:.3f}':>18}{by_fold}")
         if self.votes is not None:
-            lines += ["", f"{'against votes':<26}{'all clips':>10}{'95 % interval':>18}"]
+            lines += ["", f"{'against votes':<30}{'all clips':>10}{'95 % interval':>18}"]
             lines += [
-                f"{VOTE_TITLES[name]:<26}{value:>10.3f}{f'{low:.3f} to {high:.3f}':>18}"
+                f"{VOTE_TITLES[name]:<30}{value:>10.3f}{f'{low:.3f} to {high:.3f}':>18}"
                 for name, value, low, high in self.votes.itertuples()
             ]
         n_folds, n_drawn = len(self.folds), self.predictions["voice"].nunique()
@@ -252,7 +252,8 @@ class Evaluation:
         if self.shared_speakers:
             lines.append(f"{len(self.shared_speakers)} speakers were on both sides of a fold.")
         if len(self.failures):
-            lines.append(f"{len(self.failures)} clips are broken and were left out.")
+            n_broken = len(self.failures)
+            lines.append(f"{n_broken} {'clip is' if n_broken == 1 else 'clips are'} broken and left out.")
         return "\n".join(lines)
 
 

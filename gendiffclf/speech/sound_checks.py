@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import warnings
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..featurizers.audio import AudioError
+from .corpora import clips
 from .findings import Finding
-from .recordings import SPECTRUM_FLOOR, Recording
+from .recordings import NO_FILE, SPECTRUM_FLOOR, Recording, measure_recordings
 from .table_checks import finding
 
 if TYPE_CHECKING:
@@ -141,16 +143,52 @@ def check_recordings(corpus: pd.DataFrame, recordings: Sequence[Recording | Audi
     if broken:
         counts = Counter(recordings[i].reason for i in broken)  # type: ignore[union-attr]
         reasons = "; ".join(f"{count} because {reason}" for reason, count in counts.most_common(N_REASONS))
-        message = f"{_count(broken, corpus)} cannot be read: {reasons}"
-        yield finding("broken", "warning", message, "mend them, or leave them out", corpus, broken)
+        message = f"{len(broken)} of {len(corpus)} clips cannot be read: {reasons}"
+        remedy = "mend them, or leave them out"
+        if any(NO_FILE in reason for reason in counts):
+            remedy += "; paths that are not absolute begin at the folder of their table"
+        severity = "error" if len(broken) == len(corpus) else "warning"
+        yield finding("broken", severity, message, remedy, corpus, broken)
     known = {i: found for i, found in enumerate(recordings) if isinstance(found, Recording)}
-    for code, severity, applies, what, remedy in _CHECKS:
-        rows = [i for i, found in known.items() if applies(found)]
-        if rows:
-            yield finding(code, severity, f"{_count(rows, corpus)} {what}", remedy, corpus, rows)
+    yield from _check_each(corpus, known)
     yield from _check_bandwidth(corpus, known)
     if "label" in corpus and known:
         yield from _check_conditions(corpus, known)
+
+
+def _check_each(corpus: pd.DataFrame, known: dict[int, Recording]) -> Iterator[Finding]:
+    for code, severity, applies, what, remedy in _CHECKS:
+        rows = [i for i, found in known.items() if applies(found)]
+        if rows:
+            yield finding(code, severity, _of_clips(rows, corpus, what), remedy, corpus, rows)
+
+
+def warn_of_sound(corpus: pd.DataFrame, n_jobs: int | None = None) -> list[str | None]:
+    """
+    Warn of clips whose predictions say little, such as silent ones.
+
+    Parameters
+    ----------
+    corpus : DataFrame
+        With `path`.
+    n_jobs : int, optional
+        Threads that decode.
+
+    Returns
+    -------
+    codes : list of str or None
+        For each clip the codes of its warnings, such as "silent" or "clipped; short"; None where there are none, or the clip
+        cannot be read.
+    """
+    recordings = measure_recordings(clips(corpus), n_jobs)
+    known = {i: found for i, found in enumerate(recordings) if isinstance(found, Recording)}
+    codes: dict[int, list[str]] = defaultdict(list)
+    for found in _check_each(corpus, known):
+        if found.severity == "warning":
+            warnings.warn(f"{found.code}: {found}", stacklevel=3)
+            for row in found.rows:
+                codes[row].append(found.code)
+    return ["; ".join(codes[i]) if i in codes else None for i in range(len(corpus))]
 
 
 def _check_bandwidth(corpus: pd.DataFrame, known: dict[int, Recording]) -> Iterator[Finding]:
@@ -165,8 +203,12 @@ def _check_bandwidth(corpus: pd.DataFrame, known: dict[int, Recording]) -> Itera
         yield finding(
             "band-limited",
             "warning",
-            f"{_count(rows, corpus)} end at {np.median([widths[i] for i in rows]) / 1000:.1f} kHz, where the others reach "
-            f"{typical / 1000:.1f} kHz (by a fall of {SPECTRUM_FLOOR:g} dB)",
+            _of_clips(
+                rows,
+                corpus,
+                f"end at {np.median([widths[i] for i in rows]) / 1000:.1f} kHz, where the others reach {typical / 1000:.1f} kHz "
+                f"(by a fall of {SPECTRUM_FLOOR:g} dB)",
+            ),
             "resample all clips to the lower rate, or check that bandwidth is no sign of a label or speaker",
             corpus,
             rows,
@@ -208,5 +250,9 @@ def _check_conditions(corpus: pd.DataFrame, known: dict[int, Recording]) -> Iter
             )
 
 
-def _count(rows: list[int], corpus: pd.DataFrame) -> str:
-    return f"{len(rows)} of {len(corpus)} clips"
+def _of_clips(rows: list[int], corpus: pd.DataFrame, what: str) -> str:
+    """How many clips do what; the verb in front agrees with their number."""
+    verb, rest = what.split(" ", 1)
+    if len(rows) == 1:
+        verb = {"are": "is", "have": "has"}.get(verb, f"{verb}s")
+    return f"{len(rows)} of {len(corpus)} clips {verb} {rest}"

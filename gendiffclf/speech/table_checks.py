@@ -13,6 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from .findings import Finding
+from .votes import PREFIX
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _SPEAKER_LIKE = re.compile(
     r"(speaker|spk|spkr|actor|subject|participant|talker|singer|client|voice|person|user)s?(id|name|no|nr|number)?"
 )
+_LABEL_LIKE = re.compile(r"(emotion|emo|class|categor|target|affect|mood|sentiment|feeling)(s|y|ies)?(label|name)?s?")
 MANY_CLIPS = 20
 """From as many clips on, a speaker of its own for each is no accident."""
 FEW_SPEAKERS = 10
@@ -33,8 +35,12 @@ def plain_name(name: object) -> str:
 
 def speaker_like_columns(corpus: pd.DataFrame) -> list[str]:
     """Columns whose names say that they may hold speakers."""
-    names = [str(name) for name in corpus.columns if name != "speaker"]
-    return [name for name in names if _SPEAKER_LIKE.fullmatch(re.sub(r"[\W_]+", "", name).casefold())]
+    return _columns_like(corpus, _SPEAKER_LIKE, "speaker")
+
+
+def _columns_like(corpus: pd.DataFrame, names: re.Pattern[str], but: str) -> list[str]:
+    found = [str(name) for name in corpus.columns if name != but]
+    return [name for name in found if names.fullmatch(re.sub(r"[\W_]+", "", name).casefold())]
 
 
 def check_table(corpus: pd.DataFrame) -> Iterator[Finding]:
@@ -42,17 +48,24 @@ def check_table(corpus: pd.DataFrame) -> Iterator[Finding]:
     if "label" in corpus:
         yield from _check_labels(corpus)
     else:
-        yield finding(
-            "no-labels",
-            "note",
-            "there is no column 'label', so nothing can be learnt or measured",
-            "name the column by target (--label-column), or take it from paths by layout or pattern (--layout, --pattern)",
-            corpus,
-        )
+        yield _missing_labels(corpus)
     if "speaker" in corpus:
         yield from _check_speakers(corpus)
     else:
         yield missing_speakers(corpus)
+
+
+def _missing_labels(corpus: pd.DataFrame) -> Finding:
+    similar = _columns_like(corpus, _LABEL_LIKE, "label")
+    hint = f", but {similar[0]!r} with {corpus[similar[0]].nunique()} values may be it" if similar else ""
+    named = f"target={similar[0]!r} (--label-column {similar[0]})" if similar else "target (--label-column)"
+    return finding(
+        "no-labels",
+        "note",
+        f"there is no column 'label'{hint}: nothing can be learnt or measured",
+        f"name the column by {named}, or take it from paths by layout or pattern (--layout, --pattern)",
+        corpus,
+    )
 
 
 def _check_labels(corpus: pd.DataFrame) -> Iterator[Finding]:
@@ -66,9 +79,11 @@ def _check_labels(corpus: pd.DataFrame) -> Iterator[Finding]:
             "add clips of other labels, or name another column by target (--label-column)",
             corpus,
         )
-    for variants in _variants(labels):
+    voted = [str(name).removeprefix(PREFIX) for name in corpus.columns if str(name).startswith(PREFIX)]
+    for variants in _variants([*labels, *voted]):
         misspelt.update(variants)
-        rarer = labels.isin(variants) & (labels != labels[labels.isin(variants)].mode()[0])
+        ours = labels[labels.isin(variants)]
+        rarer = labels.isin(variants) & ~labels.isin(ours.mode()[:1])
         yield finding(
             "label-variants",
             "error",
@@ -144,7 +159,7 @@ def missing_speakers(corpus: pd.DataFrame) -> Finding:
     )
 
 
-def _variants(names: pd.Series) -> list[list[str]]:
+def _variants(names: Iterable[str]) -> list[list[str]]:
     """Groups of different names that are one apart from case, spaces and hyphens."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in sorted(set(names)):

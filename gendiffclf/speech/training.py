@@ -128,6 +128,18 @@ def fit_rows(
     return estimator.fit(X, y, **{f"{name}__groups": speakers for name, _ in takers})
 
 
+def end_if_interrupted(fitted: Any) -> None:
+    """
+    Raise KeyboardInterrupt for a fit that an interrupt ended early.
+
+    The classifier's `fit` keeps its best weights so far, which is no fit of the parameters asked for: neither a figure nor the
+    next fold should come of it.
+    """
+    classifier = fitted.steps[-1][1] if isinstance(fitted, Pipeline) else fitted
+    if getattr(classifier, "history_", {}).get("stopped_by") == "interrupt":
+        raise KeyboardInterrupt("training was interrupted")
+
+
 def before_classifier(fitted: Any, X: np.ndarray, speakers: np.ndarray | None) -> tuple[Any, np.ndarray]:
     """
     The last step of a fitted pipeline, and the rows as it sees them.
@@ -140,6 +152,11 @@ def before_classifier(fitted: Any, X: np.ndarray, speakers: np.ndarray | None) -
         if step is not None and step != "passthrough":
             X = step.transform(X, groups=speakers) if _takes_groups(step, "transform") else step.transform(X)
     return fitted.steps[-1][1], X
+
+
+def scores_of(classifier: Any, X: np.ndarray) -> np.ndarray | None:
+    """How much rows are like those of training, (n,), as of `score_samples`; None for a classifier without it."""
+    return np.asarray(classifier.score_samples(X)) if hasattr(classifier, "score_samples") else None
 
 
 def needs_speakers(fitted: Any) -> bool:
@@ -244,15 +261,23 @@ def train(
 
 
 def report_failures(features: ClipFeatures, corpus: pd.DataFrame) -> None:
-    """Warn of broken clips, and raise where there are no others."""
-    if not features.failures:
-        return
+    """Warn of broken clips, which are left out, and raise where there are no others."""
+    if len(features.failures) == len(corpus):
+        raise ValueError(f"{_broken(features, corpus)}, expected some that are not.")
+    if features.failures:
+        warnings.warn(f"{_broken(features, corpus)}; they are left out.", stacklevel=3)
+
+
+def warn_of_broken(features: ClipFeatures, corpus: pd.DataFrame) -> None:
+    """Warn of broken clips, which keep their rows."""
+    if features.failures:
+        warnings.warn(f"{_broken(features, corpus)}; the column error says why each has no label.", stacklevel=3)
+
+
+def _broken(features: ClipFeatures, corpus: pd.DataFrame) -> str:
     shown = "; ".join(f"{corpus['path'][i]}: {reason}" for i, reason in list(features.failures.items())[:N_SHOWN])
     rest = "; …" if len(features.failures) > N_SHOWN else ""
-    message = f"Got {len(features.failures)} of {len(corpus)} clips that are broken ({shown}{rest})"
-    if len(features.failures) == len(corpus):
-        raise ValueError(f"{message}, expected some that are not.")
-    warnings.warn(f"{message}; they are left out.", stacklevel=3)
+    return f"Got {len(features.failures)} of {len(corpus)} clips that are broken ({shown}{rest})"
 
 
 def failed(features: ClipFeatures, corpus: pd.DataFrame) -> pd.DataFrame:

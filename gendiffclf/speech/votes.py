@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ VOTE_TITLES = {
     "cross_entropy": "cross-entropy",
     "majority_accuracy": "accuracy against the majority",
 }
+LOWER_IS_BETTER = ("jensen_shannon", "cross_entropy")
 
 
 def with_votes(corpus: pd.DataFrame, columns: Sequence[str] | None, raters: Sequence[str] | None) -> pd.DataFrame:
@@ -90,6 +92,78 @@ def votes_of(corpus: pd.DataFrame) -> pd.DataFrame | None:
     return votes.div(votes.sum(axis=1), axis=0)
 
 
+@dataclass(frozen=True)
+class VoteTally:
+    """
+    Sums over clips, for each of m units such as speakers, that determine every measure against votes.
+
+    Attributes
+    ----------
+    sums, counts : ndarray of shape (m, 3)
+        In the order of `VOTE_TITLES`; a measure is the quotient of both. Sums are NaN without probabilities.
+    """
+
+    sums: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(
+        cls, predictions: pd.DataFrame, votes: pd.DataFrame, classes: np.ndarray, unit: np.ndarray, m: int
+    ) -> VoteTally:
+        """
+        Measure clips.
+
+        Parameters
+        ----------
+        predictions : DataFrame of n rows
+            With `predicted` and `p_<label>`.
+        votes : DataFrame of shape (n, n_labels)
+            Shares, as of `votes_of`, in the order of `predictions`.
+        classes : ndarray of shape (K,)
+            Sorted.
+        unit : ndarray of shape (n,), int
+            Which unit a clip belongs to, from 0 to `m - 1`.
+        m : int
+            How many there are.
+        """
+        shares = votes.reindex(columns=classes, fill_value=0.0).to_numpy()
+        proba = np.clip(predictions[[f"p_{label}" for label in classes]].to_numpy(float), EPS, 1)
+        agreed = has_majority(shares)
+        right = predictions["predicted"].to_numpy() == classes[shares.argmax(axis=1)]
+        sums, counts = np.zeros((m, 3)), np.zeros((m, 3))
+        for number in np.unique(unit):
+            rows = unit == number
+            n = int(rows.sum())
+            of_votes = [np.nan, np.nan]
+            if not np.isnan(proba[rows]).any():
+                of_votes = [
+                    measure(shares[rows], proba[rows]) for measure in (jensen_shannon_divergence, vote_cross_entropy)
+                ]
+            sums[number] = [*(n * value for value in of_votes), right[rows & agreed].sum()]
+            counts[number] = [n, n, (rows & agreed).sum()]
+        return cls(sums, counts)
+
+    def measures(self, weights: np.ndarray | None = None) -> np.ndarray:
+        """The measures of all units together, (3,), or of samples that hold each so many times: (b, m) -> (b, 3)."""
+        weights = np.ones(len(self.sums)) if weights is None else weights
+        sums, counts = weights @ self.sums, weights @ self.counts
+        return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+
+
+def has_majority(votes: pd.DataFrame | np.ndarray) -> np.ndarray:
+    """Whether one label has more votes than any other, for each clip, (n, K) -> (n,)."""
+    shares = np.asarray(votes)
+    return np.asarray((shares == shares.max(axis=1, keepdims=True)).sum(axis=1) == 1)
+
+
+def constant_guess(votes: pd.DataFrame) -> dict[str, float]:
+    """The measures of `VOTE_TITLES` where every clip gets the mean shares of votes as its probabilities."""
+    mean, labels = votes.mean(axis=0), votes.columns.to_numpy().astype(str)
+    table = votes.assign(predicted=mean.idxmax(), **{f"p_{label}": mean[label] for label in labels})
+    found = VoteTally.of(table, votes, labels, np.zeros(len(votes), int), 1).measures()
+    return dict(zip(VOTE_TITLES, map(float, found), strict=True))
+
+
 def measure_votes(predictions: pd.DataFrame, classes: np.ndarray, random_state: int) -> pd.DataFrame | None:
     """
     How far probabilities are from votes, with intervals over speakers; None without votes.
@@ -113,33 +187,40 @@ def measure_votes(predictions: pd.DataFrame, classes: np.ndarray, random_state: 
     votes = votes_of(predictions)
     if votes is None:
         return None
-    shares = votes.reindex(columns=classes, fill_value=0.0).to_numpy()
-    proba = np.clip(predictions[[f"p_{label}" for label in classes]].to_numpy(float), EPS, 1)
-    agreed = (shares == shares.max(axis=1, keepdims=True)).sum(axis=1) == 1
-    right = predictions["predicted"].to_numpy() == classes[shares.argmax(axis=1)]
     names, voice = np.unique(predictions["voice"].to_numpy().astype(str), return_inverse=True)
-    sums, counts = np.zeros((len(names), 3)), np.zeros((len(names), 3))
-    for number in range(len(names)):
-        rows = voice == number
-        n = int(rows.sum())
-        of_votes = [np.nan, np.nan]
-        if not np.isnan(proba[rows]).any():
-            of_votes = [
-                measure(shares[rows], proba[rows]) for measure in (jensen_shannon_divergence, vote_cross_entropy)
-            ]
-        sums[number] = [*(n * value for value in of_votes), right[rows & agreed].sum()]
-        counts[number] = [n, n, (rows & agreed).sum()]
-    drawn = np.concatenate(
-        [_ratio(weights @ sums, weights @ counts) for weights in draw_weights(len(names), random_state)]
-    )
-    value = _ratio(sums.sum(axis=0), counts.sum(axis=0))
-    bounds = [interval(drawn[:, k], len(names)) for k in range(3)]
-    found = {name: (value[k], *bounds[k]) for k, name in enumerate(VOTE_TITLES)}
+    tally = VoteTally.of(predictions, votes, classes, voice, len(names))
+    drawn = np.concatenate([tally.measures(weights) for weights in draw_weights(len(names), random_state)])
+    found = {
+        name: (value, *interval(drawn[:, k], len(names)))
+        for k, (name, value) in enumerate(zip(VOTE_TITLES, tally.measures(), strict=True))
+    }
     return pd.DataFrame.from_dict(found, orient="index", columns=["value", "low", "high"])
 
 
-def _ratio(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+def compare_votes(
+    tables: Sequence[pd.DataFrame],
+    votes: pd.DataFrame,
+    classes: np.ndarray,
+    voice: np.ndarray,
+    m: int,
+    random_state: int,
+) -> dict[str, tuple[float, ...]]:
+    """
+    Both values of each measure against votes, their difference, and its interval over m voices.
+
+    Parameters
+    ----------
+    tables : sequence of two DataFrames
+        Predictions for the same clips, in one order.
+    votes, classes, voice, m
+        As of `VoteTally.of`.
+    random_state : int
+        Of the bootstrap, which draws the same voices for both.
+    """
+    a, b = (VoteTally.of(table, votes, classes, voice, m) for table in tables)
+    drawn = np.concatenate([a.measures(weights) - b.measures(weights) for weights in draw_weights(m, random_state)])
+    values = zip(VOTE_TITLES, a.measures(), b.measures(), strict=True)
+    return {name: (of_a, of_b, of_a - of_b, *interval(drawn[:, k], m)) for k, (name, of_a, of_b) in enumerate(values)}
 
 
 def _check_votes(corpus: pd.DataFrame, votes: pd.DataFrame) -> None:

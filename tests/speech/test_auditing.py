@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 import soundfile
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import LeaveOneGroupOut, cross_val_score
+from sklearn.pipeline import Pipeline
 
 from gendiffclf import cli
 from gendiffclf.speech import audit, evaluate, read_corpus, sound_checks, table_checks, train
@@ -68,6 +70,9 @@ def test_faults_of_recordings(code, samples, tmp_path):
     assert finding.rows == (7,)
     assert finding.severity == ("note" if code == "long" else "warning")
     assert finding.remedy in str(finding)
+    assert re.match(r"1 of 8 clips (is|has|holds) ", finding.message)
+    more = audit(pd.concat([corpus, corpus.iloc[-1:].assign(path=corpus["path"][7])], ignore_index=True))
+    assert re.match(r"2 of 9 clips (are|have|hold) ", codes(more)[code].message)
 
 
 def test_band_limited_clips_in_a_full_band_corpus(tmp_path):
@@ -75,7 +80,7 @@ def test_band_limited_clips_in_a_full_band_corpus(tmp_path):
     narrow = soxr.resample(soxr.resample(noise(seed=9), RATE, RATE // 2), RATE // 2, RATE)
     found = codes(audit(write(tmp_path, {**good(7), "narrow.wav": narrow})))["band-limited"]
     assert found.rows == (7,)
-    assert "end at 4.0 kHz, where the others reach 8.0 kHz" in found.message
+    assert "1 of 8 clips ends at 4.0 kHz, where the others reach 8.0 kHz" in found.message
     measured = measure(narrow[:, None], RATE)
     assert measured.bandwidth == pytest.approx(4000, abs=250)
 
@@ -98,7 +103,22 @@ def test_broken_clips_are_findings(tmp_path, broken):
     assert found.rows == (1,)
     assert "1 of 3 clips cannot be read: 1 because it cannot be read as audio" in found.message
     corpus.loc[0, "path"] = str(tmp_path / "missing.wav")
-    assert "1 because there is no such file" in codes(audit(corpus))["broken"].message
+    found = codes(audit(corpus))["broken"]
+    assert "1 because there is no such file" in found.message
+    assert "begin at the folder of their table" in found.remedy
+    assert codes(audit(corpus.iloc[:2]))["broken"].severity == "error"
+
+
+def test_clips_without_a_speaker_or_label(tmp_path, pipeline):
+    corpus = write(tmp_path, good(4))
+    for column in ("speaker", "label"):
+        odd = corpus.copy()
+        odd.loc[2, column] = None
+        odd.to_csv(tmp_path / "clips.csv", index=False)
+        for use in (audit, lambda table: evaluate(pipeline, table), lambda table: read_corpus(tmp_path / "clips.csv")):
+            with pytest.raises(ValueError, match=rf"Got 1 of 4 clips without '{column}' \(.*2.wav\)"):
+                use(odd)
+    assert len(read_corpus(tmp_path / "clips.csv", to_predict=True)) == 4
 
 
 def test_a_label_misspelt_once_is_no_rare_class(tmp_path):
@@ -124,7 +144,10 @@ def test_a_single_label_is_an_error_before_any_clip_is_read(tmp_path, pipeline, 
 def test_a_table_without_labels_has_a_note(tmp_path):
     found = codes(audit(write(tmp_path, good(4)).drop(columns="label")))["no-labels"]
     assert found.severity == "note"
-    assert "--label-column" in found.remedy
+    assert "(--label-column)" in found.remedy
+    table = audit(write(tmp_path, good(4)).rename(columns={"label": "Emotion"}), sound=False)
+    assert "but 'Emotion' with 2 values may be it" in codes(table)["no-labels"].message
+    assert "target='Emotion' (--label-column Emotion)" in codes(table)["no-labels"].remedy
 
 
 def test_findings_that_are_right_can_be_accepted(vowels, pipeline):
@@ -225,6 +248,36 @@ def test_a_duplicated_corpus_cannot_lift_the_figure():
     pd.testing.assert_frame_equal(found.intervals, honest.intervals)  # no narrower for the copies
     assert found.predictions["voice"].nunique() == 8
     assert found.predictions.groupby("voice")["fold"].nunique().max() == 1
+
+
+def test_a_folder_copied_to_other_speakers_cannot_lift_the_figure(clip_folder, pipeline):
+    """The same with files: each voice again in a folder of another name, in another format."""
+    pattern = "{speaker}/{label}_*"
+    rng = np.random.default_rng(0)
+    for path in sorted(clip_folder.glob("*/*.wav")):  # labels by chance, which nobody can learn
+        path.rename(path.with_name(f"{rng.choice(['calm', 'sad'])}_{path.name}"))
+    memory = Pipeline([("features", pipeline[0]), ("nearest", Memory())])
+    honest = evaluate(memory, read_corpus(clip_folder, pattern=f"{pattern}.wav"), "leave-one-speaker-out")
+    for path in sorted(clip_folder.glob("*/*.wav")):
+        copy = clip_folder / f"other_{path.parent.name}" / path.with_suffix(".flac").name
+        copy.parent.mkdir(exist_ok=True)
+        soundfile.write(copy, *soundfile.read(path))
+    twice = read_corpus(clip_folder, pattern=pattern)
+    assert len(twice) == 36
+    # Folds by name alone, as other tools make them, put a copy of every tested clip among those learnt from.
+    features = pipeline[0].transform(twice["path"])
+    careless = cross_val_score(
+        Memory(), features, twice["label"], groups=twice["speaker"], cv=LeaveOneGroupOut(), scoring="accuracy"
+    )
+    assert careless.mean() == 1
+    with pytest.warns(
+        UserWarning, match="36 clips are copies of each other under the names of 12 speakers.* one voice"
+    ):
+        found = evaluate(memory, twice, "leave-one-speaker-out")
+    assert honest.pooled["uar"] < 0.8
+    for name in ("wa", "uar"):
+        assert found.pooled[name] == pytest.approx(honest.pooled[name])
+    assert found.intervals.loc["wa"].tolist() == pytest.approx(honest.intervals.loc["wa"].tolist())
 
 
 def test_copies_that_link_all_speakers_are_an_error():

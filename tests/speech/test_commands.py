@@ -1,6 +1,7 @@
 """The command line from clips to measures, killed and resumed, with broken clips."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ from gendiffclf import cli
 from gendiffclf.featurizers import FEATURIZERS, FeatureCache
 from gendiffclf.featurizers.mel import FbankEncoder
 from gendiffclf.speech import LAYOUTS, options
+from gendiffclf.speech.comparison import ALL_TITLES
 from gendiffclf.speech.folds import FOLDS
+from gendiffclf.training import loop
 
 PATTERN = ["--pattern", "{speaker}/{label}_*.wav"]
 pytestmark = pytest.mark.usefixtures("quick")
@@ -26,6 +29,7 @@ def run(*words):
 def test_names_in_options_are_those_of_the_code():
     assert set(options.LAYOUT_NAMES) == set(LAYOUTS)
     assert options.FOLD_NAMES == FOLDS
+    assert tuple(ALL_TITLES) == options.MEASURE_NAMES
     assert set(options.FEATURIZER_NAMES) == set(FEATURIZERS) - {"function"}  # which no word can give
 
 
@@ -99,12 +103,12 @@ def test_format_allows_any_ending(clip_folder, tmp_path):
 def test_json_lines_on_standard_output(clip_folder, broken, tmp_path, capsys):
     run("train", clip_folder, *PATTERN, "--output", tmp_path / "model")
     capsys.readouterr()
-    assert run("predict", tmp_path / "model", broken, clip_folder / "m01", "--format", "jsonl") == 0
-    out, err = capsys.readouterr()
+    with pytest.warns(UserWarning, match="1 of 4 clips that are broken"):
+        assert run("predict", tmp_path / "model", broken, clip_folder / "m01", "--format", "jsonl") == 0
+    out = capsys.readouterr().out
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["error"] is None for row in rows] == [False, True, True, True]
     assert set(rows[1]["probabilities"]) == {"heed", "hod", "whod"}
-    assert "1 of 4 clips are broken" in err
 
 
 def test_clips_to_predict_may_be_missing_or_without_label(clip_folder, tmp_path, capsys):
@@ -113,13 +117,13 @@ def test_clips_to_predict_may_be_missing_or_without_label(clip_folder, tmp_path,
     table = tmp_path / "clips.csv"
     table.write_text(f"path,label\n{good},\n{good},heed\n")
     capsys.readouterr()
-    assert run("predict", model, good, tmp_path / "nothere.wav", table, "--format", "jsonl") == 0
-    out, err = capsys.readouterr()
+    with pytest.warns(UserWarning, match="1 of 4 clips that are broken"):
+        assert run("predict", model, good, tmp_path / "nothere.wav", table, "--format", "jsonl") == 0
+    out = capsys.readouterr().out
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["error"] is None for row in rows] == [True, False, True, True]
     assert [row["label"] for row in rows] == [None, None, None, "heed"]
     assert rows[1]["path"] == str(tmp_path / "nothere.wav")
-    assert "1 of 4 clips are broken" in err
     assert run("predict", model, good, *PATTERN, "--target", "label", "--format", "jsonl") == 0
     assert json.loads(capsys.readouterr().out)["error"] is None
     for missing in ("nowhere", "nothere.csv"):
@@ -158,6 +162,31 @@ def test_a_run_that_is_stopped_goes_on(clip_folder, encoded, monkeypatch, capsys
     assert sum(encoded) == 18
     assert run("evaluate", clip_folder, *PATTERN, "--n-folds", "2") == 0
     assert sum(encoded) == 18
+
+
+@pytest.mark.parametrize("command", ["evaluate", "train"])
+@pytest.mark.filterwarnings("ignore:Got an interrupt while the network was trained")
+def test_an_interrupt_of_the_training_ends_the_command(command, clip_folder, monkeypatch, tmp_path, capsys):
+    update, steps = loop._Learner.update, []
+
+    def interrupted(self, step):
+        steps.append(step)
+        if len(steps) == 15:  # which `fit` takes as an early end
+            signal.raise_signal(signal.SIGINT)
+        return update(self, step)
+
+    monkeypatch.setattr(loop._Learner, "update", interrupted)
+    outputs = [
+        "--output",
+        tmp_path / "out",
+        *(["--predictions", tmp_path / "out.csv"] if command == "evaluate" else []),
+    ]
+    assert run(command, clip_folder, *PATTERN, *outputs) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"gendiffclf {command}: interrupted" in err
+    assert len(steps) == 15
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_a_run_that_is_killed_goes_on(clip_folder, cache_folder, encoded):

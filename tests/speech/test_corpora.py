@@ -129,7 +129,9 @@ def test_tables_of_ones_own_are_checked():
         check_corpus([])
     with pytest.raises(ValueError, match="of 0 clips"):
         check_corpus(pd.DataFrame({"path": []}))
-    with pytest.raises(ValueError, match=r"expected 'label' among them; layout .*--pattern .*target \(--target\)"):
+    with pytest.raises(
+        ValueError, match=r"expected 'label' among them; layout .*--pattern .*target \(--label-column\)"
+    ):
         check_corpus(pd.DataFrame({"path": ["a.wav"]}))
     with pytest.raises(ValueError, match="Got 1 of 2 clips without 'label'"):
         check_corpus(pd.DataFrame({"path": ["a.wav", "b.wav"], "label": ["x", None]}))

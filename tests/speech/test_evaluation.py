@@ -159,7 +159,7 @@ def test_broken_clips_are_left_out_and_reported(vowels, pipeline, broken):
     assert found.failures.index.tolist() == [4]
     assert 4 not in found.predictions.index
     assert found.confusion.sum() == 17
-    assert "1 clips are broken" in str(found)
+    assert "1 clip is broken and left out." in str(found)
 
 
 def test_all_broken_is_an_error(vowels, pipeline, broken):

@@ -292,28 +292,57 @@ def test_a_report_is_one_accessible_file(table, tmp_path):
     }
 
 
+SCRIPT = """
+// Ratio of luminances of every text and what is behind it, with what is half transparent laid over what is below.
+const parts = text => text.match(/[\\d.]+/g).map(Number);
+const light = c => [.2126, .7152, .0722].reduce((sum, w, i) => sum + w * (c[i] / 255 <= .04045 ? c[i] / 255 / 12.92
+  : ((c[i] / 255 + .055) / 1.055) ** 2.4), 0);
+onload = () => {
+  const page = frames[0].document, view = page.defaultView;
+  const under = e => {
+    if (!e) return [255, 255, 255];
+    const [r, g, b, alpha = 1] = parts(view.getComputedStyle(e).backgroundColor);
+    const below = alpha < 1 ? under(e.parentElement) : [0, 0, 0];
+    return [r, g, b].map((c, i) => alpha * c + (1 - alpha) * below[i]);
+  };
+  const spoken = [...page.querySelectorAll("body *:not(svg *)")].filter(e =>
+    [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim()));
+  const ratios = spoken.map(e => {
+    const two = [light(parts(view.getComputedStyle(e).color)), light(under(e))];
+    return (Math.max(...two) + .05) / (Math.min(...two) + .05);
+  });
+  const back = view.getComputedStyle(page.body).backgroundColor;
+  document.title = [page.documentElement.scrollWidth, Math.min(...ratios).toFixed(2), light(parts(back)).toFixed(2)].join(" ");
+};
+"""
+
+
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
-@pytest.mark.parametrize("width", [390, 1300])
-def test_a_report_fits_the_window_of_a_browser(found, tmp_path, width):
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1300, "light"), (390, "dark")])
+def test_a_report_fits_the_window_and_the_colours_of_a_browser(found, tmp_path, width, scheme):
     pytest.importorskip("matplotlib")
     found.report(tmp_path / "report.html")
     # In a frame, since a window of the browser has a least width.
-    script = "<script>onload = () => document.title = frames[0].document.documentElement.scrollWidth + ' wide'</script>"
     report = html.escape((tmp_path / "report.html").read_text())
     frame = f'<iframe srcdoc="{report}" style="border:0" width="{width}" height="20000"></iframe>'
-    (tmp_path / "frame.html").write_text(f"<!DOCTYPE html><title></title>{script}{frame}")
+    page = f'<!DOCTYPE html><html style="color-scheme: {scheme}"><title></title><script>{SCRIPT}</script>{frame}'
+    (tmp_path / "frame.html").write_text(page)
     command = [
         "chromium",
         "--headless",
         "--no-sandbox",
         "--disable-gpu",
+        f"--blink-settings=preferredColorScheme={int(scheme == 'light')}",
         f"--user-data-dir={tmp_path / 'profile'}",
         "--dump-dom",
     ]
     shown = subprocess.run(
         [*command, f"file://{tmp_path}/frame.html"], capture_output=True, text=True, timeout=120, check=True
     )
-    assert f"<title>{width} wide</title>" in shown.stdout
+    wide, contrast, background = map(float, re.search(r"<title>([^<]*)</title>", shown.stdout)[1].split())
+    assert wide == width
+    assert contrast >= 4.5
+    assert background == 1 if scheme == "light" else background < 0.05
 
 
 @pytest.mark.usefixtures("quick")

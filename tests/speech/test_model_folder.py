@@ -1,17 +1,19 @@
 """Training, the folder of a model, and predictions."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from featurizers.conftest import save_checkpoint, tiny_config
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier, HubertFeaturizer
+from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier, HubertFeaturizer, cli
 from gendiffclf.featurizers import FunctionFeaturizer, SpeakerNormalizer
 from gendiffclf.speech import load_model, predict_clips, save_model, train
 from gendiffclf.speech.prediction import write_predictions
@@ -48,12 +50,16 @@ def test_broken_clips_are_left_out_of_training(vowels, pipeline, broken):
 def test_predictions_have_a_row_for_every_clip(vowels, pipeline, broken, tmp_path):
     fitted = train(pipeline, vowels)
     asked = pd.DataFrame({"path": [broken, *vowels["path"][:2]], "start": [None, None, 0.05], "end": [None, None, 0.2]})
-    found = predict_clips(fitted, asked)
+    with pytest.warns(UserWarning, match="Got 1 of 3 clips that are broken .*the column error says why"):
+        found = predict_clips(fitted, asked)
     assert found["error"].notna().tolist() == [True, False, False]
     assert found["predicted"].isna().tolist() == [True, False, False]
     proba = found[["p_heed", "p_hod", "p_who'd"]]
     assert np.isnan(proba.iloc[0]).all()
     np.testing.assert_allclose(proba.iloc[1:].sum(axis=1), 1)
+    assert np.isnan(found.loc[0, ["confidence", "score"]].astype(float)).all()
+    np.testing.assert_array_equal(found["confidence"][1:], proba.iloc[1:].max(axis=1))
+    np.testing.assert_allclose(found["score"][1], fitted.score_samples([vowels["path"][0]])[0], atol=1e-4)
     write_predictions(found, tmp_path / "out" / "found.csv")
     assert pd.read_csv(tmp_path / "out" / "found.csv").columns.tolist() == found.columns.tolist()
     write_predictions(found, tmp_path / "found.jsonl", "jsonl")
@@ -67,8 +73,38 @@ def test_predictions_have_a_row_for_every_clip(vowels, pipeline, broken, tmp_pat
 
 
 def test_nothing_but_broken_clips(vowels, pipeline, broken):
-    found = predict_clips(train(pipeline, vowels), pd.DataFrame({"path": [broken]}))
+    fitted = train(pipeline, vowels)
+    with pytest.warns(UserWarning, match="Got 1 of 1 clips that are broken"):
+        found = predict_clips(fitted, pd.DataFrame({"path": [broken]}))
     assert found["error"].notna().all()
+
+
+def test_clips_whose_labels_say_little_are_warned_of(vowels, pipeline, tmp_path):
+    fitted = train(pipeline, vowels)
+    samples, rate = soundfile.read(vowels["path"][0])
+    odd = {"silent": 0 * samples, "short": samples[:1000], "both": np.zeros(100), "loud": samples * 30000}
+    for name, changed in odd.items():
+        soundfile.write(tmp_path / f"{name}.wav", changed, rate, subtype="FLOAT")
+    paths = [str(tmp_path / f"{name}.wav") for name in odd]
+    with (
+        pytest.warns(UserWarning, match="silent: 2 of 5 clips are silent.*silent.wav, .*both.wav"),
+        pytest.warns(UserWarning, match="short: 2 of 5 clips are shorter than 0.1 s"),
+        pytest.warns(UserWarning, match="unscaled: 1 of 5 clips"),
+    ):
+        found = predict_clips(fitted, pd.DataFrame({"path": [vowels["path"][0], *paths]}))
+    assert found["warning"].tolist() == [None, "silent", "short", "silent; short", "unscaled"]
+    assert found["error"].isna().all()
+    assert found["score"].idxmin() in (1, 3)  # silence is least like vowels
+    write_predictions(found, tmp_path / "found.jsonl", "jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "found.jsonl").read_text().splitlines()]
+    assert [line["warning"] for line in lines] == found["warning"].tolist()
+    assert lines[1]["score"] == pytest.approx(found["score"][1])
+    # Features that were given say nothing of sound, and other classifiers may have no scores.
+    rows = fitted[0].transform(vowels["path"])
+    plain = predict_clips(train(LogisticRegression(max_iter=1000), vowels, features=rows), vowels, features=rows)
+    assert plain["warning"].isna().all()
+    assert plain["score"].isna().all()
+    assert plain["confidence"].notna().all()
 
 
 def test_a_folder_is_replaced_only_when_asked(vowels, pipeline, tmp_path):
@@ -121,6 +157,27 @@ def test_other_folders_are_refused(change, message, vowels, pipeline, tmp_path):
 def test_no_model(tmp_path):
     with pytest.raises(ValueError, match=r"without a readable model\.json"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text[:200], r"without a readable model\.json"),
+        (lambda text: "[]", r"without a readable model\.json"),
+        (lambda text: text.replace('"steps"', '"stepz"'), r"model\.json, which is damaged \(KeyError: 'steps'\)"),
+    ],
+)
+def test_a_damaged_description_is_one_line(damage, message, clip_folder, vowels, pipeline, encoded, tmp_path, capsys):
+    save_model(train(pipeline, vowels), tmp_path / "model")
+    description = tmp_path / "model" / "model.json"
+    description.write_text(damage(description.read_text()))
+    before = len(encoded)
+    with pytest.raises(SystemExit):
+        cli.main(["predict", str(tmp_path / "model"), str(clip_folder)])
+    err = capsys.readouterr().err
+    assert re.search(message, err)
+    assert err.count("\n") == 1
+    assert len(encoded) == before
 
 
 def test_what_a_folder_cannot_hold(vowels, tmp_path):

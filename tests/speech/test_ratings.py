@@ -103,10 +103,12 @@ def test_from_training_to_a_folder_and_predictions(rated, broken, tmp_path):
     save_model(fitted, tmp_path / "model")
     loaded = load_model(tmp_path / "model")
     table = pd.DataFrame({"path": [*rated["path"][:3], broken]})
-    predictions = predict_ratings(loaded, table)
+    with pytest.warns(UserWarning, match="1 of 4 clips that are broken"):
+        predictions = predict_ratings(loaded, table)
     np.testing.assert_array_equal(predictions[list(DIMENSIONS)][:3], fitted.predict(rated["path"][:3].tolist()))
     assert predictions["error"].isna().tolist() == [True, True, True, False]
     assert predictions.loc[3, list(DIMENSIONS)].isna().all()
+    assert predictions["warning"].isna().all()
     with (
         pytest.warns(UserWarning, match="6 of 6 speakers are also among those"),
         pytest.warns(UserWarning, match="18 of 18 clips that the model learnt from"),

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gendiffclf import GenerativeTransportClassifier, cli, jensen_shannon_divergence, vote_cross_entropy
 from gendiffclf.featurizers import SpeakerNormalizer
-from gendiffclf.speech import evaluate, read_corpus, train
+from gendiffclf.speech import audit, compare, evaluate, read_corpus, train
 from gendiffclf.speech.votes import VOTE_TITLES, votes_of
 
 from .conftest import QUICK
@@ -103,6 +103,83 @@ def test_votes_are_learnt_from_and_judged_by(rated, tmp_path):
     assert majority.about["corpus_sha256"] != found.about["corpus_sha256"]
 
 
+def test_labels_of_raters_that_differ_by_case_are_found(tmp_path):
+    table = pd.DataFrame(
+        {"path": ["1.wav", "2.wav"], "first": ["sad", "angry"], "second": "sad", "third": ["Sad", "angry"]}
+    )
+    (found,) = audit(
+        corpus_of(table.assign(speaker=["a", "b"]), tmp_path, raters=["first", "second", "third"]), sound=False
+    ).errors
+    assert found.code == "label-variants"
+    assert found.message.startswith("'Sad' and 'sad' are labels that differ by case")
+    assert found.rows == ()  # no clip has more votes for the rarer spelling
+
+
+def test_comparison_by_votes(rated, tmp_path):
+    table, features = rated
+    corpus = corpus_of(table, tmp_path, raters=RATERS)
+    ours = GenerativeTransportClassifier(estimator="kernel", random_state=0)
+    of_votes = evaluate(ours, corpus, features=features, n_folds=3)
+    plain = corpus[["path", "label", "speaker"]]
+    of_majority = evaluate(ours, plain, features=features, n_folds=3)
+    found = compare(of_votes, of_majority, measure="jensen_shannon", names=("votes", "majority"))
+    votes = of_votes.predictions.filter(like="votes_").to_numpy()
+    a, b = (
+        jensen_shannon_divergence(votes, e.predictions.filter(like="p_").to_numpy()) for e in (of_votes, of_majority)
+    )
+    assert found.differences.loc["jensen_shannon"].tolist()[:3] == pytest.approx([a, b, a - b])
+    # The bootstrap, speaker by speaker: the same ones for both.
+    by_speaker = of_votes.predictions.groupby("speaker").indices
+    gaps = [
+        jensen_shannon_divergence(votes[rows], of_votes.predictions.filter(like="p_").to_numpy()[rows])
+        - jensen_shannon_divergence(votes[rows], of_majority.predictions.filter(like="p_").to_numpy()[rows])
+        for rows in by_speaker.values()
+    ]  # all speakers have 20 clips
+    low, high = found.differences.loc["jensen_shannon", ["low", "high"]]
+    assert min(gaps) <= low < np.mean(gaps) < high <= max(gaps)
+    assert "Jensen-Shannon divergence" in str(found)
+    right = [(e.predictions["predicted"] == e.predictions["label"]).to_numpy() for e in (of_votes, of_majority)]
+    agreed = np.sort(votes, axis=1)[:, -1] > np.sort(votes, axis=1)[:, -2]
+    expected = right[0][agreed].mean() - right[1][agreed].mean()
+    assert found.differences.loc["majority_accuracy", "difference"] == pytest.approx(expected)
+    assert found.as_dict()["differences"]["cross_entropy"]["a"] == pytest.approx(
+        of_votes.votes.loc["cross_entropy", "value"]
+    )
+    # Lower divergence is better, whichever comes first, and from files too.
+    of_votes.predictions.to_csv(tmp_path / "votes.csv", index=False)
+    of_majority.predictions.to_csv(tmp_path / "majority.csv", index=False)
+    turned = compare(
+        tmp_path / "majority.csv", tmp_path / "votes.csv", measure="jensen_shannon", names=("majority", "votes")
+    )
+    assert turned.differences.loc["jensen_shannon", "difference"] == pytest.approx(b - a)
+    assert "votes is better than majority" in found.claim
+    assert "votes is better than majority" in turned.claim
+    with pytest.raises(ValueError, match="Got measure='jensen_shannon' for evaluations without votes, expected one of"):
+        compare(of_majority, of_majority, measure="jensen_shannon")
+    other = of_votes.predictions.assign(votes_angry=1.0)
+    with pytest.raises(ValueError, match="Got a and b with different votes, expected the same"):
+        compare(of_votes, other)
+
+
+def test_votes_are_in_the_report(rated, tmp_path):
+    pytest.importorskip("matplotlib")
+    table, features = rated
+    corpus = corpus_of(table, tmp_path, raters=RATERS)
+    found = evaluate(GenerativeTransportClassifier(**QUICK), corpus, features=features, n_folds=2)
+    found.report(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    assert ">Against votes</h2>" in text
+    votes = votes_of(found.predictions)
+    n_tied = (votes.eq(votes.max(axis=1), axis=0).sum(axis=1) > 1).sum()
+    assert f"{n_tied} of 120 clips have no majority" in text
+    mean = np.tile(votes.mean(), (120, 1))
+    for value in (found.votes.loc["jensen_shannon", "value"], jensen_shannon_divergence(votes, mean)):
+        assert f"<td>{value:.3f}</td>" in text
+    assert f"cross-entropy under {vote_cross_entropy(votes, votes):.3f}" in text
+    evaluate(LogisticRegression(), corpus[["path", "label", "speaker"]], features=features).report(tmp_path / "b.html")
+    assert "Against votes" not in (tmp_path / "b.html").read_text()
+
+
 def test_a_class_that_never_has_the_majority_is_learnt(tmp_path):
     rng = np.random.default_rng(0)
     features = rng.normal(0, 1, (40, 2))
@@ -154,6 +231,8 @@ def test_votes_from_the_command_line(vowels, tmp_path, capsys):
     assert "accuracy against the majority" in capsys.readouterr().out
     assert set(json.loads((tmp_path / "measures.json").read_text())["votes"]) == set(VOTE_TITLES)
     assert pd.read_csv(tmp_path / "predictions.csv").filter(like="votes_").sum(axis=1).eq(3).all()
+    assert cli.main(["compare", *[str(tmp_path / "predictions.csv")] * 2, "--measure", "jensen_shannon"]) == 0
+    assert "better than" in capsys.readouterr().out
     heard = table["speaker"].isin(["m01", "f02", "m03", "f04"])
     table[heard].to_csv(tmp_path / "clips.csv", index=False)
     assert cli.main(["train", *words, "--output", str(tmp_path / "model")]) == 0
