@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from .plots import _pyplot
@@ -110,8 +111,8 @@ class SphereDisplay:
 
         Parameters
         ----------
-        estimator : EmoSphereRegressor
-            Fitted.
+        estimator : EmoSphereRegressor or Pipeline
+            Fitted; a pipeline with the regressor last.
         X : list of n clips
         Y : array-like of shape (n, 3), optional
             True ratings, columns as the estimator's `dimensions_`, or a DataFrame with these names.
@@ -124,7 +125,8 @@ class SphereDisplay:
         """
         _pyplot()
         check_is_fitted(estimator)
-        names, scale = estimator.dimensions_, estimator.value_range_
+        regressor = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+        names, scale = regressor.dimensions_, regressor.value_range_
         truth = Y[names] if hasattr(Y, "columns") else Y
         return cls.from_predictions(estimator.predict(X), truth, dimensions=names, value_range=scale, ax=ax)
 

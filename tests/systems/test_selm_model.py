@@ -221,7 +221,7 @@ def test_what_is_no_language_model_is_refused(model, tokenizer, tmp_path):
     with pytest.raises(
         ValueError, match="Got n_prefix=30 and an answer of 5 tokens, 65 in all, expected at most the 64"
     ):
-        check_room(model.language_model, 30, [[1] * 5, [1]])
+        check_room(model.language_model, 30, 5)
 
 
 @pytest.mark.parametrize(
