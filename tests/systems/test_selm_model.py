@@ -233,6 +233,9 @@ def test_what_is_no_language_model_is_refused(model, tokenizer, tmp_path):
         ({"a": []}, "as the text of label 'a', expected a text or several"),
         ({"a": " "}, "Got ' ' as a text of label 'a'"),
         ({"a": "low", "b": ["high", "low"]}, "Got the text 'low' for the labels 'a' and 'b'"),
+        ({0: "low", "b": "high"}, "Got labels \\[0, 'b'\\], expected all texts or all numbers; use one kind"),
+        ({(0, 1): "low", (1, 2): "high"}, "Got labels .* expected all texts or all numbers"),
+        ({None: "low", "b": "high"}, "Got labels .* expected all texts or all numbers"),
     ],
 )
 def test_texts_that_tell_no_labels_apart_are_refused(texts, message):

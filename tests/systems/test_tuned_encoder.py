@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -115,6 +116,8 @@ def test_frozen_weights_that_changed_are_refused(encoders, rated):
 
 def test_tuning_resumes_from_checkpoints(encoders, rated, tmp_path):
     whole = fit(encoders["wavlm"], rated, tune_encoder=True, random_state=None, checkpoints=tmp_path)
+    (training,) = tmp_path.iterdir()
+    shutil.rmtree(training / "checkpoint-6")  # of the second and last epoch
     again = fit(encoders["wavlm"], rated, tune_encoder=True, random_state=None, checkpoints=tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
     for name, value in whole.network_.state_dict().items():
