@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from ..featurizers.checkpoint import quiet_progress
 from ..optional import require
 
 if TYPE_CHECKING:
@@ -56,8 +57,9 @@ def load_language_model(name: str | os.PathLike[str]) -> tuple[nn.Module, Any]:
         )
         return transformers.GPT2LMHeadModel(config).eval(), tokenizer
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name)
-        model = transformers.AutoModelForCausalLM.from_pretrained(name, dtype="float32").eval()
+        with quiet_progress():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+            model = transformers.AutoModelForCausalLM.from_pretrained(name, dtype="float32").eval()
     except (OSError, ValueError) as error:
         raise type(error)(
             f"Got language_model={str(name)!r}, expected a hub name or the folder of a causal language model and its "

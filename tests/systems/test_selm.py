@@ -145,17 +145,24 @@ def test_views_are_asked_by_name(clips, labels):
         classifier.generate(clips[:2], view="mood")
 
 
-def test_a_language_model_from_a_folder_is_frozen_by_default(clips, labels, tmp_path):
+def save_language_model(folder):
+    """A small GPT-2 of random weights in a folder, with its tokenizer."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
     tokenizer = byte_tokenizer()
+    ends = {"bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        config = GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=1, n_head=2, n_positions=64)
+        config = GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=1, n_head=2, n_positions=64, **ends)
         model = GPT2LMHeadModel(config)
-    model.save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return model
+
+
+def test_a_language_model_from_a_folder_is_frozen_by_default(clips, labels, tmp_path):
+    model = save_language_model(tmp_path)
     classifier = small(language_model=tmp_path).fit(clips, labels)
     own = classifier.network_.language_model.state_dict()
     assert all(value.equal(own[name]) for name, value in model.state_dict().items())
@@ -170,6 +177,15 @@ def test_training_in_half_precision_is_close_and_keeps_float32(clips, labels):
     assert {weight.dtype for weight in half.network_.parameters()} == {torch.float32}
     assert half.loss_curve_ != whole.loss_curve_
     np.testing.assert_allclose(half.loss_curve_, whole.loss_curve_, rtol=0.05)
+
+
+def test_a_fit_is_quiet_and_verbose_shows_progress(clips, labels, tmp_path, capfd):
+    save_language_model(tmp_path)
+    capfd.readouterr()
+    small(language_model=tmp_path, n_heads=2).fit(clips, labels)
+    assert capfd.readouterr() == ("", "")
+    small(language_model=tmp_path, n_heads=2, verbose=1).fit(clips, labels)
+    assert "3/3" in capfd.readouterr().err
 
 
 def test_clone_and_pickle(fitted, clips):
