@@ -42,11 +42,11 @@ MEASURED = """
 
 Clips are those of {corpus}, {n_clips} of {n_speakers} speakers. Gen-SER and the linear models get statistics of log-mel
 energies ({fbank}), SELM and EmoSphere-SER frames of the same energies, one each {hop:.0f} ms. Networks are small
-(`gendiffclf.speech.system_pipelines.SMALL`). Sizes and epochs of SELM and EmoSphere-SER were chosen on validation speakers among the
-training speakers of one fold, before either was tested. Other folds test those speakers, so the figures of both may be a little
-too good. A linear model chooses its hyperparameter in folds of its training speakers.
-WA is the accuracy, UAR the mean recall of the classes, ECE the expected calibration error (less is better). Intervals are 95 %, by a
-bootstrap that draws speakers.
+(`gendiffclf.speech.system_pipelines.SMALL`). Sizes and epochs of SELM and EmoSphere-SER were chosen on validation speakers
+among the training speakers of one fold, before either was tested. Other folds test those speakers, so the figures of both may
+be a little too good. A linear model chooses its hyperparameter in folds of its training speakers. WA is the accuracy, UAR the
+mean recall of the classes, ECE the expected calibration error (less is better). Intervals are 95 %, by a bootstrap that draws
+speakers.
 
 **This says how the parts work on {n_clips} acted clips, not how the papers' systems do with their encoders**, which was not
 measured here for any of the three.

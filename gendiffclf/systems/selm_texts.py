@@ -115,7 +115,9 @@ def sorted_labels(labels: Iterable[Any]) -> list[Any]:
         found = []
     # NumPy would make one type of several, and an array of tuples.
     if set(found) != set(given):
-        raise ValueError(f"Got labels {shown(list(dict.fromkeys(given)))}, expected all texts or all numbers; use one kind.")
+        raise ValueError(
+            f"Got labels {shown(list(dict.fromkeys(given)))}, expected all texts or all numbers; use one kind."
+        )
     return found
 
 

@@ -261,9 +261,7 @@ def test_documented_defaults_are_those_of_the_signature(estimator):
     documented = {}
     for names, value in re.findall(r"^(\w+(?:, \w+)*) : .*default=(.+)$", section, re.MULTILINE):
         documented |= dict(zip(names.split(", "), value.split(" and "), strict=True))
-    defaults = {
-        n: p.default for n, p in inspect.signature(estimator.__init__).parameters.items() if n != "self"
-    }
+    defaults = {n: p.default for n, p in inspect.signature(estimator.__init__).parameters.items() if n != "self"}
     without = ("dimensions", "value_range", "label_texts", "prompt")  # "optional", needed, or a constant
     assert {name: eval(value) for name, value in documented.items() if name not in without} == {
         name: value for name, value in defaults.items() if name not in without

@@ -173,7 +173,9 @@ def test_a_language_model_from_a_folder_is_frozen_by_default(clips, labels, tmp_
 def test_training_in_half_precision_is_close_and_keeps_float32(clips, labels):
     import torch
 
-    whole, half = (small(dropout=0.0, n_epochs=3, precision=name).fit(clips, labels) for name in ("float32", "bfloat16"))
+    whole, half = (
+        small(dropout=0.0, n_epochs=3, precision=name).fit(clips, labels) for name in ("float32", "bfloat16")
+    )
     assert {weight.dtype for weight in half.network_.parameters()} == {torch.float32}
     assert half.loss_curve_ != whole.loss_curve_
     np.testing.assert_allclose(half.loss_curve_, whole.loss_curve_, rtol=0.05)

@@ -1,5 +1,7 @@
 """SELM's language-model side: scores against explicit sums, the loss, padding, and texts of labels."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -205,6 +207,11 @@ def test_a_language_model_and_its_tokenizer_load_from_a_folder(model, tokenizer,
     assert answer_tokens(described, "happy") == tokens[0].tolist()
     with torch.inference_mode():
         np.testing.assert_array_equal(again(tokens).logits, loaded(tokens).logits)
+
+
+def test_a_tokenizer_of_python_code_has_no_description(model):
+    with pytest.raises(TypeError, match="Got a tokenizer of type SimpleNamespace, expected a fast one"):
+        language_description(model.language_model, SimpleNamespace(is_fast=False))
 
 
 def test_what_is_no_language_model_is_refused(model, tokenizer, tmp_path):
