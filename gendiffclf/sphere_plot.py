@@ -144,8 +144,9 @@ class SphereDisplay:
         SphereDisplay
         """
         pyplot = _pyplot()
-        if ax is None:
-            _, ax = pyplot.subplots(figsize=(7, 4.2), layout="constrained", subplot_kw={"projection": "mollweide"})
+        own_figure = ax is None
+        if own_figure:
+            _, ax = pyplot.subplots(figsize=(7, 4.8), layout="constrained", subplot_kw={"projection": "mollweide"})
         assert ax is not None
         if ax.name != "mollweide":
             raise ValueError(
@@ -170,8 +171,12 @@ class SphereDisplay:
         ax.set_xticks(np.pi * np.array([-0.5, 0, 0.5]), ["−dominance", "+arousal", "+dominance"], fontsize="small")
         ax.set_yticks([-np.pi / 2, 0, np.pi / 2], ["−valence", "", "+valence"], fontsize="small")
         ax.grid(True, linewidth=0.5)
-        ax.legend(fontsize="small", ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.02), frameon=False)
         self.ax_, self.figure_ = ax, ax.figure  # type: ignore[assignment]
+        style = {"fontsize": "small", "ncols": 4, "frameon": False}
+        if own_figure:
+            self.figure_.legend(loc="outside lower center", **style)
+        else:
+            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), **style)
         return self
 
 
