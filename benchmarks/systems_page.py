@@ -41,11 +41,12 @@ MEASURED = """
 ## Measured without pretrained weights
 
 Clips are those of {corpus}, {n_clips} of {n_speakers} speakers. Gen-SER and the linear models get statistics of log-mel
-energies ({fbank}), SELM and EmoSphere-SER frames of the same energies, one each {hop:.0f} ms. The systems are small
-(`gendiffclf.speech.system_pipelines.SMALL`). Their sizes and epochs were settled on validation speakers among the training
-speakers of one fold, before SELM or EmoSphere-SER were tested on any; those speakers are tested in other folds, so that the
-figures of both may be a little too good. A linear model chooses its hyperparameter in folds of its training speakers.
-Intervals are 95 %, by a bootstrap that draws speakers.
+energies ({fbank}), SELM and EmoSphere-SER frames of the same energies, one each {hop:.0f} ms. Networks are small
+(`gendiffclf.speech.system_pipelines.SMALL`). Sizes and epochs of SELM and EmoSphere-SER were chosen on validation speakers
+among the training speakers of one fold, before either was tested. Other folds test those speakers, so the figures of both may
+be a little too good. A linear model chooses its hyperparameter in folds of its training speakers. WA is the accuracy, UAR the
+mean recall of the classes, ECE the expected calibration error (less is better). Intervals are 95 %, by a bootstrap that draws
+speakers.
 
 **This says how the parts work on {n_clips} acted clips, not how the papers' systems do with their encoders**, which was not
 measured here for any of the three.
@@ -65,10 +66,10 @@ FEW = """
 ### Another text by other speakers, and a few shots
 
 `gendiffclf few-shot` trains on some corpora, tests on another, and tests again after a few labelled clips of it. Here both are
-parts of {corpus}: learnt from {n_train} clips of {n_train_speakers} actors who say the one statement, tested on others who say
-the other one. Each of {n_repeats} repetitions draws which of these are tested, and takes the shots from the rest: so many of
-each class, or all there are. Values are UAR (mean recall of the classes) in percent; intervals are Student's t over
-repetitions, which tell of the draws of shots and speakers, not of other corpora.
+parts of {corpus}: systems learn from {n_train} clips of {n_train_speakers} actors who say one statement, and are tested on
+other actors who say the other one. Each of {n_repeats} repetitions draws which of these are tested; shots come from the rest, as
+many of each class as the column says, or all there are. Values are UAR in percent. Intervals are Student's t over repetitions:
+they cover the draws of shots and speakers, not other corpora.
 """
 NAMES = {"ravdess": "RAVDESS (speech)"}
 
@@ -113,7 +114,7 @@ def _labels(task: str, part: dict[str, Any]) -> str:
     for model, row in models.items():
         cells = [model]
         cells += [_bounded(row["measures"][name], 100, 1, best[name]) for name in ("wa", "uar")]
-        cells.append(number(row["measures"]["ece"]["value"], 3, row["measures"]["ece"]["value"] == best["ece"]))
+        cells.append(_bounded(row["measures"]["ece"], 1, 3, best["ece"]))
         rows.append([*cells, _difference(row, "uar", 100, 1), f"{row['cpu_seconds'] / part['n_folds']:.1f}"])
     baseline = list(systems.CLASSIFIERS)[-1]
     header = ("Model", "WA, %", "UAR, %", "ECE", f"UAR less {baseline}, points", "Processor time a fold, s")

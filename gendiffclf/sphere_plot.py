@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from .plots import _pyplot
@@ -110,8 +111,8 @@ class SphereDisplay:
 
         Parameters
         ----------
-        estimator : EmoSphereRegressor
-            Fitted.
+        estimator : EmoSphereRegressor or Pipeline
+            Fitted; a pipeline with the regressor last.
         X : list of n clips
         Y : array-like of shape (n, 3), optional
             True ratings, columns as the estimator's `dimensions_`, or a DataFrame with these names.
@@ -124,7 +125,8 @@ class SphereDisplay:
         """
         _pyplot()
         check_is_fitted(estimator)
-        names, scale = estimator.dimensions_, estimator.value_range_
+        regressor = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+        names, scale = regressor.dimensions_, regressor.value_range_
         truth = Y[names] if hasattr(Y, "columns") else Y
         return cls.from_predictions(estimator.predict(X), truth, dimensions=names, value_range=scale, ax=ax)
 
@@ -142,8 +144,9 @@ class SphereDisplay:
         SphereDisplay
         """
         pyplot = _pyplot()
-        if ax is None:
-            _, ax = pyplot.subplots(figsize=(7, 4.2), layout="constrained", subplot_kw={"projection": "mollweide"})
+        own_figure = ax is None
+        if own_figure:
+            _, ax = pyplot.subplots(figsize=(7, 4.8), layout="constrained", subplot_kw={"projection": "mollweide"})
         assert ax is not None
         if ax.name != "mollweide":
             raise ValueError(
@@ -168,8 +171,12 @@ class SphereDisplay:
         ax.set_xticks(np.pi * np.array([-0.5, 0, 0.5]), ["−dominance", "+arousal", "+dominance"], fontsize="small")
         ax.set_yticks([-np.pi / 2, 0, np.pi / 2], ["−valence", "", "+valence"], fontsize="small")
         ax.grid(True, linewidth=0.5)
-        ax.legend(fontsize="small", ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.02), frameon=False)
         self.ax_, self.figure_ = ax, ax.figure  # type: ignore[assignment]
+        style = {"fontsize": "small", "ncols": 4, "frameon": False}
+        if own_figure:
+            self.figure_.legend(loc="outside lower center", **style)
+        else:
+            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), **style)
         return self
 
 

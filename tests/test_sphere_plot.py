@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
 
 from gendiffclf import SphereDisplay
 from gendiffclf.systems.spherical import from_spherical
@@ -62,6 +63,8 @@ def test_columns_are_named():
     assert display.ax_ is ax
     np.testing.assert_allclose(display.points, [[-0.4, 0.6, 0.2]])
     assert display.octants.tolist() == [1]  # -++
+    piped = SphereDisplay.from_estimator(Pipeline([("emotion", Fitted().fit())]), ["clip.wav"], table[NAMES])
+    np.testing.assert_array_equal(piped.points, display.points)
 
 
 def test_wrong_calls_say_so(monkeypatch):

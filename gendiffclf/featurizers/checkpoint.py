@@ -198,7 +198,7 @@ def _preprocessor(name: str, revision: str | None, offline: bool = False) -> dic
 def _load(source: str, revision: str | None) -> nn.Module:
     from transformers import AutoModel
 
-    with _quiet_progress():
+    with quiet_progress():
         model, report = AutoModel.from_pretrained(source, revision=revision or "main", output_loading_info=True)
     # The mask embedding is used in training only; older versions report weight-normalised convolutions by both names.
     ignored = ("masked_spec_embed", "parametrizations.weight.original0", "parametrizations.weight.original1")
@@ -212,7 +212,8 @@ def _load(source: str, revision: str | None) -> nn.Module:
 
 
 @contextlib.contextmanager
-def _quiet_progress() -> Iterator[None]:
+def quiet_progress() -> Iterator[None]:
+    """Without the progress bars of transformers."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

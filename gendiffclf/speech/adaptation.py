@@ -190,6 +190,8 @@ def few_shot(
     fitted = fit_rows(rest, encoded.rows[learnt], y[learnt], audited.voices[learnt])
     end_if_interrupted(fitted)
     classifier, features = before_classifier(fitted, encoded.rows[others], audited.voices[others])
+    if "verbose" in classifier.get_params(deep=False):
+        classifier.set_params(verbose=0)  # the bar of the repetitions is enough
     draws = [_draw(y[others], audited.voices[others], numbers, rng) for _ in range(n_repeats)]
     runs = []
     for repeat, (held_out, chosen) in enumerate(tqdm(draws, unit="repeat", desc="Few shots", disable=not verbose)):

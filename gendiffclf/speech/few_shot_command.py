@@ -17,7 +17,7 @@ SHOTS = "0,4,8,16"
 
 def add_few_shot_options(parser: argparse.ArgumentParser) -> None:
     """Options of `few-shot`."""
-    shape = "a folder or table, or LAYOUT=FOLDER, such as ravdess=FOLDER"
+    shape = "LAYOUT=FOLDER, such as ravdess=FOLDER, a folder with --pattern, or a table"
     parser.add_argument(
         "--train",
         action="append",
@@ -26,6 +26,7 @@ def add_few_shot_options(parser: argparse.ArgumentParser) -> None:
         help=f"corpus to learn from: {shape}; can be repeated",
     )
     parser.add_argument("--test", required=True, metavar="CORPUS", help="corpus to test on and adapt to")
+    parser.add_argument("--pattern", help="paths below folders without a layout, such as {label}/{speaker}_*.wav")
     for side in ("train", "test"):
         parser.add_argument(
             f"--{side}-where",
@@ -55,8 +56,8 @@ def run_few_shot(options: argparse.Namespace) -> None:
     if options.system == "emosphere":
         raise ValueError("Got --system emosphere, expected gen-ser or selm, which learn labels from a few clips more.")
     with plain_warnings():
-        tables = [_corpus(source, options.target, options.train_where, options.test) for source in options.train]
-        test = _corpus(options.test, options.target, options.test_where, options.test)
+        tables = [_corpus(source, options, options.train_where) for source in options.train]
+        test = _corpus(options.test, options, options.test_where)
         found = few_shot(
             build_pipeline(options),
             tables,
@@ -72,12 +73,16 @@ def run_few_shot(options: argparse.Namespace) -> None:
         found.to_json(options.output)
 
 
-def _corpus(text: str, target: str | None, conditions: list[str], tested: str) -> pd.DataFrame:
+def _corpus(text: str, options: argparse.Namespace, conditions: list[str]) -> pd.DataFrame:
     """A corpus without the clips that a condition leaves out; speakers of another source than the tested one are others."""
     from .corpora import read_corpus
 
     layout, equals, folder = text.partition("=")
-    corpus = read_corpus(folder, layout=layout, target=target) if equals else read_corpus(text, target=target)
+    if equals:
+        corpus = read_corpus(folder, layout=layout, target=options.target)
+    else:
+        pattern = options.pattern if Path(text).is_dir() else None
+        corpus = read_corpus(text, pattern=pattern, target=options.target)
     for condition in conditions:
         column, _, values = condition.partition("=")
         if column not in corpus or not values:
@@ -85,6 +90,6 @@ def _corpus(text: str, target: str | None, conditions: list[str], tested: str) -
         corpus = corpus[corpus[column].astype(str).isin(values.split(","))]
         if not len(corpus):
             raise ValueError(f"Got {condition!r}, which leaves no clip of {text}, expected values that occur.")
-    if text != tested and "speaker" in corpus:
+    if text != options.test and "speaker" in corpus:
         corpus = corpus.assign(speaker=f"{text}: " + corpus["speaker"].astype(str))
     return corpus

@@ -41,7 +41,7 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
     layer : int, default=-1
         Hidden state that frames are taken from; a tuned encoder gives its last.
     max_seconds : float > 0 or None, default=12.0
-        Longer clips are cut to this length. None takes them whole.
+        Longer clips are cut to this length; frames, with `encoder=None`, are not. None takes clips whole.
     dimensions : sequence of str, optional
         "arousal", "valence" and "dominance" in the order of the columns of `Y`. A DataFrame has names of its own.
     value_range : (float, float)

@@ -75,10 +75,8 @@ class GatedConvolution(nn.Module):
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
         """(batch, n_frames, width), (batch, n_frames) -> (batch, n_frames, width)."""
         states = states * mask[..., None]
-        gated = functional.glu(
-            self.convolution(states.mT), dim=1
-        ).mT  # (batch, 2 · width, n_frames) -> half, transposed
-        return states + self.dropout(gated)
+        both = self.convolution(states.mT)  # (batch, n_frames, width) -> (batch, 2 · width, n_frames)
+        return states + self.dropout(functional.glu(both, dim=1).mT)
 
 
 class SelfAttention(nn.Module):

@@ -40,7 +40,7 @@ def dimension_names(Y: Any, dimensions: Any) -> list[str]:
             "Got Y without names of columns and dimensions=None, expected to be told which column is which; set "
             f"dimensions, such as dimensions={DIMENSIONS}, or pass a DataFrame."
         )
-    names = columns if dimensions is None else list(dimensions)
+    names = columns if dimensions is None else np.ravel(dimensions).tolist()
     if names is None or sorted(names) != sorted(DIMENSIONS):
         raise ValueError(
             f"Got dimensions {shown(names)}, expected {', '.join(DIMENSIONS)} in the order of the columns."
@@ -55,7 +55,7 @@ def dimension_names(Y: Any, dimensions: Any) -> list[str]:
 def check_range(value_range: Any) -> tuple[float, float]:
     """Ends of the scale of the ratings, or a ValueError."""
     try:
-        low, high = (float(end) for end in value_range)
+        low, high = (float(end) for end in (() if isinstance(value_range, str) else value_range))
     except (TypeError, ValueError):
         low = high = np.nan
     if not (np.isfinite([low, high]).all() and low < high):
@@ -76,9 +76,12 @@ def check_ratings(Y: Any, low: float, high: float, n_clips: int) -> NDArray[np.f
     Raises
     ------
     ValueError
-        If there are not three for each clip, or one is missing or beyond the scale.
+        If there are not three numbers for each clip, or one is missing or beyond the scale.
     """
-    ratings = np.asarray(Y, dtype=np.float64)
+    try:
+        ratings = np.asarray(Y, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Got Y of shape {np.shape(Y)} with something else ({error}), expected numbers.") from error
     if ratings.shape != (n_clips, 3):
         raise ValueError(f"Got Y of shape {ratings.shape} for {n_clips} clips, expected ({n_clips}, 3).")
     wrong = ~((ratings >= low) & (ratings <= high))

@@ -38,6 +38,8 @@ def check_parameters(params: Mapping[str, Any]) -> None:
 
 def checked_labels(y: Any, n_clips: int) -> NDArray[Any]:
     """Labels as an array of shape (n,); raises a ValueError if they are no classes, or not one for each clip."""
+    if not n_clips:
+        raise ValueError("Got X with 0 clips, expected at least 1.")
     labels = column_or_1d(y)
     check_classification_targets(labels)
     if len(labels) != n_clips:
@@ -106,7 +108,7 @@ def training_examples(
         triplets += [(i, view.prompt, view.texts[label]) for view in views.values() if label in view.texts]
     prompts = {text: prompt_tokens(tokenizer, text) for text in {triplet[1] for triplet in triplets}}
     answers = {text: answer_tokens(tokenizer, text) for text in {triplet[2] for triplet in triplets}}
-    check_room(model.language_model, len(model.audio_mapper.mapper.constants), list(answers.values()))
+    check_room(model.language_model, model.settings["n_prefix"], max(map(len, answers.values())))
     examples = []
     for i, question, answer in triplets:
         example = {"frames": frames[i]}

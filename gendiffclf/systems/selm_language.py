@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..featurizers.checkpoint import quiet_progress
 from ..optional import require
 
 if TYPE_CHECKING:
@@ -57,8 +57,9 @@ def load_language_model(name: str | os.PathLike[str]) -> tuple[nn.Module, Any]:
         )
         return transformers.GPT2LMHeadModel(config).eval(), tokenizer
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name)
-        model = transformers.AutoModelForCausalLM.from_pretrained(name, dtype="float32").eval()
+        with quiet_progress():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+            model = transformers.AutoModelForCausalLM.from_pretrained(name, dtype="float32").eval()
     except (OSError, ValueError) as error:
         raise type(error)(
             f"Got language_model={str(name)!r}, expected a hub name or the folder of a causal language model and its "
@@ -97,19 +98,19 @@ def prompt_tokens(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def check_room(language_model: Any, n_prefix: int, answers: Sequence[Sequence[int]]) -> None:
+def check_room(language_model: Any, n_prefix: int, longest: int) -> None:
     """
-    Raise if an answer does not fit behind the prefixes.
+    Raise if an answer of so many tokens does not fit behind the prefixes.
 
     Raises
     ------
     ValueError
-        If the language model has fewer positions than both prefixes and the longest answer take.
+        If the language model has fewer positions than both prefixes and the answer take.
     """
     room = getattr(language_model.config, "max_position_embeddings", None)
-    needed = 2 * n_prefix + max(map(len, answers))
+    needed = 2 * n_prefix + longest
     if room is not None and needed > room:
         raise ValueError(
-            f"Got n_prefix={n_prefix} and an answer of {max(map(len, answers))} tokens, {needed} in all, expected at most "
-            f"the {room} positions of the language model; choose a smaller n_prefix or shorter texts."
+            f"Got n_prefix={n_prefix} and an answer of {longest} tokens, {needed} in all, expected at most "
+            f"the {room} positions of the language model; choose a smaller n_prefix, or a shorter answer."
         )

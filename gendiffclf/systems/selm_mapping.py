@@ -151,9 +151,8 @@ def span_means(states: torch.Tensor, mask: torch.Tensor, n_spans: int) -> torch.
     """
     count = mask.sum(dim=1, keepdim=True)  # (batch, 1)
     span = torch.arange(mask.shape[1], device=mask.device) * n_spans // count  # (batch, steps)
-    member = (span[:, None] == torch.arange(n_spans, device=mask.device)[:, None]) & mask[
-        :, None
-    ]  # (batch, spans, steps)
+    # (batch, 1, steps), (spans, 1) -> (batch, spans, steps)
+    member = (span[:, None] == torch.arange(n_spans, device=mask.device)[:, None]) & mask[:, None]
     weight = member.to(states.dtype)
     return weight @ states / weight.sum(dim=2, keepdim=True).clamp_min(1)
 

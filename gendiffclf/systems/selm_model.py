@@ -143,9 +143,8 @@ class SelmModel(nn.Module):
         embeddings = torch.cat([prefix, self.embed(answer).to(prefix.dtype)], dim=1)
         # The logits at the prefix's last token are those of the answer's first.
         kept = answer.shape[1] + 1
-        logits = self.language_model(inputs_embeds=embeddings, logits_to_keep=kept).logits[
-            :, :-1
-        ]  # (batch, tokens, vocab)
+        output = self.language_model(inputs_embeds=embeddings, logits_to_keep=kept)
+        logits = output.logits[:, :-1]  # (batch, tokens + 1, vocab) -> (batch, tokens, vocab)
         counts = torch.arange(answer.shape[1], device=answer.device) < n_answer[:, None]
         target = answer.masked_fill(~counts, IGNORED)
         loss = nn.functional.cross_entropy(logits.flatten(0, 1).float(), target.flatten(), ignore_index=IGNORED)

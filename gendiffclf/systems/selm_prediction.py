@@ -85,7 +85,7 @@ class SelmPrediction:
         tokens = [answer_tokens(self.tokenizer_, text) for several in texts.values() for text in several]
         owners = [k for k, several in enumerate(texts.values()) for _ in several]
         model = self.network_
-        check_room(model.language_model, model.settings["n_prefix"], tokens)
+        check_room(model.language_model, model.settings["n_prefix"], max(map(len, tokens)))
 
         def probabilities(prefix: Tensor) -> NDArray[np.float64]:
             scores = text_scores(model.language_model, prefix, tokens).double()
@@ -110,11 +110,21 @@ class SelmPrediction:
         Returns
         -------
         answers : list of n str
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        AudioError
+            If a clip cannot be read.
+        ValueError
+            If there is no such view, or the language model has no room for so many tokens.
         """
         check_is_fitted(self)
         check_integer("max_new_tokens", max_new_tokens, 1)
         if view is not None:
             check_choice("view", view, self.views_)
+        check_room(self.network_.language_model, self.network_.settings["n_prefix"], max_new_tokens)
         prompt = self.prompt_ if view is None else self.views_[view].prompt
         model, end = self.network_.language_model, self.tokenizer_.eos_token_id
 

@@ -107,8 +107,18 @@ def checked_label_texts(label_texts: Any) -> dict[Any, tuple[str, ...]]:
 
 
 def sorted_labels(labels: Iterable[Any]) -> list[Any]:
-    """Labels in the order that `numpy.unique` gives them, as Python's own objects."""
-    return list(np.unique(np.asarray(list(labels))).tolist())
+    """Labels in the order that `numpy.unique` gives them, as Python's own objects; a ValueError if they cannot be sorted."""
+    given = list(labels)
+    try:
+        found = list(np.unique(np.asarray(given)).tolist())
+    except (TypeError, ValueError):
+        found = []
+    # NumPy would make one type of several, and an array of tuples.
+    if set(found) != set(given):
+        raise ValueError(
+            f"Got labels {shown(list(dict.fromkeys(given)))}, expected all texts or all numbers; use one kind."
+        )
+    return found
 
 
 def default_label_texts(labels: Iterable[Any]) -> dict[Any, tuple[str, ...]]:

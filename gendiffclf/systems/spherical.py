@@ -136,5 +136,5 @@ def regions(points: ArrayLike, n_regions: int = 8) -> NDArray[np.int64]:
 
 def check_partition(n_regions: int) -> None:
     """Raise a ValueError unless there is a partition of this many regions."""
-    if n_regions not in PARTITIONS:
+    if n_regions not in list(PARTITIONS):  # a list, since what is wrong may have no hash
         raise ValueError(f"Got n_regions={n_regions!r}, expected one of {', '.join(map(str, PARTITIONS))}.")

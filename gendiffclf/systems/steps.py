@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ def check_training_parameters(params: Mapping[str, Any]) -> None:
         check_real("learning_rate", params["learning_rate"], 0, low_open=True)
     check_real("weight_decay", params["weight_decay"], 0)
     check_integer("verbose", params["verbose"], 0)
+    if not isinstance(params["checkpoints"], str | os.PathLike | None):
+        raise ValueError(f"Got checkpoints={shown(params['checkpoints'])}, expected a folder, or None.")
 
 
 def training_seed(params: Mapping[str, Any]) -> int:

@@ -1,6 +1,7 @@
 """Out of domain and a few shots later: speakers apart, nested shots, gains, and the command."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from sklearn.svm import SVC
 from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier, cli
 from gendiffclf.speech import synthesize_corpus
 from gendiffclf.speech.adaptation import _apart, _draw, few_shot
+from gendiffclf.speech.system_pipelines import SMALL
 
 from .conftest import QUICK
 
@@ -113,6 +115,33 @@ def test_the_command_runs_between_corpora_and_within_one(tables, tmp_path, capsy
     where = ["--train-where", "take=0", "--test-where", "take=1"]
     assert cli.main(["few-shot", "--train", a, "--test", a, *where, *quick]) == 0
     assert "Learnt from 8 clips of 4 speakers; tested on 4 clips of 2 others" in capsys.readouterr().out
+
+
+def emotional(folder, seed, name):
+    """A corpus of 4 voices who say one clip each of two emotions, under names that `name` gives them."""
+    made = synthesize_corpus(folder / "made", n_speakers=4, n_takes=1, vowels=("heed", "hod"), random_state=seed)
+    for number, row in enumerate(made.itertuples()):
+        path = folder / "clips" / name({"heed": "angry", "hod": "sad"}[row.label], 1 + number // 2)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(row.path, path)
+    return folder / "clips"
+
+
+def test_folders_of_several_corpora(tmp_path, monkeypatch, capfd):
+    pytest.importorskip("accelerate")
+    monkeypatch.setitem(SMALL, "selm", {**SMALL["selm"], "n_epochs": 2, "n_prefix": 2})
+    numbers = {"angry": "05", "sad": "04"}
+    a, b = (emotional(tmp_path / part, seed, "{1}/{0}_x.wav".format) for seed, part in enumerate("ab"))
+    c = emotional(tmp_path / "c", 2, lambda label, speaker: f"03-01-{numbers[label]}-01-01-01-{speaker:02}.wav")
+    words = ["--train", str(a), "--train", str(b), "--pattern", "{speaker}/{label}_*.wav", "--test", f"ravdess={c}"]
+    words += ["--system", "selm", "--set", "classifier__few_shot_epochs=1", "--repeats", "2", "--shots", "1,2"]
+    assert cli.main(["few-shot", *words, "--no-cache", "--output", str(tmp_path / "out.json")]) == 0
+    shown = capfd.readouterr()
+    assert "Learnt from 16 clips of 8 speakers; tested on 4 clips of 2 others, 2 times" in shown.out
+    assert shown.err.count("100%") < 10  # a bar for clips, training and repetitions, and none for each adaptation
+    stored = json.loads((tmp_path / "out.json").read_text())
+    assert [(run["shots"], run["n_shots"]) for run in stored["runs"]] == 2 * [(0, 0), (1, 2), (2, 4)]
+    assert all(row["uar_low"] <= row["uar"] <= row["uar_high"] for row in stored["summary"])
 
 
 @pytest.mark.parametrize(

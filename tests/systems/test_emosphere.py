@@ -5,12 +5,14 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
 from sklearn.pipeline import Pipeline
 
-from gendiffclf import AudioError, EmoSphereRegressor, FbankFeaturizer
+from gendiffclf import AudioError, EmoSphereRegressor, FbankFeaturizer, SelmClassifier
+from gendiffclf.featurizers.mel import FbankEncoder
 from gendiffclf.metrics import concordance_correlation, concordance_scorer
 from gendiffclf.systems import spherical
 
@@ -141,6 +143,11 @@ def test_a_data_frame_names_its_columns(small, rated):
         ({"tune_encoder": True}, None, "with tune_encoder=True, expected a hub name"),
         ({"encoder": "x", "tune_encoder": True, "layer": 3}, None, "Got layer=3 with tune_encoder=True, expected -1"),
         ({"learning_rate": 0}, None, "Got learning_rate=0, expected a number"),
+        ({"dimensions": 3}, None, r"Got dimensions \[3\], expected arousal, valence, dominance"),
+        ({"value_range": "15"}, None, "Got value_range='15', expected the ends of the scale"),
+        ({"n_regions": [8]}, None, r"Got n_regions=\[8\], expected one of 8, 19, 33, 73"),
+        ({"checkpoints": 3}, None, "Got checkpoints=3, expected a folder, or None"),
+        ({}, [["high"] * 3] * 24, r"Got Y of shape \(24, 3\) with something else .*'high'.*, expected numbers"),
     ],
 )
 def test_what_is_wrong_is_named(changes, Y, message, small, rated):
@@ -182,7 +189,9 @@ def test_a_fit_is_quiet_and_verbose_shows_progress(small, rated, capfd):
     small(encoder="fbank").fit(clips, Y)
     assert capfd.readouterr() == ("", "")
     small(encoder="fbank", verbose=1).fit(clips, Y)
-    assert re.search(r"6/6 .*loss=", capfd.readouterr().err)
+    shown = capfd.readouterr().err
+    assert re.search(r"6/6 .*loss=", shown)
+    assert re.search(r"\d\d:\d\d<\d\d:\d\d", shown)  # time spent and time left
 
 
 def test_pickles_and_clones_predict_alike(fitted, rated):
@@ -222,14 +231,38 @@ def test_a_folder_loads_to_the_same_predictions(fitted, rated, tmp_path):
         other.predict(clips)
 
 
-def test_documented_defaults_are_those_of_the_signature():
-    section = inspect.getdoc(EmoSphereRegressor).split("Parameters\n----------")[1].split("Attributes\n---")[0]
+def test_training_in_half_precision_is_close_and_keeps_float32(small, rated):
+    clips, Y = rated
+    settings = {"n_epochs": 5, "dropout": 0.0, "head_dropout": 0.0}
+    whole = small(**settings).fit(clips, Y)
+    half = small(**settings, precision="bfloat16").fit(clips, Y)
+    assert {weight.dtype for weight in half.network_.parameters()} == {torch.float32}
+    assert half.loss_curve_ != whole.loss_curve_
+    np.testing.assert_allclose(half.loss_curve_, whole.loss_curve_, rtol=0.05)
+
+
+def test_frames_come_from_the_cache(small, rated, tmp_path, monkeypatch):
+    clips, Y = rated
+    settings = {"encoder": "fbank", "cache": tmp_path}
+    first = small(**settings).fit(clips, Y)
+
+    def fail(*_):
+        raise AssertionError("encoded again")
+
+    monkeypatch.setattr(FbankEncoder, "encode", fail)
+    np.testing.assert_array_equal(small(**settings).fit(clips, Y).predict(clips), first.predict(clips))
+    with pytest.raises(AssertionError, match="encoded again"):
+        small(**settings, max_seconds=0.1).fit(clips, Y)
+
+
+@pytest.mark.parametrize("estimator", [EmoSphereRegressor, SelmClassifier])
+def test_documented_defaults_are_those_of_the_signature(estimator):
+    section = inspect.getdoc(estimator).split("Parameters\n----------")[1].split("Attributes\n---")[0]
     documented = {}
     for names, value in re.findall(r"^(\w+(?:, \w+)*) : .*default=(.+)$", section, re.MULTILINE):
         documented |= dict(zip(names.split(", "), value.split(" and "), strict=True))
-    defaults = {
-        n: p.default for n, p in inspect.signature(EmoSphereRegressor.__init__).parameters.items() if n != "self"
-    }
-    assert {name: eval(value) for name, value in documented.items()} == {
-        name: value for name, value in defaults.items() if name not in ("dimensions", "value_range")
+    defaults = {n: p.default for n, p in inspect.signature(estimator.__init__).parameters.items() if n != "self"}
+    without = ("dimensions", "value_range", "label_texts", "prompt")  # "optional", needed, or a constant
+    assert {name: eval(value) for name, value in documented.items() if name not in without} == {
+        name: value for name, value in defaults.items() if name not in without
     }

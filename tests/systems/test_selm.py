@@ -8,6 +8,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
+from sklearn.pipeline import Pipeline
 
 pytest.importorskip("accelerate")
 
@@ -144,22 +145,49 @@ def test_views_are_asked_by_name(clips, labels):
         classifier.generate(clips[:2], view="mood")
 
 
-def test_a_language_model_from_a_folder_is_frozen_by_default(clips, labels, tmp_path):
+def save_language_model(folder):
+    """A small GPT-2 of random weights in a folder, with its tokenizer."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
     tokenizer = byte_tokenizer()
+    ends = {"bos_token_id": tokenizer.eos_token_id, "eos_token_id": tokenizer.eos_token_id}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        config = GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=1, n_head=2, n_positions=64)
+        config = GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=1, n_head=2, n_positions=64, **ends)
         model = GPT2LMHeadModel(config)
-    model.save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return model
+
+
+def test_a_language_model_from_a_folder_is_frozen_by_default(clips, labels, tmp_path):
+    model = save_language_model(tmp_path)
     classifier = small(language_model=tmp_path).fit(clips, labels)
     own = classifier.network_.language_model.state_dict()
     assert all(value.equal(own[name]) for name, value in model.state_dict().items())
     tuned = small(language_model=tmp_path, tune_language_model=True).fit(clips, labels)
     assert not tuned.network_.language_model.lm_head.weight.equal(model.lm_head.weight)
+
+
+def test_training_in_half_precision_is_close_and_keeps_float32(clips, labels):
+    import torch
+
+    whole, half = (
+        small(dropout=0.0, n_epochs=3, precision=name).fit(clips, labels) for name in ("float32", "bfloat16")
+    )
+    assert {weight.dtype for weight in half.network_.parameters()} == {torch.float32}
+    assert half.loss_curve_ != whole.loss_curve_
+    np.testing.assert_allclose(half.loss_curve_, whole.loss_curve_, rtol=0.05)
+
+
+def test_a_fit_is_quiet_and_verbose_shows_progress(clips, labels, tmp_path, capfd):
+    save_language_model(tmp_path)
+    capfd.readouterr()
+    small(language_model=tmp_path, n_heads=2).fit(clips, labels)
+    assert capfd.readouterr() == ("", "")
+    small(language_model=tmp_path, n_heads=2, verbose=1).fit(clips, labels)
+    assert "3/3" in capfd.readouterr().err
 
 
 def test_clone_and_pickle(fitted, clips):
@@ -200,10 +228,13 @@ def test_a_killed_fit_goes_on_to_the_same_weights(clips, labels, tmp_path):
 
 def test_cross_validation_by_speakers_and_a_grid(clips, labels):
     speakers = np.repeat(["anna", "ben", "cleo"], 8)
-    scores = cross_validate(small(n_epochs=30), clips, labels, groups=speakers, cv=GroupKFold(3))["test_score"]
+    pipeline = Pipeline([("emotion", small(n_epochs=30))])
+    scores = cross_validate(pipeline, clips, labels, groups=speakers, cv=GroupKFold(3))["test_score"]
     assert scores.mean() > 0.9
-    search = GridSearchCV(small(n_epochs=30), {"learning_rate": [1e-9, 2e-3]}, cv=2).fit(clips, labels)
-    assert search.best_params_ == {"learning_rate": 2e-3}
+    search = GridSearchCV(pipeline, {"emotion__learning_rate": [1e-9, 2e-3]}, cv=2).fit(clips, labels)
+    assert search.best_params_ == {"emotion__learning_rate": 2e-3}
+    again = pickle.loads(pickle.dumps(search.best_estimator_))
+    np.testing.assert_array_equal(again.predict(clips), search.predict(clips))
 
 
 @pytest.mark.parametrize(
@@ -228,10 +259,18 @@ def test_wrong_parameters_say_so(changes, message, clips, labels):
 def test_wrong_calls_say_so(fitted, clips, labels):
     with pytest.raises(ValueError, match="Got 2 labels for 3 clips, expected one for each"):
         small().fit(clips[:3], labels[:2])
+    with pytest.raises(ValueError, match="Got X with 0 clips, expected at least 1"):
+        small().fit([], [])
     with pytest.raises(NotFittedError):
         small().predict(clips)
     with pytest.raises(NotFittedError):
         small().partial_fit(clips, labels)
+    with pytest.raises(ValueError, match="an answer of 509 tokens, 513 in all, expected at most the 512 positions"):
+        fitted.generate(clips[:1], max_new_tokens=509)
+    with pytest.raises(ValueError, match="Got max_new_tokens=0, expected an integer >= 1"):
+        fitted.generate(clips[:1], max_new_tokens=0)
+    with pytest.raises(ValueError, match=r"Got labels \['high', 'low', 3\], expected all texts or all numbers"):
+        fitted.partial_fit(clips[:2], [3, 3])
     fitted.set_params(encoder=FbankFeaturizer(n_mels=9))
     with pytest.raises(ValueError, match="with another n_mels than in fit, expected the same"):
         fitted.predict(clips)

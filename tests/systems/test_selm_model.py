@@ -1,5 +1,7 @@
 """SELM's language-model side: scores against explicit sums, the loss, padding, and texts of labels."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 transformers = pytest.importorskip("transformers")
 
 from gendiffclf.systems.collation import pad  # noqa: E402
+from gendiffclf.systems.selm_fitting import training_examples  # noqa: E402
 from gendiffclf.systems.selm_folder import language_description, language_from_description  # noqa: E402
 from gendiffclf.systems.selm_language import (  # noqa: E402
     answer_tokens,
@@ -70,6 +73,50 @@ def test_scores_are_sums_of_log_probabilities(model, tokenizer):
         expected = torch.stack([explicit_score(model.language_model, prefix, text) for text in texts], dim=1)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert found.std(dim=1).min() > 1  # texts differ, so that the comparison says something
+
+
+def test_scores_of_another_kind_of_language_model(tokenizer, generator):
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        language_model = transformers.LlamaForCausalLM(config).eval()
+        for parameter in language_model.parameters():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    prefix = torch.randn(3, 6, 16, generator=generator)
+    texts = [answer_tokens(tokenizer, word) for word in WORDS]
+    with torch.inference_mode():
+        found = text_scores(language_model, prefix, texts)
+        expected = torch.stack([explicit_score(language_model, prefix, text) for text in texts], dim=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_each_view_adds_an_answer_where_it_has_one(model, tokenizer):
+    texts = {"happy": ("happy", "glad"), "moved": ("moved",)}
+    labels, frames = np.array(["happy", "moved"]), frames_of([3, 4])
+    examples = training_examples(model, tokenizer, frames, labels, texts, "feels", VIEWS)
+    found = [
+        (
+            tokenizer.decode(example["prompt"][: example["n_prompt"]]),
+            tokenizer.decode(example["answer"][: example["n_answer"]], skip_special_tokens=True).strip(),
+        )
+        for example in examples
+    ]
+    assert found == [
+        ("feels", "happy"),
+        ("feels", "glad"),
+        (VIEWS["sentiment"].prompt, "positive"),
+        (VIEWS["vad"].prompt, "high, high and high"),
+        ("feels", "moved"),
+    ]
+    assert all(example["frames"] is frames[i] for i, example in zip([0, 0, 0, 0, 1], examples, strict=True))
+    assert len({example["answer"].shape for example in examples}) == 1
 
 
 def test_the_cached_prefix_is_computed_once_and_a_text_costs_its_tokens(model, tokenizer, monkeypatch):
@@ -207,6 +254,11 @@ def test_a_language_model_and_its_tokenizer_load_from_a_folder(model, tokenizer,
         np.testing.assert_array_equal(again(tokens).logits, loaded(tokens).logits)
 
 
+def test_a_tokenizer_of_python_code_has_no_description(model):
+    with pytest.raises(TypeError, match="Got a tokenizer of type SimpleNamespace, expected a fast one"):
+        language_description(model.language_model, SimpleNamespace(is_fast=False))
+
+
 def test_what_is_no_language_model_is_refused(model, tokenizer, tmp_path):
     with pytest.raises(ValueError, match="Got language_model of type GPT2LMHeadModel"):
         load_language_model(model.language_model)
@@ -221,7 +273,7 @@ def test_what_is_no_language_model_is_refused(model, tokenizer, tmp_path):
     with pytest.raises(
         ValueError, match="Got n_prefix=30 and an answer of 5 tokens, 65 in all, expected at most the 64"
     ):
-        check_room(model.language_model, 30, [[1] * 5, [1]])
+        check_room(model.language_model, 30, 5)
 
 
 @pytest.mark.parametrize(
@@ -233,6 +285,9 @@ def test_what_is_no_language_model_is_refused(model, tokenizer, tmp_path):
         ({"a": []}, "as the text of label 'a', expected a text or several"),
         ({"a": " "}, "Got ' ' as a text of label 'a'"),
         ({"a": "low", "b": ["high", "low"]}, "Got the text 'low' for the labels 'a' and 'b'"),
+        ({0: "low", "b": "high"}, "Got labels \\[0, 'b'\\], expected all texts or all numbers; use one kind"),
+        ({(0, 1): "low", (1, 2): "high"}, "Got labels .* expected all texts or all numbers"),
+        ({None: "low", "b": "high"}, "Got labels .* expected all texts or all numbers"),
     ],
 )
 def test_texts_that_tell_no_labels_apart_are_refused(texts, message):

@@ -81,6 +81,11 @@ def test_weights_of_another_model_are_refused(small, rated, tmp_path):
     (tmp_path / "other" / "weights.safetensors").replace(tmp_path / "one" / "weights.safetensors")
     with pytest.raises(ValueError, match="with weights of another model than its description, expected those"):
         EmoSphereRegressor.load(tmp_path / "one")
+    selm = SelmClassifier(**SMALL).fit(clips, np.where(Y[:, 0] > 3, "loud", "quiet"))
+    selm.save(tmp_path / "selm")
+    (tmp_path / "one" / "weights.safetensors").replace(tmp_path / "selm" / "weights.safetensors")
+    with pytest.raises(ValueError, match="with weights of another model than its description, expected those"):
+        SelmClassifier.load(tmp_path / "selm")
 
 
 def test_batches_are_bounded_and_keep_the_order():

@@ -21,7 +21,18 @@ def test_parameters_attributes_and_weights_come_back(tmp_path):
     assert torch.equal(weights["tied"], weight.T)
 
 
+class OwnFeaturizer(FbankFeaturizer):
+    """A featuriser that is in no registry."""
+
+
+def test_a_stream_of_random_numbers_is_not_kept(tmp_path):
+    save_system(tmp_path / "model", "System", {"random_state": np.random.RandomState(0)}, {}, {"w": torch.ones(1)})
+    assert load_system(tmp_path / "model", "System")[0] == {"random_state": None}
+
+
 def test_what_json_cannot_hold_leaves_no_folder(tmp_path):
+    with pytest.raises(TypeError, match="Got OwnFeaturizer, expected a featuriser in FEATURIZERS; add it there"):
+        save_system(tmp_path / "model", "System", {"encoder": OwnFeaturizer()}, {}, {})
     with pytest.raises(TypeError, match="Got encoder of type Linear, expected a number, a text or a list"):
         save_system(tmp_path / "model", "System", {"encoder": torch.nn.Linear(1, 1)}, {}, {})
     assert list(tmp_path.iterdir()) == []

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import random
 import shutil
@@ -13,7 +14,14 @@ import torch
 from torch import nn
 
 from gendiffclf.systems.collation import FrameScaler, collate, pad
-from gendiffclf.systems.training import COMPLETE, TrainingPlan, last_checkpoint, run_folder, train_module
+from gendiffclf.systems.training import (
+    COMPLETE,
+    TrainingPlan,
+    _chosen_device,
+    last_checkpoint,
+    run_folder,
+    train_module,
+)
 
 pytest.importorskip("accelerate")
 
@@ -86,6 +94,23 @@ def test_random_states_and_environment_come_back(monkeypatch):
     assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), before[2])
     assert (os.environ["RANK"], os.environ["WORLD_SIZE"]) == ("1", "2")
+
+
+def test_the_trainer_gets_the_cuda_device_that_was_asked_for(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+    monkeypatch.delenv("ACCELERATE_TORCH_DEVICE", raising=False)
+    with _chosen_device(torch.device("cuda:1"), distributed=False):
+        assert os.environ["ACCELERATE_TORCH_DEVICE"] == "cuda:1"
+    assert "ACCELERATE_TORCH_DEVICE" not in os.environ
+    for device, distributed in (("cuda:1", True), ("cpu", False)):  # a process of a group takes its own
+        with _chosen_device(torch.device(device), distributed=distributed):
+            assert "ACCELERATE_TORCH_DEVICE" not in os.environ
+
+
+def test_without_accelerate_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(ImportError, match=r"needs the package 'accelerate', .* `pip install -e '\.\[finetune\]'`"):
+        train()
 
 
 def test_a_loss_that_is_not_finite_is_an_error():

@@ -1,16 +1,18 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
-from gendiffclf import AudioError, EmoSphereRegressor, FbankFeaturizer, HubertFeaturizer
+from gendiffclf import AudioError, EmoSphereRegressor, FbankFeaturizer, HubertFeaturizer, SelmClassifier
 from gendiffclf.systems.collation import collate
 from gendiffclf.systems.frames import clip_frames, clip_waves, frame_featurizer
 from gendiffclf.systems.tuned_encoder import TunedEncoder, padded_to
 
 from .conftest import NAMES, RATE, tone
+from .test_selm import SMALL as SELM
 
 pytest.importorskip("accelerate")
 
@@ -72,6 +74,19 @@ def test_a_prediction_does_not_depend_on_the_clips_beside_it(kind, tuned, encode
     np.testing.assert_allclose(alone, together, atol=1e-5)
 
 
+def test_selm_hears_through_a_speech_encoder(encoders, rated, tmp_path):
+    clips, labels = rated[0][:8], ["low", "high"] * 4
+    classifier = SelmClassifier(**{**SELM, "encoder": encoders["wavlm"], "layer": 1, "cache": None}).fit(clips, labels)
+    together = classifier.predict_proba(clips)
+    alone = np.concatenate([classifier.predict_proba([clip]) for clip in clips])
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+    classifier.save(tmp_path / "model")
+    loaded = SelmClassifier.load(tmp_path / "model", device="cpu", cache=None)
+    np.testing.assert_array_equal(loaded.predict_proba(clips), together)
+    with pytest.raises(ValueError, match="with another layers than in fit, expected the same"):
+        loaded.set_params(layer=2).predict(clips)
+
+
 def test_tuning_changes_the_transformer_and_not_the_convolutions(encoders, rated):
     regressor = fit(encoders["wavlm"], rated, tune_encoder=True, learning_rate=1e-3)
     before = frame_model(encoders["wavlm"]).state_dict()
@@ -115,6 +130,8 @@ def test_frozen_weights_that_changed_are_refused(encoders, rated):
 
 def test_tuning_resumes_from_checkpoints(encoders, rated, tmp_path):
     whole = fit(encoders["wavlm"], rated, tune_encoder=True, random_state=None, checkpoints=tmp_path)
+    (training,) = tmp_path.iterdir()
+    shutil.rmtree(training / "checkpoint-6")  # of the second and last epoch
     again = fit(encoders["wavlm"], rated, tune_encoder=True, random_state=None, checkpoints=tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
     for name, value in whole.network_.state_dict().items():
