@@ -18,9 +18,10 @@ from gendiffclf import GenerativeTransportClassifier
 from .data import N_SPLITS, Table, chosen_tables, load_table, split_rows
 from .markdown import circumstances, number, table_text
 from .models import create_model
-from .provenance import provenance, read_record, write_record
+from .provenance import provenance, write_record
 
 RESULTS = Path("benchmarks/results/labels.json")
+PAGE = "labels.md"
 FLIPPED = (0.1, 0.2)
 LEVELS = (0.8, 0.9, 0.95)
 VOTES = (5, 50)
@@ -225,17 +226,22 @@ def measure_votes(table: Table, max_train: int, n_votes: int) -> dict[str, Any]:
     }
 
 
-def suspects_text(record: dict[str, Any]) -> str:
-    """What the record says of suspect labels, as Markdown."""
-    runs = record["suspects"]
-    tables = list(dict.fromkeys(run["table"] for run in runs))
-    means = {
+def mean_precisions(record: dict[str, Any]) -> dict[str, list[float]]:
+    """Average precision of each ranking at each of `FLIPPED`, means over tables."""
+    return {
         way: [
-            float(np.mean([run["average_precision"] for run in runs if (run["way"], run["share"]) == (way, share)]))
+            float(
+                np.mean([r["average_precision"] for r in record["suspects"] if (r["way"], r["share"]) == (way, share)])
+            )
             for share in FLIPPED
         ]
         for way in NAMES
     }
+
+
+def suspects_text(record: dict[str, Any]) -> str:
+    """What the record says of suspect labels, as Markdown."""
+    tables, means = list(dict.fromkeys(run["table"] for run in record["suspects"])), mean_precisions(record)
     best = np.max(list(means.values()), axis=0)
     rows = [
         [NAMES[way], *(number(v, 3, v == b) for v, b in zip(found, best, strict=True))] for way, found in means.items()
@@ -283,7 +289,7 @@ def votes_text(record: dict[str, Any]) -> str:
         [
             *(f"{run[name]:,}" for name in ("n_votes", "n_repeated")),
             *(number(run[name], 1) for name in ("seconds", "repeated_seconds")),
-            f"{run['difference']:.0e}" if run["difference"] else "0",
+            f"{run['difference']:.0g}",
         ]
         for run in runs
     ]
@@ -296,9 +302,39 @@ def labels_text(record: dict[str, Any]) -> str:
     return votes_text(record) + suspects_text(record) + sets_text(record)
 
 
-def labels_section(folder: Path) -> str:
-    """What the record in a folder says and how it was made; empty without one."""
-    record = read_record(folder / RESULTS.name)
-    if record is None:
-        return ""
+def lead_text(record: dict[str, Any]) -> str:
+    """The answer that the page opens with: a line with figures for votes, for suspect labels and for prediction sets."""
+    few, *_, many = record["votes"]
+    precisions = mean_precisions(record)
+    best = np.max([precisions[f"cleanlab {method}"] for method in METHODS], axis=0)
+    text = (
+        f"\n- Votes: `fit_votes` gives the model of a fit to rows repeated once a vote (largest difference of probabilities: "
+        f"{max(run['difference'] for run in record['votes']):.0g}), in {few['seconds'] / few['repeated_seconds']:.2f} times "
+        f"its seconds with {few['n_votes']} votes a row and {many['seconds'] / many['repeated_seconds']:.2f} times with "
+        f"{many['n_votes']}.\n"
+        f"- Suspect labels: with {_each(FLIPPED, 100, 0)} % of the labels flipped, the ranking by `label_quality` has an area "
+        f"under the precision-recall curve of {_each(precisions['ours'])}; the best of cleanlab's scores, of the same probabilities, "
+        f"has {_each(best)}.\n"
+    )
+    for grouped, rows in ((False, "like those of training"), (True, "of speakers that training had not heard")):
+        if sets := mean_sets(record, grouped=grouped):
+            coverages, sizes = zip(*sets["ours"], strict=True)
+            text += (
+                f"- Prediction sets asked to hold the class of {_each(LEVELS, 100, 0)} % of rows {rows} held it in "
+                f"{_each(coverages, 100, 1)} %, with {_each(sizes, digits=2)} classes a set.\n"
+            )
+            if grouped:
+                without = [coverage for coverage, _ in sets["ours without groups"]]
+                text = text.rstrip("\n") + f" Without `groups` in `fit` it was {_each(without, 100, 1)} %.\n"
+    return text
+
+
+def _each(values: Any, scale: float = 1, digits: int = 3) -> str:
+    """Numbers as a list in words."""
+    *first, last = (f"{scale * value:.{digits}f}" for value in values)
+    return f"{', '.join(first)} and {last}"
+
+
+def section(record: dict[str, Any]) -> str:
+    """What the record says and how it was made."""
     return labels_text(record) + circumstances(record, ("scikit-learn", "cleanlab", "mapie", "torch"))
