@@ -313,8 +313,8 @@ def lead_text(record: dict[str, Any]) -> str:
         f"its seconds with {few['n_votes']} votes a row and {many['seconds'] / many['repeated_seconds']:.2f} times with "
         f"{many['n_votes']}.\n"
         f"- Suspect labels: with {_each(FLIPPED, 100, 0)} % of the labels flipped, the ranking by `label_quality` has an area "
-        f"under the precision-recall curve of {_each(precisions['ours'])}; the best of cleanlab's scores, of the same probabilities, "
-        f"has {_each(best)}.\n"
+        f"under the precision-recall curve of {_each(precisions['ours'])}; the best of cleanlab's scores, of the same "
+        f"probabilities, has {_each(best)}.\n"
     )
     for grouped, rows in ((False, "like those of training"), (True, "of speakers that training had not heard")):
         if sets := mean_sets(record, grouped=grouped):
