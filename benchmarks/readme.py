@@ -45,7 +45,7 @@ def put_between_marks(path: Path, *made: str) -> None:
         _, end, rest = rest.partition(END)
         if not (begin and end):
             raise ValueError(
-                f"Got {path} without the marks {BEGIN!r} and {END!r}, expected both, in this order, {len(made)} times; add them."
+                f"Got {path} without the marks {BEGIN!r} and {END!r}, expected {len(made)} of each, in turn; add them."
             )
         parts.append(f"{before}{BEGIN}\n{text}\n{END}")
     path.write_text("".join([*parts, rest]))

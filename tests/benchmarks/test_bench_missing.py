@@ -88,6 +88,15 @@ def test_the_page_opens_with_the_answer(record, tmp_path):
     assert re.search(r"^\| logistic regression \|( \**\d\.\d{3}\** \|){7}$", text[text.index(END) :], re.MULTILINE)
 
 
+def test_a_page_with_too_few_marks_stays_as_it_is(record, tmp_path):
+    page, text = tmp_path / missing.PAGE, f"{BEGIN}\n{END}\n"
+    page.write_text(text)
+    (tmp_path / "missing.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="without the marks .*, expected 2 of each, in turn; add them"):
+        write_sections(tmp_path / "missing.json", page, missing.lead_text, missing.section)
+    assert page.read_text() == text
+
+
 def test_tables_that_a_model_lacks_do_not_count(record):
     runs = [run for run in record["runs"] if (run["model"], run["table"]) != ("ours", "sk_wine")]
     assert missing.tables_of({**record, "runs": runs}) == ["sk_breast_cancer"]
