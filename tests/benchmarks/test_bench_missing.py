@@ -92,7 +92,7 @@ def test_a_page_with_too_few_marks_stays_as_it_is(record, tmp_path):
     page, text = tmp_path / missing.PAGE, f"{BEGIN}\n{END}\n"
     page.write_text(text)
     (tmp_path / "missing.json").write_text(json.dumps(record))
-    with pytest.raises(ValueError, match="without the marks .*, expected 2 of each, in turn; add them"):
+    with pytest.raises(ValueError, match=r"without the marks .*, expected 2 of each, in turn; add them"):
         write_sections(tmp_path / "missing.json", page, missing.lead_text, missing.section)
     assert page.read_text() == text
 
