@@ -26,7 +26,7 @@ FLIPPED = (0.1, 0.2)
 LEVELS = (0.8, 0.9, 0.95)
 VOTES = (5, 50)
 """Votes a row."""
-ROUNDS = 3
+ROUNDS = 7
 METHODS = ("self_confidence", "normalized_margin", "confidence_weighted_entropy")
 """Of cleanlab."""
 PEER = "logreg"
