@@ -53,7 +53,7 @@ The same for tables of speakers that training had not heard ({tables}), which br
 """
 VOTES_TEXT = """
 `fit_votes` beside `fit` to every row once a vote, with the copies of a row as a group, on {n} rows of {table}; seconds of the
-processor, medians of {rounds} fits in turn after one that does not count:
+processor, medians of fits in turn after one of each that does not count:
 """
 
 
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--data-dir", type=Path, help="folder with tabular/*.csv.gz; else only scikit-learn's tables")
     parser.add_argument("--tables", help="names, comma between (default: all)")
-    parser.add_argument("--max-train", type=int, default=1000, help="training rows at most (default: %(default)s)")
+    parser.add_argument("--max-train", type=int, default=600, help="training rows at most (default: %(default)s)")
     parser.add_argument(
         "--splits", type=int, default=N_SPLITS, help="splits of each table for sets (default: %(default)s)"
     )
@@ -294,7 +294,7 @@ def votes_text(record: dict[str, Any]) -> str:
         for run in runs
     ]
     head = ["Votes a row", "Rows repeated", "`fit_votes`, s", "Repeated rows, s", "Largest difference of probabilities"]
-    return VOTES_TEXT.format(table=runs[0]["table"], n=runs[0]["n_rows"], rounds=ROUNDS) + table_text(head, rows)
+    return VOTES_TEXT.format(table=runs[0]["table"], n=runs[0]["n_rows"]) + table_text(head, rows)
 
 
 def labels_text(record: dict[str, Any]) -> str:

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", type=Path, help="folder with tabular/*.csv.gz; else only scikit-learn's tables")
     parser.add_argument("--tables", help="names, comma between (default: all)")
     parser.add_argument("--models", default=",".join(MODELS), help="comma between (default: %(default)s)")
-    parser.add_argument("--max-train", type=int, default=1000, help="training rows at most (default: %(default)s)")
+    parser.add_argument("--max-train", type=int, default=600, help="training rows at most (default: %(default)s)")
     parser.add_argument("--max-test", type=int, default=1000, help="test rows at most (default: %(default)s)")
     parser.add_argument("--inner", action="store_true", help="split training parts once more, leave test parts alone")
     parser.add_argument("--output", type=Path, default=RESULTS, help="file of the record (default: %(default)s)")
