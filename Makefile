@@ -16,7 +16,7 @@ DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-speech test check lint types layers docs bench bench-smoke bench-ablation bench-uncertainty bench-speed bench-encoding bench-onnx bench-render format pictures package clean
+.PHONY: help demo demo-speech test check lint types layers docs bench bench-smoke bench-ablation bench-uncertainty bench-speed bench-encoding bench-onnx bench-missing bench-labels bench-render format pictures package clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -66,6 +66,12 @@ bench-encoding: $(DEV) ## measure how fast speech is encoded; DEVICE=cuda elsewh
 
 bench-onnx: $(DEV) ## measure exported classifiers beside torch; DATA_DIR=folder adds its tables
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks onnx $(if $(DATA_DIR),--data-dir $(DATA_DIR))
+
+bench-missing: $(BENCH) ## measure missing values beside peers; DATA_DIR=folder adds its tables
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks missing $(if $(DATA_DIR),--data-dir $(DATA_DIR))
+
+bench-labels: $(DEV) ## measure votes, suspect labels and prediction sets; DATA_DIR=folder adds its tables
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks labels $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 
 bench-render: $(DEV) ## make the pages of results, and the README's summary, from records
 	$(BIN)/python -m benchmarks render --readme README.md

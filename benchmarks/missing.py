@@ -18,10 +18,11 @@ from .data import Table, chosen_tables, load_table, split_rows
 from .markdown import circumstances, number, table_text
 from .metrics import align_columns, score_probabilities
 from .models import create_model
-from .provenance import provenance, read_record, write_record
+from .provenance import provenance, write_record
 from .readme import NAMES
 
 RESULTS = Path("benchmarks/results/missing.json")
+PAGE = "missing-values.md"
 SHARES = (0.1, 0.3, 0.5)
 KINDS, PLACES = ("random", "value"), ("all", "test")
 CONDITIONS = (("all", "random", 0.0), *((p, k, s) for p in PLACES for k in KINDS for s in SHARES))
@@ -41,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", type=Path, help="folder with tabular/*.csv.gz; else only scikit-learn's tables")
     parser.add_argument("--tables", help="names, comma between (default: all)")
     parser.add_argument("--models", default=",".join(MODELS), help="comma between (default: %(default)s)")
-    parser.add_argument("--max-train", type=int, default=1000, help="training rows at most (default: %(default)s)")
+    parser.add_argument("--max-train", type=int, default=600, help="training rows at most (default: %(default)s)")
     parser.add_argument("--max-test", type=int, default=1000, help="test rows at most (default: %(default)s)")
     parser.add_argument("--inner", action="store_true", help="split training parts once more, leave test parts alone")
     parser.add_argument("--output", type=Path, default=RESULTS, help="file of the record (default: %(default)s)")
@@ -169,9 +170,28 @@ def missing_text(record: dict[str, Any]) -> str:
     return text
 
 
-def missing_section(folder: Path) -> str:
-    """What the record in a folder says and how it was made; empty without one."""
-    record = read_record(folder / RESULTS.name)
-    if record is None:
-        return ""
+def lead_text(record: dict[str, Any]) -> str:
+    """The answer that the page opens with: in how many cases the loss is the lowest, and two of them in figures."""
+    losses = mean_losses(record)
+    ours, peers = losses["ours"], {model: values for model, values in losses.items() if model != "ours"}
+
+    def beside(condition: tuple[str, str, float]) -> str:
+        place = CONDITIONS.index(condition)
+        best = min(peers, key=lambda model: peers[model][place])
+        return f"{ours[place]:.3f} ({NAMES.get(best, best)}, the best other: {peers[best][place]:.3f})"
+
+    first = sum(value < min(others) for value, *others in zip(ours, *peers.values(), strict=True))
+    *few, most = (f"{100 * share:.0f}" for share in SHARES)
+    shares = f"{', '.join(few)} or {most}"
+    n_tables = len(tables_of(record))
+    return f"""
+`fit` and `predict` take NaN, strings and categories as they come. Over {n_tables} tables with {shares} % of the cells missing,
+at random or by value, in all rows or in test rows only, the mean log-loss is the lowest of {len(losses)} models in {first} of
+{len(ours)} cases. With 30 % missing at random in all rows it is {beside(("all", "random", 0.3))}, in test rows only
+{beside(("test", "random", 0.3))}, and where nothing is missing {beside(CONDITIONS[0])}.
+"""
+
+
+def section(record: dict[str, Any]) -> str:
+    """What the record says and how it was made."""
     return missing_text(record) + circumstances(record, ("scikit-learn", "lightgbm", "catboost", "torch"))

@@ -13,9 +13,8 @@ from gendiffclf import GenerativeTransportClassifier, load_predictor
 
 from .data import Table, chosen_tables, load_table, split_rows
 from .environment import load_average
-from .markdown import NOT_MEASURED, circumstances, table_text
-from .provenance import provenance, read_record, write_record
-from .readme import put_between_marks
+from .markdown import circumstances, table_text
+from .provenance import provenance, write_record
 from .records import Record
 from .speed import QUICK, fresh_process, in_turn, spread
 
@@ -175,14 +174,6 @@ def _int8_text(record: Record) -> str:
         f"int8 (`onnxruntime.quantization.quantize_dynamic`): {share:.2f} of the size, {np.mean(lost):.2f} points of accuracy "
         f"lost on average and {max(lost):.2f} at most, probabilities changed by up to {largest:.2f}."
     )
-
-
-def write_section(results: Path, page: Path) -> None:
-    """Put what was measured between the marks of the page on deployment, where there is one."""
-    if not page.exists():
-        return
-    record = read_record(results)
-    put_between_marks(page, NOT_MEASURED if record is None else section(record))
 
 
 def section(record: Record) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
-from .markdown import number, table_text
+from .markdown import NOT_MEASURED, number, table_text
 from .models import NAMES
+from .provenance import read_record
+from .records import Record
 from .summary import HIGHER_IS_BETTER, bootstrap, means
 from .verdicts import LOSS, verdict
 
@@ -27,20 +30,32 @@ def write_readme(path: Path, found: pd.DataFrame, subject: str) -> None:
     put_between_marks(path, summary(found, subject))
 
 
-def put_between_marks(path: Path, made: str) -> None:
+def put_between_marks(path: Path, *made: str) -> None:
     """
-    Replace what is between the marks of a file.
+    Replace what is between the marks of a file: one text for each pair of marks, in order.
 
     Raises
     ------
     ValueError
-        If the file lacks the marks.
+        If the file lacks marks.
     """
-    before, begin, rest = path.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"Got {path} without the marks {BEGIN!r} and {END!r}, expected both, in this order.")
-    path.write_text(f"{before}{BEGIN}\n{made}\n{END}{after}")
+    parts, rest = [], path.read_text()
+    for text in made:
+        before, begin, rest = rest.partition(BEGIN)
+        _, end, rest = rest.partition(END)
+        if not (begin and end):
+            raise ValueError(
+                f"Got {path} without the marks {BEGIN!r} and {END!r}, expected {len(made)} of each, in turn; add them."
+            )
+        parts.append(f"{before}{BEGIN}\n{text}\n{END}")
+    path.write_text("".join([*parts, rest]))
+
+
+def write_sections(results: Path, page: Path, *sections: Callable[[Record], str]) -> None:
+    """Put what each section says of a record between the marks of a page, if there is the page."""
+    if page.exists():
+        record = read_record(results)
+        put_between_marks(page, *(NOT_MEASURED if record is None else section(record) for section in sections))
 
 
 def summary(found: pd.DataFrame, subject: str) -> str:

@@ -7,11 +7,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import ablation, figures, onnx, speed, systems, uncertainty
+from . import ablation, figures, labels, missing, onnx, speed, systems, uncertainty
 from .ablation_page import ablation_page
 from .few_shot import few_shot_section
 from .page import EMPTY, HEADER, benchmarks_page, scores_by_table
-from .readme import write_readme
+from .readme import write_readme, write_sections
 from .records import RESULTS, Record, RecordStore
 from .speech_page import speech_page
 from .speed_page import speed_page
@@ -43,7 +43,12 @@ def run(arguments: argparse.Namespace) -> int:
     page.with_name("ablation.md").write_text(ablation_page(results / ablation.RESULTS.name))
     write_uncertainty_page(results / uncertainty.RESULTS.name, page.with_name("uncertainty.md"))
     page.with_name("speed.md").write_text(speed_page(results / speed.RESULTS.name))
-    onnx.write_section(results / onnx.RESULTS.name, page.with_name(onnx.PAGE))
+    for module, sections in (
+        (onnx, [onnx.section]),
+        (missing, [missing.lead_text, missing.section]),
+        (labels, [labels.lead_text, labels.section]),
+    ):
+        write_sections(results / module.RESULTS.name, page.with_name(module.PAGE), *sections)
     write_systems_page(results / systems.RESULTS.name, page.with_name("three-systems.md"))
     records = current(RecordStore(arguments.records).read())
     if not records:
@@ -52,9 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     check_same_data(records)
     found = runs(records, complete(records, arguments.subject))
-    labels = list(found["accuracy"])
+    names = list(found["accuracy"])
     figures.draw_scores_against_time(arguments.images / "benchmark_time.svg", found, arguments.subject)
-    figures.draw_reliability(arguments.images / "benchmark_reliability.svg", records, labels, arguments.subject)
+    figures.draw_reliability(arguments.images / "benchmark_reliability.svg", records, names, arguments.subject)
     page.write_text(benchmarks_page(records, arguments.subject, images, few_shot_section(results)))
     scores_by_table(records).to_csv(page.with_suffix(".csv"))
     if arguments.readme is not None:

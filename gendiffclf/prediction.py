@@ -71,8 +71,8 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         ndarray of shape (n, n_classes), float64
             Columns in the order of `classes_`. Rows of NaN only get the shares of the classes in training, with a warning.
-            A row's probabilities do not depend on the rows that come with it, but for float32's rounding, of some 1e-5,
-            between calls of up to 32 rows and of more.
+            A row's probabilities do not depend on the rows that come with it, but that more than 32 rows are computed in float32
+            unless `precision="float64"`: its rounding changes them by some 1e-5, and by 1e-4 on some data.
         """
         found, missing = self._compute(X, lambda predictor, rows: predictor.probabilities(rows))
         found[missing] = self.class_prior_

@@ -1,6 +1,7 @@
 """Held-out estimates of the training rows, suspect labels, and prediction sets from them."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -119,3 +120,23 @@ def test_prediction_sets_of_mapie_cover_what_was_asked(tiny, estimator):
     covered = found[np.arange(2500), y[1500:]].mean(0)
     np.testing.assert_allclose(covered, [0.8, 0.9, 0.95], atol=0.03)
     assert found.sum(1).mean(0)[1] < 2.5
+
+
+def test_prediction_sets_by_class_cover_each_class(tiny):
+    classification = pytest.importorskip("mapie.classification")
+    X, y = make_classification(8000, 8, n_informative=5, weights=[0.8], class_sep=0.7, random_state=0)
+    classifier = tiny(estimator="kernel", n_centers=400).fit(X[:4000], y[:4000])
+    columns = Probabilities(classifier.classes_).fit(None, None)
+    held_out_y, proba = y[:4000][classifier.held_out_index_], classifier.predict_proba(X[4000:])
+
+    def covered(rows):
+        sets = classification.SplitConformalClassifier(columns, confidence_level=0.9, prefit=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*less labels")
+            sets.conformalize(classifier.held_out_proba_[rows], held_out_y[rows])
+        return sets.predict_set(proba)[1][:, :, 0]
+
+    marginal, rare = covered(np.full(len(held_out_y), True)), y[4000:] == 1
+    assert marginal[rare, 1].mean() < 0.8
+    by_class = [covered(held_out_y == label)[y[4000:] == label, label].mean() for label in (0, 1)]
+    np.testing.assert_allclose(by_class, 0.9, atol=0.05)

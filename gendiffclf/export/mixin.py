@@ -25,9 +25,8 @@ class ExportMixin:
         Write the whole predictor to one ONNX file of standard operators (opset 18).
 
         Its input `X` is float32, of shape (n, d) or (n, layers, d), NaN where a value is missing; its outputs are `label` (n,)
-        and `probabilities` (n, n_classes), float32, which are those of `predict_proba` to 1e-5 (for more than
-        32 rows, with `precision="float64"`). Integer labels become int64.
-        `load_predictor` reads the file without torch.
+        and `probabilities` (n, n_classes), float32. For float32 rows these are those of `predict_proba` to 1e-5 (for more than 32
+        rows, with `precision="float64"`). Integer labels become int64. `load_predictor` reads the file without torch.
 
         Parameters
         ----------

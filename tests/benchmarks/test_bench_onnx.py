@@ -8,7 +8,7 @@ import pytest
 from benchmarks import onnx
 from benchmarks.__main__ import main
 from benchmarks.provenance import read_record
-from benchmarks.readme import BEGIN, END
+from benchmarks.readme import BEGIN, END, write_sections
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,13 +33,13 @@ def test_record(record):
 
 def test_section(record, tmp_path):
     page = tmp_path / onnx.PAGE
-    onnx.write_section(tmp_path / "onnx.json", page)
+    write_sections(tmp_path / "onnx.json", page, onnx.section)
     assert not page.exists()
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    onnx.write_section(tmp_path / "onnx.json", page)
+    write_sections(tmp_path / "onnx.json", page, onnx.section)
     assert "Not measured." in page.read_text()
     (tmp_path / "onnx.json").write_text(json.dumps(record))
-    onnx.write_section(tmp_path / "onnx.json", page)
+    write_sections(tmp_path / "onnx.json", page, onnx.section)
     text = page.read_text()
     assert text.startswith(f"before\n{BEGIN}\n")
     assert text.endswith(f"{END}\nafter\n")

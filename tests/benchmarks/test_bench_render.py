@@ -143,9 +143,12 @@ def test_a_summary_goes_between_the_marks(records: Path, tmp_path: Path, capsys:
 
 
 def test_pages_are_those_of_the_records(tmp_path: Path):
-    pages = ("three-systems", "benchmarks", "ablation", "uncertainty", "speed", "speech-results")
-    names = [f"docs/{name}.md" for name in pages]
-    shutil.copy(ROOT / "README.md", tmp_path)
+    made = ("three-systems", "benchmarks", "ablation", "uncertainty", "speed", "speech-results")
+    between_marks = ("deployment", "missing-values", "labels")
+    names = [f"docs/{name}.md" for name in (*made, *between_marks)]
+    (tmp_path / "docs").mkdir()
+    for name in ("README.md", *(f"docs/{name}.md" for name in between_marks)):
+        shutil.copy(ROOT / name, tmp_path / name)
     places = ["--records", "benchmarks/results/tables", "--page", str(tmp_path / "docs" / "benchmarks.md")]
     options = [*places, "--images", str(tmp_path / "docs" / "img"), "--readme", str(tmp_path / "README.md")]
     done = subprocess.run([sys.executable, "-m", "benchmarks", "render", *options], cwd=ROOT, capture_output=True)

@@ -1,0 +1,78 @@
+"""The benchmark of labels on a small table, with groups and without, and what its page opens with."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import labels
+from benchmarks.__main__ import main
+from benchmarks.data import load_table
+from benchmarks.readme import BEGIN, END, write_sections
+
+
+@pytest.fixture
+def few_updates(monkeypatch):
+    """Fits of few updates of few members."""
+    defaults = labels.GenerativeTransportClassifier.__init__.__kwdefaults__
+    for name, value in {"max_steps": 10, "n_members": 2}.items():
+        monkeypatch.setitem(defaults, name, value)
+    monkeypatch.setattr(labels, "ROUNDS", 1)
+
+
+def test_flipped_labels_are_others():
+    y = np.repeat(["a", "b", "c"], 4000)
+    noisy = labels.flip(y, 0.2)
+    np.testing.assert_allclose((noisy != y).mean(), 0.2, atol=0.01)
+    np.testing.assert_allclose([(noisy[y == "a"] == label).mean() for label in "bc"], 0.1, atol=0.01)
+
+
+@pytest.mark.usefixtures("few_updates")
+def test_votes_are_as_many_as_asked():
+    found = labels.measure_votes(load_table("sk_wine", None), 60, 3)
+    assert (found["n_rows"], found["n_repeated"]) == (60, 180)
+    assert found["difference"] < 1e-5
+    assert min(found["seconds"], found["repeated_seconds"]) > 0
+
+
+@pytest.mark.usefixtures("few_updates")
+def test_sets_of_groups():
+    pytest.importorskip("mapie")
+    table = load_table("sk_wine", None)
+    table = dataclasses.replace(table, groups=np.arange(len(table.y)) % 20)
+    found = labels.measure_sets(table, 0, 100)
+    assert {run["model"] for run in found} == {"ours", "ours without groups", "logreg"}
+    assert [run["level"] for run in found if run["model"] == "ours"] == list(labels.LEVELS)
+    assert all(0.5 < run["coverage"] <= 1 and 0.5 < run["size"] < 3 for run in found)
+
+
+@pytest.fixture
+def record(tmp_path, few_updates):
+    pytest.importorskip("mapie")
+    pytest.importorskip("cleanlab")
+    path = tmp_path / "labels.json"
+    words = ["--tables", "sk_wine", "--votes", "sk_wine", "--max-train", "100", "--splits", "1"]
+    assert main(["labels", *words, "--output", str(path)]) == 0
+    return json.loads(path.read_text())
+
+
+def test_record_and_page(record, tmp_path):
+    ours = [run for run in record["suspects"] if run["way"] == "ours"]
+    assert [run["share"] for run in ours] == list(labels.FLIPPED)
+    assert all(run["average_precision"] > 2 * run["share"] for run in ours)  # that of chance is the share
+    page = tmp_path / labels.PAGE
+    page.write_text(f"# Title\n\n{BEGIN}\n{END}\n\ntext\n\n{BEGIN}\n{END}\n")
+    grouped = [{**run, "grouped": True, "table": "speakers"} for run in record["sets"]]
+    grouped += [{**run, "model": "ours without groups", "coverage": 0.5} for run in grouped if run["model"] == "ours"]
+    (tmp_path / "labels.json").write_text(json.dumps({**record, "sets": record["sets"] + grouped}))
+    write_sections(tmp_path / "labels.json", page, labels.lead_text, labels.section)
+    lead, _, rest = page.read_text().partition(END)
+    first, second = (f"{run['average_precision']:.3f}" for run in ours)
+    assert f"curve of {first} and {second}; the best of cleanlab's" in lead
+    held = [f"{100 * run['coverage']:.1f}" for run in record["sets"] if run["model"] == "ours"]
+    assert f"80, 90 and 95 % of rows like those of training held it in {held[0]}, {held[1]} and {held[2]} %" in lead
+    assert "of rows of speakers that training had not heard held it in" in lead
+    assert "Without `groups` in `fit` it was 50.0, 50.0 and 50.0 %." in lead
+    assert "tables of speakers that training had not heard (speakers)" in rest
+    assert record["command"] in rest
