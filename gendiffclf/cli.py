@@ -54,9 +54,23 @@ def _run_demo(options: argparse.Namespace) -> None:
     run_demo(options.output, **columns, n_folds=options.folds, max_rows=options.max_rows, random_state=options.seed)
 
 
+def _add_vowels_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--speakers", type=int, default=12, help="voices (%(default)s)")
+    parser.add_argument("--takes", type=int, default=2, help="clips of each vowel by each voice (%(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random state of voices, folds and classifier (%(default)s)"
+    )
+
+
+def _run_vowels(options: argparse.Namespace) -> None:
+    from .demo.vowels import run_speech_demo
+
+    run_speech_demo(n_speakers=options.speakers, n_takes=options.takes, random_state=options.seed)
+
+
 COMMANDS: dict[str, Command] = {
     "demo": Command("compare classifiers on your table, or on some of scikit-learn's", _add_demo_options, _run_demo),
-    "demo-speech": Command("show the speech path on synthesised vowels", speech.add_demo_options, speech.run_demo),
+    "demo-speech": Command("classify synthesised vowels by speakers", _add_vowels_options, _run_vowels),
     "audit": Command("find what is wrong with a corpus", speech.add_audit_options, speech.run_audit),
     "features": Command(
         "encode the clips of a corpus into the cache", speech.add_features_options, speech.run_features

@@ -208,3 +208,17 @@ def test_the_command_is_named_as_it_is_called(found, first, program, monkeypatch
     monkeypatch.setattr("shutil.which", lambda name: found)
     monkeypatch.setattr("sys.argv", [first])
     assert demo._program() == program
+
+
+def test_the_speech_demo_tells_vowels_and_genders_of_new_voices(capsys):
+    parameters = {"max_steps": 60, "n_members": 2, "width": 32, "depth": 1}
+    pytest.importorskip("soundfile")
+    from gendiffclf.demo.vowels import run_speech_demo
+
+    found = run_speech_demo(n_speakers=8, n_takes=1, n_folds=2, parameters=parameters)
+    printed = capsys.readouterr().out
+    for word in ("80 synthesised clips of 8 voices", "who'd", "recall", "UAR", "male", "No voice was both"):
+        assert word in printed
+    assert found["vowel"].pooled["uar"] > 0.5
+    assert found["gender"].pooled["uar"] > 0.9
+    assert found["vowel"].shared_speakers == ()
