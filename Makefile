@@ -24,14 +24,14 @@ help: ## list these commands
 demo: $(CORE) ## compare classifiers on three tables, report in demo-output/
 	$(BIN)/gendiffclf demo
 
-demo-speech: $(SPEECH) ## tell synthesised vowels and genders of unheard voices
+demo-speech: $(SPEECH) ## classify vowels and gender of synthesised voices
 	$(BIN)/gendiffclf demo-speech
 
 # Tests are small: one thread each, and several of them at once, beats many threads for one.
 test: $(DEV) ## run the tests and the examples in docstrings
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -q
 
-check: lint types layers test bench-smoke docs ## all that a change must pass
+check: lint types layers test bench-smoke docs ## all checks that a change must pass
 
 lint: $(DEV) ## style and formatting
 	$(BIN)/ruff check .
@@ -40,7 +40,7 @@ lint: $(DEV) ## style and formatting
 types: $(DEV) ## type hints
 	$(BIN)/mypy
 
-layers: $(DEV) ## who imports whom
+layers: $(DEV) ## import layers
 	$(BIN)/lint-imports --no-logo
 
 docs: $(DEV) ## build the site in site/, its examples included
@@ -49,13 +49,13 @@ docs: $(DEV) ## build the site in site/, its examples included
 bench: $(BENCH) ## run the benchmark; DATA_DIR=folder adds its tables, OUTPUT=folder takes the records
 	$(BIN)/python -m benchmarks tables $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(if $(OUTPUT),--output $(OUTPUT)) --models all
 
-bench-smoke: $(DEV) ## the benchmark's whole path, on small tables
+bench-smoke: $(DEV) ## the whole benchmark on small tables
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks smoke
 
-bench-ablation: $(BENCH) ## measure what each part is worth; DATA_DIR=folder adds its tables
+bench-ablation: $(BENCH) ## ablation study; DATA_DIR=folder adds its tables
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks ablation $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 
-bench-uncertainty: $(BENCH) ## measure what probabilities are worth; DATA_DIR=folder adds its tables
+bench-uncertainty: $(BENCH) ## calibration and uncertainty; DATA_DIR=folder adds its tables
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks uncertainty $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 
 bench-speed: $(BENCH) ## measure speed and memory beside peers
