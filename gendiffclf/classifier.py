@@ -41,8 +41,8 @@ class GenerativeTransportClassifier(
     ----------
     path : "exact", ExactPath or LearnedPath, default="exact"
         Path from features to code. On the exact path the class probabilities at t = 1 give the state at every other time by
-        Bayes' rule; "exact" is an `ExactPath` with the paper's schedules. On a `LearnedPath`, the paper's method, a network with time
-        learns every step.
+        Bayes' rule; "exact" is an `ExactPath` with the paper's schedules. On a `LearnedPath`, the paper's method, a network with
+        time learns every step.
     estimator : {"both", "network", "kernel"}, default="both"
         What estimates the code: a kernel regression, which is best where classes differ smoothly in many features, as in
         embeddings; a network, which is best where a few features decide; or both, weighted on held-out rows. A logistic
