@@ -16,7 +16,7 @@ DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-speech test check lint types layers docs bench bench-smoke bench-ablation bench-uncertainty bench-speed bench-encoding bench-onnx bench-render format pictures package clean
+.PHONY: help demo demo-speech test check quick lint types layers docs bench bench-smoke bench-ablation bench-uncertainty bench-speed bench-encoding bench-onnx bench-render format pictures package clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -31,7 +31,10 @@ demo-speech: $(SPEECH) ## classify vowels and gender of synthesised voices
 test: $(DEV) ## run the tests and the examples in docstrings
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -q
 
-check: lint types layers test bench-smoke docs ## all checks that a change must pass
+check: quick test ## all checks that a change must pass
+
+quick: $(DEV) ## all checks but the tests, several at once
+	$(MAKE) --no-print-directory -j $(WORKERS) lint types layers bench-smoke docs
 
 lint: $(DEV) ## style and formatting
 	$(BIN)/ruff check .
