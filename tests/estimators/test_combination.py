@@ -175,9 +175,7 @@ def test_exponents_are_the_best_of_a_grid(powers, n, seed, one):
 
 def test_few_rows_say_little_about_exponents():
     stated, targets, weight = sample(3000, (0.3, 0.3))
-    few, many = (
-        fit_exponents([x[:n] for x in stated], targets[:n], weight[:n] / weight[:n].mean()) for n in (3, 3000)
-    )
+    few, many = (fit_exponents([x[:n] for x in stated], targets[:n], weight[:n] / weight[:n].mean()) for n in (3, 3000))
     assert few == pytest.approx((1, 0), abs=0.35)
     assert 0.3 * sum(many) == pytest.approx(1, rel=0.15)
 
