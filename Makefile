@@ -16,7 +16,7 @@ DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-speech test check lint types layers docs bench bench-smoke bench-ablation bench-uncertainty bench-speed bench-encoding bench-onnx bench-missing bench-labels bench-render format pictures package clean
+.PHONY: help demo demo-speech test check quick lint types layers docs bench bench-smoke bench-ablation bench-uncertainty bench-speed bench-encoding bench-onnx bench-missing bench-labels bench-render format pictures package clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -24,14 +24,17 @@ help: ## list these commands
 demo: $(CORE) ## compare classifiers on three tables, report in demo-output/
 	$(BIN)/gendiffclf demo
 
-demo-speech: $(SPEECH) ## tell synthesised vowels and genders of unheard voices
+demo-speech: $(SPEECH) ## classify vowels and gender of synthesised voices
 	$(BIN)/gendiffclf demo-speech
 
 # Tests are small: one thread each, and several of them at once, beats many threads for one.
 test: $(DEV) ## run the tests and the examples in docstrings
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -q
 
-check: lint types layers test bench-smoke docs ## all that a change must pass
+check: quick test ## all checks that a change must pass
+
+quick: $(DEV) ## all checks but the tests, several at once
+	$(MAKE) --no-print-directory -j $(WORKERS) lint types layers bench-smoke docs
 
 lint: $(DEV) ## style and formatting
 	$(BIN)/ruff check .
@@ -40,7 +43,7 @@ lint: $(DEV) ## style and formatting
 types: $(DEV) ## type hints
 	$(BIN)/mypy
 
-layers: $(DEV) ## who imports whom
+layers: $(DEV) ## import layers
 	$(BIN)/lint-imports --no-logo
 
 docs: $(DEV) ## build the site in site/, its examples included
@@ -49,13 +52,13 @@ docs: $(DEV) ## build the site in site/, its examples included
 bench: $(BENCH) ## run the benchmark; DATA_DIR=folder adds its tables, OUTPUT=folder takes the records
 	$(BIN)/python -m benchmarks tables $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(if $(OUTPUT),--output $(OUTPUT)) --models all
 
-bench-smoke: $(DEV) ## the benchmark's whole path, on small tables
+bench-smoke: $(DEV) ## the whole benchmark on small tables
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks smoke
 
-bench-ablation: $(BENCH) ## measure what each part is worth; DATA_DIR=folder adds its tables
+bench-ablation: $(BENCH) ## ablation study; DATA_DIR=folder adds its tables
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks ablation $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 
-bench-uncertainty: $(BENCH) ## measure what probabilities are worth; DATA_DIR=folder adds its tables
+bench-uncertainty: $(BENCH) ## calibration and uncertainty; DATA_DIR=folder adds its tables
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks uncertainty $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 
 bench-speed: $(BENCH) ## measure speed and memory beside peers

@@ -69,7 +69,7 @@ def summary(found: pd.DataFrame, subject: str) -> str:
     tables = found.index.get_level_values(0).nunique()
     text = (
         f"\nMeans over {tables} real tables and {len(found)} runs of each model. Models that can use the groups (speakers)\n"
-        "of grouped tables get them. Seconds are of the processor:\n"
+        "of grouped tables get them. ECE is the expected calibration error; fits are in CPU seconds:\n"
     )
     text += table_text(("Model", "Accuracy, %", "Log-loss", "ECE", "Fit, s"), rows)
     return text + _beyond_chance(found, subject) if subject in found["accuracy"] and len(rows) > 1 else text
@@ -84,7 +84,5 @@ def _beyond_chance(found: pd.DataFrame, subject: str) -> str:
         near = [label for label in less if verdict(intervals[label], measure in HIGHER_IS_BETTER) != LOSS]
         names = ", ".join(NAMES.get(label, label) for label in near)
         but = "none" if len(near) == len(less.columns) else f"all but {names}" if near else "all"
-        said.append(f"- {title}: beyond chance over {but}\n")
-    return (
-        f"\nWhether its lead is more than the draw of tables and splits explains (95 % intervals):\n\n{''.join(said)}"
-    )
+        said.append(f"- {title}: {but}\n")
+    return f"\nModels that it leads beyond chance (95 % bootstrap intervals over tables and splits):\n\n{''.join(said)}"

@@ -12,7 +12,7 @@ import grimp
 
 PLACE = "<!-- The diagram of imports is drawn here. -->"
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
-WIDTH, ROW, BOX = 480, 52, 26  # units of the SVG
+WIDTH, ROW, BOX = 520, 52, 26  # units of the SVG
 
 
 def layers() -> list[list[str]]:
@@ -47,10 +47,13 @@ def reduced(edges: dict[str, set[str]]) -> dict[str, set[str]]:
 def diagram() -> str:
     """The picture, as an SVG element in the page's colours."""
     rows = layers()
+    wide = {name: 8 * len(name) + 14 for names in rows for name in names}
     place = {}
     for row, names in enumerate(rows):
+        gap = (WIDTH - sum(wide[name] for name in names)) / len(names)
         for column, name in enumerate(names):
-            place[name] = (WIDTH * (column + 0.5) / len(names), ROW * row + BOX / 2 + 2)
+            left = sum(wide[other] + gap for other in names[:column])
+            place[name] = (left + (gap + wide[name]) / 2, ROW * row + BOX / 2 + 2)
     lines = boxes = ""
     for name, others in reduced(imports(list(place))).items():
         x, y = place[name]
@@ -58,9 +61,8 @@ def diagram() -> str:
             to_x, to_y = place[other]
             lines += f'<path d="M{x:g} {y:g}C{x:g} {(y + to_y) / 2:g} {to_x:g} {(y + to_y) / 2:g} {to_x:g} {to_y:g}"/>'
     for name, (x, y) in place.items():
-        width = 8 * len(name) + 14
         boxes += (
-            f'<rect x="{x - width / 2:g}" y="{y - BOX / 2:g}" width="{width}" height="{BOX}" rx="4"/>'
+            f'<rect x="{x - wide[name] / 2:g}" y="{y - BOX / 2:g}" width="{wide[name]}" height="{BOX}" rx="4"/>'
             f'<text x="{x:g}" y="{y + 5:g}">{escape(name)}</text>'
         )
     text = (

@@ -2,7 +2,7 @@
 The exact path: a row travels to the code of its class
 
 What the method does, in one picture: the features of a row move to the code of its class, and the class probabilities
-fall out on the way.
+determine the path.
 """
 
 # %%

@@ -22,7 +22,7 @@ evaluation = evaluate(pipeline, corpus, n_folds=5, random_state=0)
 print(evaluation.intervals.loc[["wa", "log_loss"]].round(3).to_string())
 
 # %%
-# How sure the classifier is of each voice. Points on the wrong side of the line are clips that it gets wrong.
+# How sure the classifier is of each voice. Points on the wrong side of the line are misclassified clips.
 predictions = evaluation.predictions.sort_values(["label", "speaker"])
 fig, ax = plt.subplots(num="Stated probability of 'female' for each voice")
 for marker, (gender, rows) in zip("os", predictions.groupby("label"), strict=True):

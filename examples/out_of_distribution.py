@@ -1,7 +1,7 @@
 """
 Input that belongs to no class
 
-A classifier can only name classes that it knows. `score_samples` says how like the training rows a row is.
+A classifier can only name classes that it knows. `score_samples` measures how similar a row is to the training rows.
 """
 
 # %%

@@ -1,8 +1,8 @@
 """
 Speech emotion: from clips to a figure that holds for new voices
 
-The way is the same for any label of speech. Emotional speech may not be passed on freely, so here voices are
-synthesised: ten vowels take the place of emotions.
+The steps are the same for any label of speech. Corpora of emotional speech may not be redistributed, so here voices
+are synthesised, and ten vowels stand for emotions.
 """
 
 # %%
@@ -27,7 +27,7 @@ print([finding.code for finding in findings])
 
 # %%
 # Log-mel features need no weights. For emotion, put `HubertFeaturizer("facebook/hubert-large-ll60k")` in their place.
-# Whoever is tested on was not learnt from: folds are of whole speakers, and so are the intervals.
+# No speaker is in both training and test: folds are of whole speakers, and so are the intervals.
 classifier = GenerativeTransportClassifier(estimator="kernel", random_state=0)
 pipeline = make_pipeline(FbankFeaturizer(n_mels=40), classifier)
 evaluation = evaluate(pipeline, corpus, n_folds=3, random_state=0)

@@ -1,8 +1,7 @@
 """
 A timeline of a long recording
 
-A trained model moves along a recording and says which label holds when. What is in memory does not grow with its
-length.
+A trained model slides along a recording and gives each segment a label. Memory does not grow with its length.
 """
 
 # %%

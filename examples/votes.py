@@ -1,7 +1,7 @@
 """
 Votes of several raters
 
-When five people label a row and disagree, their majority throws knowledge away. `fit_votes` learns from the votes.
+When five people label a row and disagree, the majority label discards information. `fit_votes` learns from the votes.
 """
 
 # %%
@@ -31,7 +31,7 @@ for name, classifier in {"majority": majority, "votes": by_votes}.items():
     print(f"{name:9} distance from the true probabilities: {distance:.4f} nats")
 
 # %%
-# The majority makes probabilities more extreme than the raters are.
+# Learning from the majority makes the probabilities too extreme.
 fig, ax = plt.subplots(num="Stated against true probability of the second class")
 for marker, (name, classifier) in zip(
     "os", {"majority": majority, "votes": by_votes}.items(), strict=True

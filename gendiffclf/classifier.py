@@ -31,22 +31,22 @@ class GenerativeTransportClassifier(
     IncrementalMixin, VotesMixin, PredictionMixin, SavingMixin, ExportMixin, ClassifierMixin, BaseEstimator
 ):
     """
-    Classify by carrying feature vectors to the codes of their classes with a generative model.
+    Classify by generative transport of feature vectors to the codes of their classes.
 
     A standardised row x1 is the end at t = 1 of a noisy path whose other end, at t = 0, is the code of the row's class. What is
     estimated is the code, given the row (Gen-SER, Wang et al., arXiv 2601.20573, Eq. 8): in closed form, by kernel ridge
-    regression, and by a transformer. Class probabilities follow from the estimate, and the path to the code from these.
+    regression, and by a transformer. The estimate gives the class probabilities, and these determine the path to the code.
 
     Parameters
     ----------
     path : "exact", ExactPath or LearnedPath, default="exact"
-        How a row travels. On the exact path the class probabilities at t = 1 give the state at every other time by Bayes'
-        rule; "exact" is an `ExactPath` with the paper's schedules. On a `LearnedPath`, the paper's method, a network with time
-        learns every step.
+        Path from features to code. On the exact path the class probabilities at t = 1 give the state at every other time by
+        Bayes' rule; "exact" is an `ExactPath` with the paper's schedules. On a `LearnedPath`, the paper's method, a network with
+        time learns every step.
     estimator : {"both", "network", "kernel"}, default="both"
         What estimates the code: a kernel regression, which is best where classes differ smoothly in many features, as in
-        embeddings; a network, which is best where a few features decide; or both, weighed by rows that neither learnt from. A
-        logistic regression joins both, by an exponent that these rows decide too.
+        embeddings; a network, which is best where a few features decide; or both, weighted on held-out rows. A logistic
+        regression joins both, with an exponent that is chosen on these rows too.
     codes : {"sinusoidal", "paired", "one_hot", "random"}, default="sinusoidal"
         Codes of the classes (Eq. 2): one sine each (the paper's); sines and cosines; unit vectors; random orthogonal vectors.
     scaling : {"mixed", "quantile", "robust", "standard", "none"}, default="mixed"
@@ -54,11 +54,11 @@ class GenerativeTransportClassifier(
         smooth clip at ±3; "standard", by mean and deviation; "none". With "mixed" features come both by ranks and by mean and
         deviation, with a smooth clip at ±6: members of the network take turns, and the kernel takes the better.
     kernel : {"auto", "gaussian", "laplacian"}, default="auto"
-        Kernel of the closed form; "auto" takes the one whose held-out estimates are better, as it does for the bandwidth, the
+        Kernel of the closed form; "auto" chooses by the error on held-out rows, as for the bandwidth, the
         penalty and, in layered input, the weights of layers.
     n_centers : int >= 1 or "auto", default="auto"
-        Rows m that the kernel keeps. "auto" keeps all up to 4,500, and 2,000 of more. This bounds its memory: about
-        4·m·d + 8·m·n_classes bytes when fitted; while it is fitted about 30·m² bytes with all rows, 60·m² with fewer.
+        Number m of training rows that the kernel keeps. "auto" keeps all of up to 4,500 rows, and 2,000 of more. This bounds its
+        memory: about 4·m·d + 8·m·n_classes bytes, and during `fit` about 30·m² bytes with all rows, 60·m² with fewer.
     width : int or "auto", default="auto"
         Width L of the code space and of the network. "auto" takes 64, or what the classes and 16 more need.
     depth : int >= 1, default=2
@@ -68,29 +68,29 @@ class GenerativeTransportClassifier(
     mlp_ratio : float > 0, default=1.0
         Width of the feed-forward state in widths.
     n_frequencies : int >= 0 or "auto", default="auto"
-        Sines and cosines of each feature at so many learnt frequencies join the condition; 0 leaves them out. "auto" is 80
+        Number of learnt frequencies whose sines and cosines of each feature join the condition; 0 for none. "auto" is 80
         divided by the number of features, from 4 to 16, and 0 for more than 40 features.
     tokenizer : {"single", "layers", "chunks"}, default="single"
         Tokens of the transformer: one (the paper's), one more per conditioning layer, one more per 16 values.
     dropout : float in [0, 1), default=0.1
-        Share of the feed-forward states dropped in training.
+        Dropout rate of the feed-forward states.
     n_members : int >= 1, default=4
         Networks trained at once, whose estimates are averaged. Each of several leaves out its own fold of the rows, which
         validates it; a single one leaves out a tenth of them.
     max_steps : int >= 1, default=2000
-        Updates of the network at most.
+        Largest number of updates of the network.
     batch_size : int >= 1 or "auto", default="auto"
         Rows per update of each member. "auto" is an eighth of the rows, but at least 32 and at most 256.
     learning_rate : float > 0, default=0.01
-        Of Adam.
+        Learning rate of Adam.
     ema_decay : float in [0, 1), default=0.99
         Decay per update of the moving average of the weights that prediction uses; 0 for the last weights.
     patience : int >= 1, "auto" or None, default="auto"
         Updates without a better validation score after which training stops: "auto" is 100, and a sixth of the rows where that
         is less, but at least 20. None makes all `max_steps`, and a single network without a kernel then learns from all rows.
     time_limit : float > 0 or None, default=None
-        Seconds for `fit`: the kernel comes first, and the network is trained in what is left, up to its best validation; with
-        nothing left the kernel is alone. A fit takes longer by as much as the kernel does.
+        Seconds for `fit`. The kernel is fitted first, and the network in the time that remains; its best weights so far are
+        kept. Where none remains, the kernel is used alone. The kernel itself is not interrupted.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class; "balanced" gives the rows of all classes one sum. See `partial_fit` for later rows.
     distributed : bool, default=False
@@ -99,8 +99,9 @@ class GenerativeTransportClassifier(
     device : str, default="auto"
         Where to compute: "auto" is the first there is of cuda, mps and cpu.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
-        Of the network's matrix products in training: "auto" is bfloat16 where the device has units for it, else float32; one
-        seed can so give another model on another machine. Prediction is in float32, of up to 32 rows in float64.
+        Precision of the network's matrix products in training: "auto" is bfloat16 where the device supports it natively, else
+        float32, so the same seed may give different models on different machines. Prediction uses float32, and float64 for up
+        to 32 rows.
     random_state : int, RandomState instance or None, default=None
         Seed of initial weights, folds, batches, times and noise; None draws one from NumPy's global generator.
     verbose : int, default=0
@@ -113,7 +114,7 @@ class GenerativeTransportClassifier(
     class_prior_ : ndarray of shape (n_classes,)
         Share of each class in the training weights.
     code_index_ : ndarray of shape (n_classes,)
-        Number of each class' code; new classes get the next free one.
+        Index of the code of each class; new classes get the next free one.
     n_features_in_ : int
         Features; for layered input the number of layers.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -131,9 +132,9 @@ class GenerativeTransportClassifier(
     held_out_index_ : ndarray of shape (r,)
         Rows of `fit` that were held out: up to 20,000 rows all, but with a single network and no kernel a tenth.
     held_out_proba_ : ndarray of shape (r, n_classes)
-        Their probabilities by estimates that they took no part in. Neither is kept in files and pickles.
+        Out-of-fold and leave-one-out probabilities of these rows. Neither attribute is kept in files and pickles.
     layer_weights_ : ndarray of shape (n_layers,)
-        For layered input and with a kernel: what each layer contributes, summing to 1.
+        For layered input and with a kernel: weight of each layer, summing to 1.
     table_encoder_ : TableEncoder or None
         How columns of a DataFrame became numbers; None for numbers only. It has `get_feature_names_out`.
     scaler_ : FeatureScaler

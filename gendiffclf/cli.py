@@ -38,9 +38,9 @@ class Command:
 
 
 def _add_demo_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, nargs="?", help="CSV file with a header; tables of scikit-learn without it")
+    parser.add_argument("file", type=Path, nargs="?", help="CSV file with a header; by default tables of scikit-learn")
     parser.add_argument("--target", metavar="COLUMN", help="column of the class")
-    parser.add_argument("--groups", metavar="COLUMN", help="column of what rows belong to, kept whole in one fold")
+    parser.add_argument("--groups", metavar="COLUMN", help="column of groups, each kept whole in one fold")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="folder of the report (%(default)s)")
     parser.add_argument("--folds", type=int, default=3, help="folds of the cross-validation (%(default)s)")
     parser.add_argument("--max-rows", type=int, default=10_000, help="rows drawn from a longer file (%(default)s)")
@@ -54,10 +54,24 @@ def _run_demo(options: argparse.Namespace) -> None:
     run_demo(options.output, **columns, n_folds=options.folds, max_rows=options.max_rows, random_state=options.seed)
 
 
+def _add_vowels_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--speakers", type=int, default=12, help="voices (%(default)s)")
+    parser.add_argument("--takes", type=int, default=2, help="clips of each vowel by each voice (%(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random state of voices, folds and classifier (%(default)s)"
+    )
+
+
+def _run_vowels(options: argparse.Namespace) -> None:
+    from .demo.vowels import run_speech_demo
+
+    run_speech_demo(n_speakers=options.speakers, n_takes=options.takes, random_state=options.seed)
+
+
 COMMANDS: dict[str, Command] = {
     "demo": Command("compare classifiers on your table, or on some of scikit-learn's", _add_demo_options, _run_demo),
-    "demo-speech": Command("show the speech path on synthesised vowels", speech.add_demo_options, speech.run_demo),
-    "audit": Command("find what is wrong with a corpus", speech.add_audit_options, speech.run_audit),
+    "demo-speech": Command("classify synthesised vowels by speakers", _add_vowels_options, _run_vowels),
+    "audit": Command("check a corpus for faults", speech.add_audit_options, speech.run_audit),
     "features": Command(
         "encode the clips of a corpus into the cache", speech.add_features_options, speech.run_features
     ),
@@ -72,7 +86,7 @@ COMMANDS: dict[str, Command] = {
         few_shot_command.add_few_shot_options,
         few_shot_command.run_few_shot,
     ),
-    "compare": Command("say which of two evaluations is better", speech.add_compare_options, speech.run_compare),
+    "compare": Command("test which of two evaluations is better", speech.add_compare_options, speech.run_compare),
 }
 
 
@@ -98,8 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0; 1 where the command said what was wrong with its input; 130 where it was interrupted, and 141
-        where whoever read its output left, as shells count them.
+        The exit status: 0; 1 for invalid input, after a message; 130 when interrupted and 141 for a closed pipe, as in shells.
     """
     top = parser()
     options = top.parse_args(arguments)

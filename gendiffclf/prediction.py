@@ -36,7 +36,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         ----------
         X : array-like of shape (n, d) or (n, layers, d)
         novelty_quantile : float in (0, 1), optional
-            Rows that `is_novel` says are novel at this quantile get `novelty_label`: so large a share of ordinary rows does.
+            Rows that are novel by `is_novel` at this quantile get `novelty_label`; this share of ordinary rows does too.
         novelty_label : object, optional
             By default None, in an array of objects.
 
@@ -101,9 +101,9 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """
-        How much rows are like those of training: the lower, the likelier a class that was not among them.
+        Similarity of rows to the training rows: the lower, the likelier a class that was not among them.
 
-        Three measures of a row are compared with those of rows of training that the estimates took no part in: the distance to
+        Three measures of a row are compared with those of held-out training rows: the distance to
         the five nearest rows of the kernel, the length of the network's estimate outside the span of the codes, and the entropy
         of the probabilities. The score is the sum of the logarithms of the shares of rows that are at least as unusual.
 

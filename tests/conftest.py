@@ -1,6 +1,7 @@
 """Data and classifiers small enough for every test."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,3 +68,11 @@ def digits(_digits: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarr
 def generator() -> torch.Generator:
     """A seeded generator of the test's own."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where `cache=True` keeps features during a test."""
+    folder = tmp_path_factory.mktemp("cache") / "features"
+    monkeypatch.setenv("GENDIFFCLF_CACHE", str(folder))
+    return folder

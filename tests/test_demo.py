@@ -121,6 +121,20 @@ def test_a_quantity_is_no_class(tmp_path):
         datasets.read_table(path, "price")
 
 
+def test_row_numbers_are_no_features(tmp_path):
+    path = tmp_path / "indexed.csv"
+    pd.DataFrame({"x": [1, 2, 3, 5, 6] * 4, "y": [0, 1] * 10}).to_csv(path)  # with its index
+    data = datasets.read_table(path, "y")
+    assert data.X.columns.tolist() == ["x"]
+    assert data.dropped == ("Unnamed: 0", "y")
+    assert "Columns of row numbers were left out: 'Unnamed: 0'." in data.notes
+
+
+def test_a_file_that_is_missing_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"Got .*none\.csv, which is not a file, expected a CSV file with a header"):
+        datasets.read_table(tmp_path / "none.csv", "y")
+
+
 def test_a_table_without_features_is_refused(tmp_path):
     path = tmp_path / "empty.csv"
     pd.DataFrame({"x": 1, "y": [0, 1] * 10}).to_csv(path, index=False)
@@ -208,3 +222,17 @@ def test_the_command_is_named_as_it_is_called(found, first, program, monkeypatch
     monkeypatch.setattr("shutil.which", lambda name: found)
     monkeypatch.setattr("sys.argv", [first])
     assert demo._program() == program
+
+
+def test_the_speech_demo_tells_vowels_and_genders_of_new_voices(capsys):
+    parameters = {"max_steps": 60, "n_members": 2, "width": 32, "depth": 1}
+    pytest.importorskip("soundfile")
+    from gendiffclf.demo.vowels import run_speech_demo
+
+    found = run_speech_demo(n_speakers=8, n_takes=1, n_folds=2, parameters=parameters)
+    printed = capsys.readouterr().out
+    for word in ("80 synthesised clips of 8 voices", "who'd", "recall", "UAR", "male", "No voice was both"):
+        assert word in printed
+    assert found["vowel"].pooled["uar"] > 0.5
+    assert found["gender"].pooled["uar"] > 0.9
+    assert found["vowel"].shared_speakers == ()

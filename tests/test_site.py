@@ -113,6 +113,14 @@ def test_what_follows_from_other_imports_is_left_out():
     assert hook("diagram").reduced(edges) == {"a": {"b"}, "b": {"c"}, "c": {"d"}, "d": set()}
 
 
+def test_formulas_become_mathml():
+    html = r'<p><span class="arithmatex">\(a &lt; \tfrac12\)</span></p><div class="arithmatex">\[x_t\]</div>'
+    page = hook("formulas").on_page_content(html)
+    assert page.count("<math") == 2
+    assert page.count('display="inline"') == page.count('display="block"') == 1
+    assert "\\" not in page
+
+
 def test_pages_without_a_place_stay():
     for name in ("diagram", "better_elsewhere"):
         assert hook(name).on_page_markdown("text") == "text"

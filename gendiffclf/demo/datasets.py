@@ -95,12 +95,14 @@ def read_table(
     Raises
     ------
     ValueError
-        If there is no such column, the target is a quantity, or fewer than two classes have enough rows.
+        If there is no such file or column, the target is a quantity, or fewer than two classes have enough rows.
     ImportError
         If pandas is not installed.
     """
     check_integer("n_folds", n_folds, 2)
     check_integer("max_rows", max_rows, 1)
+    if not path.is_file():
+        raise ValueError(f"Got {path}, which is not a file, expected a CSV file with a header.")
     table = pandas().read_csv(path)
     for option, column in (("target", target), ("groups", groups)):
         if column is not None and column not in table:
@@ -108,6 +110,8 @@ def read_table(
     if target == groups:
         raise ValueError(f"Got groups={groups!r}, which is the target too, expected another column.")
     notes: list[str] = []
+    no_features = [target] if groups is None else [target, groups]
+    no_features += _row_numbers(table.drop(columns=no_features), notes)
     table = _with_values(table, [target] if groups is None else [target, groups], notes)
     if table[target].dtype.kind == "f" and table[target].nunique() > MANY_VALUES:
         raise ValueError(
@@ -118,11 +122,19 @@ def read_table(
     if len(table) > max_rows:
         notes.append(f"{max_rows:,} of {len(table):,} rows were drawn at random; --max-rows takes more.")
         table, _ = train_test_split(table, train_size=max_rows, stratify=table[target], random_state=random_state)
-    X = _features(table.drop(columns=[target] if groups is None else [target, groups]), notes)
+    X = _features(table.drop(columns=no_features), notes)
     of_groups = None if groups is None else table[groups].astype(str).to_numpy(dtype=str)
     y = table[target].to_numpy()
     y = y if y.dtype.kind in "biuf" else y.astype(str)
     return Dataset(path.name, X, y, of_groups, tuple(notes), tuple(table.columns.difference(X.columns, sort=False)))
+
+
+def _row_numbers(table: pd.DataFrame, notes: list[str]) -> list[Any]:
+    """Columns that count the rows, such as the index that `DataFrame.to_csv` writes: sorted by class, they give it away."""
+    found = [name for name in table.select_dtypes("integer") if len(table) > 2 and (table[name].diff()[1:] == 1).all()]
+    if found:
+        notes.append(f"Columns of row numbers were left out: {_listed(found)}.")
+    return found
 
 
 def _with_values(table: pd.DataFrame, columns: list[str], notes: list[str]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The speech commands of the command line: audit, features, train, predict, evaluate, compare, demo-speech."""
+"""The speech commands of the command line: audit, features, train, predict, evaluate, compare."""
 
 from __future__ import annotations
 
@@ -239,17 +239,3 @@ def run_compare(options: argparse.Namespace) -> None:
     if options.output is not None:
         found.to_json(options.output)
     print(found.claim if options.quiet else found)
-
-
-def add_demo_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `demo-speech`."""
-    parser.add_argument("--speakers", type=int, default=12, help="voices (%(default)s)")
-    parser.add_argument("--takes", type=int, default=2, help="clips of each vowel by each voice (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of voices, folds and classifier (%(default)s)")
-
-
-def run_demo(options: argparse.Namespace) -> None:
-    """Show the speech path on synthesised vowels."""
-    from .demo import run_speech_demo
-
-    run_speech_demo(n_speakers=options.speakers, n_takes=options.takes, random_state=options.seed)

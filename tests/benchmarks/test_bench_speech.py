@@ -38,9 +38,8 @@ def _ravdess(tmp_path_factory):
 
 
 @pytest.fixture
-def ravdess(_ravdess, tmp_path, monkeypatch):
-    """Their folder; features are kept in a folder of the test's own, and commands find quick models."""
-    monkeypatch.setenv("GENDIFFCLF_CACHE", str(tmp_path / "cache"))
+def ravdess(_ravdess, monkeypatch):
+    """Their folder; commands find quick models."""
     quick = GenerativeTransportClassifier(random_state=0, device="cpu", **OURS)
     monkeypatch.setitem(speech.MODELS, "ours", lambda: [clone(quick)])
     normalized = (lambda cache: FbankFeaturizer(n_mels=13, cache=cache), [SpeakerNormalizer()])

@@ -244,34 +244,21 @@ def test_nothing_is_in_double_precision_where_targets_are_not(n_centers, groups,
 @pytest.mark.parametrize("n_processes", [2, 3])
 def test_processes_that_share_the_sum_find_what_one_finds(n_processes):
     """Each sums its part; the sum of the parts is that of all."""
-    rows, targets, weight = table()
-    alone = fit_kernel(rows, targets, weight, settings=GAUSSIAN, n_centers=20)
+
+    def fitted(**shared):
+        return fit_kernel(*table(), settings=GAUSSIAN, n_centers=20, **shared)
+
+    alone = fitted()
     parts = [slice(60 * i // n_processes, 60 * (i + 1) // n_processes) for i in range(n_processes)]
     sums = []
     for own in parts:
         summed = []
-        fit_kernel(
-            rows,
-            targets,
-            weight,
-            settings=GAUSSIAN,
-            n_centers=20,
-            part=lambda n, own=own: own,
-            reduce=lambda x, summed=summed: summed.append(x.clone()) or x,
-        )
+        fitted(part=lambda n, own=own: own, reduce=lambda x, summed=summed: summed.append(x.clone()) or x)
         sums.append(summed)
     totals = [sum(parts) for parts in zip(*sums, strict=True)]
     for own in parts:
         left = iter(totals)
-        found = fit_kernel(
-            rows,
-            targets,
-            weight,
-            settings=GAUSSIAN,
-            n_centers=20,
-            part=lambda n, own=own: own,
-            reduce=lambda x, left=left: x.copy_(next(left)),
-        )
+        found = fitted(part=lambda n, own=own: own, reduce=lambda x, left=left: x.copy_(next(left)))
         torch.testing.assert_close(found.estimator.coefficients, alone.estimator.coefficients, **CLOSE)
         torch.testing.assert_close(found.held_out, alone.held_out, **CLOSE)
 

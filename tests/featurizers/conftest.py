@@ -85,14 +85,6 @@ def clips():
     return [(tone(0.2 + 0.07 * i, 150 + 40 * i, seed=i), RATE) for i in range(6)]
 
 
-@pytest.fixture(autouse=True)
-def cache_folder(tmp_path, monkeypatch):
-    """Where `cache=True` keeps features during a test."""
-    folder = tmp_path / "features"
-    monkeypatch.setenv("GENDIFFCLF_CACHE", str(folder))
-    return folder
-
-
 @pytest.fixture
 def encoded(monkeypatch):
     """A list that grows by the number of clips whenever an encoder is given some."""

@@ -64,14 +64,6 @@ def broken(tmp_path):
     return str(path)
 
 
-@pytest.fixture(autouse=True)
-def cache_folder(tmp_path, monkeypatch):
-    """Where `cache=True` keeps features during a test."""
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("GENDIFFCLF_CACHE", str(folder))
-    return folder
-
-
 @pytest.fixture
 def encoded(monkeypatch):
     """A list that grows by the number of clips whenever the encoder is given some."""

@@ -176,12 +176,16 @@ def test_an_interrupt_of_the_training_ends_the_command(command, clip_folder, mon
         return update(self, step)
 
     monkeypatch.setattr(loop._Learner, "update", interrupted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells make programs in the background ignore it
     outputs = [
         "--output",
         tmp_path / "out",
         *(["--predictions", tmp_path / "out.csv"] if command == "evaluate" else []),
     ]
-    assert run(command, clip_folder, *PATTERN, *outputs) == 130
+    try:
+        assert run(command, clip_folder, *PATTERN, *outputs) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     out, err = capsys.readouterr()
     assert out == ""
     assert f"gendiffclf {command}: interrupted" in err

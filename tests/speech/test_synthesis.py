@@ -7,10 +7,7 @@ import pytest
 from scipy.linalg import solve_toeplitz
 
 from gendiffclf.speech import synthesize_corpus, synthesize_vowel
-from gendiffclf.speech.demo import run_speech_demo
 from gendiffclf.speech.synthesis import RATE, VOWELS
-
-from .conftest import QUICK
 
 
 def pitch(samples):
@@ -83,15 +80,3 @@ def test_the_corpus_repeats_itself(tmp_path):
         synthesize_corpus(tmp_path, n_speakers=1)
     with pytest.raises(ValueError, match="Got n_takes=0"):
         synthesize_corpus(tmp_path, n_takes=0)
-
-
-def test_the_demo_tells_vowels_and_genders_of_new_voices(capsys):
-    parameters = {**QUICK, "max_steps": 60}
-    del parameters["random_state"]
-    found = run_speech_demo(n_speakers=8, n_takes=1, n_folds=2, parameters=parameters)
-    printed = capsys.readouterr().out
-    for word in ("80 synthesised clips of 8 voices", "who'd", "recall", "UAR", "male", "No voice was both"):
-        assert word in printed
-    assert found["vowel"].pooled["uar"] > 0.5
-    assert found["gender"].pooled["uar"] > 0.9
-    assert found["vowel"].shared_speakers == ()

@@ -1,4 +1,4 @@
-"""The speech path from sound to trusted labels, on vowels that are synthesised on the spot."""
+"""`gendiffclf demo-speech`: from sound to labels and their evaluation, on synthesised vowels."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sklearn.pipeline import make_pipeline
 from ..classifier import GenerativeTransportClassifier
 from ..device import thread_limit
 from ..featurizers import FbankFeaturizer
-from .evaluation import evaluate
-from .results import Evaluation
-from .synthesis import synthesize_corpus
+from ..speech.evaluation import evaluate
+from ..speech.results import Evaluation
+from ..speech.synthesis import synthesize_corpus
 
 
 def run_speech_demo(
