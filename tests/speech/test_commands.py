@@ -176,7 +176,9 @@ def test_an_interrupt_of_the_training_ends_the_command(command, clip_folder, mon
         return update(self, step)
 
     monkeypatch.setattr(loop._Learner, "update", interrupted)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells make programs in the background ignore it
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # shells make programs in the background ignore it
     outputs = [
         "--output",
         tmp_path / "out",
