@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import Tensor
 
 from ..transport.readout import positive_shares
@@ -143,21 +141,13 @@ def fit_read_out(coordinates: Tensor, targets: Tensor, weight: Tensor) -> ReadOu
     """
     coordinates, targets, weight = (x.cpu().double() for x in (coordinates, targets, weight))
     medians = torch.tensor(READ_OUT_PRIOR[0], dtype=torch.float64).log()
-    free = medians.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS([free], max_iter=20, tolerance_change=1e-6, line_search_fn="strong_wolfe")
 
-    def objective() -> Tensor:
-        sharpness, softness = free.clamp(*LOGARITHMS).exp()
+    def loss(logarithms: Tensor) -> Tensor:
+        sharpness, softness = logarithms.clamp(*LOGARITHMS).exp()
         log_loss = -(weight @ (targets * _logarithm(positive_shares(coordinates, sharpness, softness))).sum(1))
-        loss = (log_loss + ((free - medians) / READ_OUT_PRIOR[1]).square().sum() / 2) / len(weight)
-        optimizer.zero_grad()
-        loss.backward()
-        return loss
+        return (log_loss + ((logarithms - medians) / READ_OUT_PRIOR[1]).square().sum() / 2) / len(weight)
 
-    with torch.enable_grad():
-        optimizer.step(objective)
-    sharpness, softness = free.detach().clamp(*LOGARITHMS).exp().tolist()
-    return ReadOut(sharpness, softness)
+    return ReadOut(*_minimised(medians, loss).clamp(*LOGARITHMS).exp().tolist())
 
 
 def fit_exponents(probabilities: Sequence[Tensor], targets: Tensor, weight: Tensor) -> tuple[float, ...]:
@@ -167,14 +157,28 @@ def fit_exponents(probabilities: Sequence[Tensor], targets: Tensor, weight: Tens
     The loss is convex in them.
     """
     logarithms = torch.stack([_logarithm(p) for p in probabilities])  # (E, n, K)
-    means = np.array([1.0, 0.0][: len(probabilities)])
+    means = torch.tensor([1.0, 0.0][: len(logarithms)], dtype=torch.float64)
+    least, most = torch.tensor(EXPONENTS[: len(means)], dtype=torch.float64).T
 
-    def objective(exponents: np.ndarray) -> tuple[float, np.ndarray]:
-        log_p = torch.log_softmax(torch.einsum("e,enk->nk", torch.as_tensor(exponents), logarithms), dim=-1)
-        gradient = torch.einsum("n,nk,enk->e", weight, log_p.exp() - targets, logarithms).numpy()
-        deviation = (exponents - means) / EXPONENT_DEVIATION
-        loss = -float(weight @ (targets * log_p).sum(1)) + float(deviation @ deviation) / 2
-        return loss, gradient + deviation / EXPONENT_DEVIATION
+    def loss(exponents: Tensor) -> Tensor:
+        log_p = torch.log_softmax((exponents.clamp(least, most)[:, None, None] * logarithms).sum(0), dim=-1)
+        prior = ((exponents - means) / EXPONENT_DEVIATION).square().sum() / 2
+        return (prior - weight @ (targets * log_p).sum(1)) / len(weight)
 
-    found = minimize(objective, means, jac=True, method="L-BFGS-B", bounds=EXPONENTS[: len(means)])
-    return tuple(found.x.tolist())
+    return tuple(_minimised(means, loss).clamp(least, most).tolist())
+
+
+def _minimised(start: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    """Where L-BFGS from a start ends."""
+    free = start.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS([free], max_iter=20, tolerance_change=1e-6, line_search_fn="strong_wolfe")
+
+    def objective() -> Tensor:
+        optimizer.zero_grad()
+        found = loss(free)
+        found.backward()
+        return found
+
+    with torch.enable_grad():
+        optimizer.step(objective)
+    return free.detach()

@@ -17,7 +17,7 @@ from .kernel import Rows
 
 PENALTIES = (0.1, 0.01, 0.001, 0.0001)
 """λ in the mean loss plus λ / 2 times the squared coefficients; from each, the next starts, while held-out rows gain."""
-N_ITERATIONS = 20
+N_ITERATIONS = 12
 """Of L-BFGS for each penalty."""
 _BLOCK_VALUES = 2**24
 """Values of rows in memory at a time."""
