@@ -139,17 +139,15 @@ def fit_estimators(
         validate=params["patience"] is not None or params["estimator"] == "both",
         groups=data.groups,
     )
-    fitted, validation, held_out, beside = Fitted(uncalibrated(1)), folds.validation, [], None
+    fitted, validation, held_out = Fitted(uncalibrated(1)), folds.validation, []
+    learned = path if isinstance(path, LearnedPath) else None
     if params["estimator"] != "network":
         kernel = _fit_kernel(params, data, processes)
         fitted.kernel = kernel.estimator
         if params["estimator"] == "kernel":
             validation = kernel.index
         held_out.append(kernel.held_out[np.searchsorted(kernel.index, validation)])
-        if len(validation):
-            read_out = fit_read_out(held_out[0], data.targets[validation], data.weight[validation])
-            beside = read_out(high_precision(held_out[0]))
-    alone = params["estimator"] == "both" and not isinstance(path, LearnedPath)  # whether the kernel can be
+    alone = params["estimator"] == "both" and learned is None  # whether the kernel can be
     if alone and processes.first(budget.is_short_of(0)):
         fitted.training = TrainingResult(stopped_by="time_limit")
     elif params["estimator"] != "kernel":
@@ -162,8 +160,8 @@ def fit_estimators(
             folds,
             training_settings(params, len(folds.train[0]), codes.device, validated=len(folds.validation) > 0),
             seed=seed,
-            learned=path if isinstance(path, LearnedPath) else None,
-            beside=beside,
+            learned=learned,
+            beside=_read(held_out, data, validation),
             processes=processes,
             budget=budget,
             verbose=params["verbose"] if processes.rank == 0 else 0,
@@ -177,22 +175,47 @@ def fit_estimators(
             raise KeyboardInterrupt("training was interrupted before its first validation")
     fitted.combination = uncalibrated(len(held_out))
     if len(validation):
-        logistic = None
-        if fitted.kernel is not None and fitted.network is not None:
-            fitted.logistic, logistic = _fit_logistic(data, folds, fitted.kernel.settings.layer_weights)
-        found = combine(held_out, data.targets[validation], data.weight[validation], logistic)
-        held_out += [] if logistic is None else [logistic]
-        fitted.combination = processes.first(found)
-        fitted.validation = np.asarray(validation)
-        fitted.held_out = fitted.combination.probabilities([x.cpu() for x in held_out]).numpy()
+        _combine(fitted, held_out, validation, data, folds, processes)
     members = folds.member if fitted.network is not None else np.zeros(len(validation), np.int64)
-    learned = path if isinstance(path, LearnedPath) else None
     fitted.novelty = fit_novelty(
         *(fitted.kernel, fitted.network, codes, learned, data.rows, data.groups),
         *(np.asarray(validation), members, fitted.held_out),
     )
     _warn_of_an_early_end(fitted, budget)
     return fitted
+
+
+def _read(held_out: list[torch.Tensor], data: TrainingRows, validation: np.ndarray) -> torch.Tensor | None:
+    """Probabilities by the kernel of validation rows, which training goes on beside; None without a kernel or such rows."""
+    if not held_out or not len(validation):
+        return None
+    return fit_read_out(held_out[0], data.targets[validation], data.weight[validation])(high_precision(held_out[0]))
+
+
+def _combine(
+    fitted: Fitted,
+    held_out: list[torch.Tensor],
+    validation: np.ndarray,
+    data: TrainingRows,
+    folds: Folds,
+    processes: Processes,
+) -> None:
+    """Fit the logistic regression, if kernel and network are there, and the combination of all."""
+    logistic = None
+    if fitted.kernel is not None and fitted.network is not None:
+        used = folds.validation
+        if (
+            len(folds.train) == 1
+        ):  # whose fold is too few rows to learn from; the folds of several members are all rows, or many
+            used = np.concatenate([used, folds.train[0][:HELD_OUT_ROWS]])
+        fitted.logistic, logistic = fit_logistic(
+            data.rows, data.targets, data.weight, used, folds.member, fitted.kernel.settings.layer_weights
+        )
+    found = combine(held_out, data.targets[validation], data.weight[validation], logistic)
+    fitted.combination = processes.first(found)
+    fitted.validation = np.asarray(validation)
+    everything = held_out if logistic is None else [*held_out, logistic]
+    fitted.held_out = fitted.combination.probabilities([x.cpu() for x in everything]).numpy()
 
 
 def _warn_of_an_early_end(fitted: Fitted, budget: Budget) -> None:
@@ -209,16 +232,6 @@ def _warn_of_an_early_end(fitted: Fitted, budget: Budget) -> None:
             UserWarning,
             stacklevel=4,
         )
-
-
-def _fit_logistic(
-    data: TrainingRows, folds: Folds, layer_weights: tuple[float, ...]
-) -> tuple[LogisticEstimator, torch.Tensor]:
-    """A single member's fold is too few rows to learn from; those of several are all rows, or many."""
-    used = folds.validation
-    if len(folds.train) == 1:
-        used = np.concatenate([used, folds.train[0][:HELD_OUT_ROWS]])
-    return fit_logistic(data.rows, data.targets, data.weight, used, folds.member, layer_weights)
 
 
 def _fit_kernel(params: dict[str, Any], data: TrainingRows, processes: Processes) -> KernelFit:
