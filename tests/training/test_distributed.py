@@ -17,13 +17,24 @@ from torch import distributed, nn
 from gendiffclf import GenerativeTransportClassifier
 from gendiffclf.training.distributed import Processes
 from gendiffclf.transport.learned import LearnedPath
-from tests.conftest import TINY
 
 N_PROCESSES = 2
 
 
 def classifier(**changes) -> GenerativeTransportClassifier:
-    defaults = {**TINY, "distributed": distributed.is_initialized(), "max_steps": 12}
+    """This file is run as a program too, which has no fixtures."""
+    defaults = {
+        "distributed": distributed.is_initialized(),
+        "max_steps": 12,
+        "width": 32,
+        "n_members": 2,
+        "depth": 1,
+        "n_frequencies": 1,
+        "dropout": 0.0,
+        "device": "cpu",
+        "precision": "float32",
+        "random_state": 0,
+    }
     return GenerativeTransportClassifier(**{**defaults, **changes})
 
 
