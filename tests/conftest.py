@@ -17,25 +17,24 @@ collect_ignore = ["smoke.py"]
 settings.register_profile("same-everywhere", derandomize=True, deadline=None)
 settings.load_profile("same-everywhere")
 
-TINY = {
-    "max_steps": 3,
-    "width": 32,
-    "n_members": 2,
-    "depth": 1,
-    "n_frequencies": 1,
-    "dropout": 0.0,
-    "device": "cpu",
-    "precision": "float32",  # "auto" is bfloat16 on some machines
-    "random_state": 0,
-}
-
 
 @pytest.fixture(scope="session")
 def tiny() -> Callable[..., GenerativeTransportClassifier]:
     """A function that makes a classifier that fits in a twentieth of a second, with the parameters it is given."""
 
     def create(**changes: Any) -> GenerativeTransportClassifier:
-        return GenerativeTransportClassifier(**{**TINY, **changes})
+        defaults = {
+            "max_steps": 3,
+            "width": 32,
+            "n_members": 2,
+            "depth": 1,
+            "n_frequencies": 1,
+            "dropout": 0.0,
+            "device": "cpu",
+            "precision": "float32",  # "auto" is bfloat16 on some machines
+            "random_state": 0,
+        }
+        return GenerativeTransportClassifier(**{**defaults, **changes})
 
     return create
 
