@@ -204,13 +204,13 @@ def _combine(
     logistic = None
     if fitted.kernel is not None and fitted.network is not None:
         used = folds.validation
-        if (
-            len(folds.train) == 1
-        ):  # whose fold is too few rows to learn from; the folds of several members are all rows, or many
+        # The folds of several members are all rows, or many; that of one member is too few to learn from.
+        if len(folds.train) == 1:
             used = np.concatenate([used, folds.train[0][:HELD_OUT_ROWS]])
         fitted.logistic, logistic = fit_logistic(
             data.rows, data.targets, data.weight, used, folds.member, fitted.kernel.settings.layer_weights
         )
+        processes.copy_first([fitted.logistic.coefficients, fitted.logistic.offset])
     found = combine(held_out, data.targets[validation], data.weight[validation], logistic)
     fitted.combination = processes.first(found)
     fitted.validation = np.asarray(validation)

@@ -100,13 +100,13 @@ def fit_logistic(
     shares /= shares.sum(0)
     place = torch.arange(len(fold), device=x.device), torch.as_tensor(own, device=x.device)
     coefficients = x.new_zeros(x.shape[1] + 1, len(folds), targets.shape[1])
-    best, held_out, least = coefficients, targets[: len(fold)], float("inf")
+    best, held_out, least = coefficients, torch.full_like(targets[: len(fold)], 1 / targets.shape[1]), float("inf")
     for penalty in PENALTIES:
         coefficients = _minimised(coefficients, x, targets, shares, penalty)
         logits = _logits(x[: len(fold)], coefficients)
         log_p = torch.log_softmax(logits[place], dim=-1)
         loss = -float(weight[: len(fold)] @ (targets[: len(fold)] * log_p).sum(1))
-        if loss >= least:
+        if not loss < least:  # or not a number: features without a scaling can be so large
             break
         best, held_out, least = coefficients, log_p.exp(), loss
     mean = best.mean(1)

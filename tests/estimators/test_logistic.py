@@ -93,3 +93,12 @@ def test_a_class_that_came_later_has_no_probability():
     found = after.estimate(rows)
     assert (found[:, 1] == 0).all()
     torch.testing.assert_close(found[:, [0, 2]], before.estimate(rows))
+
+
+def test_features_too_large_to_be_learnt_from_say_nothing(table):
+    rows, y, weight = table
+    huge = (rows * 1e30).float()
+    estimator, held_out = fitted(huge, y, weight, np.arange(N), np.arange(N) % 3)
+    torch.testing.assert_close(held_out, torch.full((N, K), 1 / K))
+    assert (estimator.coefficients == 0).all()
+    torch.testing.assert_close(estimator.estimate(huge), torch.full((N, K), 1 / K))
