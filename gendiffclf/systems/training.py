@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import os
@@ -296,11 +297,19 @@ def _quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _group(distributed: bool) -> Iterator[None]:
-    """With a launched group, or hidden from it: one process of a group may train a model of its own."""
+    """
+    With a launched group, or hidden from it: one process of a group may train a model of its own.
+
+    A group that the Trainer starts serves later trainings too, and ends with the process: one that a process leaves as
+    it exits can abort it.
+    """
     from accelerate.state import AcceleratorState
 
     if distributed:
+        found = _in_group()
         yield
+        if _in_group() and not found:
+            atexit.register(_leave_group)
         return
     hidden = {name: os.environ.pop(name) for name in GROUP_VARIABLES if name in os.environ}
     try:
@@ -308,6 +317,15 @@ def _group(distributed: bool) -> Iterator[None]:
     finally:
         os.environ.update(hidden)
         AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def _in_group() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _leave_group() -> None:
+    if _in_group():
+        torch.distributed.destroy_process_group()
 
 
 @contextlib.contextmanager
