@@ -66,7 +66,7 @@ def diagram() -> str:
             f'<text x="{x:g}" y="{y + 5:g}">{escape(name)}</text>'
         )
     text = (
-        "Modules by layer, each with lines to those below that it imports; what follows from other lines is left out."
+        "Modules by layer, with lines to the modules they import; lines implied by others are left out."
     )
     return (
         f'<figure><svg class="imports" role="img" aria-label="{text}" viewBox="0 0 {WIDTH} {ROW * len(rows) - ROW + BOX + 4}">'
