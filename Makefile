@@ -46,8 +46,9 @@ types: $(DEV) ## type hints
 layers: $(DEV) ## import layers
 	$(BIN)/lint-imports --no-logo
 
+# Not --quiet, which hides warnings from --strict.
 docs: $(DEV) ## build the site in site/, its examples included
-	OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(BENCH) ## run the benchmark; DATA_DIR=folder adds its tables, OUTPUT=folder takes the records
 	$(BIN)/python -m benchmarks tables $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(if $(OUTPUT),--output $(OUTPUT)) --models all

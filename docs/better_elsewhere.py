@@ -52,8 +52,8 @@ def block(records: list[dict[str, Any]]) -> str:
         for table, size, label, other, ours in found
     )
     return (
-        f"On {len(found)} of {n_tables} tables, another classifier is more accurate by at least {POINTS} percentage points. Accuracies are "
-        "in percent, means over splits. The leader was picked on the same test rows, so part of each lead is luck:\n\n"
+        f"On {len(found)} of {n_tables} tables, another classifier is more accurate by at least {POINTS} percentage points. "
+        "Accuracies are in percent, means over splits. Leaders were picked on these test rows, so part of each lead is luck:\n\n"
         f"{HEADER}{lines}"
     )
 

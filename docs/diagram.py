@@ -65,9 +65,7 @@ def diagram() -> str:
             f'<rect x="{x - wide[name] / 2:g}" y="{y - BOX / 2:g}" width="{wide[name]}" height="{BOX}" rx="4"/>'
             f'<text x="{x:g}" y="{y + 5:g}">{escape(name)}</text>'
         )
-    text = (
-        "Modules by layer, with lines to the modules they import; lines implied by others are left out."
-    )
+    text = "Modules by layer, with lines to the modules they import; lines implied by others are left out."
     return (
         f'<figure><svg class="imports" role="img" aria-label="{text}" viewBox="0 0 {WIDTH} {ROW * len(rows) - ROW + BOX + 4}">'
         f"<g>{lines}</g>{boxes}</svg><figcaption>{text}</figcaption></figure>"

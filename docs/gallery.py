@@ -23,8 +23,8 @@ INDEX = "examples/index.md"
 INTRODUCTION = """\
 # Examples
 
-Each page is a script of the folder `examples/`, which was run when this site was built. To run one yourself, in a clone:
-`python examples/embeddings.py`.
+Each page shows a script from the folder `examples/`, run when this site was built. To run one yourself, use
+`python examples/embeddings.py` in a clone.
 """
 TEXT = "#010203"
 """Stands for the page's colour of text, so that pictures fit light and dark pages."""
@@ -45,7 +45,7 @@ STYLE: dict[str, Any] = {
 
 @dataclass
 class Block:
-    """Text, code, what the code printed, and its pictures as SVG with a description."""
+    """Text, code, printed output, and pictures as SVG with a description."""
 
     text: str
     code: str
@@ -95,7 +95,7 @@ def page(name: str, script: str) -> str:
     for block in blocks:
         parts += [block.text, f"```python\n{block.code}\n```"]
         if block.printed:
-            parts.append(f'```{{ .text .printed title="prints" }}\n{block.printed}\n```')
+            parts.append(f'```{{ .text .printed title="Output" }}\n{block.printed}\n```')
         parts += [figure(svg.replace(TEXT, "currentColor"), text) for svg, text in block.pictures]
     return "\n\n".join([*parts, f"The script: `examples/{name}.py`."])
 

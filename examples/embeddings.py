@@ -2,12 +2,12 @@
 Embeddings: a few labelled rows are enough
 
 A frozen encoder turns texts, images or sounds into vectors, and a small classifier on top learns the labels. Here the
-encoder is a network that was trained on the digits 0 to 4; the classes to learn are 5 to 9, which it has never seen.
+encoder is a network trained on the digits 0 to 4, and the classes to learn are 5 to 9, which it has never seen.
 """
 
 # %%
-# The encoder's hidden layer is the embedding. With your own data, this is where a text or speech encoder stands:
-# whatever gives an array of shape (rows, features).
+# The encoder's hidden layer is the embedding. With your own data, use a text or speech encoder here, or anything that
+# returns an array of shape (rows, features).
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -28,8 +28,8 @@ X, y = np.maximum(hidden, 0)[digit >= 5], digit[digit >= 5]
 print(f"{X.shape[0]} rows of {X.shape[1]} features, {len(np.unique(y))} classes")
 
 # %%
-# How good is each classifier with 5, 10, 20 or 40 rows of each class? For embeddings, `estimator="kernel"` is quick
-# and needs no network. Each figure is the mean of five random choices of the rows to learn from.
+# How accurate is each classifier with 5, 10, 20 or 40 training rows per class? For embeddings, `estimator="kernel"` is
+# fast and needs no network. Each figure is the mean over five random training sets.
 classifiers = {
     "generative transport": GenerativeTransportClassifier(
         estimator="kernel", random_state=0
@@ -55,11 +55,9 @@ for name, scores in accuracy.items():
     print(f"{name:22}", *(f"{score:.3f}" for score in scores.mean(0)))
 
 # %%
-fig, ax = plt.subplots(num="Accuracy against labelled rows of each class")
+fig, ax = plt.subplots(num="Accuracy against labelled rows per class")
 for name, scores in accuracy.items():
     ax.plot(counts, scores.mean(0), marker="o", label=name)
-ax.set(
-    xlabel="labelled rows of each class", ylabel="accuracy on other rows", xticks=counts
-)
+ax.set(xlabel="labelled rows per class", ylabel="accuracy on other rows", xticks=counts)
 ax.legend()
 plt.show()

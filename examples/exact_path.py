@@ -1,8 +1,8 @@
 """
 The exact path: a row travels to the code of its class
 
-What the method does, in one picture: the features of a row move to the code of its class, and the class probabilities
-determine the path.
+The method in one picture: the features of a row move to the code of its class, and the class probabilities determine
+the path.
 """
 
 # %%
@@ -18,17 +18,17 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
 classifier = GenerativeTransportClassifier(estimator="kernel").fit(X_train, y_train)
 threes = np.flatnonzero(y_test == 3)
 certainty = classifier.predict_proba(X_test[threes])[:, 3]
-row = int(threes[np.abs(certainty - 0.8).argmin()])  # a 3 that is not quite clear
+row = int(threes[np.abs(certainty - 0.8).argmin()])  # a somewhat unclear 3
 states = classifier.transport(X_test[[row]], n_steps=20, return_path=True)[:, 0]
 code = states[-1]
 proba = classifier.predict_proba(X_test[[row]])[0]
 print(f"{len(states)} states of {states.shape[1]} coordinates")
 
 # %%
-# In blue the row's state at three times, in orange the code of its class, and last the class probabilities.
+# The state of the row at three times (blue), the code of its class (orange), and the class probabilities.
 fig, axes = plt.subplot_mosaic(
     [["row", "features", "way"], ["code", "probabilities", "probabilities"]],
-    num="A row travels from its features to the code of its class, and probabilities fall out",
+    num="A row travels from its features to the code of its class; the probabilities follow",
     figsize=(5.4, 3.6),
 )
 axes["row"].imshow(X_test[row].reshape(8, 8), cmap="Greys")
@@ -41,7 +41,7 @@ titles = {
 }
 for (name, title), number in zip(titles.items(), (0, 12, 20), strict=True):
     ax = axes[name]
-    ax.plot(code, color="C1", linestyle="-", linewidth=3.5, alpha=0.5)
+    ax.plot(code, color="C1", linestyle="-", linewidth=5, alpha=0.4)
     ax.plot(states[number], color="C0", linestyle="-", linewidth=1.2)
     ax.set_title(title, fontsize="medium")
     ax.set(
@@ -60,9 +60,9 @@ plt.show()
 
 # %%
 # The probabilities determine the whole path, so predictions do not depend on the number of steps. Random transports
-# end at a class as often as `predict_proba` says. The row of which the classifier is least sure:
+# end in each class with the probability from `predict_proba`. For example, the row with the least certain prediction:
 unsure = int(classifier.predict_proba(X_test).max(1).argmin())
 drawn = classifier.sample(X_test[[unsure]], n_draws=2000, random_state=0)[0]
 shares = np.bincount(drawn, minlength=10) / 2000
-print("stated ", np.round(classifier.predict_proba(X_test[[unsure]])[0], 2))
-print("sampled", np.round(shares, 2))
+print("predicted", np.round(classifier.predict_proba(X_test[[unsure]])[0], 2))
+print("sampled  ", np.round(shares, 2))

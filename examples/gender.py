@@ -22,9 +22,9 @@ evaluation = evaluate(pipeline, corpus, n_folds=5, random_state=0)
 print(evaluation.intervals.loc[["wa", "log_loss"]].round(3).to_string())
 
 # %%
-# How sure the classifier is of each voice. Points on the wrong side of the line are misclassified clips.
+# How certain is the classifier about each voice? Points on the wrong side of the line are misclassified clips.
 predictions = evaluation.predictions.sort_values(["label", "speaker"])
-fig, ax = plt.subplots(num="Stated probability of 'female' for each voice")
+fig, ax = plt.subplots(num="Predicted probability of 'female' for each voice")
 for marker, (gender, rows) in zip("os", predictions.groupby("label"), strict=True):
     ax.plot(
         rows["p_female"],
@@ -34,6 +34,6 @@ for marker, (gender, rows) in zip("os", predictions.groupby("label"), strict=Tru
         label=gender,
     )
 ax.axvline(0.5, color="grey", linestyle=":")
-ax.set(xlabel="stated probability of 'female'", ylabel="voice", xlim=(-0.02, 1.02))
+ax.set(xlabel="predicted probability of 'female'", ylabel="voice", xlim=(-0.02, 1.02))
 ax.legend()
 plt.show()

@@ -1,11 +1,11 @@
 """
-Missing values and categories: the table as it is
+Missing values and categories: tables without preparation
 
-Gaps, text columns and booleans need no preparation. What is lost when more and more values are missing?
+Gaps, text columns and booleans need no preparation. How much accuracy is lost as more values go missing?
 """
 
 # %%
-# A table of cell nuclei, of which one measurement is turned into a word, as tables often have it.
+# A table of cell nuclei. One measurement becomes a word, as is common in tables.
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -24,8 +24,8 @@ print(X_train.iloc[:3, :3].to_string())
 
 
 # %%
-# Now values are removed at random, in training and test rows alike. Both classifiers have their defaults. With one split
-# and 228 test rows, an accuracy has a standard error of about 0.02: read the curves, not single points.
+# Values are removed at random, in training and test rows. Both classifiers have their defaults. With one split and 228
+# test rows, the standard error of an accuracy is about 0.02: read the curves, not single points.
 def with_gaps(table, share, seed):
     gaps = np.random.default_rng(seed).random(table.shape) < share
     return table.mask(gaps)
@@ -37,7 +37,7 @@ for share in shares:
     train, test = with_gaps(X_train, share, 0), with_gaps(X_test, share, 1)
     ours = GenerativeTransportClassifier(random_state=0).fit(train, y_train)
     accuracy["generative transport"].append(ours.score(test, y_test))
-    # Of scikit-learn's classifiers, this one takes gaps and categories too.
+    # scikit-learn's classifier that also takes gaps and categories.
     words = {"mean radius": sizes.cat.categories}
     train, test = (
         t.assign(**{c: pd.Categorical(t[c], words[c]) for c in words})
@@ -55,11 +55,10 @@ for name, scores in accuracy.items():
 fig, ax = plt.subplots(num="Accuracy against the share of missing values")
 for name, scores in accuracy.items():
     ax.plot(shares, scores, marker="o", label=name)
-ax.set(xlabel="share of values that are missing", ylabel="accuracy on other rows")
+ax.set(xlabel="share of missing values", ylabel="accuracy on other rows")
 ax.legend()
 plt.show()
 
 # %%
-# Columns that had gaps in training get a column beside them that says where, and words become columns of 0 and 1.
-# The names are those of the classifier at the last share of gaps.
+# Words become columns of 0 and 1, with a column for missing words. These are the columns of the last classifier.
 print(ours.table_encoder_.get_feature_names_out())

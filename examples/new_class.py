@@ -1,7 +1,7 @@
 """
-A class that comes later
+Adding a class later
 
-A classifier that knows nine digits meets the tenth. `partial_fit` adds it from a few rows, without the old rows.
+A classifier knows nine digits. `partial_fit` adds the tenth from a few rows, without the old rows.
 """
 
 # %%
@@ -21,12 +21,14 @@ before = GenerativeTransportClassifier(estimator="kernel").fit(
     X_train[known], y_train[known]
 )
 nines = y_test == 9
-print(f"old digits: {before.score(X_test[~nines], y_test[~nines]):.3f} right")
+print(f"accuracy on old digits: {before.score(X_test[~nines], y_test[~nines]):.3f}")
 guesses, counts = np.unique(before.predict(X_test[nines]), return_counts=True)
-print("nines are taken for", dict(zip(guesses.tolist(), counts.tolist(), strict=True)))
+print(
+    "predictions for nines:", dict(zip(guesses.tolist(), counts.tolist(), strict=True))
+)
 
 # %%
-# Each new row joins the kernel in closed form. The old classes keep their codes.
+# Each new row becomes a centre of the kernel, in closed form. The old classes keep their codes.
 added = [1, 2, 5, 10, 20]
 old, new = [], []
 for count in added:
@@ -37,12 +39,12 @@ for count in added:
     print(f"{count:3} rows of the new class: old {old[-1]:.3f}, new {new[-1]:.3f}")
 
 # %%
-fig, ax = plt.subplots(num="Share of right rows of old classes and of the new one")
+fig, ax = plt.subplots(num="Accuracy on the old classes and on the new class")
 ax.plot(added, old, marker="o", label="nine old classes")
 ax.plot(added, new, marker="s", label="new class")
 ax.set(
-    xlabel="rows of the new class that were added",
-    ylabel="share that is right",
+    xlabel="added rows of the new class",
+    ylabel="accuracy",
     xticks=added,
 )
 ax.legend()

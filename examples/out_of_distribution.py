@@ -1,11 +1,11 @@
 """
-Input that belongs to no class
+Out-of-distribution input
 
-A classifier can only name classes that it knows. `score_samples` measures how similar a row is to the training rows.
+A classifier can only predict classes that it knows. `score_samples` measures how similar a row is to the training rows.
 """
 
 # %%
-# Learn the digits 0 to 7. At prediction, 8 and 9 come too, and known digits with their pixels in random order.
+# The training rows are the digits 0 to 7. At prediction there are also 8 and 9, and digits with shuffled pixels.
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -27,8 +27,8 @@ inputs = {
 scores = {name: classifier.score_samples(rows) for name, rows in inputs.items()}
 
 # %%
-# The area under the ROC curve is the chance that a known digit scores higher than another input. Confidence, the
-# probability of the most probable class, tells such inputs apart too: compare both on inputs that you expect.
+# The area under the ROC curve is the probability that a known digit scores higher than another input. Confidence, the
+# probability of the most probable class, also separates such inputs: compare both on the inputs that you expect.
 for name in list(inputs)[1:]:
     known_scores, others = scores["known digits"], scores[name]
     is_known = np.repeat([1, 0], [len(known_scores), len(others)])
@@ -44,6 +44,6 @@ fig, ax = plt.subplots(num="Scores of known and other inputs")
 bins = np.linspace(min(map(np.min, scores.values())), 0, 40)
 for hatch, (name, values) in zip(("", "//", ".."), scores.items(), strict=True):
     ax.hist(values, bins, density=True, alpha=0.5, hatch=hatch, label=name)
-ax.set(xlabel="score (the lower, the less like the training rows)", ylabel="density")
+ax.set(xlabel="score (lower: less similar to the training rows)", ylabel="density")
 ax.legend()
 plt.show()

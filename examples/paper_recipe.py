@@ -1,13 +1,13 @@
 """
-The paper's recipe, small
+The paper's recipe on a small table
 
-Gen-SER learns every step of the path by a network with time. `LearnedPath` is that method. The package's default leaves
-the path exact and learns the estimate of the code alone. Here both learn a small table.
+Gen-SER trains a network with a time input for every step of the path; `LearnedPath` is that method. By default, the
+package keeps the path exact and only learns the estimate of the code. This example compares both.
 """
 
 # %%
-# `from_preset("gen-ser")` has the paper's sizes, which want a GPU. Here the same recipe is small: one network of width
-# 64, Euler's method, and ten steps. There are 72 test rows of one split, so one or two more that are right are chance.
+# `from_preset("gen-ser")` has the paper's sizes, which need a GPU. This is the same recipe in small: one network of width
+# 64, Euler's method, and ten steps. With 72 test rows of one split, a difference of one or two rows is chance.
 import matplotlib.pyplot as plt
 from sklearn.datasets import load_wine
 from sklearn.metrics import log_loss
@@ -35,7 +35,7 @@ for name, classifier in {"learned path": learned, "exact path": exact}.items():
     )
 
 # %%
-# On a learned path, the number of steps matters for where a row ends.
+# On a learned path, the end of the path depends on the number of steps.
 fig, ax = plt.subplots(num="Three coordinates of a row on its learned path")
 for n_steps, style in ((2, ":"), (5, "--"), (20, "-")):
     states = learned.transport(X_test[:1], n_steps=n_steps, return_path=True)[:, 0]

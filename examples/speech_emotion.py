@@ -1,12 +1,12 @@
 """
-Speech emotion: from clips to a figure that holds for new voices
+Speech emotion: from clips to results for new voices
 
-The steps are the same for any label of speech. Corpora of emotional speech may not be redistributed, so here voices
-are synthesised, and ten vowels stand for emotions.
+The steps are the same for any label of speech. Corpora of emotional speech may not be redistributed, so this example
+synthesises voices, and ten vowels stand in for emotions.
 """
 
 # %%
-# A corpus is a table with a row for each clip: path, label and speaker. `read_corpus` makes it from folders.
+# A corpus is a table with one row per clip: path, label and speaker. `read_corpus` builds it from folders.
 import tempfile
 
 import matplotlib.pyplot as plt
@@ -21,22 +21,22 @@ corpus = synthesize_corpus(folder.name, n_speakers=10, n_takes=2, random_state=0
 print(corpus[["label", "speaker", "gender"]].iloc[::30].to_string())
 
 # %%
-# `audit` looks for what would make figures worthless, such as copies under another speaker's name.
+# `audit` looks for faults that would invalidate results, such as copies of a clip under another speaker.
 findings = audit(corpus).findings
 print([finding.code for finding in findings])
 
 # %%
-# Log-mel features need no weights. For emotion, put `HubertFeaturizer("facebook/hubert-large-ll60k")` in their place.
-# No speaker is in both training and test: folds are of whole speakers, and so are the intervals.
+# Log-mel features need no weights. For emotion, use `HubertFeaturizer("facebook/hubert-large-ll60k")` instead.
+# No speaker is in both training and test, and the intervals are over speakers.
 classifier = GenerativeTransportClassifier(estimator="kernel", random_state=0)
 pipeline = make_pipeline(FbankFeaturizer(n_mels=40), classifier)
 evaluation = evaluate(pipeline, corpus, n_folds=3, random_state=0)
 print(evaluation.intervals.loc[["uar", "wa"]].round(3).to_string())
 
 # %%
-# Which vowels are confused: neighbours, as for people.
+# The classifier confuses neighbouring vowels, as people do.
 fig, ax = plt.subplots(
-    num="Confusion matrix of vowels by voices not in training", figsize=(4.8, 4.8)
+    num="Confusion matrix of vowels for new voices", figsize=(4.8, 4.8)
 )
 display = ConfusionMatrixDisplay(
     evaluation.confusion, display_labels=evaluation.classes

@@ -1,12 +1,12 @@
 """
 A timeline of a long recording
 
-A trained model slides along a recording and gives each segment a label. Memory does not grow with its length.
+A trained model moves along a recording and labels its segments. Memory does not grow with the length of the recording.
 """
 
 # %%
-# Train on clips of eight voices, men and women, each of four vowels in a row. Clips to learn from should be like the windows
-# that the model will see: a model of single vowels called all of such a recording female when it was tried.
+# Train on clips of eight voices, men and women, each with four vowels in a row. Training clips should resemble the
+# windows that the model will see: when it was tried, a model of single vowels labelled all of the recording female.
 import tempfile
 
 import matplotlib.pyplot as plt
@@ -37,7 +37,7 @@ pipeline.fit(clips, labels, generativetransportclassifier__groups=speakers)
 print(len(clips), "clips of", sorted(set(speakers)))
 
 # %%
-# The recording: the two voices left, in turns.
+# The recording contains the two remaining voices, which take turns.
 turns, truth = [], []
 for turn in range(4):
     speaker, rows = voices[(4, 9)[turn % 2]]
@@ -47,7 +47,7 @@ recording = np.concatenate(turns), rate
 found = timeline(
     pipeline, recording, window=1.5, hop=0.25, min_duration=1, detect_speech=False
 )
-print("in turns:", ", ".join(truth))
+print("speakers:", ", ".join(truth))
 print(found)
 
 # %%

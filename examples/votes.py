@@ -1,11 +1,11 @@
 """
 Votes of several raters
 
-When five people label a row and disagree, the majority label discards information. `fit_votes` learns from the votes.
+When several people label a row and disagree, the majority label discards information. `fit_votes` learns from all votes.
 """
 
 # %%
-# A simulation, so that the truth is known: two classes that overlap, and raters who vote by the true probability.
+# In a simulation the truth is known: two classes overlap, and raters vote with the true probabilities.
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -32,7 +32,7 @@ for name, classifier in {"majority": majority, "votes": by_votes}.items():
 
 # %%
 # Learning from the majority makes the probabilities too extreme.
-fig, ax = plt.subplots(num="Stated against true probability of the second class")
+fig, ax = plt.subplots(num="Predicted against true probability of the second class")
 for marker, (name, classifier) in zip(
     "os", {"majority": majority, "votes": by_votes}.items(), strict=True
 ):
@@ -46,6 +46,6 @@ for marker, (name, classifier) in zip(
         label=f"learnt from {name}",
     )
 ax.axline((0, 0), slope=1, color="grey", linestyle=":")
-ax.set(xlabel="true probability", ylabel="stated probability")
+ax.set(xlabel="true probability", ylabel="predicted probability")
 ax.legend()
 plt.show()

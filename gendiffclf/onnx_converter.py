@@ -19,10 +19,6 @@ def register_onnx_converter() -> None:
     Afterwards `skl2onnx.to_onnx(pipeline, X[:1].astype(np.float32))` works for pipelines of scikit-learn's steps and this
     classifier. The option `zipmap=False` gives probabilities as a matrix.
 
-    Parameters
-    ----------
-    None
-
     Raises
     ------
     ImportError

@@ -163,8 +163,9 @@ def test_every_export_is_on_an_api_page():
 
 def test_every_export_is_documented():
     for name in gendiffclf.__all__:
-        documentation = inspect.getdoc(getattr(gendiffclf, name))
-        for section in ("Parameters", "Examples"):
+        export = getattr(gendiffclf, name)
+        documentation = inspect.getdoc(export)
+        for section in ["Examples", *(["Parameters"] if inspect.signature(export).parameters else [])]:
             assert f"{section}\n---" in documentation, name
 
 
