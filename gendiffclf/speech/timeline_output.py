@@ -82,7 +82,7 @@ def draw_timeline(found: Timeline) -> Any:
 
     colours = colormaps["tab10" if len(found.classes) <= 10 else "tab20"]
     colour_of = {label: colours(k % colours.N) for k, label in enumerate(found.classes)}
-    figure = Figure(figsize=(float(np.clip(found.duration / 20, 8, 24)), 4), layout="constrained")
+    figure = Figure(figsize=(float(np.clip(found.duration / 20, 6, 24)), 4), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     middles = (found.table["start"] + found.table["end"]) / 2
     for label in found.classes:
