@@ -34,7 +34,7 @@ evaluation = evaluate(pipeline, corpus, n_folds=3, random_state=0)
 print(evaluation.intervals.loc[["uar", "wa"]].round(3).to_string())
 
 # %%
-# The classifier confuses neighbouring vowels, as people do.
+# Most errors confuse neighbouring vowels, as people do.
 fig, ax = plt.subplots(
     num="Confusion matrix of vowels for new voices", figsize=(4.8, 4.8)
 )
