@@ -121,6 +121,16 @@ def test_formulas_become_mathml():
     assert "\\" not in page
 
 
+def test_files_of_the_repository_become_pages_with_links_within_the_site():
+    pages = hook("root_pages")
+    page = pages.page("CONTRIBUTING.md")
+    assert "](docs/" in read("CONTRIBUTING.md")
+    assert "](docs/" not in page
+    assert "](architecture.md)" in page
+    assert "](changelog.md)" in page
+    assert all(name in read("mkdocs.yml") for name in pages.PAGES)
+
+
 def test_pages_without_a_place_stay():
     for name in ("diagram", "better_elsewhere"):
         assert hook(name).on_page_markdown("text") == "text"
