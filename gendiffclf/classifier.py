@@ -81,8 +81,8 @@ class GenerativeTransportClassifier(
         Largest number of updates of the network.
     batch_size : int >= 1 or "auto", default="auto"
         Rows per update of each member. "auto" is an eighth of the rows, but at least 32 and at most 256.
-    learning_rate : float > 0, default=0.01
-        Learning rate of Adam.
+    learning_rate : float > 0 or "auto", default="auto"
+        Learning rate of Adam. "auto" is 0.01, but beyond a width of 128, which many classes need, 1.28 divided by the width.
     ema_decay : float in [0, 1), default=0.99
         Decay per update of the moving average of the weights that prediction uses; 0 for the last weights.
     patience : int >= 1, "auto" or None, default="auto"
@@ -186,7 +186,7 @@ class GenerativeTransportClassifier(
         n_members: int = 4,
         max_steps: int = 2000,
         batch_size: int | str = "auto",
-        learning_rate: float = 0.01,
+        learning_rate: float | str = "auto",
         ema_decay: float = 0.99,
         patience: int | str | None = "auto",
         time_limit: float | None = None,

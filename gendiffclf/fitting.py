@@ -158,7 +158,9 @@ def fit_estimators(
             fitted.network,
             TrainingData(data.rows, data.y, data.weight.to(codes), codes),
             folds,
-            training_settings(params, len(folds.train[0]), codes.device, validated=len(folds.validation) > 0),
+            training_settings(
+                params, len(folds.train[0]), codes.shape[1], codes.device, validated=len(folds.validation) > 0
+            ),
             seed=seed,
             learned=learned,
             beside=_read(held_out, data, validation),

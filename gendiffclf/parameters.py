@@ -26,6 +26,8 @@ AUTO_ROOM = 16
 """Classes more than there are that `width="auto"` leaves room for."""
 AUTO_FREQUENCIES_FEATURES = 40
 """Features up to which `n_frequencies="auto"` embeds them periodically; more of them gain nothing and cost time."""
+AUTO_LEARNING_RATE = 0.01, 128
+"""`learning_rate="auto"`, up to a width; wider networks, those of many classes, diverge by it and get less in proportion."""
 AUTO_BATCH = (32, 256)
 """Fewest and most rows of a batch for `batch_size="auto"`."""
 AUTO_PATIENCE = (20, 100)
@@ -97,7 +99,12 @@ def check_parameters(params: dict[str, Any]) -> None:
         )
     check_real("mlp_ratio", params["mlp_ratio"], 0, low_open=True)
     check_real("dropout", params["dropout"], 0, 1, high_open=True)
-    check_real("learning_rate", params["learning_rate"], 0, low_open=True)
+    if params["learning_rate"] != "auto":
+        if isinstance(params["learning_rate"], str):
+            raise ValueError(
+                f"Got learning_rate={shown(params['learning_rate'])}, expected 'auto' or a number in (0, inf)."
+            )
+        check_real("learning_rate", params["learning_rate"], 0, low_open=True)
     if params["time_limit"] is not None:
         check_real("time_limit", params["time_limit"], 0, low_open=True)
     check_real("ema_decay", params["ema_decay"], 0, 1, high_open=True)
@@ -175,7 +182,7 @@ def network_shape(params: dict[str, Any], n_layers: int, n_features: int, width:
 
 
 def training_settings(
-    params: dict[str, Any], n_rows: int, device: torch.device, *, validated: bool
+    params: dict[str, Any], n_rows: int, width: int, device: torch.device, *, validated: bool
 ) -> TrainingSettings:
     """
     The settings of training.
@@ -186,6 +193,8 @@ def training_settings(
         Of the classifier.
     n_rows : int
         Rows that a member learns from.
+    width : int
+        Of the code space.
     device : torch.device
     validated : bool
         Whether there are validation rows; without them, and with a patience, training takes as many steps as that.
@@ -194,6 +203,10 @@ def training_settings(
     from .training.loop import TrainingSettings
 
     batch_size, max_steps, patience = params["batch_size"], params["max_steps"], params["patience"]
+    learning_rate = params["learning_rate"]
+    if learning_rate == "auto":
+        rate, most = AUTO_LEARNING_RATE
+        learning_rate = rate * min(1, most / width)
     if batch_size == "auto":
         least, most = AUTO_BATCH
         batch_size = min(most, max(least, n_rows // 8))
@@ -203,7 +216,7 @@ def training_settings(
     return TrainingSettings(
         max_steps=max_steps if validated or patience is None else min(max_steps, patience),
         batch_size=batch_size,
-        learning_rate=params["learning_rate"],
+        learning_rate=learning_rate,
         ema_decay=params["ema_decay"],
         patience=patience,
         precision=resolve_precision(params["precision"], device),

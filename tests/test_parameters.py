@@ -47,7 +47,11 @@ OUTSIDE = {
     "width": [(1, "an integer >= 2"), ("Auto", "'auto' or an integer >= 2"), (130, "a width that the heads divide")],
     "mlp_ratio": [(0, r"a number in \(0, inf\)")],
     "dropout": [(1, r"a number in \[0, 1\)"), (-0.1, r"a number in \[0, 1\)")],
-    "learning_rate": [(0, r"a number in \(0, inf\)"), (float("inf"), r"a number in \(0, inf\)")],
+    "learning_rate": [
+        ("fast", r"'auto' or a number in \(0, inf\)"),
+        (0, r"a number in \(0, inf\)"),
+        (float("inf"), r"a number in \(0, inf\)"),
+    ],
     "time_limit": [(0, r"a number in \(0, inf\)"), ("1 min", "a number")],
     "ema_decay": [(1, r"a number in \[0, 1\)"), (float("nan"), r"a number in \[0, 1\)")],
     "class_weight": [("even", "one of 'balanced'"), ({0: -1.0}, "non-negative finite weights")],
@@ -222,18 +226,25 @@ def test_few_features_get_more_and_higher_frequencies(n_features, number, scale)
 def test_automatic_batches_grow_with_the_rows(n_rows, size):
     params = GenerativeTransportClassifier(batch_size="auto").get_params(deep=False)
     assert AUTO_BATCH == (32, 256)
-    assert training_settings(params, n_rows, torch.device("cpu"), validated=True).batch_size == size
-    fixed = training_settings({**params, "batch_size": 7}, n_rows, torch.device("cpu"), validated=True)
+    assert training_settings(params, n_rows, 64, torch.device("cpu"), validated=True).batch_size == size
+    fixed = training_settings({**params, "batch_size": 7}, n_rows, 64, torch.device("cpu"), validated=True)
     assert fixed.batch_size == 7
+
+
+@pytest.mark.parametrize(("width", "rate"), [(64, 0.01), (128, 0.01), (640, 0.002)])
+def test_wide_networks_learn_at_a_lower_rate(width, rate):
+    params = GenerativeTransportClassifier().get_params(deep=False)
+    settings = training_settings(params, 100, width, torch.device("cpu"), validated=True)
+    assert settings.learning_rate == pytest.approx(rate)
 
 
 def test_steps_without_validation_rows():
     """A patience says then how many there are."""
     device = torch.device("cpu")
     params = GenerativeTransportClassifier(max_steps=100, patience=30).get_params(deep=False)
-    assert training_settings(params, 10, device, validated=True).max_steps == 100
-    assert training_settings(params, 10, device, validated=False).max_steps == 30
-    assert training_settings({**params, "patience": None}, 10, device, validated=False).max_steps == 100
+    assert training_settings(params, 10, 64, device, validated=True).max_steps == 100
+    assert training_settings(params, 10, 64, device, validated=False).max_steps == 30
+    assert training_settings({**params, "patience": None}, 10, 64, device, validated=False).max_steps == 100
 
 
 def test_settings_take_every_parameter_over():
@@ -245,7 +256,7 @@ def test_settings_take_every_parameter_over():
     params = GenerativeTransportClassifier(**changes).get_params(deep=False)
     settings = (
         network_shape(params, n_layers=4, n_features=6, width=8),
-        training_settings(params, 100, torch.device("cpu"), validated=True),
+        training_settings(params, 100, 8, torch.device("cpu"), validated=True),
     )
     found = {name: value for part in settings for name, value in vars(part).items()}
     for name, value in changes.items():

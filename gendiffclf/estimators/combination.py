@@ -16,10 +16,12 @@ LOGARITHMS = -6.0, 5.0
 """Of sharpness and softness: neither is outside of these."""
 EXPONENT_DEVIATION = 0.5
 """Of the exponents; their means are 1 for the mixture and 0 for the logistic regression."""
-EXPONENTS = (0.2, 5.0), (0.0, 3.0)
+EXPONENTS = (0.0, 5.0), (0.0, 3.0)
 """Ranges of both."""
 LEAST_PROBABILITY = 1e-6
 """Of the logistic regression, before its exponent: less could outweigh all else."""
+_FIT_VALUES = 2**21
+"""Probabilities of the rows that a combination is fitted on, at most."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,10 @@ def combine(
     logistic : Tensor of shape (n, K), optional
         Probabilities by a logistic regression that did not learn from these rows.
     """
-    targets, weight = targets.cpu().double(), weight.cpu().double()
+    stride = -(-targets.numel() // _FIT_VALUES)  # it has few parameters
+    coordinates = [x[::stride] for x in coordinates]
+    logistic = None if logistic is None else logistic[::stride]
+    targets, weight = targets[::stride].cpu().double(), weight[::stride].cpu().double()
     read_outs = tuple(fit_read_out(x, targets, weight) for x in coordinates)
     read = [read_out(x.cpu().double()) for read_out, x in zip(read_outs, coordinates, strict=True)]
     floor = 1 / (len(targets) + 2)

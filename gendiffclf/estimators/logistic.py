@@ -1,7 +1,8 @@
 """Multinomial logistic regression, which needs few rows where classes are apart by planes.
 
 Its probabilities are coordinates of an estimate of the code too. Kernel and network are least squares onto the codes (Eq. 8);
-this maximises the likelihood of the classes, with a penalty chosen on held-out rows.
+this maximises the likelihood of the classes. The penalty is chosen on held-out rows, by the logarithmic loss at the best
+temperature: a strong penalty that finds the right directions makes probabilities too flat, which is easily mended.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from torch import Tensor
 
 from .kernel import Rows
 
-PENALTIES = (0.1, 0.01, 0.001, 0.0001)
+PENALTIES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4, 3e-5)
 """λ in the mean loss plus λ / 2 times the squared coefficients; from each, the next starts, while held-out rows gain."""
-N_ITERATIONS = 12
+N_ITERATIONS = 6
 """Of L-BFGS for each penalty."""
+SHARPNESSES = tuple(np.geomspace(0.5, 8, 13))
+"""Inverse temperatures."""
+_REFIT_VALUES = 2**24
+"""Features, or logits, of the rows of a refit at most."""
 _BLOCK_VALUES = 2**24
 """Values of rows in memory at a time."""
 
@@ -68,7 +73,10 @@ def fit_logistic(
     rows: Rows, targets: Tensor, weight: Tensor, numbers: np.ndarray, fold: np.ndarray, layer_weights: tuple[float, ...]
 ) -> tuple[LogisticEstimator, Tensor]:
     """
-    Fit one regression for each fold to the rows outside of it; the estimator has the mean of their coefficients.
+    Fit one regression for each fold to the rows outside of it.
+
+    The estimator has the mean of their coefficients or, if there are more rows than those to use, goes on from there with
+    all of them.
 
     Parameters
     ----------
@@ -92,6 +100,7 @@ def fit_logistic(
     """
     index = torch.as_tensor(numbers, device=targets.device)
     x = torch.cat(list(_blocks(rows, numbers, layer_weights)))
+    all_targets, all_weight = targets, weight
     targets, weight = targets[index].to(x), weight[index].to(x)
     folds, own = np.unique(fold, return_inverse=True)
     learns = np.ones((len(numbers), len(folds)), bool)
@@ -100,17 +109,40 @@ def fit_logistic(
     shares /= shares.sum(0)
     place = torch.arange(len(fold), device=x.device), torch.as_tensor(own, device=x.device)
     coefficients = x.new_zeros(x.shape[1] + 1, len(folds), targets.shape[1])
-    best, held_out, least = coefficients, torch.full_like(targets[: len(fold)], 1 / targets.shape[1]), float("inf")
+    labels, importance = targets[: len(fold)], weight[: len(fold)]
+    best, held_out, least = coefficients, torch.full_like(labels, 1 / targets.shape[1]), float("inf")
+    chosen = PENALTIES[0], 1.0
     for penalty in PENALTIES:
         coefficients = _minimised(coefficients, x, targets, shares, penalty)
-        logits = _logits(x[: len(fold)], coefficients)
-        log_p = torch.log_softmax(logits[place], dim=-1)
-        loss = -float(weight[: len(fold)] @ (targets[: len(fold)] * log_p).sum(1))
-        if not loss < least:  # or not a number: features without a scaling can be so large
+        logits = _logits(x[: len(fold)], coefficients)[place]
+        losses = {s: _log_loss(s * logits, labels, importance) for s in SHARPNESSES}
+        sharpness = min(losses, key=losses.__getitem__)
+        if not losses[sharpness] < least:  # or not a number: features without a scaling can be so large
             break
-        best, held_out, least = coefficients, log_p.exp(), loss
-    mean = best.mean(1)
+        least, chosen = losses[sharpness], (penalty, sharpness)
+        best, held_out = coefficients, torch.softmax(sharpness * logits, dim=-1)
+    mean = best.mean(1, keepdim=True)
+    if len(rows) > len(numbers) and np.isfinite(least):
+        mean = _refit(mean, rows, all_targets, all_weight, layer_weights, chosen[0] * float(learns.sum(0).mean()))
+    mean = chosen[1] * mean[:, 0]
     return LogisticEstimator(mean[:-1], mean[-1], x.new_tensor(layer_weights)), held_out
+
+
+def _log_loss(logits: Tensor, targets: Tensor, weight: Tensor) -> float:
+    """Of rows (n, K), summed."""
+    return -float(weight @ (targets * torch.log_softmax(logits, dim=-1)).sum(1))
+
+
+def _refit(
+    start: Tensor, rows: Rows, targets: Tensor, weight: Tensor, layer_weights: tuple[float, ...], penalty: float
+) -> Tensor:
+    """Coefficients (d + 1, 1, K) of all rows, or of so many as memory allows; the penalty is that of the summed loss."""
+    stride = -(-len(rows) * max(rows[:1].shape[-1], targets.shape[1]) // _REFIT_VALUES)
+    numbers = np.arange(0, len(rows), stride)
+    x = torch.cat(list(_blocks(rows, numbers, layer_weights)))
+    shares = weight[::stride, None].to(x)
+    shares /= shares.sum()
+    return _minimised(start, x, targets[::stride].to(x), shares, penalty / len(numbers))
 
 
 def _blocks(rows: Rows, numbers: np.ndarray, layer_weights: tuple[float, ...]) -> Iterator[Tensor]:

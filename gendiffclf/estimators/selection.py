@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 
@@ -27,8 +28,9 @@ def select(
     rows: Tensor, targets: Tensor, weight: Tensor, kernels: Sequence[str], groups: np.ndarray | None = None
 ) -> KernelSettings:
     """
-    The hyperparameters with the least squared residual of held-out rows.
+    The hyperparameters with the least squared error of held-out rows, each estimate at the scale that is best for it.
 
+    The read-out finds that scale again: of many classes a ridge shrinks the estimates by much, but may order them well.
     Kernel, scaling, bandwidth and penalty are chosen by a descent over a grid on few rows, the best of each kernel and scaling
     then compared on more. Of several layers the best alone comes first; layers join it, with equal weights and repeatedly,
     while that helps (Caruana et al. 2004).
@@ -88,7 +90,11 @@ def _descend(score: _HeldOutScore, kernel: str, view: int, counts: tuple[int, ..
 
 
 class _HeldOutScore:
-    """Mean squared residual of held-out rows, computed once for each choice."""
+    """
+    Squared error of held-out estimates, multiplied by the best factor, computed once for each choice.
+
+    As a share of the squared deviation of the targets: one minus the squared correlation with them.
+    """
 
     def __init__(self, rows: Tensor, targets: Tensor, weight: Tensor, groups: np.ndarray | None) -> None:
         self._rows, self._weight = rows, weight
@@ -123,4 +129,7 @@ class _HeldOutScore:
         residual = left_out(
             inverse @ self._centred, inverse.diagonal()[:, None], lambda i, j: inverse[i][:, j], self._groups
         )
-        return float(self._weight @ residual.square().sum(1) / self._weight.sum())
+        estimate = self._centred - residual
+        product = float(self._weight @ (estimate * self._centred).sum(1))
+        sizes = (float(self._weight @ x.square().sum(1)) for x in (estimate, self._centred))
+        return 1 - max(product, 0.0) ** 2 / max(math.prod(sizes), 1e-300)

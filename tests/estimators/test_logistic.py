@@ -13,8 +13,9 @@ N, D, K = 240, 4, 3
 
 @pytest.fixture
 def table(monkeypatch):
-    """Rows of two layers and two scalings, the second of which is noise, classes, weights; enough iterations to converge."""
+    """Rows of two layers and two scalings, the second of which is noise, classes, weights; convergence, no temperatures."""
     monkeypatch.setattr(logistic, "N_ITERATIONS", 300)
+    monkeypatch.setattr(logistic, "SHARPNESSES", (1.0,))
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(N, 4, D))
     y = (rows[:, 0] @ rng.normal(size=(D, K)) + rng.gumbel(size=(N, K))).argmax(1)
@@ -53,8 +54,7 @@ def test_the_penalty_is_that_of_least_held_out_loss(table, monkeypatch):
         monkeypatch.setattr(logistic, "PENALTIES", (penalty,))
         held_out = fitted(rows, y, weight, np.arange(N), np.arange(N) % 4)[1]
         losses[penalty] = -float(weight @ held_out[np.arange(N), y].log())
-    monkeypatch.undo()
-    monkeypatch.setattr(logistic, "N_ITERATIONS", 300)
+    monkeypatch.setattr(logistic, "PENALTIES", tuple(losses))
     held_out = fitted(rows, y, weight, np.arange(N), np.arange(N) % 4)[1]
     assert -float(weight @ held_out[np.arange(N), y].log()) == pytest.approx(min(losses.values()), rel=1e-4)
 
@@ -68,6 +68,38 @@ def test_rows_beyond_the_folds_are_learnt_from_and_not_told(table, monkeypatch):
     X = rows[:, 0].numpy()
     model = peer(X[others], y[others], weight.numpy()[others], 0.01)
     np.testing.assert_allclose(held_out, model.predict_proba(X[own]), atol=1e-3)
+
+
+def test_the_sharpness_is_that_of_least_held_out_loss(table, monkeypatch):
+    monkeypatch.setattr(logistic, "PENALTIES", (0.3,))  # which makes probabilities too flat
+    rows, y, weight = table
+    flat, flat_held_out = fitted(rows, y, weight, np.arange(N), np.arange(N) % 4)
+    losses = {
+        s: -float(weight @ torch.log_softmax(s * flat_held_out.log(), 1)[np.arange(N), y])
+        for s in (0.5, 1.0, 2.0, 4.0, 8.0)
+    }
+    best = min(losses, key=losses.get)
+    assert 1 < best < 8
+    monkeypatch.setattr(logistic, "SHARPNESSES", tuple(losses))
+    sharp, held_out = fitted(rows, y, weight, np.arange(N), np.arange(N) % 4)
+    assert -float(weight @ held_out[np.arange(N), y].log()) == pytest.approx(losses[best])
+    torch.testing.assert_close(sharp.coefficients, best * flat.coefficients)
+
+
+@pytest.mark.parametrize("values", [2**24, N * D // 2])
+def test_more_rows_than_the_folds_are_learnt_from_in_the_end(table, monkeypatch, values):
+    """All of them, or evenly spread ones; the penalty of the summed loss stays."""
+    monkeypatch.setattr(logistic, "PENALTIES", (0.01,))
+    monkeypatch.setattr(logistic, "_REFIT_VALUES", values)
+    rows, y, weight = table
+    estimator, held_out = fitted(rows, y, weight, np.arange(60), np.arange(60) % 3)
+    assert len(held_out) == 60
+    X, weight = rows[:, 0].numpy(), weight.numpy()
+    step = 1 if values > N * D else 2
+    model = LogisticRegression(C=1 / (0.01 * 40 / (N // step) * weight[::step].sum()), tol=1e-9, max_iter=1000)
+    model.fit(X[::step], y[::step], sample_weight=weight[::step])
+    found = estimator.coefficients - estimator.coefficients.mean(1, keepdim=True)
+    np.testing.assert_allclose(found, model.coef_.T, atol=5e-3)
 
 
 def test_layers_are_summed_by_their_weights(table):
