@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..featurizers.audio import AudioError, Clip
 from ..featurizers.inputs import as_clip
-from ..featurizers.parts import decoded_in_turn
+from ..featurizers.parts import group_by_file
 
 FLAT_TOP = 3
 """Samples in a row at the peak's value that count as clipped: a wave of speech passes its peak in one or two."""
@@ -84,7 +84,7 @@ def measure_recordings(clips: Sequence[Any], n_jobs: int | None = None) -> list[
         except AudioError as error:
             found[i] = error
     with ThreadPoolExecutor(workers) as pool:
-        for group in decoded_in_turn(known):
+        for group in group_by_file(known):
             found |= zip(group, pool.map(_measured, group.values()), strict=True)
     return [found[i] for i in range(len(clips))]
 
