@@ -33,7 +33,7 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     """
     Base class of the featurisers: transforms a list of clips into an array with one row per clip, or a list of frames.
 
-    A subclass has the parameters `sampling_rate`, `cache`, `n_jobs`, `on_error` and `verbose`, beside its own, and
+    A subclass has the parameters `sampling_rate`, `cache`, `n_jobs`, `on_error` and `verbose` in addition to its own, and
     implements `_encoders`. This class reads, caches and batches clips, handles errors and distributes the work.
     """
 

@@ -127,7 +127,7 @@ class FunctionEncoder:
     function: Callable[[NDArray[np.float32]], Any]
     name: str
     sampling_rate: int
-    batch_seconds: float = field(default=BATCH_SECONDS, init=False)
+    batch_seconds = BATCH_SECONDS
     row_shape: RowShape | None = field(default=None, init=False)
 
     @property

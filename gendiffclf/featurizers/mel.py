@@ -48,6 +48,9 @@ class FbankEncoder:
         Whether each clip is scaled to `SPEECH_LEVEL` first.
     """
 
+    sampling_rate = SAMPLING_RATE
+    batch_seconds = BATCH_SECONDS
+
     n_mels: int
     window: int
     hop: int
@@ -60,8 +63,6 @@ class FbankEncoder:
     normalize_level: bool
 
     def __post_init__(self) -> None:
-        self.sampling_rate = SAMPLING_RATE
-        self.batch_seconds = BATCH_SECONDS
         width = self.n_mels * (1 + self.deltas)
         pooled = (width * len(POOLINGS[self.pooling]),)
         self.row_shape: RowShape | None = (None, width) if self.pooling == "none" else pooled

@@ -1,4 +1,4 @@
-"""Faster linear layers on CPUs where torch's default library, MKL, does not use the best instructions."""
+"""Faster linear layers on CPUs where MKL, torch's default library, does not use AVX-512."""
 
 from __future__ import annotations
 

@@ -150,5 +150,5 @@ def broken(tmp_path):
         "None": (None, "type NoneType, expected a path"),
         "number": (3.5, "type float, expected a path"),
         "mapping": ({"audio": tone(0.25)}, "mapping with keys"),
-        "segment": ((good, 9, 10), "not in a clip"),
+        "segment": ((good, 9, 10), "is outside the"),
     }
