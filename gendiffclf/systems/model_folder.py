@@ -75,16 +75,13 @@ def save_system(
     TypeError
         If a parameter cannot be converted to JSON, such as a loaded model.
     """
-    folder = Path(folder)
-    if folder.exists() and not (overwrite and (folder / DESCRIPTION).is_file()):
-        remedy = f"one with {DESCRIPTION}" if overwrite else "overwrite=True replaces a model"
-        raise ValueError(f"Got folder={str(folder)!r}, which exists, expected a new folder; {remedy}.")
+    folder = check_new_folder("folder", folder, overwrite)
     description = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "package_version": VERSION,
         "kind": kind,
-        "parameters": _plain_parameters(parameters),
+        "parameters": plain_parameters(parameters),
         "fitted": {name: _plain(name, value) for name, value in fitted.items()},
     }
     text = json.dumps(description, indent=1) + "\n"
@@ -134,10 +131,41 @@ def load_system(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, An
     return parameters, description["fitted"], safetensors.torch.load_file(folder / WEIGHTS)
 
 
+def check_new_folder(name: str, folder: str | os.PathLike[str], overwrite: bool) -> Path:
+    """
+    Raise a ValueError if a model cannot be saved to a folder; otherwise return its path.
+
+    Parameters
+    ----------
+    name : str
+        Name of the folder's parameter or option, for messages.
+    folder : path-like
+        Folder to be created.
+    overwrite : bool
+        Whether an existing model may be replaced.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (overwrite and (folder / DESCRIPTION).is_file()):
+        expected = f"a new folder or one of a model, with {DESCRIPTION}" if overwrite else "a new folder"
+        remedy = "" if overwrite else "; overwrite=True (--overwrite) replaces a model"
+        raise ValueError(f"Got {name}={str(folder)!r}, which exists, expected {expected}{remedy}.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"Got {name}={str(folder)!r}, whose parent folder cannot be created ({error.strerror}), expected a writable "
+            "folder; choose another."
+        ) from error
+    if not os.access(folder.parent, os.W_OK):
+        raise ValueError(
+            f"Got {name}={str(folder)!r} in a folder that is write-protected, expected a writable folder; choose another."
+        )
+    return folder
+
+
 @contextlib.contextmanager
 def complete_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder, which is renamed to `folder` if no error occurs."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     temporary.mkdir()
     try:
@@ -154,16 +182,22 @@ def complete_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(temporary)
 
 
-def _plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert parameters to JSON types, without `RUNTIME_PARAMETERS`."""
     return {name: _plain(name, value) for name, value in parameters.items() if name not in RUNTIME_PARAMETERS}
+
+
+def featurizer_kind(featurizer: SpeechFeaturizer) -> str:
+    """Return a featuriser's name in `FEATURIZERS`, or raise a TypeError."""
+    kind = next((key for key, cls in FEATURIZERS.items() if type(featurizer) is cls), None)
+    if kind is None:
+        raise TypeError(f"Got {type(featurizer).__name__}, expected a featuriser in FEATURIZERS; register it there.")
+    return kind
 
 
 def _plain(name: str, value: Any) -> Any:
     if isinstance(value, SpeechFeaturizer):
-        kind = next((key for key, cls in FEATURIZERS.items() if type(value) is cls), None)
-        if kind is None:
-            raise TypeError(f"Got {type(value).__name__}, expected a featuriser in FEATURIZERS; register it there.")
-        return {"featurizer": kind, "parameters": _plain_parameters(value.get_params(deep=False))}
+        return {"featurizer": featurizer_kind(value), "parameters": plain_parameters(value.get_params(deep=False))}
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, os.PathLike):

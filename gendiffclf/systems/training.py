@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..optional import require
+
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -115,7 +117,8 @@ def train_module(
     FloatingPointError
         If the loss is not finite.
     """
-    _require_trainer()
+    for package in ("accelerate", "transformers"):
+        require(package, "finetune")
     with contextlib.ExitStack() as stack:
         stack.enter_context(_restored_random_states())
         stack.enter_context(_errors_only())
@@ -175,17 +178,6 @@ def _update(state: Any, value: Any) -> None:
         state.update(np.ascontiguousarray(value).data)
     else:
         state.update(repr(value).encode())
-
-
-def _require_trainer() -> None:
-    try:
-        import accelerate  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f"Training this system needs the package {error.name!r}, which is not installed: "
-            "`pip install -e '.[finetune]'` in a clone."
-        ) from error
 
 
 def _arguments(plan: TrainingPlan, output: Path, device: torch.device, seed: int, *, save: bool) -> TrainingArguments:

@@ -223,7 +223,9 @@ def test_a_folder_loads_to_the_same_predictions(fitted, rated, tmp_path):
     np.testing.assert_array_equal(loaded.predict(clips), fitted.predict(clips))
     assert loaded.score(clips, Y) == fitted.score(clips, Y)
     assert loaded.dimensions_ == fitted.dimensions_
-    with pytest.raises(ValueError, match="which exists, expected a new folder; overwrite=True replaces a model"):
+    with pytest.raises(
+        ValueError, match=r"which exists, expected a new folder; overwrite=True \(--overwrite\) replaces a model"
+    ):
         fitted.save(tmp_path / "model")
     fitted.save(tmp_path / "model", overwrite=True)
     other = EmoSphereRegressor.load(tmp_path / "model", encoder=FbankFeaturizer(n_mels=9))

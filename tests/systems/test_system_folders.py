@@ -48,5 +48,5 @@ def test_other_folders_are_refused(tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99}))
     with pytest.raises(ValueError, match=r"version 99, expected .* upgrade gendiffclf"):
         load_system(tmp_path / "model", "Other")
-    with pytest.raises(ValueError, match=f"which exists, expected a new folder; one with {DESCRIPTION}"):
+    with pytest.raises(ValueError, match=f"which exists, expected a new folder or one of a model, with {DESCRIPTION}"):
         save_system(tmp_path, "Other", {}, {}, {}, overwrite=True)
