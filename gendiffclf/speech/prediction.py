@@ -1,4 +1,4 @@
-"""Labels and probabilities for clips, as a table in which a broken clip is a row with a reason."""
+"""Prediction of labels and probabilities for clips, as a table that includes broken clips."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from .corpora import check_corpus
 from .files import whole_file
+from .provenance import as_json
 from .sound_checks import warn_of_sound
 from .training import (
     before_classifier,
@@ -25,7 +26,6 @@ from .training import (
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = ("csv", "jsonl")
 _KEPT = ("path", "start", "end", "label", "speaker")
 
 
@@ -36,31 +36,31 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     Parameters
     ----------
     pipeline : Pipeline
-        Fitted: a featuriser first, a classifier last, as of `train` or `load_model`.
+        Fitted, with a featuriser first and a classifier last, as returned by `train` or `load_model`.
     corpus : DataFrame
-        With `path`, as of `read_corpus`; with `speaker` too, if a step such as `SpeakerNormalizer` asks for it.
+        With `path`, as returned by `read_corpus`; also with `speaker`, if a step such as `SpeakerNormalizer` needs it.
     features : array-like of shape (n, d) or (n, layers, d), optional
-        Features of the clips, for a pipeline without featuriser.
+        Precomputed features of the clips, for a pipeline without a featuriser.
 
     Returns
     -------
     predictions : DataFrame
-        A row for each clip, in order: `path` and, where known, `start`, `end`, `label` and `speaker`; `predicted`; a column
-        `p_<label>` for each class, if the classifier has probabilities; `confidence`, the probability of the predicted label;
-        `score`, the classifier's `score_samples`: the lower, the less the clip is like those that were learnt from; `warning`,
-        codes of what `audit` would warn of, such as "silent" or "short", whose labels say little; `error`, what is wrong with
-        a broken clip. Broken clips have an error in place of a label, probabilities and score, which are empty too
-        where a classifier has none. With `features`, no clip is read, and `warning` is empty.
+        One row per clip, in order: `path` and, if known, `start`, `end`, `label` and `speaker`; `predicted`; a column
+        `p_<label>` for each class; `confidence`, the probability of the predicted label; `score`, the classifier's
+        `score_samples`, which is lower for clips unlike the training data; `warning`, codes of warnings of `audit`, such as
+        "silent" or "short", with which predictions are unreliable; `error`, the reason for a broken clip. Broken clips have
+        no label, probabilities and score; the latter two are also empty if the classifier has none. With `features`, no clip
+        is read, and `warning` is empty.
 
     Raises
     ------
     ValueError
-        If table or pipeline are not as above.
+        If table or pipeline are invalid.
 
     Warns
     -----
     UserWarning
-        Of broken clips, and of those with a warning.
+        If there are broken clips or clips with a warning.
 
     Examples
     --------
@@ -110,11 +110,11 @@ def write_predictions(predictions: pd.DataFrame, output: str | os.PathLike[str] 
     Parameters
     ----------
     predictions : DataFrame
-        As of `predict_clips`.
+        From `predict_clips`.
     output : path-like or text stream
-        A file appears under its name only when it is complete.
+        A file is written under a temporary name and renamed when it is complete.
     form : {"csv", "jsonl"}, default="csv"
-        In JSON lines, probabilities are one object, `{"probabilities": {label: ...}}`.
+        In JSON lines, the probabilities are an object, `{"probabilities": {label: ...}}`.
     """
     if isinstance(output, str | os.PathLike):
         with whole_file(output) as file:
@@ -127,13 +127,8 @@ def write_predictions(predictions: pd.DataFrame, output: str | os.PathLike[str] 
 
 
 def _json_row(row: dict[str, Any]) -> dict[str, Any]:
-    plain = {name: _known(value) for name, value in row.items() if not name.startswith("p_")}
+    plain = {name: as_json(value) for name, value in row.items() if not name.startswith("p_")}
     names = [name for name in row if name.startswith("p_")]
     proba = {name.removeprefix("p_"): row[name] for name in names}
     plain["probabilities"] = None if row["error"] is not None else proba
     return plain
-
-
-def _known(value: Any) -> Any:
-    value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and np.isnan(value) else value

@@ -1,8 +1,7 @@
-"""A timeline as table, JSON, labels for Audacity, and picture."""
+"""Output of a timeline as table, JSON, labels for Audacity, or figure."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..optional import require
-from .files import whole_file
+from .files import whole_file, write_json
 
 if TYPE_CHECKING:
     from .timelines import Timeline
@@ -20,30 +19,23 @@ ENDINGS = (".csv", ".json", ".txt", *PICTURES)
 
 
 def check_ending(path: str | os.PathLike[str]) -> str:
-    """
-    The ending of a name, if it is one of `ENDINGS`.
-
-    Raises
-    ------
-    ValueError
-        If it is another.
-    """
+    """Return the suffix of a file name; raise a ValueError unless it is one of `ENDINGS`."""
     ending = Path(path).suffix.lower()
     if ending not in ENDINGS:
-        raise ValueError(f"Got {os.fspath(path)}, expected a name that ends in one of {', '.join(ENDINGS)}.")
+        raise ValueError(f"Got {os.fspath(path)}, expected a name ending in one of {', '.join(ENDINGS)}.")
     return ending
 
 
 def save_timeline(found: Timeline, path: str | os.PathLike[str]) -> None:
     """
-    Write a timeline in the form that the ending says; see `Timeline.save`.
+    Write a timeline in the format given by the suffix; see `Timeline.save`.
 
     Parameters
     ----------
     found : Timeline
-        What to write.
+        The timeline to write.
     path : path-like
-        Replaced if it exists, once the new content is complete.
+        An existing file is replaced once the new one is complete.
     """
     ending = check_ending(path)
     if ending in PICTURES:
@@ -51,11 +43,11 @@ def save_timeline(found: Timeline, path: str | os.PathLike[str]) -> None:
             figure = draw_timeline(found)
             figure.savefig(file, format=ending[1:], dpi=150)
         return
+    if ending == ".json":
+        return write_json(path, _content(found))
     with whole_file(path) as file:
         if ending == ".csv":
             found.table.to_csv(file, index=False, lineterminator="\n", float_format="%.6g")
-        elif ending == ".json":
-            file.write(json.dumps(_content(found), indent=1, ensure_ascii=False) + "\n")
         else:
             for row in found.segments.itertuples():
                 file.write(f"{row.start:.6f}\t{row.end:.6f}\t{row.label}\n")
@@ -63,17 +55,17 @@ def save_timeline(found: Timeline, path: str | os.PathLike[str]) -> None:
 
 def draw_timeline(found: Timeline) -> Any:
     """
-    Probabilities over time, and the segments below them.
+    Draw probabilities over time, and the segments below them.
 
     Parameters
     ----------
     found : Timeline
-        What to draw.
+        The timeline to draw.
 
     Returns
     -------
     figure : matplotlib Figure
-        Of a width that grows with the recording, up to some 20 minutes.
+        Its width grows with the length of the recording, up to 8 minutes.
     """
     require("matplotlib", "plots")
     from matplotlib import colormaps
