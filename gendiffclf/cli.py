@@ -41,10 +41,16 @@ def _add_demo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, nargs="?", help="CSV file with a header (default: datasets of scikit-learn)")
     parser.add_argument("--target", metavar="COLUMN", help="column with the class labels")
     parser.add_argument("--groups", metavar="COLUMN", help="column with groups to keep within one fold")
-    parser.add_argument("--output", type=Path, default=Path("demo-output"), help="folder for the report (%(default)s)")
-    parser.add_argument("--folds", type=int, default=3, help="number of cross-validation folds (%(default)s)")
-    parser.add_argument("--max-rows", type=int, default=10_000, help="maximum number of rows to use (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="random state of folds and classifiers (%(default)s)")
+    parser.add_argument(
+        "--output", type=Path, default=Path("demo-output"), help="folder for the report (default: %(default)s)"
+    )
+    parser.add_argument("--folds", type=int, default=3, help="number of cross-validation folds (default: %(default)s)")
+    parser.add_argument(
+        "--max-rows", type=int, default=10_000, help="maximum number of rows to use (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random state of folds and classifiers (default: %(default)s)"
+    )
 
 
 def _run_demo(options: argparse.Namespace) -> None:
@@ -55,10 +61,10 @@ def _run_demo(options: argparse.Namespace) -> None:
 
 
 def _add_vowels_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--speakers", type=int, default=12, help="number of speakers (%(default)s)")
-    parser.add_argument("--takes", type=int, default=2, help="clips per vowel and speaker (%(default)s)")
+    parser.add_argument("--speakers", type=int, default=12, help="number of speakers (default: %(default)s)")
+    parser.add_argument("--takes", type=int, default=2, help="clips per vowel and speaker (default: %(default)s)")
     parser.add_argument(
-        "--seed", type=int, default=0, help="random state of speakers, folds and classifier (%(default)s)"
+        "--seed", type=int, default=0, help="random state of speakers, folds and classifier (default: %(default)s)"
     )
 
 

@@ -159,17 +159,17 @@ class Clip:
             If the clip is missing, not audio, truncated, empty, has more than two dimensions, or holds NaN or infinity.
         """
         if self.on_disk or isinstance(self.source, bytes):
-            samples, given = self.native_samples()
+            samples, native_rate = self.native_samples()
         else:
-            samples, given = _decoded(self.source, self.rate)
+            samples, native_rate = _decoded(self.source, self.rate)
             samples = _frames_first(_scaled(samples))  # (frames,) or (frames, channels)
-            samples = samples[_frame_range(self, len(samples), given)]
+            samples = samples[_frame_range(self, len(samples), native_rate)]
         if samples.ndim == 2:
             samples = samples.mean(axis=1)  # (frames, channels) -> (frames,)
         if not np.isfinite(samples).all():
             raise AudioError("it holds NaN or infinite samples, expected finite ones", self.name)
-        if given != rate and len(samples):
-            samples = require("soxr").resample(samples, given, rate)
+        if native_rate != rate and len(samples):
+            samples = require("soxr").resample(samples, native_rate, rate)
         if not len(samples):
             raise AudioError("it holds no samples, expected at least one", self.name)
         return np.ascontiguousarray(samples, dtype=np.float32)

@@ -178,8 +178,8 @@ def _config(name: str, revision: str | None) -> Any:
     try:
         return AutoConfig.from_pretrained(name, revision=revision or "main")
     except (OSError, ValueError) as error:
-        place = f"model={name!r}" + ("" if revision is None else f", revision={revision!r}")
-        raise type(error)(f"Got {place}, expected a hub name or the folder of a speech encoder: {error}") from error
+        received = f"model={name!r}" + ("" if revision is None else f", revision={revision!r}")
+        raise type(error)(f"Got {received}, expected a hub name or the folder of a speech encoder: {error}") from error
 
 
 def _preprocessor(name: str, revision: str | None, offline: bool = False) -> dict[str, Any] | None:

@@ -90,14 +90,14 @@ def _ogg(file: IO[bytes], size: int) -> DeclaredRange:
     start = max(size - OGG_TAIL, 0)
     file.seek(start)
     tail = file.read()
-    place = tail.rfind(b"OggS\0")
-    if place < 0:
+    offset = tail.rfind(b"OggS\0")
+    if offset < 0:
         return None
-    header = tail[place : place + 27]
-    sizes = tail[place + 27 : place + 27 + header[26]] if len(header) == 27 else b""
+    header = tail[offset : offset + 27]
+    sizes = tail[offset + 27 : offset + 27 + header[26]] if len(header) == 27 else b""
     complete = len(header) == 27 and len(sizes) == header[26]
     # If the header of the last page is truncated, its length is unknown; twice what is there marks it as truncated.
-    return start + place, 27 + len(sizes) + sum(sizes) if complete else 2 * (size - start - place)
+    return start + offset, 27 + len(sizes) + sum(sizes) if complete else 2 * (size - start - offset)
 
 
 _READERS: dict[bytes, Callable[[IO[bytes], int], DeclaredRange]] = {

@@ -113,11 +113,11 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         flat = rows.reshape(len(rows), -1)  # (n, layers, d) -> (n, layers · d)
         result, single = np.empty_like(flat), []
         for number, name in enumerate(names):
-            mine = np.flatnonzero(speaker_of == number)
-            valid = mine[~np.isnan(flat[mine]).any(axis=1)]
+            indices = np.flatnonzero(speaker_of == number)
+            valid = indices[~np.isnan(flat[indices]).any(axis=1)]
             if len(valid) == 1:
                 single.append(str(name))
-            result[mine] = self._normalized(flat, valid, mine)
+            result[indices] = self._normalized(flat, valid, indices)
         if single:
             shown = ", ".join(single[:N_SHOWN]) + (", …" if len(single) > N_SHOWN else "")
             warnings.warn(
@@ -158,8 +158,8 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             validate_data(self, X, reset=reset, dtype=types, allow_nd=True, ensure_all_finite="allow-nan")
         )
 
-    def _normalized(self, flat: NDArray[Any], valid: NDArray[Any], mine: NDArray[Any]) -> NDArray[Any]:
-        """Standardise the rows `mine` of one speaker by the first `n_clips` of the rows `valid`."""
+    def _normalized(self, flat: NDArray[Any], valid: NDArray[Any], indices: NDArray[Any]) -> NDArray[Any]:
+        """Standardise the rows `indices` of one speaker by the first `n_clips` of the rows `valid`."""
         if not len(valid):
-            return np.full_like(flat[mine], np.nan)
-        return np.asarray(StandardScaler().fit(flat[valid[: self.n_clips]]).transform(flat[mine]))
+            return np.full_like(flat[indices], np.nan)
+        return np.asarray(StandardScaler().fit(flat[valid[: self.n_clips]]).transform(flat[indices]))

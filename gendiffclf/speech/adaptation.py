@@ -146,7 +146,7 @@ def few_shot(
 
     Returns
     -------
-    found : FewShot
+    result : FewShot
 
     Raises
     ------
@@ -161,7 +161,7 @@ def few_shot(
     Examples
     --------
     >>> from gendiffclf.speech import read_corpus
-    >>> found = few_shot(pipeline, [read_corpus("a.csv"), read_corpus("b.csv")], read_corpus("c.csv"))  # doctest: +SKIP
+    >>> result = few_shot(pipeline, [read_corpus("a.csv"), read_corpus("b.csv")], read_corpus("c.csv"))  # doctest: +SKIP
     """
     import pandas as pd
 
@@ -182,7 +182,7 @@ def few_shot(
     rng = np.random.default_rng(random_state)
     encoded = encode_clips(featurizer, corpus)
     report_failures(encoded, corpus)
-    rows = _apart(encoded.whole, tested, audited.voices, rng)
+    rows = _apart(encoded.valid, tested, audited.voices, rng)
     (learnt, others), *_ = without_copies([rows], audited.content)
     y = corpus["label"].to_numpy()
     fitted = fit_rows(rest, encoded.rows[learnt], y[learnt], audited.voices[learnt])
@@ -200,17 +200,17 @@ def few_shot(
             truth = y[others][held_out]
             classes = np.union1d(adapted.classes_, truth)
             proba = class_probabilities(adapted, features[held_out], classes)
-            found = measures(truth, classes[proba.argmax(axis=1)], proba, classes)
-            drawn = np.unique(y[others][chosen[count]], return_counts=True)[1] if count else [0]
+            scores = measures(truth, classes[proba.argmax(axis=1)], proba, classes)
+            counts = np.unique(y[others][chosen[count]], return_counts=True)[1] if count else [0]
             runs.append(
                 {
                     "repeat": repeat,
                     "shots": count,
                     "n_shots": len(chosen[count]) if count else 0,
-                    "fewest": int(min(drawn)),
+                    "fewest": int(min(counts)),
                     "n_test": len(held_out),
                     "n_test_speakers": len(np.unique(audited.voices[others][held_out])),
-                    **{name: found[name] for name in MEASURES},
+                    **{name: scores[name] for name in MEASURES},
                 }
             )
     settings = {"shots": numbers, "n_repeats": n_repeats, "random_state": random_state}
@@ -227,13 +227,13 @@ def _checked_shots(shots: Iterable[int]) -> list[int]:
 
 
 def _apart(
-    whole: np.ndarray, tested: np.ndarray, voices: np.ndarray, rng: np.random.Generator
+    valid: np.ndarray, tested: np.ndarray, voices: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the training corpora and of the tested one, with disjoint voices; shared voices are split in halves."""
-    shared = rng.permutation(np.intersect1d(voices[whole[~tested[whole]]], voices[whole[tested[whole]]]))
+    shared = rng.permutation(np.intersect1d(voices[valid[~tested[valid]]], voices[valid[tested[valid]]]))
     to_learn, to_test = shared[: len(shared) // 2], shared[len(shared) // 2 :]
-    learnt = whole[~tested[whole] & ~np.isin(voices[whole], to_test)]
-    others = whole[tested[whole] & ~np.isin(voices[whole], to_learn)]
+    learnt = valid[~tested[valid] & ~np.isin(voices[valid], to_test)]
+    others = valid[tested[valid] & ~np.isin(voices[valid], to_learn)]
     n_learnt, n_others = len(np.unique(voices[learnt])), len(np.unique(voices[others]))
     if n_learnt < 1 or n_others < 2:
         raise ValueError(

@@ -62,7 +62,7 @@ def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None
     if sound:
         recordings = measure_recordings(clips(corpus), n_jobs)
         findings = list(check_recordings(corpus, recordings))
-        seconds = float(sum(found.seconds for found in recordings if isinstance(found, Recording)))
+        seconds = float(sum(recording.seconds for recording in recordings if isinstance(recording, Recording)))
         return _audit(corpus, content_of(recordings), findings, seconds)
     places = corpus[[name for name in ("path", "start", "end") if name in corpus]].astype(str)
     return _audit(corpus, np.array(["\t".join(row) for row in places.to_numpy()]))
@@ -89,9 +89,9 @@ def audit_first(
     """
     if rows is None:
         _audit(corpus, _all_different(len(corpus))).accept(accept).raise_errors(ignore)
-    found = (audit(corpus) if rows is None else audit_features(corpus, rows)).accept(accept)
-    found.enforce(ignore)
-    return found
+    audited = (audit(corpus) if rows is None else audit_features(corpus, rows)).accept(accept)
+    audited.enforce(ignore)
+    return audited
 
 
 def _all_different(n_clips: int) -> np.ndarray:
@@ -119,7 +119,7 @@ def _audit(
         n_speakers=int(corpus["speaker"].nunique()) if "speaker" in corpus else None,
         seconds=seconds,
         classes={str(label): int(count) for label, count in labels.items()},
-        findings=tuple(sorted(findings, key=lambda found: SEVERITIES.index(found.severity))),
+        findings=tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
         content=content,
         voices=voices_of(corpus, content),
     )

@@ -44,16 +44,16 @@ def run_audit(options: argparse.Namespace) -> None:
     from .auditing import audit
 
     check_output("--output", options.output)
-    found = audit(read_source(options, options.source), sound=not options.table_only, n_jobs=options.jobs).accept(
+    audited = audit(read_source(options, options.source), sound=not options.table_only, n_jobs=options.jobs).accept(
         options.accept
     )
     if options.output is not None:
-        found.to_json(options.output)
-    shown = [finding for finding in found.findings if not options.quiet or finding.severity != "note"]
-    print(replace(found, findings=tuple(shown)))
-    if found.errors:
+        audited.to_json(options.output)
+    shown = [finding for finding in audited.findings if not options.quiet or finding.severity != "note"]
+    print(replace(audited, findings=tuple(shown)))
+    if audited.errors:
         raise ValueError(
-            f"Got {len(found.errors)} errors in the corpus, expected none; correct them, or accept those that are intended "
+            f"Got {len(audited.errors)} errors in the corpus, expected none; correct them, or accept those that are intended "
             "(--accept CODE)."
         )
 
@@ -69,7 +69,7 @@ def run_features(options: argparse.Namespace) -> None:
     """Encode every clip into the cache, and report those that are broken."""
     import numpy as np
 
-    from .files import whole_file
+    from .files import atomic_file
     from .training import encode_clips, failed
 
     check_output("--output", options.output)
@@ -80,7 +80,7 @@ def run_features(options: argparse.Namespace) -> None:
     if options.output is not None:
         names = [name for name in ("path", "start", "end", "label", "speaker") if name in corpus]
         columns = {name: plain_array(corpus[name]) for name in names}
-        with whole_file(options.output, binary=True) as file:  # savez would append .npz to other names
+        with atomic_file(options.output, binary=True) as file:  # savez would append .npz to other names
             np.savez(file, features=features.rows, **columns)
     print(f"{len(corpus) - len(failures)} of {len(corpus)} clips have features of shape {features.rows.shape[1:]}.")
     for path, reason in zip(failures["path"], failures["reason"], strict=True):
@@ -169,8 +169,8 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", type=Path, help="evaluate this model, trained on other clips, instead of cross-validating"
     )
-    parser.add_argument("--folds", choices=FOLD_NAMES, default="speaker", help="kind of folds (%(default)s)")
-    parser.add_argument("--n-folds", type=int, default=5, help="maximum number of folds (%(default)s)")
+    parser.add_argument("--folds", choices=FOLD_NAMES, default="speaker", help="kind of folds (default: %(default)s)")
+    parser.add_argument("--n-folds", type=int, default=5, help="maximum number of folds (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="also write measures and confusion matrices to this JSON file")
     parser.add_argument("--predictions", type=Path, help="also write the prediction for each clip to this CSV file")
     parser.add_argument("--report", type=Path, help="also write a report to this HTML file")
@@ -205,19 +205,19 @@ def run_evaluate(options: argparse.Namespace) -> None:
         if rates(model):
             return evaluate_rated(options, model, corpus)
         if options.model is not None:
-            found = evaluate_fitted(model, corpus, random_state=options.seed, **common)
+            evaluation = evaluate_fitted(model, corpus, random_state=options.seed, **common)
         else:
             seed, progress = options.seed, int(not options.quiet)
             settings = {"n_folds": options.n_folds, "random_state": seed, "verbose": progress, **common}
-            found = evaluate(model, corpus, options.folds, **settings)
-    print(found)
-    found.about["command"] = shlex.join(["gendiffclf", *options.words])
+            evaluation = evaluate(model, corpus, options.folds, **settings)
+    print(evaluation)
+    evaluation.about["command"] = shlex.join(["gendiffclf", *options.words])
     if options.output is not None:
-        found.to_json(options.output)
+        evaluation.to_json(options.output)
     if options.predictions is not None:
-        write_predictions(found.predictions, options.predictions)
+        write_predictions(evaluation.predictions, options.predictions)
     if options.report is not None:
-        found.report(
+        evaluation.report(
             options.report,
             title=f"{options.target or 'Evaluation'}: {Path(options.source).name}",
             pictures=options.pictures,
@@ -228,8 +228,10 @@ def add_compare_options(parser: argparse.ArgumentParser) -> None:
     """Options of `compare`."""
     parser.add_argument("a", type=Path, help="predictions that `evaluate --predictions` wrote")
     parser.add_argument("b", type=Path, help="predictions for the same clips in the same folds")
-    parser.add_argument("--measure", choices=MEASURE_NAMES, default="uar", help="measure to compare by (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="random state of the bootstrap (%(default)s)")
+    parser.add_argument(
+        "--measure", choices=MEASURE_NAMES, default="uar", help="measure to compare by (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random state of the bootstrap (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="also write the comparison to this JSON file")
     parser.add_argument("--quiet", action="store_true", help="print only the conclusion")
 
@@ -240,7 +242,7 @@ def run_compare(options: argparse.Namespace) -> None:
 
     check_output("--output", options.output)
     names = (options.a.stem, options.b.stem) if options.a.stem != options.b.stem else (str(options.a), str(options.b))
-    found = compare(options.a, options.b, measure=options.measure, names=names, random_state=options.seed)
+    comparison = compare(options.a, options.b, measure=options.measure, names=names, random_state=options.seed)
     if options.output is not None:
-        found.to_json(options.output)
-    print(found.claim if options.quiet else found)
+        comparison.to_json(options.output)
+    print(comparison.claim if options.quiet else comparison)

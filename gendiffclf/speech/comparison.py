@@ -243,12 +243,12 @@ def _predictions(given: Any, name: str) -> pd.DataFrame:
 
 def _shared_votes(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame | None:
     """Return the shares of votes, which must be equal if both tables have them; None if neither does."""
-    found = [votes for votes in (votes_of(first), votes_of(second)) if votes is not None]
-    if not found:
+    shares = [votes for votes in (votes_of(first), votes_of(second)) if votes is not None]
+    if not shares:
         return None
-    if len(found) == 2 and not (list(found[0]) == list(found[1]) and np.allclose(found[0], found[1])):
+    if len(shares) == 2 and not (list(shares[0]) == list(shares[1]) and np.allclose(shares[0], shares[1])):
         raise ValueError("Got a and b with different votes, expected the same; evaluate both on the same table.")
-    return found[0]
+    return shares[0]
 
 
 def _matched(first: pd.DataFrame, second: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:

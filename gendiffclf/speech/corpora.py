@@ -169,8 +169,8 @@ def clips(corpus: pd.DataFrame) -> list[Any]:
 def _read_folder(folder: Path, layout: str | None, pattern: str | None, on_mismatch: str) -> pd.DataFrame:
     import pandas as pd
 
-    known = LAYOUTS[layout] if layout is not None else Layout("", "a clip", ".*")
-    ignored = re.compile(known.ignore)
+    naming = LAYOUTS[layout] if layout is not None else Layout("", "a clip", ".*")
+    ignored = re.compile(naming.ignore)
     files = _files_below(folder)
     names = sorted(
         path.relative_to(folder).as_posix()
@@ -181,11 +181,13 @@ def _read_folder(folder: Path, layout: str | None, pattern: str | None, on_misma
         others = sum(path.suffix.lower() in (".mp4", ".avi", ".m4a") for path in files)
         hint = f"; extract the sound of its {others} videos first, for example with ffmpeg" if others else ""
         raise ValueError(f"Got {folder} without audio files, expected {', '.join(AUDIO_SUFFIXES)} in it{hint}.")
-    parse: Callable[[str], Row | None] = known.parse if pattern is None else _pattern_parser(pattern)
+    parse: Callable[[str], Row | None] = naming.parse if pattern is None else _pattern_parser(pattern)
     rows = [parse(name) for name in names]
     unfit = [name for name, row in zip(names, rows, strict=True) if row is None]
     if unfit:
-        form = f"names like {known.example}, as {known.title} has them" if pattern is None else f"paths like {pattern}"
+        form = (
+            f"names like {naming.example}, as {naming.title} has them" if pattern is None else f"paths like {pattern}"
+        )
         message = f"Got {len(unfit)} of {len(names)} files in {folder} that do not match ({first_few(unfit)}), expected {form}"
         if on_mismatch == "raise" or len(unfit) == len(names):
             raise ValueError(f"{message}; on_mismatch='warn' (--skip-unfit) leaves them out.")
@@ -194,39 +196,39 @@ def _read_folder(folder: Path, layout: str | None, pattern: str | None, on_misma
     table = pd.DataFrame([{"path": str(folder / name), **row} for name, row in fit])
     if layout is not None and layout != "meld":  # where numbers start again in each split
         table = _without_duplicates(table)
-    return table if known.add_metadata is None else known.add_metadata(table, folder)
+    return table if naming.add_metadata is None else naming.add_metadata(table, folder)
 
 
 def _files_below(folder: Path) -> list[Path]:
     """Return all files below a folder, following links but visiting each folder once."""
-    found, seen = [], {os.path.realpath(folder)}
+    files, seen = [], {os.path.realpath(folder)}
     for here, folders, names in os.walk(folder, followlinks=True):
         real = {name: os.path.realpath(os.path.join(here, name)) for name in sorted(folders)}
         folders[:] = [name for name in real if real[name] not in seen]
         seen.update(real.values())
-        found += [Path(here, name) for name in names]
-    return found
+        files += [Path(here, name) for name in names]
+    return files
 
 
 def _pattern_parser(pattern: str) -> Callable[[str], Row | None]:
     """Return a function from a path to its columns by a pattern."""
     names: list[str] = []
     expression, end = "", 0
-    for found in _FIELD.finditer(pattern):
-        expression += re.escape(pattern[end : found.start()])
-        end = found.end()
-        if found[2]:
-            expression += "(?:.*/)?" if found[2] == "**/" else ".*"
-        elif found[3] or not found[1]:
+    for match in _FIELD.finditer(pattern):
+        expression += re.escape(pattern[end : match.start()])
+        end = match.end()
+        if match[2]:
+            expression += "(?:.*/)?" if match[2] == "**/" else ".*"
+        elif match[3] or not match[1]:
             expression += "[^/]*"
-        elif found[1] in names:
-            expression += f"(?P={found[1]})"
-        elif not found[1].isidentifier():
-            raise ValueError(f"Got pattern={pattern!r} with {{{found[1]}}}, expected names of columns in braces.")
+        elif match[1] in names:
+            expression += f"(?P={match[1]})"
+        elif not match[1].isidentifier():
+            raise ValueError(f"Got pattern={pattern!r} with {{{match[1]}}}, expected names of columns in braces.")
         else:
-            names.append(found[1])
+            names.append(match[1])
             # Non-greedy: in {speaker}_*.wav the speaker ends at the first underscore.
-            expression += f"(?P<{found[1]}>[^/]+?)"
+            expression += f"(?P<{match[1]}>[^/]+?)"
     expression += re.escape(pattern[end:])
     if not names:
         raise ValueError(f"Got pattern={pattern!r} without columns, expected one in braces, such as {{label}}.")

@@ -137,7 +137,7 @@ def evaluate(
         audited = audit_first(corpus, encoded.rows, accept=accept, ignore=REPORTED)
     report_failures(encoded, corpus)
     settings = {"n_folds": n_folds, "random_state": random_state}
-    pairs = fold_rows(corpus, encoded.whole, folds, voices=audited.voices, **settings)
+    pairs = fold_rows(corpus, encoded.valid, folds, voices=audited.voices, **settings)
     pairs = without_copies(pairs, audited.content)
     shared = shared_speakers(corpus, pairs)
     about = describe_run(pipeline, corpus, audited.content, folds, [test for _, test in pairs], **settings)
@@ -190,16 +190,16 @@ def evaluate_fitted(
     audited = audit_first(corpus, accept=accept, ignore=(*REPORTED, "rare-class", "one-class"))
     encoded = encode_clips(featurizer, corpus)
     report_failures(encoded, corpus)
-    test = encoded.whole
+    test = encoded.valid
     warn_of_learnt_speakers(pipeline, corpus, test)
     warn_of_learnt_clips(pipeline, audited.content[test])
-    found, known = np.unique(corpus["label"].to_numpy()[test]), rest.classes_
-    if not np.isin(found, known).any():
+    labels, trained = np.unique(corpus["label"].to_numpy()[test]), rest.classes_
+    if not np.isin(labels, trained).any():
         raise ValueError(
-            f"Got a corpus with the labels {found.tolist()}, expected some of the model's classes {known.tolist()}."
+            f"Got a corpus with the labels {labels.tolist()}, expected some of the model's classes {trained.tolist()}."
         )
     votes = votes_of(corpus)
-    classes = np.union1d(known, found if votes is None else votes.columns.to_numpy().astype(str))
+    classes = np.union1d(trained, labels if votes is None else votes.columns.to_numpy().astype(str))
     classifier, rows = before_classifier(rest, encoded.rows[test], speakers_of(corpus, test))
     proba = class_probabilities(classifier, rows, classes)
     part = FoldResult(np.empty(0, int), test, classifier.predict(rows), proba, scores_of(classifier, rows))
@@ -221,7 +221,7 @@ def _cross_validate(
     y = corpus["label"].to_numpy()
     voices = details["audited"].voices if "speaker" in corpus else None
     votes = votes_of(corpus)
-    classes = np.unique(y[encoded.whole]) if votes is None else votes.columns.to_numpy().astype(str)
+    classes = np.unique(y[encoded.valid]) if votes is None else votes.columns.to_numpy().astype(str)
     parts, models = [], []
     for train, test in tqdm(pairs, unit="fold", desc="Folds", disable=not verbose):
         speakers, shares = None if voices is None else voices[train], None if votes is None else votes.iloc[train]
@@ -237,9 +237,8 @@ def _cross_validate(
 
 def _layer_weights(classifiers: Sequence[Any]) -> np.ndarray | None:
     """Layer weights of shape (classifiers, layers); None unless all classifiers have them, for several layers."""
-    found = [getattr(classifier, "layer_weights_", None) for classifier in classifiers]
-    several = [weights for weights in found if weights is not None and np.ndim(weights) == 1 and len(weights) > 1]
-    return np.stack(several) if several and len(several) == len(found) else None
+    weights: list[Any] = [getattr(classifier, "layer_weights_", None) for classifier in classifiers]
+    return np.stack(weights) if all(np.ndim(w) == 1 and len(w) > 1 for w in weights) else None
 
 
 def class_probabilities(fitted: Any, X: np.ndarray, classes: np.ndarray) -> np.ndarray:

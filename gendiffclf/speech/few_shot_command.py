@@ -36,9 +36,9 @@ def add_few_shot_options(parser: argparse.ArgumentParser) -> None:
             help=f"keep only clips of --{side} with one of these values, such as statement=01,02; can be repeated",
         )
     parser.add_argument("--target", help="column to predict (default: emotion for a layout, otherwise label)")
-    parser.add_argument("--shots", default=SHOTS, help="numbers of clips per class to adapt to (%(default)s)")
+    parser.add_argument("--shots", default=SHOTS, help="numbers of clips per class to adapt to (default: %(default)s)")
     parser.add_argument(
-        "--repeats", type=int, default=10, help="repetitions with other shots and speakers (%(default)s)"
+        "--repeats", type=int, default=10, help="repetitions with other shots and speakers (default: %(default)s)"
     )
     parser.add_argument("--output", type=Path, help="also write measures and runs to this JSON file")
     add_pipeline_options(parser)
@@ -60,7 +60,7 @@ def run_few_shot(options: argparse.Namespace) -> None:
     with plain_warnings():
         tables = [_corpus(source, options, options.train_where) for source in options.train]
         test = _corpus(options.test, options, options.test_where)
-        found = few_shot(
+        result = few_shot(
             build_pipeline(options),
             tables,
             test,
@@ -70,9 +70,9 @@ def run_few_shot(options: argparse.Namespace) -> None:
             accept=options.accept,
             verbose=int(not options.quiet),
         )
-    print(found)
+    print(result)
     if options.output is not None:
-        found.to_json(options.output)
+        result.to_json(options.output)
 
 
 def _corpus(text: str, options: argparse.Namespace, conditions: list[str]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def whole_file(path: str | os.PathLike[str], *, binary: bool = False) -> Iterator[Any]:
+def atomic_file(path: str | os.PathLike[str], *, binary: bool = False) -> Iterator[Any]:
     """Open a file that is written under a temporary name and renamed when complete; missing folders are created."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,5 +27,5 @@ def whole_file(path: str | os.PathLike[str], *, binary: bool = False) -> Iterato
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Write JSON; an existing file is replaced once the new one is complete."""
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -180,7 +180,7 @@ class Audit:
             accepted = ", accepted" if finding.code in self.accepted else ""
             lines.append(f"{finding.severity}{accepted}: {finding.code}: {finding}")
         counts = Counter(finding.severity for finding in self.findings)
-        found = ", ".join(
+        summary = ", ".join(
             f"{counts[name]} {name}{'s' if counts[name] > 1 else ''}" for name in SEVERITIES if counts[name]
         )
-        return "\n".join([*lines, f"Found: {found or 'no problems'}."])
+        return "\n".join([*lines, f"Found: {summary or 'no problems'}."])

@@ -25,7 +25,7 @@ FOLDS = ("speaker", "leave-one-speaker-out", "split", "random")
 
 def fold_rows(
     corpus: pd.DataFrame,
-    whole: np.ndarray,
+    valid: np.ndarray,
     folds: str | Iterable[Fold] | Any = "speaker",
     *,
     n_folds: int = 5,
@@ -38,21 +38,21 @@ def fold_rows(
     Parameters
     ----------
     corpus : DataFrame
-    whole : ndarray of int
+    valid : ndarray of int
         Rows of clips that are not broken; the folds contain only these.
     folds, n_folds, random_state
         As for `evaluate`.
     voices : ndarray of shape (n_clips,), str, optional
         Groups that folds by speaker keep together, as in `Audit`; by default the speakers.
     """
-    y = corpus["label"].to_numpy()[whole]
+    y = corpus["label"].to_numpy()[valid]
     if voices is None and "speaker" in corpus:
         voices = corpus["speaker"].to_numpy().astype(str)
-    groups = voices[whole] if voices is not None and "speaker" in corpus else None
+    groups = voices[valid] if voices is not None and "speaker" in corpus else None
     if isinstance(folds, str):
         check_choice("folds", folds, FOLDS)
         if folds == "split":
-            return [_published_split(corpus, whole)]
+            return [_published_split(corpus, valid)]
         if folds == "random":
             splitter: Any = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
         else:
@@ -67,12 +67,12 @@ def fold_rows(
     if hasattr(splitter, "split"):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)  # see `shared_speakers`
-            found = list(splitter.split(np.zeros((len(y), 1)), y, groups))
-        return [(whole[train], whole[test]) for train, test in found]
+            splits = list(splitter.split(np.zeros((len(y), 1)), y, groups))
+        return [(valid[train], valid[test]) for train, test in splits]
     pairs = [(_rows(train, len(corpus)), _rows(test, len(corpus))) for train, test in splitter]
     if not pairs or any(len(np.intersect1d(train, test)) for train, test in pairs):
         raise ValueError(f"Got {len(pairs)} folds, expected at least 1, and no clip on both sides of a fold.")
-    return [(np.intersect1d(train, whole), np.intersect1d(test, whole)) for train, test in pairs]
+    return [(np.intersect1d(train, valid), np.intersect1d(test, valid)) for train, test in pairs]
 
 
 def without_copies(pairs: list[Fold], content: np.ndarray) -> list[Fold]:
@@ -164,14 +164,14 @@ def _one_voice(n_speakers: int, folds: str) -> str:
     )
 
 
-def _published_split(corpus: pd.DataFrame, whole: np.ndarray) -> Fold:
+def _published_split(corpus: pd.DataFrame, valid: np.ndarray) -> Fold:
     if "split" not in corpus:
         raise ValueError(f"Got folds='split' with the columns {list(corpus.columns)}, expected 'split' among them.")
-    split = corpus["split"].to_numpy()[whole]
-    train, test = whole[np.isin(split, ("train", "dev"))], whole[split == "test"]
+    split = corpus["split"].to_numpy()[valid]
+    train, test = valid[np.isin(split, ("train", "dev"))], valid[split == "test"]
     if not len(train) or not len(test):
-        found = sorted(set(split.tolist()))
-        raise ValueError(f"Got folds='split' with the splits {found}, expected 'train' or 'dev', and 'test'.")
+        splits = sorted(set(split.tolist()))
+        raise ValueError(f"Got folds='split' with the splits {splits}, expected 'train' or 'dev', and 'test'.")
     return train, test
 
 

@@ -50,10 +50,10 @@ class Layout:
 
     def parse(self, path: str) -> Row | None:
         """Return the columns of a clip from its path relative to the corpus, with slashes; None if it does not match."""
-        found = re.fullmatch(f"(?:.*/)?{self.pattern}", str(PurePosixPath(path).with_suffix("")))
-        if found is None:
+        match = re.fullmatch(f"(?:.*/)?{self.pattern}", str(PurePosixPath(path).with_suffix("")))
+        if match is None:
             return None
-        return {name: self._meaning(name, code) for name, code in found.groupdict().items()} | self.same
+        return {name: self._meaning(name, code) for name, code in match.groupdict().items()} | self.same
 
     def _meaning(self, name: str, code: str) -> Any:
         meaning = self.meanings.get(name, {})
@@ -95,8 +95,8 @@ def add_meld_metadata(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
                 }
             )
         )
-    known = pd.concat(parts).drop_duplicates(keys)
-    merged = table.merge(known, on=keys, how="left", validate="many_to_one")
+    metadata = pd.concat(parts).drop_duplicates(keys)
+    merged = table.merge(metadata, on=keys, how="left", validate="many_to_one")
     return merged.assign(gender=merged["speaker"].map(_MELD_SEXES))
 
 
@@ -115,8 +115,8 @@ def _metadata(folder: Path, name: str, separator: str = ",") -> pd.DataFrame | N
     """Read a metadata file in, below or next to the corpus' folder, with all values as strings; None if it is missing."""
     import pandas as pd
 
-    places = [folder / name, *sorted(folder.rglob(name)), folder.parent / name]
-    path = next((place for place in places if place.is_file()), None)
+    candidates = [folder / name, *sorted(folder.rglob(name)), folder.parent / name]
+    path = next((candidate for candidate in candidates if candidate.is_file()), None)
     if path is None:
         return None
     return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)

@@ -59,9 +59,9 @@ class Tally:
         confidence = proba.max(axis=1)
         # Bins are (i/15, (i+1)/15], as in expected_calibration_error.
         bin_number = np.clip(np.ceil(np.nan_to_num(confidence) * N_BINS).astype(int) - 1, 0, N_BINS - 1)
-        place = unit * N_BINS + bin_number
+        cell = unit * N_BINS + bin_number
         values = (confidence, proba.argmax(axis=1) == true, np.ones(len(true)))
-        bins = np.stack([np.bincount(place, value, minlength=n_units * N_BINS) for value in values], axis=-1)
+        bins = np.stack([np.bincount(cell, value, minlength=n_units * N_BINS) for value in values], axis=-1)
         return cls(confusion, np.bincount(unit, loss, minlength=n_units), bins.reshape(n_units, N_BINS, 3))
 
     def weighted(self, weights: np.ndarray) -> Tally:
@@ -82,21 +82,21 @@ class Tally:
             the classes that occur in a unit, since a fold of one speaker need not have all.
         """
         n = self.confusion.sum(axis=(1, 2))
-        of_class = self.of_classes()
+        by_class = self.class_measures()
         with np.errstate(invalid="ignore", divide="ignore"):
             right = np.trace(self.confusion, axis1=1, axis2=2)
-            occurs = of_class["n_clips"] > 0
+            occurs = by_class["n_clips"] > 0
             n_occurring = occurs.sum(axis=1)
             distance = np.abs(self.bins[..., 1] - self.bins[..., 0]).sum(axis=1)
             return {
                 "wa": right / n,
-                "uar": np.where(occurs, of_class["recall"], 0).sum(axis=1) / n_occurring,
-                "macro_f1": np.where(occurs, of_class["f1"], 0).sum(axis=1) / n_occurring,
+                "uar": np.where(occurs, by_class["recall"], 0).sum(axis=1) / n_occurring,
+                "macro_f1": np.where(occurs, by_class["f1"], 0).sum(axis=1) / n_occurring,
                 "log_loss": self.loss / n,
                 "ece": distance / n,
             }
 
-    def of_classes(self) -> dict[str, np.ndarray]:
+    def class_measures(self) -> dict[str, np.ndarray]:
         """Number of clips, recall, precision and F1 by unit and class, of shape (m, K); NaN if undefined."""
         right = np.diagonal(self.confusion, axis1=1, axis2=2)
         true, chosen = self.confusion.sum(axis=2), self.confusion.sum(axis=1)

@@ -180,21 +180,21 @@ def _load_featurizer(recorded: dict[str, Any], folder: Path, changes: dict[str, 
     kind = recorded["kind"]
     if kind not in FEATURIZERS:
         raise ValueError(f"Got featurizer {kind!r} in {folder}, expected one of {', '.join(FEATURIZERS)}.")
-    known = FEATURIZERS[kind]._get_param_names()
-    if unknown := sorted(set(changes) - {*known, "device"}):
+    names = FEATURIZERS[kind]._get_param_names()
+    if unknown := sorted(set(changes) - {*names, "device"}):
         raise ValueError(
-            f"Got {', '.join(unknown)} for a model of {kind} features, expected some of {', '.join(known)}."
+            f"Got {', '.join(unknown)} for a model of {kind} features, expected some of {', '.join(names)}."
         )
-    if "encode" in known and "encode" not in changes:
+    if "encode" in names and "encode" not in changes:
         name = recorded["parameters"]["name"]
         raise ValueError(
             f"Got no encode for {folder}, expected the function named {name!r}; pass load_model(..., encode=...)."
         )
     model = {} if "model" in changes or "encoder" not in recorded else {"model": _encoder_folder(recorded, folder)}
     parameters = {**recorded["parameters"], **model, **changes}
-    featurizer = FEATURIZERS[kind](**{name: value for name, value in parameters.items() if name in known})
-    found = describe_featurizer(featurizer)["identity"]
-    different = sorted(name for name in recorded["identity"] if found.get(name) != recorded["identity"][name])
+    featurizer = FEATURIZERS[kind](**{name: value for name, value in parameters.items() if name in names})
+    identity = describe_featurizer(featurizer)["identity"]
+    different = sorted(name for name in recorded["identity"] if identity.get(name) != recorded["identity"][name])
     if different:
         raise ValueError(
             f"Got features whose {', '.join(different)} differ from those that the classifier in {folder} was trained on, "

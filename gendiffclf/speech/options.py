@@ -32,8 +32,8 @@ def add_layout_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target", "--label-column", help="column to predict (default: emotion for a layout, otherwise label)"
     )
-    parser.add_argument("--path-column", default="path", help="column of a table with the paths (%(default)s)")
-    parser.add_argument("--speaker-column", default="speaker", help="column with the speakers (%(default)s)")
+    parser.add_argument("--path-column", default="path", help="column of a table with the paths (default: %(default)s)")
+    parser.add_argument("--speaker-column", default="speaker", help="column with the speakers (default: %(default)s)")
     parser.add_argument("--skip-unfit", action="store_true", help="leave out files whose path does not match")
 
 
@@ -65,7 +65,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--featurizer", choices=FEATURIZER_NAMES, default="fbank", help="kind of features (%(default)s)"
+        "--featurizer", choices=FEATURIZER_NAMES, default="fbank", help="kind of features (default: %(default)s)"
     )
     parser.add_argument("--encoder", help="name or folder of a speech encoder; implies --featurizer hubert")
     parser.add_argument("--normalize", choices=("speaker",), help="standardise features within each speaker")
@@ -76,7 +76,9 @@ def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
         metavar="STEP__NAME=VALUE",
         help="set a parameter, such as featurizer__layers=-1 or classifier__n_members=4; can be repeated",
     )
-    parser.add_argument("--seed", type=int, default=0, help="random state of folds and classifier (%(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random state of folds and classifier (default: %(default)s)"
+    )
     add_run_options(parser)
 
 

@@ -68,13 +68,13 @@ def _speakers(evaluation: Evaluation) -> tuple[Figure, str]:
     if not np.isnan(low):
         ax.axvspan(low, high, color="tab:blue", alpha=0.15, label="95 % interval")
     ax.axvline(value, color="tab:blue", label="all clips")
-    place = np.arange(len(table))
+    y = np.arange(len(table))
     if named:
-        ax.hlines(place, 0, table["wa"], color="lightgrey", linewidth=1)
-        ax.set_yticks(place, table["speaker"].astype(str), fontsize=8)
+        ax.hlines(y, 0, table["wa"], color="lightgrey", linewidth=1)
+        ax.set_yticks(y, table["speaker"].astype(str), fontsize=8)
     else:
         ax.set_ylabel("speakers, worst first")
-    ax.plot(table["wa"], place, "o", color="black", markersize=4, label="one speaker")
+    ax.plot(table["wa"], y, "o", color="black", markersize=4, label="one speaker")
     ax.set(xlim=(0, 1.02), ylim=(-0.7, len(table) - 0.3), xlabel="WA (share of a speaker's clips that are correct)")
     figure.legend(loc="outside upper center", ncols=3, fontsize="small", frameon=False)
     worst, best = table.iloc[0], table.iloc[-1]
@@ -87,11 +87,11 @@ def _speakers(evaluation: Evaluation) -> tuple[Figure, str]:
 def _groups(evaluation: Evaluation) -> tuple[Figure, str]:
     table = evaluation.by_group
     figure, ax = _figure(0.25 * len(table) + 1.1)
-    place = np.arange(len(table))[::-1]
-    ax.hlines(place, table["uar_low"], table["uar_high"], color="tab:blue", linewidth=2)
-    ax.plot(table["uar"], place, "o", color="black")
+    y = np.arange(len(table))[::-1]
+    ax.hlines(y, table["uar_low"], table["uar_high"], color="tab:blue", linewidth=2)
+    ax.plot(table["uar"], y, "o", color="black")
     names = [f"{column}: {value}" for column, value in zip(table["column"], table["value"], strict=True)]
-    ax.set_yticks(place, names, fontsize=8)
+    ax.set_yticks(y, names, fontsize=8)
     ax.axvline(evaluation.pooled["uar"], color="grey", linestyle=":")
     ax.set(xlim=(0, 1.02), ylim=(-0.6, len(table) - 0.4), xlabel=f"{TITLES['uar']} with 95 % interval")
     return figure, f"UAR of {len(table)} groups with intervals; the values are in the table."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from .corpora import check_corpus
-from .files import whole_file
+from .files import atomic_file
 from .provenance import as_json
 from .sound_checks import warn_of_sound
 from .training import (
@@ -80,19 +80,19 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
         rest, encoded = pipeline, given_features(features, len(corpus))
         check_speakers(rest, corpus)
     warn_of_broken(encoded, corpus)
-    whole, classes = encoded.whole, rest.classes_
+    valid, classes = encoded.valid, rest.classes_
     proba, scores = np.full((len(corpus), len(classes)), np.nan), np.full(len(corpus), np.nan)
     predicted: list[Any] = [None] * len(corpus)
-    if len(whole):
-        classifier, rows = before_classifier(rest, encoded.rows[whole], speakers_of(corpus, whole))
+    if len(valid):
+        classifier, rows = before_classifier(rest, encoded.rows[valid], speakers_of(corpus, valid))
         if hasattr(classifier, "predict_proba"):
-            proba[whole] = classifier.predict_proba(rows)
-            labels = classes[proba[whole].argmax(axis=1)]
+            proba[valid] = classifier.predict_proba(rows)
+            labels = classes[proba[valid].argmax(axis=1)]
         else:
             labels = classifier.predict(rows)
-        if (found := scores_of(classifier, rows)) is not None:
-            scores[whole] = found
-        for i, label in zip(whole, labels, strict=True):
+        if (sample_scores := scores_of(classifier, rows)) is not None:
+            scores[valid] = sample_scores
+        for i, label in zip(valid, labels, strict=True):
             predicted[i] = label
     table = {name: corpus[name] for name in _KEPT if name in corpus}
     table["predicted"] = pd.Series(predicted, dtype=object)
@@ -117,7 +117,7 @@ def write_predictions(predictions: pd.DataFrame, output: str | os.PathLike[str] 
         In JSON lines, the probabilities are an object, `{"probabilities": {label: ...}}`.
     """
     if isinstance(output, str | os.PathLike):
-        with whole_file(output) as file:
+        with atomic_file(output) as file:
             write_predictions(predictions, file, form)
     elif form == "csv":
         predictions.to_csv(output, index=False, lineterminator="\n")

@@ -24,13 +24,13 @@ PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Versions of Python, of this package and of its installed dependencies."""
-    found = {"python": platform.python_version(), "gendiffclf": VERSION}
+    numbers = {"python": platform.python_version(), "gendiffclf": VERSION}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            numbers[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return numbers
 
 
 def corpus_hash(corpus: pd.DataFrame, content: np.ndarray) -> str:

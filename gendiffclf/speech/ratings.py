@@ -214,9 +214,9 @@ def train_ratings(
     audited = audit_first(corpus, accept=accept, ignore=IGNORED)
     featurizer, rest, encoded = _encoded(clone(pipeline), corpus)
     report_failures(encoded, corpus)
-    rest.fit(encoded.rows[encoded.whole], corpus.loc[encoded.whole, list(names)])
+    rest.fit(encoded.rows[encoded.valid], corpus.loc[encoded.valid, list(names)])
     fitted = Pipeline([*([] if featurizer is None else [("featurizer", featurizer)]), *_steps(rest)])
-    return record_training_data(fitted, corpus, encoded.whole, audited.content)
+    return record_training_data(fitted, corpus, encoded.valid, audited.content)
 
 
 def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[str] | None = None) -> pd.DataFrame:
@@ -251,8 +251,8 @@ def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[st
     warn_of_broken(encoded, corpus)
     names = list(_steps(rest)[-1][1].dimensions_ if dimensions is None else dimensions)
     predicted = np.full((len(corpus), len(names)), np.nan)
-    if len(encoded.whole):
-        predicted[encoded.whole] = rest.predict(encoded.rows[encoded.whole])
+    if len(encoded.valid):
+        predicted[encoded.valid] = rest.predict(encoded.rows[encoded.valid])
     table = {name: corpus[name] for name in _KEPT if name in corpus}
     table |= {name: pd.Series(predicted[:, k]) for k, name in enumerate(names)}
     table["warning"] = pd.Series(cautions, dtype=object)
@@ -321,12 +321,12 @@ def evaluate_ratings(
     report_failures(encoded, corpus)
     settings = {"n_folds": n_folds, "random_state": random_state}
     if fitted:
-        warn_of_learnt_speakers(pipeline, corpus, encoded.whole)
-        warn_of_learnt_clips(pipeline, audited.content[encoded.whole])
-        pairs = [(np.empty(0, int), encoded.whole)]
+        warn_of_learnt_speakers(pipeline, corpus, encoded.valid)
+        warn_of_learnt_clips(pipeline, audited.content[encoded.valid])
+        pairs = [(np.empty(0, int), encoded.valid)]
     else:
         unlabelled = corpus.assign(label="rated")
-        pairs = fold_rows(unlabelled, encoded.whole, folds, voices=audited.voices, **settings)
+        pairs = fold_rows(unlabelled, encoded.valid, folds, voices=audited.voices, **settings)
         pairs = without_copies(pairs, audited.content)
         shared_speakers(corpus, pairs)
         unfitted = rest

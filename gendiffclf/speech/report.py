@@ -15,7 +15,7 @@ from ..html_page import as_svg, document, figure
 from ..html_page import captioned as _captioned
 from ..html_page import table as _table
 from ..votes import vote_cross_entropy
-from .files import whole_file
+from .files import atomic_file
 from .measures import MEASURES, TITLES
 from .pictures import draw
 from .results import Evaluation
@@ -30,16 +30,16 @@ def write_report(
     evaluation: Evaluation, path: str | Path, *, title: str = "Evaluation", pictures: str | Path | None = None
 ) -> None:
     """Write the report; see `Evaluation.report`."""
-    drawn = {name: (as_svg(figure, name), text) for name, (figure, text) in draw(evaluation).items()}
-    with whole_file(path) as file:
-        file.write(page(evaluation, title, drawn))
+    figures = {name: (as_svg(figure, name), text) for name, (figure, text) in draw(evaluation).items()}
+    with atomic_file(path) as file:
+        file.write(page(evaluation, title, figures))
     if pictures is not None:
-        for name, (svg, _) in drawn.items():
-            with whole_file(Path(pictures) / f"{name}.svg") as file:
+        for name, (svg, _) in figures.items():
+            with atomic_file(Path(pictures) / f"{name}.svg") as file:
                 file.write(f'<?xml version="1.0" encoding="utf-8"?>\n{svg}')
 
 
-def page(evaluation: Evaluation, title: str, drawn: dict[str, tuple[str, str]]) -> str:
+def page(evaluation: Evaluation, title: str, figures: dict[str, tuple[str, str]]) -> str:
     """
     Return the HTML of the report.
 
@@ -47,7 +47,7 @@ def page(evaluation: Evaluation, title: str, drawn: dict[str, tuple[str, str]]) 
     ----------
     evaluation : Evaluation
     title : str
-    drawn : dict of str to (str, str)
+    figures : dict of str to (str, str)
         SVG and description of each figure, by name.
     """
     sections = [
@@ -56,10 +56,10 @@ def page(evaluation: Evaluation, title: str, drawn: dict[str, tuple[str, str]]) 
         ("Audit of the corpus", _audit(evaluation)),
         ("Confusion matrix", _confusion(evaluation)),
         ("Classes", _classes(evaluation)),
-        ("Speakers", _speakers(evaluation, drawn)),
-        ("Groups", _groups(evaluation, drawn)),
-        ("Reliability of probabilities", _reliability(evaluation, drawn)),
-        ("Layers", _figure(drawn, "layers")),
+        ("Speakers", _speakers(evaluation, figures)),
+        ("Groups", _groups(evaluation, figures)),
+        ("Reliability of probabilities", _reliability(evaluation, figures)),
+        ("Layers", _figure(figures, "layers")),
         ("Most confident errors", _errors(evaluation)),
         ("How it was made", _about(evaluation)),
     ]
@@ -191,7 +191,7 @@ def _classes(evaluation: Evaluation) -> str:
     return _table("Measures of each class", header, rows)
 
 
-def _speakers(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
+def _speakers(evaluation: Evaluation, figures: dict[str, tuple[str, str]]) -> str:
     if evaluation.by_speaker is None:
         return "<p>The speakers are unknown: results may be too optimistic for new speakers.</p>"
     header = ["speaker", "clips", *(TITLES[name] for name in MEASURES)]
@@ -199,10 +199,10 @@ def _speakers(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
     rows = [
         [str(r["speaker"]), str(r["n_clips"]), *(_number(r[m]) for m in MEASURES)] for r in table.to_dict("records")
     ]
-    return f'<div class="pair">{_figure(drawn, "speakers")}<div>{_table("Speakers, worst first", header, rows)}</div></div>'
+    return f'<div class="pair">{_figure(figures, "speakers")}<div>{_table("Speakers, worst first", header, rows)}</div></div>'
 
 
-def _groups(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
+def _groups(evaluation: Evaluation, figures: dict[str, tuple[str, str]]) -> str:
     if not len(evaluation.by_group):
         return ""
     header = ["group", "clips", "speakers", "UAR", "95 % interval", "WA", "95 % interval", "log-loss", "ECE"]
@@ -227,16 +227,16 @@ def _groups(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
     tables = _table("Measures of each group", header, rows)
     tables += _table("Gaps between groups", ["groups", "measure", "difference", "95 % interval"], gaps)
     return (
-        f'<div class="pair">{_figure(drawn, "groups")}<div>{tables}<p>A gap is significant if its interval excludes zero and '
+        f'<div class="pair">{_figure(figures, "groups")}<div>{tables}<p>A gap is significant if its interval excludes zero and '
         "it was chosen beforehand. UAR is the mean over the classes that occur in a group.</p></div></div>"
     )
 
 
-def _reliability(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
-    if "reliability" not in drawn:
+def _reliability(evaluation: Evaluation, figures: dict[str, tuple[str, str]]) -> str:
+    if "reliability" not in figures:
         return "<p>The classifier gives no probabilities.</p>"
-    of_all = np.zeros(len(evaluation.predictions), int)
-    (bins,) = tally_by(evaluation.predictions, evaluation.classes, of_all, 1).bins
+    unit = np.zeros(len(evaluation.predictions), int)
+    (bins,) = tally_by(evaluation.predictions, evaluation.classes, unit, 1).bins
     rows = [
         [f"{i / len(bins):.2f}–{(i + 1) / len(bins):.2f}", f"{n:.0f}", _number(sure / n), _number(right / n)]
         for i, (sure, right, n) in enumerate(bins)
@@ -244,7 +244,7 @@ def _reliability(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> s
     ]
     header = ["confidence", "clips", "mean confidence", "share correct"]
     return (
-        f'<div class="pair">{_figure(drawn, "reliability")}<div>{_table("Bins of confidence", header, rows)}</div></div>'
+        f'<div class="pair">{_figure(figures, "reliability")}<div>{_table("Bins of confidence", header, rows)}</div></div>'
         "<p>Confidence is the largest probability of a clip. If it exceeds the share of correct clips, the classifier is "
         "overconfident.</p>"
     )
@@ -295,8 +295,8 @@ def _about(evaluation: Evaluation) -> str:
 # ---------------------------------------------------------------------- pieces
 
 
-def _figure(drawn: dict[str, tuple[str, str]], name: str) -> str:
-    return figure(*drawn[name]) if name in drawn else ""
+def _figure(figures: dict[str, tuple[str, str]], name: str) -> str:
+    return figure(*figures[name]) if name in figures else ""
 
 
 def _number(value: Any) -> str:

@@ -305,8 +305,8 @@ def summarize(
         predictions.append(pd.DataFrame(columns, index=test))
         n_speakers = table["speaker"].nunique() if "speaker" in corpus else None
         sizes = {"n_train": len(part.train), "n_test": len(test), "n_test_speakers": n_speakers}
-        found = measures(table["label"], part.predicted, part.proba, classes)
-        rows.append({"fold": number, **sizes, **found})
+        values = measures(table["label"], part.predicted, part.proba, classes)
+        rows.append({"fold": number, **sizes, **values})
         confusions.append(_confusion(table["label"].to_numpy(), part.predicted, classes))
     return Evaluation(
         classes,

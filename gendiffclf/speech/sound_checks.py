@@ -82,8 +82,8 @@ def content_of(recordings: Sequence[Recording | AudioError]) -> np.ndarray:
     """Digests of the clips' content; broken and digitally silent clips get unique ones."""
     return np.array(
         [
-            f"clip {i}" if isinstance(found, AudioError) or not found.peak else found.content
-            for i, found in enumerate(recordings)
+            f"clip {i}" if isinstance(recording, AudioError) or not recording.peak else recording.content
+            for i, recording in enumerate(recordings)
         ]
     )
 
@@ -138,7 +138,7 @@ def check_copies(corpus: pd.DataFrame, content: np.ndarray) -> Iterator[Finding]
 
 def check_recordings(corpus: pd.DataFrame, recordings: Sequence[Recording | AudioError]) -> Iterator[Finding]:
     """Yield findings about single recordings, and about differences between classes."""
-    broken = [i for i, found in enumerate(recordings) if isinstance(found, AudioError)]
+    broken = [i for i, recording in enumerate(recordings) if isinstance(recording, AudioError)]
     if broken:
         counts = Counter(recordings[i].reason for i in broken)  # type: ignore[union-attr]
         reasons = "; ".join(f"{count} because {reason}" for reason, count in counts.most_common(N_REASONS))
@@ -148,7 +148,7 @@ def check_recordings(corpus: pd.DataFrame, recordings: Sequence[Recording | Audi
             remedy += "; relative paths are relative to the folder of the table"
         severity = "error" if len(broken) == len(corpus) else "warning"
         yield finding("broken", severity, message, remedy, corpus, broken)
-    known = {i: found for i, found in enumerate(recordings) if isinstance(found, Recording)}
+    known = {i: recording for i, recording in enumerate(recordings) if isinstance(recording, Recording)}
     yield from _check_each(corpus, known)
     yield from _check_bandwidth(corpus, known)
     if "label" in corpus and known:
@@ -157,7 +157,7 @@ def check_recordings(corpus: pd.DataFrame, recordings: Sequence[Recording | Audi
 
 def _check_each(corpus: pd.DataFrame, known: dict[int, Recording]) -> Iterator[Finding]:
     for code, severity, applies, what, remedy in _CHECKS:
-        rows = [i for i, found in known.items() if applies(found)]
+        rows = [i for i, recording in known.items() if applies(recording)]
         if rows:
             yield finding(code, severity, _of_clips(rows, corpus, what), remedy, corpus, rows)
 
@@ -180,18 +180,18 @@ def warn_of_sound(corpus: pd.DataFrame, n_jobs: int | None = None) -> list[str |
         read.
     """
     recordings = measure_recordings(clips(corpus), n_jobs)
-    known = {i: found for i, found in enumerate(recordings) if isinstance(found, Recording)}
+    known = {i: recording for i, recording in enumerate(recordings) if isinstance(recording, Recording)}
     codes: dict[int, list[str]] = defaultdict(list)
-    for found in _check_each(corpus, known):
-        if found.severity == "warning":
-            warnings.warn(f"{found.code}: {found}", stacklevel=3)
-            for row in found.rows:
-                codes[row].append(found.code)
+    for warning in _check_each(corpus, known):
+        if warning.severity == "warning":
+            warnings.warn(f"{warning.code}: {warning}", stacklevel=3)
+            for row in warning.rows:
+                codes[row].append(warning.code)
     return ["; ".join(codes[i]) if i in codes else None for i in range(len(corpus))]
 
 
 def _check_bandwidth(corpus: pd.DataFrame, known: dict[int, Recording]) -> Iterator[Finding]:
-    widths = {i: found.bandwidth for i, found in known.items() if not np.isnan(found.bandwidth)}
+    widths = {i: recording.bandwidth for i, recording in known.items() if not np.isnan(recording.bandwidth)}
     if not widths:
         return
     typical = float(np.median(list(widths.values())))
@@ -222,7 +222,7 @@ def _check_conditions(corpus: pd.DataFrame, known: dict[int, Recording]) -> Iter
     rates = {name: sorted(set(rate[label == name].tolist())) for name in np.unique(label)}
     shared = set.intersection(*map(set, rates.values()))
     if not shared and len(rates) > 1:
-        text = ", ".join(f"{name} {'/'.join(map(str, found))}" for name, found in rates.items())
+        text = ", ".join(f"{name} {'/'.join(map(str, values))}" for name, values in rates.items())
         yield finding(
             "rates-by-class",
             "warning",

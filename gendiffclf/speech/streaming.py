@@ -43,18 +43,18 @@ def blocks(recording: Any, rate: int) -> Iterator[NDArray[np.float32]]:
         If the recording is not audio, is truncated, cannot be decoded, or holds NaN or infinity.
     """
     clip = as_clip(recording, None)
-    resampler, given = None, 0.0
-    for block, given in _native(clip):
+    resampler, native_rate = None, 0.0
+    for block, native_rate in _native(clip):
         if not np.isfinite(block).all():
             raise AudioError("it holds NaN or infinite samples, expected finite ones", clip.name)
-        if given == rate:
+        if native_rate == rate:
             yield block
             continue
-        resampler = resampler or require("soxr").ResampleStream(given, rate, 1)
+        resampler = resampler or require("soxr").ResampleStream(native_rate, rate, 1)
         yield resampler.resample_chunk(block)
     if resampler is not None:
         yield resampler.resample_chunk(np.empty(0, dtype=np.float32), last=True)
-    if not given:
+    if not native_rate:
         raise AudioError("it holds no samples, expected at least one", clip.name)
 
 
@@ -63,10 +63,10 @@ def _native(clip: Clip) -> Iterator[tuple[NDArray[np.float32], float]]:
     if clip.on_disk:
         yield from ((block.mean(axis=1), rate) for block, rate in native_blocks(clip))  # (n, channels) -> (n,)
         return
-    given = float(clip.rate or 0)
-    samples = clip.load(round(given))
-    size = round(BLOCK_SECONDS * given)
-    yield from ((samples[start : start + size], given) for start in range(0, len(samples), size))
+    native_rate = float(clip.rate or 0)
+    samples = clip.load(round(native_rate))
+    size = round(BLOCK_SECONDS * native_rate)
+    yield from ((samples[start : start + size], native_rate) for start in range(0, len(samples), size))
 
 
 @dataclass

@@ -18,7 +18,7 @@ def add_system_options(parser: argparse.ArgumentParser) -> None:
         "--system",
         choices=SYSTEM_NAMES,
         default="gen-ser",
-        help="gen-ser or selm (language model) for labels, emosphere for ratings (%(default)s)",
+        help="gen-ser or selm (language model) for labels, emosphere for ratings (default: %(default)s)",
     )
     parser.add_argument(
         "--value-range",
@@ -79,12 +79,12 @@ def train_rated(options: argparse.Namespace, pipeline: Any, corpus: pd.DataFrame
 
 def evaluate_rated(options: argparse.Namespace, model: Any, corpus: pd.DataFrame) -> None:
     """Cross-validate on ratings, or evaluate a fitted model, and print the concordance."""
-    from .files import whole_file
+    from .files import atomic_file
     from .ratings import evaluate_ratings
 
     if options.report is not None or options.group is not None:
         raise ValueError("Got --report or --group for ratings, expected labels; leave out these options.")
-    found = evaluate_ratings(
+    evaluation = evaluate_ratings(
         model,
         corpus,
         options.folds,
@@ -94,9 +94,9 @@ def evaluate_rated(options: argparse.Namespace, model: Any, corpus: pd.DataFrame
         accept=options.accept,
         verbose=int(not options.quiet),
     )
-    print(found)
+    print(evaluation)
     if options.output is not None:
-        found.to_json(options.output)
+        evaluation.to_json(options.output)
     if options.predictions is not None:
-        with whole_file(options.predictions) as file:
-            found.predictions.to_csv(file, index=False, lineterminator="\n")
+        with atomic_file(options.predictions) as file:
+            evaluation.predictions.to_csv(file, index=False, lineterminator="\n")

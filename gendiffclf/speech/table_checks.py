@@ -82,8 +82,8 @@ def _check_labels(corpus: pd.DataFrame) -> Iterator[Finding]:
     voted = [str(name).removeprefix(PREFIX) for name in corpus.columns if str(name).startswith(PREFIX)]
     for variants in _variants([*labels, *voted]):
         misspelt.update(variants)
-        ours = labels[labels.isin(variants)]
-        rarer = labels.isin(variants) & ~labels.isin(ours.mode()[:1])
+        spelled = labels[labels.isin(variants)]
+        rarer = labels.isin(variants) & ~labels.isin(spelled.mode()[:1])
         yield finding(
             "label-variants",
             "error",

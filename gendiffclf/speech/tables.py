@@ -50,12 +50,12 @@ def draw_measures(tallies: Sequence[Tally], random_state: int) -> list[tuple[dic
     """
     results = []
     for tally, drawn in zip(tallies, resample(tallies, random_state), strict=True):
-        whole = tally.weighted(np.ones((1, len(tally.loss)))).measures()
-        value, several = {name: float(values[0]) for name, values in whole.items()}, drawn.measures()
-        known = several["ece"][~np.isnan(several["ece"])]
+        overall = tally.weighted(np.ones((1, len(tally.loss)))).measures()
+        value, sampled = {name: float(values[0]) for name, values in overall.items()}, drawn.measures()
+        known = sampled["ece"][~np.isnan(sampled["ece"])]
         if known.any():
-            several["ece"] = several["ece"] * (value["ece"] / known.mean())
-        results.append((value, several))
+            sampled["ece"] = sampled["ece"] * (value["ece"] / known.mean())
+        results.append((value, sampled))
     return results
 
 
@@ -85,8 +85,8 @@ def measure_classes(predictions: pd.DataFrame, classes: np.ndarray, random_state
     voice, n_voices = _voices(predictions)
     tally = tally_by(predictions, classes, voice, n_voices)
     (drawn,) = resample([tally], random_state)
-    whole = tally.weighted(np.ones((1, n_voices)))
-    value, several = whole.of_classes(), drawn.of_classes()
+    overall = tally.weighted(np.ones((1, n_voices)))
+    value, sampled = overall.class_measures(), drawn.class_measures()
     rows = []
     for k, label in enumerate(classes):
         row = {
@@ -97,8 +97,8 @@ def measure_classes(predictions: pd.DataFrame, classes: np.ndarray, random_state
         for name in ("recall", "precision", "f1"):
             row[name] = value[name][0, k]
             if name != "precision":
-                row[f"{name}_low"], row[f"{name}_high"] = interval(several[name][:, k], row["n_speakers"])
-        mistakes = np.where(np.arange(len(classes)) == k, 0, whole.confusion[0, k])
+                row[f"{name}_low"], row[f"{name}_high"] = interval(sampled[name][:, k], row["n_speakers"])
+        mistakes = np.where(np.arange(len(classes)) == k, 0, overall.confusion[0, k])
         row["most_often_taken_for"] = classes[mistakes.argmax()] if mistakes.any() else None
         rows.append(row)
     return pd.DataFrame(rows)

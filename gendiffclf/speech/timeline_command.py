@@ -15,9 +15,15 @@ def add_timeline_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="folder that `train` wrote")
     parser.add_argument("recording", type=Path, help="audio file of any length")
     parser.add_argument("--encoder", help="new path of the speech encoder, if it was moved")
-    parser.add_argument("--window", type=float, default=3.0, help="length of a window in seconds (%(default)s)")
-    parser.add_argument("--hop", type=float, default=1.0, help="seconds from one window to the next (%(default)s)")
-    parser.add_argument("--min-duration", type=float, default=2.0, help="minimum seconds of a segment (%(default)s)")
+    parser.add_argument(
+        "--window", type=float, default=3.0, help="length of a window in seconds (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--hop", type=float, default=1.0, help="seconds from one window to the next (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--min-duration", type=float, default=2.0, help="minimum seconds of a segment (default: %(default)s)"
+    )
     parser.add_argument("--all-sound", action="store_true", help="label all sound, not only speech")
     parser.add_argument(
         "--output",
@@ -40,7 +46,7 @@ def run_timeline(options: argparse.Namespace) -> None:
         check_output("--output", path)
     pipeline = load_model(options.model, **model_changes(options))
     start = time.perf_counter()
-    found = timeline(
+    result = timeline(
         pipeline,
         options.recording,
         options.window,
@@ -49,11 +55,11 @@ def run_timeline(options: argparse.Namespace) -> None:
         detect_speech=not options.all_sound,
     )
     seconds = time.perf_counter() - start
-    print(found)
+    print(result)
     for path in options.output:
-        found.save(path)
+        result.save(path)
     if not options.quiet:
-        print(f"{found.duration:.1f} s of recording in {seconds:.1f} s{_peak_memory()}.", file=sys.stderr)
+        print(f"{result.duration:.1f} s of recording in {seconds:.1f} s{_peak_memory()}.", file=sys.stderr)
 
 
 def _peak_memory() -> str:

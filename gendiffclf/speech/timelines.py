@@ -132,8 +132,8 @@ def timeline(
     Examples
     --------
     >>> from gendiffclf.speech import load_model, timeline
-    >>> found = timeline(load_model("model"), "meeting.mp3")  # doctest: +SKIP
-    >>> found.save("meeting.csv")  # doctest: +SKIP
+    >>> result = timeline(load_model("model"), "meeting.mp3")  # doctest: +SKIP
+    >>> result.save("meeting.csv")  # doctest: +SKIP
     """
     import pandas as pd
 
@@ -154,8 +154,8 @@ def timeline(
     added[share < MIN_SPEECH_SHARE] = np.nan
     table = pd.DataFrame({"start": edges[:-1], "end": edges[1:], "speech": share})
     table[[f"p_{label}" for label in rest.classes_]] = added
-    found = most_probable_segments(added, math.ceil(min_duration / hop - 1e-9))
-    rows = [(edges[a], edges[b], rest.classes_[k], added[a:b, k].mean()) for a, b, k in found]
+    stretches = most_probable_segments(added, math.ceil(min_duration / hop - 1e-9))
+    rows = [(edges[a], edges[b], rest.classes_[k], added[a:b, k].mean()) for a, b, k in stretches]
     segments = pd.DataFrame(rows, columns=["start", "end", "label", "probability"])
     name = "array" if isinstance(recording, tuple) else str(recording)
     return Timeline(name, stream.duration, rest.classes_, table, segments)

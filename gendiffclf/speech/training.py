@@ -42,7 +42,7 @@ class ClipFeatures:
     failures: dict[int, str] = field(default_factory=dict)
 
     @property
-    def whole(self) -> np.ndarray:
+    def valid(self) -> np.ndarray:
         """Row numbers of clips that are not broken."""
         return np.setdiff1d(np.arange(len(self.rows)), list(self.failures))
 
@@ -253,13 +253,13 @@ def train(
         featurizer = clone(featurizer)
         encoded = encode_clips(featurizer, corpus)
     report_failures(encoded, corpus)
-    whole = encoded.whole
-    voices = audited.voices[whole] if "speaker" in corpus else None
-    votes = votes_of(corpus.iloc[whole])
-    fitted = fit_rows(rest, encoded.rows[whole], corpus["label"].to_numpy()[whole], voices, votes)
+    valid = encoded.valid
+    voices = audited.voices[valid] if "speaker" in corpus else None
+    votes = votes_of(corpus.iloc[valid])
+    fitted = fit_rows(rest, encoded.rows[valid], corpus["label"].to_numpy()[valid], voices, votes)
     steps = fitted.steps if isinstance(fitted, Pipeline) else [("classifier", fitted)]
     trained = Pipeline(steps if featurizer is None else [(pipeline.steps[0][0], featurizer), *steps])
-    return record_training_data(trained, corpus, whole, audited.content)
+    return record_training_data(trained, corpus, valid, audited.content)
 
 
 def report_failures(features: ClipFeatures, corpus: pd.DataFrame) -> None:

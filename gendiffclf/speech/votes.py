@@ -160,8 +160,8 @@ def constant_guess(votes: pd.DataFrame) -> dict[str, float]:
     """Return the measures of `VOTE_TITLES` if every clip has the mean shares of votes as its probabilities."""
     mean, labels = votes.mean(axis=0), votes.columns.to_numpy().astype(str)
     table = votes.assign(predicted=mean.idxmax(), **{f"p_{label}": mean[label] for label in labels})
-    found = VoteTally.of(table, votes, labels, np.zeros(len(votes), int), 1).measures()
-    return dict(zip(VOTE_TITLES, map(float, found), strict=True))
+    values = VoteTally.of(table, votes, labels, np.zeros(len(votes), int), 1).measures()
+    return dict(zip(VOTE_TITLES, map(float, values), strict=True))
 
 
 def measure_votes(predictions: pd.DataFrame, classes: np.ndarray, random_state: int) -> pd.DataFrame | None:
@@ -190,11 +190,11 @@ def measure_votes(predictions: pd.DataFrame, classes: np.ndarray, random_state: 
     names, voice = np.unique(predictions["voice"].to_numpy().astype(str), return_inverse=True)
     tally = VoteTally.of(predictions, votes, classes, voice, len(names))
     drawn = np.concatenate([tally.measures(weights) for weights in draw_weights(len(names), random_state)])
-    found = {
+    rows = {
         name: (value, *interval(drawn[:, k], len(names)))
         for k, (name, value) in enumerate(zip(VOTE_TITLES, tally.measures(), strict=True))
     }
-    return pd.DataFrame.from_dict(found, orient="index", columns=["value", "low", "high"])
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
 
 
 def compare_votes(

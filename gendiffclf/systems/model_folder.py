@@ -117,14 +117,14 @@ def load_system(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, An
     folder = Path(folder)
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        found, version = (description["format"], description["kind"]), description["format_version"]
+        kinds, version = (description["format"], description["kind"]), description["format_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"Got folder={str(folder)!r} without a readable {DESCRIPTION}, expected one that {kind}.save wrote."
         ) from error
-    if found != (FORMAT, kind) or not isinstance(version, int) or version > FORMAT_VERSION:
+    if kinds != (FORMAT, kind) or not isinstance(version, int) or version > FORMAT_VERSION:
         raise ValueError(
-            f"Got {folder / DESCRIPTION} of format {found[0]!r}, kind {found[1]!r}, version {shown(version)}, expected "
+            f"Got {folder / DESCRIPTION} of format {kinds[0]!r}, kind {kinds[1]!r}, version {shown(version)}, expected "
             f"{FORMAT!r}, {kind!r}, at most {FORMAT_VERSION}; load it with its own class, or upgrade gendiffclf."
         )
     parameters = {name: _restored(value) for name, value in description["parameters"].items()}

@@ -91,9 +91,9 @@ def encode(
     return clip_frames(featurizer, clips, params.get("max_seconds")), identity
 
 
-def check_identity(encoder: Any, found: Mapping[str, Any], expected: Mapping[str, Any] | None) -> None:
+def check_identity(encoder: Any, identity: Mapping[str, Any], expected: Mapping[str, Any] | None) -> None:
     """Raise a ValueError if the encoder differs from that in training."""
-    different = sorted(name for name in expected or {} if found.get(name) != (expected or {})[name])
+    different = sorted(name for name in expected or {} if identity.get(name) != (expected or {})[name])
     if different:
         raise ValueError(
             f"Got encoder={shown(encoder)} whose {', '.join(different)} differ from those in fit, expected the same encoder; "

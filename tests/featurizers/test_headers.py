@@ -31,7 +31,7 @@ def content(form, subtype):
 
 
 @pytest.mark.parametrize(("form", "subtype"), FORMATS)
-def test_whole_files_are_whole(form, subtype):
+def test_atomic_files_are_whole(form, subtype):
     whole = content(form, subtype)
     assert declared_share(whole) == 1
     assert len(as_clip(whole, None).load(RATE)) == len(WAVE)

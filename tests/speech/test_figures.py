@@ -80,7 +80,7 @@ def test_tallies_are_the_measures_of_scikit_learn():
     precision, recall, f1, _ = precision_recall_fscore_support(
         truth[rows], predicted[rows], labels=classes, zero_division=0
     )
-    of_classes = tally.weighted(np.array([[0, 2, 0, 1, 0]])).of_classes()
+    of_classes = tally.weighted(np.array([[0, 2, 0, 1, 0]])).class_measures()
     for name, value in {"precision": precision, "recall": recall, "f1": f1}.items():
         np.testing.assert_allclose(of_classes[name][0], value)
 
