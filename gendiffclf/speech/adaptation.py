@@ -182,40 +182,36 @@ def few_shot(
     rng = np.random.default_rng(random_state)
     encoded = encode_clips(featurizer, corpus)
     report_failures(encoded, corpus)
-    rows = _apart(encoded.valid, tested, audited.voices, rng)
-    (learnt, others), *_ = without_copies([rows], audited.content)
-    y = corpus["label"].to_numpy()
-    fitted = fit_rows(rest, encoded.rows[learnt], y[learnt], audited.voices[learnt])
+    rows = _disjoint_rows(encoded.valid, tested, audited.voices, rng)
+    (train_rows, test_rows), *_ = without_copies([rows], audited.content)
+    y, voices = corpus["label"].to_numpy(), audited.voices[test_rows]
+    fitted = fit_rows(rest, encoded.rows[train_rows], y[train_rows], audited.voices[train_rows])
     end_if_interrupted(fitted)
-    classifier, features = before_classifier(fitted, encoded.rows[others], audited.voices[others])
+    classifier, features = before_classifier(fitted, encoded.rows[test_rows], voices)
     if "verbose" in classifier.get_params(deep=False):
         classifier.set_params(verbose=0)  # there is a progress bar over repetitions
-    draws = [_draw(y[others], audited.voices[others], numbers, rng) for _ in range(n_repeats)]
+    splits = [_sample_shots(y[test_rows], voices, numbers, rng) for _ in range(n_repeats)]
     runs = []
-    for repeat, (held_out, chosen) in enumerate(tqdm(draws, unit="repeat", desc="Few shots", disable=not verbose)):
-        for count in numbers:
-            adapted = copy.deepcopy(classifier)
-            if count:
-                adapted.partial_fit(features[chosen[count]], y[others][chosen[count]])
-            truth = y[others][held_out]
-            classes = np.union1d(adapted.classes_, truth)
-            proba = class_probabilities(adapted, features[held_out], classes)
-            scores = measures(truth, classes[proba.argmax(axis=1)], proba, classes)
-            counts = np.unique(y[others][chosen[count]], return_counts=True)[1] if count else [0]
-            runs.append(
-                {
-                    "repeat": repeat,
-                    "shots": count,
-                    "n_shots": len(chosen[count]) if count else 0,
-                    "fewest": int(min(counts)),
-                    "n_test": len(held_out),
-                    "n_test_speakers": len(np.unique(audited.voices[others][held_out])),
-                    **{name: scores[name] for name in MEASURES},
-                }
-            )
+    for repeat, (held_out, shot_rows) in enumerate(tqdm(splits, unit="repeat", desc="Few shots", disable=not verbose)):
+        sizes = {"n_test": len(held_out), "n_test_speakers": len(np.unique(voices[held_out]))}
+        for count, chosen in shot_rows.items():
+            run = _adapt(classifier, features, y[test_rows], chosen, held_out)
+            runs.append({"repeat": repeat, "shots": count, **sizes, **run})
     settings = {"shots": numbers, "n_repeats": n_repeats, "random_state": random_state}
-    about = describe_run(pipeline, corpus, audited.content, "few shots", [others], **settings)
-    return FewShot(pd.DataFrame(runs), len(learnt), len(np.unique(audited.voices[learnt])), about)
+    about = describe_run(pipeline, corpus, audited.content, "few shots", [test_rows], **settings)
+    return FewShot(pd.DataFrame(runs), len(train_rows), len(np.unique(audited.voices[train_rows])), about)
+
+
+def _adapt(classifier: Any, X: np.ndarray, y: np.ndarray, chosen: np.ndarray, held_out: np.ndarray) -> dict[str, Any]:
+    """Adapt a copy of the classifier to the chosen rows, and measure it on the held-out ones."""
+    adapted = copy.deepcopy(classifier)
+    if len(chosen):
+        adapted.partial_fit(X[chosen], y[chosen])
+    classes = np.union1d(adapted.classes_, y[held_out])
+    proba = class_probabilities(adapted, X[held_out], classes)
+    scores = measures(y[held_out], classes[proba.argmax(axis=1)], proba, classes)
+    fewest = int(min(np.unique(y[chosen], return_counts=True)[1], default=0))
+    return {"n_shots": len(chosen), "fewest": fewest, **{name: scores[name] for name in MEASURES}}
 
 
 def _checked_shots(shots: Iterable[int]) -> list[int]:
@@ -226,30 +222,29 @@ def _checked_shots(shots: Iterable[int]) -> list[int]:
     return numbers
 
 
-def _apart(
+def _disjoint_rows(
     valid: np.ndarray, tested: np.ndarray, voices: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the training corpora and of the tested one, with disjoint voices; shared voices are split in halves."""
     shared = rng.permutation(np.intersect1d(voices[valid[~tested[valid]]], voices[valid[tested[valid]]]))
-    to_learn, to_test = shared[: len(shared) // 2], shared[len(shared) // 2 :]
-    learnt = valid[~tested[valid] & ~np.isin(voices[valid], to_test)]
-    others = valid[tested[valid] & ~np.isin(voices[valid], to_learn)]
-    n_learnt, n_others = len(np.unique(voices[learnt])), len(np.unique(voices[others]))
-    if n_learnt < 1 or n_others < 2:
+    half = len(shared) // 2
+    train = valid[~tested[valid] & ~np.isin(voices[valid], shared[half:])]
+    test = valid[tested[valid] & ~np.isin(voices[valid], shared[:half])]
+    n_train, n_test = len(np.unique(voices[train])), len(np.unique(voices[test]))
+    if n_train < 1 or n_test < 2:
         raise ValueError(
-            f"Got {n_learnt} speakers to learn from and {n_others} to test, expected at least 1 and 2 different ones; add "
-            "speakers."
+            f"Got {n_train} speakers to train on and {n_test} to test, expected at least 1 and 2 different ones; add speakers."
         )
-    return learnt, others
+    return train, test
 
 
-def _draw(
+def _sample_shots(
     y: np.ndarray, voices: np.ndarray, numbers: Sequence[int], rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """Rows of the tested speakers, and for each number of shots the rows to adapt to, of other speakers."""
     names = rng.permutation(np.unique(voices))
     adapted_to = np.isin(voices, names[: len(names) // 2])
     order = rng.permutation(np.flatnonzero(adapted_to))
-    of_class = [order[y[order] == label] for label in np.unique(y[order])]
-    chosen = {count: np.sort(np.concatenate([rows[:count] for rows in of_class])) for count in numbers if count}
+    by_class = [order[y[order] == label] for label in np.unique(y[order])]
+    chosen = {count: np.sort(np.concatenate([rows[:count] for rows in by_class])) for count in numbers}
     return np.flatnonzero(~adapted_to), chosen

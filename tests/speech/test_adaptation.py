@@ -11,7 +11,7 @@ from sklearn.svm import SVC
 
 from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier, cli
 from gendiffclf.speech import synthesize_corpus
-from gendiffclf.speech.adaptation import _apart, _draw, few_shot
+from gendiffclf.speech.adaptation import _disjoint_rows, _sample_shots, few_shot
 from gendiffclf.speech.system_pipelines import SMALL
 
 from .conftest import QUICK
@@ -60,15 +60,16 @@ def test_halves_of_shared_speakers():
     rng = np.random.default_rng(0)
     tested = np.array([False] * 6 + [True] * 6)
     names = np.array(list("aabbcd" + "ccddee"))
-    learnt, others = _apart(np.arange(12), tested, names, rng)
+    learnt, others = _disjoint_rows(np.arange(12), tested, names, rng)
     assert not set(names[learnt]) & set(names[others])
     assert {"a", "b"} <= set(names[learnt])
     assert "e" in set(names[others])
-    held_out, chosen = _draw(np.array(list("xyxyxy")), np.array(list("ccddee")), [0, 1, 5], rng)
-    assert set(chosen) == {1, 5}
+    held_out, chosen = _sample_shots(np.array(list("xyxyxy")), np.array(list("ccddee")), [0, 1, 5], rng)
+    assert set(chosen) == {0, 1, 5}
+    assert len(chosen[0]) == 0
     assert not set(held_out) & set(chosen[5])
-    with pytest.raises(ValueError, match="Got 1 speakers to learn from and 1 to test, expected at least 1 and 2"):
-        _apart(np.arange(4), np.array([False, False, True, True]), np.array(list("aabb")), rng)
+    with pytest.raises(ValueError, match="Got 1 speakers to train on and 1 to test, expected at least 1 and 2"):
+        _disjoint_rows(np.arange(4), np.array([False, False, True, True]), np.array(list("aabb")), rng)
 
 
 def test_summary_has_gains_over_no_shots(voices):
