@@ -54,7 +54,7 @@ class AudioError(ValueError):
         self.index = index
 
     def __str__(self) -> str:
-        """Name the clip, then what is wrong with it."""
+        """Return the message, which names the clip and the reason."""
         number = "" if self.index is None else f" {self.index}"
         source = f" ({self.source})" if self.source else ""
         return f"Got clip{number}{source}: {self.reason.rstrip('.')}."
