@@ -1,4 +1,4 @@
-"""The command line: one function adds a command's options, one runs it, one line in `COMMANDS` names both."""
+"""The command line. Each entry of `COMMANDS` has a function that adds options and one that runs the command."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Command:
     Attributes
     ----------
     summary : str
-        One line for the list of commands.
+        Description in the list of commands.
     add_options : callable
-        Adds the command's options to its parser. It imports nothing heavy: it runs for every command.
+        Adds options to a parser. Called for every command, so it must not import large packages.
     run : callable
-        Does the work with the parsed options.
+        Runs the command with the parsed options.
     """
 
     summary: str
@@ -38,13 +38,19 @@ class Command:
 
 
 def _add_demo_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, nargs="?", help="CSV file with a header; by default tables of scikit-learn")
-    parser.add_argument("--target", metavar="COLUMN", help="column of the class")
-    parser.add_argument("--groups", metavar="COLUMN", help="column of groups, each kept whole in one fold")
-    parser.add_argument("--output", type=Path, default=Path("demo-output"), help="folder of the report (%(default)s)")
-    parser.add_argument("--folds", type=int, default=3, help="folds of the cross-validation (%(default)s)")
-    parser.add_argument("--max-rows", type=int, default=10_000, help="rows drawn from a longer file (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="random state of folds and classifiers (%(default)s)")
+    parser.add_argument("file", type=Path, nargs="?", help="CSV file with a header (default: datasets of scikit-learn)")
+    parser.add_argument("--target", metavar="COLUMN", help="column with the class labels")
+    parser.add_argument("--groups", metavar="COLUMN", help="column with groups to keep within one fold")
+    parser.add_argument(
+        "--output", type=Path, default=Path("demo-output"), help="folder for the report (default: %(default)s)"
+    )
+    parser.add_argument("--folds", type=int, default=3, help="number of cross-validation folds (default: %(default)s)")
+    parser.add_argument(
+        "--max-rows", type=int, default=10_000, help="maximum number of rows to use (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random state of folds and classifiers (default: %(default)s)"
+    )
 
 
 def _run_demo(options: argparse.Namespace) -> None:
@@ -55,10 +61,10 @@ def _run_demo(options: argparse.Namespace) -> None:
 
 
 def _add_vowels_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--speakers", type=int, default=12, help="voices (%(default)s)")
-    parser.add_argument("--takes", type=int, default=2, help="clips of each vowel by each voice (%(default)s)")
+    parser.add_argument("--speakers", type=int, default=12, help="number of speakers (default: %(default)s)")
+    parser.add_argument("--takes", type=int, default=2, help="clips per vowel and speaker (default: %(default)s)")
     parser.add_argument(
-        "--seed", type=int, default=0, help="random state of voices, folds and classifier (%(default)s)"
+        "--seed", type=int, default=0, help="random state of speakers, folds and classifier (default: %(default)s)"
     )
 
 
@@ -69,20 +75,22 @@ def _run_vowels(options: argparse.Namespace) -> None:
 
 
 COMMANDS: dict[str, Command] = {
-    "demo": Command("compare classifiers on your table, or on some of scikit-learn's", _add_demo_options, _run_demo),
-    "demo-speech": Command("classify synthesised vowels by speakers", _add_vowels_options, _run_vowels),
-    "audit": Command("check a corpus for faults", speech.add_audit_options, speech.run_audit),
-    "features": Command(
-        "encode the clips of a corpus into the cache", speech.add_features_options, speech.run_features
+    "demo": Command("compare classifiers on your table, or on datasets of scikit-learn", _add_demo_options, _run_demo),
+    "demo-speech": Command("classify synthesised vowels of unseen speakers", _add_vowels_options, _run_vowels),
+    "audit": Command("check a corpus for problems", speech.add_audit_options, speech.run_audit),
+    "features": Command("compute and cache the features of a corpus", speech.add_features_options, speech.run_features),
+    "train": Command("train a model on a corpus", speech.add_train_options, speech.run_train),
+    "predict": Command(
+        "predict the labels of clips with a trained model", speech.add_predict_options, speech.run_predict
     ),
-    "train": Command("learn labels from the clips of a corpus", speech.add_train_options, speech.run_train),
-    "predict": Command("label clips with a trained model", speech.add_predict_options, speech.run_predict),
     "timeline": Command(
-        "label a long recording over time", timeline_command.add_timeline_options, timeline_command.run_timeline
+        "predict labels over time in a long recording",
+        timeline_command.add_timeline_options,
+        timeline_command.run_timeline,
     ),
-    "evaluate": Command("measure a pipeline by folds of speakers", speech.add_evaluate_options, speech.run_evaluate),
+    "evaluate": Command("cross-validate a pipeline by speaker", speech.add_evaluate_options, speech.run_evaluate),
     "few-shot": Command(
-        "train on corpora, test on another, and adapt to a few of its clips",
+        "train on some corpora, test on another, and adapt to a few of its clips",
         few_shot_command.add_few_shot_options,
         few_shot_command.run_few_shot,
     ),
@@ -91,7 +99,7 @@ COMMANDS: dict[str, Command] = {
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+    """Return the parser for all commands."""
     top = argparse.ArgumentParser(prog="gendiffclf", description="Classification as generative transport.")
     top.add_argument("--version", action="version", version=f"gendiffclf {VERSION}")
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
@@ -107,16 +115,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        The words after the program's name; those of the process by default.
+        Arguments after the program's name; by default those of the process.
 
     Returns
     -------
     int
-        The exit status: 0; 1 for invalid input, after a message; 130 when interrupted and 141 for a closed pipe, as in shells.
+        Exit status: 0 for success, 1 for invalid input, after a message, 130 for an interrupt, and 141 for a closed pipe.
     """
     top = parser()
     options = top.parse_args(arguments)
-    options.words = list(sys.argv[1:] if arguments is None else arguments)  # for the record
+    options.words = list(sys.argv[1:] if arguments is None else arguments)  # for the provenance of results
     try:
         COMMANDS[options.command].run(options)
         sys.stdout.flush()
@@ -124,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gendiffclf {options.command}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        with contextlib.suppress(OSError, ValueError):  # what is still in the buffer has no reader
+        with contextlib.suppress(OSError, ValueError):  # discard the rest of the output
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (ValueError, ImportError, OSError) as error:

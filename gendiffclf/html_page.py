@@ -1,4 +1,4 @@
-"""Reports as one HTML file: no network, no script, readable by a screen reader."""
+"""Self-contained, accessible HTML pages for reports, without scripts."""
 
 from __future__ import annotations
 
@@ -44,24 +44,24 @@ nav ul { padding-left: 1.2rem; columns: 14rem; } :focus-visible { outline: 3px s
 @media (max-width: 40rem) { table { font-size: .8rem; } tbody th { white-space: normal; }
 th, td { padding: .25rem .35rem; } nav ul { columns: 9rem; } dd { margin-left: 1rem; } }
 """
-"""Colours follow the reader's scheme, pictures stay on white; shadows show where a table goes on beside the window."""
+"""Supports light and dark mode, with figures on white; shadows show that a table can be scrolled."""
 
 
 def document(title: str, sections: Iterable[tuple[str, str]]) -> str:
     """
-    A whole page.
+    Return a whole page.
 
     Parameters
     ----------
     title : str
     sections : iterable of (str, str)
-        Heading, and HTML below it; sections without HTML are left out.
+        Heading and HTML of each section; empty sections are left out.
     """
-    there = [(name, name.lower().replace(" ", "-"), text) for name, text in sections if text]
-    links = "".join(f'<li><a href="#{anchor}">{escape(name)}</a></li>' for name, anchor, _ in there)
+    shown = [(name, name.lower().replace(" ", "-"), text) for name, text in sections if text]
+    links = "".join(f'<li><a href="#{anchor}">{escape(name)}</a></li>' for name, anchor, _ in shown)
     body = "".join(
         f'<section aria-labelledby="{anchor}"><h2 id="{anchor}">{escape(name)}</h2>{text}</section>\n'
-        for name, anchor, text in there
+        for name, anchor, text in shown
     )
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -71,17 +71,17 @@ def document(title: str, sections: Iterable[tuple[str, str]]) -> str:
 
 
 def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, path: bool = False) -> str:
-    """A table whose first column names its rows; with `path` that column may break lines anywhere."""
+    """Return a table with row headers in the first column; with `path`, that column may break anywhere."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
     body = ""
     for first, *rest in rows:
-        named = f'<td class="path">{escape(first)}</td>' if path else f'<th scope="row">{escape(first)}</th>'
-        body += f"<tr>{named}{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
+        name = f'<td class="path">{escape(first)}</td>' if path else f'<th scope="row">{escape(first)}</th>'
+        body += f"<tr>{name}{''.join(f'<td>{escape(cell)}</td>' for cell in rest)}</tr>"
     return captioned(caption, head, body)
 
 
 def captioned(caption: str, head: str, body: str) -> str:
-    """A table of given cells that scrolls sideways in a narrow window, below a caption that does not."""
+    """Return a table from the HTML of its head and body, with a caption; only the table scrolls in narrow windows."""
     name = "table-" + hashlib.blake2b(caption.encode(), digest_size=4).hexdigest()
     return (
         f'<p class="caption" id="{name}">{escape(caption)}</p>'
@@ -91,20 +91,20 @@ def captioned(caption: str, head: str, body: str) -> str:
 
 
 def figure(svg: str, text: str) -> str:
-    """An SVG element with a sentence that says what it shows, for those too who do not see it."""
+    """Return a figure of an SVG element with a description as caption and alternative text."""
     labelled = svg.replace("<svg", f'<svg role="img" aria-label="{escape(text)}"', 1)
     return f"<figure>{labelled}<figcaption>{escape(text)}</figcaption></figure>"
 
 
 def as_svg(figure: Figure, name: str) -> str:
     """
-    A figure as an SVG element, the same for the same figure.
+    Convert a figure to a reproducible SVG element.
 
     Parameters
     ----------
     figure : Figure
     name : str
-        Goes before every identifier, so that several elements can stand in one page.
+        Prefix of all identifiers, so that a page can have several elements.
     """
     import matplotlib
 

@@ -1,4 +1,4 @@
-"""The classifier in pipelines that skl2onnx converts."""
+"""Converter for skl2onnx, for pipelines with the classifier."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _DEFAULT_DOMAIN = ""
 
 def register_onnx_converter() -> None:
     """
-    Let skl2onnx convert pipelines that end in a `GenerativeTransportClassifier`.
+    Register `GenerativeTransportClassifier` with skl2onnx.
 
-    Afterwards `skl2onnx.to_onnx(pipeline, X[:1].astype(np.float32))` works for pipelines of scikit-learn's steps and this
-    classifier. The option `zipmap=False` gives probabilities as a matrix.
+    Then `skl2onnx.to_onnx(pipeline, X[:1].astype(np.float32))` converts pipelines of scikit-learn's steps and this
+    classifier. With the option `zipmap=False`, probabilities are a matrix.
 
     Raises
     ------
@@ -40,15 +40,15 @@ def register_onnx_converter() -> None:
 
 
 def _convert(scope: Any, operator: Any, container: Any) -> None:
-    """Put the classifier's graph into that of the pipeline."""
+    """Add the graph of the classifier to that of the pipeline."""
     from onnx import TensorProto, helper
 
     classifier = operator.raw_operator
     shape = feature_shape(classifier)
     if len(shape) > 1:
         raise ValueError(
-            f"Got a classifier of layered input {shape}, expected rows (n, d), as scikit-learn's steps make them; export it "
-            "alone, with to_onnx."
+            f"Got a classifier of layered input {shape}, expected rows (n, d), as from scikit-learn's steps; export it alone, "
+            "with to_onnx."
         )
     if container.target_opset < OPSET:
         raise ValueError(
@@ -56,7 +56,7 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
         )
     prefix = scope.get_unique_variable_name("gendiffclf_")
     graph = onnx_model(classifier).graph
-    _put_before_names(graph, prefix)
+    _prefix_names(graph, prefix)
     container.add_node(
         "Cast",
         [operator.inputs[0].full_name],
@@ -65,7 +65,7 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
         to=TensorProto.FLOAT,
     )
     for tensor in graph.initializer:
-        # Strings have no raw bytes, which is all that the container copies.
+        # The container's own method copies only raw bytes, which string tensors lack.
         container.initializers.append(tensor)
     for node in graph.node:
         attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
@@ -78,14 +78,14 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
         )
 
 
-def _put_before_names(graph: Any, prefix: str) -> None:
-    """Give a graph's values other names; onnx's own function for this leaves out what inner graphs take from outer ones."""
+def _prefix_names(graph: Any, prefix: str) -> None:
+    """Prefix all names in a graph, unlike onnx's own function also those in subgraphs that refer to outer graphs."""
     for value in (*graph.input, *graph.output, *graph.initializer):
         value.name = prefix + value.name
     for node in graph.node:
         node.name = prefix + node.name
-        node.input[:] = [name and prefix + name for name in node.input]  # an input left out has no name
+        node.input[:] = [name and prefix + name for name in node.input]  # an omitted optional input has no name
         node.output[:] = [name and prefix + name for name in node.output]
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                _put_before_names(attribute.g, prefix)
+                _prefix_names(attribute.g, prefix)

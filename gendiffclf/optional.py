@@ -1,4 +1,4 @@
-"""Packages that only parts of this package need, imported when first used."""
+"""Optional dependencies, imported on first use."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from types import ModuleType
 
 def require(package: str, extra: str = "speech") -> ModuleType:
     """
-    Import `package`, or say which extra of this package brings it.
+    Import an optional package or one of its modules; if it is missing, name the extra that installs it.
 
     Raises
     ------
     ImportError
         If the package is not installed.
     """
+    name = package.partition(".")[0]
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        if error.name is not None and error.name.partition(".")[0] != package:
-            raise  # the package is there; something it needs is not
+        if error.name is not None and error.name.partition(".")[0] != name:
+            raise  # a dependency of the package is missing
         raise ImportError(
-            f"This needs the package {package!r}, which is not installed: `pip install -e '.[{extra}]'` in a clone."
+            f"This needs the package {name!r}, which is not installed: `pip install -e '.[{extra}]'` in a clone."
         ) from error

@@ -1,4 +1,4 @@
-"""Pictures in scikit-learn's manner: a Display is made by a `from_…` method and keeps its data and its axes."""
+"""Display classes in the style of scikit-learn: created by a `from_…` method, with their data and axes as attributes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
 from .metrics import ReliabilityBins, reliability_bins
+from .optional import require
 from .validation import check_integer, shown
 
 if TYPE_CHECKING:
@@ -20,39 +21,28 @@ if TYPE_CHECKING:
 __all__ = ["ReliabilityDisplay", "TransportDisplay"]
 
 
-def _pyplot() -> Any:
-    """Import matplotlib, or say which extra brings it."""
-    try:
-        import matplotlib.pyplot
-    except ImportError as error:
-        raise ImportError(
-            "Plots need the package 'matplotlib', which is not installed: `pip install -e '.[plots]'` in a clone."
-        ) from error
-    return matplotlib.pyplot
-
-
 @dataclass
 class TransportDisplay:
     """
-    The way of one row from its features, at t = 1 on the left, to the code of its class, at t = 0 on the right.
+    Transport of one row from its features, at t = 1 on the left, to the code of its class, at t = 0 on the right.
 
     It is recommended to use `from_estimator`.
 
     Parameters
     ----------
     states : ndarray of shape (n_steps + 1, L)
-        States of the row, its lifted features first.
+        States of the row, beginning with its lifted features.
     times : ndarray of shape (n_steps + 1,)
-        Time of each state in [0, 1], descending.
+        Times of the states in [0, 1], descending.
     code : ndarray of shape (L,)
-        The code drawn beside the states.
+        Code to draw with the states.
     code_name : str
-        What the legend calls it.
+        Name of the code in the legend.
 
     Attributes
     ----------
     axes_ : ndarray of matplotlib Axes
-        One for each state drawn.
+        One for each state shown.
     figure_ : matplotlib Figure
 
     Examples
@@ -84,7 +74,7 @@ class TransportDisplay:
         axes: np.ndarray | None = None,
     ) -> TransportDisplay:
         """
-        Carry one row and draw its way.
+        Transport one row and plot its states.
 
         Parameters
         ----------
@@ -93,15 +83,15 @@ class TransportDisplay:
         X : array-like of shape (n, d) or (n, layers, d)
             Features.
         y : array-like of shape (n,), optional
-            True labels; without them the code of the class nearest to the end is drawn.
+            True labels; if None, the code nearest to the final state is shown.
         row : int, default=0
-            Which row of `X`.
+            Index of the row in `X`.
         n_steps : int >= 1, optional
-            Steps of transport; by default 20 on the exact path, and on a learned path its own.
+            Steps of the transport; by default 20 on the exact path, and `n_steps` of a learned path.
         n_panels : int >= 2, default=5
-            States drawn, evenly spread over the way.
+            Number of states to show, evenly spaced along the path.
         axes : array of matplotlib Axes, optional
-            One for each state drawn; a new figure by default.
+            One for each state shown; by default a new figure is created.
 
         Returns
         -------
@@ -110,18 +100,18 @@ class TransportDisplay:
         Raises
         ------
         ValueError
-            If there is no such row, or its label is not among the classifier's classes.
+            If there is no such row, or its label is not one of the classifier's classes.
         ImportError
             If matplotlib is not installed.
         """
         from .transport.readout import cosines
 
-        _pyplot()
+        require("matplotlib", "plots")
         check_is_fitted(estimator, "classes_")
         check_integer("row", row, 0)
         n_rows = X.shape[0] if hasattr(X, "shape") else len(X)  # type: ignore[arg-type]
         if row >= n_rows:
-            raise ValueError(f"Got row={row}, expected a row below {n_rows}, the number of rows in X.")
+            raise ValueError(f"Got row={row}, expected an index below {n_rows}, the number of rows in X.")
         n_steps = getattr(estimator.path_, "n_steps", 20) if n_steps is None else n_steps
         states = estimator.transport(_safe_indexing(X, [row]), n_steps=n_steps, return_path=True)[:, 0]  # (N + 1, L)
         codes = estimator._codes().numpy()
@@ -132,41 +122,41 @@ class TransportDisplay:
             name = f"code of the nearest class, {estimator.classes_[number]}"
         else:
             label = _safe_indexing(y, row)
-            found = np.flatnonzero(estimator.classes_ == label)
-            if not len(found):
+            matches = np.flatnonzero(estimator.classes_ == label)
+            if not len(matches):
                 raise ValueError(f"Got the label {shown(label)}, expected one of {estimator.classes_.tolist()}.")
-            number = int(found[0])
+            number = int(matches[0])
             name = f"code of its class, {label}"
         times = np.linspace(getattr(estimator.path_, "t_max", 1.0), 0, n_steps + 1)
         return cls(states, times, codes[number], name).plot(n_panels=n_panels, axes=axes)
 
     def plot(self, *, n_panels: int = 5, axes: np.ndarray | None = None) -> TransportDisplay:
         """
-        Draw states beside the code.
+        Plot the states together with the code.
 
         Parameters
         ----------
         n_panels : int >= 2, default=5
-            States drawn, evenly spread over the way.
+            Number of states to show, evenly spaced along the path.
         axes : array of matplotlib Axes, optional
-            As many as `n_panels`; a new figure by default.
+            As many as states are shown; by default a new figure is created.
 
         Returns
         -------
         TransportDisplay
         """
-        pyplot = _pyplot()
+        pyplot = require("matplotlib.pyplot", "plots")
         check_integer("n_panels", n_panels, 2)
-        shown = np.unique(np.linspace(0, len(self.states) - 1, n_panels).round().astype(int))
-        own = axes is None
-        if own:
-            size = (2.6 * len(shown), 2.9)
-            _, axes = pyplot.subplots(1, len(shown), figsize=size, sharex=True, sharey=True, layout="constrained")
+        panels = np.unique(np.linspace(0, len(self.states) - 1, n_panels).round().astype(int))
+        new_figure = axes is None
+        if new_figure:
+            size = (2.6 * len(panels), 2.9)
+            _, axes = pyplot.subplots(1, len(panels), figsize=size, sharex=True, sharey=True, layout="constrained")
         axes = np.ravel(axes)  # type: ignore[arg-type]
-        if len(axes) != len(shown):
-            raise ValueError(f"Got {len(axes)} axes, expected {len(shown)}, one for each state drawn.")
+        if len(axes) != len(panels):
+            raise ValueError(f"Got {len(axes)} axes, expected {len(panels)}, one for each state shown.")
         coordinate = np.arange(len(self.code))
-        for ax, i in zip(axes, shown, strict=True):
+        for ax, i in zip(axes, panels, strict=True):
             ax.plot(coordinate, self.code, color="tab:orange", linewidth=2, alpha=0.6, label=self.code_name)
             ax.plot(coordinate, self.states[i], color="tab:blue", linewidth=1, label="state")
             ax.set_title(f"t = {self.times[i]:.2g}")
@@ -175,7 +165,7 @@ class TransportDisplay:
         axes[-1].set_title(f"t = {self.times[-1]:.2g}: estimate of the code")
         axes[0].set_ylabel("value")
         handles = axes[0].get_legend_handles_labels()
-        if own:
+        if new_figure:
             axes[0].figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False)
         else:
             axes[-1].legend(*handles, fontsize="small")
@@ -186,18 +176,17 @@ class TransportDisplay:
 @dataclass
 class ReliabilityDisplay:
     """
-    Accuracy against confidence of the most probable class, in bins of equal width, for any number of classes.
+    Reliability diagram: accuracy against confidence of the most probable class, in bins of equal width.
 
-    The area of a point grows with the rows in its bin: small points say little. It is recommended to use
-    `from_predictions` or `from_estimator`. `sklearn.calibration.CalibrationDisplay` does the same for the positive one
-    of two classes.
+    The area of a point grows with the number of rows in its bin. It is recommended to use `from_predictions` or
+    `from_estimator`. `sklearn.calibration.CalibrationDisplay` does the same for the positive class of two.
 
     Parameters
     ----------
     bins : ReliabilityBins
         Confidence, accuracy and number of rows of each bin.
     name : str, optional
-        What the legend calls it.
+        Name in the legend.
 
     Attributes
     ----------
@@ -230,7 +219,7 @@ class ReliabilityDisplay:
         ax: Axes | None = None,
     ) -> ReliabilityDisplay:
         """
-        Draw the reliability of probabilities.
+        Plot the reliability diagram of given probabilities.
 
         Parameters
         ----------
@@ -239,19 +228,19 @@ class ReliabilityDisplay:
         y_proba : array-like of shape (n, n_classes)
             Probabilities.
         n_bins : int >= 1, default=15
-            Bins over [0, 1]; those without rows are not drawn.
+            Number of bins over [0, 1]; empty bins are not shown.
         labels : array-like of shape (n_classes,), optional
             Label of each column; by default the sorted labels of `y_true`.
         name : str, optional
-            What the legend calls it.
+            Name in the legend.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure by default. Several displays can share one.
+            Axes to plot on, which several displays can share; by default a new figure is created.
 
         Returns
         -------
         ReliabilityDisplay
         """
-        _pyplot()
+        require("matplotlib", "plots")
         return cls(reliability_bins(y_true, y_proba, n_bins=n_bins, labels=labels), name).plot(ax=ax)
 
     @classmethod
@@ -266,7 +255,7 @@ class ReliabilityDisplay:
         ax: Axes | None = None,
     ) -> ReliabilityDisplay:
         """
-        Draw the reliability of a fitted classifier on rows it did not learn from.
+        Plot the reliability diagram of a fitted classifier on test rows.
 
         Parameters
         ----------
@@ -277,29 +266,29 @@ class ReliabilityDisplay:
         y : array-like of shape (n,)
             True labels.
         n_bins : int >= 1, default=15
-            Bins over [0, 1].
+            Number of bins over [0, 1].
         name : str, optional
-            What the legend calls it; the class of the estimator by default.
+            Name in the legend; by default the class name of the estimator.
         ax : matplotlib Axes, optional
-            Where to draw.
+            Axes to plot on; by default a new figure is created.
 
         Returns
         -------
         ReliabilityDisplay
         """
-        _pyplot()
+        require("matplotlib", "plots")
         name = type(estimator).__name__ if name is None else name
         proba = estimator.predict_proba(X)
         return cls.from_predictions(y, proba, n_bins=n_bins, labels=estimator.classes_, name=name, ax=ax)
 
     def plot(self, *, ax: Axes | None = None, **line: Any) -> ReliabilityDisplay:
         """
-        Draw the bins, with the diagonal of perfect calibration.
+        Plot the bins, with the diagonal of perfect calibration.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; a new figure by default.
+            Axes to plot on; by default a new figure is created.
         **line
             Passed to `Axes.plot`.
 
@@ -307,7 +296,7 @@ class ReliabilityDisplay:
         -------
         ReliabilityDisplay
         """
-        pyplot = _pyplot()
+        pyplot = require("matplotlib.pyplot", "plots")
         if ax is None:
             _, ax = pyplot.subplots(figsize=(4.5, 4.5), layout="constrained")
         assert ax is not None
@@ -317,9 +306,7 @@ class ReliabilityDisplay:
         (self.line_,) = ax.plot(self.bins.confidence, self.bins.accuracy, **{"label": label, "linewidth": 1, **line})
         area = 4 + 200 * self.bins.n_rows / self.bins.n_rows.sum()
         ax.scatter(self.bins.confidence, self.bins.accuracy, s=area, color=self.line_.get_color(), alpha=0.7)
-        ax.set(
-            xlabel="Probability of the most probable class", ylabel="Share that is right", xlim=(0, 1), ylim=(0, 1.02)
-        )
+        ax.set(xlabel="Probability of the most probable class", ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1.02))
         ax.legend(fontsize="small")
         self.ax_, self.figure_ = ax, ax.figure  # type: ignore[assignment]
         return self

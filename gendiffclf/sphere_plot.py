@@ -1,4 +1,4 @@
-"""A picture of ratings on the sphere of arousal, valence and dominance."""
+"""Display of ratings on the sphere of arousal, valence and dominance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from .plots import _pyplot
+from .optional import require
 from .systems.emosphere_targets import DIMENSIONS, check_range, check_ratings, dimension_names
 from .systems.spherical import OCTANTS, centred, regions, to_spherical
 
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 __all__ = ["SphereDisplay"]
 
 NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")
-SMALLEST_AREA, LARGEST_AREA = 6, 60
+MIN_AREA, MAX_AREA = 6, 60
 
 
 @dataclass
 class SphereDisplay:
     """
-    Ratings as points of the sphere, laid out as a map: where they point to, and by their size how far from the centre they are.
+    Map of ratings on the sphere: position shows the direction of a rating, size its distance from the centre.
 
-    Longitude is the azimuth, the direction in the plane of arousal and dominance; latitude is valence. Colours are the octants
-    of the true ratings, if there are any, else of those drawn: with good predictions each octant holds points of its own colour.
-    It is recommended to use `from_estimator` or `from_predictions`.
+    Longitude is the azimuth, the direction in the plane of arousal and dominance; latitude is valence. Points are coloured by
+    the octant of the true ratings, if given, otherwise by their own: with good predictions, each octant has one colour. It is
+    recommended to use `from_estimator` or `from_predictions`.
 
     Parameters
     ----------
     points : ndarray of shape (n, 3)
         (arousal, valence, dominance) in [-1, 1].
     octants : ndarray of shape (n,), int
-        Number of the octant that a point is coloured by, from 0.
+        Octant by which each point is coloured, from 0.
 
     Attributes
     ----------
@@ -70,20 +70,20 @@ class SphereDisplay:
         ax: Axes | None = None,
     ) -> SphereDisplay:
         """
-        Draw ratings.
+        Plot given ratings.
 
         Parameters
         ----------
         y_pred : array-like of shape (n, 3)
-            Ratings to draw. A DataFrame names its own columns.
+            Ratings to plot.
         y_true : array-like of shape (n, 3), optional
-            True ratings, with the same columns, by whose octants points are coloured.
+            True ratings with the same columns, by whose octants points are coloured.
         dimensions : sequence of str, optional
-            "arousal", "valence" and "dominance" in the order of the columns of arrays.
+            "arousal", "valence" and "dominance" in the order of the columns of arrays; not needed for DataFrames.
         value_range : (float, float)
-            Ends of the scale of the ratings.
+            Ends of the rating scale.
         ax : matplotlib Axes, optional
-            Where to draw, of the projection "mollweide"; a new figure by default.
+            Axes to plot on, with the projection "mollweide"; by default a new figure is created.
 
         Returns
         -------
@@ -92,22 +92,24 @@ class SphereDisplay:
         Raises
         ------
         ValueError
-            If ratings are not as above, or the axes are of another projection.
+            If ratings are invalid, or the axes have another projection.
         ImportError
             If matplotlib is not installed.
         """
-        _pyplot()
+        require("matplotlib", "plots")
         low, high = check_range(value_range)
-        drawn = _points(y_pred, dimensions, low, high)
-        coloured = drawn if y_true is None else _points(y_true, dimensions, low, high)
-        if len(drawn) != len(coloured):
-            raise ValueError(f"Got {len(drawn)} predictions and {len(coloured)} true ratings, expected as many.")
-        return cls(drawn, regions(coloured)).plot(ax=ax)
+        points = _points(y_pred, dimensions, low, high)
+        true_points = points if y_true is None else _points(y_true, dimensions, low, high)
+        if len(points) != len(true_points):
+            raise ValueError(
+                f"Got {len(points)} predictions and {len(true_points)} true ratings, expected equal numbers."
+            )
+        return cls(points, regions(true_points)).plot(ax=ax)
 
     @classmethod
     def from_estimator(cls, estimator: Any, X: Any, Y: Any = None, *, ax: Axes | None = None) -> SphereDisplay:
         """
-        Draw what a fitted regressor predicts.
+        Plot the predictions of a fitted regressor.
 
         Parameters
         ----------
@@ -115,7 +117,7 @@ class SphereDisplay:
             Fitted; a pipeline with the regressor last.
         X : list of n clips
         Y : array-like of shape (n, 3), optional
-            True ratings, columns as the estimator's `dimensions_`, or a DataFrame with these names.
+            True ratings with columns as in the estimator's `dimensions_`, or a DataFrame with these columns.
         ax : matplotlib Axes, optional
             As for `from_predictions`.
 
@@ -123,7 +125,7 @@ class SphereDisplay:
         -------
         SphereDisplay
         """
-        _pyplot()
+        require("matplotlib", "plots")
         check_is_fitted(estimator)
         regressor = estimator[-1] if isinstance(estimator, Pipeline) else estimator
         names, scale = regressor.dimensions_, regressor.value_range_
@@ -132,29 +134,29 @@ class SphereDisplay:
 
     def plot(self, *, ax: Axes | None = None) -> SphereDisplay:
         """
-        Draw the map.
+        Plot the map.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Of the projection "mollweide"; a new figure by default.
+            Axes with the projection "mollweide"; by default a new figure is created.
 
         Returns
         -------
         SphereDisplay
         """
-        pyplot = _pyplot()
-        own_figure = ax is None
-        if own_figure:
+        pyplot = require("matplotlib.pyplot", "plots")
+        new_figure = ax is None
+        if new_figure:
             _, ax = pyplot.subplots(figsize=(7, 4.8), layout="constrained", subplot_kw={"projection": "mollweide"})
         assert ax is not None
         if ax.name != "mollweide":
             raise ValueError(
-                f"Got axes of the projection {ax.name!r}, expected 'mollweide'; make them with "
+                f"Got axes with the projection {ax.name!r}, expected 'mollweide'; create them with "
                 "subplot_kw={'projection': 'mollweide'}."
             )
         radius, azimuth, polar = to_spherical(self.points)
-        area = SMALLEST_AREA + (LARGEST_AREA - SMALLEST_AREA) * radius / np.sqrt(3)
+        area = MIN_AREA + (MAX_AREA - MIN_AREA) * radius / np.sqrt(3)
         colours = pyplot.get_cmap("tab10")
         for octant in np.unique(self.octants):
             own = self.octants == octant
@@ -173,7 +175,7 @@ class SphereDisplay:
         ax.grid(True, linewidth=0.5)
         self.ax_, self.figure_ = ax, ax.figure  # type: ignore[assignment]
         style = {"fontsize": "small", "ncols": 4, "frameon": False}
-        if own_figure:
+        if new_figure:
             self.figure_.legend(loc="outside lower center", **style)
         else:
             ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), **style)

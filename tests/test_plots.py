@@ -95,12 +95,12 @@ def test_transport_draws_on_given_axes(classifier):
     display = TransportDisplay.from_estimator(classifier, X, n_panels=3, axes=axes)
     assert list(display.axes_) == list(axes)
     assert display.figure_ is axes[0].figure
-    with pytest.raises(ValueError, match="Got 3 axes, expected 2, one for each state drawn"):
+    with pytest.raises(ValueError, match="Got 3 axes, expected 2, one for each state shown"):
         display.plot(n_panels=2, axes=axes)
 
 
 def test_transport_refuses_rows_that_are_not_there(classifier):
-    with pytest.raises(ValueError, match="Got row=178, expected a row below 178"):
+    with pytest.raises(ValueError, match="Got row=178, expected an index below 178"):
         TransportDisplay.from_estimator(classifier, X, row=178)
     with pytest.raises(ValueError, match="Got row=-1, expected an integer >= 0"):
         TransportDisplay.from_estimator(classifier, X, row=-1)

@@ -68,11 +68,11 @@ def test_columns_are_named():
 
 
 def test_wrong_calls_say_so(monkeypatch):
-    with pytest.raises(ValueError, match="Got 1 predictions and 2 true ratings, expected as many"):
+    with pytest.raises(ValueError, match="Got 1 predictions and 2 true ratings, expected equal numbers"):
         SphereDisplay.from_predictions(np.zeros((1, 3)), np.zeros((2, 3)), **SCALE)
-    with pytest.raises(ValueError, match="Got axes of the projection 'rectilinear', expected 'mollweide'"):
+    with pytest.raises(ValueError, match="Got axes with the projection 'rectilinear', expected 'mollweide'"):
         SphereDisplay.from_predictions(np.zeros((1, 3)), ax=pyplot.gca(), **SCALE)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match="Plots need the package 'matplotlib'"):
+    with pytest.raises(ImportError, match="needs the package 'matplotlib'"):
         SphereDisplay.from_predictions(np.zeros((1, 3)), **SCALE)

@@ -1,4 +1,4 @@
-"""The default classifier beside four of scikit-learn's, cross-validated."""
+"""Cross-validation of the default classifier and four classifiers of scikit-learn."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OURS = "generative transport"
 
 
 def _prepared(classifier: Any, numbers: Any = None) -> Any:
-    """A classifier behind what the others need: 0 and 1 for categories, values for gaps, one scale."""
+    """Return a pipeline of one-hot encoding, imputation and scaling, followed by a classifier."""
     if numbers is None:
         numbers = make_pipeline(SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler())
     kinds = ["number", "bool"]
@@ -49,23 +49,24 @@ CLASSIFIERS: dict[str, Callable[[int], Any]] = {
     "gradient boosting": lambda seed: _prepared(HistGradientBoostingClassifier(random_state=seed), "passthrough"),
     "MLP": lambda seed: _prepared(MLPClassifier(random_state=seed)),
 }
-"""From a random state to a classifier that takes any table."""
+"""Functions from a random state to a classifier that accepts any table."""
 
 
 @dataclass(frozen=True)
 class Comparison:
     """
-    One classifier on one table.
+    Predictions of one classifier on one table.
 
     Attributes
     ----------
     dataset, classifier : str
+        Names of the table and the classifier.
     y : ndarray of shape (n,)
         True labels.
     proba : ndarray of shape (n, n_classes)
-        Probabilities of each row, from the fold that left it out.
+        Out-of-fold probabilities.
     seconds : float
-        Time of all fits and predictions.
+        Total time of fits and predictions.
     """
 
     dataset: str
@@ -76,17 +77,17 @@ class Comparison:
 
     @property
     def predicted(self) -> np.ndarray:
-        """The most probable class of each row, (n,)."""
+        """Most probable class of each row, of shape (n,)."""
         return np.unique(self.y)[self.proba.argmax(axis=1)]
 
     @property
     def accuracy(self) -> float:
-        """Share of rows whose most probable class is the true one."""
+        """Share of rows whose most probable class is correct."""
         return float((self.predicted == self.y).mean())
 
     @property
     def log_loss(self) -> float:
-        """Mean negative logarithm of the true class' probability."""
+        """Mean negative log-probability of the true class."""
         return float(log_loss(self.y, self.proba))
 
     @property
@@ -109,11 +110,11 @@ def compare(
     ----------
     datasets : sequence of Dataset
     classifiers : dict, optional
-        From a name to a function of a random state; `CLASSIFIERS` by default.
+        Functions of a random state by name; by default `CLASSIFIERS`.
     n_folds : int >= 2, default=3
-        Stratified folds, the same for all classifiers. Rows of one group are in one fold.
+        Number of stratified folds, the same for all classifiers; groups are kept within one fold.
     random_state : int, default=0
-        Of folds and classifiers.
+        Random state of folds and classifiers.
 
     Yields
     ------
@@ -128,18 +129,18 @@ def compare(
             for name, create in classifiers.items():
                 bar.set_description(f"{data.name}: {name}")
                 result = Comparison(data.name, name, data.y, np.zeros((len(data.y), len(np.unique(data.y)))), 0.0)
-                started = time.perf_counter()
+                start = time.perf_counter()
                 for train, held_out in folds:
                     fitted = _fit(create(random_state), data, train, grouped=name == OURS)
                     columns = np.searchsorted(np.unique(data.y), fitted.classes_)
                     result.proba[np.ix_(held_out, columns)] = fitted.predict_proba(data.X.iloc[held_out])
                     bar.update()
-                yield replace(result, seconds=time.perf_counter() - started)
+                yield replace(result, seconds=time.perf_counter() - start)
 
 
 def _fit(classifier: Any, data: Dataset, train: np.ndarray, *, grouped: bool) -> Any:
-    """Fit to some rows; with `grouped` the classifier is told which of them belong together."""
+    """Fit a classifier on some rows; with `grouped`, groups are passed to it."""
     extra = {"groups": data.groups[train]} if grouped and data.groups is not None else {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the MLP's usual end after 200 epochs
+        warnings.simplefilter("ignore", ConvergenceWarning)  # usual for the MLP after 200 epochs
         return classifier.fit(data.X.iloc[train], data.y[train], **extra)

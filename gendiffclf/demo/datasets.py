@@ -1,4 +1,4 @@
-"""Tables to compare classifiers on: a CSV file of the user's, or three that come with scikit-learn."""
+"""Tables to compare classifiers on: the user's CSV file, or three datasets of scikit-learn."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.model_selection import train_test_split
 
+from ..optional import require
 from ..validation import check_integer, shown
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ EXAMPLES: dict[str, Callable[..., Any]] = {
     "breast cancer": load_breast_cancer,
     "digits": load_digits,
 }
-INFINITE = "Infinite values were taken as missing."
-MANY_VALUES = 100
-"""A target of more different numbers than this is a quantity, not a class."""
+INFINITE = "Infinite values are treated as missing."
+MAX_CLASSES = 100
+"""A target with more different numbers than this is taken for a quantity, not a class."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,15 @@ class Dataset:
     ----------
     name : str
     X : DataFrame of shape (n, columns)
-        Numbers, booleans and strings, NaN where a value is missing; its index numbers the rows of the file from 0.
+        Numbers, booleans and strings, with NaN for missing values; the index is the row in the file, from 0.
     y : ndarray of shape (n,)
         Labels.
     groups : ndarray of shape (n,) or None
-        Rows of one group are in one fold.
+        Groups to keep within one fold.
     notes : tuple of str
-        What was left out, in sentences.
+        Sentences about what was left out.
     dropped : tuple of str
-        Columns of the file that are no features.
+        Columns of the file that are not features.
     """
 
     name: str
@@ -55,8 +56,8 @@ class Dataset:
 
 
 def load_example(name: str) -> Dataset:
-    """One of `EXAMPLES`."""
-    pandas()
+    """Load one of `EXAMPLES`."""
+    require("pandas", "demo")
     X, y = EXAMPLES[name](return_X_y=True, as_frame=True)
     return Dataset(name, X, y.to_numpy())
 
@@ -71,22 +72,22 @@ def read_table(
     random_state: int = 0,
 ) -> Dataset:
     """
-    Read a CSV file and leave out what no classifier could learn from.
+    Read a CSV file and leave out rows and columns that cannot be used.
 
     Parameters
     ----------
     path : Path
-        Of a file with a header, compressed or not; empty cells are missing values.
+        File with a header, possibly compressed; empty cells are missing values.
     target : str
-        Column of the class.
+        Column with the class labels.
     groups : str, optional
-        Column of what rows belong to, such as a speaker or patient. It is no feature.
+        Column with groups, such as speakers or patients; not used as a feature.
     n_folds : int >= 2, default=3
-        Each class needs twice as many rows, and as many groups.
+        Number of folds; each class needs twice as many rows, and as many groups.
     max_rows : int >= 1, default=10000
-        Of more rows a random sample is taken, stratified by class.
+        If there are more rows, a random sample stratified by class is used.
     random_state : int, default=0
-        Of the sample.
+        Seed of the sample.
 
     Returns
     -------
@@ -103,42 +104,42 @@ def read_table(
     check_integer("max_rows", max_rows, 1)
     if not path.is_file():
         raise ValueError(f"Got {path}, which is not a file, expected a CSV file with a header.")
-    table = pandas().read_csv(path)
+    table = require("pandas", "demo").read_csv(path)
     for option, column in (("target", target), ("groups", groups)):
         if column is not None and column not in table:
             raise ValueError(f"Got {option}={column!r}, expected a column of {path}: {_listed(table.columns)}.")
     if target == groups:
-        raise ValueError(f"Got groups={groups!r}, which is the target too, expected another column.")
+        raise ValueError(f"Got groups={groups!r}, which is also the target, expected another column.")
     notes: list[str] = []
-    no_features = [target] if groups is None else [target, groups]
-    no_features += _row_numbers(table.drop(columns=no_features), notes)
+    excluded = [target] if groups is None else [target, groups]
+    excluded += _row_numbers(table.drop(columns=excluded), notes)
     table = _with_values(table, [target] if groups is None else [target, groups], notes)
-    if table[target].dtype.kind == "f" and table[target].nunique() > MANY_VALUES:
+    if table[target].dtype.kind == "f" and table[target].nunique() > MAX_CLASSES:
         raise ValueError(
-            f"Got target={target!r} of {table[target].nunique()} different numbers, expected classes, at most {MANY_VALUES}; "
-            "cut it into ranges, or take a regressor."
+            f"Got target={target!r} of {table[target].nunique()} different numbers, expected at most {MAX_CLASSES} classes; "
+            "divide it into ranges, or use a regressor."
         )
     table = _frequent_classes(table, target, groups, n_folds, notes)
     if len(table) > max_rows:
-        notes.append(f"{max_rows:,} of {len(table):,} rows were drawn at random; --max-rows takes more.")
+        notes.append(f"A random sample of {max_rows:,} of {len(table):,} rows is used; --max-rows changes this.")
         table, _ = train_test_split(table, train_size=max_rows, stratify=table[target], random_state=random_state)
-    X = _features(table.drop(columns=no_features), notes)
-    of_groups = None if groups is None else table[groups].astype(str).to_numpy(dtype=str)
+    X = _features(table.drop(columns=excluded), notes)
+    group_names = None if groups is None else table[groups].astype(str).to_numpy(dtype=str)
     y = table[target].to_numpy()
     y = y if y.dtype.kind in "biuf" else y.astype(str)
-    return Dataset(path.name, X, y, of_groups, tuple(notes), tuple(table.columns.difference(X.columns, sort=False)))
+    return Dataset(path.name, X, y, group_names, tuple(notes), tuple(table.columns.difference(X.columns, sort=False)))
 
 
 def _row_numbers(table: pd.DataFrame, notes: list[str]) -> list[Any]:
-    """Columns that count the rows, such as the index that `DataFrame.to_csv` writes: sorted by class, they give it away."""
-    found = [name for name in table.select_dtypes("integer") if len(table) > 2 and (table[name].diff()[1:] == 1).all()]
-    if found:
-        notes.append(f"Columns of row numbers were left out: {_listed(found)}.")
-    return found
+    """Columns of row numbers, as written by `DataFrame.to_csv`; if rows are sorted by class, they reveal it."""
+    names = [name for name in table.select_dtypes("integer") if len(table) > 2 and (table[name].diff()[1:] == 1).all()]
+    if names:
+        notes.append(f"Columns of row numbers were left out: {_listed(names)}.")
+    return names
 
 
 def _with_values(table: pd.DataFrame, columns: list[str], notes: list[str]) -> pd.DataFrame:
-    """Rows that have a value in every one of the columns."""
+    """Keep rows without missing values in some columns."""
     kept = table[columns].notna().all(axis=1)
     if not kept.all():
         notes.append(f"{(~kept).sum():,} rows without {' or '.join(columns)} were left out.")
@@ -148,7 +149,7 @@ def _with_values(table: pd.DataFrame, columns: list[str], notes: list[str]) -> p
 def _frequent_classes(
     table: pd.DataFrame, target: str, groups: str | None, n_folds: int, notes: list[str]
 ) -> pd.DataFrame:
-    """Rows of classes with enough rows, and groups, for every fold."""
+    """Keep classes with enough rows, and groups, for all folds."""
     counts = table[target].value_counts()
     rare = counts < 2 * n_folds
     needed = f"{2 * n_folds} rows"
@@ -157,7 +158,7 @@ def _frequent_classes(
         needed += f" and {n_folds} groups"
     if (~rare).sum() < 2:
         raise ValueError(
-            f"Got {(~rare).sum()} classes with at least {needed} in column {target!r}, expected 2 or more; take fewer folds, "
+            f"Got {(~rare).sum()} classes with at least {needed} in column {target!r}, expected 2 or more; use fewer folds, "
             "or add rows."
         )
     if rare.any():
@@ -166,7 +167,7 @@ def _frequent_classes(
 
 
 def _features(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """Columns that can say something, texts as strings."""
+    """Keep informative columns, and convert texts to strings."""
     X = table.copy()
     numbers = X.select_dtypes("number").columns
     if np.isinf(X[numbers].to_numpy(float)).any():
@@ -178,27 +179,14 @@ def _features(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     distinct = X.nunique()
     constant = X.columns[distinct < 2]
     names = [column for column in others if distinct[column] == X[column].notna().sum() > 1]
-    for columns, what in ((constant, "of one value"), (names, "of text that differs in every row")):
+    for columns, what in ((constant, "with a single value"), (names, "of text with a different value in each row")):
         if len(columns):
             notes.append(f"Columns {what} were left out: {_listed(columns)}.")
     X = X.drop(columns=[*constant, *names])
     if not X.shape[1]:
-        raise ValueError(
-            "Got no column with two values or more besides the target, expected at least one; add features."
-        )
+        raise ValueError("Got no column with several values besides the target, expected at least one; add features.")
     return X
 
 
 def _listed(names: Iterable[Any]) -> str:
     return ", ".join(shown(name) for name in list(names)[:20]) + (" …" if len(list(names)) > 20 else "")
-
-
-def pandas() -> Any:
-    """Import pandas, or say which extra brings it."""
-    try:
-        import pandas
-    except ImportError as error:
-        raise ImportError(
-            "The demo needs the package 'pandas', which is not installed: `pip install -e '.[demo]'` in a clone."
-        ) from error
-    return pandas

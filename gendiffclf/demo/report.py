@@ -1,4 +1,4 @@
-"""A comparison in words: what the demo prints, and its report in HTML."""
+"""Output of a comparison as text and as an HTML report."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ if TYPE_CHECKING:
 HEADER = ("classifier", "accuracy", "log-loss", "ECE", "seconds")
 N_ERRORS = 10
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#5b5b5b")
-"""Okabe and Ito's, told apart by colour-blind readers too."""
+"""Colours of Okabe and Ito, distinguishable by colour-blind readers."""
 MEASURES = (
-    "Accuracy is the share of rows that are right. Log-loss and ECE measure the probabilities, less is better: log-loss is the "
-    "mean of minus the logarithm of the true class' probability, ECE how far stated probabilities are from how often they hold."
+    "Accuracy is the share of correct rows. Log-loss and ECE measure the probabilities, and lower is better: log-loss is the "
+    "mean negative log-probability of the true class, ECE the mean difference between confidence and accuracy in bins of "
+    "confidence."
 )
 
 
 def cells(row: Comparison) -> list[str]:
-    """A comparison's values under `HEADER`."""
+    """Return the values of a comparison for the columns of `HEADER`."""
     numbers = [f"{row.accuracy:.3f}", f"{row.log_loss:.3f}", f"{row.calibration_error:.3f}", f"{row.seconds:.1f}"]
     return [row.classifier, *numbers]
 
 
 def text_table(comparisons: Sequence[Comparison]) -> str:
-    """The comparisons as aligned text, one line each."""
+    """Return the comparisons as aligned text, one line each."""
     lines = []
     for dataset in dict.fromkeys(row.dataset for row in comparisons):
         rows = [HEADER, *(cells(row) for row in comparisons if row.dataset == dataset)]
@@ -44,41 +45,41 @@ def text_table(comparisons: Sequence[Comparison]) -> str:
 
 def verdict(rows: Sequence[Comparison]) -> str:
     """
-    A sentence on one table: who is best, and how large a difference says something.
+    Return sentences about the best classifiers on one table, and the uncertainty of the accuracy.
 
     Parameters
     ----------
     rows : sequence of Comparison
-        All of one table.
+        All comparisons on the table.
     """
-    sure = min(rows, key=lambda row: row.log_loss)
+    calibrated = min(rows, key=lambda row: row.log_loss)
     best = max(rows, key=lambda row: row.accuracy)
     tied = [row.classifier for row in rows if row.accuracy == best.accuracy]
     _, counts = np.unique(best.y, return_counts=True)
     error = np.sqrt(best.accuracy * (1 - best.accuracy) / len(best.y))
     return (
-        f"Most rows right: {' and '.join(tied)}; best probabilities by log-loss: {sure.classifier}. "
-        f"The commonest class alone would be right on {counts.max() / counts.sum():.3f}. With {len(best.y):,} rows, an accuracy "
-        f"has a standard error of about {error:.3f}: smaller gaps say little."
+        f"Highest accuracy: {' and '.join(tied)}; lowest log-loss: {calibrated.classifier}. Always predicting the most frequent "
+        f"class has an accuracy of {counts.max() / counts.sum():.3f}. With {len(best.y):,} rows, the standard error of an "
+        f"accuracy is about {error:.3f}; smaller differences mean little."
     )
 
 
 def page(datasets: Sequence[Dataset], comparisons: Sequence[Comparison], made: str) -> str:
     """
-    The report's HTML.
+    Return the HTML of the report.
 
     Parameters
     ----------
     datasets : sequence of Dataset
     comparisons : sequence of Comparison
     made : str
-        A sentence on how the figures came about.
+        A sentence on how the results were obtained.
     """
     sections = []
     for data in datasets:
         rows = [row for row in comparisons if row.dataset == data.name]
         ours = next(row for row in rows if row.classifier == OURS)
-        text = html_table(f"{data.name}: rows that the classifiers had not seen", HEADER, [cells(row) for row in rows])
+        text = html_table(f"{data.name}: cross-validated results", HEADER, [cells(row) for row in rows])
         text += f"<p>{escape(verdict(rows))}</p>{_about(data)}"
         text += f'<div class="pair">{_picture(rows)}<div>{_classes(ours)}</div></div>'
         sections.append((data.name, text + _errors(data, ours)))
@@ -91,30 +92,30 @@ def _about(data: Dataset) -> str:
     gaps = data.X.isna().to_numpy().mean()
     n_numbers = data.X.select_dtypes(["number", "bool"]).shape[1]
     text = (
-        f"{len(data.y):,} rows, {data.X.shape[1]} columns ({data.X.shape[1] - n_numbers} of categories), "
-        f"{100 * gaps:.1f} % of the values missing, {len(np.unique(data.y))} classes"
+        f"{len(data.y):,} rows, {data.X.shape[1]} columns ({data.X.shape[1] - n_numbers} categorical), "
+        f"{100 * gaps:.1f} % missing values, {len(np.unique(data.y))} classes"
     )
     if data.groups is not None:
-        text += f", {len(np.unique(data.groups))} groups, each whole in one fold"
+        text += f", {len(np.unique(data.groups))} groups, each within one fold"
     return f"<p>{text}.</p>" + "".join(f'<div class="finding note"><p>{escape(note)}</p></div>' for note in data.notes)
 
 
 def _picture(rows: Sequence[Comparison]) -> str:
     name = "".join(letter if letter.isalnum() else "-" for letter in rows[0].dataset)
-    text = "Share that is right against stated probability, in bins: on the dotted line, probabilities hold."
+    text = "Accuracy against confidence in bins; on the dotted line, the classifier is perfectly calibrated."
     return figure(as_svg(reliability(rows), name), text)
 
 
 def reliability(rows: Sequence[Comparison]) -> Figure:
-    """Reliability of the classifiers on one table."""
+    """Draw the reliability diagram of the classifiers on one table."""
     from matplotlib.figure import Figure
 
-    drawn = Figure(figsize=(4.8, 4.4), layout="constrained")
-    ax: Any = drawn.subplots()
+    diagram = Figure(figsize=(4.8, 4.4), layout="constrained")
+    ax: Any = diagram.subplots()
     ax.set_prop_cycle(color=COLOURS)
     for row in rows:
         ReliabilityDisplay.from_predictions(row.y, row.proba, name=row.classifier, ax=ax)
-    return drawn
+    return diagram
 
 
 def _classes(ours: Comparison) -> str:
@@ -123,15 +124,15 @@ def _classes(ours: Comparison) -> str:
         true, predicted = ours.y == label, ours.predicted == label
         right = (true & predicted).sum()
         wrong, counts = np.unique(ours.predicted[true & ~predicted], return_counts=True)
-        taken_for = str(wrong[counts.argmax()]) if len(wrong) else ""
+        confused_with = str(wrong[counts.argmax()]) if len(wrong) else ""
         precision = f"{right / predicted.sum():.3f}" if predicted.any() else ""
-        rows.append([str(label), f"{true.sum():,}", f"{right / true.sum():.3f}", precision, taken_for])
-    header = ("class", "rows", "recall", "precision", "taken for")
+        rows.append([str(label), f"{true.sum():,}", f"{right / true.sum():.3f}", precision, confused_with])
+    header = ("class", "rows", "recall", "precision", "most often predicted as")
     return html_table(f"{ours.dataset}: classes, by {OURS}", header, rows)
 
 
 def _errors(data: Dataset, ours: Comparison) -> str:
-    """The most confident errors, with the number of the row in the file: often the label is wrong."""
+    """Return a table of the most confident errors, which often have wrong labels, with their row in the file."""
     wrong = np.flatnonzero(ours.predicted != ours.y)
     wrong = wrong[np.argsort(-ours.proba[wrong].max(axis=1), kind="stable")]
     rows = [
@@ -139,6 +140,6 @@ def _errors(data: Dataset, ours: Comparison) -> str:
         for i in wrong[:N_ERRORS].tolist()
     ]
     caption = (
-        f"{data.name}: {len(rows)} of {len(wrong)} errors, the most confident first; look whether the label is right"
+        f"{data.name}: {len(rows)} of {len(wrong)} errors, the most confident first; check whether the labels are right"
     )
     return html_table(caption, ("row", "label", "predicted", "probability"), rows) if rows else ""

@@ -1,4 +1,4 @@
-"""`gendiffclf demo-speech`: from sound to labels and their evaluation, on synthesised vowels."""
+"""`gendiffclf demo-speech`: features, classification and evaluation of synthesised vowels."""
 
 from __future__ import annotations
 
@@ -25,34 +25,36 @@ def run_speech_demo(
     parameters: dict[str, Any] | None = None,
 ) -> dict[str, Evaluation]:
     """
-    Synthesise vowels of several voices, and classify vowel and gender by folds of whole speakers.
+    Synthesise vowels of several speakers, and cross-validate the classification of vowel and gender by speaker.
 
     Parameters
     ----------
     n_speakers, n_takes : int
-        Voices, and clips of each vowel by each.
+        Number of speakers, and of clips per vowel and speaker.
     n_folds : int >= 2, default=4
-        Folds of whole speakers.
+        Number of folds, which keep speakers together.
     random_state : int, default=0
-        Of voices, folds and classifiers.
+        Random state of speakers, folds and classifiers.
     parameters : dict, optional
-        Of the classifier; the defaults otherwise.
+        Parameters of the classifier.
 
     Returns
     -------
     evaluations : dict of str to Evaluation
-        Of the tasks "vowel" and "gender".
+        For the tasks "vowel" and "gender".
     """
-    started = time.perf_counter()
+    start = time.perf_counter()
     classifier = GenerativeTransportClassifier(random_state=random_state, **(parameters or {}))
     pipeline = make_pipeline(FbankFeaturizer(n_mels=40), classifier)
     evaluations = {}
     with tempfile.TemporaryDirectory() as folder, thread_limit(1):
         corpus = synthesize_corpus(folder, n_speakers=n_speakers, n_takes=n_takes, random_state=random_state)
-        print(f"{len(corpus)} synthesised clips of {n_speakers} voices, log-mel features, {n_folds} folds by speaker\n")
+        print(
+            f"{len(corpus)} synthesised clips of {n_speakers} speakers, log-mel features, {n_folds} folds by speaker\n"
+        )
         for task, table in (("vowel", corpus), ("gender", corpus.assign(label=corpus["gender"]))):
             evaluations[task] = evaluate(pipeline, table, n_folds=n_folds, random_state=random_state)
             print(f"{task}\n{evaluations[task]}\n")
-    print("Vowels are named by words that have them; formants and pitch are those of Peterson and Barney (1952).")
-    print(f"No voice was both learnt from and tested on. In all: {time.perf_counter() - started:.0f} s.")
+    print("Vowels are named by words that contain them; formants and pitch are from Peterson and Barney (1952).")
+    print(f"Training and test speakers are different in each fold. Total time: {time.perf_counter() - start:.0f} s.")
     return evaluations

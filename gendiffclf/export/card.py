@@ -1,4 +1,4 @@
-"""A page on a fitted classifier, for whoever gets its file."""
+"""Model cards of fitted classifiers."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _PACKAGES = ("torch", "scikit-learn", "numpy")
 
 def model_card(classifier: Any, name: str, y: ArrayLike | None) -> str:
     """
-    The page, as Markdown.
+    Return the model card as Markdown.
 
     Parameters
     ----------
     classifier : GenerativeTransportClassifier
         Fitted.
     name : str
-        Of the model's file.
+        Name of the model's file.
     y : array-like of shape (n,), optional
-        The labels given to `fit`.
+        Labels passed to `fit`.
     """
     layers, d = classifier.scaler_.center.shape
     counts = classifier._class_counts
@@ -42,7 +42,7 @@ def model_card(classifier: Any, name: str, y: ArrayLike | None) -> str:
             "\n## Data\n\n",
             f"- Rows of {f'{layers} layers of ' if layers > 1 else ''}{d} features{_columns(classifier)}\n",
             f"- Sum of row weights: {counts.sum():g}\n",
-            f"- Features whose gaps in training go with the class: {len(classifier.scaler_.missing.gaps)}\n",
+            f"- Features whose missing values in training depend on the class: {len(classifier.scaler_.missing.gaps)}\n",
             "\n| Class | Sum of row weights |\n| :-- | --: |\n",
             *classes,
             "\n## Held-out rows\n\n",
@@ -80,29 +80,29 @@ def _network(classifier: Any) -> str:
 
 
 def _measures(classifier: Any, y: ArrayLike | None) -> str:
-    """Of estimates that a row took no part in: each member of the network leaves out a fold, the kernel the row or its group."""
+    """Measures of held-out estimates: each member of the network leaves out a fold, the kernel a row or its group."""
     index = getattr(classifier, "held_out_index_", None)
     if y is None:
-        return "Not measured: needs the labels of training.\n"
+        return "Not measured: the training labels were not given.\n"
     if index is None or not len(index):
         raise ValueError(
-            "Got y for a classifier without held-out estimates, expected one that was just fitted to labels; files and pickles "
-            "do not keep them. Write the card after fit, or leave y out."
+            "Got y for a classifier without held-out estimates, expected one that was just fitted to labels, since files and "
+            "pickles do not keep them; write the card after fit, or set y=None."
         )
     truth = column_or_1d(y)
     if len(truth) <= index.max() or not np.isin(truth[index], classifier.classes_).all():
         raise ValueError(
             f"Got y of {len(truth)} labels that are not those of fit, expected the same labels in the same order; pass the y "
-            "that fit was given."
+            "passed to fit."
         )
     truth, proba, classes = truth[index], classifier.held_out_proba_, classifier.classes_
     accuracy = (classes[proba.argmax(1)] == truth).mean()
     calibration = expected_calibration_error(truth, proba, labels=classes)
     members = 0 if classifier.network_ is None else classifier.network_.shape.n_members
-    folds = f"{members} folds" if members > 1 else "one fold" if members else "rows or groups left out one by one"
+    folds = f"{members} folds" if members > 1 else "one fold" if members else "leaving out one row or group at a time"
     return (
-        f"{len(index)} rows, in {folds}; no row took part in its own estimate. The calibration was fitted on the same "
-        "rows, each counted once.\n\n"
+        f"{len(index)} rows, {'' if not members else 'in '}{folds}; no row was used for its own estimate. The calibration was "
+        "fitted on the same rows, each counted once.\n\n"
         "| Accuracy | Log-loss, nats | Expected calibration error |\n| --: | --: | --: |\n"
         f"| {accuracy:.4f} | {log_loss(truth, proba, labels=classes):.4f} | {calibration:.4f} |\n"
     )

@@ -1,7 +1,8 @@
-"""A fitted classifier as an ONNX graph: the predictor's own modules, exported by torch.
+"""
+Export of a fitted classifier to an ONNX graph by torch, from the predictor's own modules.
 
-The network is in float32, as it was trained, everything else in float64: differences of distances and sums of large coefficients
-of the kernel lose digits. Tensors that float32 holds exactly are stored so.
+The network is in float32, as in training, and everything else in float64, since differences of distances and sums of the kernel's
+large coefficients lose digits. Tensors that are exact in float32 are stored in float32.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 OPSET = 18
-"""Of the ONNX operators: the one that the exporter of torch is written in."""
+"""Version of the ONNX operators, that of torch's exporter."""
 IR_VERSION = 8
-"""Of the file, which goes with that."""
-_SMALL = 1024
-"""Tensors of fewer values stay as they are."""
+"""Version of the file format for this opset."""
+_MIN_SIZE = 1024
+"""Smaller tensors are stored unchanged."""
 
 
 def onnx_model(classifier: Any) -> ModelProto:
@@ -53,7 +54,7 @@ def onnx_model(classifier: Any) -> ModelProto:
     Raises
     ------
     ImportError
-        If onnx or onnxscript are not installed.
+        If onnx or onnxscript is not installed.
     TypeError
         If labels are neither numbers, booleans nor strings.
     """
@@ -64,12 +65,12 @@ def onnx_model(classifier: Any) -> ModelProto:
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "gendiffclf", VERSION
     for node in model.graph.node:
-        del node.metadata_props[:]  # lines of code that it was traced from
+        del node.metadata_props[:]  # stack traces of the exporter
     _store_in_float32(model)
-    # Strings have no place in a torch module, so that labels come after it.
+    # Labels are added here, since torch modules cannot hold strings.
     graph = model.graph
     graph.initializer.append(onnx.numpy_helper.from_array(classes, "classes"))
-    graph.node.append(onnx.helper.make_node("Gather", ["classes", "place"], ["label"]))
+    graph.node.append(onnx.helper.make_node("Gather", ["classes", "label_index"], ["label"]))
     label = onnx.helper.make_tensor_value_info("label", graph.initializer[-1].data_type, ["n"])
     probabilities = next(output for output in graph.output if output.name == "probabilities")
     del graph.output[:]
@@ -80,13 +81,13 @@ def onnx_model(classifier: Any) -> ModelProto:
 
 
 def feature_shape(classifier: Any) -> tuple[int, ...]:
-    """Shape of a row as the exported file takes it: (d,), or (layers, d) where there are several layers."""
+    """Shape of a row in the exported file: (d,), or (layers, d) for several layers."""
     layers, d = classifier.scaler_.center.shape
     return (d,) if layers == 1 else (layers, d)
 
 
 class _ExportedClassifier(nn.Module):
-    """From rows to the place of the label and to probabilities."""
+    """Maps rows to the index of the label and to probabilities."""
 
     prior: Tensor
 
@@ -104,13 +105,13 @@ class _ExportedClassifier(nn.Module):
         """(n, d) or (n, layers, d) -> (n,), int64, and (n, K), float32."""
         layers = X if X.dim() == 3 else X[:, None]  # (n, d) -> (n, 1, d)
         probabilities = self.predictor.probabilities(self.scaling(layers).double())
-        blank = layers.isnan().flatten(1).all(dim=1, keepdim=True)
-        probabilities = torch.where(blank, self.prior, probabilities)
+        empty = layers.isnan().flatten(1).all(dim=1, keepdim=True)
+        probabilities = torch.where(empty, self.prior, probabilities)
         return probabilities.argmax(1), probabilities.float()
 
 
 class _Float32Network(nn.Module):
-    """A network in float32 among tensors in float64."""
+    """Wraps a float32 network for float64 tensors."""
 
     def __init__(self, network: TransportNetwork) -> None:
         super().__init__()
@@ -127,13 +128,13 @@ class _Float32Network(nn.Module):
 def _exported(module: nn.Module, shape: tuple[int, ...]) -> ModelProto:
     require("onnxscript", "onnx")
     rows = torch.zeros(3, *shape)
-    # A tensor made in inference mode cannot be exported.
+    # Tensors created in inference mode cannot be exported.
     with torch.inference_mode(False), torch.no_grad(), _quiet():
         program = torch.onnx.export(
             module.eval(),
             (rows,),
             input_names=["X"],
-            output_names=["place", "probabilities"],
+            output_names=["label_index", "probabilities"],
             dynamic_shapes=({0: torch.export.Dim("n")},),
             opset_version=OPSET,
             custom_translation_table=_translations(),
@@ -147,7 +148,7 @@ def _exported(module: nn.Module, shape: tuple[int, ...]) -> ModelProto:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what the exporter says of itself: deprecations within torch, and packages that it would support."""
+    """Silence the exporter's messages about deprecations within torch and optional packages."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -160,26 +161,25 @@ def _quiet() -> Iterator[None]:
 
 
 def _translations() -> dict[Any, Callable[..., Any]]:
-    """ONNX operators for what torch's exporter or onnxruntime lack."""
+    """Return ONNX implementations of operators that torch's exporter or onnxruntime lacks."""
     from onnx_ir import Graph, Shape, Value, node
     from onnxscript import opset18
 
     op: Any = opset18  # its hints are for eager tensors
 
     def cdist(a: Any, b: Any, p: float, compute_mode: int | None = None) -> Any:
-        """Row by row: differences of all rows at once would need much memory."""
+        """Computed row by row, since the differences of all rows would need much memory."""
         assert p == 1
         row = Value(name="row", type=a.type, shape=Shape(a.shape[1:]))
-        apart = node("Sub", [row, b])
+        difference = node("Sub", [row, b])
         axis = node("Constant", [], attributes={"value_ints": [1]})
-        distances = node("ReduceL1", [apart.outputs[0], axis.outputs[0]], attributes={"keepdims": 0})
-        body = Graph(
-            [row], distances.outputs, nodes=[apart, axis, distances], opset_imports={"": OPSET}, name="distances"
-        )
+        distances = node("ReduceL1", [difference.outputs[0], axis.outputs[0]], attributes={"keepdims": 0})
+        nodes = [difference, axis, distances]
+        body = Graph([row], distances.outputs, nodes=nodes, opset_imports={"": OPSET}, name="distances")
         return op.Scan(a, body=body, num_scan_inputs=1)
 
     def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
-        """In float64, which onnxruntime's has not; log(1 + u) = u log(w) / (w - 1), w = 1 + u, keeps the digits of a small u."""
+        """For float64, which onnxruntime lacks; log(1 + u) = u log(w) / (w - 1), w = 1 + u, is accurate for small u."""
         assert beta == 1
         zero, one = (op.CastLike(op.Constant(value_float=value), x) for value in (0.0, 1.0))
         u = op.Exp(op.Neg(op.Abs(x)))
@@ -190,7 +190,7 @@ def _translations() -> dict[Any, Callable[..., Any]]:
         return op.Add(op.Max(x, zero), log1p)
 
     def attention(query: Any, key: Any, value: Any) -> Any:
-        """Of tensors (M, B, h, T, L/h); the exporter's is for four axes."""
+        """For tensors (M, B, h, T, L/h); the exporter supports only four axes."""
         scores = op.MatMul(query, op.Transpose(key, perm=[0, 1, 2, 4, 3]))
         root = op.CastLike(op.Constant(value_float=float(query.shape[-1]) ** -0.5), query)
         return op.MatMul(op.Softmax(op.Mul(scores, root), axis=-1), value)
@@ -204,12 +204,12 @@ def _translations() -> dict[Any, Callable[..., Any]]:
 
 
 def _store_in_float32(model: ModelProto) -> None:
-    """Halve the tensors in float64 that float32 holds exactly: onnxruntime casts them when it loads the file."""
+    """Store float64 tensors that are exact in float32 as such, with a cast that onnxruntime applies on loading."""
     import onnx
 
     graph = model.graph
     for tensor in graph.initializer:
-        if tensor.data_type != onnx.TensorProto.DOUBLE or np.prod(tensor.dims) < _SMALL:
+        if tensor.data_type != onnx.TensorProto.DOUBLE or np.prod(tensor.dims) < _MIN_SIZE:
             continue
         values = onnx.numpy_helper.to_array(tensor)
         with np.errstate(over="ignore"):
@@ -222,7 +222,7 @@ def _store_in_float32(model: ModelProto) -> None:
 
 
 def _onnx_labels(classes: np.ndarray) -> np.ndarray:
-    """Labels as ONNX has them: int64, float64, booleans or strings."""
+    """Convert labels to types of ONNX: int64, float64, booleans or strings."""
     kind = classes.dtype.kind
     if kind == "O" and all(isinstance(c, str) for c in classes):
         return classes
@@ -239,7 +239,7 @@ def _onnx_labels(classes: np.ndarray) -> np.ndarray:
 
 
 def _metadata(classifier: Any, shape: tuple[int, ...]) -> dict[str, Any]:
-    """What `load_predictor` wants to know beside the graph."""
+    """Return the metadata for `load_predictor`."""
     encoder = classifier.table_encoder_
     return {
         "format_version": FORMAT_VERSION,

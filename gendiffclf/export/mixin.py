@@ -1,4 +1,4 @@
-"""What a fitted classifier writes for others: an ONNX file, and a model card."""
+"""Export of a fitted classifier: ONNX files and model cards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ExportMixin:
-    """Files that other programs read."""
+    """Export methods of the classifier."""
 
     if TYPE_CHECKING:
 
@@ -22,16 +22,16 @@ class ExportMixin:
 
     def to_onnx(self, path: str | PathLike[str]) -> None:
         """
-        Write the whole predictor to one ONNX file of standard operators (opset 18).
+        Export the whole predictor to an ONNX file with standard operators (opset 18).
 
-        Its input `X` is float32, of shape (n, d) or (n, layers, d), NaN where a value is missing; its outputs are `label` (n,)
-        and `probabilities` (n, n_classes), float32. For float32 rows these are those of `predict_proba` to 1e-5 (for more than 32
+        The input `X` is float32, of shape (n, d) or (n, layers, d), with NaN for missing values; the outputs are `label` (n,)
+        and `probabilities` (n, n_classes), float32. For float32 rows these agree with `predict_proba` to 1e-5 (for more than 32
         rows, with `precision="float64"`). Integer labels become int64. `load_predictor` reads the file without torch.
 
         Parameters
         ----------
         path : path-like
-            Replaced as a whole if it exists.
+            An existing file is replaced once the new one is complete.
 
         Raises
         ------
@@ -40,12 +40,13 @@ class ExportMixin:
         TypeError
             If labels are neither numbers, booleans nor strings.
         ImportError
-            If onnx or onnxscript are not installed.
+            If onnx or onnxscript is not installed.
 
         Notes
         -----
-        Fitted to a DataFrame with strings or categories, `X` is the encoded matrix, `table_encoder_.transform(X)`. The file does
-        not check its input as `predict_proba` does; `load_predictor` does, and encodes DataFrames.
+        For a classifier fitted to a DataFrame with strings or categories, the input is the encoded matrix,
+        `table_encoder_.transform(X)`. The file does not validate its input as `predict_proba` does; `load_predictor` does, and
+        encodes DataFrames.
         """
         from ..persistence import check_place, write_atomically
         from .graph import onnx_model
@@ -56,25 +57,25 @@ class ExportMixin:
 
     def write_model_card(self, path: str | PathLike[str], y: ArrayLike | None = None) -> Path:
         """
-        Write `model_card.md` beside a model's file: data, classes, held-out measures, parameters and versions.
+        Write `model_card.md` next to a model's file: data, classes, held-out measures, parameters and versions.
 
         Parameters
         ----------
         path : path-like
-            The model's file, as given to `save` or `to_onnx`.
+            The model's file, as passed to `save` or `to_onnx`.
         y : array-like of shape (n,), optional
-            The labels given to `fit`. With them the card has accuracy, log-loss and calibration error of the held-out rows;
-            neither labels nor `held_out_proba_` are kept in files.
+            Labels passed to `fit`. If given, the card includes accuracy, log-loss and calibration error on held-out rows;
+            neither the labels nor `held_out_proba_` are saved in files.
 
         Returns
         -------
         Path
-            The card.
+            Path of the card.
 
         Raises
         ------
         ValueError
-            If `y` is not as in `fit`, or is given to a classifier without held-out estimates.
+            If `y` differs from that in `fit`, or the classifier has no held-out estimates.
         IsADirectoryError, FileNotFoundError
             If the path is a folder, or in a folder that does not exist.
         """

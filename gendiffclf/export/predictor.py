@@ -1,4 +1,4 @@
-"""An exported classifier without torch and scikit-learn: NumPy and onnxruntime are all it needs."""
+"""Prediction with exported classifiers, which needs only NumPy and onnxruntime."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 METADATA_KEY = "gendiffclf"
-"""Under it a file has its metadata, as JSON."""
+"""Key of the metadata in a file, which is JSON."""
 FORMAT_VERSION = 1
-"""Raised whenever this module could no longer read a file of the version before."""
+"""Incremented when this module cannot read earlier files any more."""
 _BLOCK = 512
-"""Rows in one pass."""
+"""Rows per call of onnxruntime."""
 
 
 class OnnxPredictor:
     """
-    An exported classifier; `load_predictor` makes it from a file.
+    An exported classifier, as returned by `load_predictor`.
 
     Parameters
     ----------
     session : onnxruntime.InferenceSession
-        Of the file.
+        Session of the file.
     metadata : dict
-        What the file says of labels, shape and columns.
+        Metadata of the file: labels, shape and columns.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Labels, sorted.
+        Sorted labels.
     n_features_in_ : int
-        Features; for layered input the number of layers.
+        Number of features; for layered input, the number of layers.
     feature_shape_ : tuple of int
         Shape of a row: `(d,)` or `(layers, d)`.
     table_encoder_ : TableEncoder or None
-        How columns of a DataFrame become numbers, for classifiers that were fitted to strings or categories.
+        Encoder for DataFrames, if the classifier was fitted to strings or categories.
 
     Examples
     --------
@@ -66,7 +66,7 @@ class OnnxPredictor:
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """
-        The most probable class of each row.
+        Predict the most probable class of each row.
 
         Parameters
         ----------
@@ -80,13 +80,13 @@ class OnnxPredictor:
         Raises
         ------
         ValueError
-            If rows are not like those of `fit`, or hold infinity.
+            If rows have another shape than in `fit`, or hold infinity.
         """
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """
-        Class probabilities.
+        Predict class probabilities.
 
         Parameters
         ----------
@@ -96,12 +96,12 @@ class OnnxPredictor:
         Returns
         -------
         ndarray of shape (n, n_classes), float32
-            Columns in the order of `classes_`. Rows of NaN only get the shares of the classes in training, with a warning.
+            Columns in the order of `classes_`. Rows with only NaN get the class frequencies in training, with a warning.
 
         Raises
         ------
         ValueError
-            If rows are not like those of `fit`, or hold infinity.
+            If rows have another shape than in `fit`, or hold infinity.
         """
         rows = self._checked(X)
         if len(rows) <= _BLOCK:
@@ -117,7 +117,7 @@ class OnnxPredictor:
         if rows.shape[1:] != self.feature_shape_ or len(rows) == 0:
             raise ValueError(
                 f"Got X of shape {rows.shape}, expected (rows, {', '.join(map(str, self.feature_shape_))}) with at least one row "
-                "as in fit; make X like the rows of fit."
+                "as in fit; pass the same features as in fit."
             )
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(rows.sum()):
@@ -126,13 +126,13 @@ class OnnxPredictor:
         if infinite.any():
             raise ValueError(
                 f"Got X that contains infinity or a number beyond float32 in row {int(np.argwhere(infinite)[0, 0])}, expected "
-                "finite numbers or NaN; clip it, or replace it by NaN where the value is not known."
+                "finite numbers or NaN; clip such values, or replace unknown ones by NaN."
             )
         missing = np.isnan(rows).reshape(len(rows), -1).all(axis=1)
         if missing.any():
             warnings.warn(
                 f"Got {missing.sum()} of {len(rows)} rows of NaN only, the first at index {missing.argmax()}; they get the "
-                "shares of the classes in training as probabilities.",
+                "class frequencies in training as probabilities.",
                 UserWarning,
                 stacklevel=3,
             )
@@ -141,25 +141,25 @@ class OnnxPredictor:
 
 def load_predictor(path: str | PathLike[str], n_threads: int | None = None) -> OnnxPredictor:
     """
-    Read a file that `GenerativeTransportClassifier.to_onnx` wrote, to predict without torch and scikit-learn.
+    Load a file written by `GenerativeTransportClassifier.to_onnx`, to predict without torch and scikit-learn.
 
     Parameters
     ----------
     path : path-like
     n_threads : int >= 1, optional
-        Threads of one prediction; by default onnxruntime's choice, one a core.
+        Number of threads per prediction; by default onnxruntime's choice, one per core.
 
     Returns
     -------
     OnnxPredictor
-        It has `predict`, `predict_proba`, `classes_` and `n_features_in_`.
+        With `predict`, `predict_proba`, `classes_` and `n_features_in_`.
 
     Raises
     ------
     ValueError
-        If the file is no exported classifier, or of another version of the format.
+        If the file is not an exported classifier, or has another version of the format.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ImportError
         If onnxruntime is not installed.
 
@@ -175,7 +175,7 @@ def load_predictor(path: str | PathLike[str], n_threads: int | None = None) -> O
     array([0, 0, 0])
     """
     onnxruntime = require("onnxruntime", "onnx")
-    with open(path, "rb"):  # onnxruntime's own error names no cause
+    with open(path, "rb"):  # for a clear error, which onnxruntime's is not
         pass
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -186,19 +186,19 @@ def load_predictor(path: str | PathLike[str], n_threads: int | None = None) -> O
         metadata = json.loads(session.get_modelmeta().custom_metadata_map[METADATA_KEY])
     except _load_errors() as error:
         raise ValueError(
-            f"Got {fspath(path)}, which is not a whole exported classifier, expected a file written by "
+            f"Got {fspath(path)}, which is not a complete exported classifier, expected a file written by "
             "GenerativeTransportClassifier.to_onnx; export it again."
         ) from error
     if metadata["format_version"] != FORMAT_VERSION:
         raise ValueError(
             f"Got {fspath(path)} of format version {metadata['format_version']}, expected {FORMAT_VERSION}; export it with this "
-            "release of gendiffclf, or load it with the one that exported it."
+            "version of gendiffclf, or load it with the version that exported it."
         )
     return OnnxPredictor(session, metadata)
 
 
 def _load_errors() -> tuple[type[Exception], ...]:
-    """What files raise that onnxruntime cannot read, or that lack our metadata."""
+    """Exceptions raised for files that onnxruntime cannot read, or that lack metadata."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     return (

@@ -1,4 +1,4 @@
-"""`FeatureScaler.transform` in torch: what ONNX has operators for, and nothing that depends on the values of a row."""
+"""`FeatureScaler.transform` in torch, with operators of ONNX and without branches that depend on values."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..missing import N_STEPS
 from ..preprocessing import SMOOTH_CLIP, WIDE_CLIP, FeatureScaler, RankTables, n_views
 
 _DEGREE = 12
-"""Of the polynomial for normal quantiles, which is then right to 1e-8."""
+"""Degree of the polynomial for normal quantiles, which has an error below 1e-8."""
 _FINE = 16
-"""Quantiles are searched for in two steps: among every 16th of them, then among 16."""
+"""Quantiles are searched in two steps: among every 16th, then among 16."""
 
 
 def normal_quantile(level: Tensor) -> Tensor:
     """
-    Quantiles of the normal distribution within ±3, to 1e-8: a polynomial in sqrt(-2 log(level)) for levels up to 1/2.
+    Quantiles of the normal distribution within ±3, with an error below 1e-8; ONNX has no operator for them.
 
-    ONNX has no operator for them. Levels are in [0, 1], of any shape.
+    A polynomial in sqrt(-2 log(level)) is used for levels up to 1/2. Levels are in [0, 1], of any shape.
     """
     least = float(ndtr(-SMOOTH_CLIP))
     low, high = math.sqrt(-2 * math.log(0.5)), math.sqrt(-2 * math.log(least))
@@ -39,7 +39,7 @@ def normal_quantile(level: Tensor) -> Tensor:
 
 class ScalingModule(nn.Module):
     """
-    A fitted scaler as a module, in float64 but for the last rounding.
+    A fitted scaler as a module, which computes in float64 and returns float32.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class ScalingModule(nn.Module):
     gradient: Tensor | None
     momentum: Tensor
     unseen: Tensor | None
-    """Features without a value in fit."""
+    """Features that had no value in fit."""
     indicators: Tensor | None
 
     def __init__(self, scaler: FeatureScaler) -> None:
@@ -97,12 +97,12 @@ class ScalingModule(nn.Module):
         # (n, layers, d) -> (n, views * layers, d)
         rows = self.completed(torch.cat(views, dim=1), torch.cat([gap] * self.n_views, dim=1))
         if len(self.gaps):
-            told = is_missing[:, :, self.gaps].double() - self.share  # (n, layers, g)
-            rows = torch.cat([rows, torch.cat([told] * self.n_views, dim=1)], dim=2)
+            indicators = is_missing[:, :, self.gaps].double() - self.share  # (n, layers, g)
+            rows = torch.cat([rows, torch.cat([indicators] * self.n_views, dim=1)], dim=2)
         return rows.float()
 
     def completed(self, rows: Tensor, gap: Tensor) -> Tensor:
-        """`MissingValues.completed`, with the gaps (n, views * layers, d) apart."""
+        """Impute like `MissingValues.completed`, with the mask of gaps, (n, views * layers, d), as an argument."""
         x = torch.where(gap, 0.0, rows - self.fill).transpose(0, 1)  # (n, views * layers, d) -> (views * layers, n, d)
         if self.gradient is not None:
             missing, before = gap.transpose(0, 1).double(), x
@@ -112,7 +112,7 @@ class ScalingModule(nn.Module):
 
 
 class _Ranks(nn.Module):
-    """Values without NaN as those of a normal distribution that have the same level, (n, layers, d) -> (n, layers, d)."""
+    """Maps values without NaN to normal quantiles of the same level, (n, layers, d) -> (n, layers, d)."""
 
     least: Tensor
     greatest: Tensor
@@ -137,16 +137,16 @@ class _Ranks(nn.Module):
         self.register_buffer("shift", None if tables.shift is None else torch.as_tensor(tables.shift.ravel()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Values by rank."""
+        """Transform values by their rank."""
         x = x.flatten(1)  # (n, layers, d) -> (n, f)
         x = torch.minimum(torch.maximum(x, self.least), self.greatest)
-        # The last quantile that is not above the value.
+        # Find the last quantile that is not above the value.
         block = self.first + ((self.coarse <= x[..., None]).long().sum(-1) - 1)
         fine = self.reference[block]  # (n, f) -> (n, f, 16)
         inside = (fine <= x[..., None]).long().sum(-1) - 1
-        place = block * self.n_fine + inside
-        below = self.reference.flatten()[place]
-        level = (place - self.first * self.n_fine).double() + (x - below) / self.gap[place]
+        index = block * self.n_fine + inside
+        below = self.reference.flatten()[index]
+        level = (index - self.first * self.n_fine).double() + (x - below) / self.gap[index]
         if self.shift is not None:
-            level = level + torch.where(x == below, self.shift[place], 0.0)
+            level = level + torch.where(x == below, self.shift[index], 0.0)
         return normal_quantile(level / self.n_gaps).unflatten(1, self.shape)

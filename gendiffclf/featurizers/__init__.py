@@ -1,4 +1,4 @@
-"""From clips of speech to features: featurisers that stand in a scikit-learn pipeline."""
+"""Speech featurisers: scikit-learn transformers from audio clips to features."""
 
 from ._base import SpeechFeaturizer
 from .audio import AudioError
@@ -10,7 +10,7 @@ from .function import FunctionFeaturizer
 from .hubert import HubertFeaturizer
 from .speakers import SpeakerNormalizer
 
-# Every featuriser by its short name; the contract tests run over these.
+# Featurisers by short name; the contract tests run on each of them.
 FEATURIZERS: dict[str, type[SpeechFeaturizer]] = {
     "egemaps": EgemapsFeaturizer,
     "fbank": FbankFeaturizer,

@@ -1,4 +1,4 @@
-"""What every featuriser of speech shares: inputs, broken clips, the cache, clusters, and scikit-learn's manners."""
+"""Base class of the speech featurisers: inputs, broken clips, caching, distribution and the scikit-learn interface."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from .engine import Encoder, Rows, encode_items, join_rows
 from .inputs import as_items
 
 ON_ERROR = ("raise", "nan", "skip_with_warning")
-# Enough tasks that one slow worker of a cluster keeps no one waiting, few enough that batches stay full.
+# Several tasks per worker even out slow workers; more would leave batches half empty.
 TASKS_PER_WORKER = 4
-WARNED_CLIPS = 5
+MAX_CLIPS_IN_WARNING = 5
 
 
 class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     """
-    Base of the featurisers: a list of clips in, an array with one row for each clip out, or a list of their frames.
+    Base class of the featurisers: transforms a list of clips into an array with one row per clip, or a list of frames.
 
-    A subclass names its parameters in `__init__`, among them `sampling_rate`, `cache`, `n_jobs`, `on_error` and
-    `verbose`, and says how to encode in `_encoders`. Reading, caching, batching, errors and distribution are done here.
+    A subclass has the parameters `sampling_rate`, `cache`, `n_jobs`, `on_error` and `verbose` in addition to its own, and
+    implements `_encoders`. This class reads, caches and batches clips, handles errors and distributes the work.
     """
 
     sampling_rate: float | None
@@ -46,28 +46,28 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
 
     @abstractmethod
     def _encoders(self) -> list[Encoder]:
-        """Check the parameters and return an encoder for each device; costly parts are loaded when first used."""
+        """Check the parameters and return one encoder per device or thread; weights are loaded on first use."""
 
     @abstractmethod
     def _names(self) -> list[str]:
-        """Return names of the features of a row, flattened."""
+        """Return the names of the features in a flattened row."""
 
     def _rows(self, stored: Rows) -> Rows:
-        """Return rows as the caller wants them, from rows as they are stored."""
+        """Convert rows from their cached form to the one that `transform` returns."""
         return stored
 
     def _session(self, encoders: list[Encoder]) -> AbstractContextManager[None]:
-        """Return the settings of the process while clips are encoded."""
+        """Return a context manager with the process-wide settings needed while clips are encoded."""
         return nullcontext()
 
     def fit(self, X: Any, y: Any = None) -> SpeechFeaturizer:
         """
-        Check the parameters and the form of `X`; nothing is learnt.
+        Check the parameters and the type of `X`; nothing is learnt.
 
         Parameters
         ----------
         X : list of clips
-            At least one; see the class for what a clip may be. No clip is read.
+            At least one clip, in a form that the class accepts. No clip is read.
         y : object, default=None
             Ignored.
 
@@ -79,7 +79,7 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         Raises
         ------
         ValueError
-            If a parameter is out of its range, or `X` is empty or no collection.
+            If a parameter is out of range, or `X` is empty or not a collection.
         """
         self._check(X)
         self._encoders()
@@ -92,35 +92,37 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         Parameters
         ----------
         X : list of clips
-            See the class for what a clip may be.
+            In the forms that the class accepts.
 
         Returns
         -------
         features : ndarray, float32, or list of ndarray
-            One row for each clip, in order, whatever `on_error` says. Rows of clips that failed are NaN, and
-            `failures_` lists them. With `pooling="none"` a list of the clips' frames, a failed clip one frame of NaN.
+            One row per clip, in order, whatever `on_error` is. Rows of failed clips are NaN, and `failures_` lists
+            them. With `pooling="none"`, a list with the frames of each clip; a failed clip has one frame of NaN.
 
         Raises
         ------
         AudioError
-            If a clip fails, with `on_error="raise"`.
+            If a clip fails and `on_error="raise"`.
         ValueError
-            If a parameter is out of its range, `X` is empty or no collection, or it holds bare arrays of unknown rate.
+            If a parameter is out of range, if `X` is empty or not a collection, or if it has bare arrays and
+            `sampling_rate` is None.
         """
         items = self._check(X)
         backend, _ = get_active_backend(prefer="threads")
         n_workers = joblib.effective_n_jobs(self.n_jobs)
         if getattr(backend, "supports_sharedmem", False) or n_workers == 1:
-            stored, failures = self._transform_here(items)
+            stored, failures = self._transform_locally(items)
         else:
-            in_order = "generator" if backend.supports_return_generator else "list"
-            stored, failures = self._transform_elsewhere(items, n_workers, in_order)
+            return_as = "generator" if backend.supports_return_generator else "list"
+            stored, failures = self._transform_on_workers(items, n_workers, return_as)
         self.failures_ = failures
         if failures and self.on_error == "skip_with_warning":
-            shown = " ".join(str(failure) for failure in failures[:WARNED_CLIPS])
-            rest = f" And {len(failures) - WARNED_CLIPS} more." if len(failures) > WARNED_CLIPS else ""
+            examples = " ".join(str(failure) for failure in failures[:MAX_CLIPS_IN_WARNING])
+            more = len(failures) - MAX_CLIPS_IN_WARNING
+            rest = f" And {more} more." if more > 0 else ""
             count = f"Skipped {len(failures)} of {len(items)} clips"
-            warnings.warn(f"{count}; their rows are NaN and failures_ lists them. {shown}{rest}", stacklevel=2)
+            warnings.warn(f"{count}; their rows are NaN and failures_ lists them. {examples}{rest}", stacklevel=2)
         return self._rows(stored)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -130,21 +132,21 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         Parameters
         ----------
         input_features : object, default=None
-            Ignored; clips have no features.
+            Ignored; clips have no feature names.
 
         Returns
         -------
         names : ndarray of str, object
-            As many as a row has values; for rows of shape `(layers, d)` in the order of `features.reshape(n, -1)`.
+            One name per value of a row; for rows of shape `(layers, d)`, in the order of `features.reshape(n, -1)`.
         """
         return np.asarray(self._names(), dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:
-        """There is nothing to fit."""
+        """Return True: there is nothing to fit."""
         return True
 
     def __sklearn_tags__(self) -> Tags:
-        """Stateless; takes lists of paths or arrays and no table of numbers."""
+        """Declare a stateless transformer of lists of paths or arrays."""
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         tags.no_validation = True
@@ -162,22 +164,19 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
             raise ValueError(f"Got n_jobs={shown(self.n_jobs)}, expected None or an integer other than 0.")
         check_integer("verbose", self.verbose, 0)
         open_cache(self.cache)
-        items = as_items(X)
-        if not items:
-            raise ValueError("Got X with 0 clips, expected at least 1.")
-        return items
+        return as_items(X)
 
     def _check_container(self, n_axes: int) -> None:
-        """Refuse, before anything is encoded, to put rows of several axes into a table."""
+        """Raise an error, before anything is encoded, if rows with several axes are to be put into a table."""
         config = getattr(self, "_sklearn_output_config", {})
         container = config.get("transform", sklearn.get_config()["transform_output"])
         if n_axes > 1 and container != "default":
             raise ValueError(
-                f"Got set_output(transform={container!r}) with layers or frames, expected features of shape (n, d), as a "
-                "table holds; choose one layer and a pooling, or set_output(transform='default')."
+                f"Got set_output(transform={container!r}) with layers or frames, expected features of shape (n, d) for a "
+                "table; choose one layer and a pooling, or set_output(transform='default')."
             )
 
-    def _transform_here(self, items: list[Any]) -> tuple[Rows, list[AudioError]]:
+    def _transform_locally(self, items: list[Any]) -> tuple[Rows, list[AudioError]]:
         encoders = self._encoders()
         with self._session(encoders):
             return encode_items(
@@ -190,14 +189,14 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
                 progress=type(self).__name__ if self.verbose else "",
             )
 
-    def _transform_elsewhere(self, items: list[Any], n_workers: int, in_order: str) -> tuple[Rows, list[AudioError]]:
-        """Hand shares of the clips to the processes or machines of the joblib backend in force."""
-        self._encoders()  # a wrong parameter raises here, not on some worker
+    def _transform_on_workers(self, items: list[Any], n_workers: int, return_as: str) -> tuple[Rows, list[AudioError]]:
+        """Distribute the clips over the workers of the active joblib backend."""
+        self._encoders()  # so that a wrong parameter raises here, not on a worker
         n_tasks = min(len(items), TASKS_PER_WORKER * n_workers)
         shares = [share.tolist() for share in np.array_split(np.arange(len(items)), n_tasks)]
         worker = copy.copy(self).set_params(n_jobs=None, verbose=0)
         tasks = (joblib.delayed(_transform_share)(worker, [items[i] for i in share]) for share in shares)
-        done = joblib.Parallel(n_jobs=self.n_jobs, return_as=in_order)(tasks)
+        done = joblib.Parallel(n_jobs=self.n_jobs, return_as=return_as)(tasks)
         rows, failures = [], []
         with tqdm(total=len(items), unit="clip", desc=type(self).__name__, disable=not self.verbose) as bar:
             for share, (share_rows, failed) in zip(shares, done, strict=True):
@@ -210,9 +209,9 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
 
 
 def _transform_share(worker: SpeechFeaturizer, items: list[Any]) -> tuple[Rows, list[AudioError]]:
-    """One task of a cluster; an error goes back as a result, so that the clip's number can be put right."""
+    """Encode the clips of one task; an error is returned, not raised, so that the caller can correct the clip's index."""
     with joblib.parallel_config("threading"):
         try:
-            return worker._transform_here(items)
+            return worker._transform_locally(items)
         except AudioError as error:
             return np.empty(0, dtype=np.float32), [error]

@@ -1,4 +1,4 @@
-"""From samples in any form, on disk or in memory, to mono float32 at the rate an encoder expects."""
+"""Audio in any form, on disk or in memory, as mono float32 samples at the rate that an encoder expects."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..optional import require
-from .headers import promised_share
+from .headers import declared_share
 
-# A header that promises this share more than its file holds was cut short; a sloppy writer is off by a few bytes.
-TRUNCATED = 0.99
-# Corpus tables round the ends of segments; an end this far behind the last sample still means the last sample.
-SLACK_SECONDS = 0.05
+# A file with a smaller share of the data that its header declares is truncated; some writers are off by a few bytes.
+MIN_SHARE = 0.99
+# Corpus tables round the ends of segments: an end at most this far behind the last sample is accepted.
+END_TOLERANCE_SECONDS = 0.05
 MAX_CHANNELS = 32
 BLOCK_SECONDS = 20.0
-# What libsndfile says of streams whose length their headers do not tell.
+# libsndfile's number of frames for streams of unknown length.
 UNKNOWN_FRAMES = 2**62
 
 
 class AudioError(ValueError):
     """
-    A clip that cannot be turned into features.
+    Raised for a clip that cannot be turned into features.
 
     Parameters
     ----------
     reason : str
-        What is wrong with it.
+        What is wrong with the clip.
     source : str, default=""
-        The clip's path, or what kind of object it was.
+        Path of the clip, or the type of the object.
     index : int or None, default=None
-        Its position in the list of clips, counted from 0.
+        Position in the list of clips, counted from 0.
 
     Examples
     --------
@@ -54,31 +54,31 @@ class AudioError(ValueError):
         self.index = index
 
     def __str__(self) -> str:
-        """Name the clip, then what is wrong with it."""
+        """Return the message, which names the clip and the reason."""
         number = "" if self.index is None else f" {self.index}"
         source = f" ({self.source})" if self.source else ""
         return f"Got clip{number}{source}: {self.reason.rstrip('.')}."
 
     def at(self, source: str, index: int) -> AudioError:
-        """Return the same error with its place filled in."""
+        """Return the same error with the clip's source and index."""
         return AudioError(self.reason, self.source or source, index)
 
 
 @dataclass(frozen=True, eq=False)
 class Clip:
     """
-    One clip as it was given: where its samples are and which part of them is meant.
+    A clip before decoding: its source, and the segment to read.
 
     Parameters
     ----------
     source : path, bytes, ndarray or decoder
-        A file's path, a file's content, samples, or an object with `get_all_samples()`.
+        Path or content of a file, samples, or an object with `get_all_samples()`.
     rate : float or None
-        Sampling rate in Hz; None where the source knows it.
+        Sampling rate in Hz; None if the source has its own.
     start, end : float or None
-        The part that is meant, in seconds; `end=None` is the clip's end.
+        The segment, in seconds; `end=None` means the end of the source.
     copy : str or None
-        A decoded copy of the file to read instead.
+        Path of a decoded copy to read instead of `source`.
     """
 
     source: Any
@@ -89,7 +89,7 @@ class Clip:
 
     @property
     def name(self) -> str:
-        """What messages call this clip."""
+        """Name of the clip in messages."""
         if isinstance(self.source, str | os.PathLike):
             part = "" if not self.start and self.end is None else f", {self.start:g} s to {_end_name(self.end)}"
             return f"{os.fspath(self.source)}{part}"
@@ -97,22 +97,22 @@ class Clip:
 
     @property
     def on_disk(self) -> bool:
-        """Whether the clip is a path."""
+        """Whether the source is a path."""
         return isinstance(self.source, str | os.PathLike)
 
     def digest(self, files: dict[str, bytes]) -> bytes:
         """
-        Hash the clip's content, without decoding it.
+        Hash the clip's content without decoding it.
 
         Parameters
         ----------
         files : dict
-            Digests of the files seen so far, filled in here, so that a file of a hundred segments is read once.
+            Digests of files by path, updated in place, so that a file of many segments is hashed once.
 
         Returns
         -------
         digest : bytes
-            Two clips with equal digests give equal samples.
+            Clips with equal digests have equal samples.
         """
         state = hashlib.blake2b(digest_size=20)
         if self.on_disk:
@@ -130,7 +130,7 @@ class Clip:
         return state.digest()
 
     def seconds(self) -> float:
-        """Length in seconds as the header tells it: cheap, exact for arrays, near enough to plan batches for files."""
+        """Length in seconds: exact for arrays; for files from the header, which is close enough to plan batches."""
         if self.on_disk or isinstance(self.source, bytes):
             with open_audio(self.source) as file:
                 whole = file.frames / file.samplerate
@@ -141,17 +141,17 @@ class Clip:
 
     def load(self, rate: int) -> NDArray[np.float32]:
         """
-        Decode, cut, mix down and resample.
+        Decode, crop, mix down to mono and resample.
 
         Parameters
         ----------
         rate : int
-            The sampling rate wanted, in Hz.
+            Sampling rate of the result, in Hz.
 
         Returns
         -------
         samples : ndarray of shape (n_samples,), float32
-            Finite; nominally in [-1, 1], since integers are scaled by their type's range.
+            Finite; nominally in [-1, 1], as integers are scaled by the range of their type.
 
         Raises
         ------
@@ -159,24 +159,24 @@ class Clip:
             If the clip is missing, not audio, truncated, empty, has more than two dimensions, or holds NaN or infinity.
         """
         if self.on_disk or isinstance(self.source, bytes):
-            samples, given = self.native_samples()
+            samples, native_rate = self.native_samples()
         else:
-            samples, given = _decoded(self.source, self.rate)
+            samples, native_rate = _decoded(self.source, self.rate)
             samples = _frames_first(_scaled(samples))  # (frames,) or (frames, channels)
-            samples = samples[_frame_range(self, len(samples), given)]
+            samples = samples[_frame_range(self, len(samples), native_rate)]
         if samples.ndim == 2:
             samples = samples.mean(axis=1)  # (frames, channels) -> (frames,)
         if not np.isfinite(samples).all():
             raise AudioError("it holds NaN or infinite samples, expected finite ones", self.name)
-        if given != rate and len(samples):
-            samples = require("soxr").resample(samples, given, rate)
+        if native_rate != rate and len(samples):
+            samples = require("soxr").resample(samples, native_rate, rate)
         if not len(samples):
             raise AudioError("it holds no samples, expected at least one", self.name)
         return np.ascontiguousarray(samples, dtype=np.float32)
 
     def native_samples(self) -> tuple[NDArray[np.float32], float]:
         """
-        Decode and cut a file, without mixing or resampling.
+        Decode and crop a file, without mixing or resampling.
 
         Returns
         -------
@@ -187,32 +187,32 @@ class Clip:
         Raises
         ------
         AudioError
-            If it is missing, not audio, truncated, or too short for the part that is meant.
+            If the file is missing, not audio, truncated, or too short for the segment.
         """
         soundfile = require("soundfile")
         with open_whole(self.copy or self.source, self.name) as file:
-            wanted = _frame_range(self, file.frames, file.samplerate)
-            seek = file.format != "MP3"  # seeking in MP3 lands near the frame asked for, not on it
+            segment = _frame_range(self, file.frames, file.samplerate)
+            seek = file.format != "MP3"  # seeking in MP3 is inexact
             try:
-                if seek and wanted.start:
-                    file.seek(wanted.start)
-                count = wanted.stop - wanted.start if seek else wanted.stop
+                if seek and segment.start:
+                    file.seek(segment.start)
+                count = segment.stop - segment.start if seek else segment.stop
                 samples = file.read(count, dtype="float32", always_2d=False)
             except soundfile.SoundFileError as error:
-                raise AudioError(f"it breaks off while decoding ({_told(error)})", self.name) from error
-            if len(samples) < TRUNCATED * count:
-                raise AudioError(_cut_short(len(samples) / count), self.name)
-            return samples if seek else samples[wanted.start :], float(file.samplerate)
+                raise AudioError(f"decoding failed ({_error_text(error)})", self.name) from error
+            if len(samples) < MIN_SHARE * count:
+                raise AudioError(_truncated(len(samples) / count), self.name)
+            return samples if seek else samples[segment.start :], float(file.samplerate)
 
 
 def native_blocks(clip: Clip) -> Iterator[tuple[NDArray[np.float32], float]]:
     """
-    Decode a file once, from the beginning to the end.
+    Decode a whole file block by block.
 
     Parameters
     ----------
     clip : Clip
-        On disk; its `start` and `end` do not count.
+        A file; `start` and `end` are ignored.
 
     Yields
     ------
@@ -224,37 +224,38 @@ def native_blocks(clip: Clip) -> Iterator[tuple[NDArray[np.float32], float]]:
     Raises
     ------
     AudioError
-        If it is no audio, truncated, or breaks off.
+        If the file is not audio, is truncated, or cannot be decoded.
     """
     soundfile = require("soundfile")
     with open_whole(clip.source, clip.name) as file:
-        # After each read soundfile seeks to where it is, which in MP3 lands beside it.
+        # soundfile seeks to the current position after each read, which is inexact in MP3.
         file.seekable = lambda: False
-        rate, promised, count = float(file.samplerate), file.frames, 0
+        rate, declared, count = float(file.samplerate), file.frames, 0
         try:
             while len(block := file.read(round(BLOCK_SECONDS * rate), dtype="float32", always_2d=True)):
                 count += len(block)
                 yield block, rate
         except soundfile.SoundFileError as error:
-            raise AudioError(f"it breaks off while decoding ({_told(error)})", clip.name) from error
-    if 0 < promised < UNKNOWN_FRAMES and count < TRUNCATED * promised:
-        raise AudioError(_cut_short(count / promised), clip.name)
+            raise AudioError(f"decoding failed ({_error_text(error)})", clip.name) from error
+    if 0 < declared < UNKNOWN_FRAMES and count < MIN_SHARE * declared:
+        raise AudioError(_truncated(count / declared), clip.name)
 
 
-def _cut_short(share: float) -> str:
-    return f"it is truncated: {share:.0%} of the samples its header promises are there"
+def _truncated(share: float) -> str:
+    return f"it is truncated: {share:.0%} of the samples declared in its header are present"
 
 
 def _end_name(end: float | None) -> str:
     return "the end" if end is None else f"{end:g} s"
 
 
-def _told(error: Exception) -> str:
-    """What libsndfile said, without the place it said it of."""
+def _error_text(error: Exception) -> str:
+    """Message of libsndfile without the path."""
     return str(error).rpartition(": ")[2].rstrip(". ") or type(error).__name__
 
 
 def open_audio(source: Any) -> Any:
+    """Open a path or the content of a file with soundfile."""
     soundfile = require("soundfile")
     name = source if isinstance(source, str | os.PathLike) else "bytes"
     if not isinstance(source, bytes):
@@ -267,18 +268,18 @@ def open_audio(source: Any) -> Any:
         return soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source))
     except (soundfile.SoundFileError, OSError, TypeError) as error:
         raise AudioError(
-            f"it cannot be read as audio ({_told(error)}), expected wav, flac, ogg, mp3 or what else libsndfile reads",
+            f"it cannot be read as audio ({_error_text(error)}), expected wav, flac, ogg, mp3 or another format of libsndfile",
             os.fspath(name),
         ) from error
 
 
 @contextlib.contextmanager
 def open_whole(source: Any, name: str) -> Iterator[Any]:
-    """A file of sound, open, that holds all the bytes its header promises."""
+    """Open an audio file; raise `AudioError` if it is shorter than its header declares."""
     with open_audio(source) as file:
-        promised = promised_share(source)
-        if promised is not None and promised < TRUNCATED:
-            raise AudioError(_cut_short(promised), name)
+        share = declared_share(source)
+        if share is not None and share < MIN_SHARE:
+            raise AudioError(_truncated(share), name)
         yield file
 
 
@@ -293,7 +294,7 @@ def _file_digest(path: str) -> bytes:
 
 
 def _decoded(source: Any, rate: float | None) -> tuple[NDArray[Any], float]:
-    """Samples and rate of an array, or of a decoder object."""
+    """Samples and rate of an array or a decoder object."""
     if hasattr(source, "get_all_samples"):
         try:
             decoded = source.get_all_samples()
@@ -302,7 +303,7 @@ def _decoded(source: Any, rate: float | None) -> tuple[NDArray[Any], float]:
         samples, rate = np.asarray(decoded.data), float(decoded.sample_rate)
     else:
         samples = source
-    assert rate is not None  # `inputs.as_clip` lets no array through without one
+    assert rate is not None  # `inputs.as_clip` makes sure of it
     if samples.ndim not in (1, 2):
         raise AudioError(f"its samples have shape {samples.shape}, expected (n_samples,) or (n_samples, n_channels)")
     return samples, float(rate)
@@ -321,20 +322,22 @@ def _scaled(samples: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _frames_first(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Put time first; of two axes the longer one is time, as in any clip of more samples than channels."""
+    """Put the time axis first: of two axes, the longer one is time."""
     if samples.ndim == 1:
         return samples
     if min(samples.shape) > MAX_CHANNELS:
-        raise AudioError(f"its samples have shape {samples.shape}: more than {MAX_CHANNELS} channels, or several clips")
+        raise AudioError(
+            f"its samples have shape {samples.shape}, expected one clip of at most {MAX_CHANNELS} channels"
+        )
     return samples.T if samples.shape[0] < samples.shape[1] else samples
 
 
 def _frame_range(clip: Clip, frames: int, rate: float) -> slice:
-    """The part of `frames` that `clip` means, as a slice with both ends."""
+    """Slice of the frames in the clip's segment."""
     length = frames / rate
     start, end = clip.start, length if clip.end is None else clip.end
-    if end > length + SLACK_SECONDS or (start >= length and start > 0):
+    if end > length + END_TOLERANCE_SECONDS or (start >= length and start > 0):
         raise AudioError(
-            f"the part from {start:g} s to {_end_name(clip.end)} is not in a clip of {length:g} s", clip.name
+            f"its segment from {start:g} s to {_end_name(clip.end)} is outside the {length:g} s of the file", clip.name
         )
     return slice(min(round(start * rate), frames), min(round(end * rate), frames))

@@ -1,4 +1,4 @@
-"""Clips of many lengths in batches of a bounded size, worked on ahead, in order."""
+"""Batches of clips with different lengths, and prefetching in threads."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ logger = logging.getLogger(__name__)
 
 def plan_batches(lengths: Sequence[float], limit: float, *, equal: bool = False) -> list[list[int]]:
     """
-    Group clips so that no batch, padded to its longest clip, is longer than `limit`.
+    Group clips into batches whose padded length is at most `limit`.
 
     Parameters
     ----------
     lengths : sequence of float
         Length of each clip, in the unit of `limit`.
     limit : float
-        Bound on a batch's padded length, that is its number of clips times its longest one. A clip longer than the
-        bound gets a batch of its own.
+        Bound on the padded length of a batch: the number of clips times the longest one. A longer clip forms a batch
+        of its own.
     equal : bool, default=False
-        Put only clips of exactly one length together.
+        Put only clips of equal length together.
 
     Returns
     -------
     batches : list of list of int
-        Indices into `lengths`, each once, the longest clips first: what does not fit in memory shows at once, not at
-        the end of the night.
+        Indices into `lengths`, each once. The longest clips come first, so that running out of memory shows early.
 
     Examples
     --------
@@ -55,7 +54,7 @@ def plan_batches(lengths: Sequence[float], limit: float, *, equal: bool = False)
 
 def map_halving(function: Callable[[list[T]], list[R]], batch: list[T]) -> list[R]:
     """
-    Apply `function` to a batch, and to its halves when it does not fit in memory.
+    Apply `function` to a batch, or to its halves if the batch does not fit in memory.
 
     Parameters
     ----------
@@ -72,14 +71,14 @@ def map_halving(function: Callable[[list[T]], list[R]], batch: list[T]) -> list[
     Raises
     ------
     Exception
-        The out-of-memory error itself when a single item does not fit; other errors at once.
+        The out-of-memory error if a single item does not fit; any other error of `function`.
     """
     try:
         return function(batch)
     except Exception as error:
         if len(batch) == 1 or not out_of_memory(error):
             raise
-    # Here, outside `except`, the traceback no longer holds the failed batch's tensors.
+    # Outside `except`, the traceback no longer keeps the tensors of the failed batch alive.
     _release_memory()
     logger.info("A batch of %d clips does not fit in memory; encoding its halves.", len(batch))
     middle = len(batch) // 2
@@ -88,14 +87,14 @@ def map_halving(function: Callable[[list[T]], list[R]], batch: list[T]) -> list[
 
 def map_ahead(function: Callable[[T], R], items: Iterable[T], n_threads: int) -> Generator[R, None, None]:
     """
-    Apply `function` in threads, a few items ahead of whoever takes the results.
+    Map `function` over `items` in threads, a few items ahead of the consumer.
 
     Parameters
     ----------
     function : callable
         From an item to a result.
     items : iterable
-        Taken as results are, never all at once: what is decoded and waits stays bounded.
+        Consumed as results are, so that only a few results wait in memory.
     n_threads : int
         Number of threads, at least 1.
 

@@ -1,4 +1,4 @@
-"""Features on disk, found again by what they were computed from."""
+"""A cache of features on disk, keyed by a hash of the clip and all settings."""
 
 from __future__ import annotations
 
@@ -18,38 +18,36 @@ from numpy.typing import NDArray
 from ..validation import check_integer
 
 DEFAULT_MAX_BYTES = 10 * 2**30
-# A temporary file this old belongs to a process that was killed while writing it.
+# A temporary file older than this was left by a process killed while writing.
 STALE_SECONDS = 3600.0
-# Trimming stops below the bound, so that the next few clips do not trim again.
+# Trimming goes below the bound, so that it is not due again after the next few clips.
 TRIM_TO = 0.9
 
 
 class FeatureCache:
     """
-    A folder of features, one safetensors file for each clip, named by the hash of all that the features depend on.
+    A folder of features, with one safetensors file per clip, named by a hash of everything that the features depend on.
 
     Parameters
     ----------
     folder : str or Path
-        Made when something is first written. To share it between the machines of a cluster, name a folder they share.
+        Created on the first write. Machines of a cluster can share a folder on a network filesystem.
     max_bytes : int or None, default=None
-        Bound on the folder's size; the entries that were not used for longest go first. None keeps all.
+        Bound on the size of the folder; the least recently used entries are removed first. None means no bound.
 
     See Also
     --------
-    HubertFeaturizer : Takes a cache, or just its folder.
+    HubertFeaturizer : Takes a cache or its folder.
 
     Notes
     -----
-    Each entry is written to a temporary file and moved into place by `os.replace`, which is atomic on local and network
-    filesystems alike: readers and writers in any number of processes see an entry whole or not at all, and one killed
-    at any moment leaves at worst a temporary file, which `trim` removes. An entry also carries the hash of its values,
-    so one that a crash of the whole machine tore is recognised, removed and computed again.
+    Each entry is written to a temporary file and moved into place by `os.replace`, which is atomic: any number of
+    processes may read and write, and a killed one leaves at most a temporary file, which `trim` removes. An entry
+    carries a checksum of its values, so that a corrupted one is removed and computed again.
 
-    Why files: `diskcache` has seen no release since 2023, unpickles what it finds (CVE-2025-69872), and like everything
-    built on SQLite must not lie on a network filesystem, where clusters keep theirs. `joblib.Memory` stores one call at
-    a time, which batches are not, and forgets all when the source of the cached function changes. Entries here are
-    safetensors: reading one runs no code.
+    Of the alternatives, `diskcache` unpickles what it reads (CVE-2025-69872) and, being built on SQLite, is not safe on
+    network filesystems; `joblib.Memory` caches whole calls, not clips, and starts anew when the function's source
+    changes. Reading a safetensors file runs no code.
 
     Examples
     --------
@@ -71,12 +69,12 @@ class FeatureCache:
         self.max_bytes = max_bytes
 
     def __repr__(self) -> str:
-        """Show the call that makes this cache."""
+        """Show the constructor call."""
         bound = "" if self.max_bytes is None else f", max_bytes={self.max_bytes}"
         return f"FeatureCache({os.fspath(self.folder)!r}{bound})"
 
     def __eq__(self, other: object) -> bool:
-        """Two caches of one folder and bound are the same."""
+        """Compare folder and bound."""
         return isinstance(other, FeatureCache) and repr(self) == repr(other)
 
     def __hash__(self) -> int:
@@ -85,7 +83,7 @@ class FeatureCache:
 
     def get(self, key: str) -> NDArray[Any] | None:
         """
-        Find the features stored under `key`.
+        Return the features stored under `key`.
 
         Parameters
         ----------
@@ -95,7 +93,7 @@ class FeatureCache:
         Returns
         -------
         features : ndarray or None
-            None if there are none, if they cannot be read, or if they do not match their own hash.
+            None if there is no entry, or if it cannot be read or does not match its checksum.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load
@@ -103,7 +101,7 @@ class FeatureCache:
         path = self._path(key)
         try:
             content = path.read_bytes()
-        except OSError:  # missing, or unreadable: either way this entry is computed again, and no other
+        except OSError:  # missing or unreadable: only this entry is computed again
             return None
         try:
             entry = load(content)
@@ -116,7 +114,7 @@ class FeatureCache:
             return None
         if self.max_bytes is not None:
             with contextlib.suppress(OSError):
-                os.utime(path)  # the time of last use, which `trim` goes by
+                os.utime(path)  # time of last use, for `trim`
         return features
 
     def put(self, key: str, features: NDArray[Any]) -> None:
@@ -133,7 +131,7 @@ class FeatureCache:
         Raises
         ------
         OSError
-            If the folder cannot be written: no permission, or the disk is full.
+            If the folder cannot be written, for example because the disk is full.
         """
         from safetensors.numpy import save
 
@@ -152,7 +150,7 @@ class FeatureCache:
             raise
 
     def trim(self) -> None:
-        """Remove what killed processes left behind and, if the bound is passed, the entries not used for longest."""
+        """Remove stale temporary files and, if the folder exceeds `max_bytes`, the least recently used entries."""
         entries, stale = [], time.time() - STALE_SECONDS
         for entry in self._scan():
             with contextlib.suppress(FileNotFoundError):
@@ -191,15 +189,15 @@ class FeatureCache:
         return sum(entry.name.endswith(".safetensors") for entry in self._scan())
 
     def __bool__(self) -> bool:
-        """Be true even while empty."""
+        """Return True, also for an empty cache."""
         return True
 
     def _path(self, key: str) -> Path:
-        # 256 subfolders keep each one small enough for any filesystem.
+        # 256 subfolders, since some filesystems are slow with very large ones.
         return Path(self.folder) / key[:2] / f"{key}.safetensors"
 
     def _scan(self) -> Iterator[os.DirEntry[str]]:
-        """The files this class has written, and no others that may lie in the folder."""
+        """Yield the files written by this class; others in the folder are left alone."""
         with contextlib.suppress(FileNotFoundError), os.scandir(self.folder) as shards:
             for shard in shards:
                 if not re.fullmatch("[0-9a-f]{2}", shard.name) or not shard.is_dir():
@@ -215,12 +213,12 @@ def open_cache(cache: Any) -> FeatureCache | None:
     Parameters
     ----------
     cache : bool, str, Path, FeatureCache or None
-        True is the user's own folder with at most 10 GiB; None and False are no cache.
+        True means `default_folder()` with at most 10 GiB; None and False mean no cache.
 
     Raises
     ------
     ValueError
-        If it is none of these.
+        If `cache` is of another type.
     """
     if cache is None or cache is False:
         return None
@@ -234,7 +232,7 @@ def open_cache(cache: Any) -> FeatureCache | None:
 
 
 def default_folder() -> Path:
-    """Where `cache=True` keeps features: `$GENDIFFCLF_CACHE`, or `gendiffclf/features` in the user's cache folder."""
+    """Folder for `cache=True`: `$GENDIFFCLF_CACHE`, or `gendiffclf/features` in the user's cache folder."""
     if folder := os.environ.get("GENDIFFCLF_CACHE"):
         return Path(folder)
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -251,7 +249,7 @@ def _move(temporary: Path, path: Path) -> None:
     try:
         os.replace(temporary, path)
     except PermissionError:
-        # Windows refuses while another process reads the entry, which is then already there with the same content.
+        # Windows refuses while another process reads the entry; it then exists already, with the same content.
         if not path.exists():
             raise
         temporary.unlink()

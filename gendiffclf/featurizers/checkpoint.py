@@ -1,4 +1,4 @@
-"""Speech encoders by name, folder or object: their settings, what identifies their weights, and the weights."""
+"""Pretrained speech encoders from the hub, a folder or memory: configuration, fingerprint and weights."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-# What `save_pretrained` records about itself and not about the model.
-UNRELATED = ("transformers_version", "architectures", "dtype", "torch_dtype")
+# Entries of a configuration that do not change the model.
+IRRELEVANT_SETTINGS = ("transformers_version", "architectures", "dtype", "torch_dtype")
 
 _loaded: dict[tuple[str, str, str], nn.Module] = {}
 _loading = threading.Lock()
@@ -32,22 +32,22 @@ _file_digests: dict[tuple[str, int, int], str] = {}
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """
-    A speech encoder, with or without its weights in memory.
+    A speech encoder whose weights are loaded on demand.
 
     Parameters
     ----------
     config : PretrainedConfig
-        The encoder's architecture.
+        Architecture of the encoder.
     sampling_rate : int
-        What it expects, in Hz.
+        Sampling rate of its input, in Hz.
     do_normalize : bool
-        Whether each clip is brought to zero mean and unit variance before it is encoded.
+        Whether clips are standardised to zero mean and unit variance before they are encoded.
     fingerprint : str
-        Equal fingerprints mean equal weights and architecture.
+        Equal fingerprints mean equal architecture and weights.
     source : str or Module
-        A folder, a hub name, or the model itself.
+        A folder, a hub name, or a loaded model.
     revision : str or None
-        The commit of a hub name, resolved.
+        The resolved commit of a hub name.
     """
 
     config: Any
@@ -59,25 +59,25 @@ class Checkpoint:
 
     def load(self, device: torch.device, dtype: torch.dtype) -> nn.Module:
         """
-        Weights on `device` in `dtype`, in evaluation mode.
+        Return the model on `device` in `dtype`, in evaluation mode.
 
         Parameters
         ----------
         device : torch.device
-            Where to put them.
+            Device of the weights.
         dtype : torch.dtype
-            Which precision to store them in.
+            Precision of the weights.
 
         Returns
         -------
         model : Module
-            A model loaded by name is kept for the process, so that the clones of a grid search share it. One that the
-            caller loaded is used as it is if it fits, else copied; it is never changed.
+            Models loaded by name are cached in the process, so that the clones of a grid search share them. A model
+            that the caller loaded is never changed: it is used as it is, or copied if device, precision or mode differ.
         """
         if not isinstance(self.source, str):
             first = next(self.source.parameters())
-            here = first.device == device or (device.index is None and first.device.type == device.type)
-            if here and first.dtype == dtype and not self.source.training:
+            same_device = first.device == device or (device.index is None and first.device.type == device.type)
+            if same_device and first.dtype == dtype and not self.source.training:
                 return self.source
             return copy.deepcopy(self.source).to(device=device, dtype=dtype).eval()
         key = (self.fingerprint, str(device), str(dtype))
@@ -90,14 +90,14 @@ class Checkpoint:
 
 
 def release_encoders() -> None:
-    """Let go of the encoders that this process keeps loaded for the next call, and of their memory."""
+    """Free the memory of the encoders that this process keeps loaded for the next call."""
     with _loading:
         _loaded.clear()
 
 
 def open_checkpoint(model: Any, revision: str | None, do_normalize: bool | str) -> Checkpoint:
     """
-    Find out what there is to know of an encoder short of loading its weights.
+    Read the configuration of an encoder without loading its weights.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def open_checkpoint(model: Any, revision: str | None, do_normalize: bool | str) 
     revision : str or None
         Branch, tag or commit of a hub name.
     do_normalize : bool or "auto"
-        "auto" takes what the checkpoint's preprocessor says.
+        "auto" follows the checkpoint's preprocessor configuration.
 
     Returns
     -------
@@ -116,9 +116,9 @@ def open_checkpoint(model: Any, revision: str | None, do_normalize: bool | str) 
     Raises
     ------
     ValueError
-        If it does not read waveforms, or has an adapter behind its last layer.
+        If the model does not take waveforms, or has an adapter after its last layer.
     OSError
-        If there is no such folder, name or revision, or no way to reach it.
+        If the folder, name or revision does not exist or cannot be reached.
     """
     require("transformers")
     if not isinstance(model, str | os.PathLike):
@@ -150,8 +150,8 @@ def open_checkpoint(model: Any, revision: str | None, do_normalize: bool | str) 
         if preprocessor is None:
             do_normalize = getattr(config, "feat_extract_norm", "layer") == "layer"
             warnings.warn(
-                f"Got model={str(name)!r} without preprocessor_config.json, so do_normalize='auto' goes by the "
-                f"architecture and takes {do_normalize}. Set do_normalize to what the model was trained with.",
+                f"Got model={str(name)!r} without preprocessor_config.json; do_normalize='auto' becomes {do_normalize}, "
+                "which its architecture suggests. Set do_normalize to what the model was trained with.",
                 stacklevel=2,
             )
         else:
@@ -162,12 +162,12 @@ def open_checkpoint(model: Any, revision: str | None, do_normalize: bool | str) 
 
 @functools.lru_cache(maxsize=16)
 def _open_hub_name(name: str, revision: str | None) -> tuple[Any, dict[str, Any] | None, str]:
-    """Configuration, preprocessor and commit of a hub name: asked for once in a process, then pinned to the commit."""
+    """Configuration, preprocessor and commit of a hub name, resolved once per process."""
     from transformers.utils.hub import cached_file
 
     config = _config(name, revision)
-    # The hub's cache keeps each commit in the folder snapshots/<commit>; versions of transformers differ in whether the
-    # configuration remembers it.
+    # The hub's cache stores each commit in snapshots/<commit>; not every version of transformers keeps the commit in the
+    # configuration.
     commit = Path(str(cached_file(name, "config.json", revision=revision or "main"))).parent.name
     return config, _preprocessor(name, commit), commit
 
@@ -178,8 +178,8 @@ def _config(name: str, revision: str | None) -> Any:
     try:
         return AutoConfig.from_pretrained(name, revision=revision or "main")
     except (OSError, ValueError) as error:
-        place = f"model={name!r}" + ("" if revision is None else f", revision={revision!r}")
-        raise type(error)(f"Got {place}, expected a hub name or the folder of a speech encoder: {error}") from error
+        received = f"model={name!r}" + ("" if revision is None else f", revision={revision!r}")
+        raise type(error)(f"Got {received}, expected a hub name or the folder of a speech encoder: {error}") from error
 
 
 def _preprocessor(name: str, revision: str | None, offline: bool = False) -> dict[str, Any] | None:
@@ -200,20 +200,20 @@ def _load(source: str, revision: str | None) -> nn.Module:
 
     with quiet_progress():
         model, report = AutoModel.from_pretrained(source, revision=revision or "main", output_loading_info=True)
-    # The mask embedding is used in training only; older versions report weight-normalised convolutions by both names.
+    # The mask embedding is only used in training; older versions report both names of weight-normalised convolutions.
     ignored = ("masked_spec_embed", "parametrizations.weight.original0", "parametrizations.weight.original1")
     missing = sorted(name for name in report["missing_keys"] if not name.endswith(ignored))
     if missing:
         raise ValueError(
-            f"Got model={source!r}, which holds no weights for {missing[:3]} ({len(missing)} in all), expected a "
-            "complete speech encoder: features from random weights would mean nothing."
+            f"Got model={source!r} without weights for {missing[:3]} ({len(missing)} in all), expected a complete "
+            "speech encoder; random weights would give meaningless features."
         )
     return model
 
 
 @contextlib.contextmanager
 def quiet_progress() -> Iterator[None]:
-    """Without the progress bars of transformers."""
+    """Disable the progress bars of transformers."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
@@ -226,14 +226,16 @@ def quiet_progress() -> Iterator[None]:
 
 
 def _module_fingerprint(model: Any) -> str:
-    """Architecture and hash of the weights of a loaded model, taken anew each time, since training changes them."""
-    settings = {k: v for k, v in model.config.to_dict().items() if k not in UNRELATED and not k.startswith("_")}
+    """Architecture and weight hash of a loaded model; not cached, since training changes the weights."""
+    settings = {
+        k: v for k, v in model.config.to_dict().items() if k not in IRRELEVANT_SETTINGS and not k.startswith("_")
+    }
     return json.dumps(settings, sort_keys=True, default=str) + weights_digest(model)
 
 
 def weights_digest(model: nn.Module) -> str:
     """
-    Hash of a model's weights.
+    Hash the weights of a model.
 
     Parameters
     ----------
@@ -243,7 +245,7 @@ def weights_digest(model: nn.Module) -> str:
     Returns
     -------
     digest : str
-        The same for weights in half precision and for their float32 copies, which hold the same numbers.
+        Weights in half precision and their float32 copies, which hold the same numbers, have the same digest.
     """
     import torch
 
@@ -256,7 +258,7 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def _folder_fingerprint(folder: Path) -> str:
-    """Hash of the files of a local checkpoint that decide its features."""
+    """Hash of the files of a local checkpoint that its features depend on."""
     state = hashlib.blake2b(digest_size=20)
     for path in sorted(folder.iterdir()):
         if path.suffix in (".safetensors", ".bin", ".pt") or path.name in ("config.json", "preprocessor_config.json"):
@@ -265,7 +267,7 @@ def _folder_fingerprint(folder: Path) -> str:
 
 
 def _file_digest(path: Path) -> str:
-    """Hash of a file, remembered for as long as its size and time of change stay the same."""
+    """Hash of a file, cached while its size and modification time stay the same."""
     status = path.stat()
     key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
     if key not in _file_digests:

@@ -1,4 +1,4 @@
-"""Acoustic parameters of openSMILE: eGeMAPS and ComParE."""
+"""Acoustic features of openSMILE: eGeMAPS and ComParE."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FEATURE_SETS = ("eGeMAPSv02", "GeMAPSv01b", "ComParE_2016")
-# What openSMILE calls its levels.
+# openSMILE's names of the levels.
 LEVELS = {"functionals": "Functionals", "lld": "LowLevelDescriptors"}
 SAMPLING_RATE = 16000
 BATCH_SECONDS = 60.0
@@ -34,9 +34,9 @@ BATCH_SECONDS = 60.0
 
 class EgemapsFeaturizer(SpeechFeaturizer):
     """
-    Pitch, loudness, formants, voice quality and spectrum as openSMILE measures them, one vector for each clip.
+    Pitch, loudness, formants, voice quality and spectral features of openSMILE, one vector per clip.
 
-    openSMILE is free for research and education only: its licence forbids use in commercial products. Install it by
+    openSMILE is free for research and education only: its licence forbids use in commercial products. Install it with
     `pip install -e '.[egemaps]'`.
 
     Parameters
@@ -44,34 +44,34 @@ class EgemapsFeaturizer(SpeechFeaturizer):
     feature_set : {"eGeMAPSv02", "GeMAPSv01b", "ComParE_2016"}, default="eGeMAPSv02"
         88, 62 or 6373 functionals.
     level : {"functionals", "lld"}, default="functionals"
-        "functionals" are statistics of the clip. "lld" are the low-level descriptors they are taken from: `transform` then
-        returns a list with an array of shape `(frames, d)` for each clip, of 25, 18 or 65 values every 10 ms.
+        "functionals" are statistics over the clip. "lld" are the low-level descriptors that they summarise: `transform`
+        then returns a list with an array of shape `(frames, d)` for each clip, with 25, 18 or 65 values every 10 ms.
     sampling_rate : float or None, default=None
-        Rate of bare arrays, in Hz. Without it they are refused, since a wrong rate shows in nothing but wrong results.
+        Sampling rate of bare arrays, in Hz. With None, bare arrays raise an error: a wrong rate would go unnoticed.
     cache : bool, str, Path, FeatureCache or None, default=True
-        Where features are kept; True is the folder `$GENDIFFCLF_CACHE`, or `~/.cache/gendiffclf/features`, of at most
-        10 GiB; None keeps nothing.
+        Where features are cached. True uses the folder `$GENDIFFCLF_CACHE`, by default `~/.cache/gendiffclf/features`,
+        with at most 10 GiB; None disables the cache.
     n_jobs : int or None, default=None
-        Threads; -1 is one for each core. Inside `joblib.parallel_config("dask")`, or another backend of processes, it
-        is the number of workers instead.
+        Number of threads; -1 means one per core. Under `joblib.parallel_config("dask")`, or another process-based
+        backend, the number of workers.
     on_error : {"raise", "nan", "skip_with_warning"}, default="raise"
-        What a clip that cannot be read does, as in `HubertFeaturizer`. A clip too short for openSMILE counts as one.
+        What to do with a clip that cannot be read or is too short for openSMILE, as in `HubertFeaturizer`.
     verbose : int, default=0
-        Whether to show progress, with clips per second and the time left.
+        If nonzero, show a progress bar with clips per second and the time left.
 
     Attributes
     ----------
     failures_ : list of AudioError
-        What went wrong in the latest `transform`, with `index`, `source` and `reason` of each clip.
+        Clips that failed in the latest `transform`, each with its `index`, `source` and `reason`.
 
     See Also
     --------
-    HubertFeaturizer : Features of a pretrained encoder; lists what a clip may be.
-    SpeakerNormalizer : Brings these features, whose scales differ between voices, to the average of each speaker.
+    HubertFeaturizer : Features of a pretrained encoder; lists the accepted forms of clips.
+    SpeakerNormalizer : Removes differences between voices from these features.
 
     Notes
     -----
-    All clips are brought to 16 kHz. Loudness is among the features, so the gain of a recording changes them.
+    All clips are resampled to 16 kHz. The features include loudness, so they depend on the gain of a recording.
 
     References
     ----------
@@ -120,7 +120,7 @@ class EgemapsFeaturizer(SpeechFeaturizer):
 
 class SmileEncoder:
     """
-    openSMILE with one configuration; each thread needs its own.
+    An openSMILE extractor; each thread needs its own.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class SmileEncoder:
 
     @functools.cached_property
     def smile(self) -> Any:
-        """The extractor of the package."""
+        """The extractor, created on first use."""
         opensmile = load_opensmile()
         return opensmile.Smile(
             feature_set=opensmile.FeatureSet[self.feature_set],
@@ -150,7 +150,7 @@ class SmileEncoder:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything besides the audio that the features depend on."""
+        """Everything except the audio that the features depend on."""
         version = load_opensmile().__version__
         return {"features": "opensmile", "set": self.feature_set, "level": self.level, "version": version}
 
@@ -174,13 +174,13 @@ class SmileEncoder:
         frames = self.smile(wave, SAMPLING_RATE)[0].T.astype(np.float32)  # (1, d, frames) -> (frames, d)
         if not np.isfinite(frames).all():
             seconds = len(wave) / SAMPLING_RATE
-            return AudioError(f"openSMILE finds no features in its {seconds:.3g} s, expected at least some 60 ms")
+            return AudioError(f"its {seconds:.3g} s are too short for openSMILE, expected at least about 60 ms")
         return frames if self.level == "lld" else frames[0]
 
 
 @functools.cache
 def load_opensmile() -> Any:
-    """Import the package, and say once what its licence allows."""
+    """Import openSMILE and log its licence terms once."""
     opensmile = require("opensmile", "egemaps")
     logger.warning("openSMILE is free for research and education only; its licence forbids commercial products.")
     return opensmile
@@ -189,6 +189,6 @@ def load_opensmile() -> Any:
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
-        # The row of NaN that this announces becomes an error of the clip.
+        # `_row` turns the NaN that this warning is about into an error of the clip.
         warnings.filterwarnings("ignore", message="Segment too short")
         yield

@@ -1,4 +1,4 @@
-"""Waveforms through a speech encoder, each as if it were alone, in batches that fit."""
+"""Encoding of waveforms in padded batches, with the same result as one by one."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-# The preprocessor of transformers adds this to the variance.
-VARIANCE_FLOOR = 1e-7
+# Added to the variance, as in the preprocessor of transformers.
+VARIANCE_EPS = 1e-7
 
 
 class SpeechEncoder:
     """
-    A checkpoint on one device, with the settings of a featuriser.
+    An encoder on one device, with the settings of a featuriser.
 
     Parameters
     ----------
     checkpoint : Checkpoint
-        The encoder; its weights are loaded when first needed.
+        The encoder; its weights are loaded on first use.
     device : torch.device
-        Where it runs.
+        Device that it runs on.
     dtype : torch.dtype
-        float32, float64, or bfloat16 for matrix products and convolutions in it with weights and norms in float32.
+        float32, float64, or bfloat16, which means autocast with weights in float32.
     layers : list of int
-        Indices of the layers to pool, 0 the input of the first, `num_hidden_layers` the final state.
+        Indices of the hidden states to pool: 0 is the input of the first layer, `num_hidden_layers` the final state.
     pooling : str
         A name of `POOLINGS`.
     max_seconds : float or None
         Longer clips are encoded in chunks of at most this length.
     batch_seconds : float
-        Bound on a batch's padded length.
+        Bound on the padded length of a batch.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class SpeechEncoder:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything besides the audio that the features depend on."""
+        """Everything except the audio that the features depend on."""
         return {
             "weights": self.checkpoint.fingerprint,
             "do_normalize": self.checkpoint.do_normalize,
@@ -88,7 +88,7 @@ class SpeechEncoder:
 
     @functools.cached_property
     def model(self) -> nn.Module:
-        """The weights, on the device."""
+        """The model, on the device."""
         import torch
 
         stored = torch.float64 if self.dtype == torch.float64 else torch.float32
@@ -106,25 +106,24 @@ class SpeechEncoder:
         Returns
         -------
         rows : list of ndarray of shape `row_shape`, float32
-            In order. A clip that does not fit in memory even alone has an `AudioError` instead.
+            In order; an `AudioError` for a clip that does not fit in memory even alone.
         """
         chunks, owners = [], []
         for owner, wave in enumerate(waves):
             for chunk in self._chunks(self._normalised(wave)):
                 chunks.append(chunk)
                 owners.append(owner)
-        # The chunks of a clip come back in order: earlier ones are never shorter, and longer ones are encoded first.
+        # Chunks of a clip come back in order, since earlier ones are never shorter, and longer ones are encoded first.
         pooled: list[FrameStatistics | AudioError | None] = [None] * len(waves)
         limit = self.batch_seconds * self.sampling_rate
         for batch in plan_batches([len(chunk) for chunk in chunks], limit, equal=not paddable(self.model)):
-            for index, found in zip(
-                batch, map_halving(self._forward_or_refuse, [chunks[i] for i in batch]), strict=True
-            ):
+            results = map_halving(self._forward_or_error, [chunks[i] for i in batch])
+            for index, result in zip(batch, results, strict=True):
                 before = pooled[owners[index]]
-                if isinstance(found, FrameStatistics) and isinstance(before, FrameStatistics):
-                    pooled[owners[index]] = before.merge(found)
+                if isinstance(result, FrameStatistics) and isinstance(before, FrameStatistics):
+                    pooled[owners[index]] = before.merge(result)
                 elif not isinstance(before, AudioError):
-                    pooled[owners[index]] = found
+                    pooled[owners[index]] = result
         return [p if isinstance(p, AudioError) else self._row(p) for p in pooled]
 
     def _row(self, statistics: FrameStatistics | None) -> NDArray[np.float32]:
@@ -132,25 +131,25 @@ class SpeechEncoder:
         return statistics.vector(self.pooling).astype(np.float32)
 
     def _normalised(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Zero mean and unit variance over the clip itself, before any padding, if the checkpoint asks for it."""
+        """Standardise the unpadded clip to zero mean and unit variance, if the checkpoint asks for it."""
         if not self.checkpoint.do_normalize:
             return wave
         wide = wave.astype(np.float64)
-        return ((wide - wide.mean()) / np.sqrt(wide.var() + VARIANCE_FLOOR)).astype(np.float32)
+        return ((wide - wide.mean()) / np.sqrt(wide.var() + VARIANCE_EPS)).astype(np.float32)
 
     def _chunks(self, wave: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Equal parts of at most `max_seconds`; a clip shorter than one frame is padded with zeros to one."""
+        """Split into equal chunks of at most `max_seconds`; a clip shorter than one frame is zero-padded to one."""
         shortest = receptive_field(self.checkpoint.config)
         if len(wave) < shortest:
             wave = np.pad(wave, (0, shortest - len(wave)))
         if self.max_seconds is None:
             return [wave]
         longest = max(int(self.max_seconds * self.sampling_rate), shortest)
-        # Parts shorter than one frame would have none to pool.
+        # Chunks shorter than a frame would have nothing to pool.
         count = max(min(math.ceil(len(wave) / longest), len(wave) // shortest), 1)
         return np.array_split(wave, count)
 
-    def _forward_or_refuse(self, waves: list[NDArray[np.float32]]) -> list[FrameStatistics | AudioError]:
+    def _forward_or_error(self, waves: list[NDArray[np.float32]]) -> list[FrameStatistics | AudioError]:
         try:
             return list(self._forward(waves))
         except Exception as error:
@@ -183,14 +182,14 @@ class SpeechEncoder:
                 output = self.model(values, attention_mask=mask, output_hidden_states=self.layers != [last])
             if mask is None:
                 n_frames = [output.last_hidden_state.shape[1]] * len(waves)
-            found: dict[str, list[torch.Tensor]] = {}
+            by_statistic: dict[str, list[torch.Tensor]] = {}
             for layer in self.layers:
-                # From transformers 5.16 on, `hidden_states[last]` of stable-layer-norm models is not yet normalised.
+                # Since transformers 5.16, `hidden_states[last]` of stable-layer-norm models is taken before the norm.
                 states = output.last_hidden_state if layer == last else output.hidden_states[layer]
                 for name, value in batch_statistics(states, n_frames, self.pooling).items():
-                    found.setdefault(name, []).append(value)
+                    by_statistic.setdefault(name, []).append(value)
             # layers × (batch, d) -> (batch, layers, d); layers × (batch, frames, d) -> (batch, frames, layers, d)
-            host = {name: torch.stack(values, dim=-2).cpu().numpy() for name, values in found.items()}
+            host = {name: torch.stack(values, dim=-2).cpu().numpy() for name, values in by_statistic.items()}
         if self.pooling == "none":
             return [FrameStatistics(n, frames=[host["frames"][i, :n].copy()]) for i, n in enumerate(n_frames)]
         return [
@@ -201,14 +200,14 @@ class SpeechEncoder:
 
 def frame_count(config: Any, n_samples: int) -> int:
     """
-    Frames the convolutions of an encoder make of a clip.
+    Number of frames that an encoder's convolutions make of a clip.
 
     Parameters
     ----------
     config : PretrainedConfig
         With `conv_kernel` and `conv_stride`.
     n_samples : int
-        Length of the clip.
+        Number of samples of the clip.
     """
     for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
         n_samples = (n_samples - kernel) // stride + 1
@@ -216,7 +215,7 @@ def frame_count(config: Any, n_samples: int) -> int:
 
 
 def receptive_field(config: Any) -> int:
-    """Fewest samples that make a frame: 400, that is 25 ms, for the published encoders."""
+    """Number of samples that one frame covers: 400, or 25 ms at 16 kHz, in the published encoders."""
     samples = 1
     for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
         samples = (samples - 1) * stride + kernel
@@ -226,7 +225,7 @@ def receptive_field(config: Any) -> int:
 @contextlib.contextmanager
 def encoding_session(device_types: set[str]) -> Iterator[None]:
     """
-    Settings of the process while encoders run: float32 means float32 on CUDA, and the random state comes back.
+    Disable TF32 on CUDA and restore the random state afterwards.
 
     Parameters
     ----------
@@ -235,15 +234,15 @@ def encoding_session(device_types: set[str]) -> Iterator[None]:
     """
     import torch
 
-    # Building a model and, in some versions, layer dropout draw random numbers that nothing uses.
+    # Model construction and, in some versions, layer dropout draw random numbers without using them.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        # WavLM passes a float position bias and a boolean mask to the attention of torch.
+        # WavLM passes a float position bias with a boolean mask.
         warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask and attn_mask")
         if "cuda" not in device_types:
             yield
             return
-        # TF32 keeps 10 bits of the mantissa: batches would differ from single clips by 1e-3. From torch 2.9 on the old
-        # names of these settings raise once anyone has used the new ones; the new ones always work.
+        # With TF32 (10-bit mantissa), batches would differ from single clips by 1e-3. Since torch 2.9 the old names of
+        # these settings raise an error once the new ones have been used.
         matmul, conv = torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv", torch.backends.cudnn)
         name, exact = ("fp32_precision", "ieee") if hasattr(conv, "fp32_precision") else ("allow_tf32", False)
         before = getattr(matmul, name), getattr(conv, name)

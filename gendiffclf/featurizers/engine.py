@@ -1,4 +1,4 @@
-"""From inputs to rows on this machine: look each clip up, decode what is missing, encode it, keep it."""
+"""Encoding of clips in this process: look up the cache, decode what is missing, encode it and cache it."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from .audio import AudioError, Clip
 from .batching import map_ahead, plan_batches
 from .cache import FeatureCache
 from .inputs import as_clip
-from .parts import decoded_in_turn
+from .parts import group_by_file
 
 Row = NDArray[np.float32]
 Result = Row | AudioError
-# Shape of one clip's features; None where it differs from clip to clip, as the number of frames does.
+# Shape of the features of one clip; None stands for an axis that varies between clips, such as frames.
 RowShape = tuple[int | None, ...]
-# Features of several clips: an array, or a list where their shapes differ.
+# Features of several clips: an array, or a list if their shapes differ.
 Rows = NDArray[np.float32] | list[NDArray[np.float32]]
 
-# Part of every cache key: raise it when the same settings come to mean other features.
+# Part of every cache key; to be increased when the same settings give different features.
 FORMAT = 1
 
 
 class Encoder(Protocol):
-    """What a featuriser encodes with; one for each device or thread."""
+    """Interface of the encoders; a featuriser has one for each device or thread."""
 
     sampling_rate: int
-    """Rate of the samples it takes, in Hz."""
+    """Sampling rate of the input, in Hz."""
     row_shape: RowShape | None
-    """Shape of one clip's features; its first entry is None for frames. None where only encoding tells."""
+    """Shape of the features of one clip, with None for the frames; None if unknown before encoding."""
     batch_seconds: float
-    """Audio worth handing over at once."""
+    """Length of audio to encode at once, in seconds."""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything besides the audio that the features depend on, of types that JSON knows."""
+        """Everything except the audio that the features depend on, as JSON types."""
         ...
 
     def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
-        """Return a row, or what is wrong, for each clip in order."""
+        """Return a row or an error for each clip, in order."""
         ...
 
 
 @dataclass
-class _Look:
-    """What a first look at an input found: a clip and its length, its row in the cache, or an error."""
+class _Lookup:
+    """An input after the cache lookup: its clip and length, its cached row, or an error."""
 
     name: str
     clip: Clip | None = None
@@ -79,13 +79,13 @@ def encode_items(
     Parameters
     ----------
     items : list
-        Inputs as the caller gave them.
+        Inputs as the caller passed them.
     encoders : list of Encoder
-        Of equal settings; each takes the next batch when it is free.
+        With equal settings; each takes the next batch when it is free.
     cache : FeatureCache or None
-        Asked first, and given what was not in it.
+        Searched first, and filled with what was missing.
     sampling_rate : float or None
-        Rate of bare arrays, in Hz.
+        Sampling rate of bare arrays, in Hz.
     n_threads : int
         Threads that read and decode.
     stop_at_error : bool
@@ -96,10 +96,10 @@ def encode_items(
     Returns
     -------
     rows : ndarray of shape (n, *row_shape), float32, or list of ndarray
-        In the order of `items`, NaN where a clip failed. A list where `row_shape` holds None; a clip that failed then has
-        one frame of NaN.
+        In the order of `items`, with NaN for failed clips. A list if `row_shape` has a None; a failed clip then has one
+        frame of NaN.
     failures : list of AudioError
-        Of the clips that failed, in order.
+        One per failed clip, in order.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def encode_items(
     failures: dict[int, AudioError] = {}
     store = _Store(cache)
 
-    def settle(index: int, name: str, result: Result) -> None:
+    def record(index: int, name: str, result: Result) -> None:
         bar.update()
         if not isinstance(result, AudioError):
             rows[index] = result
@@ -120,45 +120,45 @@ def encode_items(
             raise failures[index] from result
 
     with tqdm(total=len(items), unit="clip", desc=progress, disable=not progress) as bar:
-        missing: dict[str, _Look] = {}
-        places: dict[str, list[tuple[int, str]]] = {}  # a clip that was given twice is encoded once
-        look_up = _LookUp(sampling_rate, encoders[0], store)
-        for index, look in enumerate(map_ahead(look_up, items, n_threads)):
-            if look.result is not None:
-                settle(index, look.name, look.result)
+        missing: dict[str, _Lookup] = {}
+        places: dict[str, list[tuple[int, str]]] = {}  # a clip that occurs twice is encoded once
+        look_up = _CacheReader(sampling_rate, encoders[0], store)
+        for index, lookup in enumerate(map_ahead(look_up, items, n_threads)):
+            if lookup.result is not None:
+                record(index, lookup.name, lookup.result)
             else:
-                missing.setdefault(look.key or str(index), look)
-                places.setdefault(look.key or str(index), []).append((index, look.name))
+                missing.setdefault(lookup.key or str(index), lookup)
+                places.setdefault(lookup.key or str(index), []).append((index, lookup.name))
         for key, result in _encode_missing(missing, encoders, n_threads):
             if not isinstance(result, AudioError):
                 store.put(missing[key].key, result)
             for index, name in places[key]:
-                settle(index, name, result)
+                record(index, name, result)
     store.close()
     return _with_nan(rows, encoders[0].row_shape), [failures[index] for index in sorted(failures)]
 
 
 def _with_nan(rows: list[Row | None], shape: RowShape | None) -> Rows:
-    """One array of all rows, or a list for frames, with NaN in place of those that are missing."""
+    """Fill missing rows with NaN; return an array, or a list for frames."""
     if shape is None:
-        found = {row.shape for row in rows if row is not None} or {(1,)}
-        if len(found) > 1:
-            raise ValueError(f"Got features of the shapes {sorted(found)}, expected one shape for all clips.")
-        shape = found.pop()
+        shapes = {row.shape for row in rows if row is not None} or {(1,)}
+        if len(shapes) > 1:
+            raise ValueError(f"Got features of the shapes {sorted(shapes)}, expected one shape for all clips.")
+        shape = shapes.pop()
     missing = np.full([1 if size is None else size for size in shape], np.nan, dtype=np.float32)
-    whole = [missing if row is None else row for row in rows]
-    return whole if None in shape else np.stack(whole)  # (n, *shape)
+    filled = [missing if row is None else row for row in rows]
+    return filled if None in shape else np.stack(filled)  # (n, *shape)
 
 
 def join_rows(parts: list[Rows]) -> Rows:
-    """Put the features of several calls together, in order."""
+    """Concatenate the features of several calls."""
     if isinstance(parts[0], list):
         return [row for part in parts for row in part]
     return np.concatenate(parts)
 
 
-class _LookUp:
-    """Is this input a clip, is it in the cache, and if not, how long is it."""
+class _CacheReader:
+    """Parses an input and looks it up in the cache; of a missing clip it reads the length."""
 
     def __init__(self, sampling_rate: float | None, encoder: Encoder, store: _Store) -> None:
         self.sampling_rate = sampling_rate
@@ -168,24 +168,24 @@ class _LookUp:
         settings = {"format": FORMAT, "sampling_rate": encoder.sampling_rate, **encoder.identity}
         self.settings = json.dumps(settings, sort_keys=True).encode()
 
-    def __call__(self, item: Any) -> _Look:
-        look = _Look(type(item).__name__)
+    def __call__(self, item: Any) -> _Lookup:
+        lookup = _Lookup(type(item).__name__)
         try:
-            look.clip = as_clip(item, self.sampling_rate)
-            look.name = look.clip.name
+            lookup.clip = as_clip(item, self.sampling_rate)
+            lookup.name = lookup.clip.name
             if self.store.cache is not None:
-                content = look.clip.digest(self.files)
-                look.key = hashlib.blake2b(self.settings + content, digest_size=20).hexdigest()
-                look.result = self.store.get(look.key, self.row_shape)
-            if look.result is None:
-                look.seconds = look.clip.seconds()
+                content = lookup.clip.digest(self.files)
+                lookup.key = hashlib.blake2b(self.settings + content, digest_size=20).hexdigest()
+                lookup.result = self.store.get(lookup.key, self.row_shape)
+            if lookup.result is None:
+                lookup.seconds = lookup.clip.seconds()
         except AudioError as error:
-            look.result = error
-        return look
+            lookup.result = error
+        return lookup
 
 
 class _Store:
-    """The cache during one call; a folder that cannot be written costs the caching, not the features."""
+    """The cache during one call; a failed write gives a warning and no error."""
 
     def __init__(self, cache: FeatureCache | None) -> None:
         self.cache = cache
@@ -217,11 +217,11 @@ class _Store:
             self.untrimmed = 0
 
     def _warn(self, error: OSError) -> None:
-        """Say once what could not be kept; other entries may still be."""
+        """Warn once about entries that cannot be written."""
         if not self.warned:
             warnings.warn(
-                f"Got cache={self.cache!r}, of which an entry cannot be used ({error}); such features are computed and not "
-                "kept. Set cache to a folder that can be written, or to None.",
+                f"Got cache={self.cache!r}, in which an entry cannot be written ({error}); its features are not cached. Set "
+                "cache to a writable folder, or to None.",
                 stacklevel=2,
             )
         self.warned = True
@@ -233,9 +233,11 @@ def _has_shape(row: Row, shape: RowShape | None) -> bool:
     )
 
 
-def _encode_missing(missing: dict[str, _Look], encoders: list[Encoder], n_threads: int) -> Iterator[tuple[str, Result]]:
-    clips = {key: look.clip for key, look in missing.items() if look.clip is not None}
-    for group in decoded_in_turn(clips):
+def _encode_missing(
+    missing: dict[str, _Lookup], encoders: list[Encoder], n_threads: int
+) -> Iterator[tuple[str, Result]]:
+    clips = {key: lookup.clip for key, lookup in missing.items() if lookup.clip is not None}
+    for group in group_by_file(clips):
         yield from _encode(group, {key: missing[key].seconds for key in group}, encoders, n_threads)
 
 

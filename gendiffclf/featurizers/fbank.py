@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 class FbankFeaturizer(SpeechFeaturizer):
     """
-    Statistics over time of log-mel filterbank energies, one vector for each clip.
+    Statistics over time of log-mel filterbank energies, one vector per clip.
 
     Parameters
     ----------
@@ -31,51 +31,48 @@ class FbankFeaturizer(SpeechFeaturizer):
     f_min, f_max : float, default=20.0 and 7600.0
         Lower edge of the first filter and upper edge of the last, in Hz; at most 8000.
     pre_emphasis : float, default=0.97
-        Share of the sample before that is taken from each, in [0, 1].
+        Coefficient of the pre-emphasis filter `x[t] - pre_emphasis * x[t - 1]`, in [0, 1].
     dither : float, default=1.0
-        Standard deviation, in steps of 16-bit audio, of white noise whose expected energy is added to that of the clip,
-        after its level was normalised.
-        Without it, what is left in near silence is rounding, and the same recording rounded anew has other features.
+        Standard deviation of white noise, in steps of 16-bit audio, whose expected energy is added after the level was
+        normalised. Without it, features of near silence would be those of rounding errors.
     deltas : int, default=0
-        Append slopes over time: 1 those of the energies, 2 also the slopes of the slopes.
+        Number of time derivatives to append: 1 for the slopes of the energies, 2 also for the slopes of the slopes.
     normalize_level : bool, default=True
-        Whether each clip is brought to the same root mean square, 26 dB below full scale, before anything else. Features
-        then do not depend on the gain of the recording, nor on how loud someone speaks. With False they do: a factor on
-        the samples moves every mean of the energies.
+        Whether to scale each clip to a root mean square of 26 dB below full scale first. Features then depend neither on
+        the gain of the recording nor on how loud someone speaks.
     pooling : {"mean_std", "mean", "std", "max", "none"}, default="mean_std"
-        Statistic over the clip's frames; "mean_std" puts both side by side. "none" gives the frames themselves: `transform`
+        Statistic over the frames of a clip; "mean_std" concatenates both. "none" keeps the frames: `transform`
         returns a list with an array of shape `(frames, d)` for each clip.
     sampling_rate : float or None, default=None
-        Rate of bare arrays, in Hz. Without it they are refused, since a wrong rate shows in nothing but wrong results.
+        Sampling rate of bare arrays, in Hz. With None, bare arrays raise an error: a wrong rate would go unnoticed.
     cache : bool, str, Path, FeatureCache or None, default=None
-        Where features are kept; True is the folder `$GENDIFFCLF_CACHE`, or `~/.cache/gendiffclf/features`, of at most
-        10 GiB. None keeps nothing, since these features take little longer to compute than to find.
+        Where features are cached, as in `HubertFeaturizer`. None disables the cache: these features are computed almost
+        as fast as they are read.
     n_jobs : int or None, default=None
-        Threads; -1 is one for each core. Inside `joblib.parallel_config("dask")`, or another backend of processes, it
-        is the number of workers instead.
+        Number of threads; -1 means one per core. Under `joblib.parallel_config("dask")`, or another process-based
+        backend, the number of workers.
     on_error : {"raise", "nan", "skip_with_warning"}, default="raise"
-        What a clip that cannot be read does. "raise" stops there. "nan" and "skip_with_warning" go on and leave NaN in
-        its row, the latter with one warning that names the clips: the number of rows stays that of the clips, as
-        pipelines need.
+        What to do with a clip that cannot be read: raise an error, or fill its row with NaN; "skip_with_warning" also
+        warns once, naming the clips. There is one row per clip in any case, as pipelines need.
     verbose : int, default=0
-        Whether to show progress, with clips per second and the time left.
+        If nonzero, show a progress bar with clips per second and the time left.
 
     Attributes
     ----------
     failures_ : list of AudioError
-        What went wrong in the latest `transform`, with `index`, `source` and `reason` of each clip.
+        Clips that failed in the latest `transform`, each with its `index`, `source` and `reason`.
 
     See Also
     --------
-    HubertFeaturizer : Features of a pretrained encoder; lists what a clip may be.
+    HubertFeaturizer : Features of a pretrained encoder; lists the accepted forms of clips.
 
     Notes
     -----
-    The energies are Kaldi's "fbank" of samples in [-1, 1]: frames without padding at the edges, their mean removed,
-    pre-emphasised, under a Povey window, power spectrum, triangular filters equally spaced on the scale
-    mel(f) = 1127 ln(1 + f / 700), natural logarithm. Kaldi dithers by random noise; here its expected energy is added
-    instead, so that a clip always has the same features. Slopes are the least-squares ones over two frames on each side.
-    All clips are brought to 16 kHz. One shorter than a frame is padded with zeros to one.
+    The energies are Kaldi's "fbank" for samples in [-1, 1]: frames without padding at the edges, removal of the mean,
+    pre-emphasis, Povey window, power spectrum, triangular filters equally spaced on the scale
+    mel(f) = 1127 ln(1 + f / 700), natural logarithm. Kaldi dithers with random noise; here its expected energy is added
+    instead, so that features are deterministic. Slopes are least-squares fits over two frames on each side. All clips
+    are resampled to 16 kHz; one shorter than a frame is zero-padded to a frame.
 
     Examples
     --------

@@ -1,8 +1,9 @@
-"""Any function from a waveform to features, with the inputs, cache and errors of the other featurisers."""
+"""A featuriser around any function from a waveform to features."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ BATCH_SECONDS = 60.0
 
 class FunctionFeaturizer(SpeechFeaturizer):
     """
-    Features of an encoder that is a function, for encoders that this package does not know: emotion2vec, Whisper, ECAPA.
+    Features computed by a function, for encoders that this package does not support itself: emotion2vec, Whisper, ECAPA.
 
     Parameters
     ----------
@@ -30,31 +31,31 @@ class FunctionFeaturizer(SpeechFeaturizer):
         From the samples of one clip, a float32 array of shape `(n_samples,)` at `sampling_rate`, to its features, an array
         or tensor of shape `(d,)` or `(layers, d)`, the same for every clip. It is called by one thread at a time.
     name : str
-        What features are cached under, beside the clip: the encoder's name and version, say. Choose another whenever
-        `encode` changes what it returns, since a function's content cannot be compared.
+        Name of the encoder and its version, part of the cache key. Change it whenever `encode` returns different values,
+        since functions cannot be compared by content.
     sampling_rate : float
-        Rate that `encode` expects, in Hz. Clips are resampled to it; bare arrays are taken to have it.
+        Sampling rate that `encode` expects, in Hz. Clips are resampled to it; bare arrays are assumed to have it.
     cache : bool, str, Path, FeatureCache or None, default=True
-        Where features are kept; True is the folder `$GENDIFFCLF_CACHE`, or `~/.cache/gendiffclf/features`, of at most
-        10 GiB; None keeps nothing.
+        Where features are cached. True uses the folder `$GENDIFFCLF_CACHE`, by default `~/.cache/gendiffclf/features`,
+        with at most 10 GiB; None disables the cache.
     n_jobs : int or None, default=None
-        Threads that read and decode clips ahead of `encode`; -1 is one for each core. Inside
-        `joblib.parallel_config("dask")`, or another backend of processes, it is the number of workers instead; `encode`
-        must then be picklable.
+        Number of threads that read and decode clips ahead of `encode`; -1 means one per core. Under
+        `joblib.parallel_config("dask")`, or another process-based backend, the number of workers; `encode` must then be
+        picklable.
     on_error : {"raise", "nan", "skip_with_warning"}, default="raise"
-        What a clip that cannot be read does, as in `HubertFeaturizer`. So does a clip for which `encode` raises, or returns
-        NaN or infinity.
+        What to do with a clip that cannot be read, or for which `encode` raises an error or returns NaN or infinity, as
+        in `HubertFeaturizer`.
     verbose : int, default=0
-        Whether to show progress, with clips per second and the time left.
+        If nonzero, show a progress bar with clips per second and the time left.
 
     Attributes
     ----------
     failures_ : list of AudioError
-        What went wrong in the latest `transform`, with `index`, `source` and `reason` of each clip.
+        Clips that failed in the latest `transform`, each with its `index`, `source` and `reason`.
 
     See Also
     --------
-    HubertFeaturizer : Encoders of transformers, in batches; lists what a clip may be.
+    HubertFeaturizer : Encoders of transformers, in batches; lists the accepted forms of clips.
 
     Examples
     --------
@@ -92,47 +93,46 @@ class FunctionFeaturizer(SpeechFeaturizer):
         if not callable(self.encode):
             raise ValueError(f"Got encode={shown(self.encode)}, expected a function from samples to features.")
         if not isinstance(self.name, str) or not self.name:
-            raise ValueError(f"Got name={shown(self.name)}, expected a text that names the encoder and its version.")
+            raise ValueError(f"Got name={shown(self.name)}, expected a string with the encoder's name and version.")
         check_real("sampling_rate", self.sampling_rate, 0, low_open=True)
         return [FunctionEncoder(self.encode, self.name, int(self.sampling_rate))]
 
     def _rows(self, stored: Rows) -> Rows:
-        self._shape = np.shape(stored)[1:]  # known only now
+        self._shape = np.shape(stored)[1:]
         return stored
 
     def _names(self) -> list[str]:
         if not hasattr(self, "_shape"):
             raise ValueError(
-                "Got a call before transform, expected one after it: only then is the number of values known."
+                "Got get_feature_names_out before transform, expected it after: the number of features is not known yet."
             )
         return [f"{self.name}_{i}" for i in range(int(np.prod(self._shape)))]
 
 
+@dataclass
 class FunctionEncoder:
     """
-    One function as an encoder.
+    A function as an encoder.
 
     Parameters
     ----------
     function : callable
         From samples to features.
     name : str
-        What identifies it.
+        Identifies the function.
     sampling_rate : int
-        What it expects, in Hz.
+        Sampling rate of its input, in Hz.
     """
 
+    function: Callable[[NDArray[np.float32]], Any]
+    name: str
+    sampling_rate: int
     batch_seconds = BATCH_SECONDS
-    row_shape: RowShape | None = None
-
-    def __init__(self, function: Callable[[NDArray[np.float32]], Any], name: str, sampling_rate: int) -> None:
-        self.function = function
-        self.name = name
-        self.sampling_rate = sampling_rate
+    row_shape: RowShape | None = field(default=None, init=False)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything besides the audio that the features depend on."""
+        """Everything except the audio that the features depend on."""
         return {"features": "function", "name": self.name}
 
     def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
@@ -147,24 +147,22 @@ class FunctionEncoder:
         Returns
         -------
         rows : list of ndarray of shape (d,) or (layers, d), float32
-            In order; an `AudioError` where the function raises, or returns something else.
+            In order; an `AudioError` where the function raises an error or returns something else.
         """
         return [self._row(wave) for wave in waves]
 
     def _row(self, wave: NDArray[np.float32]) -> Result:
         try:
-            found = self.function(wave)
-            found = found.detach().cpu().float().numpy() if hasattr(found, "detach") else found
-            row = np.asarray(found, dtype=np.float32)
-        except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                return AudioError(f"{self.name} fails ({type(error).__name__}: {error})")
-            seconds = len(wave) / self.sampling_rate
-            return AudioError(f"its {seconds:.1f} s do not fit in memory; give shorter segments, (path, start, end)")
+            features = self.function(wave)
+            features = features.detach().cpu().float().numpy() if hasattr(features, "detach") else features
+            row = np.asarray(features, dtype=np.float32)
         except Exception as error:  # the caller's own code may raise anything
-            return AudioError(f"{self.name} fails ({type(error).__name__}: {error})")
+            if out_of_memory(error):
+                seconds = len(wave) / self.sampling_rate
+                return AudioError(f"its {seconds:.1f} s do not fit in memory; pass shorter segments (path, start, end)")
+            return AudioError(f"{self.name} failed ({type(error).__name__}: {error})")
         if row.ndim not in (1, 2) or not row.size:
-            return AudioError(f"{self.name} returns features of shape {row.shape}, expected (d,) or (layers, d)")
+            return AudioError(f"{self.name} returned features of shape {row.shape}, expected (d,) or (layers, d)")
         if not np.isfinite(row).all():
-            return AudioError(f"{self.name} returns NaN or infinity, expected finite features")
+            return AudioError(f"{self.name} returned NaN or infinity, expected finite features")
         return row

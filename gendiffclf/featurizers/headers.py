@@ -1,4 +1,4 @@
-"""How much of what a file's header promises is there, for the formats whose headers tell."""
+"""Detection of truncated audio files, in formats whose headers declare the size of the data."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import struct
 from collections.abc import Callable
 from typing import IO, Any
 
-# Lengths written before they were known.
-STREAMED = (0, 0xFFFFFFFF)
-# Ogg's pages hold at most 65,307 bytes.
+# Lengths that writers of streams put in headers.
+UNKNOWN_LENGTHS = (0, 0xFFFFFFFF)
+# A page of Ogg has at most 65,307 bytes.
 OGG_TAIL = 2 * 65307
 
 
-def promised_share(source: Any) -> float | None:
+def declared_share(source: Any) -> float | None:
     """
-    Share of the promised bytes of sound that a file holds.
+    Share of the data declared in a file's header that the file holds.
 
     Parameters
     ----------
@@ -26,23 +26,23 @@ def promised_share(source: Any) -> float | None:
     Returns
     -------
     share : float or None
-        At most 1; None for formats whose headers do not tell, and where a header promises nothing. Of WAV, RF64, Wave64, AIFF
-        and AU it is that of the data's bytes, of Ogg (Vorbis, Opus) that of the last page's.
+        At most 1. Measured on the audio data of WAV, RF64, Wave64, AIFF and AU files, and on the last page of Ogg files
+        (Vorbis, Opus). None for other formats, and for headers without a length.
     """
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(0)
         head = file.read(12)
         reader = next((read for magic, read in _READERS.items() if head.startswith(magic)), None)
-        promised = None if reader is None else reader(file, size)
-        return None if promised is None else min((size - promised[0]) / promised[1], 1.0)
+        declared = None if reader is None else reader(file, size)
+        return None if declared is None else min((size - declared[0]) / declared[1], 1.0)
 
 
-# Each reader returns where the data begin and how many bytes there should be, or None.
-Promise = tuple[int, int] | None
+# Offset and declared length of the data, in bytes, as each reader returns them.
+DeclaredRange = tuple[int, int] | None
 
 
-def _riff(file: IO[bytes], size: int) -> Promise:
+def _riff(file: IO[bytes], size: int) -> DeclaredRange:
     length_64 = 0
     file.seek(12)
     while len(chunk := file.read(8)) == 8:
@@ -58,24 +58,24 @@ def _riff(file: IO[bytes], size: int) -> Promise:
     return None
 
 
-def _aiff(file: IO[bytes], size: int) -> Promise:
+def _aiff(file: IO[bytes], size: int) -> DeclaredRange:
     file.seek(12)
     while len(chunk := file.read(8)) == 8:
         name, length = struct.unpack(">4sI", chunk)
         if name == b"SSND":
-            return None if length in STREAMED else (file.tell(), length)
+            return None if length in UNKNOWN_LENGTHS else (file.tell(), length)
         file.seek(length + length % 2, os.SEEK_CUR)
     return None
 
 
-def _au(file: IO[bytes], size: int) -> Promise:
+def _au(file: IO[bytes], size: int) -> DeclaredRange:
     file.seek(4)
     start, length = struct.unpack(">II", file.read(8))
-    return None if length in STREAMED else (start, length)
+    return None if length in UNKNOWN_LENGTHS else (start, length)
 
 
-def _wave64(file: IO[bytes], size: int) -> Promise:
-    file.seek(40)  # the file's name and length, and the name of its kind
+def _wave64(file: IO[bytes], size: int) -> DeclaredRange:
+    file.seek(40)  # skip the GUIDs of container and format, and the file's length
     while len(chunk := file.read(24)) == 24:
         name, length = struct.unpack("<4s12xQ", chunk)
         if length < 24:
@@ -86,21 +86,21 @@ def _wave64(file: IO[bytes], size: int) -> Promise:
     return None
 
 
-def _ogg(file: IO[bytes], size: int) -> Promise:
+def _ogg(file: IO[bytes], size: int) -> DeclaredRange:
     start = max(size - OGG_TAIL, 0)
     file.seek(start)
     tail = file.read()
-    place = tail.rfind(b"OggS\0")
-    if place < 0:
+    offset = tail.rfind(b"OggS\0")
+    if offset < 0:
         return None
-    header = tail[place : place + 27]
-    sizes = tail[place + 27 : place + 27 + header[26]] if len(header) == 27 else b""
-    whole = len(header) == 27 and len(sizes) == header[26]
-    # Of a page whose own header is cut off nothing is known but that it is longer than this.
-    return start + place, 27 + len(sizes) + sum(sizes) if whole else 2 * (size - start - place)
+    header = tail[offset : offset + 27]
+    sizes = tail[offset + 27 : offset + 27 + header[26]] if len(header) == 27 else b""
+    complete = len(header) == 27 and len(sizes) == header[26]
+    # If the header of the last page is truncated, its length is unknown; twice what is there marks it as truncated.
+    return start + offset, 27 + len(sizes) + sum(sizes) if complete else 2 * (size - start - offset)
 
 
-_READERS: dict[bytes, Callable[[IO[bytes], int], Promise]] = {
+_READERS: dict[bytes, Callable[[IO[bytes], int], DeclaredRange]] = {
     b"RIFF": _riff,
     b"RF64": _riff,
     b"FORM": _aiff,

@@ -1,4 +1,4 @@
-"""Features from HuBERT and its family."""
+"""Features of HuBERT and related encoders."""
 
 from __future__ import annotations
 
@@ -20,90 +20,87 @@ if TYPE_CHECKING:
     from .cache import FeatureCache
     from .checkpoint import Checkpoint
 
-# Padded seconds that keep a device busy: beyond these, batches grow memory and no longer speed. On a CPU a clip of a few
-# seconds fills the caches by itself.
+# Padded seconds per batch beyond which only memory grows, not speed. On a CPU a clip of a few seconds is enough.
 BATCH_SECONDS = {"cpu": 2.0}
 BATCH_SECONDS_ACCELERATOR = 240.0
 
 
 class HubertFeaturizer(SpeechFeaturizer):
     """
-    One vector, or one for each layer, of a pretrained speech encoder for each clip.
+    Hidden states of a pretrained speech encoder, pooled over time: one vector per clip, or one per layer.
 
     Parameters
     ----------
     model : str, Path or Module, default="facebook/hubert-base-ls960"
         A name on the Hugging Face hub, the folder of a checkpoint, or a loaded model of transformers: HuBERT, WavLM,
-        wav2vec 2.0, Data2Vec-audio, UniSpeech or UniSpeech-SAT. A loaded model is used as it is and never changed.
+        wav2vec 2.0, Data2Vec-audio, UniSpeech or UniSpeech-SAT. A loaded model is never changed.
     revision : str or None, default=None
         Branch, tag or commit of a hub name.
     layers : "all", int or list of int, default="all"
-        Hidden states to take: 0 is the input of the first transformer layer, the last is the final, normalised state.
-        "all" and a list give features of shape `(n, layers, d)`, the last layer last; one index gives `(n, d)`, which
-        any estimator takes. Negative indices count from the end.
+        Hidden states to return: 0 is the input of the first transformer layer, the last one is the final, normalised
+        state. "all" and a list give features of shape `(n, layers, d)`, in the order given; one index gives `(n, d)`,
+        which any estimator accepts. Negative indices count from the end.
     pooling : {"mean", "std", "mean_std", "max", "none"}, default="mean"
-        Statistic over the clip's frames; "mean_std" puts both side by side. "none" gives the frames themselves: `transform`
+        Statistic over the frames of a clip; "mean_std" concatenates both. "none" keeps the frames: `transform`
         returns a list with an array of shape `(frames, layers, d)` for each clip, or `(frames, d)` for one index.
     do_normalize : bool or "auto", default="auto"
-        Whether each clip is brought to zero mean and unit variance first; "auto" is what the checkpoint's preprocessor
-        says.
+        Whether to standardise each clip to zero mean and unit variance first; "auto" follows the checkpoint's
+        preprocessor configuration.
     sampling_rate : float or None, default=None
-        Rate of bare arrays, in Hz. Without it they are refused, since a wrong rate shows in nothing but wrong results.
+        Sampling rate of bare arrays, in Hz. With None, bare arrays raise an error: a wrong rate would go unnoticed.
     max_seconds : float or None, default=None
-        Encode longer clips in equal chunks of at most this length, whose frames are pooled together. This bounds the
-        memory a clip takes and changes its features, as frames attend to their own chunk only. None encodes every clip
-        whole.
+        Longer clips are encoded in equal chunks of at most this length, in seconds, and the frames of all chunks are
+        pooled together. This bounds memory, but changes the features, as frames attend only to their own chunk. None
+        encodes every clip as a whole.
     batch_seconds : float or "auto", default="auto"
-        Bound on the length of a padded batch, in seconds. "auto" is 2 on CPU, where only short clips gain by company,
-        and 240 on other devices. A batch that does not fit in memory is halved until it does. It changes speed and
-        memory only.
+        Bound on the padded length of a batch, in seconds. "auto" means 2 on the CPU, where only short clips gain from
+        batching, and 240 on other devices. A batch that does not fit in memory is halved until it does. Affects only
+        speed and memory.
     device : str, torch.device or list of them, default="auto"
-        Where the encoder runs; "auto" takes the first there is of cuda, mps, cpu. Several devices share the batches.
+        Device of the encoder; "auto" takes the first available of cuda, mps and cpu. Several devices share the batches.
     precision : {"float32", "auto", "bfloat16", "float64"}, default="float32"
-        "auto" is bfloat16 on CUDA devices that compute in it: faster, and the features are off by some thousandths.
+        "auto" is bfloat16 on CUDA devices that support it: faster, with relative errors of a few thousandths.
     cache : bool, str, Path, FeatureCache or None, default=True
-        Where features are kept, so that each clip is encoded once for all folds, grids and runs. True is the folder
-        `$GENDIFFCLF_CACHE`, or `~/.cache/gendiffclf/features`, of at most 10 GiB; None keeps nothing.
+        Where features are cached, so that each clip is encoded once for all folds, grids and runs. True uses the folder
+        `$GENDIFFCLF_CACHE`, by default `~/.cache/gendiffclf/features`, with at most 10 GiB; None disables the cache.
     n_jobs : int or None, default=None
-        Threads that read and decode clips ahead of the encoder; -1 is one for each core. Inside
-        `joblib.parallel_config("dask")`, or another backend of processes, it is the number of workers instead.
+        Number of threads that read and decode clips ahead of the encoder; -1 means one per core. Under
+        `joblib.parallel_config("dask")`, or another process-based backend, the number of workers.
     on_error : {"raise", "nan", "skip_with_warning"}, default="raise"
-        What a clip that cannot be read does. "raise" stops there. "nan" and "skip_with_warning" go on and leave NaN in
-        its row, the latter with one warning that names the clips: the number of rows stays that of the clips, as
-        pipelines need.
+        What to do with a clip that cannot be read: raise an error, or fill its row with NaN; "skip_with_warning" also
+        warns once, naming the clips. There is one row per clip in any case, as pipelines need.
     verbose : int, default=0
-        Whether to show progress, with clips per second and the time left.
+        If nonzero, show a progress bar with clips per second and the time left.
 
     Attributes
     ----------
     failures_ : list of AudioError
-        What went wrong in the latest `transform`, with `index`, `source` and `reason` of each clip.
+        Clips that failed in the latest `transform`, each with its `index`, `source` and `reason`.
 
     See Also
     --------
     FbankFeaturizer : Log-mel statistics, without a pretrained model.
-    FeatureCache : The cache, with a bound of one's own.
+    FeatureCache : A cache with a custom bound on its size.
 
     Notes
     -----
-    A clip may be a path (wav, flac, ogg, mp3 and what else libsndfile reads), a `(path, start, end)` segment in
+    A clip may be a path (wav, flac, ogg, mp3 and other formats of libsndfile), a `(path, start, end)` segment in
     seconds, an `(array, rate)` pair, a mapping with `array` and `sampling_rate`, with `bytes`, or with `path`, an
     AudioDecoder, or, with `sampling_rate` set, an array or tensor of shape `(n_samples,)`, `(n_samples, n_channels)` or
-    `(n_channels, n_samples)`. Channels are averaged, other rates resampled by soxr, integers scaled by the range of
-    their type.
+    `(n_channels, n_samples)`. Channels are averaged, other sampling rates resampled by soxr, and integers scaled by the
+    range of their type.
 
-    The features of a clip do not depend on the clips beside it: it is normalised before padding, and padding is kept
-    out of attention, normalisation and pooling, also in the models whose group normalisation runs over time and in
-    Data2Vec-audio, where a mask alone is not enough. In float32 they agree with those of the clip alone to a relative
-    1e-5. Encoders of other types get batches of equal lengths.
+    The features of a clip do not depend on the other clips of its batch: clips are normalised before padding, and
+    padding is excluded from attention, normalisation and pooling, also in models with group normalisation over time and
+    in Data2Vec-audio, where an attention mask is not enough. In float32 they agree with those of the clip alone to a
+    relative 1e-5. Encoders of other types get batches of clips of equal length.
 
-    A clip shorter than one frame of the encoder, 400 samples for the published ones, is padded with zeros to one frame
-    after it was normalised. A clip that does not fit in memory even alone is a failure like a broken one.
+    A clip shorter than one frame of the encoder, 400 samples in the published ones, is zero-padded to one frame after
+    normalisation. A clip that does not fit in memory even alone counts as failed.
 
-    A featuriser pickles without weights and loads them anew by name or folder. Of a loaded model the name and the hash of
-    the weights go into the pickle, and what is found under the name must match the hash; a model that was changed since
-    it was loaded has to be saved, and given by its folder, first. The encoder loaded last stays in memory for the next
-    call; `release_encoders` lets it go.
+    Pickles hold no weights; they are loaded again by name or folder. For a loaded model the pickle holds its name and a
+    hash of its weights, which must match on loading; a model that was changed since it was loaded must be saved and
+    passed by folder instead. The encoder used last stays in memory until `release_encoders` is called.
 
     References
     ----------
@@ -152,7 +149,7 @@ class HubertFeaturizer(SpeechFeaturizer):
         self.verbose = verbose
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the weights: of a loaded model its name, and the hash that what is loaded anew must have."""
+        """Leave out weights: of a loaded model keep the name and a hash of the weights."""
         state = super().__getstate__()
         model = state["model"]
         if not hasattr(model, "state_dict"):
@@ -162,13 +159,13 @@ class HubertFeaturizer(SpeechFeaturizer):
         name = getattr(model.config, "_name_or_path", "")
         if not name:
             raise TypeError(
-                f"Got model of type {type(model).__name__} that was loaded from nowhere, expected a name or folder to "
-                "pickle in place of its weights; save it with model.save_pretrained(folder) and pass the folder."
+                f"Got model of type {type(model).__name__} without the name or folder it was loaded from, expected one to "
+                "pickle in place of the weights; save it with model.save_pretrained(folder) and pass the folder."
             )
         return state | {"model": name, "_weights": weights_digest(model)}
 
     def _check_weights(self, checkpoint: Checkpoint) -> None:
-        """Compare, once, the weights that a pickle names with those that it was made with."""
+        """After unpickling, compare the weights with the hash in the pickle, once."""
         expected = vars(self).get("_weights")
         if expected is None or hasattr(self.model, "state_dict"):
             return
@@ -178,8 +175,8 @@ class HubertFeaturizer(SpeechFeaturizer):
 
         if weights_digest(checkpoint.load(torch.device("cpu"), torch.float32)) != expected:
             raise ValueError(
-                f"Got model={self.model!r} with other weights than the model this featuriser was pickled with, expected "
-                "the same; save that one with save_pretrained, pass the folder as model, and pickle again."
+                f"Got model={self.model!r} with weights that differ from those at pickling, expected the same; save the "
+                "original model with save_pretrained, pass its folder as model, and pickle again."
             )
         del self._weights
 
@@ -228,13 +225,13 @@ class HubertFeaturizer(SpeechFeaturizer):
         count = checkpoint.config.num_hidden_layers + 1
         if isinstance(self.layers, str) and self.layers == "all":
             return list(range(count))
-        wanted: Any = [self.layers] if isinstance(self.layers, Integral) else self.layers
-        listed = isinstance(wanted, list | tuple | np.ndarray) and len(wanted) > 0
-        if not listed or not all(_is_index(i, count) for i in wanted):
+        indices: Any = [self.layers] if isinstance(self.layers, Integral) else self.layers
+        is_list = isinstance(indices, list | tuple | np.ndarray) and len(indices) > 0
+        if not is_list or not all(_is_index(i, count) for i in indices):
             raise ValueError(
                 f"Got layers={shown(self.layers)}, expected 'all', an index from {-count} to {count - 1}, or a list of them."
             )
-        return [int(i) % count for i in wanted]
+        return [int(i) % count for i in indices]
 
     def _rows(self, stored: Rows) -> Rows:
         if not isinstance(self.layers, Integral):

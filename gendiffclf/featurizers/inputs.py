@@ -1,4 +1,4 @@
-"""What a caller may pass as clips, and how each kind is understood."""
+"""Parsing of the forms in which callers may pass clips."""
 
 from __future__ import annotations
 
@@ -20,40 +20,47 @@ EXPECTED = (
 
 def as_items(X: Any) -> list[Any]:
     """
-    Turn what a caller passed as `X` into a list of single inputs, one for each row of the result.
+    Split `X` into a list of inputs, one per row of the result.
 
     Parameters
     ----------
     X : list, ndarray, Series, DataFrame or another collection
-        A DataFrame has one column of clips, or the columns `path`, `start` and `end`. A numeric array of two dimensions
-        holds one clip in each row.
+        A DataFrame has one column of clips, or the columns `path`, `start` and `end`. A two-dimensional numeric array
+        has one clip per row.
 
     Returns
     -------
     items : list
-        The inputs, not yet looked at.
+        The inputs, not yet checked.
 
     Raises
     ------
     ValueError
-        If `X` is one clip and no collection, or a table of other columns.
+        If `X` is empty, a single clip, or a table with other columns.
     """
+    items = _split(X)
+    if not items:
+        raise ValueError("Got X with 0 clips, expected at least 1.")
+    return items
+
+
+def _split(X: Any) -> list[Any]:
     if isinstance(X, str | bytes | os.PathLike | Mapping | Real) or not isinstance(X, Iterable) or _is_one_clip(X):
-        raise ValueError(f"Got X of type {type(X).__name__}, expected a list of clips; for one clip pass [clip].")
+        raise ValueError(f"Got X of type {type(X).__name__}, expected a list of clips; pass a single clip as [clip].")
     if hasattr(X, "columns") and hasattr(X, "shape"):  # pandas, polars
         return _table_items(X)
     if hasattr(X, "detach"):
         X = _numpy(X)
     if isinstance(X, np.ndarray):
         if X.dtype.kind in "fiub" and X.ndim < 2:
-            raise ValueError(f"Got X of shape {X.shape}, the samples of one clip, expected a list; pass [X].")
+            raise ValueError(f"Got X of shape {X.shape}, which is a single clip, expected a list of clips; pass [X].")
         if X.dtype.kind not in "fiub" and X.ndim == 2 and X.shape[1] == 1:
             X = X[:, 0]  # (n, 1) -> (n,), one column of a table
     return list(X)
 
 
 def _is_one_clip(X: Iterable[Any]) -> bool:
-    """Whether it is `(array, rate)` or `(path, start, end)`, or numbers."""
+    """Whether `X` is `(array, rate)`, `(path, start, end)` or a list of numbers."""
     if not isinstance(X, tuple | list) or not X:
         return False
     if isinstance(X, tuple) and len(X) == 2 and isinstance(X[1], Real):
@@ -74,26 +81,26 @@ def _table_items(table: Any) -> list[Any]:
 
 def as_clip(item: Any, sampling_rate: float | None) -> Clip:
     """
-    Understand one input.
+    Turn one input into a `Clip`.
 
     Parameters
     ----------
     item : object
-        One of the kinds that `HubertFeaturizer` lists.
+        In one of the forms listed at `HubertFeaturizer`.
     sampling_rate : float or None
-        Rate of bare arrays, in Hz.
+        Sampling rate of bare arrays, in Hz.
 
     Returns
     -------
     clip : Clip
-        Nothing has been read yet.
+        Not read yet.
 
     Raises
     ------
     AudioError
-        If this input is of no known kind: an error of this clip.
+        If the input has none of these forms: an error of this clip, subject to `on_error`.
     ValueError
-        If it is a bare array and `sampling_rate` is None: an error of the call, which no `on_error` swallows.
+        If it is a bare array and `sampling_rate` is None: an error of the call, whatever `on_error` is.
     """
     if isinstance(item, str | os.PathLike):
         return Clip(item)
@@ -108,7 +115,7 @@ def as_clip(item: Any, sampling_rate: float | None) -> Clip:
     samples = _array(item)
     if sampling_rate is None:
         raise ValueError(
-            "Got a bare array and sampling_rate=None, expected its rate; set sampling_rate, or pass (array, rate)."
+            "Got a bare array and sampling_rate=None, expected a rate in Hz; set sampling_rate, or pass (array, rate)."
         )
     return Clip(samples, float(sampling_rate))
 
@@ -127,12 +134,12 @@ def _segment(path: Any, start: Any, end: Any) -> Clip:
     start, end = _seconds("start", start), _seconds("end", end)
     clip = Clip(path, start=start or 0.0, end=end)
     if end is not None and end <= clip.start:
-        raise AudioError(f"its part starts at {clip.start:g} s and ends at {end:g} s, expected start < end", clip.name)
+        raise AudioError(f"its segment has start={clip.start:g} s and end={end:g} s, expected start < end", clip.name)
     return clip
 
 
 def _seconds(name: str, value: Any) -> float | None:
-    """A time in seconds; None, NaN and pandas' NA mean that it is not given."""
+    """A time in seconds; None, NaN and pandas' NA stand for a missing one."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return None
     if not isinstance(value, Real) or float(value) < 0 or math.isinf(value):
@@ -160,7 +167,7 @@ def _array(value: Any) -> np.ndarray[Any, Any]:
     try:
         samples = np.asarray(value)
     except ValueError as error:
-        raise AudioError("it is a ragged list, expected numbers of one length", "list") from error
+        raise AudioError("it is a ragged list, expected samples of a single clip", "list") from error
     if samples.dtype.kind not in "fiu" and samples.size:
         raise AudioError(f"its samples are {samples.dtype}, expected numbers", type(value).__name__)
     return samples

@@ -1,8 +1,9 @@
-"""Log-mel filterbank energies as Kaldi computes them, their slopes over time, and statistics of both."""
+"""Log-mel filterbank energies as in Kaldi, their slopes over time, and statistics of both."""
 
 from __future__ import annotations
 
 import functools
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,19 @@ from .engine import Result, RowShape
 from .pooling import POOLINGS, frame_statistics
 
 SAMPLING_RATE = 16000
-# Kaldi's floor under the energies, the spacing of float32 at 1, and its window: a Hann window to this power.
+# As in Kaldi: the floor of the energies is float32's epsilon, and the Povey window is a Hann window to this power.
 ENERGY_FLOOR = float(np.finfo(np.float32).eps)
 POVEY_POWER = 0.85
-# A step of 16-bit audio, the unit of Kaldi's dither, on the scale of samples in [-1, 1].
+# One step of 16-bit audio, the unit of Kaldi's dither, for samples in [-1, 1].
 DITHER_UNIT = 2.0**-15
-# Root mean square of a clip whose level is normalised: 26 dB below full scale, as ITU-T P.56 levels of speech are often set.
+# Root mean square after level normalisation: 26 dB below full scale, a common level of speech under ITU-T P.56.
 SPEECH_LEVEL = 10 ** (-26 / 20)
-# Frames on each side that a slope is fitted over.
+# Frames on each side of the one whose slope is fitted.
 DELTA_REACH = 2
 BATCH_SECONDS = 60.0
 
 
+@dataclass
 class FbankEncoder:
     """
     Filterbank statistics of samples at 16 kHz.
@@ -31,7 +33,7 @@ class FbankEncoder:
     Parameters
     ----------
     n_mels, window, hop : int
-        Filters, and samples of a frame and of a step.
+        Number of filters, and samples per frame and per step.
     f_min, f_max : float
         Edges of the filters, in Hz.
     pre_emphasis : float
@@ -43,42 +45,32 @@ class FbankEncoder:
     pooling : str
         A name of `POOLINGS`.
     normalize_level : bool
-        Whether each clip is brought to `SPEECH_LEVEL` first.
+        Whether each clip is scaled to `SPEECH_LEVEL` first.
     """
 
     sampling_rate = SAMPLING_RATE
     batch_seconds = BATCH_SECONDS
 
-    def __init__(
-        self,
-        n_mels: int,
-        window: int,
-        hop: int,
-        f_min: float,
-        f_max: float,
-        pre_emphasis: float,
-        dither: float,
-        deltas: int,
-        pooling: str,
-        normalize_level: bool,
-    ) -> None:
-        self.n_mels = n_mels
-        self.window = window
-        self.hop = hop
-        self.f_min = f_min
-        self.f_max = f_max
-        self.pre_emphasis = pre_emphasis
-        self.dither = dither
-        self.deltas = deltas
-        self.pooling = pooling
-        self.normalize_level = normalize_level
-        width = n_mels * (1 + deltas)
-        self.row_shape: RowShape | None = (None, width) if pooling == "none" else (width * len(POOLINGS[pooling]),)
+    n_mels: int
+    window: int
+    hop: int
+    f_min: float
+    f_max: float
+    pre_emphasis: float
+    dither: float
+    deltas: int
+    pooling: str
+    normalize_level: bool
+
+    def __post_init__(self) -> None:
+        width = self.n_mels * (1 + self.deltas)
+        pooled = (width * len(POOLINGS[self.pooling]),)
+        self.row_shape: RowShape | None = (None, width) if self.pooling == "none" else pooled
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything besides the audio that the features depend on."""
-        return {"features": "fbank", **{name: value for name, value in vars(self).items() if name != "row_shape"}}
+        """Everything except the audio that the features depend on."""
+        return {"features": "fbank", **asdict(self)}
 
     def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
         """
@@ -117,7 +109,7 @@ class FbankEncoder:
         energies : ndarray of shape (frames, n_mels), float64
             Natural logarithms.
         """
-        # Logarithms of what is left of silence need more digits than float32 holds.
+        # In near silence float32 would not have enough digits for the logarithms.
         samples = wave.astype(np.float64)
         if self.normalize_level:
             samples = normalized_level(samples)
@@ -135,12 +127,12 @@ class FbankEncoder:
 
 def normalized_level(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     """
-    Scale a clip, its mean removed, to a root mean square of `SPEECH_LEVEL`.
+    Remove the mean of a clip and scale it to a root mean square of `SPEECH_LEVEL`.
 
     Parameters
     ----------
     samples : ndarray of shape (n_samples,)
-        One clip; silence stays silence, also one with an offset, of which only rounding is left.
+        One clip. Silence, including a constant offset, is not amplified.
     """
     centred = samples - samples.mean()
     rms = np.sqrt((centred**2).mean())
@@ -149,27 +141,27 @@ def normalized_level(samples: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def fft_length(window: int) -> int:
-    """Smallest power of two that holds a frame."""
+    """Smallest power of two that is at least `window`."""
     return 1 << (window - 1).bit_length()
 
 
 @functools.lru_cache(maxsize=8)
 def noise_power(window: int, n_fft: int, pre_emphasis: float) -> NDArray[np.float64]:
     """
-    Expected power spectrum of a frame of white noise of unit variance, pre-emphasised and windowed.
+    Expected power spectrum of a frame of white noise of unit variance, after pre-emphasis and windowing.
 
     Parameters
     ----------
     window, n_fft : int
-        Samples of a frame and of its Fourier transform.
+        Lengths of a frame and of its Fourier transform, in samples.
     pre_emphasis : float
         In [0, 1].
 
     Returns
     -------
     power : ndarray of shape (n_fft / 2 + 1,)
-        Read-only. Pre-emphasis multiplies the spectrum by |1 - a exp(-iω)|²; that each frame's mean is removed, and that
-        the window blurs this factor, is left out.
+        Read-only. Pre-emphasis multiplies the spectrum by |1 - a exp(-iω)|²; the removal of each frame's mean and the
+        smearing of this factor by the window are neglected.
     """
     omega = 2 * np.pi * np.arange(n_fft // 2 + 1) / n_fft
     power = (_window(window) ** 2).sum() * np.abs(1 - pre_emphasis * np.exp(-1j * omega)) ** 2
@@ -180,14 +172,14 @@ def noise_power(window: int, n_fft: int, pre_emphasis: float) -> NDArray[np.floa
 @functools.lru_cache(maxsize=8)
 def mel_filters(n_mels: int, n_fft: int, f_min: float, f_max: float) -> NDArray[np.float64]:
     """
-    Triangular filters, equally spaced and straight-edged on the mel scale.
+    Filters that are triangular and equally spaced on the mel scale.
 
     Parameters
     ----------
     n_mels : int
         Number of filters.
     n_fft : int
-        Length of the Fourier transform at 16 kHz.
+        Length of the Fourier transform, in samples at 16 kHz.
     f_min, f_max : float
         Edges, in Hz.
 
@@ -207,7 +199,7 @@ def mel_filters(n_mels: int, n_fft: int, f_min: float, f_max: float) -> NDArray[
 
 def slopes(frames: NDArray[np.float64]) -> NDArray[np.float64]:
     """
-    Least-squares slope of each feature over two frames on each side; the edge frames are repeated.
+    Least-squares slope of each feature over two frames on each side; edge frames are repeated.
 
     Parameters
     ----------
@@ -217,7 +209,7 @@ def slopes(frames: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns
     -------
     slopes : ndarray of shape (frames, d)
-        Change from one frame to the next.
+        Change per frame.
     """
     count = len(frames)
     padded = np.pad(frames, ((DELTA_REACH, DELTA_REACH), (0, 0)), mode="edge")

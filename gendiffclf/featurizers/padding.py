@@ -1,10 +1,10 @@
 """
-Padded batches that give each clip what it would get alone.
+Padded batches in which each clip has the same frames as alone.
 
-An attention mask is not enough for every speech encoder. Two modules mix padding into a clip's own frames: the group
-normalisation of the "base" models, whose mean and variance run over time, and the stacked positional convolutions of
-Data2Vec-audio, of which all but the first see what the one before made of the padding. Both are put right from outside
-while a batch passes through, so that models loaded elsewhere stay as they were.
+An attention mask is not enough for every speech encoder. Two modules mix padding into the frames of a clip: the group
+normalisation of the "base" models, whose statistics run over time, and the stacked positional convolutions of
+Data2Vec-audio, which turn zeros of padding into other values. Temporary forward hooks correct both, so that the model
+itself stays unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-# Model types whose frames depend on padding in no other way than those treated here; checked by a test for each.
+# Model types whose frames depend on padding only in the ways corrected here; each is tested.
 PADDABLE = ("hubert", "wav2vec2", "wavlm", "unispeech", "unispeech-sat", "data2vec-audio")
 
 _locks: weakref.WeakKeyDictionary[Any, threading.RLock] = weakref.WeakKeyDictionary()
@@ -28,7 +28,7 @@ _locks_guard = threading.Lock()
 
 def paddable(model: Any) -> bool:
     """
-    Whether clips of different lengths may share a batch of this model.
+    Whether clips of different lengths may share a batch.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def paddable(model: Any) -> bool:
     Returns
     -------
     paddable : bool
-        False for types not known to be safe: they get batches of equal lengths.
+        False for model types not known to be safe; these get batches of clips of equal length.
     """
     return model.config.model_type in PADDABLE
 
@@ -46,24 +46,24 @@ def paddable(model: Any) -> bool:
 @contextlib.contextmanager
 def exact_padding(model: Any, n_samples: torch.Tensor | None, n_frames: torch.Tensor | None) -> Iterator[None]:
     """
-    Keep padding out of the frames of each clip while a batch passes through `model`.
+    Register hooks on `model` that keep padding out of the frames of each clip.
 
     Parameters
     ----------
     model : Module
-        An encoder. Threads that share it take turns, also for batches without padding, which must not pass through what
-        was put in place for the lengths of others.
+        An encoder. It is locked meanwhile, also for batches without padding, since the hooks of another thread's batch
+        must not act on them.
     n_samples, n_frames : Tensor of shape (batch,), int64, or None
-        Samples and frames of each clip, on the model's device; None for a batch without padding.
+        Numbers of samples and frames of each clip, on the model's device; None for a batch without padding.
     """
     handles = []
     with _lock(model):
         try:
             if n_samples is not None and n_frames is not None:
                 length = (n_samples - model.config.conv_kernel[0]) // model.config.conv_stride[0] + 1
-                for module in _normalised_over_time(model):
+                for module in _group_norms(model):
                     handles.append(module.register_forward_hook(_ClipwiseNorm(length)))
-                for module in _spreading(model):
+                for module in _padding_sensitive_modules(model):
                     handles.append(module.register_forward_hook(_ZeroPadding(n_frames)))
             yield
         finally:
@@ -72,7 +72,7 @@ def exact_padding(model: Any, n_samples: torch.Tensor | None, n_frames: torch.Te
 
 
 class _ClipwiseNorm:
-    """Replaces a group normalisation's output by one whose statistics run over each clip's own steps."""
+    """Forward hook of a group normalisation: normalises by statistics over the unpadded steps of each clip."""
 
     def __init__(self, length: torch.Tensor) -> None:
         self.length = length
@@ -94,7 +94,7 @@ class _ClipwiseNorm:
 
 
 class _ZeroPadding:
-    """Sets a convolution's output behind each clip's end to the zeros it would see there alone."""
+    """Forward hook of a convolution: sets its output beyond the end of each clip to zero."""
 
     def __init__(self, n_frames: torch.Tensor) -> None:
         self.n_frames = n_frames
@@ -106,14 +106,14 @@ class _ZeroPadding:
         return output.masked_fill(padding, 0)  # (batch, d, frames)
 
 
-def _normalised_over_time(model: Any) -> list[nn.Module]:
+def _group_norms(model: Any) -> list[nn.Module]:
     from torch import nn
 
     return [module for module in model.feature_extractor.modules() if isinstance(module, nn.GroupNorm)]
 
 
-def _spreading(model: Any) -> list[nn.Module]:
-    """Modules between the first positional convolution and the last that turn padding's zeros into something else."""
+def _padding_sensitive_modules(model: Any) -> list[nn.Module]:
+    """Modules before the last positional convolution that turn zeros of padding into other values."""
     embedding = model.encoder.pos_conv_embed
     stacked = list(getattr(embedding, "layers", []))[:-1]
     normalised = getattr(embedding, "batch_norm", None)  # HuBERT with conv_pos_batch_norm

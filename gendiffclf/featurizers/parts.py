@@ -1,4 +1,4 @@
-"""Parts of one MP3, which cannot be entered exactly: alone, each is decoded from the beginning; many share a decoded copy."""
+"""Segments of MP3 files. As seeking is inexact, each is decoded from the start of the file; many share a decoded copy."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .audio import AudioError, Clip, native_blocks, open_audio
 
 K = TypeVar("K")
 
-MANY_PARTS = 4
-"""From as many parts of a file on, a decoded copy is worth writing."""
+# Number of segments of a file from which on a decoded copy saves time.
+MIN_SEGMENTS = 4
 
 
-def decoded_in_turn(clips: Mapping[K, Clip]) -> Iterator[dict[K, Clip]]:
+def group_by_file(clips: Mapping[K, Clip]) -> Iterator[dict[K, Clip]]:
     """
-    Hand out clips in groups: first those that can be read as they are, then the parts of each MP3 that has many.
+    Yield clips in groups: first those to be read directly, then the segments of each MP3 that has many.
 
     Parameters
     ----------
@@ -30,22 +30,22 @@ def decoded_in_turn(clips: Mapping[K, Clip]) -> Iterator[dict[K, Clip]]:
     Yields
     ------
     group : dict of Clip
-        Their samples and messages are those of the clips given. A group's copy is there until the next group is asked for, so
-        that one file at a time takes room on the disk.
+        Clips with the same samples and messages as those passed in. The decoded copy of a group is deleted when the next
+        group is requested, so that there is one at a time.
     """
-    parts: dict[str, dict[K, Clip]] = defaultdict(dict)
+    segments: dict[str, dict[K, Clip]] = defaultdict(dict)
     for key, clip in clips.items():
         if clip.on_disk and (clip.start or clip.end is not None):
-            parts[os.fspath(clip.source)][key] = clip
-    many = {path: group for path, group in parts.items() if len(group) >= MANY_PARTS and _is_mp3(path)}
-    apart = {key for group in many.values() for key in group}
-    yield {key: clip for key, clip in clips.items() if key not in apart}
-    for path, group in many.items():
+            segments[os.fspath(clip.source)][key] = clip
+    decoded = {path: group for path, group in segments.items() if len(group) >= MIN_SEGMENTS and _is_mp3(path)}
+    grouped = {key for group in decoded.values() for key in group}
+    yield {key: clip for key, clip in clips.items() if key not in grouped}
+    for path, group in decoded.items():
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             copy: str | None = os.path.join(folder, "decoded.w64")
             try:
                 _decode(path, copy)
-            except (AudioError, OSError):  # each part says by itself what is wrong; or the disk is full
+            except (AudioError, OSError):  # a broken file, which each segment reports, or a full disk
                 copy = None
             yield {key: replace(clip, copy=copy) for key, clip in group.items()}
 

@@ -1,4 +1,4 @@
-"""From a clip's frames to one vector: statistics that chunks of one clip can be merged by. Or the frames as they are."""
+"""Pooling of a clip's frames into one vector, by statistics that can be merged over chunks of the clip."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
-# The statistics each way of pooling puts side by side; "none" keeps the frames.
+# Statistics that each pooling concatenates; "none" keeps the frames.
 POOLINGS: dict[str, tuple[str, ...]] = {
     "mean": ("mean",),
     "std": ("std",),
@@ -22,23 +22,23 @@ POOLINGS: dict[str, tuple[str, ...]] = {
 
 
 def statistic_suffixes(pooling: str) -> list[str]:
-    """Parts of features' names that tell the statistics of `pooling` apart, such as "_mean"; empty for frames."""
+    """Suffixes of feature names, one per statistic of `pooling`, such as "_mean"; one empty string for frames."""
     return [f"_{statistic}" for statistic in POOLINGS[pooling]] or [""]
 
 
 @dataclass
 class FrameStatistics:
     """
-    Statistics over the frames of a clip, or of a chunk of it.
+    Statistics over the frames of a clip or of a chunk.
 
     Parameters
     ----------
     n_frames : int
-        Frames they were taken over.
+        Number of frames.
     mean, m2, max : ndarray of shape (..., d) or None
-        Mean, sum of squared distances from it, and maximum over the frames; None where not asked for.
+        Mean, sum of squared deviations from it, and maximum over the frames; None if not needed.
     frames : list of ndarray of shape (n, ..., d)
-        The frames themselves, chunk by chunk; empty where not asked for.
+        The frames themselves, chunk by chunk; empty if not needed.
     """
 
     n_frames: int
@@ -49,12 +49,12 @@ class FrameStatistics:
 
     def merge(self, other: FrameStatistics) -> FrameStatistics:
         """
-        Statistics over the frames of both.
+        Return the statistics over the frames of both.
 
         Notes
         -----
-        Means and squared distances follow Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for
-        computing sample variances", 1979: no large numbers are subtracted from each other.
+        Mean and variance are merged as in Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for
+        computing sample variances", 1979, which avoids cancellation.
         """
         total = self.n_frames + other.n_frames
         merged = FrameStatistics(total, frames=self.frames + other.frames)
@@ -69,12 +69,12 @@ class FrameStatistics:
 
     def vector(self, pooling: str) -> NDArray[np.floating]:
         """
-        Put the statistics of `pooling` side by side.
+        Concatenate the statistics of `pooling`.
 
         Parameters
         ----------
         pooling : {"mean", "std", "mean_std", "max", "none"}
-            The standard deviation is the population's, so a single frame has 0. "none" gives the frames.
+            The standard deviation is divided by n, so that of a single frame is 0. "none" returns the frames.
 
         Returns
         -------
@@ -92,7 +92,7 @@ class FrameStatistics:
 
 def frame_statistics(frames: NDArray[np.floating], pooling: str) -> FrameStatistics:
     """
-    Statistics of one clip's frames in NumPy.
+    Compute the statistics of one clip in NumPy.
 
     Parameters
     ----------
@@ -101,25 +101,25 @@ def frame_statistics(frames: NDArray[np.floating], pooling: str) -> FrameStatist
     pooling : str
         A name of `POOLINGS`; only what it needs is computed.
     """
-    needed, found = POOLINGS[pooling], FrameStatistics(len(frames), frames=[frames] if pooling == "none" else [])
+    needed = POOLINGS[pooling]
+    result = FrameStatistics(len(frames), frames=[frames] if pooling == "none" else [])
     if "max" in needed:
-        found.max = frames.max(axis=0)
+        result.max = frames.max(axis=0)
     if "mean" in needed or "std" in needed:
-        mean = frames.mean(axis=0)
-        found.mean = mean
+        result.mean = mean = frames.mean(axis=0)
         if "std" in needed:
-            found.m2 = ((frames - mean) ** 2).sum(axis=0)
-    return found
+            result.m2 = ((frames - mean) ** 2).sum(axis=0)
+    return result
 
 
 def batch_statistics(states: torch.Tensor, n_frames: list[int], pooling: str) -> dict[str, torch.Tensor]:
     """
-    Statistics of a batch of padded clips on its device.
+    Compute the statistics of a batch of padded clips on its device.
 
     Parameters
     ----------
     states : Tensor of shape (batch, frames, d)
-        Clip `i` has `n_frames[i]` frames; what follows them is padding and finite.
+        Clip `i` has `n_frames[i]` frames, followed by padding, which must be finite.
     n_frames : list of int
         Frames of each clip.
     pooling : str
@@ -128,12 +128,12 @@ def batch_statistics(states: torch.Tensor, n_frames: list[int], pooling: str) ->
     Returns
     -------
     statistics : dict of str to Tensor of shape (batch, d)
-        "mean", "m2" and "max" as far as `pooling` needs them, in float32, or float64 for float64 states. For "none"
-        there is "frames" instead, the states, of shape (batch, frames, d).
+        "mean", "m2" and "max" as needed by `pooling`, in float32, or float64 for float64 states. For "none", "frames"
+        with the states of shape (batch, frames, d).
     """
     import torch
 
-    needed, found = POOLINGS[pooling], {}
+    needed, result = POOLINGS[pooling], {}
     states = states if states.dtype == torch.float64 else states.float()
     if pooling == "none":
         return {"frames": states}
@@ -141,10 +141,10 @@ def batch_statistics(states: torch.Tensor, n_frames: list[int], pooling: str) ->
     valid = torch.arange(states.shape[1], device=states.device) < count[:, None]  # (batch, frames)
     padding = ~valid[:, :, None]  # (batch, frames, 1)
     if "max" in needed:
-        found["max"] = states.masked_fill(padding, -torch.inf).amax(dim=1)
+        result["max"] = states.masked_fill(padding, -torch.inf).amax(dim=1)
     if "mean" in needed or "std" in needed:
         total = states.masked_fill(padding, 0).sum(dim=1)  # (batch, frames, d) -> (batch, d)
-        found["mean"] = total / count[:, None]
+        result["mean"] = total / count[:, None]
     if "std" in needed:
-        found["m2"] = (states - found["mean"][:, None]).square_().masked_fill_(padding, 0).sum(dim=1)
-    return found
+        result["m2"] = (states - result["mean"][:, None]).square_().masked_fill_(padding, 0).sum(dim=1)
+    return result

@@ -1,4 +1,4 @@
-"""Matrix products of an encoder on processors where the library torch takes them from holds back."""
+"""Faster linear layers on CPUs where MKL, torch's default library, does not use AVX-512."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 def fast_products(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[Any]:
     """
-    Send linear layers that this thread runs to oneDNN, where that is known to be faster; else change nothing.
+    Run the linear layers of this thread with oneDNN where that is known to be faster; otherwise do nothing.
 
     Parameters
     ----------
     device : torch.device
-        Where the encoder runs.
+        Device of the encoder.
     dtype : torch.dtype
-        What it computes in.
+        Its precision.
 
     Returns
     -------
     context : context manager
-        Under it the sums of a product run in another order, which changes float32 features by some 1e-6 of their size.
-        Models are not touched.
+        Inside it the order of summation differs, which changes float32 features by a relative 1e-6. Models stay
+        unchanged.
     """
     import torch
 
@@ -42,12 +42,12 @@ def _onednn_mode() -> AbstractContextManager[Any]:
     from torch.overrides import TorchFunctionMode
 
     class OneDnnMode(TorchFunctionMode):
-        """Replaces one function while it is entered, in one thread."""
+        """Replaces `torch.nn.functional.linear` in this thread."""
 
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if func is functional.linear and not kwargs and args[0].dtype == args[1].dtype == torch.float32:
                 bias = args[2] if len(args) > 2 else None
-                # What torch.compile turns linear layers into; a convolution of width 1 would not always go to oneDNN.
+                # The operator that torch.compile uses for linear layers.
                 return torch.ops.mkldnn._linear_pointwise(args[0], args[1], bias, "none", [], "")
             return func(*args, **(kwargs or {}))
 

@@ -1,4 +1,4 @@
-"""Features relative to each speaker's own average."""
+"""Normalisation of features by speaker."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ N_SHOWN = 5
 
 class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """
-    z-scores within each speaker: what is left is how a clip differs from that speaker's others.
+    Standardise features within each speaker, which leaves how a clip differs from the same speaker's other clips.
 
     Parameters
     ----------
     n_clips : int >= 2 or None, default=None
-        Clips of a speaker, in the order of the rows, that mean and standard deviation are taken from. None takes all of
-        them, those to be predicted among them. With a number, later clips change nothing in earlier ones: it is what a
-        system can do that has recorded a speaker's first few clips.
+        Number of clips of a speaker, in the order of the rows, from which mean and standard deviation are computed. None
+        uses all of them, including those to be predicted. A number models a system that has recorded a speaker's first
+        few clips: later clips do not affect earlier ones.
 
     Notes
     -----
-    No labels are used and nothing is learnt in `fit`, so new speakers are normalised like those of training. This rests on two
-    assumptions. The speaker of each clip is known, at prediction too. And the clips that the statistics come from are of
-    similar content for all speakers: a speaker heard only in anger is normalised to neutral. Someone with a single clip
-    gets zeros, which tell nothing.
+    No labels are used and nothing is learnt in `fit`, so new speakers are normalised like those of training. Two things
+    are assumed: the speaker of each clip is known, also at prediction, and the clips used for the statistics are of
+    similar content for all speakers; a speaker heard only in anger is normalised to neutral. The features of a speaker
+    with a single clip become zeros.
 
     `groups` are requested by default, so with `sklearn.set_config(enable_metadata_routing=True)` a pipeline's `fit`,
-    `predict` and `score` hand them on. Without routing, or in functions that pass nothing to `predict`, such as
-    `cross_val_predict`, normalise before: with folds of whole speakers this is the same, as a speaker's statistics never
-    depend on another's clips. `gendiffclf.speech` passes the column `speaker` by itself.
+    `predict` and `score` pass them on. Without routing, or in functions that pass nothing to `predict`, such as
+    `cross_val_predict`, normalise beforehand: as the statistics of a speaker never depend on others' clips, this is
+    equivalent if folds keep speakers together. `gendiffclf.speech` passes the column `speaker` automatically.
 
-    Rows of NaN, which featurisers leave for broken clips, do not count and stay NaN.
+    Rows of NaN, as featurisers return for broken clips, are ignored and stay NaN.
 
     Examples
     --------
@@ -50,7 +50,7 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     array([-1.,  1., -1.,  1.])
     """
 
-    # Requested by default, since the transformer can do nothing without them.
+    # Requested by default, since they are required.
     __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": True}
     __metadata_request__transform: ClassVar[dict[str, bool]] = {"groups": True}
 
@@ -59,7 +59,7 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: Any = None, groups: ArrayLike | None = None) -> SpeakerNormalizer:
         """
-        Check the parameters and note the number of features.
+        Check the parameters and record the number of features.
 
         Parameters
         ----------
@@ -95,7 +95,7 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `groups` are missing or of another length.
+            If `groups` is None or its length differs from that of `X`.
 
         Warns
         -----
@@ -105,27 +105,27 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         rows = self._check(X, reset=False)
         if groups is None:
             raise ValueError(
-                "Got groups=None, expected the speaker of each row; pass groups, by metadata routing inside a pipeline, or "
+                "Got groups=None, expected the speaker of each row; pass groups (inside a pipeline by metadata routing), or "
                 "a table with the column speaker."
             )
         names, speaker_of = np.unique(column_or_1d(groups).astype(str), return_inverse=True)
         check_consistent_length(rows, speaker_of)
         flat = rows.reshape(len(rows), -1)  # (n, layers, d) -> (n, layers · d)
-        found, alone = np.empty_like(flat), []
+        result, single = np.empty_like(flat), []
         for number, name in enumerate(names):
-            mine = np.flatnonzero(speaker_of == number)
-            whole = mine[~np.isnan(flat[mine]).any(axis=1)]
-            if len(whole) == 1:
-                alone.append(str(name))
-            found[mine] = self._normalized(flat, whole, mine)
-        if alone:
-            shown = ", ".join(alone[:N_SHOWN]) + (", …" if len(alone) > N_SHOWN else "")
+            indices = np.flatnonzero(speaker_of == number)
+            valid = indices[~np.isnan(flat[indices]).any(axis=1)]
+            if len(valid) == 1:
+                single.append(str(name))
+            result[indices] = self._normalized(flat, valid, indices)
+        if single:
+            shown = ", ".join(single[:N_SHOWN]) + (", …" if len(single) > N_SHOWN else "")
             warnings.warn(
-                f"Got 1 clip of {len(alone)} of {len(names)} speakers ({shown}), expected at least 2 for statistics; their "
-                "features become zeros. Add clips of theirs, which need no label.",
+                f"Got a single clip of {len(single)} of {len(names)} speakers ({shown}), expected at least 2; their features "
+                "become zeros. Add clips of these speakers, which need no label.",
                 stacklevel=2,
             )
-        return found.reshape(rows.shape)
+        return result.reshape(rows.shape)
 
     def fit_transform(
         self, X: ArrayLike, y: Any = None, groups: ArrayLike | None = None, **fit_params: Any
@@ -143,7 +143,7 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self.fit(X, y, **fit_params).transform(X, groups=groups)
 
     def __sklearn_tags__(self) -> Tags:
-        """Stateless, and indifferent to rows of NaN."""
+        """Declare a stateless transformer that accepts NaN."""
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         tags.input_tags.allow_nan = True
@@ -158,8 +158,8 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             validate_data(self, X, reset=reset, dtype=types, allow_nd=True, ensure_all_finite="allow-nan")
         )
 
-    def _normalized(self, flat: NDArray[Any], whole: NDArray[Any], mine: NDArray[Any]) -> NDArray[Any]:
-        """Rows `mine` of one speaker by the statistics of the first rows of `whole`."""
-        if not len(whole):
-            return np.full_like(flat[mine], np.nan)
-        return np.asarray(StandardScaler().fit(flat[whole[: self.n_clips]]).transform(flat[mine]))
+    def _normalized(self, flat: NDArray[Any], valid: NDArray[Any], indices: NDArray[Any]) -> NDArray[Any]:
+        """Standardise the rows `indices` of one speaker by the first `n_clips` of the rows `valid`."""
+        if not len(valid):
+            return np.full_like(flat[indices], np.nan)
+        return np.asarray(StandardScaler().fit(flat[valid[: self.n_clips]]).transform(flat[indices]))

@@ -1,4 +1,4 @@
-"""From a folder of speech to labels that can be trusted: corpora, evaluation by speaker, training, model folders."""
+"""Speech classification: reading and auditing corpora, evaluation by speaker, training, prediction and model folders."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ __all__ = [
     "train_ratings",
 ]
 
-_HOMES = {
+_MODULES = {
     "Audit": "findings",
     "Comparison": "comparison",
     "Evaluation": "results",
@@ -74,12 +74,12 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used: the command line imports this package for every command."""
-    if name not in _HOMES:
+    """Import a public name on first use, since the command line imports this package for every command."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:

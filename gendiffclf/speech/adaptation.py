@@ -1,9 +1,8 @@
-"""Out of domain, and a few shots later: trained on some corpora, tested on unheard speakers of another, then adapted to it."""
+"""Few-shot adaptation: train on some corpora, test on speakers of another, before and after adapting to a few of its clips."""
 
 from __future__ import annotations
 
 import copy
-import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from ..validation import check_integer
 from .auditing import audit_first
 from .corpora import check_corpus
 from .evaluation import class_probabilities
-from .files import whole_file
+from .files import write_json
 from .folds import without_copies
 from .intervals import LEVEL
 from .measures import measures
@@ -34,7 +33,7 @@ MEASURES = ("wa", "uar")
 @dataclass(frozen=True)
 class FewShot:
     """
-    What `few_shot` found. Printing it shows the measures by the number of shots.
+    Result of `few_shot`. Printing it shows UAR and its gain by number of shots.
 
     Attributes
     ----------
@@ -42,9 +41,9 @@ class FewShot:
         A row for each repetition and number of shots: `repeat`, `shots`, `n_shots` (clips adapted to), `fewest` (clips of the
         rarest class among them), `n_test`, `n_test_speakers`, `wa` (accuracy) and `uar` (mean recall).
     n_train, n_train_speakers : int
-        Clips and speakers that were learnt from before.
+        Number of training clips and speakers before adaptation.
     about : dict
-        What it takes to repeat it.
+        Everything needed to repeat the run.
     """
 
     runs: pd.DataFrame
@@ -55,11 +54,11 @@ class FewShot:
     @property
     def summary(self) -> pd.DataFrame:
         """
-        For each number of shots (rows), mean over repetitions and its 95 % interval.
+        Means over repetitions with 95 % intervals, one row per number of shots.
 
-        Columns are `uar`, `uar_low`, `uar_high`, the same of `wa`, and `uar_gain` over no shots in the same repetitions, with
-        `uar_gain_low` and `uar_gain_high`. Intervals are Student's t over repetitions, which draw shots and speakers anew
-        from one corpus: they do not say how another corpus would come out.
+        Columns are `uar`, `uar_low`, `uar_high`, the same for `wa`, and `uar_gain`, the difference to no shots in the same
+        repetitions, with `uar_gain_low` and `uar_gain_high`. Intervals are Student's t over repetitions, which sample shots and
+        speakers from one corpus; they say nothing about other corpora.
         """
         import pandas as pd
 
@@ -70,21 +69,20 @@ class FewShot:
             rows[shots] = {}
             for name, table in wide.items():
                 values = table[shots].to_numpy()
-                reach = t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+                half_width = t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
                 rows[shots] |= {
                     name: values.mean(),
-                    f"{name}_low": values.mean() - reach,
-                    f"{name}_high": values.mean() + reach,
+                    f"{name}_low": values.mean() - half_width,
+                    f"{name}_high": values.mean() + half_width,
                 }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("shots")
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write summary, runs and provenance as JSON; a file that exists is replaced once the new one is complete."""
-        with whole_file(path) as file:
-            file.write(json.dumps(self.as_dict(), indent=1, ensure_ascii=False) + "\n")
+        """Write summary, runs and provenance as JSON; an existing file is replaced once the new one is complete."""
+        write_json(path, self.as_dict())
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, as JSON knows it."""
+        """Return everything as JSON types."""
         return as_json(
             {
                 "summary": self.summary.reset_index().to_dict("records"),
@@ -96,17 +94,17 @@ class FewShot:
         )
 
     def __str__(self) -> str:
-        """A line for each number of shots a class."""
-        lines = [f"{'shots a class':<15}{'UAR':>7}{'95 % interval':>18}{'gain':>9}{'95 % interval':>18}"]
+        """Return a table with a line for each number of shots per class."""
+        lines = [f"{'shots per class':<17}{'UAR':>7}{'95 % interval':>18}{'gain':>9}{'95 % interval':>18}"]
         for shots, row in self.summary.iterrows():
             bounds = f"{row['uar_low']:.3f} to {row['uar_high']:.3f}"
             gain = (
                 f"{row['uar_gain']:>+9.3f}{row['uar_gain_low']:>+9.3f} to {row['uar_gain_high']:+.3f}" if shots else ""
             )
-            lines.append(f"{shots:<15}{row['uar']:>7.3f}{bounds:>18}{gain}")
+            lines.append(f"{shots:<17}{row['uar']:>7.3f}{bounds:>18}{gain}")
         n_test, n_speakers = (int(self.runs[name].median()) for name in ("n_test", "n_test_speakers"))
         lines.append(
-            f"\nLearnt from {self.n_train} clips of {self.n_train_speakers} speakers; tested on {n_test} clips of {n_speakers} "
+            f"\nTrained on {self.n_train} clips of {self.n_train_speakers} speakers; tested on {n_test} clips of {n_speakers} "
             f"others, {self.runs['repeat'].nunique()} times."
         )
         return "\n".join(lines)
@@ -124,46 +122,46 @@ def few_shot(
     verbose: int = 0,
 ) -> FewShot:
     """
-    Train on corpora, test on another, and again after a few labelled clips of it.
+    Train on some corpora and test on another, before and after adapting to a few labelled clips of it.
 
     Parameters
     ----------
     pipeline : Pipeline
         A featuriser first; a classifier with `partial_fit` last, such as `GenerativeTransportClassifier` or `SelmClassifier`.
     train : DataFrame or sequence of DataFrames
-        Corpora to learn from, as of `read_corpus`.
+        Training corpora, as returned by `read_corpus`.
     test : DataFrame
-        The corpus to test on and adapt to. Speakers of the same name in both are the same person: half of them are kept for
-        training and half for testing, so that none is on both sides. Rename those who are not.
+        The corpus to test on and adapt to. Speakers with the same name in `train` and `test` are taken to be the same person:
+        half of them are used for training and half for testing. Rename different speakers of the same name.
     shots : iterable of int, default=(0, 4, 8, 16)
-        Clips of each class that are adapted to, or all there are where there are fewer. Smaller sets are parts of larger ones.
+        Numbers of clips per class to adapt to; all clips of a class that has fewer. Smaller sets are subsets of larger ones.
     n_repeats : int >= 2, default=10
-        Repetitions. Each splits the speakers of `test` in halves anew: shots come from one half, and the other is tested.
+        Number of repetitions. Each splits the speakers of `test` into halves, one for the shots and one for testing.
     random_state : int, default=0
-        Of what is drawn.
+        Seed of the splits and shots.
     accept : iterable of str, default=()
-        Findings of `audit` that are right as they are.
+        Codes of findings of `audit` to accept.
     verbose : int, default=0
-        Whether to show progress.
+        If nonzero, show a progress bar.
 
     Returns
     -------
-    found : FewShot
+    result : FewShot
 
     Raises
     ------
     ValueError
-        If a table is not as above, the classifier has no `partial_fit`, too few speakers are left, or `audit` finds an error.
+        If a table is invalid, the classifier has no `partial_fit`, too few speakers are left, or `audit` finds an error.
 
     Warns
     -----
     UserWarning
-        Of broken clips, and of training clips that are tested too, which are left out.
+        If clips are broken, or training clips are also tested; both are left out.
 
     Examples
     --------
     >>> from gendiffclf.speech import read_corpus
-    >>> found = few_shot(pipeline, [read_corpus("a.csv"), read_corpus("b.csv")], read_corpus("c.csv"))  # doctest: +SKIP
+    >>> result = few_shot(pipeline, [read_corpus("a.csv"), read_corpus("b.csv")], read_corpus("c.csv"))  # doctest: +SKIP
     """
     import pandas as pd
 
@@ -180,78 +178,73 @@ def few_shot(
     tables = [check_corpus(part, needed) for part in (*parts, test)]
     corpus = pd.concat(tables, ignore_index=True)
     tested = np.arange(len(corpus)) >= len(corpus) - len(tables[-1])
-    audited = audit_first(corpus, accept=accept, ignore=("broken", "copies"))  # `without_copies` looks at those
+    audited = audit_first(corpus, accept=accept, ignore=("broken", "copies"))  # reported below
     rng = np.random.default_rng(random_state)
     encoded = encode_clips(featurizer, corpus)
     report_failures(encoded, corpus)
-    rows = _apart(encoded.whole, tested, audited.voices, rng)
-    (learnt, others), *_ = without_copies([rows], audited.content)
-    y = corpus["label"].to_numpy()
-    fitted = fit_rows(rest, encoded.rows[learnt], y[learnt], audited.voices[learnt])
+    rows = _disjoint_rows(encoded.valid, tested, audited.voices, rng)
+    (train_rows, test_rows), *_ = without_copies([rows], audited.content)
+    y, voices = corpus["label"].to_numpy(), audited.voices[test_rows]
+    fitted = fit_rows(rest, encoded.rows[train_rows], y[train_rows], audited.voices[train_rows])
     end_if_interrupted(fitted)
-    classifier, features = before_classifier(fitted, encoded.rows[others], audited.voices[others])
+    classifier, features = before_classifier(fitted, encoded.rows[test_rows], voices)
     if "verbose" in classifier.get_params(deep=False):
-        classifier.set_params(verbose=0)  # the bar of the repetitions is enough
-    draws = [_draw(y[others], audited.voices[others], numbers, rng) for _ in range(n_repeats)]
+        classifier.set_params(verbose=0)  # there is a progress bar over repetitions
+    splits = [_sample_shots(y[test_rows], voices, numbers, rng) for _ in range(n_repeats)]
     runs = []
-    for repeat, (held_out, chosen) in enumerate(tqdm(draws, unit="repeat", desc="Few shots", disable=not verbose)):
-        for count in numbers:
-            adapted = copy.deepcopy(classifier)
-            if count:
-                adapted.partial_fit(features[chosen[count]], y[others][chosen[count]])
-            truth = y[others][held_out]
-            classes = np.union1d(adapted.classes_, truth)
-            proba = class_probabilities(adapted, features[held_out], classes)
-            found = measures(truth, classes[proba.argmax(axis=1)], proba, classes)
-            drawn = np.unique(y[others][chosen[count]], return_counts=True)[1] if count else [0]
-            runs.append(
-                {
-                    "repeat": repeat,
-                    "shots": count,
-                    "n_shots": len(chosen[count]) if count else 0,
-                    "fewest": int(min(drawn)),
-                    "n_test": len(held_out),
-                    "n_test_speakers": len(np.unique(audited.voices[others][held_out])),
-                    **{name: found[name] for name in MEASURES},
-                }
-            )
+    for repeat, (held_out, shot_rows) in enumerate(tqdm(splits, unit="repeat", desc="Few shots", disable=not verbose)):
+        sizes = {"n_test": len(held_out), "n_test_speakers": len(np.unique(voices[held_out]))}
+        for count, chosen in shot_rows.items():
+            run = _adapt(classifier, features, y[test_rows], chosen, held_out)
+            runs.append({"repeat": repeat, "shots": count, **sizes, **run})
     settings = {"shots": numbers, "n_repeats": n_repeats, "random_state": random_state}
-    about = describe_run(pipeline, corpus, audited.content, "few shots", [others], **settings)
-    return FewShot(pd.DataFrame(runs), len(learnt), len(np.unique(audited.voices[learnt])), about)
+    about = describe_run(pipeline, corpus, audited.content, "few shots", [test_rows], **settings)
+    return FewShot(pd.DataFrame(runs), len(train_rows), len(np.unique(audited.voices[train_rows])), about)
+
+
+def _adapt(classifier: Any, X: np.ndarray, y: np.ndarray, chosen: np.ndarray, held_out: np.ndarray) -> dict[str, Any]:
+    """Adapt a copy of the classifier to the chosen rows, and measure it on the held-out ones."""
+    adapted = copy.deepcopy(classifier)
+    if len(chosen):
+        adapted.partial_fit(X[chosen], y[chosen])
+    classes = np.union1d(adapted.classes_, y[held_out])
+    proba = class_probabilities(adapted, X[held_out], classes)
+    scores = measures(y[held_out], classes[proba.argmax(axis=1)], proba, classes)
+    fewest = int(min(np.unique(y[chosen], return_counts=True)[1], default=0))
+    return {"n_shots": len(chosen), "fewest": fewest, **{name: scores[name] for name in MEASURES}}
 
 
 def _checked_shots(shots: Iterable[int]) -> list[int]:
-    """No shots first, then the numbers in rising order."""
+    """Return the numbers of shots in ascending order, beginning with 0."""
     numbers = sorted({0, *shots})
     for number in numbers:
         check_integer("shots", number, 0)
     return numbers
 
 
-def _apart(
-    whole: np.ndarray, tested: np.ndarray, voices: np.ndarray, rng: np.random.Generator
+def _disjoint_rows(
+    valid: np.ndarray, tested: np.ndarray, voices: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to learn from and rows of the tested corpus, of voices of their own: shared ones are dealt out by halves."""
-    shared = rng.permutation(np.intersect1d(voices[whole[~tested[whole]]], voices[whole[tested[whole]]]))
-    to_learn, to_test = shared[: len(shared) // 2], shared[len(shared) // 2 :]
-    learnt = whole[~tested[whole] & ~np.isin(voices[whole], to_test)]
-    others = whole[tested[whole] & ~np.isin(voices[whole], to_learn)]
-    n_learnt, n_others = len(np.unique(voices[learnt])), len(np.unique(voices[others]))
-    if n_learnt < 1 or n_others < 2:
+    """Rows of the training corpora and of the tested one, with disjoint voices; shared voices are split in halves."""
+    shared = rng.permutation(np.intersect1d(voices[valid[~tested[valid]]], voices[valid[tested[valid]]]))
+    half = len(shared) // 2
+    train = valid[~tested[valid] & ~np.isin(voices[valid], shared[half:])]
+    test = valid[tested[valid] & ~np.isin(voices[valid], shared[:half])]
+    n_train, n_test = len(np.unique(voices[train])), len(np.unique(voices[test]))
+    if n_train < 1 or n_test < 2:
         raise ValueError(
-            f"Got {n_learnt} speakers to learn from and {n_others} to test, expected at least 1 and 2 who are not the same; add "
-            "speakers."
+            f"Got {n_train} speakers to train on and {n_test} to test, expected at least 1 and 2 different ones; add speakers."
         )
-    return learnt, others
+    return train, test
 
 
-def _draw(
+def _sample_shots(
     y: np.ndarray, voices: np.ndarray, numbers: Sequence[int], rng: np.random.Generator
 ) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-    """Rows of the speakers who are tested, and for each number of shots the rows to adapt to, of other speakers."""
+    """Rows of the tested speakers, and for each number of shots the rows to adapt to, of other speakers."""
     names = rng.permutation(np.unique(voices))
-    near = np.isin(voices, names[: len(names) // 2])
-    order = rng.permutation(np.flatnonzero(near))
-    of_class = [order[y[order] == label] for label in np.unique(y[order])]
-    chosen = {count: np.sort(np.concatenate([rows[:count] for rows in of_class])) for count in numbers if count}
-    return np.flatnonzero(~near), chosen
+    adapted_to = np.isin(voices, names[: len(names) // 2])
+    order = rng.permutation(np.flatnonzero(adapted_to))
+    by_class = [order[y[order] == label] for label in np.unique(y[order])]
+    chosen = {count: np.sort(np.concatenate([rows[:count] for rows in by_class])) for count in numbers}
+    return np.flatnonzero(~adapted_to), chosen

@@ -1,4 +1,4 @@
-"""What is wrong with a corpus, found before anything is learnt from it."""
+"""Audit of a corpus for problems that would make training or evaluation wrong."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None) -> Audit:
     """
-    Look for what would make figures wrong, and for clips that should not be learnt from.
+    Find problems in a corpus that would make results wrong, and clips that are unfit for training.
 
     Parameters
     ----------
     corpus : DataFrame
-        With `path`, as of `read_corpus`; `label` and `speaker` where it has them.
+        With `path`, as returned by `read_corpus`, and optionally `label` and `speaker`.
     sound : bool, default=True
-        Whether to decode clips. Without, only the table is checked, and copies are known by path, start and end.
+        Whether to decode the clips. Otherwise only the table is checked, and copies are recognised by path, start and end.
     n_jobs : int, optional
-        Threads that decode; as many as there are processors by default.
+        Number of decoding threads; by default one per processor.
 
     Returns
     -------
@@ -43,10 +43,10 @@ def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None
 
     Notes
     -----
-    `train` and `evaluate` begin with an audit. They raise for its errors (labels that differ by case or spaces, copies of a
-    clip under different labels, a single label, no speakers), but for those they are told to `accept`, and warn of its
-    warnings. Copies are found by their decoded samples, so a copy in another lossless format counts; one that was cut,
-    resampled or coded with loss does not.
+    `train` and `evaluate` begin with an audit. Its errors (labels that differ only by case or spaces, copies of a clip with
+    different labels, a single label, no speakers) stop them unless listed in `accept`; its warnings are shown. Copies are
+    found by their decoded samples, also in another lossless format, but not if they were cut, resampled or compressed with
+    loss.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None
     if sound:
         recordings = measure_recordings(clips(corpus), n_jobs)
         findings = list(check_recordings(corpus, recordings))
-        seconds = float(sum(found.seconds for found in recordings if isinstance(found, Recording)))
+        seconds = float(sum(recording.seconds for recording in recordings if isinstance(recording, Recording)))
         return _audit(corpus, content_of(recordings), findings, seconds)
     places = corpus[[name for name in ("path", "start", "end") if name in corpus]].astype(str)
     return _audit(corpus, np.array(["\t".join(row) for row in places.to_numpy()]))
@@ -72,26 +72,26 @@ def audit_first(
     corpus: pd.DataFrame, rows: np.ndarray | None = None, *, accept: Iterable[str] = (), ignore: Iterable[str] = ()
 ) -> Audit:
     """
-    The audit that learning and measuring begin with, enforced.
+    Audit a corpus before training or evaluation, and raise or warn for its findings.
 
     Parameters
     ----------
     corpus : DataFrame
     rows : ndarray, optional
-        Features that were given; no clip is then decoded.
+        Precomputed features; if given, no clip is decoded.
     accept, ignore : iterable of str
-        Codes, as of `Audit.accept` and `Audit.enforce`.
+        Codes for `Audit.accept` and `Audit.enforce`.
 
     Raises
     ------
     ValueError
-        For errors; those of the table before any clip is decoded.
+        If there are errors; those in the table are raised before any clip is decoded.
     """
     if rows is None:
         _audit(corpus, _all_different(len(corpus))).accept(accept).raise_errors(ignore)
-    found = (audit(corpus) if rows is None else audit_features(corpus, rows)).accept(accept)
-    found.enforce(ignore)
-    return found
+    audited = (audit(corpus) if rows is None else audit_features(corpus, rows)).accept(accept)
+    audited.enforce(ignore)
+    return audited
 
 
 def _all_different(n_clips: int) -> np.ndarray:
@@ -99,7 +99,7 @@ def _all_different(n_clips: int) -> np.ndarray:
 
 
 def audit_features(corpus: pd.DataFrame, rows: np.ndarray) -> Audit:
-    """The audit of a table whose features were given: copies are clips of the same features."""
+    """Audit a table with precomputed features; clips with equal features are copies."""
     content = [
         f"clip {i}"
         if np.isnan(row).any()
@@ -119,7 +119,7 @@ def _audit(
         n_speakers=int(corpus["speaker"].nunique()) if "speaker" in corpus else None,
         seconds=seconds,
         classes={str(label): int(count) for label, count in labels.items()},
-        findings=tuple(sorted(findings, key=lambda found: SEVERITIES.index(found.severity))),
+        findings=tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
         content=content,
         voices=voices_of(corpus, content),
     )

@@ -1,4 +1,4 @@
-"""The speech commands of the command line: audit, features, train, predict, evaluate, compare."""
+"""The speech commands audit, features, train, predict, evaluate and compare."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ def add_audit_options(parser: argparse.ArgumentParser) -> None:
     """Options of `audit`."""
     add_corpus_options(parser)
     add_accept_option(parser)
-    parser.add_argument("--table-only", action="store_true", help="open no clip")
-    parser.add_argument("--jobs", type=int, help="threads that read clips")
+    parser.add_argument("--table-only", action="store_true", help="check only the table, without opening clips")
+    parser.add_argument("--jobs", type=int, help="number of threads that read clips")
     parser.add_argument("--output", type=Path, help="also write the findings to this JSON file")
-    parser.add_argument("--quiet", action="store_true", help="print no findings that are notes only")
+    parser.add_argument("--quiet", action="store_true", help="do not print notes")
 
 
 def run_audit(options: argparse.Namespace) -> None:
-    """Print what is wrong with a corpus; errors end the command with status 1."""
+    """Print the findings of an audit; errors end the command with status 1."""
     from dataclasses import replace
 
     from .auditing import audit
 
     check_output("--output", options.output)
-    found = audit(read_source(options, options.source), sound=not options.table_only, n_jobs=options.jobs).accept(
+    audited = audit(read_source(options, options.source), sound=not options.table_only, n_jobs=options.jobs).accept(
         options.accept
     )
     if options.output is not None:
-        found.to_json(options.output)
-    shown = [finding for finding in found.findings if not options.quiet or finding.severity != "note"]
-    print(replace(found, findings=tuple(shown)))
-    if found.errors:
+        audited.to_json(options.output)
+    shown = [finding for finding in audited.findings if not options.quiet or finding.severity != "note"]
+    print(replace(audited, findings=tuple(shown)))
+    if audited.errors:
         raise ValueError(
-            f"{len(found.errors)} of the findings would make figures wrong; mend them, or accept those that are right as "
-            "they are (--accept CODE)."
+            f"Got {len(audited.errors)} errors in the corpus, expected none; correct them, or accept those that are intended "
+            "(--accept CODE)."
         )
 
 
@@ -69,7 +69,7 @@ def run_features(options: argparse.Namespace) -> None:
     """Encode every clip into the cache, and report those that are broken."""
     import numpy as np
 
-    from .files import whole_file
+    from .files import atomic_file
     from .training import encode_clips, failed
 
     check_output("--output", options.output)
@@ -80,7 +80,7 @@ def run_features(options: argparse.Namespace) -> None:
     if options.output is not None:
         names = [name for name in ("path", "start", "end", "label", "speaker") if name in corpus]
         columns = {name: plain_array(corpus[name]) for name in names}
-        with whole_file(options.output, binary=True) as file:  # savez would append .npz to other names
+        with atomic_file(options.output, binary=True) as file:  # savez would append .npz to other names
             np.savez(file, features=features.rows, **columns)
     print(f"{len(corpus) - len(failures)} of {len(corpus)} clips have features of shape {features.rows.shape[1:]}.")
     for path, reason in zip(failures["path"], failures["reason"], strict=True):
@@ -92,21 +92,22 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     add_corpus_options(parser)
     add_pipeline_options(parser)
     add_accept_option(parser)
-    parser.add_argument("--output", type=Path, required=True, help="folder of the model")
-    parser.add_argument("--overwrite", action="store_true", help="replace a model that is there")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the model")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing model")
     parser.add_argument(
-        "--copy-encoder", action="store_true", help="copy a local speech encoder into the model's folder"
+        "--copy-encoder", action="store_true", help="copy a local speech encoder into the folder of the model"
     )
-    parser.add_argument("--no-speakers", action="store_true", help="learn from a corpus that does not say who speaks")
+    parser.add_argument("--no-speakers", action="store_true", help="train on a corpus without speakers")
     add_system_options(parser)
 
 
 def run_train(options: argparse.Namespace) -> None:
-    """Fit, and write the model's folder."""
-    from .model_folder import check_new_folder, save_model
+    """Train a pipeline and save it to a folder."""
+    from ..systems.model_folder import check_new_folder
+    from .model_folder import save_model
     from .training import end_if_interrupted, train
 
-    check_new_folder("--output", options.output, options.overwrite)  # said before hours of work, not after
+    check_new_folder("--output", options.output, options.overwrite)  # before hours of training
     rated = named_system(options) == "emosphere"
     corpus = read_source(options, options.source)
     with plain_warnings():
@@ -124,24 +125,26 @@ def run_train(options: argparse.Namespace) -> None:
     }
     save_model(pipeline, options.output, overwrite=options.overwrite, copy_encoder=options.copy_encoder, about=about)
     classes = ", ".join(map(str, pipeline.classes_))
-    print(f"Learnt {classes} from {about['n_clips']} clips; the model is in {options.output}.")
+    print(f"Trained on {about['n_clips']} clips of {classes}; the model is in {options.output}.")
 
 
 def add_predict_options(parser: argparse.ArgumentParser) -> None:
     """Options of `predict`."""
     parser.add_argument("model", type=Path, help="folder that `train` wrote")
     parser.add_argument("sources", nargs="+", help="clips, folders, or tables with the column path")
-    parser.add_argument("--encoder", help="folder of the same speech encoder, if it has moved")
+    parser.add_argument("--encoder", help="new path of the speech encoder, if it was moved")
     add_layout_options(parser)
     add_run_options(parser)
-    parser.add_argument("--output", type=Path, help="file of the predictions; standard output by default")
+    parser.add_argument("--output", type=Path, help="file for the predictions (default: standard output)")
     parser.add_argument(
-        "--format", choices=("csv", "jsonl"), help="by default what the output's ending says, csv otherwise"
+        "--format",
+        choices=("csv", "jsonl"),
+        help="format of the predictions (default: by the suffix of --output, or csv)",
     )
 
 
 def run_predict(options: argparse.Namespace) -> None:
-    """Predict, and write a row for every clip, broken ones with a reason."""
+    """Predict, and write a row for every clip, with the reason for broken ones."""
     import pandas as pd
 
     from .model_folder import load_model
@@ -163,21 +166,23 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     add_corpus_options(parser)
     add_pipeline_options(parser)
     add_accept_option(parser)
-    parser.add_argument("--model", type=Path, help="evaluate this model, learnt from other clips, in place of folds")
-    parser.add_argument("--folds", choices=FOLD_NAMES, default="speaker", help="what a fold is (%(default)s)")
-    parser.add_argument("--n-folds", type=int, default=5, help="folds at most (%(default)s)")
-    parser.add_argument("--output", type=Path, help="also write measures and confusion matrices to this JSON file")
-    parser.add_argument("--predictions", type=Path, help="also write every clip's prediction to this CSV file")
-    parser.add_argument("--report", type=Path, help="also write a report to this HTML file")
-    parser.add_argument("--pictures", type=Path, help="folder for the report's pictures as SVG files too")
     parser.add_argument(
-        "--group", action="append", metavar="COLUMN", help="measure the groups of this column; can be repeated"
+        "--model", type=Path, help="evaluate this model, trained on other clips, instead of cross-validating"
+    )
+    parser.add_argument("--folds", choices=FOLD_NAMES, default="speaker", help="kind of folds (default: %(default)s)")
+    parser.add_argument("--n-folds", type=int, default=5, help="maximum number of folds (default: %(default)s)")
+    parser.add_argument("--output", type=Path, help="also write measures and confusion matrices to this JSON file")
+    parser.add_argument("--predictions", type=Path, help="also write the prediction for each clip to this CSV file")
+    parser.add_argument("--report", type=Path, help="also write a report to this HTML file")
+    parser.add_argument("--pictures", type=Path, help="also write the report's figures to this folder as SVG files")
+    parser.add_argument(
+        "--group", action="append", metavar="COLUMN", help="also measure the groups of this column; can be repeated"
     )
     add_system_options(parser)
 
 
 def run_evaluate(options: argparse.Namespace) -> None:
-    """Cross-validate, or try a model, and print the measures."""
+    """Cross-validate, or evaluate a model, and print the measures."""
     from .evaluation import evaluate, evaluate_fitted
     from .model_folder import load_model
     from .prediction import write_predictions
@@ -187,7 +192,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     check_output("--predictions", options.predictions)
     check_output("--report", options.report)
     if options.pictures is not None and options.report is None:
-        raise ValueError(f"Got --pictures {options.pictures} without --report, expected both; name the report's file.")
+        raise ValueError(f"Got --pictures {options.pictures} without --report, expected both; add --report FILE.")
     if options.model is not None:
         refuse_ignored(options.words, ("--featurizer", "--normalize", "--set", "--folds", "--n-folds", "--system"))
     named_system(options)
@@ -200,19 +205,19 @@ def run_evaluate(options: argparse.Namespace) -> None:
         if rates(model):
             return evaluate_rated(options, model, corpus)
         if options.model is not None:
-            found = evaluate_fitted(model, corpus, random_state=options.seed, **common)
+            evaluation = evaluate_fitted(model, corpus, random_state=options.seed, **common)
         else:
             seed, progress = options.seed, int(not options.quiet)
             settings = {"n_folds": options.n_folds, "random_state": seed, "verbose": progress, **common}
-            found = evaluate(model, corpus, options.folds, **settings)
-    print(found)
-    found.about["command"] = shlex.join(["gendiffclf", *options.words])
+            evaluation = evaluate(model, corpus, options.folds, **settings)
+    print(evaluation)
+    evaluation.about["command"] = shlex.join(["gendiffclf", *options.words])
     if options.output is not None:
-        found.to_json(options.output)
+        evaluation.to_json(options.output)
     if options.predictions is not None:
-        write_predictions(found.predictions, options.predictions)
+        write_predictions(evaluation.predictions, options.predictions)
     if options.report is not None:
-        found.report(
+        evaluation.report(
             options.report,
             title=f"{options.target or 'Evaluation'}: {Path(options.source).name}",
             pictures=options.pictures,
@@ -222,20 +227,22 @@ def run_evaluate(options: argparse.Namespace) -> None:
 def add_compare_options(parser: argparse.ArgumentParser) -> None:
     """Options of `compare`."""
     parser.add_argument("a", type=Path, help="predictions that `evaluate --predictions` wrote")
-    parser.add_argument("b", type=Path, help="predictions of the same clips in the same folds")
-    parser.add_argument("--measure", choices=MEASURE_NAMES, default="uar", help="what the claim is about (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="random state of the bootstrap (%(default)s)")
+    parser.add_argument("b", type=Path, help="predictions for the same clips in the same folds")
+    parser.add_argument(
+        "--measure", choices=MEASURE_NAMES, default="uar", help="measure to compare by (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random state of the bootstrap (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="also write the comparison to this JSON file")
-    parser.add_argument("--quiet", action="store_true", help="print the claim alone")
+    parser.add_argument("--quiet", action="store_true", help="print only the conclusion")
 
 
 def run_compare(options: argparse.Namespace) -> None:
-    """Print differences with intervals, and what may be claimed."""
+    """Print differences with intervals, and the conclusion that they allow."""
     from .comparison import compare
 
     check_output("--output", options.output)
     names = (options.a.stem, options.b.stem) if options.a.stem != options.b.stem else (str(options.a), str(options.b))
-    found = compare(options.a, options.b, measure=options.measure, names=names, random_state=options.seed)
+    comparison = compare(options.a, options.b, measure=options.measure, names=names, random_state=options.seed)
     if options.output is not None:
-        found.to_json(options.output)
-    print(found.claim if options.quiet else found)
+        comparison.to_json(options.output)
+    print(comparison.claim if options.quiet else comparison)

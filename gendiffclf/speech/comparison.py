@@ -1,8 +1,7 @@
-"""Whether one evaluation is better than another on the same folds, and what may be claimed."""
+"""Comparison of two evaluations on the same folds."""
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from scipy.stats import binomtest
 
 from ..optional import require
 from ..validation import check_choice
-from .files import whole_file
+from .files import write_json
 from .intervals import LEVEL, interval
 from .measures import LOWER_IS_BETTER, MEASURES, TITLES
 from .provenance import as_json
@@ -32,25 +31,25 @@ ALL_LOWER = (*LOWER_IS_BETTER, *LOWER_OF_VOTES)
 @dataclass(frozen=True)
 class Comparison:
     """
-    What `compare` found. Printing it shows the differences and says what may be claimed.
+    Result of `compare`. Printing it shows the differences and the conclusion that they allow.
 
     Attributes
     ----------
     names : tuple of str
-        Of both evaluations.
+        Names of both evaluations.
     differences : DataFrame
         For each measure (rows): `a`, `b`, `difference` (a minus b), and `low` and `high` of its 95 % interval, from a
-        bootstrap that draws the same speakers for both. Where there are votes, also rows `jensen_shannon`, `cross_entropy`
-        and `majority_accuracy`, as of `Evaluation.votes`.
+        bootstrap over speakers, the same ones for both. With votes, also the rows `jensen_shannon`, `cross_entropy` and
+        `majority_accuracy`, as in `Evaluation.votes`.
     only_a, only_b : int
-        Clips that one gets right and the other wrong.
+        Number of clips that only one of them classifies correctly.
     p_value : float
-        Of the exact McNemar test that both are right equally often. It takes clips as independent, which those of one
+        Of the exact McNemar test that both are equally often correct. It assumes independent clips, which clips of the same
         speaker are not.
     n_clips, n_drawn : int
-        Clips, and what the bootstrap draws.
+        Number of clips, and of bootstrap units.
     unit : str
-        "speakers", or "clips" where speakers are unknown.
+        The bootstrap unit: "speakers", or "clips" if speakers are unknown.
     measure : str
         The measure that `claim` is about.
     """
@@ -67,25 +66,25 @@ class Comparison:
 
     @property
     def claim(self) -> str:
-        """A sentence that says what may be claimed."""
+        """The conclusion that the interval allows, as a sentence."""
         difference, low, high = self.differences.loc[self.measure, ["difference", "low", "high"]]
         title, sign = ALL_TITLES[self.measure], -1 if self.measure in ALL_LOWER else 1
         bounds = f"95 % interval of {self.names[0]} minus {self.names[1]} {low:.3f} to {high:.3f}"
         size = f"by {abs(difference):.3f} {title}, {bounds} over {self.n_drawn} {self.unit}"
         first, second = self.names if sign * difference >= 0 else self.names[::-1]
         if np.isnan(low):
-            return f"Nothing can be claimed about {title}: there is no interval, as of {self.n_drawn} {self.unit}."
+            return f"Nothing can be claimed about {title}: there is no interval over {self.n_drawn} {self.unit}."
         if low > 0 or high < 0:
-            return f"{first} is better than {second} on unheard {self.unit} like these ({size})."
+            return f"{first} is better than {second} on unseen {self.unit} like these ({size})."
         ending = (
-            f" Clip by clip they differ (McNemar, p = {self.p_value:.2g}), but not by more than {self.unit} do."
+            f" They differ over clips (McNemar, p = {self.p_value:.2g}), but not beyond the variation over {self.unit}."
             if self.p_value < 1 - LEVEL and self.unit == "speakers" and self.measure not in ALL_LOWER
             else ""
         )
         return f"It cannot be claimed that {first} is better than {second} ({size}).{ending}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, as JSON knows it."""
+        """Return everything as JSON types."""
         return as_json(
             {
                 "names": self.names,
@@ -107,13 +106,12 @@ class Comparison:
         Parameters
         ----------
         path : path-like
-            Replaced if it exists, once the new content is complete.
+            An existing file is replaced once the new one is complete.
         """
-        with whole_file(path) as file:
-            file.write(json.dumps(self.as_dict(), indent=1, ensure_ascii=False) + "\n")
+        write_json(path, self.as_dict())
 
     def __str__(self) -> str:
-        """A table of differences, McNemar's counts, and the claim."""
+        """Return a table of differences, McNemar's counts and the conclusion."""
         width = max(10, *(len(name) + 2 for name in self.names))
         titles = {name: ALL_TITLES[name] for name in self.differences.index}
         first = max(10, *(len(title) + 1 for title in titles.values()))
@@ -126,8 +124,8 @@ class Comparison:
             lines.append(f"{title:<{first}}{a:>{width}.3f}{b:>{width}.3f}{difference:>12.3f}{bounds:>20}")
         lines += [
             "",
-            f"Of {self.n_clips} clips, {self.only_a} are right with {self.names[0]} only and {self.only_b} with {self.names[1]} "
-            f"only (exact McNemar test, p = {self.p_value:.2g}).",
+            f"Of {self.n_clips} clips, only {self.names[0]} is right on {self.only_a}, and only {self.names[1]} on {self.only_b} "
+            f"(exact McNemar test, p = {self.p_value:.2g}).",
             self.claim,
         ]
         return "\n".join(lines)
@@ -142,13 +140,13 @@ def compare(
     Parameters
     ----------
     a, b : Evaluation, DataFrame or path-like
-        Evaluations, their `predictions`, or the CSV files that `gendiffclf evaluate --predictions` writes.
+        Evaluations, their `predictions`, or CSV files written by `gendiffclf evaluate --predictions`.
     measure : {"uar", "wa", "macro_f1", "log_loss", "ece", "jensen_shannon", "cross_entropy", "majority_accuracy"}, default="uar"
-        What the claim is about; the last three need votes.
+        Measure for the conclusion; the last three need votes.
     names : tuple of str, default=("a", "b")
-        What to call them.
+        Names of the two in the output.
     random_state : int, default=0
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------
@@ -158,15 +156,16 @@ def compare(
     Raises
     ------
     ValueError
-        If they do not hold the same clips with the same labels in the same folds, or there are no votes for a measure that
+        If they do not have the same clips with the same labels in the same folds, or there are no votes for a measure that
         needs them.
 
     Notes
     -----
-    Votes may be in one of the evaluations only, so that a classifier that learnt from votes can be compared with one that
-    learnt from the majority.
+    Only one of the evaluations needs to have votes, so that a classifier trained on votes can be compared with one trained
+    on majority labels.
 
-    Choose measure and systems before looking: of twenty comparisons of equals, one claims a difference.
+    Choose the measure and the systems before looking at results: of twenty comparisons of equally good systems, one is
+    expected to show a difference.
 
     Examples
     --------
@@ -180,7 +179,7 @@ def compare(
     >>> features = (label == "calm")[:, None] + np.random.default_rng(0).normal(0, 0.1, (36, 3))
     >>> a, b = (evaluate(model, corpus, features=features) for model in (LogisticRegression(), DummyClassifier()))
     >>> compare(a, b, names=("logistic regression", "chance")).claim
-    'logistic regression is better than chance on unheard speakers like these (by 0.500 UAR, ...
+    'logistic regression is better than chance on unseen speakers like these (by 0.500 UAR, ...
     """
     check_choice("measure", measure, tuple(ALL_TITLES))
     first, second = _predictions(a, "a"), _predictions(b, "b")
@@ -198,7 +197,7 @@ def compare(
         rows |= compare_votes((first, second), votes, classes, voice, n_drawn, random_state)
     elif measure in VOTE_TITLES:
         raise ValueError(
-            f"Got measure={measure!r} for evaluations without votes, expected one of {list(MEASURES)}; name the columns of "
+            f"Got measure={measure!r} for evaluations without votes, expected one of {list(MEASURES)}; specify the columns of "
             "votes when reading the corpus (raters or votes, --rater-columns or --votes-columns)."
         )
     right = [(table["predicted"] == table["label"]).to_numpy() for table in (first, second)]
@@ -222,7 +221,7 @@ def _predictions(given: Any, name: str) -> pd.DataFrame:
     elif isinstance(given, str | os.PathLike):
         pandas = require("pandas")
         if not Path(given).is_file():
-            raise ValueError(f"Got {os.fspath(given)!r}, which is no file, expected predictions as CSV.")
+            raise ValueError(f"Got {os.fspath(given)!r}, which is not a file, expected predictions as CSV.")
         text = pandas.read_csv(given, dtype=str, keep_default_na=False)
         numbers = [column for column in text if column.startswith(("p_", PREFIX))]
         table = text.assign(**{column: pandas.to_numeric(text[column]) for column in numbers})
@@ -231,10 +230,10 @@ def _predictions(given: Any, name: str) -> pd.DataFrame:
     missing = [column for column in ("path", "fold", "voice", "label", "predicted") if column not in table]
     if missing:
         raise ValueError(
-            f"Got {name} without {', '.join(missing)}, expected an Evaluation, its predictions, or the file that "
-            "`gendiffclf evaluate --predictions` writes."
+            f"Got {name} without {', '.join(missing)}, expected an Evaluation, its predictions, or a file written by "
+            "`gendiffclf evaluate --predictions`."
         )
-    # As text, so that a file can be compared with what is in memory.
+    # As strings, so that a file can be compared with a table in memory.
     plain = {column: table[column].astype(str) for column in ("path", "fold", "voice", "label", "predicted")}
     places = [column for column in ("path", "start", "end") if column in table]
     number = table.groupby(places).cumcount().astype(str)  # the same clip may be tested in several folds
@@ -243,17 +242,17 @@ def _predictions(given: Any, name: str) -> pd.DataFrame:
 
 
 def _shared_votes(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame | None:
-    """Shares of votes of either table, which must not differ; None if neither has any."""
-    found = [votes for votes in (votes_of(first), votes_of(second)) if votes is not None]
-    if not found:
+    """Return the shares of votes, which must be equal if both tables have them; None if neither does."""
+    shares = [votes for votes in (votes_of(first), votes_of(second)) if votes is not None]
+    if not shares:
         return None
-    if len(found) == 2 and not (list(found[0]) == list(found[1]) and np.allclose(found[0], found[1])):
-        raise ValueError("Got a and b with different votes, expected the same; evaluate both on one table.")
-    return found[0]
+    if len(shares) == 2 and not (list(shares[0]) == list(shares[1]) and np.allclose(shares[0], shares[1])):
+        raise ValueError("Got a and b with different votes, expected the same; evaluate both on the same table.")
+    return shares[0]
 
 
 def _matched(first: pd.DataFrame, second: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
-    """The labels that both have probabilities for, and the second table in the order of the first."""
+    """Return the labels of both tables, and the second table in the order of the first."""
     classes = [sorted(c.removeprefix("p_") for c in table if c.startswith("p_")) for table in (first, second)]
     if classes[0] != classes[1]:
         raise ValueError(f"Got a with the labels {classes[0]} and b with {classes[1]}, expected the same.")
@@ -261,7 +260,7 @@ def _matched(first: pd.DataFrame, second: pd.DataFrame) -> tuple[np.ndarray, pd.
         n_other = len(set(first.index) ^ set(second.index))
         raise ValueError(
             f"Got a with {len(first)} clips and b with {len(second)}, {n_other} of them in one only, expected the same clips; "
-            "evaluate both on one table."
+            "evaluate both on the same table."
         )
     second = second.loc[first.index]
     for column, what in (("label", "labels"), ("fold", "folds"), ("voice", "speakers")):

@@ -1,4 +1,4 @@
-"""A corpus as a table: one row for each clip, with its path, label and speaker."""
+"""Reading a corpus into a table with one row per clip: path, label and speaker."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".w64", ".rf64")
 N_SHOWN = 3
 _REMEDIES = {
-    "label": "; layout (--layout), or pattern (--pattern '{label}/*.wav'), takes it from the paths below a folder, and "
-    "target (--label-column) from another column"
+    "label": "; take it from the paths by layout (--layout) or pattern (--pattern '{label}/*.wav'), or from another column by "
+    "target (--label-column)"
 }
 _FIELD = re.compile(r"\{(\w*)\}|(\*\*/?)|(\*)")
 
@@ -42,49 +42,49 @@ def read_corpus(
     to_predict: bool = False,
 ) -> pd.DataFrame:
     """
-    Read the table of a corpus; no clip is opened.
+    Read the table of a corpus without opening any clip.
 
     Parameters
     ----------
     source : path-like
-        A folder, a table in CSV (.csv, or .tsv with tabs), or a single clip.
+        A folder, a table (.csv, or .tsv with tabs), or a single clip.
     layout : str, optional
-        A corpus whose names of files are known, a key of `LAYOUTS`: ravdess, emodb, crema-d, savee, tess, meld, nemo, urdu.
+        A corpus with known file names, a key of `LAYOUTS`: ravdess, emodb, crema-d, savee, tess, meld, nemo, urdu.
     pattern : str, optional
-        What paths below the folder look like, such as `"{label}/{speaker}_*.wav"`: a word in braces is a column, `*`
-        stands for anything within a name, `**/` for any folders.
+        Pattern of the paths below the folder, such as `"{label}/{speaker}_*.wav"`: a name in braces is a column, `*`
+        matches anything within a name, and `**/` any folders.
     target : str, optional
-        The column to predict. By default `emotion` for a layout, and `label` otherwise, where there is one.
+        Column to predict. By default `emotion` with a layout, otherwise `label` if there is one.
     path_column, speaker_column : str, default="path" and "speaker"
-        Columns of a table that hold paths and speakers under other names; `speaker_column` also of a layout or pattern.
+        Columns of a table with the paths and speakers; `speaker_column` may also be a column of a layout or pattern.
     votes : sequence of str, optional
-        Columns with votes of several people, one for each class, by whose name it is called: counts or shares, empty for none.
+        Columns with the votes of several raters, one for each class and named after it: counts or shares, empty for none.
     raters : sequence of str, optional
-        Columns of raters instead: the label that each of them gave, empty where there is none.
+        Alternatively, columns with the label given by each rater, empty for none.
     on_mismatch : {"raise", "warn"}, default="raise"
-        What audio files do whose path does not fit; "warn" leaves them out.
+        What to do about audio files whose path does not match; "warn" leaves them out.
     to_predict : bool, default=False
-        Whether clips may lack a label, as those to predict do; its cells are then missing values. A single clip, known by
-        its suffix, need not exist either: it becomes a row, which `predict_clips` gives an error.
+        Whether labels may be missing. A single clip, recognised by its suffix, need not exist either: it becomes a row, for
+        which `predict_clips` reports an error.
 
     Returns
     -------
     corpus : DataFrame
-        Columns `path`, `label` and `speaker` as far as they are known, `start` and `end` in seconds where a table has them,
-        and whatever else is known of a clip, such as `gender`. Sorted by path, a table in its own order. Paths in a table
-        are relative to its folder. Votes become columns `votes_<label>`, and the label with most votes is `label`: of several
-        the first by name.
+        Columns `path`, `label` and `speaker` as far as known, `start` and `end` in seconds if the table has them, and any
+        others, such as `gender`. Folders are sorted by path, tables keep their order. Paths in a table are relative to its
+        folder. Votes become columns `votes_<label>`, and `label` is the label with most votes, in case of a tie the first by
+        name.
 
     Raises
     ------
     ValueError
-        If nothing is found, files do not fit (the first are named), or clips have no `target` or no votes.
+        If there are no clips, files do not match (the first few are named), or clips have no `target` or no votes.
 
     Notes
     -----
-    Emotions have one name in all layouts: angry, bored, calm, disgusted, fearful, happy, neutral, sad, surprised. Files
-    whose name starts with a dot are passed over. Second copies of a file, as some downloads hold them, are left out with
-    a warning: a clip that is both learnt from and tested on is worth nothing.
+    Emotions have the same names in all layouts: angry, bored, calm, disgusted, fearful, happy, neutral, sad, surprised.
+    Hidden files are ignored. Duplicates of a file, which some downloads contain, are left out with a warning, since a clip
+    must not be in both training and test.
 
     Examples
     --------
@@ -120,28 +120,28 @@ def read_corpus(
         corpus = _read_table(source, path_column)
     else:
         corpus = pandas.DataFrame({"path": [str(source)]})
-        target = None if to_predict else target  # a clip among folders has no columns
+        target = None if to_predict else target  # a single clip has no columns
     corpus = _with_speaker(corpus, speaker_column)
     if "speaker" in corpus and not to_predict:
         _check_gaps(corpus, "speaker")
     if votes is None and raters is None:
         return _with_label(corpus, target, to_predict)
     if target is not None:
-        raise ValueError(f"Got target={target!r} beside votes, expected one of them: votes make the label.")
+        raise ValueError(f"Got target={target!r} with votes, expected one of them; the label is the majority of votes.")
     return _with_label(with_votes(corpus, votes, raters), None, to_predict)
 
 
 def check_corpus(corpus: Any, needed: Iterable[str] = ("path", "label")) -> pd.DataFrame:
     """
-    Hold a table to the form that `read_corpus` gives it.
+    Validate a table as returned by `read_corpus`, and reset its index.
 
     Raises
     ------
     ValueError
-        If it is empty, a column is missing, or has gaps.
+        If the table is empty, or a needed column is missing or has missing values.
     """
     if not (hasattr(corpus, "columns") and hasattr(corpus, "iloc")):
-        raise ValueError(f"Got a corpus of type {type(corpus).__name__}, expected a DataFrame as of read_corpus.")
+        raise ValueError(f"Got a corpus of type {type(corpus).__name__}, expected a DataFrame, as from read_corpus.")
     if not len(corpus):
         raise ValueError("Got a corpus of 0 clips, expected at least 1.")
     for name in needed:
@@ -155,7 +155,7 @@ def check_corpus(corpus: Any, needed: Iterable[str] = ("path", "label")) -> pd.D
 
 
 def clips(corpus: pd.DataFrame) -> list[Any]:
-    """The clips of a table as featurisers take them: paths, or (path, start, end)."""
+    """Return the clips of a table as featurisers accept them: paths, or (path, start, end)."""
     if "start" not in corpus and "end" not in corpus:
         return corpus["path"].tolist()
     nothing = [None] * len(corpus)
@@ -169,8 +169,8 @@ def clips(corpus: pd.DataFrame) -> list[Any]:
 def _read_folder(folder: Path, layout: str | None, pattern: str | None, on_mismatch: str) -> pd.DataFrame:
     import pandas as pd
 
-    known = LAYOUTS[layout] if layout is not None else Layout("", "a clip", ".*")
-    ignored = re.compile(known.ignore)
+    naming = LAYOUTS[layout] if layout is not None else Layout("", "a clip", ".*")
+    ignored = re.compile(naming.ignore)
     files = _files_below(folder)
     names = sorted(
         path.relative_to(folder).as_posix()
@@ -179,56 +179,56 @@ def _read_folder(folder: Path, layout: str | None, pattern: str | None, on_misma
     )
     if not names:
         others = sum(path.suffix.lower() in (".mp4", ".avi", ".m4a") for path in files)
-        hint = f"; of its {others} videos extract the sound first, with ffmpeg for instance" if others else ""
+        hint = f"; extract the sound of its {others} videos first, for example with ffmpeg" if others else ""
         raise ValueError(f"Got {folder} without audio files, expected {', '.join(AUDIO_SUFFIXES)} in it{hint}.")
-    parse: Callable[[str], Row | None] = known.parse if pattern is None else _pattern_parser(pattern)
+    parse: Callable[[str], Row | None] = naming.parse if pattern is None else _pattern_parser(pattern)
     rows = [parse(name) for name in names]
     unfit = [name for name, row in zip(names, rows, strict=True) if row is None]
     if unfit:
-        form = f"names like {known.example}, as {known.title} has them" if pattern is None else f"paths like {pattern}"
-        message = (
-            f"Got {len(unfit)} of {len(names)} files in {folder} that do not fit ({_first(unfit)}), expected {form}"
+        form = (
+            f"names like {naming.example}, as {naming.title} has them" if pattern is None else f"paths like {pattern}"
         )
+        message = f"Got {len(unfit)} of {len(names)} files in {folder} that do not match ({first_few(unfit)}), expected {form}"
         if on_mismatch == "raise" or len(unfit) == len(names):
             raise ValueError(f"{message}; on_mismatch='warn' (--skip-unfit) leaves them out.")
         warnings.warn(f"{message}; they are left out.", stacklevel=3)
     fit = [(name, row) for name, row in zip(names, rows, strict=True) if row is not None]
     table = pd.DataFrame([{"path": str(folder / name), **row} for name, row in fit])
-    if layout is not None and layout != "meld":  # there numbers start anew in each part
-        table = _without_copies(table)
-    return table if known.add_metadata is None else known.add_metadata(table, folder)
+    if layout is not None and layout != "meld":  # where numbers start again in each split
+        table = _without_duplicates(table)
+    return table if naming.add_metadata is None else naming.add_metadata(table, folder)
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """All files below a folder, also behind links to other folders; a folder that links lead back to counts once."""
-    found, seen = [], {os.path.realpath(folder)}
+    """Return all files below a folder, following links but visiting each folder once."""
+    files, seen = [], {os.path.realpath(folder)}
     for here, folders, names in os.walk(folder, followlinks=True):
         real = {name: os.path.realpath(os.path.join(here, name)) for name in sorted(folders)}
         folders[:] = [name for name in real if real[name] not in seen]
         seen.update(real.values())
-        found += [Path(here, name) for name in names]
-    return found
+        files += [Path(here, name) for name in names]
+    return files
 
 
 def _pattern_parser(pattern: str) -> Callable[[str], Row | None]:
-    """From a path to the columns that a pattern finds in it."""
+    """Return a function from a path to its columns by a pattern."""
     names: list[str] = []
     expression, end = "", 0
-    for found in _FIELD.finditer(pattern):
-        expression += re.escape(pattern[end : found.start()])
-        end = found.end()
-        if found[2]:
-            expression += "(?:.*/)?" if found[2] == "**/" else ".*"
-        elif found[3] or not found[1]:
+    for match in _FIELD.finditer(pattern):
+        expression += re.escape(pattern[end : match.start()])
+        end = match.end()
+        if match[2]:
+            expression += "(?:.*/)?" if match[2] == "**/" else ".*"
+        elif match[3] or not match[1]:
             expression += "[^/]*"
-        elif found[1] in names:
-            expression += f"(?P={found[1]})"
-        elif not found[1].isidentifier():
-            raise ValueError(f"Got pattern={pattern!r} with {{{found[1]}}}, expected names of columns in braces.")
+        elif match[1] in names:
+            expression += f"(?P={match[1]})"
+        elif not match[1].isidentifier():
+            raise ValueError(f"Got pattern={pattern!r} with {{{match[1]}}}, expected names of columns in braces.")
         else:
-            names.append(found[1])
-            # As few characters as do: in {speaker}_*.wav the speaker ends at the first underscore.
-            expression += f"(?P<{found[1]}>[^/]+?)"
+            names.append(match[1])
+            # Non-greedy: in {speaker}_*.wav the speaker ends at the first underscore.
+            expression += f"(?P<{match[1]}>[^/]+?)"
     expression += re.escape(pattern[end:])
     if not names:
         raise ValueError(f"Got pattern={pattern!r} without columns, expected one in braces, such as {{label}}.")
@@ -241,18 +241,18 @@ def _pattern_parser(pattern: str) -> Callable[[str], Row | None]:
     return parse
 
 
-def _without_copies(table: pd.DataFrame) -> pd.DataFrame:
-    """Leave out files of a name and size that came before in another folder."""
+def _without_duplicates(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out files with the same name and size as an earlier one in another folder."""
     paths = [Path(path) for path in table["path"]]
     keys = table.assign(_name=[path.name for path in paths], _size=[path.stat().st_size for path in paths])
-    again = keys.duplicated(["_name", "_size"])
-    if again.any():
-        copies = table["path"][again].tolist()
+    duplicated = keys.duplicated(["_name", "_size"])
+    if duplicated.any():
+        names = table["path"][duplicated].tolist()
         warnings.warn(
-            f"Got {len(copies)} of {len(table)} files twice ({_first(copies)}); the second copies are left out.",
+            f"Got {len(names)} of {len(table)} files twice ({first_few(names)}); the duplicates are left out.",
             stacklevel=4,
         )
-    return table[~again].reset_index(drop=True)
+    return table[~duplicated].reset_index(drop=True)
 
 
 # --------------------------------------------------------------------- tables
@@ -262,37 +262,35 @@ def _read_table(path: Path, path_column: str) -> pd.DataFrame:
     import pandas as pd
 
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    between = "tabs" if separator == "\t" else "commas"
-    rule = f"expected a table in UTF-8 with {between} between columns and their names in the first line"
+    separators = "tabs" if separator == "\t" else "commas"
+    rule = f"expected a table in UTF-8 with columns separated by {separators} and their names in the first line"
     try:
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)  # a label may be called "NA" or "01"
+        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)  # a label may be "NA" or "01"
     except pd.errors.EmptyDataError as error:
-        raise ValueError(f"Got {path}, which is empty, {rule}; write a row for each clip.") from error
+        raise ValueError(f"Got {path}, which is empty, {rule}; add a row for each clip.") from error
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"Got {path} with bytes that are not UTF-8, {rule}; save it as UTF-8, such as by "
-            "`iconv -f latin1 -t utf-8`."
+            f"Got {path} with bytes that are not UTF-8, {rule}; convert it, for example with `iconv -f latin1 -t utf-8`."
         ) from error
     except pd.errors.ParserError as error:
         raise ValueError(
-            f"Got {path} with rows of unequal length ({str(error).strip()}), {rule}; quote cells that hold one."
+            f"Got {path} with rows of unequal length ({str(error).strip()}), {rule}; quote cells that contain separators."
         ) from error
     if path_column not in table:
         if any(other in str(name) for name in table.columns for other in ";\t,"):
             raise ValueError(
-                f"Got {path} with the columns {list(table.columns)}, {rule}; save it with {between}, not with another "
-                "separator."
+                f"Got {path} with the columns {list(table.columns)}, {rule}; save it with {separators} as separators."
             )
         raise ValueError(
-            f"Got {path} with the columns {list(table.columns)}, expected {path_column!r} among them; name the "
-            "column of the files by path_column (--path-column), or rename it."
+            f"Got {path} with the columns {list(table.columns)}, expected {path_column!r} among them; specify the "
+            "column of paths by path_column (--path-column), or rename it."
         )
     if path_column != "path":
         table = table.drop(columns="path", errors="ignore").rename(columns={path_column: "path"})
     if not len(table):
         raise ValueError(f"Got {path} with 0 clips, expected at least 1.")
     _check_gaps(table, "path")
-    table["path"] = [str(path.parent / name) for name in table["path"]]  # an absolute path stays what it is
+    table["path"] = [str(path.parent / name) for name in table["path"]]  # absolute paths stay unchanged
     for name in {"start", "end"} & set(table.columns):
         seconds = pd.to_numeric(table[name].replace("", np.nan), errors="coerce")
         wrong = seconds.isna() & (table[name] != "")
@@ -335,11 +333,11 @@ def _check_gaps(corpus: pd.DataFrame, name: str) -> None:
         named = corpus["path"].astype(str) if name != "path" else "row " + (corpus.index.to_series() + 1).astype(str)
         clips_without = named[gaps].tolist()
         raise ValueError(
-            f"Got {len(clips_without)} of {len(corpus)} clips without {name!r} ({_first(clips_without)}), expected one "
-            "for each; leave them out, or add what is missing."
+            f"Got {len(clips_without)} of {len(corpus)} clips without {name!r} ({first_few(clips_without)}), expected "
+            "one for each; leave them out, or add the missing values."
         )
 
 
-def _first(names: list[str]) -> str:
-    rest = ", …" if len(names) > N_SHOWN else ""
-    return ", ".join(names[:N_SHOWN]) + rest
+def first_few(names: Sequence[str]) -> str:
+    """Return the first three names for a message, with an ellipsis if there are more."""
+    return ", ".join(names[:N_SHOWN]) + (", …" if len(names) > N_SHOWN else "")

@@ -1,4 +1,4 @@
-"""How well a pipeline does on voices it has not heard."""
+"""Evaluation of pipelines on unseen speakers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REPORTED = ("broken", "no-speakers")
-"""Findings that `report_failures` and `shared_speakers` tell of."""
+"""Findings reported by `report_failures` and `shared_speakers` instead."""
 
 
 def evaluate(
@@ -57,29 +57,28 @@ def evaluate(
     Parameters
     ----------
     pipeline : Pipeline
-        A featuriser first, a classifier last; with `features` a classifier, or a pipeline without featuriser. It is cloned
-        for each fold.
+        A featuriser first and a classifier last; with `features`, a classifier or a pipeline without a featuriser. It is
+        cloned for each fold.
     corpus : DataFrame
-        With `path`, `label` and, but for random folds, `speaker`, as of `read_corpus`. Where it has votes, they are learnt
-        from as in `train`, and `Evaluation.votes` compares probabilities with them.
+        With `path`, `label` and, except for random folds, `speaker`, as returned by `read_corpus`. Votes are used for
+        training as in `train`, and `Evaluation.votes` compares the probabilities with them.
     folds : {"speaker", "leave-one-speaker-out", "split", "random"}, splitter or iterable, default="speaker"
-        "speaker": `n_folds` stratified folds of whole speakers. "split": learns from the clips whose column `split` says
-        "train" or "dev" and tests on those of "test", as a corpus' authors mean it. "random": stratified, whoever speaks.
-        Or a splitter of scikit-learn, or pairs of arrays of training and test rows.
+        "speaker": `n_folds` stratified folds that keep speakers together. "split": trains on clips with "train" or "dev" in
+        the column `split` and tests on those with "test", as published with a corpus. "random": stratified, ignoring
+        speakers. Or a splitter of scikit-learn, or pairs of arrays of training and test rows.
     n_folds : int >= 2, default=5
-        At most as many as there are speakers.
+        Number of folds; at most the number of speakers.
     random_state : int, default=0
-        Of the folds, and of the bootstrap.
+        Seed of the folds and the bootstrap.
     features : array-like of shape (n, d) or (n, layers, d), optional
-        Features of the clips, if they are there already; rows with NaN count as broken clips.
+        Precomputed features of the clips; rows with NaN count as broken clips.
     groups : sequence of str, optional
-        Columns of the corpus, such as `gender`, whose groups are measured. By default those of gender, sex, age, corpus,
-        language, accent, intensity and channel that the corpus has.
+        Columns of the corpus, such as `gender`, whose groups are measured. By default gender, sex, age, corpus, language,
+        accent, intensity and channel, as far as the corpus has them.
     accept : sequence of str, default=()
-        Codes of findings of `audit` that are right as they are, such as "copies-across-labels". They do not stop or warn, and
-        are recorded.
+        Codes of findings of `audit` to accept, such as "copies-across-labels". They neither stop nor warn, and are recorded.
     verbose : int, default=0
-        Whether to show progress.
+        If nonzero, show a progress bar.
 
     Returns
     -------
@@ -89,22 +88,22 @@ def evaluate(
     Raises
     ------
     ValueError
-        If table, pipeline or folds are not as above, or `audit` finds an error.
+        If table, pipeline or folds are invalid, or `audit` finds an error.
     KeyboardInterrupt
-        Also where an interrupt only ended the training of a fold.
+        Also if an interrupt stopped the training of a fold early.
 
     Warns
     -----
     UserWarning
-        If a speaker is on both sides of a fold, or clips are broken, which are left out, and of what else `audit` finds.
+        If a speaker is on both sides of a fold, if clips are broken, which are left out, or if `audit` has warnings.
 
     Notes
     -----
-    Each clip is encoded once for all folds. Speakers are handed on to every step whose `fit` takes `groups`: the
-    classifier then chooses hyperparameters, updates and calibration by voices it does not learn from.
+    Each clip is encoded once for all folds. Speakers are passed to every step whose `fit` takes `groups`, so that the
+    classifier chooses hyperparameters, the number of updates and calibration on held-out speakers.
 
-    A clip under two names is never on both sides of a fold: speakers who share a clip count as one, and under folds of
-    other kinds a training clip that is also tested is left out. With `features`, clips of equal features count as copies.
+    Copies of a clip are never on both sides of a fold: speakers who share a clip count as one, and with other kinds of
+    folds, training clips that are also tested are left out. With `features`, clips of equal features count as copies.
 
     Examples
     --------
@@ -138,7 +137,7 @@ def evaluate(
         audited = audit_first(corpus, encoded.rows, accept=accept, ignore=REPORTED)
     report_failures(encoded, corpus)
     settings = {"n_folds": n_folds, "random_state": random_state}
-    pairs = fold_rows(corpus, encoded.whole, folds, voices=audited.voices, **settings)
+    pairs = fold_rows(corpus, encoded.valid, folds, voices=audited.voices, **settings)
     pairs = without_copies(pairs, audited.content)
     shared = shared_speakers(corpus, pairs)
     about = describe_run(pipeline, corpus, audited.content, folds, [test for _, test in pairs], **settings)
@@ -155,18 +154,23 @@ def evaluate_fitted(
     random_state: int = 0,
 ) -> Evaluation:
     """
-    Try a fitted pipeline on a corpus it has not learnt from, as one fold.
+    Evaluate a fitted pipeline on a corpus that it was not trained on.
 
     Parameters
     ----------
     pipeline : Pipeline
-        Fitted, as of `train` or `load_model`.
+        Fitted, as returned by `train` or `load_model`.
     corpus : DataFrame
         With `path` and `label`.
     groups, accept : sequence of str
         As for `evaluate`.
     random_state : int, default=0
-        Of the bootstrap.
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    evaluation : Evaluation
+        With a single fold.
 
     Raises
     ------
@@ -176,24 +180,26 @@ def evaluate_fitted(
     Warns
     -----
     UserWarning
-        If speakers or clips are among those the pipeline learnt from, as far as both are known, or clips are broken.
+        If speakers or clips are known to be in the training data, or clips are broken.
     """
     corpus = check_corpus(corpus, ("path", "label", *(["speaker"] if "speaker" in corpus else [])))
     columns = group_columns(corpus, groups)
     featurizer, rest = split_pipeline(pipeline)
     check_speakers(rest, corpus)
-    # Nothing is learnt from these clips.
+    # Rare classes matter for training only.
     audited = audit_first(corpus, accept=accept, ignore=(*REPORTED, "rare-class", "one-class"))
     encoded = encode_clips(featurizer, corpus)
     report_failures(encoded, corpus)
-    test = encoded.whole
+    test = encoded.valid
     warn_of_learnt_speakers(pipeline, corpus, test)
     warn_of_learnt_clips(pipeline, audited.content[test])
-    found, known = np.unique(corpus["label"].to_numpy()[test]), rest.classes_
-    if not np.isin(found, known).any():
-        raise ValueError(f"Got a corpus of the labels {found.tolist()}, expected some of {known.tolist()}.")
+    labels, trained = np.unique(corpus["label"].to_numpy()[test]), rest.classes_
+    if not np.isin(labels, trained).any():
+        raise ValueError(
+            f"Got a corpus with the labels {labels.tolist()}, expected some of the model's classes {trained.tolist()}."
+        )
     votes = votes_of(corpus)
-    classes = np.union1d(known, found if votes is None else votes.columns.to_numpy().astype(str))
+    classes = np.union1d(trained, labels if votes is None else votes.columns.to_numpy().astype(str))
     classifier, rows = before_classifier(rest, encoded.rows[test], speakers_of(corpus, test))
     proba = class_probabilities(classifier, rows, classes)
     part = FoldResult(np.empty(0, int), test, classifier.predict(rows), proba, scores_of(classifier, rows))
@@ -215,7 +221,7 @@ def _cross_validate(
     y = corpus["label"].to_numpy()
     voices = details["audited"].voices if "speaker" in corpus else None
     votes = votes_of(corpus)
-    classes = np.unique(y[encoded.whole]) if votes is None else votes.columns.to_numpy().astype(str)
+    classes = np.unique(y[encoded.valid]) if votes is None else votes.columns.to_numpy().astype(str)
     parts, models = [], []
     for train, test in tqdm(pairs, unit="fold", desc="Folds", disable=not verbose):
         speakers, shares = None if voices is None else voices[train], None if votes is None else votes.iloc[train]
@@ -230,14 +236,13 @@ def _cross_validate(
 
 
 def _layer_weights(classifiers: Sequence[Any]) -> np.ndarray | None:
-    """Of each classifier, (classifiers, layers); None unless all have them, for more than one layer."""
-    found = [getattr(classifier, "layer_weights_", None) for classifier in classifiers]
-    several = [weights for weights in found if weights is not None and np.ndim(weights) == 1 and len(weights) > 1]
-    return np.stack(several) if several and len(several) == len(found) else None
+    """Layer weights of shape (classifiers, layers); None unless all classifiers have them, for several layers."""
+    weights: list[Any] = [getattr(classifier, "layer_weights_", None) for classifier in classifiers]
+    return np.stack(weights) if all(np.ndim(w) == 1 and len(w) > 1 for w in weights) else None
 
 
 def class_probabilities(fitted: Any, X: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Probabilities with a column for each of `classes`, (n, K): 0 for those not learnt, NaN where a model has none."""
+    """Probabilities of shape (n, K) for `classes`: 0 for unknown classes, NaN if the model has no probabilities."""
     if not hasattr(fitted, "predict_proba"):
         return np.full((len(X), len(classes)), np.nan)
     proba = np.zeros((len(X), len(classes)))

@@ -1,4 +1,4 @@
-"""The command few-shot: out of domain, then adapted to a few labelled clips."""
+"""The command `few-shot`: a model tested on another corpus, before and after adapting to a few of its clips."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def add_few_shot_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="CORPUS",
-        help=f"corpus to learn from: {shape}; can be repeated",
+        help=f"training corpus: {shape}; can be repeated",
     )
     parser.add_argument("--test", required=True, metavar="CORPUS", help="corpus to test on and adapt to")
-    parser.add_argument("--pattern", help="paths below folders without a layout, such as {label}/{speaker}_*.wav")
+    parser.add_argument("--pattern", help="pattern of paths in folders without a layout: {label}/{speaker}_*.wav")
     for side in ("train", "test"):
         parser.add_argument(
             f"--{side}-where",
@@ -35,9 +35,11 @@ def add_few_shot_options(parser: argparse.ArgumentParser) -> None:
             metavar="COLUMN=VALUES",
             help=f"keep only clips of --{side} with one of these values, such as statement=01,02; can be repeated",
         )
-    parser.add_argument("--target", help="column to predict (default: emotion for a layout, else label)")
-    parser.add_argument("--shots", default=SHOTS, help="labelled clips of each class to adapt to (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=10, help="draws of shots and tested speakers (%(default)s)")
+    parser.add_argument("--target", help="column to predict (default: emotion for a layout, otherwise label)")
+    parser.add_argument("--shots", default=SHOTS, help="numbers of clips per class to adapt to (default: %(default)s)")
+    parser.add_argument(
+        "--repeats", type=int, default=10, help="repetitions with other shots and speakers (default: %(default)s)"
+    )
     parser.add_argument("--output", type=Path, help="also write measures and runs to this JSON file")
     add_pipeline_options(parser)
     add_accept_option(parser)
@@ -54,11 +56,11 @@ def run_few_shot(options: argparse.Namespace) -> None:
     except ValueError as error:
         raise ValueError(f"Got --shots {options.shots}, expected numbers such as {SHOTS}.") from error
     if options.system == "emosphere":
-        raise ValueError("Got --system emosphere, expected gen-ser or selm, which learn labels from a few clips more.")
+        raise ValueError("Got --system emosphere, expected gen-ser or selm, which classify and can be adapted.")
     with plain_warnings():
         tables = [_corpus(source, options, options.train_where) for source in options.train]
         test = _corpus(options.test, options, options.test_where)
-        found = few_shot(
+        result = few_shot(
             build_pipeline(options),
             tables,
             test,
@@ -68,13 +70,13 @@ def run_few_shot(options: argparse.Namespace) -> None:
             accept=options.accept,
             verbose=int(not options.quiet),
         )
-    print(found)
+    print(result)
     if options.output is not None:
-        found.to_json(options.output)
+        result.to_json(options.output)
 
 
 def _corpus(text: str, options: argparse.Namespace, conditions: list[str]) -> pd.DataFrame:
-    """A corpus without the clips that a condition leaves out; speakers of another source than the tested one are others."""
+    """Read a corpus and filter its clips; speakers get the source as a prefix, except in the tested corpus."""
     from .corpora import read_corpus
 
     layout, equals, folder = text.partition("=")
@@ -89,7 +91,7 @@ def _corpus(text: str, options: argparse.Namespace, conditions: list[str]) -> pd
             raise ValueError(f"Got {condition!r}, expected COLUMN=VALUES with a column among {list(corpus.columns)}.")
         corpus = corpus[corpus[column].astype(str).isin(values.split(","))]
         if not len(corpus):
-            raise ValueError(f"Got {condition!r}, which leaves no clip of {text}, expected values that occur.")
+            raise ValueError(f"Got {condition!r}, which no clip of {text} fulfils, expected values that occur.")
     if text != options.test and "speaker" in corpus:
         corpus = corpus.assign(speaker=f"{text}: " + corpus["speaker"].astype(str))
     return corpus

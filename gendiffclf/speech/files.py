@@ -1,8 +1,9 @@
-"""Files that are there whole or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -11,8 +12,8 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def whole_file(path: str | os.PathLike[str], *, binary: bool = False) -> Iterator[Any]:
-    """A file, of text unless `binary`, that appears under its name, in a folder made for it, only when it is complete."""
+def atomic_file(path: str | os.PathLike[str], *, binary: bool = False) -> Iterator[Any]:
+    """Open a file that is written under a temporary name and renamed when complete; missing folders are created."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -22,3 +23,9 @@ def whole_file(path: str | os.PathLike[str], *, binary: bool = False) -> Iterato
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write JSON; an existing file is replaced once the new one is complete."""
+    with atomic_file(path) as file:
+        file.write(json.dumps(content, indent=1, ensure_ascii=False) + "\n")

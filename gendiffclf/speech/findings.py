@@ -1,8 +1,7 @@
-"""The form of an audit's result: findings with a severity, the clips concerned and a remedy."""
+"""Results of an audit: findings with severity, affected clips and remedy."""
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections import Counter
 from collections.abc import Iterable
@@ -13,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..validation import check_choice
-from .corpora import N_SHOWN
-from .files import whole_file
+from .corpora import first_few
+from .files import write_json
 
 SEVERITIES = ("error", "warning", "note")
 CODES = (
@@ -27,23 +26,23 @@ CODES = (
 @dataclass(frozen=True)
 class Finding:
     """
-    One thing that an audit found.
+    A finding of an audit.
 
     Attributes
     ----------
     code : str
         Short name, such as "copies" or "clipped".
     severity : {"error", "warning", "note"}
-        "error": figures would be wrong, so `train` and `evaluate` stop. "warning": they go on and say it. "note": worth
-        knowing.
+        "error": results would be wrong, so `train` and `evaluate` raise an error. "warning": they warn and go on. "note":
+        for information.
     message : str
         What was found.
     remedy : str
         What to do about it.
     rows : tuple of int
-        Rows of the corpus concerned; empty where it is the corpus as a whole.
+        Affected rows of the corpus; empty if the finding is about the whole corpus.
     clips : tuple of str
-        Their paths.
+        Paths of these rows.
     """
 
     code: str
@@ -54,37 +53,35 @@ class Finding:
     clips: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Message, the first clips, and remedy."""
-        shown = ", ".join(dict.fromkeys(self.clips[:N_SHOWN])) + (", …" if len(self.clips) > N_SHOWN else "")
+        """Return message, first clips and remedy."""
+        shown = first_few(list(dict.fromkeys(self.clips)))
         return f"{self.message}{f' ({shown})' if shown else ''}; {self.remedy}."
 
 
 @dataclass(frozen=True)
 class Audit:
     """
-    What `audit` found in a corpus.
-
-    Printing it shows the findings, errors first.
+    Result of `audit`. Printing it shows the findings, errors first.
 
     Attributes
     ----------
     n_clips : int
-        Clips in the table.
+        Number of clips.
     n_speakers : int or None
-        Speakers; None without the column.
+        Number of speakers; None if unknown.
     seconds : float
-        Length of all clips together; NaN where no sound was read.
+        Total length of the clips; NaN if they were not decoded.
     classes : dict of str to int
-        Clips of each label.
+        Number of clips by label.
     findings : tuple of Finding
-        By severity.
+        Sorted by severity.
     content : ndarray of shape (n_clips,), str
-        Digest of each clip's content. Equal for copies.
+        Digest of each clip's content; equal for copies.
     voices : ndarray of shape (n_clips,), str
-        What must stay on one side of a split: the speaker; for speakers who share a clip, or whose names differ by case or
-        spaces only, the first of them; without speakers the clip's content.
+        Groups to keep on one side of a split: the speaker, or the first of several speakers who share a clip or whose names
+        differ only by case or spaces; without speakers, the clip's content.
     accepted : tuple of str
-        Codes of findings that the user accepts: they neither stop nor warn, and are recorded.
+        Codes of accepted findings, which neither stop nor warn, and are recorded.
     """
 
     n_clips: int
@@ -98,22 +95,22 @@ class Audit:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """Findings that stop `train` and `evaluate`: those of severity "error" that are not accepted."""
+        """Findings that stop `train` and `evaluate`: errors that are not accepted."""
         return tuple(f for f in self.findings if f.severity == "error" and f.code not in self.accepted)
 
     def accept(self, codes: Iterable[str]) -> Audit:
         """
-        The same audit with more findings accepted.
+        Return the same audit with more findings accepted.
 
         Parameters
         ----------
         codes : iterable of str
-            Such as "copies-across-labels"; a finding of that code need not be there.
+            Such as "copies-across-labels"; there need not be a finding with this code.
 
         Raises
         ------
         ValueError
-            If no finding has such a code.
+            If a code does not exist.
         """
         codes = tuple(codes)
         for code in codes:
@@ -122,17 +119,17 @@ class Audit:
 
     def enforce(self, ignore: Iterable[str] = ()) -> None:
         """
-        Raise for errors, and warn of warnings.
+        Raise an error for errors, and warn for warnings.
 
         Parameters
         ----------
         ignore : iterable of str
-            Codes to pass over.
+            Codes of findings to ignore.
 
         Raises
         ------
         ValueError
-            If there is a finding of severity "error".
+            If there is an error that is not accepted or ignored.
         """
         self.raise_errors(ignore)
         ignored = {*ignore, *self.accepted}
@@ -141,16 +138,16 @@ class Audit:
                 warnings.warn(f"{finding.code}: {finding}", stacklevel=4)
 
     def raise_errors(self, ignore: Iterable[str] = ()) -> None:
-        """Raise for errors, as `enforce` does, without warnings."""
+        """Raise a ValueError for errors, as `enforce` does, without warnings."""
         errors = [f"\n- {finding.code}: {finding}" for finding in self.errors if finding.code not in ignore]
         if errors:
             raise ValueError(
-                "Got a corpus that would give wrong figures, expected one without these errors; mend them, or accept those that "
-                f"are right as they are (accept, --accept CODE).{''.join(errors)}"
+                "Got a corpus with errors that would make results wrong, expected none; correct them, or accept those that are "
+                f"intended (accept, --accept CODE).{''.join(errors)}"
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything but digests and voices, as JSON knows it."""
+        """Return everything except digests and voices as JSON types."""
         return {
             "n_clips": self.n_clips,
             "n_speakers": self.n_speakers,
@@ -167,13 +164,12 @@ class Audit:
         Parameters
         ----------
         path : path-like
-            Replaced if it exists, once the new content is complete.
+            An existing file is replaced once the new one is complete.
         """
-        with whole_file(path) as file:
-            file.write(json.dumps(self.as_dict(), indent=1, ensure_ascii=False) + "\n")
+        write_json(path, self.as_dict())
 
     def __str__(self) -> str:
-        """A line for the corpus, and one for each finding."""
+        """Return a line for the corpus and one for each finding."""
         speakers = "unknown speakers" if self.n_speakers is None else f"{self.n_speakers} speakers"
         length = "" if np.isnan(self.seconds) else f", {self.seconds / 60:.1f} minutes"
         labels = ", ".join(
@@ -184,7 +180,7 @@ class Audit:
             accepted = ", accepted" if finding.code in self.accepted else ""
             lines.append(f"{finding.severity}{accepted}: {finding.code}: {finding}")
         counts = Counter(finding.severity for finding in self.findings)
-        found = ", ".join(
+        summary = ", ".join(
             f"{counts[name]} {name}{'s' if counts[name] > 1 else ''}" for name in SEVERITIES if counts[name]
         )
-        return "\n".join([*lines, f"Found: {found or 'nothing to object to'}."])
+        return "\n".join([*lines, f"Found: {summary or 'no problems'}."])

@@ -1,4 +1,4 @@
-"""Which clips of a corpus are learnt from and which are tested, fold by fold."""
+"""Training and test clips of each fold."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
 from ..validation import check_choice
-from .corpora import N_SHOWN
+from .corpora import first_few
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Fold = tuple[np.ndarray, np.ndarray]
-"""Rows of a corpus to learn from, and to test."""
+"""Training rows and test rows of a corpus."""
 
 N_DIGITS = 16
-"""Of a clip's digest, as a trained pipeline and its folder keep them."""
+"""Number of digits of clips' digests in trained pipelines and model folders."""
 FOLDS = ("speaker", "leave-one-speaker-out", "split", "random")
 
 
 def fold_rows(
     corpus: pd.DataFrame,
-    whole: np.ndarray,
+    valid: np.ndarray,
     folds: str | Iterable[Fold] | Any = "speaker",
     *,
     n_folds: int = 5,
@@ -33,30 +33,30 @@ def fold_rows(
     voices: np.ndarray | None = None,
 ) -> list[Fold]:
     """
-    Row numbers of the training and the test part of each fold; see `evaluate`.
+    Return the training and test rows of each fold; see `evaluate`.
 
     Parameters
     ----------
     corpus : DataFrame
-    whole : ndarray of int
-        Rows of clips that are not broken; no fold has others.
+    valid : ndarray of int
+        Rows of clips that are not broken; the folds contain only these.
     folds, n_folds, random_state
         As for `evaluate`.
     voices : ndarray of shape (n_clips,), str, optional
-        What folds by speaker keep together, as of `Audit`; by default the speakers.
+        Groups that folds by speaker keep together, as in `Audit`; by default the speakers.
     """
-    y = corpus["label"].to_numpy()[whole]
+    y = corpus["label"].to_numpy()[valid]
     if voices is None and "speaker" in corpus:
         voices = corpus["speaker"].to_numpy().astype(str)
-    groups = voices[whole] if voices is not None and "speaker" in corpus else None
+    groups = voices[valid] if voices is not None and "speaker" in corpus else None
     if isinstance(folds, str):
         check_choice("folds", folds, FOLDS)
         if folds == "split":
-            return [_published_split(corpus, whole)]
+            return [_published_split(corpus, valid)]
         if folds == "random":
             splitter: Any = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
         else:
-            assert groups is not None  # `evaluate` asks for the column
+            assert groups is not None  # `evaluate` requires the column
             n_voices = len(np.unique(groups))
             if n_voices < 2:
                 raise ValueError(_one_voice(corpus["speaker"].nunique(), folds))
@@ -66,90 +66,88 @@ def fold_rows(
         splitter = folds
     if hasattr(splitter, "split"):
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)  # `shared_speakers` tells
-            found = list(splitter.split(np.zeros((len(y), 1)), y, groups))
-        return [(whole[train], whole[test]) for train, test in found]
+            warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)  # see `shared_speakers`
+            splits = list(splitter.split(np.zeros((len(y), 1)), y, groups))
+        return [(valid[train], valid[test]) for train, test in splits]
     pairs = [(_rows(train, len(corpus)), _rows(test, len(corpus))) for train, test in splitter]
     if not pairs or any(len(np.intersect1d(train, test)) for train, test in pairs):
-        raise ValueError(f"Got {len(pairs)} folds, expected at least 1, and no clip on both sides of any.")
-    return [(np.intersect1d(train, whole), np.intersect1d(test, whole)) for train, test in pairs]
+        raise ValueError(f"Got {len(pairs)} folds, expected at least 1, and no clip on both sides of a fold.")
+    return [(np.intersect1d(train, valid), np.intersect1d(test, valid)) for train, test in pairs]
 
 
 def without_copies(pairs: list[Fold], content: np.ndarray) -> list[Fold]:
     """
-    The folds without the training clips whose content is also tested.
+    Remove training clips whose content is also tested.
 
     Parameters
     ----------
     pairs : list of Fold
     content : ndarray of shape (n_clips,), str
-        Digests, as of `Audit`.
+        Digests, as in `Audit`.
 
     Warns
     -----
     UserWarning
-        If there are any: folds by speaker have none, since speakers who share a clip are one voice.
+        If there are such clips; folds by speaker have none, since speakers who share a clip are one voice.
     """
     kept = [(train[~np.isin(content[train], content[test])], test) for train, test in pairs]
     n_left_out = sum(len(train) for train, _ in pairs) - sum(len(train) for train, _ in kept)
     if n_left_out:
         warnings.warn(
-            f"Got folds with copies of tested clips among the training clips: {n_left_out} in all, which are left out of "
+            f"Got folds with copies of tested clips among the training clips, {n_left_out} in all; they are left out of "
             "training.",
             stacklevel=3,
         )
     if not all(len(train) for train, _ in kept):
         raise ValueError(
-            "Got a fold whose training clips are all copies of tested ones, expected others; leave copies out."
+            "Got a fold whose training clips are all copies of tested ones, expected other clips too; remove the copies."
         )
     return kept
 
 
 def shared_speakers(corpus: pd.DataFrame, pairs: list[Fold]) -> tuple[str, ...]:
-    """Speakers on both sides of a fold; warns if there are any, or if that cannot be known."""
+    """Return the speakers on both sides of a fold; warn if there are any, or if speakers are unknown."""
     if "speaker" not in corpus:
         warnings.warn(
-            "Got a corpus without the column 'speaker': whether speakers are on both sides of a fold is unknown, and "
-            "figures may be too good for new voices.",
+            "Got a corpus without the column 'speaker': speakers may be on both sides of a fold, and results too optimistic "
+            "for new speakers.",
             stacklevel=3,
         )
         return ()
     speakers = corpus["speaker"].to_numpy().astype(str)
     shared = sorted(set().union(*(set(speakers[train]) & set(speakers[test]) for train, test in pairs)))
     if shared:
-        shown = ", ".join(shared[:N_SHOWN]) + (", …" if len(shared) > N_SHOWN else "")
         warnings.warn(
-            f"Got {len(shared)} speakers on both sides of a fold ({shown}): figures are too good for voices not learnt "
-            "from; folds='speaker' keeps each speaker on one side.",
+            f"Got {len(shared)} speakers on both sides of a fold ({first_few(shared)}): results are too optimistic for new "
+            "speakers; folds='speaker' keeps each speaker on one side.",
             stacklevel=3,
         )
     return tuple(shared)
 
 
 def warn_of_learnt_speakers(pipeline: Any, corpus: pd.DataFrame, test: np.ndarray) -> None:
-    """Two corpora may call different people "01", so this is a warning and no finding."""
+    """Warn of tested speakers in the training data; no error, as different people may have the same name."""
     if "speaker" not in corpus:
         return
     tested = set(corpus["speaker"].to_numpy().astype(str)[test].tolist())
     shared = sorted(tested & set(getattr(pipeline, "speakers_", ())))
     if shared:
-        shown = ", ".join(shared[:N_SHOWN]) + (", …" if len(shared) > N_SHOWN else "")
         warnings.warn(
-            f"Got a corpus in which {len(shared)} of {len(tested)} speakers are also among those the model learnt from "
-            f"({shown}): figures may be too good for new voices; leave their clips out, unless these are others of the "
-            "same name.",
+            f"Got a corpus in which {len(shared)} of {len(tested)} speakers are also in the model's training data "
+            f"({first_few(shared)}): results may be too optimistic for new speakers; leave out their clips, unless they are "
+            "different people of the same name.",
             stacklevel=3,
         )
 
 
 def warn_of_learnt_clips(pipeline: Any, content: np.ndarray) -> None:
-    """Warn if tested clips, known by their digests, are among those that `train` notes as `clips_`."""
+    """Warn if tested clips are among the training clips, whose digests `train` records as `clips_`."""
     learnt = set(getattr(pipeline, "clips_", ()))
     n_learnt = sum(digest[:N_DIGITS] in learnt for digest in content)
     if n_learnt:
         warnings.warn(
-            f"Got {n_learnt} of {len(content)} clips that the model learnt from: figures tell how well it remembers them, "
-            "not how it does on others; leave them out, or evaluate without a model, by folds.",
+            f"Got {n_learnt} of {len(content)} clips that are in the model's training data: results on them say nothing "
+            "about other clips; leave them out, or cross-validate without a model.",
             stacklevel=3,
         )
 
@@ -158,22 +156,22 @@ def _one_voice(n_speakers: int, folds: str) -> str:
     if n_speakers > 1:
         return (
             f"Got a corpus of {n_speakers} speakers with folds={folds!r}, who count as one voice since each shares clips with "
-            "another, expected at least 2 voices; leave out the copies that `audit` lists, or mend the column speaker."
+            "another, expected at least 2 voices; leave out the copies that `audit` lists, or correct the column speaker."
         )
     return (
-        f"Got a corpus of {n_speakers} speaker with folds={folds!r}, expected at least 2; with folds='random' figures say "
-        "nothing about other voices."
+        f"Got a corpus of {n_speakers} speaker with folds={folds!r}, expected at least 2; folds='random' works, but its "
+        "results say nothing about other speakers."
     )
 
 
-def _published_split(corpus: pd.DataFrame, whole: np.ndarray) -> Fold:
+def _published_split(corpus: pd.DataFrame, valid: np.ndarray) -> Fold:
     if "split" not in corpus:
         raise ValueError(f"Got folds='split' with the columns {list(corpus.columns)}, expected 'split' among them.")
-    split = corpus["split"].to_numpy()[whole]
-    train, test = whole[np.isin(split, ("train", "dev"))], whole[split == "test"]
+    split = corpus["split"].to_numpy()[valid]
+    train, test = valid[np.isin(split, ("train", "dev"))], valid[split == "test"]
     if not len(train) or not len(test):
-        found = sorted(set(split.tolist()))
-        raise ValueError(f"Got folds='split' with the parts {found}, expected 'train' or 'dev', and 'test'.")
+        splits = sorted(set(split.tolist()))
+        raise ValueError(f"Got folds='split' with the splits {splits}, expected 'train' or 'dev', and 'test'.")
     return train, test
 
 
@@ -181,5 +179,5 @@ def _rows(rows: Any, n_clips: int) -> np.ndarray:
     rows = np.asarray(rows)
     rows = np.flatnonzero(rows) if rows.dtype == bool and len(rows) == n_clips else rows
     if rows.dtype.kind not in "iu" or rows.ndim != 1 or not len(rows) or rows.min() < 0 or rows.max() >= n_clips:
-        raise ValueError(f"Got a side of a fold as {rows!r}, expected row numbers from 0 to {n_clips - 1}.")
+        raise ValueError(f"Got rows of a fold as {rows!r}, expected row numbers from 0 to {n_clips - 1}.")
     return rows

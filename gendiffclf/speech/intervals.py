@@ -1,4 +1,4 @@
-"""Bootstrap intervals over speakers: clips of one speaker are not independent, so speakers are drawn, with all their clips."""
+"""Bootstrap intervals over speakers, who are resampled with all their clips, as clips of one speaker are not independent."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _CHUNK = 200
 
 def resample(tallies: Sequence[Tally], random_state: int, n_resamples: int = N_RESAMPLES) -> list[Tally]:
     """
-    Tallies of bootstrap samples: units drawn with replacement, the same for all tallies.
+    Return tallies of bootstrap samples of units, the same samples for all tallies.
 
     Parameters
     ----------
     tallies : sequence of Tally
         Over the same m units each, such as the clips of two groups by speaker, or of two classifiers.
     random_state : int
-        Of the draws.
+        Seed of the bootstrap.
     n_resamples : int, default=2000
-        Samples.
+        Number of bootstrap samples.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def resample(tallies: Sequence[Tally], random_state: int, n_resamples: int = N_R
 
 
 def draw_weights(m: int, random_state: int, n_resamples: int = N_RESAMPLES) -> Iterator[np.ndarray]:
-    """How often each of m units is in each bootstrap sample, as arrays of shape (samples, m), `n_resamples` in all."""
+    """Yield how often each of m units is in each of `n_resamples` bootstrap samples, as arrays of shape (samples, m)."""
     rng = np.random.default_rng(random_state)
     for start in range(0, n_resamples, _CHUNK):
         yield rng.multinomial(m, np.full(m, 1 / m), size=min(_CHUNK, n_resamples - start)).astype(np.float64)
@@ -51,27 +51,27 @@ def draw_weights(m: int, random_state: int, n_resamples: int = N_RESAMPLES) -> I
 
 def interval(values: np.ndarray, n_units: int, level: float = LEVEL) -> tuple[float, float]:
     """
-    Bounds of an expanded percentile interval.
+    Return the bounds of an expanded percentile interval.
 
     Parameters
     ----------
     values : ndarray of shape (b,)
-        A measure of each bootstrap sample; NaN where it is not defined.
+        A measure on each bootstrap sample; NaN if undefined.
     n_units : int
-        Units drawn.
+        Number of units.
     level : float in (0, 1), default=0.95
-        How often the interval should hold the true value.
+        Confidence level.
 
     Returns
     -------
     low, high : float
-        NaN for fewer than 2 units, or where no sample has a value.
+        NaN for fewer than 2 units, or if all values are NaN.
 
     Notes
     -----
-    The plain percentile interval of few units is too narrow: it takes a normal quantile for one of Student's t, and a
-    variance divided by n for one divided by n - 1. Quantiles are moved outwards by both (Hesterberg 2015, What Teachers
-    Should Know about the Bootstrap, section 5.2).
+    For few units the plain percentile interval is too narrow, since it corresponds to a normal quantile instead of
+    Student's t, and to a variance divided by n instead of n - 1. The quantiles are adjusted for both (Hesterberg 2015, What
+    Teachers Should Know about the Bootstrap, section 5.2).
     """
     values = values[~np.isnan(values)]
     if n_units < 2 or not len(values):

@@ -1,4 +1,4 @@
-"""What the names of well-known corpora's files say: a table of patterns."""
+"""File name patterns of well-known corpora."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 Meaning = Mapping[str, str] | Callable[[str], Any]
-"""From a code in a name to what it stands for; codes that a mapping lacks stand for themselves."""
+"""Values of the codes in a name; codes that a mapping lacks are kept."""
 
 
 @dataclass(frozen=True)
 class Layout:
     """
-    How a corpus names its clips.
+    File names of a corpus.
 
     Attributes
     ----------
     title : str
-        The corpus.
+        Name of the corpus.
     example : str
-        A file's name, for messages.
+        Example of a file name, for messages.
     pattern : str
-        Regular expression of a clip's name without its ending, and of folders before it where they matter. Its named groups are
-        columns, among them `speaker` and `emotion` if no file of metadata has them.
+        Regular expression for the name of a clip without suffix, and for its folders if they matter. Named groups become
+        columns, including `speaker` and `emotion` unless they are in a metadata file.
     meanings : dict of str to Meaning
-        Of the groups that are codes.
+        Values of the groups that are codes.
     same : dict of str to str
-        Columns that are the same for all clips.
+        Columns with the same value for all clips.
     add_metadata : callable, optional
-        From the table and the folder to the table with what files of metadata add.
+        Function of the table and the folder that adds columns from metadata files.
     ignore : str
-        Regular expression of names that the corpus itself holds and that are no clips of it.
+        Regular expression for names of files in the corpus that are not clips.
     """
 
     title: str
@@ -49,11 +49,11 @@ class Layout:
     ignore: str = r"(?!)"
 
     def parse(self, path: str) -> Row | None:
-        """From a clip's path below the corpus' folder, with slashes, to its columns; None if it is no clip of this corpus."""
-        found = re.fullmatch(f"(?:.*/)?{self.pattern}", str(PurePosixPath(path).with_suffix("")))
-        if found is None:
+        """Return the columns of a clip from its path relative to the corpus, with slashes; None if it does not match."""
+        match = re.fullmatch(f"(?:.*/)?{self.pattern}", str(PurePosixPath(path).with_suffix("")))
+        if match is None:
             return None
-        return {name: self._meaning(name, code) for name, code in found.groupdict().items()} | self.same
+        return {name: self._meaning(name, code) for name, code in match.groupdict().items()} | self.same
 
     def _meaning(self, name: str, code: str) -> Any:
         meaning = self.meanings.get(name, {})
@@ -61,7 +61,7 @@ class Layout:
 
 
 def add_crema_d_metadata(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Sex and age of the actors, from VideoDemographics.csv where it is."""
+    """Add gender and age of the actors from VideoDemographics.csv, if it exists."""
     people = _metadata(folder, "VideoDemographics.csv")
     if people is None:
         return table
@@ -71,7 +71,7 @@ def add_crema_d_metadata(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 def add_meld_metadata(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Speakers, emotions and words, from <split>_sent_emo.csv; gender of the six that lead."""
+    """Add speakers, emotions and texts from <split>_sent_emo.csv, and the gender of the six main characters."""
     import pandas as pd
 
     keys = ["split", "dialogue", "utterance"]
@@ -79,7 +79,9 @@ def add_meld_metadata(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     for split in sorted(set(table["split"])):
         lines = _metadata(folder, f"{split}_sent_emo.csv")
         if lines is None:
-            raise ValueError(f"Got {folder} without {split}_sent_emo.csv, expected it: MELD's names tell no emotion.")
+            raise ValueError(
+                f"Got {folder} without {split}_sent_emo.csv, expected this file of MELD, which holds the emotions; add it."
+            )
         parts.append(
             pd.DataFrame(
                 {
@@ -93,13 +95,13 @@ def add_meld_metadata(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
                 }
             )
         )
-    known = pd.concat(parts).drop_duplicates(keys)
-    merged = table.merge(known, on=keys, how="left", validate="many_to_one")
+    metadata = pd.concat(parts).drop_duplicates(keys)
+    merged = table.merge(metadata, on=keys, how="left", validate="many_to_one")
     return merged.assign(gender=merged["speaker"].map(_MELD_SEXES))
 
 
 def add_nemo_metadata(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Gender and age, from data.tsv where it is."""
+    """Add gender and age from data.tsv, if it exists."""
     lines = _metadata(folder, "data.tsv", separator="\t")
     if lines is None:
         return table
@@ -110,11 +112,11 @@ def add_nemo_metadata(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 def _metadata(folder: Path, name: str, separator: str = ",") -> pd.DataFrame | None:
-    """A file of metadata in the corpus' folder, below it, or beside it; all values as text."""
+    """Read a metadata file in, below or next to the corpus' folder, with all values as strings; None if it is missing."""
     import pandas as pd
 
-    places = [folder / name, *sorted(folder.rglob(name)), folder.parent / name]
-    path = next((place for place in places if place.is_file()), None)
+    candidates = [folder / name, *sorted(folder.rglob(name)), folder.parent / name]
+    path = next((candidate for candidate in candidates if candidate.is_file()), None)
     if path is None:
         return None
     return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)
@@ -129,7 +131,7 @@ _EMOTIONS = {
     **dict.fromkeys(("sad", "sadness"), "sad"),
     **dict.fromkeys(("ps", "surprise", "surprised"), "surprised"),
 }
-"""One word for each emotion in all corpora, so that a model of one can be tried on another."""
+"""The same names of emotions for all corpora, so that a model trained on one can be tested on another."""
 _SEXES = {"m": "male", "f": "female", "male": "male", "female": "female"}
 _MELD_SEXES = {
     **dict.fromkeys(("Rachel", "Monica", "Phoebe"), "female"),
@@ -138,7 +140,7 @@ _MELD_SEXES = {
 
 
 def _numbered(*words: str) -> dict[str, str]:
-    """Words by the codes 01, 02 and so on."""
+    """Map the codes 01, 02 and so on to words."""
     return {f"{number:02}": word for number, word in enumerate(words, 1)}
 
 
@@ -238,4 +240,4 @@ LAYOUTS: dict[str, Layout] = {
         },
     ),
 }
-"""Corpora whose layout is known, by name."""
+"""Known corpora by name."""

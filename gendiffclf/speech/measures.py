@@ -1,4 +1,4 @@
-"""The measures of the field, from counts that add up over clips, so that a bootstrap needs no second pass."""
+"""Measures of classification from sums over clips, so that a bootstrap needs no second pass over the clips."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ EPS = float(np.finfo(np.float64).eps)
 @dataclass(frozen=True)
 class Tally:
     """
-    Sums over clips, for each of m units such as folds or speakers, that determine every measure.
+    Sums over the clips of m units, such as folds or speakers, from which every measure is computed.
 
     Attributes
     ----------
     confusion : ndarray of shape (m, K, K)
-        Clips by true label (rows) and predicted one (columns).
+        Number of clips by true label (rows) and predicted label (columns).
     loss : ndarray of shape (m,)
-        Sum of minus the logarithm of the true label's probability; NaN without probabilities.
+        Summed negative log-probability of the true labels; NaN without probabilities.
     bins : ndarray of shape (m, 15, 3)
-        In each bin of confidence: sum of confidences, clips whose most probable label is the true one, clips.
+        For each bin of confidence: sum of confidences, number of clips whose most probable label is correct, number of clips.
     """
 
     confusion: np.ndarray
@@ -43,29 +43,29 @@ class Tally:
         truth, predicted : array-like of shape (n,)
             Labels, all in `classes`.
         proba : ndarray of shape (n, K)
-            Probabilities; NaN where there are none.
+            Probabilities; NaN if there are none.
         classes : ndarray of shape (K,)
             Label of each column, sorted.
         unit : array-like of shape (n,), int
-            Which unit a clip belongs to, from 0 to `n_units - 1`.
+            Unit of each clip, from 0 to `n_units - 1`.
         n_units : int
-            How many there are.
+            Number of units.
         """
         unit = np.asarray(unit)
-        true, said = np.searchsorted(classes, np.asarray(truth)), np.searchsorted(classes, np.asarray(predicted))
+        true, chosen = np.searchsorted(classes, np.asarray(truth)), np.searchsorted(classes, np.asarray(predicted))
         k = len(classes)
-        confusion = np.bincount((unit * k + true) * k + said, minlength=n_units * k * k).reshape(n_units, k, k)
+        confusion = np.bincount((unit * k + true) * k + chosen, minlength=n_units * k * k).reshape(n_units, k, k)
         loss = -np.log(np.clip(proba[np.arange(len(true)), true], EPS, 1))
         confidence = proba.max(axis=1)
-        # Bins are (i/15, (i+1)/15], as those of expected_calibration_error.
+        # Bins are (i/15, (i+1)/15], as in expected_calibration_error.
         bin_number = np.clip(np.ceil(np.nan_to_num(confidence) * N_BINS).astype(int) - 1, 0, N_BINS - 1)
-        place = unit * N_BINS + bin_number
+        cell = unit * N_BINS + bin_number
         values = (confidence, proba.argmax(axis=1) == true, np.ones(len(true)))
-        bins = np.stack([np.bincount(place, value, minlength=n_units * N_BINS) for value in values], axis=-1)
+        bins = np.stack([np.bincount(cell, value, minlength=n_units * N_BINS) for value in values], axis=-1)
         return cls(confusion, np.bincount(unit, loss, minlength=n_units), bins.reshape(n_units, N_BINS, 3))
 
     def weighted(self, weights: np.ndarray) -> Tally:
-        """Tallies of samples that hold each unit so many times: weights of shape (b, m) give b tallies."""
+        """Return the tallies of b samples, in which units occur as often as `weights` of shape (b, m) says."""
         parts = []
         for part in (self.confusion, self.loss, self.bins):
             parts.append((weights @ part.reshape(len(part), -1)).reshape(len(weights), *part.shape[1:]))
@@ -73,48 +73,48 @@ class Tally:
 
     def measures(self) -> dict[str, np.ndarray]:
         """
-        The measures of each unit.
+        Return the measures of each unit.
 
         Returns
         -------
         measures : dict of str to ndarray of shape (m,)
-            NaN for units without clips, log-loss and ECE also without probabilities. UAR and macro-F1 are means over the
-            classes that occur in a unit: a fold of one speaker need not have all.
+            NaN for units without clips; log-loss and ECE are also NaN without probabilities. UAR and macro-F1 are means over
+            the classes that occur in a unit, since a fold of one speaker need not have all.
         """
         n = self.confusion.sum(axis=(1, 2))
-        of_class = self.of_classes()
+        by_class = self.class_measures()
         with np.errstate(invalid="ignore", divide="ignore"):
             right = np.trace(self.confusion, axis1=1, axis2=2)
-            occurs = of_class["n_clips"] > 0
+            occurs = by_class["n_clips"] > 0
             n_occurring = occurs.sum(axis=1)
             distance = np.abs(self.bins[..., 1] - self.bins[..., 0]).sum(axis=1)
             return {
                 "wa": right / n,
-                "uar": np.where(occurs, of_class["recall"], 0).sum(axis=1) / n_occurring,
-                "macro_f1": np.where(occurs, of_class["f1"], 0).sum(axis=1) / n_occurring,
+                "uar": np.where(occurs, by_class["recall"], 0).sum(axis=1) / n_occurring,
+                "macro_f1": np.where(occurs, by_class["f1"], 0).sum(axis=1) / n_occurring,
                 "log_loss": self.loss / n,
                 "ece": distance / n,
             }
 
-    def of_classes(self) -> dict[str, np.ndarray]:
-        """Clips, recall, precision and F1 of each class in each unit, each of shape (m, K); NaN where undefined."""
+    def class_measures(self) -> dict[str, np.ndarray]:
+        """Number of clips, recall, precision and F1 by unit and class, of shape (m, K); NaN if undefined."""
         right = np.diagonal(self.confusion, axis1=1, axis2=2)
-        true, said = self.confusion.sum(axis=2), self.confusion.sum(axis=1)
+        true, chosen = self.confusion.sum(axis=2), self.confusion.sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
-            f1 = 2 * right / (true + said)
-            return {"n_clips": true, "recall": right / true, "precision": right / said, "f1": f1}
+            f1 = 2 * right / (true + chosen)
+            return {"n_clips": true, "recall": right / true, "precision": right / chosen, "f1": f1}
 
 
 def measures(y_true: Any, y_pred: Any, proba: np.ndarray, classes: np.ndarray) -> dict[str, float]:
     """
-    The measures of the field.
+    Return the usual measures of classification.
 
     Parameters
     ----------
     y_true, y_pred : array-like of shape (n,)
         Labels.
     proba : ndarray of shape (n, K)
-        Probabilities; NaN where there are none.
+        Probabilities; NaN if there are none.
     classes : ndarray of shape (K,)
         Label of each column, sorted.
 

@@ -1,4 +1,4 @@
-"""A fitted pipeline as a folder: classifiers without pickles, and JSON that says which features they want."""
+"""Fitted pipelines as folders: classifiers without pickles, and a description of the featuriser in JSON."""
 
 from __future__ import annotations
 
@@ -11,63 +11,33 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from sklearn.pipeline import Pipeline
 
 from .._version import VERSION
 from ..classifier import GenerativeTransportClassifier
 from ..featurizers import FEATURIZERS, SpeakerNormalizer, SpeechFeaturizer
 from ..optional import require
-from ..systems.model_folder import WEIGHTS, complete_folder
+from ..systems.model_folder import (
+    DESCRIPTION,
+    WEIGHTS,
+    check_new_folder,
+    complete_folder,
+    featurizer_kind,
+    plain_parameters,
+)
+from .provenance import as_json
 
 FORMAT = "gendiffclf.speech"
 FORMAT_VERSION = 2
-"""Raised whenever a folder of this version could no longer be read by the code before."""
+"""Incremented when earlier code cannot read the folders any more."""
 
 SYSTEMS = {"EmoSphereRegressor": "emosphere", "SelmClassifier": "selm"}
-"""Estimators that write folders of their own, below the pipeline's, and their modules."""
+"""Estimators that save themselves to a subfolder, and their modules."""
 
-DESCRIPTION = "model.json"
 ENCODER = "encoder"
 
-_LEARNT_FROM = ("speakers", "clips")
-"""What `train` notes of its corpus, under these names with an underscore."""
-_OF_THE_RUN = ("batch_seconds", "cache", "device", "encode", "n_jobs", "on_error", "verbose")
-"""Parameters that change how features are computed and not what they are, and functions, which JSON cannot hold."""
-
-
-def check_new_folder(name: str, folder: str | os.PathLike[str], overwrite: bool) -> Path:
-    """
-    Refuse, before any work, a place where no model can be written.
-
-    Parameters
-    ----------
-    name : str
-        What messages call the folder.
-    folder : path-like
-        To be made.
-    overwrite : bool
-        Whether a model that is there may be replaced.
-
-    Raises
-    ------
-    ValueError
-        If it exists and may not be replaced, or cannot be made.
-    """
-    folder = Path(folder)
-    if folder.exists() and not (overwrite and (folder / DESCRIPTION).is_file()):
-        expected = "a new folder" if not overwrite else f"a new folder or one of a model, with {DESCRIPTION}"
-        remedy = "; overwrite=True or --overwrite replaces a model" if not overwrite else ""
-        raise ValueError(f"Got {name}={str(folder)!r}, which exists, expected {expected}{remedy}.")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"Got {name}={str(folder)!r}, whose parent cannot be made ({error.strerror}); choose another."
-        ) from error
-    if not os.access(folder.parent, os.W_OK):
-        raise ValueError(f"Got {name}={str(folder)!r} in a folder that is write-protected; choose another.")
-    return folder
+_TRAINING_DATA = ("speakers", "clips")
+"""Attributes of the training data that `train` sets, without the trailing underscore."""
 
 
 def save_model(
@@ -79,36 +49,35 @@ def save_model(
     about: dict[str, Any] | None = None,
 ) -> None:
     """
-    Write a fitted pipeline to a folder; nothing is pickled.
+    Save a fitted pipeline to a folder; nothing is pickled.
 
     Parameters
     ----------
     pipeline : Pipeline
-        A featuriser of `gendiffclf.featurizers`, if features were not given, and fitted steps. A
-        `GenerativeTransportClassifier` and a `SpeakerNormalizer` are written by themselves, others by the package skops.
+        A featuriser of `gendiffclf.featurizers`, unless features were precomputed, and fitted steps.
+        `GenerativeTransportClassifier` and `SpeakerNormalizer` have formats of their own, other steps are saved with skops.
     folder : path-like
-        Appears under its name only when it is complete.
+        Written under a temporary name, and renamed when it is complete.
     overwrite : bool, default=False
-        Whether a model that is there may be replaced.
+        Whether to replace an existing model.
     copy_encoder : bool, default=False
-        Whether the local folder of a speech encoder is copied into the model's. Without, its place is recorded, relative to
-        the model's folder too, so that both can be moved together.
+        Whether to copy the local folder of a speech encoder into that of the model. Otherwise its path is recorded, also
+        relative to the model's folder, so that both can be moved together.
     about : dict, optional
-        What else to keep beside it, of types that JSON knows: how many clips it learnt from, say.
+        Additional information to save, as JSON types.
 
     Raises
     ------
     ValueError
-        If the folder exists and `overwrite` is false, it is no folder of a model, or cannot be made.
+        If the folder exists and may not be replaced, or cannot be created.
     TypeError
-        If a parameter of the featuriser is one that JSON cannot hold.
+        If a parameter of the featuriser cannot be converted to JSON.
 
     Notes
     -----
-    `model.json` records the featuriser's parameters and what identifies its weights; those of a hub name are pinned to
-    the commit that is in use. It also holds the checksum of each step's file. The names of the speakers that `train` learnt
-    from, and digests of their clips, are recorded, so that `evaluate_fitted` can warn of them.
-    A function of `FunctionFeaturizer` is not written.
+    `model.json` records the featuriser's parameters and the identity of its weights; a hub name is pinned to the commit in
+    use. It also holds checksums of the files of all steps, the names of the training speakers, and digests of the training
+    clips, so that `evaluate_fitted` can warn of them. The function of a `FunctionFeaturizer` is not saved.
 
     Examples
     --------
@@ -117,7 +86,7 @@ def save_model(
     >>> pipeline = load_model("model")  # doctest: +SKIP
     """
     if not isinstance(pipeline, Pipeline):
-        raise TypeError(f"Got {type(pipeline).__name__}, expected a Pipeline, as `train` returns.")
+        raise TypeError(f"Got {type(pipeline).__name__}, expected a Pipeline, as returned by `train`.")
     first = pipeline.steps[0][1]
     featurizer = first if isinstance(first, SpeechFeaturizer) else None
     steps = pipeline.steps if featurizer is None else pipeline.steps[1:]
@@ -125,17 +94,17 @@ def save_model(
     folder = check_new_folder("folder", folder, overwrite)
     with complete_folder(folder) as temporary:
         if recorded is not None:
-            recorded |= _encoder_place(recorded["parameters"], folder, temporary, copy_encoder)
+            recorded |= _save_encoder(recorded["parameters"], folder, temporary, copy_encoder)
         description = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "package_version": VERSION,
             "featurizer": recorded,
             "steps": [_save_step(name, step, temporary) for name, step in steps],
-            "classes": _answers(pipeline),
+            "classes": _outputs(pipeline),
             "about": about or {},
         }
-        for name in _LEARNT_FROM:
+        for name in _TRAINING_DATA:
             if hasattr(pipeline, f"{name}_"):
                 description[name] = list(getattr(pipeline, f"{name}_"))
         (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
@@ -143,28 +112,28 @@ def save_model(
 
 def load_model(folder: str | os.PathLike[str], *, trusted: Sequence[str] = (), **changes: Any) -> Pipeline:
     """
-    Read a folder that `save_model` wrote.
+    Load a pipeline from a folder that `save_model` wrote.
 
     Parameters
     ----------
     folder : path-like
-        The model's folder.
+        Folder of the model.
     trusted : sequence of str, default=()
-        Types, besides those of scikit-learn and NumPy, that may be created for steps written by skops.
+        Types, besides those of scikit-learn and NumPy, that skops may construct.
     **changes
-        Parameters of the featuriser to set: `device`, `cache`, `n_jobs`; `model`, the place of the same weights on this
-        machine; `encode`, the function of a `FunctionFeaturizer`.
+        Parameters of the featuriser to set: `device`, `cache`, `n_jobs`; `model`, if the same weights have another path here;
+        `encode`, the function of a `FunctionFeaturizer`.
 
     Returns
     -------
     pipeline : Pipeline
-        The steps by their names, ready to predict; `speakers_` and `clips_` as of `train`, if the folder records them.
+        Ready to predict; with `speakers_` and `clips_`, as from `train`, if they were saved.
 
     Raises
     ------
     ValueError
-        If the folder holds no model, a damaged one or one of another format, its encoder is not where it was, or its features
-        are not those that were learnt from.
+        If the folder holds no model, a damaged one or one of another format, if its encoder is missing, or if its features
+        differ from those in training.
     """
     folder = Path(folder)
     description = _read_description(folder)
@@ -173,14 +142,18 @@ def load_model(folder: str | os.PathLike[str], *, trusted: Sequence[str] = (), *
         steps = [] if recorded is None else [(recorded["name"], _load_featurizer(recorded, folder, changes))]
         steps += [(step["name"], _load_step(step, folder, trusted)) for step in description["steps"]]
         pipeline = Pipeline(steps)
-        different = _answers(pipeline) != description["classes"]
+        different = _outputs(pipeline) != description["classes"]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"Got {folder / DESCRIPTION}, which is damaged ({type(error).__name__}: {error}), expected it as save_model wrote it."
+            f"Got {folder / DESCRIPTION}, which is damaged ({type(error).__name__}: {error}), expected it as written by "
+            "save_model; copy the whole folder again."
         ) from error
     if different:
-        raise ValueError(f"Got a classifier of other classes than {folder / DESCRIPTION} records, expected the same.")
-    for name in _LEARNT_FROM:
+        raise ValueError(
+            f"Got a classifier whose classes differ from those in {folder / DESCRIPTION}, expected the same; copy the whole "
+            "folder again."
+        )
+    for name in _TRAINING_DATA:
         if name in description:
             setattr(pipeline, f"{name}_", description[name])
     return pipeline
@@ -192,8 +165,8 @@ def _read_description(folder: Path) -> dict[str, Any]:
         version = description["format_version"] if description["format"] == FORMAT else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"Got folder={str(folder)!r} without a readable {DESCRIPTION}, expected one that save_model or "
-            "`gendiffclf train` wrote."
+            f"Got folder={str(folder)!r} without a readable {DESCRIPTION}, expected one written by save_model or "
+            "`gendiffclf train`."
         ) from error
     if version != FORMAT_VERSION:
         raise ValueError(
@@ -207,31 +180,32 @@ def _load_featurizer(recorded: dict[str, Any], folder: Path, changes: dict[str, 
     kind = recorded["kind"]
     if kind not in FEATURIZERS:
         raise ValueError(f"Got featurizer {kind!r} in {folder}, expected one of {', '.join(FEATURIZERS)}.")
-    known = FEATURIZERS[kind]._get_param_names()
-    if unknown := sorted(set(changes) - {*known, "device"}):
+    names = FEATURIZERS[kind]._get_param_names()
+    if unknown := sorted(set(changes) - {*names, "device"}):
         raise ValueError(
-            f"Got {', '.join(unknown)} for a model of {kind} features, expected some of {', '.join(known)}."
+            f"Got {', '.join(unknown)} for a model of {kind} features, expected some of {', '.join(names)}."
         )
-    if "encode" in known and "encode" not in changes:
+    if "encode" in names and "encode" not in changes:
         name = recorded["parameters"]["name"]
         raise ValueError(
             f"Got no encode for {folder}, expected the function named {name!r}; pass load_model(..., encode=...)."
         )
-    place = {} if "model" in changes or "encoder" not in recorded else {"model": _encoder_folder(recorded, folder)}
-    wanted = {name: value for name, value in {**recorded["parameters"], **place, **changes}.items() if name in known}
-    featurizer = FEATURIZERS[kind](**wanted)
-    found = describe_featurizer(featurizer)["identity"]
-    different = sorted(name for name in recorded["identity"] if found.get(name) != recorded["identity"][name])
+    model = {} if "model" in changes or "encoder" not in recorded else {"model": _encoder_folder(recorded, folder)}
+    parameters = {**recorded["parameters"], **model, **changes}
+    featurizer = FEATURIZERS[kind](**{name: value for name, value in parameters.items() if name in names})
+    identity = describe_featurizer(featurizer)["identity"]
+    different = sorted(name for name in recorded["identity"] if identity.get(name) != recorded["identity"][name])
     if different:
         raise ValueError(
-            f"Got features with another {', '.join(different)} than the classifier in {folder} learnt from, expected the same; "
-            f"set model, or --encoder, to the folder of the same weights ({recorded['parameters'].get('model')})."
+            f"Got features whose {', '.join(different)} differ from those that the classifier in {folder} was trained on, "
+            "expected the same; set model (--encoder) to the folder of the same weights "
+            f"({recorded['parameters'].get('model')})."
         )
     return featurizer
 
 
-def _encoder_place(parameters: dict[str, Any], folder: Path, temporary: Path, copy: bool) -> dict[str, Any]:
-    """Where a local encoder is, relative to the model; empty for other featurisers."""
+def _save_encoder(parameters: dict[str, Any], folder: Path, temporary: Path, copy: bool) -> dict[str, Any]:
+    """Copy a local encoder if asked to, and return its path relative to the model; empty for other featurisers."""
     model = parameters.get("model")
     if model is None or not os.path.isdir(model):
         return {}
@@ -246,14 +220,14 @@ def _encoder_place(parameters: dict[str, Any], folder: Path, temporary: Path, co
 
 
 def _encoder_folder(recorded: dict[str, Any], folder: Path) -> str:
-    """The first of the recorded places where there is a folder; never a hub name."""
-    places = [os.path.normpath(os.path.join(folder, recorded["encoder"])), recorded["parameters"]["model"]]
-    for place in places:
-        if os.path.isdir(place):
-            return str(place)
+    """Return the first of the recorded paths that is a folder; never a hub name."""
+    paths = [os.path.normpath(os.path.join(folder, recorded["encoder"])), recorded["parameters"]["model"]]
+    for path in paths:
+        if os.path.isdir(path):
+            return str(path)
     raise ValueError(
-        f"Got {folder}, whose speech encoder is neither in {places[0]} nor in {places[1]}, expected it there; "
-        "set model, or --encoder, to its folder."
+        f"Got {folder}, whose speech encoder is neither in {paths[0]} nor in {paths[1]}, expected it there; set model "
+        "(--encoder) to its folder."
     )
 
 
@@ -280,8 +254,8 @@ def _load_step(recorded: dict[str, Any], folder: Path, trusted: Sequence[str]) -
     path = path / WEIGHTS if is_system else path
     if not path.is_file() or _sha256(path) != recorded["sha256"]:
         raise ValueError(
-            f"Got {path}, which is missing or not the file that {DESCRIPTION} was written with, expected that one; "
-            "copy the model's folder as a whole."
+            f"Got {path}, which is missing or does not match {DESCRIPTION}, expected the file saved with it; copy the whole "
+            "folder again."
         )
     if is_system:
         module = import_module(f"..systems.{SYSTEMS[recorded['kind']]}", __package__)
@@ -292,15 +266,14 @@ def _load_step(recorded: dict[str, Any], folder: Path, trusted: Sequence[str]) -
     unknown = sorted(set(skops.get_untrusted_types(file=path)) - set(trusted))
     if unknown:
         raise ValueError(
-            f"Got {path} with the types {unknown}, expected trusted ones; if you trust them, pass trusted={unknown}."
+            f"Got {path} with the types {unknown}, expected trusted types; if you trust them, pass trusted={unknown}."
         )
     return skops.load(path, trusted=list(trusted))
 
 
-def _answers(pipeline: Pipeline) -> list[Any]:
-    """Labels of a classifier, or what a regressor rates, as JSON."""
-    last = pipeline.steps[-1][1]
-    return [_plain(answer) for answer in getattr(last, "dimensions_", None) or pipeline.classes_]
+def _outputs(pipeline: Pipeline) -> Any:
+    """Classes of a classifier, or dimensions of a regressor, as JSON types."""
+    return as_json(list(getattr(pipeline.steps[-1][1], "dimensions_", None) or pipeline.classes_))
 
 
 def _sha256(path: Path) -> str:
@@ -309,30 +282,12 @@ def _sha256(path: Path) -> str:
 
 
 def describe_featurizer(featurizer: SpeechFeaturizer) -> dict[str, Any]:
-    """Kind, parameters and identity of a featuriser, as JSON."""
-    kind = next((name for name, cls in FEATURIZERS.items() if type(featurizer) is cls), None)
-    if kind is None:
-        raise TypeError(f"Got {type(featurizer).__name__}, expected a featuriser in FEATURIZERS; add it there.")
+    """Return kind, parameters and identity of a featuriser as JSON types."""
+    kind = featurizer_kind(featurizer)
     encoder = featurizer._encoders()[0]
-    parameters = {n: v for n, v in featurizer.get_params(deep=False).items() if n not in _OF_THE_RUN}
+    parameters = plain_parameters(featurizer.get_params(deep=False))
     if "revision" in parameters:
         parameters["revision"] = encoder.checkpoint.revision  # type: ignore[attr-defined]
-    # Precision may follow the device, on which the model need not stay.
+    # Without precision, which may depend on the device.
     identity = {name: value for name, value in encoder.identity.items() if name != "precision"}
-    return {"kind": kind, "parameters": {n: _parameter(n, v) for n, v in parameters.items()}, "identity": identity}
-
-
-def _parameter(name: str, value: Any) -> Any:
-    value = os.fspath(value) if isinstance(value, os.PathLike) else _plain(value)
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list | tuple):
-        return [_parameter(name, part) for part in value]
-    raise TypeError(
-        f"Got {name} of type {type(value).__name__}, expected a number, a text or a list; give a loaded model by the "
-        "folder it was saved in."
-    )
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    return {"kind": kind, "parameters": parameters, "identity": identity}

@@ -1,4 +1,4 @@
-"""Options that speech commands share, and what becomes of them."""
+"""Options common to the speech commands, and the objects built from them."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 FEATURIZER_NAMES = ("egemaps", "fbank", "hubert")
-# Better than the plain energies of the featuriser's defaults; --set changes them.
+# More accurate than the featuriser's defaults; --set overrides them.
 FBANK = {"n_mels": 40, "deltas": 2}
 LAYOUT_NAMES = ("ravdess", "emodb", "crema-d", "savee", "tess", "meld", "nemo", "urdu")
 FOLD_NAMES = ("speaker", "leave-one-speaker-out", "split", "random")
 MEASURE_NAMES = ("wa", "uar", "macro_f1", "log_loss", "ece", "jensen_shannon", "cross_entropy", "majority_accuracy")
-# Written out, since the parser of every command imports this module and nothing heavy; tests compare.
+# Repeated here, since the parser of every command imports this module; tests compare them with the originals.
 
 
 def add_layout_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--layout", choices=LAYOUT_NAMES, help="corpus whose names of files are known")
-    parser.add_argument("--pattern", help="paths below the folder, such as {label}/{speaker}_*.wav")
+    parser.add_argument("--layout", choices=LAYOUT_NAMES, help="corpus with known file names")
+    parser.add_argument("--pattern", help="pattern of the paths in the folder, such as {label}/{speaker}_*.wav")
     parser.add_argument(
-        "--target", "--label-column", help="column to predict (default: emotion for a layout, else label)"
+        "--target", "--label-column", help="column to predict (default: emotion for a layout, otherwise label)"
     )
-    parser.add_argument("--path-column", default="path", help="column of a table that holds paths (%(default)s)")
-    parser.add_argument("--speaker-column", default="speaker", help="column that says who speaks (%(default)s)")
-    parser.add_argument("--skip-unfit", action="store_true", help="leave out files whose path does not fit")
+    parser.add_argument("--path-column", default="path", help="column of a table with the paths (default: %(default)s)")
+    parser.add_argument("--speaker-column", default="speaker", help="column with the speakers (default: %(default)s)")
+    parser.add_argument("--skip-unfit", action="store_true", help="leave out files whose path does not match")
 
 
 def add_corpus_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", help="folder, or table with the columns path, label, speaker and maybe start, end")
+    parser.add_argument("source", help="folder, or table with the columns path, label, speaker (and start, end)")
     add_layout_options(parser)
     names: dict[str, Any] = {"metavar": "NAME,NAME", "type": lambda text: text.split(",")}
     parser.add_argument("--votes-columns", help="columns of votes, one for each class", **names)
@@ -51,32 +51,34 @@ def add_accept_option(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="CODE",
-        help="a finding of the audit that is right as it is, such as copies-across-labels; can be repeated",
+        help="accept this finding of the audit, such as copies-across-labels; can be repeated",
     )
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cache", help="folder of the features (default: $GENDIFFCLF_CACHE, or the user's own)")
-    parser.add_argument("--no-cache", action="store_true", help="keep no features")
-    parser.add_argument("--jobs", type=int, help="threads that read clips")
-    parser.add_argument("--device", help="where encoder and classifier run (default: the first of cuda, mps, cpu)")
+    parser.add_argument("--cache", help="folder of cached features (default: $GENDIFFCLF_CACHE or the user's cache)")
+    parser.add_argument("--no-cache", action="store_true", help="do not cache features")
+    parser.add_argument("--jobs", type=int, help="number of threads that read clips")
+    parser.add_argument("--device", help="device of encoder and classifier (default: first of cuda, mps, cpu)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--featurizer", choices=FEATURIZER_NAMES, default="fbank", help="features of a clip (%(default)s)"
+        "--featurizer", choices=FEATURIZER_NAMES, default="fbank", help="kind of features (default: %(default)s)"
     )
-    parser.add_argument("--encoder", help="name or folder of the speech encoder; implies --featurizer hubert")
-    parser.add_argument("--normalize", choices=("speaker",), help="z-scores of the features within each speaker")
+    parser.add_argument("--encoder", help="name or folder of a speech encoder; implies --featurizer hubert")
+    parser.add_argument("--normalize", choices=("speaker",), help="standardise features within each speaker")
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="STEP__NAME=VALUE",
-        help="a parameter, such as featurizer__layers=-1 or classifier__n_members=4; can be repeated",
+        help="set a parameter, such as featurizer__layers=-1 or classifier__n_members=4; can be repeated",
     )
-    parser.add_argument("--seed", type=int, default=0, help="random state of folds and classifier (%(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random state of folds and classifier (default: %(default)s)"
+    )
     add_run_options(parser)
 
 
@@ -88,7 +90,7 @@ def read_source(options: argparse.Namespace, source: str, *, to_predict: bool = 
     with plain_warnings():
         return read_corpus(
             source,
-            # Predictions may mix folders of a layout with single clips.
+            # `predict` may get folders with a layout together with single clips.
             layout=options.layout if is_folder else None,
             pattern=options.pattern if is_folder else None,
             target=options.target,
@@ -115,7 +117,7 @@ def build_pipeline(options: argparse.Namespace) -> Pipeline:
     if options.encoder is not None:
         featurizer.set_params(model=options.encoder)
     device = {} if options.device is None else {"device": options.device}
-    # While the measures of a fold are awaited, the bar of the folds is enough.
+    # With folds, there is a progress bar over folds.
     verbose = int(not options.quiet and "folds" not in options)
     run = {"random_state": options.seed, "verbose": verbose, **device}
     if (system := named_system(options)) != "gen-ser":
@@ -128,43 +130,43 @@ def build_pipeline(options: argparse.Namespace) -> Pipeline:
 
 
 def run_parameters(options: argparse.Namespace) -> dict[str, Any]:
-    """Parameters of a featuriser that say how to run it, not what it computes."""
+    """Parameters of a featuriser that do not change its features."""
     cache = None if options.no_cache else (options.cache if options.cache is not None else True)
     parameters: dict[str, Any] = {"cache": cache, "n_jobs": options.jobs, "verbose": int(not options.quiet)}
     return parameters if options.device is None else {**parameters, "device": options.device}
 
 
 def model_changes(options: argparse.Namespace) -> dict[str, Any]:
-    """What `load_model` changes: how to run, and where the speech encoder is."""
-    place = {} if options.encoder is None else {"model": options.encoder}
-    return {**run_parameters(options), **place}
+    """Changes for `load_model`: runtime parameters, and the path of the speech encoder."""
+    encoder = {} if options.encoder is None else {"model": options.encoder}
+    return {**run_parameters(options), **encoder}
 
 
 def refuse_ignored(words: list[str], names: tuple[str, ...]) -> None:
     given = [name for name in names if any(word.partition("=")[0] == name for word in words)]
     if given:
         raise ValueError(
-            f"Got {', '.join(given)} with --model, expected --model alone: a trained model has its own features and settings, "
-            "and no folds; leave them out, or leave out --model to cross-validate."
+            f"Got {', '.join(given)} with --model, expected --model alone, as a trained model has its own settings and no "
+            "folds; leave them out, or leave out --model to cross-validate."
         )
 
 
 def check_output(name: str, path: Path | None) -> None:
-    """Make the folder of an output, and say before the work what would fail after it."""
+    """Create the folder of an output, and raise an error now if it could not be written later."""
     if path is None:
         return
     if path.is_dir():
-        raise ValueError(f"Got {name} {path}, which is a folder, expected a file; name one in it.")
+        raise ValueError(f"Got {name} {path}, which is a folder, expected the path of a file.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(
-            f"Got {name} {path}, whose folder cannot be made ({error.strerror}), expected a folder that is there or can be "
-            "made; choose another."
+            f"Got {name} {path}, whose folder cannot be created ({error.strerror}), expected a writable folder; choose "
+            "another."
         ) from error
     if not os.access(path.parent, os.W_OK):
         raise ValueError(
-            f"Got {name} {path} in a folder that is write-protected, expected one that is not; choose another."
+            f"Got {name} {path} in a folder that is write-protected, expected a writable folder; choose another."
         )
 
 
@@ -173,7 +175,7 @@ def form_by_ending(output: Path | None) -> str:
         return "csv"
     ending = output.suffix.lower()
     if ending not in (".csv", ".jsonl"):
-        raise ValueError(f"Got --output {output}, expected a name that ends in .csv or .jsonl; --format allows others.")
+        raise ValueError(f"Got --output {output}, expected a name ending in .csv or .jsonl; use --format for others.")
     return ending[1:]
 
 
@@ -188,7 +190,7 @@ def setting(text: str) -> tuple[str, Any]:
 
 
 def plain_array(column: pd.Series) -> Any:
-    """A column without objects, which a file of arrays could only hold pickled."""
+    """Return a column as an array without objects, which an .npz file could only hold pickled."""
     import numpy as np
 
     return column.to_numpy() if column.dtype.kind in "iufb" else np.array(column.astype(str).tolist())
@@ -196,10 +198,10 @@ def plain_array(column: pd.Series) -> Any:
 
 @contextlib.contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Show warnings as a line each, without the source that gave them."""
+    """Show each warning as one line without its source."""
     before = warnings.formatwarning
 
-    def plain(message: Warning | str, *place: Any) -> str:
+    def plain(message: Warning | str, *source: Any) -> str:
         return f"warning: {message}\n"
 
     warnings.formatwarning = plain  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation, drawn without pyplot's global state."""
+"""Figures of an evaluation, drawn without pyplot's global state."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAMED_SPEAKERS = 40
-"""From more speakers on, the picture gives their ranks in place of names."""
-_WIDTH = 4.8  # inches; legible when a page of 390 pixels shrinks it
+"""Maximum number of speakers that are shown by name; more are shown by rank."""
+_WIDTH = 4.8  # inches; legible on a page 390 pixels wide
 
 
 def draw(evaluation: Evaluation) -> dict[str, tuple[Figure, str]]:
     """
-    The pictures that an evaluation has data for.
+    Draw the figures that an evaluation has data for.
 
     Returns
     -------
     pictures : dict of str to (Figure, str)
-        By name, among "confusion", "speakers", "groups", "reliability" and "layers"; each with a sentence that says what it
-        shows, for readers who do not see it.
+        By name, among "confusion", "speakers", "groups", "reliability" and "layers", each with a description as alternative
+        text.
     """
     pictures = {"confusion": _confusion(evaluation)}
     if evaluation.by_speaker is not None and len(evaluation.by_speaker) > 1:
@@ -68,18 +68,18 @@ def _speakers(evaluation: Evaluation) -> tuple[Figure, str]:
     if not np.isnan(low):
         ax.axvspan(low, high, color="tab:blue", alpha=0.15, label="95 % interval")
     ax.axvline(value, color="tab:blue", label="all clips")
-    place = np.arange(len(table))
+    y = np.arange(len(table))
     if named:
-        ax.hlines(place, 0, table["wa"], color="lightgrey", linewidth=1)
-        ax.set_yticks(place, table["speaker"].astype(str), fontsize=8)
+        ax.hlines(y, 0, table["wa"], color="lightgrey", linewidth=1)
+        ax.set_yticks(y, table["speaker"].astype(str), fontsize=8)
     else:
         ax.set_ylabel("speakers, worst first")
-    ax.plot(table["wa"], place, "o", color="black", markersize=4, label="one speaker")
-    ax.set(xlim=(0, 1.02), ylim=(-0.7, len(table) - 0.3), xlabel="WA (share of a speaker's clips that are right)")
+    ax.plot(table["wa"], y, "o", color="black", markersize=4, label="one speaker")
+    ax.set(xlim=(0, 1.02), ylim=(-0.7, len(table) - 0.3), xlabel="WA (share of a speaker's clips that are correct)")
     figure.legend(loc="outside upper center", ncols=3, fontsize="small", frameon=False)
     worst, best = table.iloc[0], table.iloc[-1]
     return figure, (
-        f"Share of clips that are right, for each of {len(table)} speakers: from {worst['wa']:.2f} ({worst['speaker']}) to "
+        f"Share of correct clips for each of {len(table)} speakers, from {worst['wa']:.2f} ({worst['speaker']}) to "
         f"{best['wa']:.2f} ({best['speaker']})."
     )
 
@@ -87,14 +87,14 @@ def _speakers(evaluation: Evaluation) -> tuple[Figure, str]:
 def _groups(evaluation: Evaluation) -> tuple[Figure, str]:
     table = evaluation.by_group
     figure, ax = _figure(0.25 * len(table) + 1.1)
-    place = np.arange(len(table))[::-1]
-    ax.hlines(place, table["uar_low"], table["uar_high"], color="tab:blue", linewidth=2)
-    ax.plot(table["uar"], place, "o", color="black")
+    y = np.arange(len(table))[::-1]
+    ax.hlines(y, table["uar_low"], table["uar_high"], color="tab:blue", linewidth=2)
+    ax.plot(table["uar"], y, "o", color="black")
     names = [f"{column}: {value}" for column, value in zip(table["column"], table["value"], strict=True)]
-    ax.set_yticks(place, names, fontsize=8)
+    ax.set_yticks(y, names, fontsize=8)
     ax.axvline(evaluation.pooled["uar"], color="grey", linestyle=":")
     ax.set(xlim=(0, 1.02), ylim=(-0.6, len(table) - 0.4), xlabel=f"{TITLES['uar']} with 95 % interval")
-    return figure, f"UAR of {len(table)} groups with intervals; the table has the values."
+    return figure, f"UAR of {len(table)} groups with intervals; the values are in the table."
 
 
 def _reliability(evaluation: Evaluation) -> tuple[Figure, str]:
@@ -105,7 +105,7 @@ def _reliability(evaluation: Evaluation) -> tuple[Figure, str]:
     )
     return (
         figure,
-        f"Accuracy against confidence in bins; their mean distance, the ECE, is {evaluation.pooled['ece']:.3f}.",
+        f"Accuracy against confidence in bins; the mean difference, the ECE, is {evaluation.pooled['ece']:.3f}.",
     )
 
 
@@ -114,10 +114,10 @@ def _layers(weights: np.ndarray) -> tuple[Figure, str]:
     mean = weights.mean(axis=0)
     layer = np.arange(weights.shape[1])
     ax.bar(layer, mean, color="tab:blue", alpha=0.5, label="mean of folds")
-    for of_fold in weights:
-        ax.plot(layer, of_fold, ".", color="black", markersize=3)
-    ax.set(xlabel="layer of the features, in their order", ylabel="weight in the kernel")
+    for fold in weights:
+        ax.plot(layer, fold, ".", color="black", markersize=3)
+    ax.set(xlabel="layer of the features", ylabel="weight in the kernel")
     return (
         figure,
-        f"Weight of each of {len(mean)} layers; the largest, {mean.max():.2f}, is that of layer {int(mean.argmax())}.",
+        f"Weights of {len(mean)} layers; layer {int(mean.argmax())} has the largest, {mean.max():.2f}.",
     )

@@ -1,4 +1,4 @@
-"""Labels and probabilities for clips, as a table in which a broken clip is a row with a reason."""
+"""Prediction of labels and probabilities for clips, as a table that includes broken clips."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from .corpora import check_corpus
-from .files import whole_file
+from .files import atomic_file
+from .provenance import as_json
 from .sound_checks import warn_of_sound
 from .training import (
     before_classifier,
@@ -25,7 +26,6 @@ from .training import (
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = ("csv", "jsonl")
 _KEPT = ("path", "start", "end", "label", "speaker")
 
 
@@ -36,31 +36,31 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     Parameters
     ----------
     pipeline : Pipeline
-        Fitted: a featuriser first, a classifier last, as of `train` or `load_model`.
+        Fitted, with a featuriser first and a classifier last, as returned by `train` or `load_model`.
     corpus : DataFrame
-        With `path`, as of `read_corpus`; with `speaker` too, if a step such as `SpeakerNormalizer` asks for it.
+        With `path`, as returned by `read_corpus`; also with `speaker`, if a step such as `SpeakerNormalizer` needs it.
     features : array-like of shape (n, d) or (n, layers, d), optional
-        Features of the clips, for a pipeline without featuriser.
+        Precomputed features of the clips, for a pipeline without a featuriser.
 
     Returns
     -------
     predictions : DataFrame
-        A row for each clip, in order: `path` and, where known, `start`, `end`, `label` and `speaker`; `predicted`; a column
-        `p_<label>` for each class, if the classifier has probabilities; `confidence`, the probability of the predicted label;
-        `score`, the classifier's `score_samples`: the lower, the less the clip is like those that were learnt from; `warning`,
-        codes of what `audit` would warn of, such as "silent" or "short", whose labels say little; `error`, what is wrong with
-        a broken clip. Broken clips have an error in place of a label, probabilities and score, which are empty too
-        where a classifier has none. With `features`, no clip is read, and `warning` is empty.
+        One row per clip, in order: `path` and, if known, `start`, `end`, `label` and `speaker`; `predicted`; a column
+        `p_<label>` for each class; `confidence`, the probability of the predicted label; `score`, the classifier's
+        `score_samples`, which is lower for clips unlike the training data; `warning`, codes of warnings of `audit`, such as
+        "silent" or "short", with which predictions are unreliable; `error`, the reason for a broken clip. Broken clips have
+        no label, probabilities and score; the latter two are also empty if the classifier has none. With `features`, no clip
+        is read, and `warning` is empty.
 
     Raises
     ------
     ValueError
-        If table or pipeline are not as above.
+        If table or pipeline are invalid.
 
     Warns
     -----
     UserWarning
-        Of broken clips, and of those with a warning.
+        If there are broken clips or clips with a warning.
 
     Examples
     --------
@@ -80,19 +80,19 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
         rest, encoded = pipeline, given_features(features, len(corpus))
         check_speakers(rest, corpus)
     warn_of_broken(encoded, corpus)
-    whole, classes = encoded.whole, rest.classes_
+    valid, classes = encoded.valid, rest.classes_
     proba, scores = np.full((len(corpus), len(classes)), np.nan), np.full(len(corpus), np.nan)
     predicted: list[Any] = [None] * len(corpus)
-    if len(whole):
-        classifier, rows = before_classifier(rest, encoded.rows[whole], speakers_of(corpus, whole))
+    if len(valid):
+        classifier, rows = before_classifier(rest, encoded.rows[valid], speakers_of(corpus, valid))
         if hasattr(classifier, "predict_proba"):
-            proba[whole] = classifier.predict_proba(rows)
-            labels = classes[proba[whole].argmax(axis=1)]
+            proba[valid] = classifier.predict_proba(rows)
+            labels = classes[proba[valid].argmax(axis=1)]
         else:
             labels = classifier.predict(rows)
-        if (found := scores_of(classifier, rows)) is not None:
-            scores[whole] = found
-        for i, label in zip(whole, labels, strict=True):
+        if (sample_scores := scores_of(classifier, rows)) is not None:
+            scores[valid] = sample_scores
+        for i, label in zip(valid, labels, strict=True):
             predicted[i] = label
     table = {name: corpus[name] for name in _KEPT if name in corpus}
     table["predicted"] = pd.Series(predicted, dtype=object)
@@ -110,14 +110,14 @@ def write_predictions(predictions: pd.DataFrame, output: str | os.PathLike[str] 
     Parameters
     ----------
     predictions : DataFrame
-        As of `predict_clips`.
+        From `predict_clips`.
     output : path-like or text stream
-        A file appears under its name only when it is complete.
+        A file is written under a temporary name and renamed when it is complete.
     form : {"csv", "jsonl"}, default="csv"
-        In JSON lines, probabilities are one object, `{"probabilities": {label: ...}}`.
+        In JSON lines, the probabilities are an object, `{"probabilities": {label: ...}}`.
     """
     if isinstance(output, str | os.PathLike):
-        with whole_file(output) as file:
+        with atomic_file(output) as file:
             write_predictions(predictions, file, form)
     elif form == "csv":
         predictions.to_csv(output, index=False, lineterminator="\n")
@@ -127,13 +127,8 @@ def write_predictions(predictions: pd.DataFrame, output: str | os.PathLike[str] 
 
 
 def _json_row(row: dict[str, Any]) -> dict[str, Any]:
-    plain = {name: _known(value) for name, value in row.items() if not name.startswith("p_")}
+    plain = {name: as_json(value) for name, value in row.items() if not name.startswith("p_")}
     names = [name for name in row if name.startswith("p_")]
     proba = {name.removeprefix("p_"): row[name] for name in names}
     plain["probabilities"] = None if row["error"] is not None else proba
     return plain
-
-
-def _known(value: Any) -> Any:
-    value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and np.isnan(value) else value

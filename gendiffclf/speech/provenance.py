@@ -1,4 +1,4 @@
-"""How an evaluation was made: what it takes to repeat it."""
+"""Provenance of an evaluation: everything needed to repeat it."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Of Python, of this package and of those it stands on, as far as they are installed."""
-    found = {"python": platform.python_version(), "gendiffclf": VERSION}
+    """Versions of Python, of this package and of its installed dependencies."""
+    numbers = {"python": platform.python_version(), "gendiffclf": VERSION}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            numbers[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return numbers
 
 
 def corpus_hash(corpus: pd.DataFrame, content: np.ndarray) -> str:
     """
-    SHA-256 of a corpus: of each clip's content, label, speaker and votes, whatever their paths and order.
+    Return the SHA-256 hash of a corpus: of content, label, speaker and votes of all clips, independent of paths and order.
 
     Parameters
     ----------
     corpus : DataFrame
-        With `label`, and `speaker` and `votes_<label>` where it has them.
+        With `label` and optionally `speaker` and `votes_<label>`.
     content : ndarray of shape (n_clips,), str
-        Digests, as of `Audit`.
+        Digests, as in `Audit`.
     """
     names = [name for name in ("label", "speaker") if name in corpus]
     names += sorted(name for name in map(str, corpus.columns) if name.startswith(PREFIX))
@@ -52,7 +52,7 @@ def corpus_hash(corpus: pd.DataFrame, content: np.ndarray) -> str:
 
 
 def describe_pipeline(pipeline: Any) -> list[dict[str, Any]]:
-    """Each step's name, class and parameters; what JSON does not know is written as Python shows it."""
+    """Return name, class and parameters of each step as JSON types."""
     steps = pipeline.steps if isinstance(pipeline, Pipeline) else [("estimator", pipeline)]
     return [
         {
@@ -68,20 +68,20 @@ def describe_run(
     pipeline: Any, corpus: pd.DataFrame, content: np.ndarray, folds: Any, tested: list[np.ndarray], **settings: Any
 ) -> dict[str, Any]:
     """
-    What it takes to repeat an evaluation.
+    Return everything needed to repeat an evaluation, as JSON types.
 
     Parameters
     ----------
     pipeline : estimator
-        Before it was fitted.
+        The estimator before fitting.
     corpus, content
         As for `corpus_hash`.
     folds : object
-        As given to `evaluate`.
+        As passed to `evaluate`.
     tested : list of ndarray of int
-        Rows of the corpus that each fold tests.
+        Test rows of each fold.
     **settings
-        Seeds and the like.
+        Further settings, such as seeds.
     """
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -97,7 +97,7 @@ def describe_run(
 
 
 def as_json(value: Any) -> Any:
-    """A value of types that JSON knows; NaN is None, other types are text."""
+    """Convert a value to JSON types; NaN becomes None, and objects of other types become strings."""
     if isinstance(value, dict):
         return {str(name): as_json(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

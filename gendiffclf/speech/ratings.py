@@ -1,8 +1,7 @@
-"""Ratings of arousal, valence and dominance in place of labels: training, prediction, and evaluation by concordance."""
+"""Training, prediction and evaluation for ratings of arousal, valence and dominance instead of labels."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,9 +19,8 @@ from ..validation import shown
 from .auditing import audit_first
 from .corpora import check_corpus, clips
 from .evaluation import REPORTED
-from .files import whole_file
+from .files import write_json
 from .folds import (
-    N_DIGITS,
     Fold,
     fold_rows,
     shared_speakers,
@@ -30,7 +28,7 @@ from .folds import (
     warn_of_learnt_speakers,
     without_copies,
 )
-from .intervals import N_RESAMPLES, interval
+from .intervals import N_RESAMPLES, draw_weights, interval
 from .provenance import as_json, describe_run
 from .sound_checks import warn_of_sound
 from .training import (
@@ -39,8 +37,8 @@ from .training import (
     failed,
     fit_rows,
     given_features,
+    record_training_data,
     report_failures,
-    speakers_of,
     split_pipeline,
     warn_of_broken,
 )
@@ -49,28 +47,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
 IGNORED = (*REPORTED, "no-labels")
-"""Findings of `audit` that are said elsewhere, or that ratings do not mind."""
+"""Findings of `audit` that are reported elsewhere, or do not matter for ratings."""
 _KEPT = ("path", "start", "end", "speaker")
 
 
 @dataclass(frozen=True)
 class RatingEvaluation:
     """
-    What `evaluate_ratings` found. Printing it shows the concordance of each dimension and of each fold.
+    Result of `evaluate_ratings`. Printing it shows the concordance of each dimension, overall and by fold.
 
     Attributes
     ----------
     dimensions : tuple of str
         Names of the ratings.
     folds : DataFrame
-        A row for each fold: `n_train`, `n_test`, and the concordance correlation coefficient (CCC) of each dimension.
+        One row per fold: `n_train`, `n_test`, and the concordance correlation coefficient (CCC) of each dimension.
     predictions : DataFrame
-        A row for each tested clip, indexed by its row in the corpus: `path`, `fold`, `voice`, each dimension, and
+        One row per tested clip, indexed by its row in the corpus: `path`, `fold`, `voice`, each dimension, and
         `predicted_<dimension>`.
     failures : DataFrame
-        Broken clips, which no fold has: `path` and `reason`.
+        Broken clips, which are in no fold: `path` and `reason`.
     about : dict
-        What it takes to repeat the evaluation.
+        Everything needed to repeat the evaluation.
     """
 
     dimensions: tuple[str, ...]
@@ -84,17 +82,23 @@ class RatingEvaluation:
         """CCC of each dimension over the tested clips of all folds, and their `mean`."""
         predicted = self.predictions[[f"predicted_{name}" for name in self.dimensions]]
         values = concordance_correlation(self.predictions[list(self.dimensions)], predicted, multioutput="raw_values")
-        found = dict(zip(self.dimensions, np.ravel(values).tolist(), strict=True))
-        return {**found, "mean": float(np.mean(values))}
+        return {**dict(zip(self.dimensions, np.ravel(values).tolist(), strict=True)), "mean": float(np.mean(values))}
 
     def resampled(self, random_state: int = 0, n_resamples: int = N_RESAMPLES) -> np.ndarray:
         """
-        CCC of bootstrap samples that draw voices with all their clips.
+        Return the CCC of bootstrap samples of voices with all their clips.
+
+        Parameters
+        ----------
+        random_state : int, default=0
+            Seed of the bootstrap.
+        n_resamples : int, default=2000
+            Number of bootstrap samples.
 
         Returns
         -------
         ccc : ndarray of shape (n_resamples, dimensions)
-            Two evaluations of the same clips get the same draws, so that their difference can be taken sample by sample.
+            Evaluations of the same clips have the same samples, so that differences can be taken sample by sample.
         """
         voices, unit = np.unique(self.predictions["voice"].to_numpy().astype(str), return_inverse=True)
         x = self.predictions[list(self.dimensions)].to_numpy(dtype=np.float64)
@@ -102,16 +106,14 @@ class RatingEvaluation:
         moments = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)  # (clips, 6, dimensions)
         sums = np.zeros((len(voices), *moments.shape[1:]))
         np.add.at(sums, unit, moments)
-        draws = np.random.default_rng(random_state).multinomial(
-            len(voices), np.full(len(voices), 1 / len(voices)), size=n_resamples
-        )
+        draws = np.concatenate(list(draw_weights(len(voices), random_state, n_resamples)))
         n, *rest = np.moveaxis(np.tensordot(draws, sums, axes=1), 1, 0)  # 6 × (n_resamples, dimensions)
         x, y, xx, yy, xy = (total / n for total in rest)
         distance = xx - x**2 + yy - y**2 + (x - y) ** 2
         return np.asarray(2 * (xy - x * y) / np.where(distance > 0, distance, np.nan))
 
     def intervals(self, random_state: int = 0) -> dict[str, tuple[float, float]]:
-        """95 % bootstrap intervals over voices of what `ccc` holds."""
+        """95 % bootstrap intervals of `ccc` over voices."""
         n_voices = self.predictions["voice"].nunique()
         drawn = self.resampled(random_state)
         columns = [*drawn.T, drawn.mean(axis=1)]
@@ -119,24 +121,24 @@ class RatingEvaluation:
 
     def less(self, other: RatingEvaluation, random_state: int = 0) -> dict[str, dict[str, float]]:
         """
-        How far the CCC is above that of another evaluation of the same clips.
+        Return the difference in CCC to another evaluation of the same clips.
 
         Parameters
         ----------
         other : RatingEvaluation
-            Of the same clips and dimensions.
+            With the same clips and dimensions.
         random_state : int, default=0
-            Of the bootstrap, which draws the same voices for both.
+            Seed of the bootstrap, which samples the same voices for both.
 
         Returns
         -------
         differences : dict
-            For each dimension and the mean: `difference`, and `low` and `high` of its 95 % interval.
+            For each dimension and the mean: `difference` (this minus other), and `low` and `high` of its 95 % interval.
 
         Raises
         ------
         ValueError
-            If the clips are others.
+            If the clips or dimensions differ.
         """
         if self.dimensions != other.dimensions or set(self.predictions.index) != set(other.predictions.index):
             raise ValueError(
@@ -145,14 +147,14 @@ class RatingEvaluation:
             )
         drawn = self.resampled(random_state) - other.resampled(random_state)
         n_voices = self.predictions["voice"].nunique()
-        found = {}
+        differences = {}
         for name, column in zip(self.ccc, [*drawn.T, drawn.mean(axis=1)], strict=True):
             low, high = interval(column, n_voices)
-            found[name] = {"difference": self.ccc[name] - other.ccc[name], "low": low, "high": high}
-        return found
+            differences[name] = {"difference": self.ccc[name] - other.ccc[name], "low": low, "high": high}
+        return differences
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything but the predictions, as JSON knows it."""
+        """Return everything except the predictions as JSON types."""
         return as_json(
             {
                 "ccc": self.ccc,
@@ -164,12 +166,11 @@ class RatingEvaluation:
         )
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write measures, intervals and provenance as JSON; a file that exists is replaced once the new one is complete."""
-        with whole_file(path) as file:
-            file.write(json.dumps(self.as_dict(), indent=1, ensure_ascii=False) + "\n")
+        """Write measures, intervals and provenance as JSON; an existing file is replaced once the new one is complete."""
+        write_json(path, self.as_dict())
 
     def __str__(self) -> str:
-        """CCC of each dimension with its interval, and of each fold."""
+        """Return the CCC of each dimension with its interval, and of each fold."""
         bounds = self.intervals()
         lines = [f"{'CCC':<12}{'':>7}  95 % interval"]
         for name, value in self.ccc.items():
@@ -185,41 +186,37 @@ def train_ratings(
     pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[str] = DIMENSIONS, *, accept: Iterable[str] = ()
 ) -> Pipeline:
     """
-    Fit a pipeline to the rated clips of a corpus.
+    Train a pipeline on the rated clips of a corpus.
 
     Parameters
     ----------
     pipeline : Pipeline or regressor
         A featuriser first and a regressor last, which gets a DataFrame of ratings; or a regressor of clips. It is cloned.
     corpus : DataFrame
-        With `path` and a column of each dimension, as of `read_corpus`.
+        With `path` and a column for each dimension, as returned by `read_corpus`.
     dimensions : iterable of str, default=("arousal", "valence", "dominance")
         Columns of ratings.
     accept : iterable of str, default=()
-        Findings of `audit` that are right as they are.
+        Codes of findings of `audit` to accept.
 
     Returns
     -------
     pipeline : Pipeline
-        Fitted; `speakers_` and `clips_` as of `train`. Broken clips are left out with a warning.
+        Fitted; with `speakers_` and `clips_`, as from `train`. Broken clips are left out with a warning.
 
     Raises
     ------
     ValueError
-        If the table is not as above, all clips are broken, or `audit` finds an error.
+        If the table is invalid, all clips are broken, or `audit` finds an error.
     """
     names = tuple(dimensions)
     corpus = _rated(corpus, names)
     audited = audit_first(corpus, accept=accept, ignore=IGNORED)
     featurizer, rest, encoded = _encoded(clone(pipeline), corpus)
     report_failures(encoded, corpus)
-    rest.fit(encoded.rows[encoded.whole], corpus.loc[encoded.whole, list(names)])
-    found = Pipeline([*([] if featurizer is None else [("featurizer", featurizer)]), *_steps(rest)])
-    learnt_from = speakers_of(corpus, encoded.whole)
-    if learnt_from is not None:
-        found.speakers_ = sorted(set(learnt_from.tolist()))
-    found.clips_ = sorted({digest[:N_DIGITS] for digest in audited.content[encoded.whole].tolist()})
-    return found
+    rest.fit(encoded.rows[encoded.valid], corpus.loc[encoded.valid, list(names)])
+    fitted = Pipeline([*([] if featurizer is None else [("featurizer", featurizer)]), *_steps(rest)])
+    return record_training_data(fitted, corpus, encoded.valid, audited.content)
 
 
 def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[str] | None = None) -> pd.DataFrame:
@@ -229,22 +226,22 @@ def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[st
     Parameters
     ----------
     pipeline : Pipeline or regressor
-        Fitted, as of `train_ratings` or `load_model`.
+        Fitted, as returned by `train_ratings` or `load_model`.
     corpus : DataFrame
-        With `path`, as of `read_corpus`.
+        With `path`, as returned by `read_corpus`.
     dimensions : iterable of str, optional
-        Names of the predictions; those of the regressor's `dimensions_` by default.
+        Names of the predictions; by default the regressor's `dimensions_`.
 
     Returns
     -------
     predictions : DataFrame
-        A row for each clip, in order: `path` and, where known, `start`, `end` and `speaker`; a column for each dimension;
-        `warning` and `error`, as of `predict_clips`.
+        One row per clip, in order: `path` and, if known, `start`, `end` and `speaker`; a column for each dimension;
+        `warning` and `error`, as in `predict_clips`.
 
     Warns
     -----
     UserWarning
-        Of broken clips, and of those with a warning.
+        If there are broken clips or clips with a warning.
     """
     import pandas as pd
 
@@ -254,8 +251,8 @@ def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[st
     warn_of_broken(encoded, corpus)
     names = list(_steps(rest)[-1][1].dimensions_ if dimensions is None else dimensions)
     predicted = np.full((len(corpus), len(names)), np.nan)
-    if len(encoded.whole):
-        predicted[encoded.whole] = rest.predict(encoded.rows[encoded.whole])
+    if len(encoded.valid):
+        predicted[encoded.valid] = rest.predict(encoded.rows[encoded.valid])
     table = {name: corpus[name] for name in _KEPT if name in corpus}
     table |= {name: pd.Series(predicted[:, k]) for k, name in enumerate(names)}
     table["warning"] = pd.Series(cautions, dtype=object)
@@ -277,27 +274,27 @@ def evaluate_ratings(
     verbose: int = 0,
 ) -> RatingEvaluation:
     """
-    Cross-validate a regressor of ratings, or try a fitted one, by the concordance correlation coefficient.
+    Cross-validate a regressor of ratings, or evaluate a fitted one, by the concordance correlation coefficient.
 
     Parameters
     ----------
     pipeline : Pipeline or regressor
-        A featuriser first and a regressor last, or a regressor of clips; with `features` without the featuriser. It is cloned
+        A featuriser first and a regressor last, or a regressor of clips; with `features`, without a featuriser. It is cloned
         for each fold.
     corpus : DataFrame
-        With `path`, `speaker` and a column of each dimension.
+        With `path`, `speaker` and a column for each dimension.
     folds, n_folds, random_state
         As for `evaluate`; folds are not stratified.
     dimensions : iterable of str, default=("arousal", "valence", "dominance")
-        Columns of ratings; a regressor gets them as a DataFrame, and answers in their order or that of its `dimensions_`.
+        Columns of ratings; the regressor gets them as a DataFrame, and predicts in their order or that of its `dimensions_`.
     features : array-like or list of ndarrays, optional
-        Features or frames of the clips, if they are there already; rows with NaN count as broken clips.
+        Precomputed features or frames of the clips; rows with NaN count as broken clips.
     fitted : bool, default=False
-        Whether the pipeline is fitted on other clips, and is tried on all of these as one fold.
+        Whether the pipeline is already fitted, on other clips; all clips are then one fold.
     accept : iterable of str, default=()
-        Findings of `audit` that are right as they are.
+        Codes of findings of `audit` to accept.
     verbose : int, default=0
-        Whether to show progress.
+        If nonzero, show a progress bar.
 
     Returns
     -------
@@ -306,7 +303,7 @@ def evaluate_ratings(
     Raises
     ------
     ValueError
-        If table, pipeline or folds are not as above, or `audit` finds an error.
+        If table, pipeline or folds are invalid, or `audit` finds an error.
 
     Warns
     -----
@@ -324,12 +321,12 @@ def evaluate_ratings(
     report_failures(encoded, corpus)
     settings = {"n_folds": n_folds, "random_state": random_state}
     if fitted:
-        warn_of_learnt_speakers(pipeline, corpus, encoded.whole)
-        warn_of_learnt_clips(pipeline, audited.content[encoded.whole])
-        pairs = [(np.empty(0, int), encoded.whole)]
+        warn_of_learnt_speakers(pipeline, corpus, encoded.valid)
+        warn_of_learnt_clips(pipeline, audited.content[encoded.valid])
+        pairs = [(np.empty(0, int), encoded.valid)]
     else:
         unlabelled = corpus.assign(label="rated")
-        pairs = fold_rows(unlabelled, encoded.whole, folds, voices=audited.voices, **settings)
+        pairs = fold_rows(unlabelled, encoded.valid, folds, voices=audited.voices, **settings)
         pairs = without_copies(pairs, audited.content)
         shared_speakers(corpus, pairs)
         unfitted = rest
@@ -362,22 +359,22 @@ def _predictions(
 
 
 def _rated(corpus: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
-    """The table, with ratings as numbers."""
+    """Return the table with ratings as numbers."""
     import pandas as pd
 
     corpus = check_corpus(corpus, ("path", *names, *(["speaker"] if "speaker" in corpus else [])))
-    corpus = corpus.drop(columns="label", errors="ignore")  # what it says of classes does not matter here
+    corpus = corpus.drop(columns="label", errors="ignore")  # so that the audit does not check it
     for name in names:
         numbers = pd.to_numeric(corpus[name], errors="coerce")
         if numbers.isna().any():
             wrong = corpus[name][numbers.isna()].iloc[0]
-            raise ValueError(f"Got {shown(wrong)} in the column {name!r}, expected numbers; mend the table.")
+            raise ValueError(f"Got {shown(wrong)} in the column {name!r}, expected numbers; correct the table.")
         corpus[name] = numbers.astype(np.float64)
     return corpus
 
 
 def _encoded(pipeline: Any, corpus: pd.DataFrame) -> tuple[SpeechFeaturizer | None, Any, ClipFeatures]:
-    """Featuriser, what comes after it, and features; a regressor of clips gets the clips themselves."""
+    """Return the featuriser, the steps after it, and the features; a regressor of clips gets the clips themselves."""
     if isinstance(_steps(pipeline)[0][1], SpeechFeaturizer):
         featurizer, rest = split_pipeline(pipeline)
         return featurizer, rest, encode_clips(featurizer, corpus)

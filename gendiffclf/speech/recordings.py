@@ -1,4 +1,4 @@
-"""What a recording's samples say about it: length, level, clipping, bandwidth, and a digest of its content."""
+"""Measurements of recordings: length, level, clipping, bandwidth, and a digest of the content."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from numpy.typing import NDArray
 
 from ..featurizers.audio import AudioError, Clip
 from ..featurizers.inputs import as_clip
-from ..featurizers.parts import decoded_in_turn
+from ..featurizers.parts import group_by_file
 
 FLAT_TOP = 3
-"""Samples in a row at the peak's value that count as clipped: a wave of speech passes its peak in one or two."""
+"""Number of consecutive samples at the peak value that counts as clipping; speech passes its peaks in one or two."""
 SPECTRUM_FLOOR = 70.0
-"""Decibels below the strongest band at which a spectrum counts as empty."""
+"""Level below the strongest band, in dB, at which the spectrum counts as empty."""
 NO_FILE = "there is no such file"
 _FRAME = 1024
 _MAX_FRAMES = 500
-MOST_KNOWN = 100_000
-_known: dict[tuple[str, float, float | None, int, int], Recording] = {}
-"""Kept for the process, so that an audit before each of several evaluations decodes clips once."""
+CACHE_SIZE = 100_000
+_cache: dict[tuple[str, float, float | None, int, int], Recording] = {}
+"""Cached in the process, so that the audits of several evaluations decode clips once."""
 
 
 @dataclass(frozen=True)
 class Recording:
     """
-    Measures of one clip.
+    Measurements of one clip.
 
     Attributes
     ----------
     content : str
-        Digest of the decoded samples, rounded to 16 bits, and the sampling rate: the same for a copy under another name, in
-        another lossless format, or with other metadata.
+        Digest of the decoded samples, rounded to 16 bits, and the sampling rate; the same for copies under other names, in
+        other lossless formats, or with other metadata.
     rate : int
         Sampling rate in Hz.
     seconds : float
-        Length.
+        Length in seconds.
     peak : float
         Largest absolute sample; 1 is full scale.
     level : float
@@ -49,9 +49,9 @@ class Recording:
     clipped : float
         Share of samples, in [0, 1], in runs of at least three at the peak.
     bandwidth : float
-        Frequency in Hz above which the average spectrum is 70 dB or more below its strongest band.
+        Frequency in Hz above which the average spectrum is at least 70 dB below its strongest band.
     cancelled : float
-        Share, in [0, 1], of the channels' mean energy that their mono mix loses. 1 for channels in anti-phase.
+        Share of the channels' mean energy that is lost in the mono mix, in [0, 1]; 1 for channels in anti-phase.
     """
 
     content: str
@@ -66,39 +66,44 @@ class Recording:
 
 def measure_recordings(clips: Sequence[Any], n_jobs: int | None = None) -> list[Recording | AudioError]:
     """
-    Measure clips in threads; one that cannot be read has its error in place of measures.
+    Measure clips in threads.
 
     Parameters
     ----------
     clips : sequence
-        Paths, or (path, start, end), as `corpora.clips` gives them.
+        Paths, or (path, start, end), as returned by `corpora.clips`.
     n_jobs : int, optional
-        Threads; as many as there are processors by default.
+        Number of threads; by default one per processor.
+
+    Returns
+    -------
+    recordings : list of Recording or AudioError
+        An error for each clip that cannot be read.
     """
     workers = n_jobs if n_jobs is not None and n_jobs > 0 else os.cpu_count() or 1
-    found: dict[int, Recording | AudioError] = {}
-    known: dict[int, Clip] = {}
+    results: dict[int, Recording | AudioError] = {}
+    valid: dict[int, Clip] = {}
     for i, item in enumerate(clips):
         try:
-            known[i] = as_clip(item, None)
+            valid[i] = as_clip(item, None)
         except AudioError as error:
-            found[i] = error
+            results[i] = error
     with ThreadPoolExecutor(workers) as pool:
-        for group in decoded_in_turn(known):
-            found |= zip(group, pool.map(_measured, group.values()), strict=True)
-    return [found[i] for i in range(len(clips))]
+        for group in group_by_file(valid):
+            results |= zip(group, pool.map(_measured, group.values()), strict=True)
+    return [results[i] for i in range(len(clips))]
 
 
 def _measured(clip: Clip) -> Recording | AudioError:
     try:
         status = os.stat(clip.source)
-        place = (os.fspath(clip.source), clip.start, clip.end, status.st_size, status.st_mtime_ns)
-        if place not in _known:
+        key = (os.fspath(clip.source), clip.start, clip.end, status.st_size, status.st_mtime_ns)
+        if key not in _cache:
             samples, rate = clip.native_samples()
-            if len(_known) >= MOST_KNOWN:
-                _known.clear()
-            _known[place] = measure(samples.reshape(len(samples), -1), rate)  # mono has one axis
-        return _known[place]
+            if len(_cache) >= CACHE_SIZE:
+                _cache.clear()
+            _cache[key] = measure(samples.reshape(len(samples), -1), rate)  # mono has one axis
+        return _cache[key]
     except AudioError as error:
         return error
     except FileNotFoundError:
@@ -143,7 +148,7 @@ def measure(samples: NDArray[np.float32], rate: float) -> Recording:
 def _content(samples: NDArray[np.float32], rate: float) -> str:
     rounded = np.nan_to_num(np.rint(samples * 32768.0), nan=0.0, posinf=0.0, neginf=0.0).astype(np.int64)
     if (rounded == rounded[:, :1]).all():
-        rounded = rounded[:, :1]  # a mono clip written to two channels is the same clip
+        rounded = rounded[:, :1]  # so that a mono clip saved with two channels counts as a copy
     state = hashlib.blake2b(f"{rate!r} {rounded.shape} ".encode(), digest_size=16)
     state.update(np.ascontiguousarray(rounded).data)
     return state.hexdigest()
@@ -151,7 +156,7 @@ def _content(samples: NDArray[np.float32], rate: float) -> str:
 
 def _clipped_share(channel: NDArray[np.float32], peak: float) -> float:
     """Share of samples in runs of `FLAT_TOP` or more within a 16-bit step of the largest value."""
-    if peak < 0.01:  # steps of 16 bits are as large as such a clip's own waves
+    if peak < 0.01:  # too soft to tell clipping from the rounding to 16 bits
         return 0.0
     share = 0
     for side in (channel, -channel):
@@ -163,14 +168,14 @@ def _clipped_share(channel: NDArray[np.float32], peak: float) -> float:
 
 
 def bandwidth(mono: NDArray[np.float32], rate: float) -> float:
-    """Upper end of the average spectrum, in Hz; NaN for a clip under 1,024 samples or without sound."""
+    """Upper end of the average spectrum, in Hz; NaN for clips of less than 1,024 samples or without sound."""
     frames = _frames(mono)
     if frames is None:
         return float("nan")
     windowed = np.asarray(frames) * np.hanning(_FRAME)
     power = np.square(np.abs(np.fft.rfft(windowed, axis=1))).mean(axis=0)  # (n_frames, bins) -> (bins,)
     power = power[1:].reshape(-1, 8).mean(axis=1)  # 64 bands
-    rounding = np.square(np.hanning(_FRAME)).sum() / 12 / 32768**2  # power of the noise that rounding to 16 bits adds
+    rounding = np.square(np.hanning(_FRAME)).sum() / 12 / 32768**2  # power of the rounding noise of 16 bits
     floor = max(power.max() * 10 ** (-SPECTRUM_FLOOR / 10), 2 * rounding)
     above = np.flatnonzero(power > floor)
     if not len(above):

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML file: no network, no script, readable by a screen reader."""
+"""Report of an evaluation as a self-contained, accessible HTML file without scripts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..html_page import as_svg, document, figure
 from ..html_page import captioned as _captioned
 from ..html_page import table as _table
 from ..votes import vote_cross_entropy
-from .files import whole_file
+from .files import atomic_file
 from .measures import MEASURES, TITLES
 from .pictures import draw
 from .results import Evaluation
@@ -30,25 +30,25 @@ def write_report(
     evaluation: Evaluation, path: str | Path, *, title: str = "Evaluation", pictures: str | Path | None = None
 ) -> None:
     """Write the report; see `Evaluation.report`."""
-    drawn = {name: (as_svg(figure, name), text) for name, (figure, text) in draw(evaluation).items()}
-    with whole_file(path) as file:
-        file.write(page(evaluation, title, drawn))
+    figures = {name: (as_svg(figure, name), text) for name, (figure, text) in draw(evaluation).items()}
+    with atomic_file(path) as file:
+        file.write(page(evaluation, title, figures))
     if pictures is not None:
-        for name, (svg, _) in drawn.items():
-            with whole_file(Path(pictures) / f"{name}.svg") as file:
+        for name, (svg, _) in figures.items():
+            with atomic_file(Path(pictures) / f"{name}.svg") as file:
                 file.write(f'<?xml version="1.0" encoding="utf-8"?>\n{svg}')
 
 
-def page(evaluation: Evaluation, title: str, drawn: dict[str, tuple[str, str]]) -> str:
+def page(evaluation: Evaluation, title: str, figures: dict[str, tuple[str, str]]) -> str:
     """
-    The report's HTML.
+    Return the HTML of the report.
 
     Parameters
     ----------
     evaluation : Evaluation
     title : str
-    drawn : dict of str to (str, str)
-        SVG and description of each picture, by name.
+    figures : dict of str to (str, str)
+        SVG and description of each figure, by name.
     """
     sections = [
         ("Result", _result(evaluation)),
@@ -56,10 +56,10 @@ def page(evaluation: Evaluation, title: str, drawn: dict[str, tuple[str, str]]) 
         ("Audit of the corpus", _audit(evaluation)),
         ("Confusion matrix", _confusion(evaluation)),
         ("Classes", _classes(evaluation)),
-        ("Speakers", _speakers(evaluation, drawn)),
-        ("Groups", _groups(evaluation, drawn)),
-        ("Reliability of probabilities", _reliability(evaluation, drawn)),
-        ("Layers", _figure(drawn, "layers")),
+        ("Speakers", _speakers(evaluation, figures)),
+        ("Groups", _groups(evaluation, figures)),
+        ("Reliability of probabilities", _reliability(evaluation, figures)),
+        ("Layers", _figure(figures, "layers")),
         ("Most confident errors", _errors(evaluation)),
         ("How it was made", _about(evaluation)),
     ]
@@ -72,11 +72,11 @@ def page(evaluation: Evaluation, title: str, drawn: dict[str, tuple[str, str]]) 
 def _result(evaluation: Evaluation) -> str:
     intervals, predictions = evaluation.intervals, evaluation.predictions
     n_drawn = predictions["voice"].nunique()
-    said = []
+    headline = []
     for name in ("uar", "wa"):
         value, low, high = intervals.loc[name]
         bounds = "" if np.isnan(low) else f", 95&nbsp;% interval {low:.3f} to {high:.3f}"
-        said.append(f"<strong>{TITLES[name]} {value:.3f}</strong>{bounds}")
+        headline.append(f"<strong>{TITLES[name]} {value:.3f}</strong>{bounds}")
     several = len(evaluation.folds) > 1
     header = ["", "all clips", "95 % interval", *(["mean of folds", "standard error"] if several else [])]
     rows = []
@@ -85,23 +85,23 @@ def _result(evaluation: Evaluation) -> str:
         folds = [_number(evaluation.mean[name]), _number(evaluation.standard_error[name])] if several else []
         rows.append([TITLES[name], _number(value), _bounds(low, high), *folds])
     guess = 1 / max(len(np.unique(predictions["label"])), 1)
-    text = f'<p class="headline">{"; ".join(said)}, over {n_drawn} {evaluation.unit}. Guessing has a UAR of {guess:.3f}.</p>'
+    text = f'<p class="headline">{"; ".join(headline)}, over {n_drawn} {evaluation.unit}. Chance UAR: {guess:.3f}.</p>'
     text += _table("Measures of all tested clips", header, rows)
     text += (
         f"<p>{len(predictions)} clips in {len(evaluation.folds)} {'folds' if several else 'fold'}. Intervals are from a "
-        f"bootstrap that draws {evaluation.unit} with all their clips: they say how far figures vary with who speaks, not with "
-        "the seed of the fit. WA is the share of clips that are right, UAR the mean recall of the classes. Log-loss and ECE "
-        "(calibration error) are better the lower.</p>"
+        f"bootstrap over {evaluation.unit} with all their clips; they cover the variation between speakers, but not that "
+        "between seeds. WA is the share of correct clips, UAR the mean recall over classes. For log-loss and ECE (calibration "
+        "error), lower is better.</p>"
     )
     if evaluation.shared_speakers:
         shared = ", ".join(evaluation.shared_speakers[:N_CLIPS])
         text += (
             f'<div class="finding warning"><p>{len(evaluation.shared_speakers)} speakers were on both sides of a fold '
-            f"({escape(shared)}): figures are too good for new voices.</p></div>"
+            f"({escape(shared)}): results are too optimistic for new speakers.</p></div>"
         )
     if several:
         columns = ["n_train", "n_test", "n_test_speakers", *MEASURES]
-        header = ["fold", "learnt from", "tested", "speakers tested", *(TITLES[name] for name in MEASURES)]
+        header = ["fold", "training clips", "test clips", "test speakers", *(TITLES[name] for name in MEASURES)]
         records = evaluation.folds.to_dict("records")
         rows = [[str(record["fold"]), *(_number(record[name]) for name in columns)] for record in records]
         text += _table("Folds", header, rows)
@@ -120,11 +120,11 @@ def _votes(evaluation: Evaluation) -> str:
     header = ["", "all clips", "95 % interval", "mean votes for every clip"]
     return _table("Probabilities against votes", header, rows) + (
         "<p>The measures above are against the label with most votes; these are against all votes. "
-        f"{int((~has_majority(votes)).sum())} of {len(votes)} clips have no majority: as many votes for one label as for "
-        "another. They are learnt from and tested, but the accuracy here is of the others. Divergence and cross-entropy are "
-        "means over clips in nats, better the lower; a divergence is 0 where probabilities are the shares of votes, and log 2 = "
-        f"0.693 at most. No probabilities have a cross-entropy under {least:.3f}, the mean entropy of the votes. The last column "
-        "is of the mean votes of these clips, given to each of them.</p>"
+        f"{int((~has_majority(votes)).sum())} of {len(votes)} clips have no majority, since several labels tie. They are used "
+        "for training and testing, but excluded from the accuracy here. Divergence and cross-entropy are means over clips, in "
+        "nats; lower is better. The divergence is 0 if probabilities equal the shares of votes, and at most log 2 = 0.693. The "
+        f"smallest possible cross-entropy is {least:.3f}, the mean entropy of the votes. In the last column, every clip gets the "
+        "mean votes of all clips as its probabilities.</p>"
     )
 
 
@@ -147,7 +147,7 @@ def _audit(evaluation: Evaluation) -> str:
             + (f"<p><small>{clips}{more}</small></p>" if clips else "")
             + "</div>"
         )
-    return text + ("" if audited.findings else "<p>Nothing to object to.</p>")
+    return text + ("" if audited.findings else "<p>No problems found.</p>")
 
 
 def _confusion(evaluation: Evaluation) -> str:
@@ -160,7 +160,7 @@ def _confusion(evaluation: Evaluation) -> str:
         cells = ""
         for count in counts:
             share = count / total if total else 0.0
-            # Up to a shade on which text keeps a contrast of 4.5.
+            # At the darkest shade, text still has a contrast of 4.5.
             cells += f'<td style="background:rgba(var(--shade),{0.6 * share:.2f})">{count}</td>'
         recall = f"{counts[names.index(name)] / total:.2f}" if total else ""
         rows += f'<tr><th scope="row">{escape(name)}</th>{cells}<td>{recall}</td></tr>'
@@ -191,18 +191,18 @@ def _classes(evaluation: Evaluation) -> str:
     return _table("Measures of each class", header, rows)
 
 
-def _speakers(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
+def _speakers(evaluation: Evaluation, figures: dict[str, tuple[str, str]]) -> str:
     if evaluation.by_speaker is None:
-        return "<p>The corpus does not say who speaks: figures may be too good for new voices.</p>"
+        return "<p>The speakers are unknown: results may be too optimistic for new speakers.</p>"
     header = ["speaker", "clips", *(TITLES[name] for name in MEASURES)]
     table = evaluation.by_speaker.sort_values("wa", kind="stable")
     rows = [
         [str(r["speaker"]), str(r["n_clips"]), *(_number(r[m]) for m in MEASURES)] for r in table.to_dict("records")
     ]
-    return f'<div class="pair">{_figure(drawn, "speakers")}<div>{_table("Speakers, worst first", header, rows)}</div></div>'
+    return f'<div class="pair">{_figure(figures, "speakers")}<div>{_table("Speakers, worst first", header, rows)}</div></div>'
 
 
-def _groups(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
+def _groups(evaluation: Evaluation, figures: dict[str, tuple[str, str]]) -> str:
     if not len(evaluation.by_group):
         return ""
     header = ["group", "clips", "speakers", "UAR", "95 % interval", "WA", "95 % interval", "log-loss", "ECE"]
@@ -227,26 +227,26 @@ def _groups(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
     tables = _table("Measures of each group", header, rows)
     tables += _table("Gaps between groups", ["groups", "measure", "difference", "95 % interval"], gaps)
     return (
-        f'<div class="pair">{_figure(drawn, "groups")}<div>{tables}<p>A gap can be claimed where its interval does not hold '
-        "zero, for a gap that was asked about beforehand. UAR is the mean over the classes that a group has.</p></div></div>"
+        f'<div class="pair">{_figure(figures, "groups")}<div>{tables}<p>A gap is significant if its interval excludes zero and '
+        "it was chosen beforehand. UAR is the mean over the classes that occur in a group.</p></div></div>"
     )
 
 
-def _reliability(evaluation: Evaluation, drawn: dict[str, tuple[str, str]]) -> str:
-    if "reliability" not in drawn:
+def _reliability(evaluation: Evaluation, figures: dict[str, tuple[str, str]]) -> str:
+    if "reliability" not in figures:
         return "<p>The classifier gives no probabilities.</p>"
-    of_all = np.zeros(len(evaluation.predictions), int)
-    (bins,) = tally_by(evaluation.predictions, evaluation.classes, of_all, 1).bins
+    unit = np.zeros(len(evaluation.predictions), int)
+    (bins,) = tally_by(evaluation.predictions, evaluation.classes, unit, 1).bins
     rows = [
         [f"{i / len(bins):.2f}–{(i + 1) / len(bins):.2f}", f"{n:.0f}", _number(sure / n), _number(right / n)]
         for i, (sure, right, n) in enumerate(bins)
         if n
     ]
-    header = ["confidence", "clips", "mean confidence", "share that is right"]
+    header = ["confidence", "clips", "mean confidence", "share correct"]
     return (
-        f'<div class="pair">{_figure(drawn, "reliability")}<div>{_table("Bins of confidence", header, rows)}</div></div>'
-        "<p>Confidence is the largest probability of a clip. Where it exceeds the share that is right, probabilities are too "
-        "sure.</p>"
+        f'<div class="pair">{_figure(figures, "reliability")}<div>{_table("Bins of confidence", header, rows)}</div></div>'
+        "<p>Confidence is the largest probability of a clip. If it exceeds the share of correct clips, the classifier is "
+        "overconfident.</p>"
     )
 
 
@@ -259,14 +259,14 @@ def _errors(evaluation: Evaluation) -> str:
     header = ["clip", *(["speaker"] if spoken else []), "label", "predicted", "confidence", "score"]
     folder = _common_folder(table["path"].astype(str).tolist())
     rows = [
-        [_place(r, folder), *([str(r["speaker"])] if spoken else []), str(r["label"]), str(r["predicted"]),
+        [_location(r, folder), *([str(r["speaker"])] if spoken else []), str(r["label"]), str(r["predicted"]),
          _number(r["confidence"]), _number(r["score"])]
         for r in table.to_dict("records")
     ]  # fmt: skip
     below = f" Paths are below <code>{escape(folder)}</code>." if folder else ""
     return (
-        f"<p>Listen to them, for the label may be wrong. The lower the score, the less a clip is like those that were learnt "
-        f"from.{below}</p>"
+        f"<p>Listen to these clips, since their labels may be wrong. A low score means that a clip is unlike the training "
+        f"data.{below}</p>"
     ) + _table(f"{len(rows)} of {len(wrong)} errors", header, rows, path=True)
 
 
@@ -277,7 +277,7 @@ def _about(evaluation: Evaluation) -> str:
     shown = {
         "Made": about.get("made"),
         "Folds": about.get("folds"),
-        "Folds at most": about.get("n_folds"),
+        "Maximum number of folds": about.get("n_folds"),
         "Random state": about.get("random_state"),
         "SHA-256 of the corpus": about.get("corpus_sha256"),
         "Versions": ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items()),
@@ -295,8 +295,8 @@ def _about(evaluation: Evaluation) -> str:
 # ---------------------------------------------------------------------- pieces
 
 
-def _figure(drawn: dict[str, tuple[str, str]], name: str) -> str:
-    return figure(*drawn[name]) if name in drawn else ""
+def _figure(figures: dict[str, tuple[str, str]], name: str) -> str:
+    return figure(*figures[name]) if name in figures else ""
 
 
 def _number(value: Any) -> str:
@@ -310,13 +310,13 @@ def _bounds(low: float, high: float) -> str:
 
 
 def _common_folder(paths: list[str]) -> str:
-    """The folder that all paths are in; empty where there is none."""
-    with contextlib.suppress(ValueError):  # absolute beside relative paths, or several drives
+    """Return the common folder of all paths, or an empty string."""
+    with contextlib.suppress(ValueError):  # absolute and relative paths, or several drives
         return os.path.commonpath([os.path.dirname(path) for path in paths])
     return ""
 
 
-def _place(row: dict[str, Any], folder: str) -> str:
+def _location(row: dict[str, Any], folder: str) -> str:
     path = os.path.relpath(row["path"], folder) if folder else str(row["path"])
     start, end = row.get("start"), row.get("end")
     if start is None or np.isnan(start):

@@ -1,8 +1,7 @@
-"""The result of an evaluation: predictions, measures with their intervals, and how they were made."""
+"""Result of an evaluation: predictions, measures with intervals, and provenance."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .files import whole_file
+from .files import write_json
 from .findings import Audit
 from .intervals import LEVEL, N_RESAMPLES
 from .measures import MEASURES, TITLES, confusion_text, measures
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 class FoldResult(NamedTuple):
     """
-    What one fold answered.
+    Predictions of one fold.
 
     Attributes
     ----------
@@ -48,38 +47,38 @@ class FoldResult(NamedTuple):
 @dataclass(frozen=True)
 class Evaluation:
     """
-    What `evaluate` found.
+    Result of `evaluate`. Printing it shows the confusion matrix and the measures.
 
     Attributes
     ----------
     classes : ndarray of shape (K,)
         Labels, sorted.
     folds : DataFrame
-        A row for each fold: `n_train`, `n_test`, `n_test_speakers`, and the measures `wa` (accuracy), `uar` (mean recall of
+        One row per fold: `n_train`, `n_test`, `n_test_speakers`, and the measures `wa` (accuracy), `uar` (mean recall over
         the classes that occur), `macro_f1`, `log_loss` and `ece` (calibration error); the last two are NaN without
         probabilities.
     confusions : ndarray of shape (folds, K, K), int
-        Clips by true label (rows) and predicted one (columns).
+        Number of clips by true label (rows) and predicted label (columns).
     predictions : DataFrame
-        A row for each tested clip, indexed by its row in the corpus: `path`, `start` and `end` where the corpus has them,
-        `fold`, `speaker`, the columns of groups, `voice` (what intervals draw: the speaker, or for speakers who share a clip
-        the first of them, or the clip where speakers are unknown), `label`, `predicted`, a column `p_<label>` for each class,
-        `confidence` (the probability of the predicted label) and `score` (`score_samples`: the lower, the less like what was
-        learnt from; NaN for classifiers without). Where the corpus has votes, also its columns `votes_<label>`.
+        One row per tested clip, indexed by its row in the corpus: `path`, `start` and `end` if the corpus has them, `fold`,
+        `speaker`, the columns of groups, `voice` (the unit of the bootstrap: the speaker, the first of several speakers who
+        share a clip, or the clip if speakers are unknown), `label`, `predicted`, a column `p_<label>` for each class,
+        `confidence` (the probability of the predicted label) and `score` (`score_samples`, lower for clips unlike the
+        training data; NaN if the classifier has none). With votes, also the columns `votes_<label>`.
     failures : DataFrame
-        Broken clips, which no fold has: `path` and `reason`, indexed by their row in the corpus.
+        Broken clips, which are in no fold: `path` and `reason`, indexed by their row in the corpus.
     shared_speakers : tuple of str
-        Speakers who were on both sides of a fold. Where there are any, the measures say little about new voices.
+        Speakers on both sides of a fold. If there are any, the measures say little about new speakers.
     groups : tuple of str
         Columns of `predictions` whose groups are measured.
     audit : Audit or None
-        What the corpus was found to be.
+        Audit of the corpus.
     about : dict
-        What it takes to repeat the evaluation: pipeline, parameters, seed, rows of folds, versions, SHA-256 of the corpus.
+        Everything needed to repeat the evaluation: pipeline, parameters, seed, folds, versions, SHA-256 of the corpus.
     layer_weights : ndarray of shape (folds, layers) or None
-        What each layer contributed to the classifier's kernel, for layered features.
+        Weights of the layers in the classifier's kernel, for layered features.
     random_state : int
-        Of the bootstrap.
+        Seed of the bootstrap.
     """
 
     classes: np.ndarray
@@ -101,54 +100,54 @@ class Evaluation:
 
     @property
     def pooled(self) -> dict[str, float]:
-        """The measures of all tested clips together."""
+        """Measures over all tested clips."""
         return self.intervals["value"].to_dict()
 
     @property
     def mean(self) -> dict[str, float]:
-        """The measures' means over folds."""
+        """Means of the measures over folds."""
         return {name: float(self.folds[name].mean()) for name in MEASURES}
 
     @property
     def standard_error(self) -> dict[str, float]:
-        """Standard errors of those means; NaN for a single fold."""
+        """Standard errors of the means over folds; NaN for a single fold."""
         return {name: float(self.folds[name].sem()) for name in MEASURES}
 
     @cached_property
     def intervals(self) -> pd.DataFrame:
-        """For each measure (rows) of all tested clips: `value`, and `low` and `high` of its 95 % interval over speakers."""
+        """Measures over all tested clips (rows): `value`, and `low` and `high` of its 95 % interval over speakers."""
         return measure_all(self.predictions, self.classes, self.random_state)
 
     @cached_property
     def votes(self) -> pd.DataFrame | None:
         """
-        How far probabilities are from votes, with 95 % intervals over speakers; None for a corpus without votes.
+        Measures of probabilities against votes, with 95 % intervals over speakers; None without votes.
 
-        Rows `jensen_shannon` and `cross_entropy`, means over clips in nats, and `majority_accuracy`, of the clips for which one
-        label has more votes than any other; columns `value`, `low`, `high`.
+        Rows `jensen_shannon` and `cross_entropy`, means over clips in nats, and `majority_accuracy`, over clips where one label
+        has more votes than any other; columns `value`, `low`, `high`.
         """
         return measure_votes(self.predictions, self.classes, self.random_state)
 
     @cached_property
     def by_speaker(self) -> pd.DataFrame | None:
-        """A row for each speaker: `speaker`, `n_clips`, and the measures; None without speakers."""
+        """One row per speaker: `speaker`, `n_clips` and the measures; None if speakers are unknown."""
         if "speaker" not in self.predictions:
             return None
         return measure_by(self.predictions, self.classes, "speaker")
 
     @cached_property
     def by_class(self) -> pd.DataFrame:
-        """A row for each class: clips, speakers, recall, precision, F1, intervals, and the label it is most often taken for."""
+        """One row per class: clips, speakers, recall, precision, F1, intervals, and the most frequent wrong prediction."""
         return measure_classes(self.predictions, self.classes, self.random_state)
 
     @property
     def by_group(self) -> pd.DataFrame:
-        """A row for each group: `column`, `value`, clips, speakers, and each measure with its interval."""
+        """One row per group: `column`, `value`, clips, speakers, and each measure with its interval."""
         return self._by_group[0]
 
     @property
     def gaps(self) -> pd.DataFrame:
-        """A row for each measure and two groups of a column, `a` and `b`: the difference a minus b with its interval."""
+        """One row per measure and pair of groups `a` and `b` of a column: the difference a minus b with its interval."""
         return self._by_group[1]
 
     @cached_property
@@ -157,17 +156,17 @@ class Evaluation:
 
     @property
     def unit(self) -> str:
-        """What intervals draw: "speakers", or "clips" where speakers are unknown."""
+        """Unit of the bootstrap: "speakers", or "clips" if speakers are unknown."""
         return "speakers" if "speaker" in self.predictions else "clips"
 
     def to_json(self, path: str | Path) -> None:
         """
-        Write measures, intervals, tables, audit, and how they were made as JSON.
+        Write measures, intervals, tables, audit and provenance as JSON.
 
         Parameters
         ----------
         path : path-like
-            Replaced if it exists, once the new content is complete.
+            An existing file is replaced once the new one is complete.
         """
         intervals = self.intervals.to_dict("index")
         content = {
@@ -197,21 +196,20 @@ class Evaluation:
             "audit": None if self.audit is None else self.audit.as_dict(),
             "about": self.about,
         }
-        with whole_file(path) as file:
-            file.write(json.dumps(as_json(content), indent=1, ensure_ascii=False) + "\n")
+        write_json(path, as_json(content))
 
     def report(self, path: str | Path, *, title: str = "Evaluation", pictures: str | Path | None = None) -> None:
         """
-        Write a report as one HTML file that needs no network.
+        Write a report as a self-contained HTML file.
 
         Parameters
         ----------
         path : path-like
-            Replaced if it exists, once the new content is complete.
+            An existing file is replaced once the new one is complete.
         title : str, default="Evaluation"
-            Of the report.
+            Title of the report.
         pictures : path-like, optional
-            A folder for its pictures as SVG files too.
+            Folder to which the figures are also written as SVG files.
 
         Raises
         ------
@@ -223,7 +221,7 @@ class Evaluation:
         write_report(self, path, title=title, pictures=pictures)
 
     def __str__(self) -> str:
-        """The confusion matrix of all folds, and the measures with intervals over speakers and standard errors over folds."""
+        """Return the confusion matrix, and the measures with intervals over speakers and standard errors over folds."""
         lines = [confusion_text(self.confusion, self.classes), ""]
         mean, error, intervals = self.mean, self.standard_error, self.intervals
         several = len(self.folds) > 1
@@ -248,7 +246,7 @@ class Evaluation:
         if self.by_speaker is not None and len(self.by_speaker) > 1:
             by_wa = self.by_speaker.sort_values("wa", kind="stable")
             (worst, low), (best, high) = by_wa[["speaker", "wa"]].iloc[[0, -1]].itertuples(index=False)
-            lines.append(f"WA of single speakers: from {low:.3f} ({worst}) to {high:.3f} ({best}).")
+            lines.append(f"WA by speaker: from {low:.3f} ({worst}) to {high:.3f} ({best}).")
         if self.shared_speakers:
             lines.append(f"{len(self.shared_speakers)} speakers were on both sides of a fold.")
         if len(self.failures):
@@ -269,22 +267,22 @@ def summarize(
     **details: Any,
 ) -> Evaluation:
     """
-    The evaluation of folds.
+    Combine the predictions of folds into an `Evaluation`.
 
     Parameters
     ----------
     corpus : DataFrame
     classes : ndarray of shape (K,)
     parts : list of FoldResult
-        Or tuples of its attributes.
+        Or of tuples of its attributes.
     failures : DataFrame
-        As of `Evaluation`.
+        As in `Evaluation`.
     shared : tuple of str
         Speakers on both sides of a fold.
     groups : tuple of str
-        Columns to measure by.
+        Columns whose groups are measured.
     audited : Audit, optional
-        Says which speakers count as one voice.
+        Audit of the corpus, which determines the voices.
     **details
         Other attributes of `Evaluation`.
     """
@@ -307,8 +305,8 @@ def summarize(
         predictions.append(pd.DataFrame(columns, index=test))
         n_speakers = table["speaker"].nunique() if "speaker" in corpus else None
         sizes = {"n_train": len(part.train), "n_test": len(test), "n_test_speakers": n_speakers}
-        found = measures(table["label"], part.predicted, part.proba, classes)
-        rows.append({"fold": number, **sizes, **found})
+        values = measures(table["label"], part.predicted, part.proba, classes)
+        rows.append({"fold": number, **sizes, **values})
         confusions.append(_confusion(table["label"].to_numpy(), part.predicted, classes))
     return Evaluation(
         classes,

@@ -1,60 +1,59 @@
-"""The most probable sequence of labels of which each lasts long enough."""
+"""Segmentation of probabilities over time into labels of a minimum duration."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Keeps logarithms finite where a probability is 0.
-FLOOR = 1e-9
+# Keeps logarithms of zero probabilities finite.
+EPS = 1e-9
 
 
-def most_probable_segments(proba: NDArray[np.floating], least: int) -> list[tuple[int, int, int]]:
+def most_probable_segments(proba: NDArray[np.floating], min_steps: int) -> list[tuple[int, int, int]]:
     """
-    Divide steps of time into segments of one class.
+    Divide time steps into segments of one class each, with the greatest product of probabilities.
 
     Parameters
     ----------
     proba : ndarray of shape (n, K)
-        Probabilities of the steps; rows of NaN lie in no segment and end those before them.
-    least : int
-        Steps that a segment lasts at least. A run of fewer steps between rows of NaN is one segment.
+        Probabilities of the steps; rows of NaN belong to no segment and separate segments.
+    min_steps : int
+        Minimum number of steps of a segment. A shorter run between rows of NaN is one segment.
 
     Returns
     -------
     segments : list of (int, int, int)
-        First step, the step after the last, and class, in order: of all allowed divisions the one with the greatest
-        product of probabilities.
+        First step, step after the last, and class of each segment, in order.
     """
     present = ~np.isnan(proba).any(axis=1)
     edges = np.flatnonzero(np.diff(np.r_[False, present, False]))
-    found = []
+    segments = []
     for start, end in edges.reshape(-1, 2).tolist():
-        run = np.log(np.maximum(proba[start:end], FLOOR))
-        found += [(start + a, start + b, k) for a, b, k in _divide(run, min(max(least, 1), end - start))]
-    return found
+        run = np.log(np.maximum(proba[start:end], EPS))
+        segments += [(start + a, start + b, k) for a, b, k in _divide(run, min(max(min_steps, 1), end - start))]
+    return segments
 
 
-def _divide(scores: NDArray[np.floating], least: int) -> list[tuple[int, int, int]]:
-    """Segments of at least `least` rows with the greatest sum of scores, by dynamic programming, O(n K)."""
+def _divide(scores: NDArray[np.floating], min_steps: int) -> list[tuple[int, int, int]]:
+    """Segments of at least `min_steps` rows with the greatest sum of scores, by dynamic programming in O(n K)."""
     n, n_classes = scores.shape
     sums = np.concatenate([np.zeros((1, n_classes)), np.cumsum(scores, axis=0)])  # (n + 1, K)
-    best = np.full((n + 1, n_classes), -np.inf)  # of the first t rows, the last segment of class k and long enough
-    begun = np.zeros((n + 1, n_classes), dtype=np.int64)  # where that segment begins
+    best = np.full((n + 1, n_classes), -np.inf)  # best score of the first t rows whose last segment has class k
+    begins = np.zeros((n + 1, n_classes), dtype=np.int64)  # where that segment begins
     top = np.full(n + 1, -np.inf)
     top[0] = 0.0
-    for t in range(least, n + 1):
-        anew = top[t - least] + sums[t] - sums[t - least]
-        longer = best[t - 1] + scores[t - 1]
-        best[t] = np.maximum(anew, longer)
-        begun[t] = np.where(anew > longer, t - least, begun[t - 1])
+    for t in range(min_steps, n + 1):
+        new = top[t - min_steps] + sums[t] - sums[t - min_steps]
+        extended = best[t - 1] + scores[t - 1]
+        best[t] = np.maximum(new, extended)
+        begins[t] = np.where(new > extended, t - min_steps, begins[t - 1])
         top[t] = best[t].max()
     segments: list[tuple[int, int, int]] = []
     t = n
     while t > 0:
         k = int(best[t].argmax())
-        start = int(begun[t, k])
-        if segments and segments[-1][2] == k:  # two of one class in a row are one
+        start = int(begins[t, k])
+        if segments and segments[-1][2] == k:  # merge adjacent segments of one class
             segments[-1] = (start, segments[-1][1], k)
         else:
             segments.append((start, t, k))

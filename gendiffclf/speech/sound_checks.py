@@ -1,4 +1,4 @@
-"""Checks of a corpus' sound: copies under other names, and recordings that no recogniser should learn from."""
+"""Checks of a corpus' sound: copies of clips, and recordings unfit for training."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ CANCELLED_SHARE = 0.9
 NARROW = 0.6
 """Bandwidth, as a share of the corpus' median, below which a clip counts as band-limited."""
 FULL_BAND = 0.7
-"""Share of half the sampling rate that a corpus must reach by its median, so that narrower clips were filtered: vowels alone end
-sooner by nature."""
+"""Minimum median bandwidth of a corpus, as a share of half the sampling rate, for the check of band-limited clips; the spectrum
+of vowels alone ends earlier anyway."""
 LEVEL_GAP = 6.0
 N_REASONS = 5
 
@@ -38,58 +38,58 @@ _CHECKS: list[tuple[str, str, Callable[[Recording], bool], str, str]] = [
         "warning",
         lambda r: r.peak < SILENT_PEAK,
         "are silent, with a peak below -60 dB of full scale",
-        "leave them out, or record them again",
+        "leave them out or record them again",
     ),
     (
         "unscaled",
         "warning",
         lambda r: r.peak > UNSCALED_PEAK,
-        "hold floats far beyond full scale, which is 1",
-        "divide them by the full scale of the integers they came from, such as 32768",
+        "have float samples far beyond full scale, which is 1",
+        "divide them by the full scale of the original integers, such as 32768",
     ),
     (
         "clipped",
         "warning",
         lambda r: r.clipped > CLIPPED_SHARE,
-        f"are clipped: over {CLIPPED_SHARE:.1%} of their samples stand at the peak",
-        "record them at a lower level, or check that clipping is no sign of a label",
+        f"are clipped: more than {CLIPPED_SHARE:.1%} of their samples are at the peak",
+        "record them at a lower level, or check that clipping does not reveal the label",
     ),
     (
         "short",
         "warning",
         lambda r: r.seconds < SHORT_SECONDS,
         f"are shorter than {SHORT_SECONDS:g} s",
-        "leave them out: few features can be computed on them",
+        "leave them out, since they are too short for most features",
     ),
     (
         "anti-phase",
         "warning",
         lambda r: r.cancelled > CANCELLED_SHARE,
-        f"have channels in anti-phase: their mono mix loses over {CANCELLED_SHARE:.0%} of the energy",
-        "keep one channel, or invert one",
+        f"have channels in anti-phase: the mono mix loses more than {CANCELLED_SHARE:.0%} of the energy",
+        "keep only one channel, or invert one",
     ),
     (
         "long",
         "note",
         lambda r: r.seconds > LONG_SECONDS,
-        f"are longer than {LONG_SECONDS:g} s, and get one label each",
-        "cut them by the columns start and end, in seconds",
+        f"are longer than {LONG_SECONDS:g} s, with one label each",
+        "split them by the columns start and end, in seconds",
     ),
 ]
 
 
 def content_of(recordings: Sequence[Recording | AudioError]) -> np.ndarray:
-    """Digest of each clip; broken and digitally silent ones are like no other."""
+    """Digests of the clips' content; broken and digitally silent clips get unique ones."""
     return np.array(
         [
-            f"clip {i}" if isinstance(found, AudioError) or not found.peak else found.content
-            for i, found in enumerate(recordings)
+            f"clip {i}" if isinstance(recording, AudioError) or not recording.peak else recording.content
+            for i, recording in enumerate(recordings)
         ]
     )
 
 
 def check_copies(corpus: pd.DataFrame, content: np.ndarray) -> Iterator[Finding]:
-    """Findings about clips of the same content."""
+    """Yield findings about clips with the same content."""
     numbers, counts = np.unique(content, return_inverse=True, return_counts=True)[1:]
     copied = np.flatnonzero(counts[numbers] > 1)
     if not len(copied):
@@ -107,8 +107,8 @@ def check_copies(corpus: pd.DataFrame, content: np.ndarray) -> Iterator[Finding]
         yield finding(
             "copies-across-labels",
             "error",
-            f"{len(rows)} clips are copies of each other under different labels, so at least one of each is wrong",
-            "find out which label is right, and leave the others out",
+            f"{len(rows)} clips are copies of each other under different labels, so at least one of the labels is wrong",
+            "find out which label is right, and leave out the others",
             corpus,
             rows,
         )
@@ -118,9 +118,8 @@ def check_copies(corpus: pd.DataFrame, content: np.ndarray) -> Iterator[Finding]
             "copies-across-speakers",
             "warning",
             f"{len(rows)} clips are copies of each other under the names of {n_speakers} speakers. Speakers who share a clip "
-            "count as one voice, on one side of every split, since a clip that is both learnt from and tested on proves "
-            "nothing",
-            "leave the copies out, or mend the column speaker",
+            "count as one voice, so that no clip is in both training and test",
+            "leave out the copies, or correct the column speaker",
             corpus,
             rows,
         )
@@ -129,27 +128,27 @@ def check_copies(corpus: pd.DataFrame, content: np.ndarray) -> Iterator[Finding]
         yield finding(
             "copies",
             "warning",
-            f"{len(harmless)} clips are copies of each other, of {n_kinds} recording{'s' * (n_kinds > 1)}. They stay on one side "
-            "of every split, and count as often as they occur",
-            "leave the copies out",
+            f"{len(harmless)} clips are copies of each other, of {n_kinds} recording{'s' * (n_kinds > 1)}. They are kept on the "
+            "same side of every split, and each counts",
+            "leave out the copies",
             corpus,
             harmless,
         )
 
 
 def check_recordings(corpus: pd.DataFrame, recordings: Sequence[Recording | AudioError]) -> Iterator[Finding]:
-    """Findings about single recordings, and about differences between classes."""
-    broken = [i for i, found in enumerate(recordings) if isinstance(found, AudioError)]
+    """Yield findings about single recordings, and about differences between classes."""
+    broken = [i for i, recording in enumerate(recordings) if isinstance(recording, AudioError)]
     if broken:
         counts = Counter(recordings[i].reason for i in broken)  # type: ignore[union-attr]
         reasons = "; ".join(f"{count} because {reason}" for reason, count in counts.most_common(N_REASONS))
         message = f"{len(broken)} of {len(corpus)} clips cannot be read: {reasons}"
-        remedy = "mend them, or leave them out"
+        remedy = "repair them or leave them out"
         if any(NO_FILE in reason for reason in counts):
-            remedy += "; paths that are not absolute begin at the folder of their table"
+            remedy += "; relative paths are relative to the folder of the table"
         severity = "error" if len(broken) == len(corpus) else "warning"
         yield finding("broken", severity, message, remedy, corpus, broken)
-    known = {i: found for i, found in enumerate(recordings) if isinstance(found, Recording)}
+    known = {i: recording for i, recording in enumerate(recordings) if isinstance(recording, Recording)}
     yield from _check_each(corpus, known)
     yield from _check_bandwidth(corpus, known)
     if "label" in corpus and known:
@@ -158,41 +157,41 @@ def check_recordings(corpus: pd.DataFrame, recordings: Sequence[Recording | Audi
 
 def _check_each(corpus: pd.DataFrame, known: dict[int, Recording]) -> Iterator[Finding]:
     for code, severity, applies, what, remedy in _CHECKS:
-        rows = [i for i, found in known.items() if applies(found)]
+        rows = [i for i, recording in known.items() if applies(recording)]
         if rows:
             yield finding(code, severity, _of_clips(rows, corpus, what), remedy, corpus, rows)
 
 
 def warn_of_sound(corpus: pd.DataFrame, n_jobs: int | None = None) -> list[str | None]:
     """
-    Warn of clips whose predictions say little, such as silent ones.
+    Warn of clips whose predictions are unreliable, such as silent ones.
 
     Parameters
     ----------
     corpus : DataFrame
         With `path`.
     n_jobs : int, optional
-        Threads that decode.
+        Number of decoding threads.
 
     Returns
     -------
     codes : list of str or None
-        For each clip the codes of its warnings, such as "silent" or "clipped; short"; None where there are none, or the clip
-        cannot be read.
+        Codes of the warnings of each clip, such as "silent" or "clipped; short"; None if there are none, or the clip cannot be
+        read.
     """
     recordings = measure_recordings(clips(corpus), n_jobs)
-    known = {i: found for i, found in enumerate(recordings) if isinstance(found, Recording)}
+    known = {i: recording for i, recording in enumerate(recordings) if isinstance(recording, Recording)}
     codes: dict[int, list[str]] = defaultdict(list)
-    for found in _check_each(corpus, known):
-        if found.severity == "warning":
-            warnings.warn(f"{found.code}: {found}", stacklevel=3)
-            for row in found.rows:
-                codes[row].append(found.code)
+    for warning in _check_each(corpus, known):
+        if warning.severity == "warning":
+            warnings.warn(f"{warning.code}: {warning}", stacklevel=3)
+            for row in warning.rows:
+                codes[row].append(warning.code)
     return ["; ".join(codes[i]) if i in codes else None for i in range(len(corpus))]
 
 
 def _check_bandwidth(corpus: pd.DataFrame, known: dict[int, Recording]) -> Iterator[Finding]:
-    widths = {i: found.bandwidth for i, found in known.items() if not np.isnan(found.bandwidth)}
+    widths = {i: recording.bandwidth for i, recording in known.items() if not np.isnan(recording.bandwidth)}
     if not widths:
         return
     typical = float(np.median(list(widths.values())))
@@ -206,29 +205,29 @@ def _check_bandwidth(corpus: pd.DataFrame, known: dict[int, Recording]) -> Itera
             _of_clips(
                 rows,
                 corpus,
-                f"end at {np.median([widths[i] for i in rows]) / 1000:.1f} kHz, where the others reach {typical / 1000:.1f} kHz "
-                f"(by a fall of {SPECTRUM_FLOOR:g} dB)",
+                f"have a bandwidth of {np.median([widths[i] for i in rows]) / 1000:.1f} kHz, the others {typical / 1000:.1f} kHz "
+                f"(at {SPECTRUM_FLOOR:g} dB below the strongest band)",
             ),
-            "resample all clips to the lower rate, or check that bandwidth is no sign of a label or speaker",
+            "resample all clips to the lower rate, or check that bandwidth does not reveal label or speaker",
             corpus,
             rows,
         )
 
 
 def _check_conditions(corpus: pd.DataFrame, known: dict[int, Recording]) -> Iterator[Finding]:
-    """Sampling rates that belong to classes, and levels that differ between them."""
+    """Yield findings about sampling rates and levels that differ between classes."""
     rows = list(known)
     label = corpus["label"].iloc[rows].astype(str).to_numpy()
     rate = np.array([known[i].rate for i in rows])
     rates = {name: sorted(set(rate[label == name].tolist())) for name in np.unique(label)}
     shared = set.intersection(*map(set, rates.values()))
     if not shared and len(rates) > 1:
-        text = ", ".join(f"{name} {'/'.join(map(str, found))}" for name, found in rates.items())
+        text = ", ".join(f"{name} {'/'.join(map(str, values))}" for name, values in rates.items())
         yield finding(
             "rates-by-class",
             "warning",
-            f"no sampling rate occurs in all classes (Hz: {text}), so rate gives labels away",
-            "resample all clips to one rate, the lowest",
+            f"no sampling rate occurs in all classes (Hz: {text}), so that the rate reveals the label",
+            "resample all clips to the lowest rate",
             corpus,
         )
     level = np.array([known[i].level for i in rows])
@@ -244,14 +243,15 @@ def _check_conditions(corpus: pd.DataFrame, known: dict[int, Recording]) -> Iter
             yield finding(
                 "level-by-class",
                 "note",
-                f"clips of {loud!r} are {gap:.0f} dB louder than those of {soft!r} (medians), so level may give labels away",
-                "take features that do not depend on level, unless speakers themselves were louder",
+                f"clips of {loud!r} are {gap:.0f} dB louder than those of {soft!r} (medians), so that the level may reveal the "
+                "label",
+                "use features that do not depend on the level, unless the speakers themselves were louder",
                 corpus,
             )
 
 
 def _of_clips(rows: list[int], corpus: pd.DataFrame, what: str) -> str:
-    """How many clips do what; the verb in front agrees with their number."""
+    """Sentence about a number of clips; the verb at the beginning of `what` is made to agree."""
     verb, rest = what.split(" ", 1)
     if len(rows) == 1:
         verb = {"are": "is", "have": "has"}.get(verb, f"{verb}s")

@@ -1,4 +1,4 @@
-"""Vowels of men and women from published measurements, by a source and a filter: speech for demos and tests, offline."""
+"""Source-filter synthesis of vowels from published measurements, for demos and tests without downloads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RATE = 16000
-"""Samples per second of all that is synthesised."""
+"""Sampling rate of synthesised speech, in Hz."""
 
 
 class Vowel(NamedTuple):
@@ -30,7 +30,7 @@ class Vowel(NamedTuple):
 
 
 # G. E. Peterson and H. L. Barney, "Control methods used in a study of the vowels", JASA 24 (1952), Table II:
-# the vowels of these words, of 33 men and 28 women.
+# averages over 33 men and 28 women of the vowels in these words.
 VOWELS: dict[str, dict[str, Vowel]] = {
     "male": {
         "heed": Vowel(136, 270, 2290, 3010),
@@ -57,19 +57,19 @@ VOWELS: dict[str, dict[str, Vowel]] = {
         "heard": Vowel(218, 500, 1640, 1960),
     },
 }
-# Fourth and fifth resonance of a uniform tube, (2n - 1) c / 4L, with c = 350 m/s and a tract of 17.5 or 14.7 cm.
+# Fourth and fifth resonance of a uniform tube, (2n - 1) c / 4L, for c = 350 m/s and a length of 17.5 or 14.7 cm.
 HIGH_FORMANTS = {"male": (3500.0, 4500.0), "female": (4167.0, 5357.0)}
 BANDWIDTHS = (60.0, 90.0, 150.0, 200.0, 250.0)
-"""Of the five formants, in Hz: round values in the range of measured ones."""
+"""Bandwidths of the five formants, in Hz: round values in the measured range."""
 
 OPENING, CLOSING = 0.4, 0.56
-"""Ends of the glottis' opening and closing, as shares of a period (Rosenberg's pulse)."""
+"""Ends of the opening and the closing phase of the glottis, as shares of a period (Rosenberg's pulse)."""
 FADE_SECONDS = 0.02
 DECLINATION = 0.1
-"""Share by which the pitch falls over a vowel."""
+"""Relative fall of the pitch over a vowel."""
 JITTER, SHIMMER = 0.01, 0.03
 PITCH_SPREAD, TRACT_SPREAD, TAKE_SPREAD = 0.1, 0.03, 0.02
-"""Standard deviations of a voice's pitch and length of tract about the average, and of a take's formants, as shares."""
+"""Relative standard deviations of pitch and vocal tract length between voices, and of formants between takes."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,11 @@ class Voice:
     name : str
     gender : {"male", "female"}
     pitch : float
-        Factor on the pitch of the gender's average.
+        Factor on the average pitch of the gender.
     tract : float
-        Factor on the length of the vocal tract, which divides all formants.
+        Factor on the length of the vocal tract, by which all formants are divided.
     breath : float
-        Level of noise beside the voice.
+        Level of the added noise.
     """
 
     name: str
@@ -113,19 +113,19 @@ def synthesize_vowel(
     Parameters
     ----------
     vowel : str
-        The word that has it: heed, hid, head, had, hod, hawed, hood, who'd, hud or heard.
+        Word with the vowel: heed, hid, head, had, hod, hawed, hood, who'd, hud or heard.
     gender : {"male", "female"}
-        Whose average formants and pitch.
+        Selects average formants and pitch.
     seconds : float, default=0.4
-        Length.
+        Length, in seconds.
     pitch, tract : float, default=1.0
         Factors on the pitch, and on the length of the vocal tract.
     breath : float, default=0.01
-        Level of noise beside the voice.
+        Level of the added noise.
     level : float, default=0.3
-        Largest sample, in (0, 1].
+        Peak of the samples, in (0, 1].
     random_state : int, Generator or None, default=None
-        Seed of the irregularities of pitch and level, and of the noise.
+        Seed of jitter, shimmer and noise.
 
     Returns
     -------
@@ -135,12 +135,12 @@ def synthesize_vowel(
     Raises
     ------
     ValueError
-        If there is no such vowel or gender, or a number is out of its range.
+        If there is no such vowel or gender, or a number is out of range.
 
     Notes
     -----
-    Averages are those of Peterson and Barney (1952). The source is Rosenberg's glottal pulse with jitter and shimmer and a
-    falling pitch, differentiated by the lips; the filter a cascade of five resonances.
+    Formants and pitch are the averages of Peterson and Barney (1952). The source is Rosenberg's glottal pulse with jitter,
+    shimmer and falling pitch, differentiated for the radiation at the lips; the filter is a cascade of five resonances.
 
     Examples
     --------
@@ -182,13 +182,13 @@ def synthesize_corpus(
     Parameters
     ----------
     folder : path-like
-        Made where it is missing; a folder in it for each speaker.
+        Created if missing; gets a subfolder for each speaker.
     n_speakers : int >= 2, default=12
-        Voices, men and women in turn, of their own pitch, length of vocal tract and breath.
+        Number of speakers, alternating men and women, with different pitch, vocal tract length and breathiness.
     n_takes : int >= 1, default=2
-        Clips of each vowel by each speaker, of different length, pitch and level.
+        Number of clips of each vowel by each speaker, with different length, pitch and level.
     vowels : tuple of str
-        All ten by default, see `synthesize_vowel`.
+        By default all ten, see `synthesize_vowel`.
     random_state : int, default=0
         Seed of voices and takes.
 
@@ -236,7 +236,7 @@ def synthesize_corpus(
 
 
 def synthesize_voices(n_speakers: int, rng: np.random.Generator) -> list[Voice]:
-    """Voices of men and women in turn, drawn around the averages."""
+    """Sample voices around the averages, alternating men and women."""
     voices = []
     for i in range(n_speakers):
         gender = ("male", "female")[i % 2]
@@ -247,7 +247,7 @@ def synthesize_voices(n_speakers: int, rng: np.random.Generator) -> list[Voice]:
 
 
 def _source(pitch: float, n_samples: int, rng: np.random.Generator) -> np.ndarray:
-    """The glottal flow's slope, of about unit size, (n_samples,)."""
+    """Derivative of the glottal flow with unit peak, of shape (n_samples,)."""
     n_periods = int(n_samples * pitch / RATE) + 2
     jitter = 1 + JITTER * rng.normal(size=n_periods)
     shimmer = 1 + SHIMMER * rng.normal(size=n_periods)
@@ -264,7 +264,7 @@ def _source(pitch: float, n_samples: int, rng: np.random.Generator) -> np.ndarra
 
 
 def _resonance(wave: np.ndarray, frequency: float, bandwidth: float) -> np.ndarray:
-    """A formant: two poles, of unit gain at 0 Hz."""
+    """Filter by a formant: two poles, with unit gain at 0 Hz."""
     radius = np.exp(-np.pi * bandwidth / RATE)
     a1, a2 = -2 * radius * np.cos(2 * np.pi * frequency / RATE), radius**2
     return lfilter([1 + a1 + a2], [1, a1, a2], wave)

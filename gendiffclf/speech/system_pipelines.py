@@ -1,4 +1,4 @@
-"""The three systems as pipelines of featuriser and estimator, with settings for encoders and for log-mel energies."""
+"""Pipelines of featuriser and estimator for EmoSphere-SER and SELM, with settings for encoders and log-mel energies."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ..validation import check_choice, shown
 
 SYSTEMS = ("gen-ser", "emosphere", "selm")
 LAYERS = {"emosphere": -1, "selm": 4}
-"""Hidden state of a speech encoder that a system's paper takes."""
+"""Hidden state of the speech encoder used in each paper."""
 FRAMES = {"hop_seconds": 0.04, "window_seconds": 0.05}
-"""Of log-mel frames: one each 40 ms is enough for small networks, and four times as fast as the featuriser's own."""
+"""Log-mel frames every 40 ms suffice for small networks, and are four times as fast as the featuriser's default."""
 SMALL: dict[str, dict[str, Any]] = {
     "emosphere": {"width": 64, "dropout": 0.3, "batch_size": 32, "n_epochs": 30},
     "selm": {
@@ -30,7 +30,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "weight_decay": 0.1,
     },
 }
-"""What replaces the papers' sizes on log-mel frames, which need no weights and have no use for so large ones."""
+"""Hyperparameters for log-mel frames, for which the sizes of the papers' networks would be too large."""
 
 
 def system_pipeline(
@@ -42,17 +42,17 @@ def system_pipeline(
     **run: Any,
 ) -> Pipeline:
     """
-    EmoSphere-SER or SELM behind a featuriser of frames.
+    Build a pipeline of a featuriser and EmoSphere-SER or SELM.
 
     Parameters
     ----------
     system : {"emosphere", "selm"}
     featurizer : FbankFeaturizer or HubertFeaturizer
-        Becomes one of frames; log-mel energies get a frame each 40 ms, and small models.
+        Set to return frames, for log-mel energies one every 40 ms, which small models are used with.
     value_range : (float, float), optional
-        Ends of the scale of the ratings, for EmoSphere-SER.
+        Ends of the rating scale, for EmoSphere-SER.
     tuned_encoder : str or Path, optional
-        An encoder that EmoSphere-SER tunes, in place of the featuriser.
+        An encoder that EmoSphere-SER fine-tunes, instead of the featuriser.
     **run
         Parameters of the estimator, such as `random_state`, `device`, `verbose`.
 
@@ -64,7 +64,7 @@ def system_pipeline(
     Raises
     ------
     ValueError
-        If there is no such system, the featuriser has no frames, or an encoder is to be tuned by SELM.
+        If there is no such system, the featuriser has no frames, or `tuned_encoder` is set for SELM.
     """
     check_choice("system", system, tuple(LAYERS))
     if system == "selm" and tuned_encoder is not None:
@@ -84,12 +84,12 @@ def system_pipeline(
         featurizer.set_params(pooling="none", layers=LAYERS[system])
     else:
         raise ValueError(
-            f"Got a featuriser of type {type(featurizer).__name__} for {system}, expected fbank or hubert, which have frames."
+            f"Got a featuriser of type {type(featurizer).__name__} for {system}, expected one with frames; use fbank or hubert."
         )
     return Pipeline([("featurizer", featurizer), (name, estimators[system](**settings))])
 
 
 def rates(pipeline: Any) -> bool:
-    """Whether what stands last in a pipeline rates clips in place of labelling them."""
+    """Whether the last step of a pipeline predicts ratings instead of labels."""
     last = pipeline.steps[-1][1] if isinstance(pipeline, Pipeline) else pipeline
     return isinstance(last, EmoSphereRegressor)

@@ -1,4 +1,4 @@
-"""Checks of a corpus' table: labels and speakers that are one and the same, missing columns, classes too small to test."""
+"""Checks of a corpus' table: variants of labels and speakers, missing columns, and classes too small to test."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ _SPEAKER_LIKE = re.compile(
 )
 _LABEL_LIKE = re.compile(r"(emotion|emo|class|categor|target|affect|mood|sentiment|feeling)(s|y|ies)?(label|name)?s?")
 MANY_CLIPS = 20
-"""From as many clips on, a speaker of its own for each is no accident."""
+"""Minimum number of clips for the finding that each has its own speaker."""
 FEW_SPEAKERS = 10
 
 
 def plain_name(name: object) -> str:
-    """A name without what people mistype: case, spaces around and between words, forms of Unicode."""
+    """Normalise a name: case, spaces, hyphens and Unicode forms."""
     text = unicodedata.normalize("NFKC", str(name)).casefold()
     return re.sub(r"[\s_-]+", " ", text).strip()
 
 
 def speaker_like_columns(corpus: pd.DataFrame) -> list[str]:
-    """Columns whose names say that they may hold speakers."""
+    """Columns that may hold speakers, by their names."""
     return _columns_like(corpus, _SPEAKER_LIKE, "speaker")
 
 
-def _columns_like(corpus: pd.DataFrame, names: re.Pattern[str], but: str) -> list[str]:
-    found = [str(name) for name in corpus.columns if name != but]
-    return [name for name in found if names.fullmatch(re.sub(r"[\W_]+", "", name).casefold())]
+def _columns_like(corpus: pd.DataFrame, pattern: re.Pattern[str], excluded: str) -> list[str]:
+    names = [str(name) for name in corpus.columns if name != excluded]
+    return [name for name in names if pattern.fullmatch(re.sub(r"[\W_]+", "", name).casefold())]
 
 
 def check_table(corpus: pd.DataFrame) -> Iterator[Finding]:
-    """Findings about labels and speakers."""
+    """Yield findings about labels and speakers."""
     if "label" in corpus:
         yield from _check_labels(corpus)
     else:
@@ -62,8 +62,8 @@ def _missing_labels(corpus: pd.DataFrame) -> Finding:
     return finding(
         "no-labels",
         "note",
-        f"there is no column 'label'{hint}: nothing can be learnt or measured",
-        f"name the column by {named}, or take it from paths by layout or pattern (--layout, --pattern)",
+        f"there is no column 'label'{hint}, so that nothing can be trained or evaluated",
+        f"specify the column by {named}, or take it from paths by layout or pattern (--layout, --pattern)",
         corpus,
     )
 
@@ -75,20 +75,20 @@ def _check_labels(corpus: pd.DataFrame) -> Iterator[Finding]:
         yield finding(
             "one-class",
             "error",
-            f"all clips have the label {labels.iloc[0]!r}, so there is nothing to tell apart",
-            "add clips of other labels, or name another column by target (--label-column)",
+            f"all clips have the label {labels.iloc[0]!r}, so there is nothing to classify",
+            "add clips of other labels, or specify another column by target (--label-column)",
             corpus,
         )
     voted = [str(name).removeprefix(PREFIX) for name in corpus.columns if str(name).startswith(PREFIX)]
     for variants in _variants([*labels, *voted]):
         misspelt.update(variants)
-        ours = labels[labels.isin(variants)]
-        rarer = labels.isin(variants) & ~labels.isin(ours.mode()[:1])
+        spelled = labels[labels.isin(variants)]
+        rarer = labels.isin(variants) & ~labels.isin(spelled.mode()[:1])
         yield finding(
             "label-variants",
             "error",
-            f"{' and '.join(map(repr, variants))} are labels that differ by case, spaces or hyphens only",
-            "give them one name in the table, such as by corpus['label'].str.strip().str.lower()",
+            f"{' and '.join(map(repr, variants))} are labels that differ only by case, spaces or hyphens",
+            "give them the same name in the table, for example by corpus['label'].str.strip().str.lower()",
             corpus,
             np.flatnonzero(rarer),
         )
@@ -101,8 +101,8 @@ def _check_labels(corpus: pd.DataFrame) -> Iterator[Finding]:
         yield finding(
             "rare-class",
             "warning",
-            f"the label {label!r} has {what}, so it is never tested on a voice it was not learnt from",
-            "add clips of other speakers, or leave the label out",
+            f"the label {label!r} has {what}, so it cannot be both trained and tested on different speakers",
+            "add clips of other speakers, or leave out the label",
             corpus,
             corpus.index.get_indexer(part.index),
         )
@@ -114,9 +114,9 @@ def _check_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
         yield finding(
             "speaker-variants",
             "warning",
-            f"{' and '.join(map(repr, variants))} are speakers whose names differ by case, spaces or hyphens only; they count as "
-            "one, on one side of every split",
-            "give them one name, or names that differ more",
+            f"{' and '.join(map(repr, variants))} are speakers whose names differ only by case, spaces or hyphens; they count as "
+            "one",
+            "give them the same name, or clearly different ones",
             corpus,
             np.flatnonzero(speakers.isin(variants)),
         )
@@ -125,42 +125,43 @@ def _check_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
         yield finding(
             "speaker-per-clip",
             "warning",
-            f"each of {len(corpus)} clips has a speaker of its own, so folds of speakers are random folds",
-            "check that the column speaker holds speakers and not clips; speaker_column (--speaker-column) names another",
+            f"each of {len(corpus)} clips has its own speaker, so folds of speakers are random folds",
+            "check that the column speaker holds speakers and not clips, or specify another by speaker_column "
+            "(--speaker-column)",
             corpus,
         )
     elif n_speakers < FEW_SPEAKERS:
         yield finding(
             "few-speakers",
             "note",
-            f"{n_speakers} {'speaker says' if n_speakers == 1 else 'speakers say'} little about others",
-            "read the intervals, which are wide, and not the figures alone",
+            f"results on {n_speakers} {'speaker' if n_speakers == 1 else 'speakers'} say little about others",
+            "report the intervals, which are wide, and not only the values",
             corpus,
         )
 
 
 def missing_speakers(corpus: pd.DataFrame) -> Finding:
-    """What is wrong with a table without the column `speaker`, and which other column may be it."""
+    """Finding for a table without the column `speaker`, which suggests similar columns."""
     similar = speaker_like_columns(corpus)
     if similar:
         name = similar[0]
         hint = f", but {name!r} with {corpus[name].nunique()} values may be it"
-        remedy = f"name it by speaker_column={name!r} (--speaker-column {name})"
+        remedy = f"specify it by speaker_column={name!r} (--speaker-column {name})"
     else:
         hint = ""
-        remedy = "add the column, or name another by speaker_column (--speaker-column)"
+        remedy = "add the column, or specify another by speaker_column (--speaker-column)"
     return finding(
         "no-speakers",
         "error",
-        f"there is no column 'speaker'{hint}: nothing keeps a voice out of both training and test",
-        f"{remedy}; train(without_speakers=True) (--no-speakers) and folds='random' (--folds random) go without, and what they "
-        "find says little about new voices",
+        f"there is no column 'speaker'{hint}, so that speakers may be in both training and test",
+        f"{remedy}; train(without_speakers=True) (--no-speakers) and folds='random' (--folds random) need none, but their "
+        "results say little about new speakers",
         corpus,
     )
 
 
 def _variants(names: Iterable[str]) -> list[list[str]]:
-    """Groups of different names that are one apart from case, spaces and hyphens."""
+    """Groups of names that differ only by case, spaces and hyphens."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in sorted(set(names)):
         groups[plain_name(name)].append(name)
@@ -169,20 +170,20 @@ def _variants(names: Iterable[str]) -> list[list[str]]:
 
 def voices_of(corpus: pd.DataFrame, content: np.ndarray) -> np.ndarray:
     """
-    What must stay on one side of a split, for each clip: the connected speakers, called by the first of their names.
+    Return the voice of each clip, which splits keep together: the first name of each group of connected speakers.
 
     Parameters
     ----------
     corpus : DataFrame
     content : ndarray of shape (n_clips,), str
-        Digests; speakers who share one are connected, and so are those whose names are variants of each other.
+        Digests. Speakers who share one are connected, as are those whose names are variants of each other.
     """
     if "speaker" not in corpus:
         return content
     speakers = corpus["speaker"].to_numpy().astype(str)
     names, speaker = np.unique(speakers, return_inverse=True)
     plain = np.array([plain_name(name) for name in speakers])
-    # Speakers are nodes of a graph, and so are contents and plain names, each of which connects the speakers it occurs with.
+    # Nodes of a graph are speakers, contents and normalised names; the latter two connect the speakers they occur with.
     n = len(names)
     others = [n + np.unique(content, return_inverse=True)[1]]
     others.append(others[0].max() + 1 + np.unique(plain, return_inverse=True)[1])
@@ -197,6 +198,6 @@ def voices_of(corpus: pd.DataFrame, content: np.ndarray) -> np.ndarray:
 def finding(
     code: str, severity: str, message: str, remedy: str, corpus: pd.DataFrame, rows: Iterable[int] = ()
 ) -> Finding:
-    """A finding with the paths of its rows."""
+    """Create a finding with the paths of its rows."""
     numbers = tuple(int(row) for row in rows)
     return Finding(code, severity, message, remedy, numbers, tuple(str(corpus["path"].iloc[row]) for row in numbers))

@@ -1,4 +1,4 @@
-"""Measures by speaker, by class and by group, and the gaps between groups, each with its interval over speakers."""
+"""Measures by speaker, class and group, and gaps between groups, with intervals over speakers."""
 
 from __future__ import annotations
 
@@ -15,52 +15,52 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GROUP_COLUMNS = ("gender", "sex", "age", "corpus", "language", "accent", "intensity", "channel")
-"""Columns whose groups are measured by default, where a corpus has them."""
-MOST_GROUPS = 10
-"""Numbers of more different values are put into quarters."""
+"""Columns whose groups are measured by default, if a corpus has them."""
+MAX_GROUPS = 10
+"""Numeric columns with more different values are divided into quartiles."""
 
 
 def probabilities(predictions: pd.DataFrame, classes: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """The columns `p_<label>` of a table of predictions, of shape (n, K)."""
+    """Return the columns `p_<label>` of a table of predictions as an array of shape (n, K)."""
     return predictions[[f"p_{label}" for label in classes]].to_numpy(dtype=np.float64)
 
 
 def tally_by(predictions: pd.DataFrame, classes: np.ndarray, unit: np.ndarray, n_units: int) -> Tally:
-    """Tally of predictions, by the number of each row's unit."""
+    """Tally predictions by unit."""
     truth, predicted = predictions["label"].to_numpy(), predictions["predicted"].to_numpy()
     return Tally.of(truth, predicted, probabilities(predictions, classes), classes, unit, n_units)
 
 
 def draw_measures(tallies: Sequence[Tally], random_state: int) -> list[tuple[dict[str, float], dict[str, np.ndarray]]]:
     """
-    Measures of all units together, and of bootstrap samples of the units, which are the same for all tallies.
+    Return the measures over all units, and over bootstrap samples of units, the same samples for all tallies.
 
     Parameters
     ----------
     tallies : sequence of Tally
         Over the same units each.
     random_state : int
-        Of the draws.
+        Seed of the bootstrap.
 
     Returns
     -------
     measures : list of (dict of str to float, dict of str to ndarray of shape (b,))
-        For each tally. A sample drawn with replacement holds fewer different clips, which makes its ECE larger; those of the
-        samples are scaled so that their mean is the ECE of all units.
+        For each tally. As bootstrap samples have fewer different clips, their ECE is biased upwards; it is scaled so that its
+        mean equals the ECE over all units.
     """
-    found = []
+    results = []
     for tally, drawn in zip(tallies, resample(tallies, random_state), strict=True):
-        whole = tally.weighted(np.ones((1, len(tally.loss)))).measures()
-        value, several = {name: float(values[0]) for name, values in whole.items()}, drawn.measures()
-        known = several["ece"][~np.isnan(several["ece"])]
+        overall = tally.weighted(np.ones((1, len(tally.loss)))).measures()
+        value, sampled = {name: float(values[0]) for name, values in overall.items()}, drawn.measures()
+        known = sampled["ece"][~np.isnan(sampled["ece"])]
         if known.any():
-            several["ece"] = several["ece"] * (value["ece"] / known.mean())
-        found.append((value, several))
-    return found
+            sampled["ece"] = sampled["ece"] * (value["ece"] / known.mean())
+        results.append((value, sampled))
+    return results
 
 
 def measure_by(predictions: pd.DataFrame, classes: np.ndarray, column: str) -> pd.DataFrame:
-    """A row of clips and measures for each value of a column, sorted; no intervals."""
+    """Return number of clips and measures for each value of a column, sorted, without intervals."""
     import pandas as pd
 
     values, unit = np.unique(predictions[column].to_numpy(), return_inverse=True)
@@ -69,7 +69,7 @@ def measure_by(predictions: pd.DataFrame, classes: np.ndarray, column: str) -> p
 
 
 def measure_all(predictions: pd.DataFrame, classes: np.ndarray, random_state: int) -> pd.DataFrame:
-    """Value, low and high of each measure (rows) over all clips."""
+    """Return value, low and high of each measure (rows) over all clips."""
     import pandas as pd
 
     voice, n_voices = _voices(predictions)
@@ -79,14 +79,14 @@ def measure_all(predictions: pd.DataFrame, classes: np.ndarray, random_state: in
 
 
 def measure_classes(predictions: pd.DataFrame, classes: np.ndarray, random_state: int) -> pd.DataFrame:
-    """Clips, speakers, recall, precision and F1 of each class, recall and F1 with interval, and the most frequent mistake."""
+    """Return clips, speakers, recall, precision and F1 of each class, with intervals, and the most frequent mistake."""
     import pandas as pd
 
     voice, n_voices = _voices(predictions)
     tally = tally_by(predictions, classes, voice, n_voices)
     (drawn,) = resample([tally], random_state)
-    whole = tally.weighted(np.ones((1, n_voices)))
-    value, several = whole.of_classes(), drawn.of_classes()
+    overall = tally.weighted(np.ones((1, n_voices)))
+    value, sampled = overall.class_measures(), drawn.class_measures()
     rows = []
     for k, label in enumerate(classes):
         row = {
@@ -97,8 +97,8 @@ def measure_classes(predictions: pd.DataFrame, classes: np.ndarray, random_state
         for name in ("recall", "precision", "f1"):
             row[name] = value[name][0, k]
             if name != "precision":
-                row[f"{name}_low"], row[f"{name}_high"] = interval(several[name][:, k], row["n_speakers"])
-        mistakes = np.where(np.arange(len(classes)) == k, 0, whole.confusion[0, k])
+                row[f"{name}_low"], row[f"{name}_high"] = interval(sampled[name][:, k], row["n_speakers"])
+        mistakes = np.where(np.arange(len(classes)) == k, 0, overall.confusion[0, k])
         row["most_often_taken_for"] = classes[mistakes.argmax()] if mistakes.any() else None
         rows.append(row)
     return pd.DataFrame(rows)
@@ -108,15 +108,15 @@ def measure_groups(
     predictions: pd.DataFrame, classes: np.ndarray, columns: Iterable[str], random_state: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
-    Measures of the groups of each column, and the differences between any two groups of one.
+    Return the measures of the groups of each column, and the differences between any two groups of a column.
 
     Returns
     -------
     groups : DataFrame
         `column`, `value`, `n_clips`, `n_speakers`, and each measure with `_low` and `_high`.
     gaps : DataFrame
-        `column`, `a`, `b`, `measure`, `difference` (a minus b), `low`, `high`. The same speakers are drawn for both, so that
-        groups within speakers, such as intensities, are compared within them.
+        `column`, `a`, `b`, `measure`, `difference` (a minus b), `low`, `high`. Bootstrap samples have the same speakers for both
+        groups, so that groups within speakers, such as intensities, are compared within speakers.
     """
     import pandas as pd
 
@@ -146,13 +146,13 @@ def measure_groups(
 
 def group_columns(corpus: pd.DataFrame, groups: Sequence[str] | None) -> tuple[str, ...]:
     """
-    Names of the columns whose groups are measured.
+    Return the names of the columns whose groups are measured.
 
     Parameters
     ----------
     corpus : DataFrame
     groups : sequence of str or None
-        As asked for; None takes those of `GROUP_COLUMNS` that have two values or more and are not the label.
+        Requested columns; None means those of `GROUP_COLUMNS` that have several values and are not the label.
 
     Raises
     ------
@@ -160,8 +160,8 @@ def group_columns(corpus: pd.DataFrame, groups: Sequence[str] | None) -> tuple[s
         If there is no such column.
     """
     if groups is None:
-        there = [name for name in GROUP_COLUMNS if name in corpus and corpus[name].nunique() > 1]
-        return tuple(name for name in there if not (corpus[name].astype(str) == corpus["label"].astype(str)).all())
+        present = [name for name in GROUP_COLUMNS if name in corpus and corpus[name].nunique() > 1]
+        return tuple(name for name in present if not (corpus[name].astype(str) == corpus["label"].astype(str)).all())
     for name in groups:
         if name not in corpus:
             raise ValueError(f"Got groups={list(groups)!r}, expected columns of the corpus: {list(corpus.columns)}.")
@@ -169,16 +169,16 @@ def group_columns(corpus: pd.DataFrame, groups: Sequence[str] | None) -> tuple[s
 
 
 def _group_names(column: pd.Series) -> np.ndarray:
-    """Values as text, numbers of many different values by quarters; gaps are "unknown"."""
+    """Return values as strings, quartiles for numbers with many different values, and "unknown" for missing values."""
     import pandas as pd
 
     column = column.reset_index(drop=True)
     text = column.astype(object).where(column.notna() & (column.astype(str).str.strip() != ""), "unknown").astype(str)
     numbers = pd.to_numeric(column, errors="coerce")
-    if column.nunique() > MOST_GROUPS and numbers.notna().mean() > 0.5:
-        quarters = pd.qcut(numbers, 4, duplicates="drop")
+    if column.nunique() > MAX_GROUPS and numbers.notna().mean() > 0.5:
+        quartiles = pd.qcut(numbers, 4, duplicates="drop")
         names = [
-            f"{part.left:g} to {part.right:g}" if isinstance(part, pd.Interval) else "unknown" for part in quarters
+            f"{part.left:g} to {part.right:g}" if isinstance(part, pd.Interval) else "unknown" for part in quartiles
         ]
         return np.array(names)
     return text.to_numpy().astype(str)

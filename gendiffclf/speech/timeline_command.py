@@ -1,4 +1,4 @@
-"""The command `timeline`: a model moved along a recording."""
+"""The command `timeline`: labels over time in a recording."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ def add_timeline_options(parser: argparse.ArgumentParser) -> None:
     """Options of `timeline`."""
     parser.add_argument("model", type=Path, help="folder that `train` wrote")
     parser.add_argument("recording", type=Path, help="audio file of any length")
-    parser.add_argument("--encoder", help="folder of the same speech encoder, if it has moved")
-    parser.add_argument("--window", type=float, default=3.0, help="seconds the model sees at once (%(default)s)")
-    parser.add_argument("--hop", type=float, default=1.0, help="seconds from one window to the next (%(default)s)")
-    parser.add_argument("--min-duration", type=float, default=2.0, help="least seconds of a segment (%(default)s)")
-    parser.add_argument("--all-sound", action="store_true", help="label everything, not only what sounds like speech")
+    parser.add_argument("--encoder", help="new path of the speech encoder, if it was moved")
+    parser.add_argument(
+        "--window", type=float, default=3.0, help="length of a window in seconds (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--hop", type=float, default=1.0, help="seconds from one window to the next (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--min-duration", type=float, default=2.0, help="minimum seconds of a segment (default: %(default)s)"
+    )
+    parser.add_argument("--all-sound", action="store_true", help="label all sound, not only speech")
     parser.add_argument(
         "--output",
         type=Path,
@@ -30,7 +36,7 @@ def add_timeline_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_timeline(options: argparse.Namespace) -> None:
-    """Print the segments, and how long it took in how much memory; write the files asked for."""
+    """Print the segments, run time and memory, and write the requested files."""
     from .model_folder import load_model
     from .timeline_output import check_ending
     from .timelines import timeline
@@ -39,8 +45,8 @@ def run_timeline(options: argparse.Namespace) -> None:
         check_ending(path)
         check_output("--output", path)
     pipeline = load_model(options.model, **model_changes(options))
-    began = time.perf_counter()
-    found = timeline(
+    start = time.perf_counter()
+    result = timeline(
         pipeline,
         options.recording,
         options.window,
@@ -48,12 +54,12 @@ def run_timeline(options: argparse.Namespace) -> None:
         min_duration=options.min_duration,
         detect_speech=not options.all_sound,
     )
-    seconds = time.perf_counter() - began
-    print(found)
+    seconds = time.perf_counter() - start
+    print(result)
     for path in options.output:
-        found.save(path)
+        result.save(path)
     if not options.quiet:
-        print(f"{found.duration:.1f} s of recording in {seconds:.1f} s{_peak_memory()}.", file=sys.stderr)
+        print(f"{result.duration:.1f} s of recording in {seconds:.1f} s{_peak_memory()}.", file=sys.stderr)
 
 
 def _peak_memory() -> str:

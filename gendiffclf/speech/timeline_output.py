@@ -1,8 +1,7 @@
-"""A timeline as table, JSON, labels for Audacity, and picture."""
+"""Output of a timeline as table, JSON, labels for Audacity, or figure."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..optional import require
-from .files import whole_file
+from .files import atomic_file, write_json
 
 if TYPE_CHECKING:
     from .timelines import Timeline
@@ -20,89 +19,82 @@ ENDINGS = (".csv", ".json", ".txt", *PICTURES)
 
 
 def check_ending(path: str | os.PathLike[str]) -> str:
-    """
-    The ending of a name, if it is one of `ENDINGS`.
-
-    Raises
-    ------
-    ValueError
-        If it is another.
-    """
+    """Return the suffix of a file name; raise a ValueError unless it is one of `ENDINGS`."""
     ending = Path(path).suffix.lower()
     if ending not in ENDINGS:
-        raise ValueError(f"Got {os.fspath(path)}, expected a name that ends in one of {', '.join(ENDINGS)}.")
+        raise ValueError(f"Got {os.fspath(path)}, expected a name ending in one of {', '.join(ENDINGS)}.")
     return ending
 
 
-def save_timeline(found: Timeline, path: str | os.PathLike[str]) -> None:
+def save_timeline(timeline: Timeline, path: str | os.PathLike[str]) -> None:
     """
-    Write a timeline in the form that the ending says; see `Timeline.save`.
+    Write a timeline in the format given by the suffix; see `Timeline.save`.
 
     Parameters
     ----------
-    found : Timeline
-        What to write.
+    timeline : Timeline
+        The timeline to write.
     path : path-like
-        Replaced if it exists, once the new content is complete.
+        An existing file is replaced once the new one is complete.
     """
     ending = check_ending(path)
     if ending in PICTURES:
-        with whole_file(path, binary=True) as file:
-            figure = draw_timeline(found)
+        with atomic_file(path, binary=True) as file:
+            figure = draw_timeline(timeline)
             figure.savefig(file, format=ending[1:], dpi=150)
         return
-    with whole_file(path) as file:
+    if ending == ".json":
+        return write_json(path, _content(timeline))
+    with atomic_file(path) as file:
         if ending == ".csv":
-            found.table.to_csv(file, index=False, lineterminator="\n", float_format="%.6g")
-        elif ending == ".json":
-            file.write(json.dumps(_content(found), indent=1, ensure_ascii=False) + "\n")
+            timeline.table.to_csv(file, index=False, lineterminator="\n", float_format="%.6g")
         else:
-            for row in found.segments.itertuples():
+            for row in timeline.segments.itertuples():
                 file.write(f"{row.start:.6f}\t{row.end:.6f}\t{row.label}\n")
 
 
-def draw_timeline(found: Timeline) -> Any:
+def draw_timeline(timeline: Timeline) -> Any:
     """
-    Probabilities over time, and the segments below them.
+    Draw probabilities over time, and the segments below them.
 
     Parameters
     ----------
-    found : Timeline
-        What to draw.
+    timeline : Timeline
+        The timeline to draw.
 
     Returns
     -------
     figure : matplotlib Figure
-        Of a width that grows with the recording, up to some 20 minutes.
+        Its width grows with the length of the recording, up to 8 minutes.
     """
     require("matplotlib", "plots")
     from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    colours = colormaps["tab10" if len(found.classes) <= 10 else "tab20"]
-    colour_of = {label: colours(k % colours.N) for k, label in enumerate(found.classes)}
-    figure = Figure(figsize=(float(np.clip(found.duration / 20, 6, 24)), 4), layout="constrained")
+    colours = colormaps["tab10" if len(timeline.classes) <= 10 else "tab20"]
+    colour_of = {label: colours(k % colours.N) for k, label in enumerate(timeline.classes)}
+    figure = Figure(figsize=(float(np.clip(timeline.duration / 20, 6, 24)), 4), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    middles = (found.table["start"] + found.table["end"]) / 2
-    for label in found.classes:
-        top.plot(middles, found.table[f"p_{label}"], color=colour_of[label], linewidth=1.5)
-    top.set(ylabel="probability", ylim=(0, 1), title=Path(found.name).name)
-    for row in found.segments.itertuples():
+    middles = (timeline.table["start"] + timeline.table["end"]) / 2
+    for label in timeline.classes:
+        top.plot(middles, timeline.table[f"p_{label}"], color=colour_of[label], linewidth=1.5)
+    top.set(ylabel="probability", ylim=(0, 1), title=Path(timeline.name).name)
+    for row in timeline.segments.itertuples():
         bottom.axvspan(row.start, row.end, color=colour_of[row.label])
-    bottom.set(xlabel="time in seconds", yticks=[], ylabel="label", xlim=(0, found.duration))
-    handles = [Patch(color=colour_of[label], label=str(label)) for label in found.classes]
+    bottom.set(xlabel="time in seconds", yticks=[], ylabel="label", xlim=(0, timeline.duration))
+    handles = [Patch(color=colour_of[label], label=str(label)) for label in timeline.classes]
     figure.legend(handles=handles, loc="outside right center", frameon=False)
     return figure
 
 
-def _content(found: Timeline) -> dict[str, Any]:
-    probabilities = [None if np.isnan(row).any() else [float(p) for p in row] for row in found.probabilities]
-    steps = found.table[["start", "end", "speech"]].to_dict("records")
+def _content(timeline: Timeline) -> dict[str, Any]:
+    probabilities = [None if np.isnan(row).any() else [float(p) for p in row] for row in timeline.probabilities]
+    steps = timeline.table[["start", "end", "speech"]].to_dict("records")
     return {
-        "recording": found.name,
-        "duration": found.duration,
-        "classes": [str(label) for label in found.classes],
+        "recording": timeline.name,
+        "duration": timeline.duration,
+        "classes": [str(label) for label in timeline.classes],
         "steps": [{**step, "probabilities": p} for step, p in zip(steps, probabilities, strict=True)],
-        "segments": [{**row, "label": str(row["label"])} for row in found.segments.to_dict("records")],
+        "segments": [{**row, "label": str(row["label"])} for row in timeline.segments.to_dict("records")],
     }

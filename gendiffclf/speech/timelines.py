@@ -1,4 +1,4 @@
-"""Labels over time: a fitted model moved along a recording of any length."""
+"""Labels over time: a fitted model applied to windows of a recording of any length."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BATCH = 64
-# A step of time counts as speech if this share of it does: words have pauses between them.
-SPEECH_SHARE = 0.3
+# Minimum share of speech in a time step that counts as speech, as there are pauses between words.
+MIN_SPEECH_SHARE = 0.3
 
 
 @dataclass(frozen=True)
 class Timeline:
     """
-    What `timeline` found.
+    Result of `timeline`. Printing it shows the segments.
 
     Attributes
     ----------
     name : str
-        The recording's path, or "array".
+        Path of the recording, or "array".
     duration : float
-        Its length, in seconds.
+        Length of the recording, in seconds.
     classes : ndarray of shape (K,)
         Labels.
     table : DataFrame
-        A row for each step of time: `start` and `end` in seconds, `speech` (share of it that is speech), and a column
-        `p_<label>` for each class, NaN where there is no speech.
+        One row per time step: `start` and `end` in seconds, `speech` (share of speech), and a column `p_<label>` for each
+        class, NaN without speech.
     segments : DataFrame
-        Stretches of one label: `start` and `end` in seconds, `label`, and `probability`, its mean over the stretch.
+        One row per segment: `start` and `end` in seconds, `label`, and `probability`, the mean over the segment.
     """
 
     name: str
@@ -59,25 +59,25 @@ class Timeline:
 
     def save(self, path: Any) -> None:
         """
-        Write the timeline, in the form that the ending of the name says.
+        Write the timeline in the format given by the suffix of the file.
 
         Parameters
         ----------
         path : path-like
             `.csv`: the steps. `.json`: everything. `.txt`: the segments as labels for Audacity. `.png`, `.svg`, `.pdf`: a
-            picture. The file appears under its name only when it is complete.
+            figure. An existing file is replaced once the new one is complete.
 
         Raises
         ------
         ValueError
-            If the ending is another.
+            If the suffix is another.
         """
         from .timeline_output import save_timeline
 
         save_timeline(self, path)
 
     def __str__(self) -> str:
-        """The segments, one a line."""
+        """Return the segments, one per line."""
         rows = self.segments.itertuples()
         lines = [f"{row.start:>9.2f} {row.end:>9.2f}  {row.label}  ({row.probability:.2f})" for row in rows]
         return "\n".join(lines) if lines else "No speech was found."
@@ -98,17 +98,17 @@ def timeline(
     Parameters
     ----------
     pipeline : Pipeline
-        Fitted: a featuriser first, a classifier with probabilities last, as of `train` or `load_model`.
+        Fitted, with a featuriser first and a classifier with probabilities last, as returned by `train` or `load_model`.
     recording : path or (array, rate)
-        Of any length. It is decoded once, and what is in memory beyond its probabilities does not grow with its length.
+        A recording of any length. It is decoded once; apart from the probabilities, memory does not grow with its length.
     window : float > 0, default=3.0
-        Seconds that the model sees at once: best about the length of the clips it learnt from.
+        Length of the windows in seconds, best about that of the training clips.
     hop : float > 0, default=1.0
-        Seconds from one window to the next, at most `window`, and the step of the result.
+        Seconds from one window to the next, at most `window`, and length of the time steps.
     min_duration : float >= 0, default=2.0
-        Least length of a segment, in seconds. One between silences may be shorter.
+        Minimum length of a segment, in seconds. Segments between silences may be shorter.
     detect_speech : bool, default=True
-        Whether to leave out what the detector of WebRTC does not take for speech. With False all counts as speech.
+        Whether to leave out sound that WebRTC's detector does not classify as speech.
 
     Returns
     -------
@@ -118,22 +118,22 @@ def timeline(
     Raises
     ------
     ValueError
-        If a parameter is out of its range, or the classifier has no probabilities.
+        If a parameter is out of range, or the classifier has no probabilities.
     AudioError
         If the recording cannot be read.
 
     Notes
     -----
-    Windows start at every `hop`, the last ends with the recording. Their probabilities are overlap-added: a step has the mean
-    of the windows over it, weighted by a Hann window, so that those around its middle count most, and by how much of each is
-    speech. The segments are the most probable sequence of labels in which each lasts at least `min_duration`. For a
-    pipeline with `SpeakerNormalizer` the whole recording is one speaker.
+    Windows start every `hop` seconds; the last one ends with the recording. The probabilities of a time step are a mean over
+    the windows that cover it, weighted by a Hann window and by their share of speech. The segments are the most probable
+    sequence of labels in which each lasts at least `min_duration`. With a `SpeakerNormalizer` in the pipeline, the whole
+    recording counts as one speaker.
 
     Examples
     --------
     >>> from gendiffclf.speech import load_model, timeline
-    >>> found = timeline(load_model("model"), "meeting.mp3")  # doctest: +SKIP
-    >>> found.save("meeting.csv")  # doctest: +SKIP
+    >>> result = timeline(load_model("model"), "meeting.mp3")  # doctest: +SKIP
+    >>> result.save("meeting.csv")  # doctest: +SKIP
     """
     import pandas as pd
 
@@ -151,11 +151,11 @@ def timeline(
     share = np.array([stream.speech_share(a, b) for a, b in itertools.pairwise(edges)])
     weights = np.array([stream.speech_share(start, start + window) for start in starts])
     added = overlap_add(edges, starts, window, proba, weights)
-    added[share < SPEECH_SHARE] = np.nan
+    added[share < MIN_SPEECH_SHARE] = np.nan
     table = pd.DataFrame({"start": edges[:-1], "end": edges[1:], "speech": share})
     table[[f"p_{label}" for label in rest.classes_]] = added
-    found = most_probable_segments(added, math.ceil(min_duration / hop - 1e-9))
-    rows = [(edges[a], edges[b], rest.classes_[k], added[a:b, k].mean()) for a, b, k in found]
+    stretches = most_probable_segments(added, math.ceil(min_duration / hop - 1e-9))
+    rows = [(edges[a], edges[b], rest.classes_[k], added[a:b, k].mean()) for a, b, k in stretches]
     segments = pd.DataFrame(rows, columns=["start", "end", "label", "probability"])
     name = "array" if isinstance(recording, tuple) else str(recording)
     return Timeline(name, stream.duration, rest.classes_, table, segments)
@@ -169,31 +169,31 @@ def overlap_add(
     weights: NDArray[np.floating],
 ) -> NDArray[np.floating]:
     """
-    Probabilities of steps of time from those of overlapping windows.
+    Compute the probabilities of time steps from those of overlapping windows.
 
     Parameters
     ----------
     edges : ndarray of shape (n + 1,)
-        Ends of the steps, in seconds.
+        Boundaries of the steps, in seconds.
     starts : ndarray of shape (m,)
-        Starts of the windows, in seconds, rising.
+        Starts of the windows, in seconds, ascending.
     window : float
         Length of a window, in seconds.
     proba : ndarray of shape (m, K)
-        Of each window.
+        Probabilities of the windows.
     weights : ndarray of shape (m,)
-        Of each window.
+        Weights of the windows.
 
     Returns
     -------
     probabilities : ndarray of shape (n, K)
-        Means under a Hann window about each window's middle; NaN where no window of positive weight lies over a step.
+        Means weighted by Hann windows; NaN for steps that no window of positive weight covers.
     """
     middles = (edges[1:] + edges[:-1]) / 2
     total, mass = np.zeros((len(middles), proba.shape[1])), np.zeros(len(middles))
     for start, p, weight in zip(starts, proba, weights, strict=True):
         first, last = np.searchsorted(middles, [start, start + window])
-        # The ends of the window get a little too, so that the recording's first and last steps have a mean.
+        # Not quite 0 at the ends, so that the first and last steps of the recording have a mean.
         hann = 1.001 - np.cos(2 * np.pi * (middles[first:last] - start) / window)
         total[first:last] += weight * hann[:, None] * p
         mass[first:last] += weight * hann
@@ -202,12 +202,12 @@ def overlap_add(
 
 
 class _Windows:
-    """Features of the windows of a recording, batch by batch; its length and speech are known at the end."""
+    """Iterates over features of a recording's windows in batches; length and speech are known afterwards."""
 
     def __init__(
         self, featurizer: SpeechFeaturizer, recording: Any, window: float, hop: float, detect_speech: bool
     ) -> None:
-        # Windows are not worth keeping: each is seen once.
+        # No cache, since each window is encoded once.
         self.featurizer = clone(featurizer).set_params(cache=None, on_error="raise", verbose=0)
         self.rate = self.featurizer._encoders()[0].sampling_rate
         self.recording = recording
@@ -234,8 +234,8 @@ class _Windows:
         return self.featurizer.transform([(wave, self.rate) for wave in waves])
 
     def _waves(self) -> Iterator[NDArray[np.float32]]:
-        """Windows at every hop, and one that ends with the recording; `kept` holds what later ones need."""
-        kept, first, index = np.empty(0, dtype=np.float32), 0, 0  # `first` is the number of the sample kept[0]
+        """Yield windows at every hop, and one that ends with the recording; `kept` holds the samples for later ones."""
+        kept, first, index = np.empty(0, dtype=np.float32), 0, 0  # `first` is the index of the sample kept[0]
         for block in blocks(self.recording, self.rate):
             if self.detector is not None:
                 self.detector.add(block)
@@ -243,7 +243,7 @@ class _Windows:
             while (start := round(index * self.hop)) + self.window <= first + len(kept):
                 yield self._window(kept, start, first)
                 index += 1
-            # The last window's worth stays, for the one that ends with the recording.
+            # Always keep one window, for the one that ends with the recording.
             drop = max(min(round(index * self.hop) - first, len(kept) - self.window), 0)
             kept, first = kept[drop:], first + drop
         length = first + len(kept)
@@ -260,7 +260,7 @@ class _Windows:
 
 
 def _predict(stream: _Windows, rest: Any) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Starts of the windows, (m,), and their probabilities, (m, K)."""
+    """Return the starts of the windows, of shape (m,), and their probabilities, of shape (m, K)."""
     if needs_speakers(rest):
         features = np.concatenate(list(stream.batches()))
         classifier, rows = before_classifier(rest, features, np.full(len(features), "the recording"))

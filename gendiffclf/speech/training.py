@@ -1,4 +1,4 @@
-"""Fitting a pipeline to a corpus: features once, broken clips aside, speakers kept together inside the fit."""
+"""Training a pipeline on a corpus, without broken clips and with speakers as groups."""
 
 from __future__ import annotations
 
@@ -28,49 +28,48 @@ N_SHOWN = 3
 @dataclass(frozen=True)
 class ClipFeatures:
     """
-    Features of a corpus' clips.
+    Features of the clips of a corpus.
 
     Attributes
     ----------
     rows : ndarray of shape (n, d) or (n, layers, d), float32
-        NaN where a clip is broken. Frames, which featurisers give as a list, are an array of n objects.
+        NaN for broken clips. Frames, which featurisers return as a list, are an array of n objects.
     failures : dict of int to str
-        What is wrong with each broken clip, by its row.
+        Reason for each broken clip, by its row.
     """
 
     rows: np.ndarray
     failures: dict[int, str] = field(default_factory=dict)
 
     @property
-    def whole(self) -> np.ndarray:
-        """Numbers of the rows whose clips are not broken."""
+    def valid(self) -> np.ndarray:
+        """Row numbers of clips that are not broken."""
         return np.setdiff1d(np.arange(len(self.rows)), list(self.failures))
 
 
 def encode_clips(featurizer: SpeechFeaturizer, corpus: pd.DataFrame) -> ClipFeatures:
     """
-    Compute the features of all clips; a broken one costs no other its features.
+    Compute the features of all clips and collect broken ones, whatever the featuriser's `on_error` is.
 
-    With `on_error="raise"`, which is the featurisers' default and guards labels elsewhere, broken clips are collected
-    like with "nan": the caller here drops features and labels together. They are also in its `failures_`.
+    The broken clips are also in the featuriser's `failures_`.
     """
-    patient = clone(featurizer).set_params(on_error="nan")
-    rows = _indexable(patient.transform(clips(corpus)))
-    featurizer.failures_ = patient.failures_
-    return ClipFeatures(rows, {failure.index: failure.reason for failure in patient.failures_})
+    tolerant = clone(featurizer).set_params(on_error="nan")
+    rows = _indexable(tolerant.transform(clips(corpus)))
+    featurizer.failures_ = tolerant.failures_
+    return ClipFeatures(rows, {failure.index: failure.reason for failure in tolerant.failures_})
 
 
 def given_features(features: Any, n_clips: int) -> ClipFeatures:
-    """Features that the caller has; rows with NaN count as broken clips."""
+    """Validate precomputed features; rows with NaN count as broken clips."""
     rows = _indexable(features)
     if (rows.ndim < 2 and rows.dtype != object) or len(rows) != n_clips:
-        raise ValueError(f"Got features of shape {rows.shape} for {n_clips} clips, expected one row for each.")
+        raise ValueError(f"Got features of shape {rows.shape} for {n_clips} clips, expected one row per clip.")
     broken = [i for i, row in enumerate(rows) if np.isnan(row).any()]
     return ClipFeatures(rows, {int(i): "its features hold NaN" for i in broken})
 
 
 def _indexable(features: Any) -> np.ndarray:
-    """Features as an array whose first axis can be indexed: a list of arrays of frames becomes an array of objects."""
+    """Return features as an array; a list of frame arrays becomes an array of objects."""
     if not isinstance(features, list) or np.ndim(features[0]) < 2:
         return np.asarray(features)
     rows = np.empty(len(features), dtype=object)
@@ -80,12 +79,12 @@ def _indexable(features: Any) -> np.ndarray:
 
 def split_pipeline(pipeline: Any) -> tuple[SpeechFeaturizer, Pipeline]:
     """
-    The featuriser that stands first, and what comes after it as a pipeline of its own.
+    Return the featuriser and a pipeline of the steps after it.
 
     Raises
     ------
     ValueError
-        If there is no such beginning, or nothing after it.
+        If the first step is not a featuriser, or there is nothing after it.
     """
     steps = pipeline.steps if isinstance(pipeline, Pipeline) else [("", pipeline)]
     if len(steps) < 2 or not isinstance(steps[0][1], SpeechFeaturizer):
@@ -101,11 +100,10 @@ def fit_rows(
     estimator: Any, X: np.ndarray, y: np.ndarray, speakers: np.ndarray | None, votes: pd.DataFrame | None = None
 ) -> Any:
     """
-    Fit a clone, with speakers as `groups` of every step whose `fit` takes them.
+    Fit a clone, with speakers as `groups` for every step whose `fit` accepts them.
 
-    The classifier then keeps each speaker on one side of its own validation, so that the hyperparameters, the number of
-    updates and the calibration it chooses hold for voices it has not heard. Of votes, a classifier with `fit_votes` learns;
-    others learn from the labels.
+    The classifier then validates on held-out speakers, so that its hyperparameters, number of updates and calibration are
+    chosen for new speakers. A classifier with `fit_votes` is trained on the votes if there are any, others on the labels.
     """
     estimator = clone(estimator)
     if votes is not None and hasattr(estimator, "fit_votes"):
@@ -130,10 +128,9 @@ def fit_rows(
 
 def end_if_interrupted(fitted: Any) -> None:
     """
-    Raise KeyboardInterrupt for a fit that an interrupt ended early.
+    Raise KeyboardInterrupt if a fit was stopped early by an interrupt.
 
-    The classifier's `fit` keeps its best weights so far, which is no fit of the parameters asked for: neither a figure nor the
-    next fold should come of it.
+    The classifier's `fit` then returns with its best weights so far, which should not be evaluated.
     """
     classifier = fitted.steps[-1][1] if isinstance(fitted, Pipeline) else fitted
     if getattr(classifier, "history_", {}).get("stopped_by") == "interrupt":
@@ -142,9 +139,9 @@ def end_if_interrupted(fitted: Any) -> None:
 
 def before_classifier(fitted: Any, X: np.ndarray, speakers: np.ndarray | None) -> tuple[Any, np.ndarray]:
     """
-    The last step of a fitted pipeline, and the rows as it sees them.
+    Return the last step of a fitted pipeline, and the rows transformed by the steps before it.
 
-    Speakers go to every step whose `transform` takes them, which `Pipeline.predict` only does with metadata routing.
+    Speakers are passed to every step whose `transform` accepts them; `Pipeline.predict` does so only with metadata routing.
     """
     if not isinstance(fitted, Pipeline):
         return fitted, X
@@ -155,31 +152,40 @@ def before_classifier(fitted: Any, X: np.ndarray, speakers: np.ndarray | None) -
 
 
 def scores_of(classifier: Any, X: np.ndarray) -> np.ndarray | None:
-    """How much rows are like those of training, (n,), as of `score_samples`; None for a classifier without it."""
+    """Return `score_samples` of the classifier, of shape (n,); None if it has none."""
     return np.asarray(classifier.score_samples(X)) if hasattr(classifier, "score_samples") else None
 
 
 def needs_speakers(fitted: Any) -> bool:
-    """Whether a step of a pipeline, such as `SpeakerNormalizer`, takes speakers when it transforms."""
+    """Whether a step's `transform` needs speakers, as that of `SpeakerNormalizer`."""
     return isinstance(fitted, Pipeline) and any(_takes_groups(step, "transform") for _, step in fitted.steps)
 
 
 def check_speakers(estimator: Any, corpus: pd.DataFrame) -> None:
-    """Say before the work that a step takes speakers and the corpus has none."""
+    """Raise a ValueError if a step needs speakers and the corpus has none."""
     if needs_speakers(estimator) and "speaker" not in corpus:
         raise ValueError(
             f"Got a corpus with the columns {list(corpus.columns)}, expected 'speaker' among them, since features are normalised "
-            "by speaker; name the column by speaker_column (--speaker-column), or take it from paths by pattern (--pattern)."
+            "by speaker; specify the column by speaker_column (--speaker-column), or take it from paths by pattern (--pattern)."
         )
 
 
 def speakers_of(corpus: pd.DataFrame, rows: np.ndarray) -> np.ndarray | None:
-    """Speakers of some rows of a corpus, as texts; None if it does not tell."""
+    """Return the speakers of some rows of a corpus as strings; None if unknown."""
     return corpus["speaker"].to_numpy()[rows].astype(str) if "speaker" in corpus else None
 
 
 def _takes_groups(step: Any, method: str) -> bool:
     return hasattr(step, method) and "groups" in inspect.signature(getattr(step, method)).parameters
+
+
+def record_training_data(fitted: Pipeline, corpus: pd.DataFrame, rows: np.ndarray, content: np.ndarray) -> Pipeline:
+    """Set `speakers_`, if known, and `clips_`, digests of the clips, of a fitted pipeline."""
+    speakers = speakers_of(corpus, rows)
+    if speakers is not None:
+        fitted.speakers_ = sorted(set(speakers.tolist()))
+    fitted.clips_ = sorted({digest[:N_DIGITS] for digest in content[rows].tolist()})
+    return fitted
 
 
 def train(
@@ -191,41 +197,41 @@ def train(
     accept: Sequence[str] = (),
 ) -> Pipeline:
     """
-    Fit a pipeline of featuriser and classifier to a corpus.
+    Train a pipeline of featuriser and classifier on a corpus.
 
     Parameters
     ----------
     pipeline : Pipeline
-        A featuriser first, a classifier last; with `features` a classifier, or a pipeline without featuriser. It is cloned.
+        A featuriser first and a classifier last; with `features`, a classifier or a pipeline without a featuriser. It is
+        cloned.
     corpus : DataFrame
-        With `path` and `label`, as of `read_corpus`. A column `speaker` goes to the classifier as `groups`, so that what
-        it sets aside to choose hyperparameters, updates and calibration are voices it does not learn from. Speakers who
-        share a clip count as one. From columns `votes_<label>`, which `read_corpus` makes of votes, a classifier with
-        `fit_votes` learns the share of votes for each label; each clip weighs the same.
+        With `path` and `label`, as returned by `read_corpus`. The column `speaker` is passed to the classifier as `groups`,
+        so that it chooses hyperparameters, the number of updates and calibration on held-out speakers. Speakers who share a
+        clip count as one. With columns `votes_<label>`, a classifier with `fit_votes` is trained on the shares of votes;
+        clips have equal weight.
     features : array-like of shape (n, d) or (n, layers, d), optional
-        Features of the clips, if they are there already; rows with NaN count as broken clips. The pipeline that comes back
-        then has no featuriser either.
+        Precomputed features of the clips; rows with NaN count as broken clips. The returned pipeline then has no featuriser.
     without_speakers : bool, default=False
-        Whether a table without the column `speaker` may be learnt from. The probabilities are then calibrated on voices that
-        were learnt from, and too sure of others.
+        Whether the column `speaker` may be missing. The probabilities are then calibrated on speakers in the training data,
+        and too confident for others.
     accept : sequence of str, default=()
-        Codes of findings of `audit` that are right as they are, such as "copies-across-labels".
+        Codes of findings of `audit` to accept, such as "copies-across-labels".
 
     Returns
     -------
     pipeline : Pipeline
-        Fitted. Clips that are broken were left out, with one warning; its featuriser's `failures_` lists them. Where there
-        are speakers, its `speakers_` lists those it learnt from, sorted; `clips_` lists digests of their clips.
+        Fitted. Broken clips are left out, with a warning, and listed in its featuriser's `failures_`. `speakers_` holds the
+        sorted names of the training speakers, if known, and `clips_` digests of the training clips.
 
     Raises
     ------
     ValueError
-        If the table or the pipeline is not as above, all clips are broken, or `audit` finds an error.
+        If table or pipeline are invalid, all clips are broken, or `audit` finds an error.
 
     Warns
     -----
     UserWarning
-        Of what else `audit` finds, and of broken clips.
+        If clips are broken, or `audit` has warnings.
 
     Examples
     --------
@@ -247,23 +253,19 @@ def train(
         featurizer = clone(featurizer)
         encoded = encode_clips(featurizer, corpus)
     report_failures(encoded, corpus)
-    whole = encoded.whole
-    voices = audited.voices[whole] if "speaker" in corpus else None
-    votes = votes_of(corpus.iloc[whole])
-    fitted = fit_rows(rest, encoded.rows[whole], corpus["label"].to_numpy()[whole], voices, votes)
+    valid = encoded.valid
+    voices = audited.voices[valid] if "speaker" in corpus else None
+    votes = votes_of(corpus.iloc[valid])
+    fitted = fit_rows(rest, encoded.rows[valid], corpus["label"].to_numpy()[valid], voices, votes)
     steps = fitted.steps if isinstance(fitted, Pipeline) else [("classifier", fitted)]
-    found = Pipeline(steps if featurizer is None else [(pipeline.steps[0][0], featurizer), *steps])
-    learnt_from = speakers_of(corpus, whole)
-    if learnt_from is not None:
-        found.speakers_ = sorted(set(learnt_from.tolist()))
-    found.clips_ = sorted({digest[:N_DIGITS] for digest in audited.content[whole].tolist()})
-    return found
+    trained = Pipeline(steps if featurizer is None else [(pipeline.steps[0][0], featurizer), *steps])
+    return record_training_data(trained, corpus, valid, audited.content)
 
 
 def report_failures(features: ClipFeatures, corpus: pd.DataFrame) -> None:
-    """Warn of broken clips, which are left out, and raise where there are no others."""
+    """Warn of broken clips, which are left out; raise a ValueError if all clips are broken."""
     if len(features.failures) == len(corpus):
-        raise ValueError(f"{_broken(features, corpus)}, expected some that are not.")
+        raise ValueError(f"{_broken(features, corpus)}, expected at least one that can be read; check the paths.")
     if features.failures:
         warnings.warn(f"{_broken(features, corpus)}; they are left out.", stacklevel=3)
 
@@ -271,7 +273,7 @@ def report_failures(features: ClipFeatures, corpus: pd.DataFrame) -> None:
 def warn_of_broken(features: ClipFeatures, corpus: pd.DataFrame) -> None:
     """Warn of broken clips, which keep their rows."""
     if features.failures:
-        warnings.warn(f"{_broken(features, corpus)}; the column error says why each has no label.", stacklevel=3)
+        warnings.warn(f"{_broken(features, corpus)}; they have no prediction, see the column error.", stacklevel=3)
 
 
 def _broken(features: ClipFeatures, corpus: pd.DataFrame) -> str:
@@ -281,7 +283,7 @@ def _broken(features: ClipFeatures, corpus: pd.DataFrame) -> str:
 
 
 def failed(features: ClipFeatures, corpus: pd.DataFrame) -> pd.DataFrame:
-    """Broken clips as a table of `path` and `reason`, indexed by their row."""
+    """Return the broken clips as a table of `path` and `reason`, indexed by their row."""
     import pandas as pd
 
     rows = list(features.failures)

@@ -1,4 +1,4 @@
-"""Clips that several people labelled: their votes in the table of a corpus, in the fit, and in what a classifier is judged by."""
+"""Votes of several raters in the table of a corpus, and measures of predictions against them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PREFIX = "votes_"
-"""Columns of a corpus called `votes_<label>` hold how many votes each clip has for the label, or their share."""
+"""Prefix of the columns `votes_<label>`, with the number or share of votes for each label."""
 VOTE_TITLES = {
     "jensen_shannon": "Jensen-Shannon divergence",
     "cross_entropy": "cross-entropy",
@@ -27,20 +27,20 @@ LOWER_IS_BETTER = ("jensen_shannon", "cross_entropy")
 
 def with_votes(corpus: pd.DataFrame, columns: Sequence[str] | None, raters: Sequence[str] | None) -> pd.DataFrame:
     """
-    The table with columns `votes_<label>`, and with the label that has most votes as `label`.
+    Add the columns `votes_<label>`, and `label` with the label that has most votes.
 
     Parameters
     ----------
     corpus : DataFrame
     columns : sequence of str, optional
-        One for each class, by whose name it is called: counts or shares of votes, empty for none.
+        One column for each class, named after it: counts or shares of votes, empty for none.
     raters : sequence of str, optional
-        One for each rater: the label the rater gave, empty where there is none.
+        One column for each rater: the label given by the rater, empty for none.
 
     Raises
     ------
     ValueError
-        If both or no columns are given, they are not in the table, hold no votes, or a clip has none.
+        If both or neither are given, a column is missing or has no valid votes, or a clip has no votes.
     """
     import pandas as pd
 
@@ -66,7 +66,7 @@ def with_votes(corpus: pd.DataFrame, columns: Sequence[str] | None, raters: Sequ
             row, column = np.argwhere(wrong.to_numpy())[0]
             raise ValueError(
                 f"Got {text.iloc[row, column]!r} in the column {named[column]!r} of votes, in row {row + 1}, expected a number "
-                ">= 0; for columns that hold labels, one for each rater, give raters (--rater-columns)."
+                ">= 0; pass columns with the labels given by raters as raters (--rater-columns)."
             )
     _check_votes(corpus, votes)
     votes = votes[sorted(votes.columns)]
@@ -76,7 +76,7 @@ def with_votes(corpus: pd.DataFrame, columns: Sequence[str] | None, raters: Sequ
 
 def votes_of(corpus: pd.DataFrame) -> pd.DataFrame | None:
     """
-    Shares of votes, of shape (n_clips, n_classes), with the labels as columns, sorted; None for a corpus without votes.
+    Return the shares of votes, of shape (n_clips, n_classes), with sorted labels as columns; None without votes.
 
     Raises
     ------
@@ -95,12 +95,12 @@ def votes_of(corpus: pd.DataFrame) -> pd.DataFrame | None:
 @dataclass(frozen=True)
 class VoteTally:
     """
-    Sums over clips, for each of m units such as speakers, that determine every measure against votes.
+    Sums over the clips of m units, such as speakers, from which every measure against votes is computed.
 
     Attributes
     ----------
     sums, counts : ndarray of shape (m, 3)
-        In the order of `VOTE_TITLES`; a measure is the quotient of both. Sums are NaN without probabilities.
+        In the order of `VOTE_TITLES`; a measure is their quotient. Sums are NaN without probabilities.
     """
 
     sums: np.ndarray
@@ -111,76 +111,76 @@ class VoteTally:
         cls, predictions: pd.DataFrame, votes: pd.DataFrame, classes: np.ndarray, unit: np.ndarray, m: int
     ) -> VoteTally:
         """
-        Measure clips.
+        Sum over clips.
 
         Parameters
         ----------
         predictions : DataFrame of n rows
             With `predicted` and `p_<label>`.
         votes : DataFrame of shape (n, n_labels)
-            Shares, as of `votes_of`, in the order of `predictions`.
+            Shares from `votes_of`, in the order of `predictions`.
         classes : ndarray of shape (K,)
-            Sorted.
+            Sorted labels.
         unit : ndarray of shape (n,), int
-            Which unit a clip belongs to, from 0 to `m - 1`.
+            Unit of each clip, from 0 to `m - 1`.
         m : int
-            How many there are.
+            Number of units.
         """
         shares = votes.reindex(columns=classes, fill_value=0.0).to_numpy()
         proba = np.clip(predictions[[f"p_{label}" for label in classes]].to_numpy(float), EPS, 1)
-        agreed = has_majority(shares)
+        majority = has_majority(shares)
         right = predictions["predicted"].to_numpy() == classes[shares.argmax(axis=1)]
         sums, counts = np.zeros((m, 3)), np.zeros((m, 3))
         for number in np.unique(unit):
             rows = unit == number
             n = int(rows.sum())
-            of_votes = [np.nan, np.nan]
+            means = [np.nan, np.nan]
             if not np.isnan(proba[rows]).any():
-                of_votes = [
+                means = [
                     measure(shares[rows], proba[rows]) for measure in (jensen_shannon_divergence, vote_cross_entropy)
                 ]
-            sums[number] = [*(n * value for value in of_votes), right[rows & agreed].sum()]
-            counts[number] = [n, n, (rows & agreed).sum()]
+            sums[number] = [*(n * mean for mean in means), right[rows & majority].sum()]
+            counts[number] = [n, n, (rows & majority).sum()]
         return cls(sums, counts)
 
     def measures(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """The measures of all units together, (3,), or of samples that hold each so many times: (b, m) -> (b, 3)."""
+        """Return the measures over all units, of shape (3,), or of b samples with `weights` of shape (b, m): (b, 3)."""
         weights = np.ones(len(self.sums)) if weights is None else weights
         sums, counts = weights @ self.sums, weights @ self.counts
         return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
 
 
 def has_majority(votes: pd.DataFrame | np.ndarray) -> np.ndarray:
-    """Whether one label has more votes than any other, for each clip, (n, K) -> (n,)."""
+    """Return whether one label has more votes than any other, for each clip: (n, K) -> (n,)."""
     shares = np.asarray(votes)
     return np.asarray((shares == shares.max(axis=1, keepdims=True)).sum(axis=1) == 1)
 
 
 def constant_guess(votes: pd.DataFrame) -> dict[str, float]:
-    """The measures of `VOTE_TITLES` where every clip gets the mean shares of votes as its probabilities."""
+    """Return the measures of `VOTE_TITLES` if every clip has the mean shares of votes as its probabilities."""
     mean, labels = votes.mean(axis=0), votes.columns.to_numpy().astype(str)
     table = votes.assign(predicted=mean.idxmax(), **{f"p_{label}": mean[label] for label in labels})
-    found = VoteTally.of(table, votes, labels, np.zeros(len(votes), int), 1).measures()
-    return dict(zip(VOTE_TITLES, map(float, found), strict=True))
+    values = VoteTally.of(table, votes, labels, np.zeros(len(votes), int), 1).measures()
+    return dict(zip(VOTE_TITLES, map(float, values), strict=True))
 
 
 def measure_votes(predictions: pd.DataFrame, classes: np.ndarray, random_state: int) -> pd.DataFrame | None:
     """
-    How far probabilities are from votes, with intervals over speakers; None without votes.
+    Return the measures of probabilities against votes, with intervals over speakers; None without votes.
 
     Parameters
     ----------
     predictions : DataFrame
-        As of `Evaluation`, with `votes_<label>`.
+        As in `Evaluation`, with `votes_<label>`.
     classes : ndarray of shape (K,)
     random_state : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------
     measures : DataFrame
         Rows of `VOTE_TITLES`, columns `value`, `low`, `high`. Divergence and cross-entropy are means over clips, in nats, and NaN
-        without probabilities. The accuracy is of the clips for which one label has more votes than any other.
+        without probabilities. The accuracy is over clips where one label has more votes than any other.
     """
     import pandas as pd
 
@@ -190,11 +190,11 @@ def measure_votes(predictions: pd.DataFrame, classes: np.ndarray, random_state: 
     names, voice = np.unique(predictions["voice"].to_numpy().astype(str), return_inverse=True)
     tally = VoteTally.of(predictions, votes, classes, voice, len(names))
     drawn = np.concatenate([tally.measures(weights) for weights in draw_weights(len(names), random_state)])
-    found = {
+    rows = {
         name: (value, *interval(drawn[:, k], len(names)))
         for k, (name, value) in enumerate(zip(VOTE_TITLES, tally.measures(), strict=True))
     }
-    return pd.DataFrame.from_dict(found, orient="index", columns=["value", "low", "high"])
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
 
 
 def compare_votes(
@@ -206,16 +206,16 @@ def compare_votes(
     random_state: int,
 ) -> dict[str, tuple[float, ...]]:
     """
-    Both values of each measure against votes, their difference, and its interval over m voices.
+    Return both values of each measure against votes, their difference, and its interval over m voices.
 
     Parameters
     ----------
     tables : sequence of two DataFrames
-        Predictions for the same clips, in one order.
+        Predictions for the same clips, in the same order.
     votes, classes, voice, m
-        As of `VoteTally.of`.
+        As for `VoteTally.of`.
     random_state : int
-        Of the bootstrap, which draws the same voices for both.
+        Seed of the bootstrap, which samples the same voices for both.
     """
     a, b = (VoteTally.of(table, votes, classes, voice, m) for table in tables)
     drawn = np.concatenate([a.measures(weights) - b.measures(weights) for weights in draw_weights(m, random_state)])

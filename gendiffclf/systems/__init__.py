@@ -1,1 +1,1 @@
-"""Systems of speech emotion recognition beside Gen-SER, as scikit-learn estimators, and what they share."""
+"""Other systems for speech emotion recognition, EmoSphere-SER and SELM, as scikit-learn estimators."""

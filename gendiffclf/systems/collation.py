@@ -1,4 +1,4 @@
-"""Ragged clips as padded batches, with masks that say what is padding."""
+"""Padded batches of clips of different lengths, with masks."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 RAGGED = ("frames", "waves")
-"""Entries of an example whose first axis is time; all others are stacked as they are."""
-SMALLEST_DEVIATION = 1e-5
+"""Entries of an example whose first axis is time; all others have one shape and are stacked."""
+MIN_DEVIATION = 1e-5
 
 
 def pad(arrays: Sequence[NDArray[Any] | Tensor]) -> tuple[Tensor, Tensor]:
     """
-    Put arrays of several lengths into one tensor.
+    Pad arrays of different lengths with zeros and stack them.
 
     Parameters
     ----------
     arrays : sequence of ndarray or Tensor of shape (length, ...)
-        Equal but for their first axis.
+        Of equal shapes apart from the first axis.
 
     Returns
     -------
     padded : Tensor of shape (batch, longest, ...)
-        Zeros behind each end.
     mask : Tensor of shape (batch, longest), bool
-        True where there is something, False for padding.
+        False for padding.
 
     Examples
     --------
@@ -45,18 +44,18 @@ def pad(arrays: Sequence[NDArray[Any] | Tensor]) -> tuple[Tensor, Tensor]:
 
 def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
     """
-    A batch of examples.
+    Collate examples into a batch.
 
     Parameters
     ----------
     examples : sequence of mappings
-        Of equal keys. "frames" of shape (n_frames, d) or "waves" of shape (n_samples,) are padded; every other value is a
-        number or an array of one shape.
+        With equal keys. "frames" of shape (n_frames, d) or "waves" of shape (n_samples,) are padded; all other values are
+        numbers, or arrays of equal shape.
 
     Returns
     -------
     batch : dict of str to Tensor
-        The same keys, with a leading axis of the batch, and "mask" of shape (batch, longest), bool.
+        The same keys, with a leading batch axis, and "mask" of shape (batch, longest), bool.
     """
     batch: dict[str, Tensor] = {}
     for name in examples[0]:
@@ -70,12 +69,12 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
 
 class FrameScaler(nn.Module):
     """
-    Brings each feature of frames to mean 0 and deviation 1 over the training frames; padding becomes 0 again.
+    Standardises each feature by its mean and standard deviation over the training frames; padding stays 0.
 
     Parameters
     ----------
     n_features : int
-        d; until `fit`, nothing is changed.
+        d. Before `fit`, the scaler is the identity.
     """
 
     mean: Tensor
@@ -88,7 +87,7 @@ class FrameScaler(nn.Module):
 
     def fit(self, frames: Sequence[NDArray[np.float32]]) -> FrameScaler:
         """
-        Take mean and deviation over all frames of all clips.
+        Compute mean and standard deviation over all frames of all clips.
 
         Parameters
         ----------
@@ -98,7 +97,7 @@ class FrameScaler(nn.Module):
         mean = sum(clip.sum(axis=0, dtype=np.float64) for clip in frames) / count
         variance = sum(((clip - mean) ** 2).sum(axis=0) for clip in frames) / count
         self.mean.copy_(torch.as_tensor(mean))
-        self.deviation.copy_(torch.as_tensor(np.sqrt(variance)).clamp_min(SMALLEST_DEVIATION))
+        self.deviation.copy_(torch.as_tensor(np.sqrt(variance)).clamp_min(MIN_DEVIATION))
         return self
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:

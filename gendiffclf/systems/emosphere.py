@@ -13,7 +13,7 @@ from ..device import resolve_device
 from ..featurizers.inputs import as_items
 from ..validation import all_or_nothing
 from .collation import collate
-from .emosphere_fitting import check_parameters, new_network, open_tuned, plan_of, training_examples, waves_of
+from .emosphere_fitting import check_parameters, load_waves, new_network, new_plan, open_tuned, training_examples
 from .emosphere_network import EmoSphereNetwork
 from .emosphere_prediction import EmoSpherePrediction
 from .emosphere_targets import check_range, check_ratings, dimension_names
@@ -28,84 +28,85 @@ if TYPE_CHECKING:
 
 class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, ClipEstimator):
     """
-    Arousal, valence and dominance of clips of speech, learnt together with the region of the sphere that they point to.
+    Regression of arousal, valence and dominance on clips of speech, with the sphere's region as an auxiliary task.
 
     Parameters
     ----------
     encoder : "fbank", str, Path, Module, SpeechFeaturizer or None, default="microsoft/wavlm-large"
-        Where frames come from: log-mel energies, which need no weights; a hub name, folder or loaded model of transformers; or
-        a featuriser with settings of your own, such as `FbankFeaturizer(n_mels=40, deltas=1)`. None takes frames in place of
-        clips, arrays of shape (n_frames, d), as in a pipeline behind a featuriser with `pooling="none"`.
+        Source of the frames: log-mel energies, which need no weights; a hub name, folder or loaded model of transformers; or
+        a featuriser such as `FbankFeaturizer(n_mels=40, deltas=1)`. With None, `X` holds frames instead of clips, arrays of
+        shape (n_frames, d), as in a pipeline after a featuriser with `pooling="none"`.
     tune_encoder : bool, default=False
-        Whether the encoder's transformer is trained too, as the paper does. A frozen encoder is asked once for each clip.
+        Whether to fine-tune the encoder's transformer, as in the paper. With a frozen encoder each clip is encoded once.
     layer : int, default=-1
-        Hidden state that frames are taken from; a tuned encoder gives its last.
+        Hidden state used as frames; a tuned encoder uses the last.
     max_seconds : float > 0 or None, default=12.0
-        Longer clips are cut to this length; frames, with `encoder=None`, are not. None takes clips whole.
+        Longer clips are truncated to this length, in seconds; frames, with `encoder=None`, are not. None uses whole clips.
     dimensions : sequence of str, optional
-        "arousal", "valence" and "dominance" in the order of the columns of `Y`. A DataFrame has names of its own.
+        "arousal", "valence" and "dominance" in the order of the columns of `Y`. Not needed for a DataFrame.
     value_range : (float, float)
-        Ends of the scale of the ratings, such as (1, 7). Needed: the centre of the sphere depends on it.
+        Ends of the rating scale, such as (1, 7). Required, since they define the centre of the sphere.
     pooling : {"style", "mean", "attentive"}, default="style"
-        From frames to a vector: the paper's style pooling, the mean, or attentive statistics.
+        Pooling of frames into a vector: the paper's style pooling, the mean, or attentive statistics.
     n_regions : {8, 19, 33, 73} or None, default=8
         Regions of the sphere in the auxiliary task, see `gendiffclf.systems.spherical`; None trains without it.
     dynamic_weight : bool, default=True
         Whether the weight of the auxiliary task falls to 0 over the first five epochs, or stays 1.
     width : int, default=1024
-        Of pooling and heads; even.
+        Width of the pooling and the heads; even.
     dropout, head_dropout : float in [0, 1), default=0.1 and 0.5
-        Of the pooling, and of the heads.
+        Dropout in the pooling and in the heads.
     n_epochs : int >= 1, default=20
         Passes over the clips.
     batch_size, accumulation_steps : int >= 1, default=64 and 1
-        Clips of a step, and steps of an update. The loss is a statistic of the clips of one step, so a step should hold many; an
-        epoch's incomplete last one is left out.
+        Clips per step, and steps per update. The loss is a correlation over the clips of one step, so batches should be
+        large; the incomplete last batch of an epoch is skipped.
     learning_rate : float > 0 or "auto", default="auto"
-        Of AdamW: "auto" is 1e-5 with a tuned encoder, else 1e-3.
+        Learning rate of AdamW: "auto" is 1e-5 with a tuned encoder, otherwise 1e-3.
     weight_decay : float >= 0, default=0.01
-        Of AdamW.
+        Weight decay of AdamW.
     sampling_rate : float or None, default=None
-        Rate of bare arrays, in Hz.
+        Sampling rate of bare arrays, in Hz.
     cache : bool, str, Path, FeatureCache or None, default=True
-        Where frames of a frozen encoder are kept, see `HubertFeaturizer`.
+        Where frames of a frozen encoder are cached, as in `HubertFeaturizer`.
     checkpoints : str, Path or None, default=None
-        Folder for a checkpoint after each epoch. A killed `fit` goes on from the last one when it is called again with the same
-        clips, ratings and parameters, to the same weights.
+        Folder for a checkpoint after each epoch. An interrupted `fit` called again with the same clips, ratings and
+        parameters resumes from the last one and ends with the same weights.
     distributed : bool, default=False
-        Whether the processes of a launched group (`torchrun`) train one model; each then gets `batch_size` clips a step.
+        Whether the processes of a launched group (`torchrun`) train one model, with `batch_size` clips per step each.
     device : str, default="auto"
-        Where to compute: "auto" is the first there is of cuda, mps and cpu.
+        Device to compute on: "auto" takes the first available of cuda, mps and cpu.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Of matrix products in training; "auto" is bfloat16 where the device has units for it. Prediction is in float32.
+        Precision of matrix products in training; "auto" is bfloat16 on devices with hardware support. Prediction uses
+        float32.
     random_state : int, RandomState instance or None, default=None
-        Seed of initial weights, order and dropout. None draws one, but is 0 with `checkpoints` or `distributed`, since later
-        calls and other processes must agree.
+        Seed of initial weights, order and dropout. With `checkpoints` or `distributed`, None means 0, since later calls
+        and other processes must use the same seed.
     verbose : int, default=0
-        Whether to show progress, with the time left.
+        If nonzero, show a progress bar with the time left.
 
     Attributes
     ----------
     dimensions_ : list of str
         Names of the columns of `Y` and of predictions.
     value_range_ : tuple of float
-        Ends of the scale.
+        Ends of the rating scale.
     network_ : EmoSphereNetwork
         The trained network.
     encoder_identity_ : dict
-        What identifies the encoder.
+        Identifies the weights and settings of the encoder.
     loss_curve_ : list of float
         Training loss of each epoch.
 
     See Also
     --------
-    GenerativeTransportClassifier : Classes instead of ratings.
+    GenerativeTransportClassifier : Predicts classes instead of ratings.
 
     Notes
     -----
     The loss is Σ over dimensions of (1 - CCC), plus w(e) times the cross-entropy of regions with class weights N / (K · n_k).
-    The layers follow the authors' released code; see the page "EmoSphere-SER" for what is theirs and what is ours. Frames of a
-    frozen encoder are standardised by their mean and deviation over training. All frames are held in memory.
+    The layers follow the authors' released code; the page "EmoSphere-SER" lists the deviations from it. Frames of a frozen
+    encoder are standardised by their mean and standard deviation over training. All frames are held in memory.
 
     References
     ----------
@@ -188,14 +189,14 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
     @all_or_nothing
     def fit(self, X: Any, Y: Any) -> EmoSphereRegressor:
         """
-        Learn from rated clips.
+        Train on rated clips.
 
         Parameters
         ----------
         X : list of n clips
-            See `HubertFeaturizer` for what a clip may be.
+            In the forms listed at `HubertFeaturizer`.
         Y : array-like of shape (n, 3)
-            Ratings in the scale `value_range`; columns as `dimensions`, or as the names of a DataFrame say.
+            Ratings on the scale `value_range`, with columns as in `dimensions`, or a DataFrame.
 
         Returns
         -------
@@ -207,9 +208,9 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
         AudioError
             If a clip cannot be read.
         ValueError
-            If a parameter is out of its range, or ratings are missing or beyond the scale.
+            If a parameter is out of range, or a rating is missing or outside `value_range`.
         ImportError
-            Without the extra `finetune`.
+            If the extra `finetune` is not installed.
         """
         params = self.get_params(deep=False)
         check_parameters(params)
@@ -221,7 +222,7 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
         encoder: TunedEncoder | None = None
         if self.tune_encoder:
             encoder, identity = open_tuned(params)
-            inputs = waves_of(params, encoder, clips)
+            inputs = load_waves(params, encoder, clips)
         else:
             inputs, identity = encode(params, clips)
         network = new_network(params, encoder, inputs, seed)
@@ -231,7 +232,7 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
             network,
             examples,
             collate,
-            plan_of(params, device),
+            new_plan(params, device),
             device=device,
             seed=seed,
             folder=checkpoint_folder(params, identity, examples, seed),
@@ -265,7 +266,7 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
             setattr(self, name, tuple(value) if name == "value_range_" else value)
 
     def __sklearn_tags__(self) -> Tags:
-        """Ratings have three columns."""
+        """Declare a multi-output regressor."""
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         tags.target_tags.single_output = False

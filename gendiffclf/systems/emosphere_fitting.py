@@ -1,4 +1,4 @@
-"""The steps of an EmoSphereRegressor's `fit` and `predict` that are its own, as functions of its parameters."""
+"""Steps of `fit` and `predict` specific to `EmoSphereRegressor`."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from .emosphere_targets import DIMENSIONS
 from .frames import clip_waves
 from .steps import check_training_parameters, training_plan
 from .training import TrainingPlan
-from .tuned_encoder import TunedEncoder, padded_to
+from .tuned_encoder import TunedEncoder, pad_short
 
 LEARNING_RATES = {"tuned": 1e-5, "frozen": 1e-3}
-"""For "auto": the paper's with a tuned encoder, ours for pooling and heads alone."""
+"""Values of "auto": the paper's for a tuned encoder, and our own for pooling and heads alone."""
 
 
 def check_parameters(params: Mapping[str, Any]) -> None:
-    """Raise a ValueError that names the first parameter out of its range."""
+    """Raise a ValueError for the first parameter that is out of range."""
     check_training_parameters(params)
     check_choice("pooling", params["pooling"], POOLINGS)
     for name in ("tune_encoder", "dynamic_weight"):
         check_flag(name, params[name])
     check_integer("width", params["width"], N_HEADS)
     if params["width"] % N_HEADS:
-        raise ValueError(f"Got width={params['width']}, expected an even number, which two attention heads divide.")
+        raise ValueError(f"Got width={params['width']}, expected an even number, for {N_HEADS} attention heads.")
     check_real("head_dropout", params["head_dropout"], 0, 1, high_open=True)
     if params["max_seconds"] is not None:
         check_real("max_seconds", params["max_seconds"], 0, low_open=True)
@@ -47,31 +47,29 @@ def _check_tunable(params: Mapping[str, Any]) -> None:
     encoder = params["encoder"]
     if encoder is None or isinstance(encoder, SpeechFeaturizer) or encoder == "fbank":
         raise ValueError(
-            f"Got encoder={shown(encoder)} with tune_encoder=True, expected a hub name, a folder or a loaded model; others "
-            "have no weights to tune."
+            f"Got encoder={shown(encoder)} with tune_encoder=True, expected a hub name, a folder or a loaded model; set "
+            "tune_encoder=False for others, which have no weights."
         )
     if params["layer"] != -1:
-        raise ValueError(
-            f"Got layer={params['layer']} with tune_encoder=True, expected -1: a tuned encoder gives its last."
-        )
+        raise ValueError(f"Got layer={params['layer']} with tune_encoder=True, expected -1, the last layer.")
 
 
 def open_tuned(params: Mapping[str, Any]) -> tuple[TunedEncoder, dict[str, Any]]:
-    """An encoder of its own that can be trained, and what identifies the weights it starts from."""
+    """A trainable copy of the encoder, and the identity of its initial weights."""
     checkpoint = open_checkpoint(params["encoder"], None, "auto")
     return TunedEncoder.from_checkpoint(checkpoint), {"weights": checkpoint.fingerprint}
 
 
-def waves_of(params: Mapping[str, Any], encoder: TunedEncoder, clips: Sequence[Any]) -> list[NDArray[np.float32]]:
+def load_waves(params: Mapping[str, Any], encoder: TunedEncoder, clips: Sequence[Any]) -> list[NDArray[np.float32]]:
     """Waveforms of shape (n_samples,) for a tuned encoder."""
     waves = clip_waves(clips, encoder.rate, params["sampling_rate"], params["max_seconds"])
-    return padded_to(waves, encoder.shortest)
+    return pad_short(waves, encoder.min_samples)
 
 
 def new_network(
     params: Mapping[str, Any], encoder: TunedEncoder | None, inputs: Sequence[NDArray[np.float32]], seed: int
 ) -> EmoSphereNetwork:
-    """A network with initial weights, and the scaling of its inputs fitted."""
+    """A network with initial weights and fitted input scaling."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = EmoSphereNetwork(
@@ -97,17 +95,26 @@ def training_examples(
     value_range: tuple[float, float],
 ) -> list[dict[str, Any]]:
     """
-    What the network learns from; where it has regions, it gets their class weights.
+    Build the training examples; if there are regions, set the network's class weights.
 
     Parameters
     ----------
+    params : mapping
+        Parameters of the estimator.
+    network : EmoSphereNetwork
     inputs : sequence of ndarray
-        Frames or waves.
+        Frames or waveforms.
     ratings : ndarray of shape (n, 3)
-        In the caller's units and order.
+        On the caller's scale, in the caller's order.
     names : list of str
-        Names of its columns.
+        Names of the columns of `ratings`.
     value_range : (float, float)
+        Ends of the rating scale.
+
+    Returns
+    -------
+    examples : list of dict
+        With the network's input, "target" in [0, 1] and, if there are regions, "region".
     """
     low, high = value_range
     examples = [
@@ -123,10 +130,10 @@ def training_examples(
     return examples
 
 
-def plan_of(params: Mapping[str, Any], device: torch.device) -> TrainingPlan:
-    """How to train, from an estimator's parameters."""
+def new_plan(params: Mapping[str, Any], device: torch.device) -> TrainingPlan:
+    """Training plan from the parameters of an estimator."""
     rate = params["learning_rate"]
     if rate == "auto":
         rate = LEARNING_RATES["tuned" if params["tune_encoder"] else "frozen"]
-    # CCC over the few clips that are left at the end of an epoch is mostly noise.
+    # The CCC over the few clips of an incomplete batch is mostly noise.
     return training_plan(params, device, learning_rate=rate, drop_last=True)

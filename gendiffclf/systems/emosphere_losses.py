@@ -1,4 +1,4 @@
-"""Losses and weights of EmoSphere-SER (arXiv 2505.19693)."""
+"""Losses and loss weights of EmoSphere-SER (arXiv 2505.19693)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 DYNAMIC_EPOCHS = 5
-"""Epochs after which regions no longer count."""
+"""Epochs after which the weight of the regions is 0."""
 LAST_WEIGHT = 0.01
-"""What the weight of the regions would have fallen to by then."""
-VARIANCE_FLOOR = 1e-8
-"""Keeps the coefficient of constant values finite."""
+"""Value that the weight falls to linearly over these epochs."""
+EPS = 1e-8
+"""Added to the denominator of the CCC, for constant values."""
 
 
 def concordance(prediction: Tensor, target: Tensor) -> Tensor:
@@ -26,12 +26,12 @@ def concordance(prediction: Tensor, target: Tensor) -> Tensor:
     Returns
     -------
     ccc : Tensor of shape (k,)
-        2 s_xy / (s_x² + s_y² + (x̄ - ȳ)²) with population moments, in [-1, 1]; 0 where the denominator is.
+        2 s_xy / (s_x² + s_y² + (x̄ - ȳ)²) with population moments, in [-1, 1]; 0 if the denominator is 0.
     """
     mean_p, mean_t = prediction.mean(0), target.mean(0)
     covariance = ((prediction - mean_p) * (target - mean_t)).mean(0)
     spread = (prediction - mean_p).square().mean(0) + (target - mean_t).square().mean(0)
-    return 2 * covariance / (spread + (mean_p - mean_t).square() + VARIANCE_FLOOR)
+    return 2 * covariance / (spread + (mean_p - mean_t).square() + EPS)
 
 
 def concordance_loss(prediction: Tensor, target: Tensor) -> Tensor:
@@ -46,12 +46,12 @@ def dynamic_weight(epoch: int) -> float:
     Parameters
     ----------
     epoch : int
-        From 0.
+        Number of the epoch, from 0.
 
     Returns
     -------
     weight : float
-        1 - (epoch / 5)(1 - 0.01) before epoch 5, and 0 from there on.
+        1 - (epoch / 5)(1 - 0.01) before epoch 5, and 0 from then on.
 
     Examples
     --------
@@ -74,7 +74,7 @@ def region_weights(numbers: NDArray[np.integer], n_regions: int) -> Tensor:
     Returns
     -------
     weights : Tensor of shape (n_regions,), float32
-        0 for regions without clips.
+        0 for regions with no clips.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The network of EmoSphere-SER (arXiv 2505.19693): frames to a style vector, and from there to ratings and regions."""
+"""The network of EmoSphere-SER (arXiv 2505.19693): frames are pooled to a style vector, the input of two heads."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .tuned_encoder import TunedEncoder
 KERNEL_SIZE = 5
 N_BLOCKS = 2
 N_HEADS = 2
-SMALLEST_VARIANCE = 1e-6
+MIN_VARIANCE = 1e-6
 
 
 class StylePooling(nn.Module):
     """
-    The paper's pooling: spectral layers, temporal layers, self-attention, and the mean over the clip's frames.
+    The paper's pooling: spectral layers, temporal layers, self-attention, and the mean over frames.
 
     Parameters
     ----------
@@ -33,8 +33,8 @@ class StylePooling(nn.Module):
 
     Notes
     -----
-    The layers are those of the released code. There, convolutions see what the layers before made of the padding; here it is set
-    to zero before each, so that a clip's result does not depend on its batch.
+    The layers follow the released code, except that padding is set to zero before each convolution, so that the result of a
+    clip does not depend on its batch.
 
     Shape
     -----
@@ -57,7 +57,7 @@ class StylePooling(nn.Module):
         self.width = width
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Pool a batch; see the class for shapes. `mask` is True where there is a frame."""
+        """Pool a batch; see the class for shapes. `mask` is False for padding."""
         states = self.spectral(frames)  # (batch, n_frames, n_features) -> (batch, n_frames, width)
         for block in self.temporal:
             states = block(states, mask)
@@ -80,7 +80,7 @@ class GatedConvolution(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Self-attention over the frames of a clip with a residual connection and no normalisation, scaled by 1 / √width."""
+    """Residual self-attention over frames without normalisation, scaled by 1 / √width."""
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class SelfAttention(nn.Module):
 
 class MeanPooling(nn.Module):
     """
-    The mean over the clip's frames.
+    The mean over frames.
 
     Shape
     -----
@@ -126,7 +126,7 @@ class MeanPooling(nn.Module):
 
 class AttentiveStatistics(nn.Module):
     """
-    Mean and deviation over frames weighted by attention (Okabe, Koshinaka and Shinoda 2018).
+    Mean and standard deviation over frames, weighted by attention (Okabe, Koshinaka and Shinoda 2018).
 
     Shape
     -----
@@ -143,7 +143,7 @@ class AttentiveStatistics(nn.Module):
         weight = self.score(frames).masked_fill(~mask[..., None], -torch.inf).softmax(dim=1)  # (batch, n_frames, 1)
         mean = (weight * frames).sum(dim=1)
         variance = (weight * (frames - mean[:, None]).square()).sum(dim=1)
-        return torch.cat([mean, variance.clamp_min(SMALLEST_VARIANCE).sqrt()], dim=-1)
+        return torch.cat([mean, variance.clamp_min(MIN_VARIANCE).sqrt()], dim=-1)
 
 
 POOLINGS: dict[str, Callable[[int, int, float], Any]] = {
@@ -151,17 +151,17 @@ POOLINGS: dict[str, Callable[[int, int, float], Any]] = {
     "mean": MeanPooling,
     "attentive": AttentiveStatistics,
 }
-"""Modules from frames to a vector by name; each is made with (n_features, width, dropout) and has a `width`."""
+"""Poolings by name; each is constructed with (n_features, width, dropout) and has an output size `width`."""
 
 
 def masked_mean(frames: Tensor, mask: Tensor) -> Tensor:
-    """Mean over a clip's own frames: (batch, n_frames, d), (batch, n_frames) -> (batch, d)."""
+    """Mean over unpadded frames: (batch, n_frames, d), (batch, n_frames) -> (batch, d)."""
     weight = mask[..., None].to(frames.dtype)
     return (frames * weight).sum(dim=1) / weight.sum(dim=1)
 
 
 def head(n_inputs: int, width: int, n_outputs: int, dropout: float) -> nn.Sequential:
-    """One of the two heads: (batch, n_inputs) -> (batch, n_outputs)."""
+    """Head for ratings or regions: (batch, n_inputs) -> (batch, n_outputs)."""
     return nn.Sequential(
         nn.Dropout(dropout),
         nn.Linear(n_inputs, width),
@@ -174,7 +174,7 @@ def head(n_inputs: int, width: int, n_outputs: int, dropout: float) -> nn.Sequen
 
 class EmoSphereNetwork(nn.Module):
     """
-    Frames, or waveforms through a tuned encoder, to ratings and regions.
+    Predicts ratings and regions from frames, or from waveforms through a tuned encoder.
 
     Parameters
     ----------
@@ -183,20 +183,20 @@ class EmoSphereNetwork(nn.Module):
     pooling : str
         A name of `POOLINGS`.
     width : int
-        Of pooling and heads.
+        Width of the pooling and the heads.
     n_regions : int
-        0 for no head of regions.
+        Number of regions; 0 for no such head.
     dropout, head_dropout : float
-        Of the pooling and of the heads.
+        Dropout in the pooling and in the heads.
     weighted_by_epoch : bool
-        Whether the regions' share of the loss falls from epoch to epoch.
+        Whether the weight of the regions in the loss falls with the epoch.
     encoder : TunedEncoder, optional
-        Without one, frames come in and are scaled.
+        Encoder of waveforms. Without one, the input is frames, which are standardised.
 
     Attributes
     ----------
     settings : dict
-        What it was made with, but for the encoder.
+        Arguments of the constructor except `encoder`.
     """
 
     encoder: TunedEncoder | None
@@ -235,20 +235,20 @@ class EmoSphereNetwork(nn.Module):
 
     @property
     def input_name(self) -> str:
-        """What a clip comes in as: "frames", or "waves" for a tuned encoder."""
+        """Name of the input: "frames", or "waves" with a tuned encoder."""
         return "frames" if self.encoder is None else "waves"
 
     def style(self, mask: Tensor, frames: Tensor | None = None, waves: Tensor | None = None) -> Tensor:
         """
-        Pooled vectors.
+        Compute the pooled vectors.
 
         Parameters
         ----------
         mask : Tensor of shape (batch, longest), bool
-            Of frames or waves.
+            Mask of the frames or waveforms; False for padding.
         frames : Tensor of shape (batch, n_frames, n_features), optional
         waves : Tensor of shape (batch, n_samples), optional
-            With a tuned encoder, instead of frames.
+            Used instead of frames with a tuned encoder.
 
         Returns
         -------
@@ -269,7 +269,7 @@ class EmoSphereNetwork(nn.Module):
         region: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """
-        Loss of a batch: Σ over dimensions of 1 - CCC, plus w(epoch) times the cross-entropy of regions.
+        Compute the loss of a batch: Σ over dimensions of 1 - CCC, plus w(epoch) times the cross-entropy of regions.
 
         Parameters
         ----------
@@ -278,7 +278,7 @@ class EmoSphereNetwork(nn.Module):
         target : Tensor of shape (batch, 3)
             Ratings in [0, 1].
         region : Tensor of shape (batch,), int64, optional
-            Where there is a head of regions.
+            Region of each clip, if the network has a head for regions.
 
         Returns
         -------
@@ -286,10 +286,10 @@ class EmoSphereNetwork(nn.Module):
             "loss", a scalar.
         """
         style = self.style(mask, frames, waves)
-        # Moments of a batch in half precision would be off by more than what is left of the loss.
+        # Half precision would be too coarse for the moments once the loss is small.
         loss = concordance_loss(self.ratings(style).float(), target.float())
         if self.regions is not None and region is not None:
             entropy = functional.cross_entropy(self.regions(style).float(), region, self.region_weights)
-            # Times 0 and not left out: with several processes every weight must take part in every update.
+            # Multiplied by 0, not skipped: distributed training needs a gradient for every weight in each update.
             loss = loss + (dynamic_weight(self.epoch) if self.weighted_by_epoch else 1.0) * entropy
         return {"loss": loss}

@@ -1,4 +1,4 @@
-"""What a fitted EmoSphereRegressor answers."""
+"""Prediction methods of `EmoSphereRegressor`."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from torch import Tensor
 from ..device import resolve_device
 from ..featurizers.inputs import as_items
 from ..metrics import concordance_correlation
-from .emosphere_fitting import waves_of
+from .emosphere_fitting import load_waves
 from .emosphere_network import EmoSphereNetwork
 from .steps import encode, map_batches
 
 PREDICTION_LIMITS = {"frames": 16_000, "waves": 1_600_000}
-"""Padded frames, or samples of waveforms, that are predicted at once."""
+"""Padded frames, or samples of waveforms, per batch of prediction."""
 
 
 def _has_regions(estimator: EmoSpherePrediction) -> bool:
     network = getattr(estimator, "network_", None)
     if (estimator.n_regions if network is None else network.regions) is None:
-        raise AttributeError("Got n_regions=None, expected a partition to predict regions of; fit with n_regions=8.")
+        raise AttributeError("Got n_regions=None, expected a number of regions to predict; fit with n_regions=8.")
     return True
 
 
 class EmoSpherePrediction:
-    """Methods of `EmoSphereRegressor` that need a fit."""
+    """Methods of a fitted `EmoSphereRegressor`."""
 
     n_regions: int | None
     device: str
@@ -41,7 +41,7 @@ class EmoSpherePrediction:
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """
-        Ratings of clips, in the units and the order of the ratings learnt from.
+        Predict ratings, on the scale and in the order of the training ratings.
 
         Parameters
         ----------
@@ -50,16 +50,16 @@ class EmoSpherePrediction:
         Returns
         -------
         ratings : ndarray of shape (n, 3), float64
-            Within `value_range`; columns as `dimensions_`. A clip's ratings do not depend on the clips beside it.
+            Within `value_range`; columns as in `dimensions_`. The ratings of a clip do not depend on the other clips.
         """
-        shares = np.clip(self._outputs(X, "ratings"), 0, 1)
+        ratings = np.clip(self._outputs(X, "ratings"), 0, 1)
         low, high = self.value_range_
-        return low + (high - low) * shares
+        return low + (high - low) * ratings
 
     @available_if(_has_regions)
     def predict_region(self, X: Any) -> NDArray[np.int64]:
         """
-        Most probable region of the sphere for each clip.
+        Predict the most probable region of the sphere for each clip.
 
         Parameters
         ----------
@@ -68,14 +68,14 @@ class EmoSpherePrediction:
         Returns
         -------
         number : ndarray of shape (n,), int
-            As `gendiffclf.systems.spherical.regions` counts them.
+            Numbered as in `gendiffclf.systems.spherical.regions`.
         """
         return self._outputs(X, "regions").argmax(axis=1)
 
     @available_if(_has_regions)
     def predict_region_proba(self, X: Any) -> NDArray[np.float64]:
         """
-        Probability of each region of the sphere.
+        Predict the probability of each region of the sphere.
 
         Parameters
         ----------
@@ -84,13 +84,13 @@ class EmoSpherePrediction:
         Returns
         -------
         probabilities : ndarray of shape (n, n_regions), float64
-            Of the auxiliary task's head, which learns in the first epochs only if `dynamic_weight`.
+            From the head of the auxiliary task, which with `dynamic_weight` is trained in the first five epochs only.
         """
         return softmax(self._outputs(X, "regions"), axis=1)
 
     def transform(self, X: Any) -> NDArray[np.float64]:
         """
-        Pooled vector of each clip, which both heads start from.
+        Return the pooled vector of each clip, the input of both heads.
 
         Parameters
         ----------
@@ -99,7 +99,7 @@ class EmoSpherePrediction:
         Returns
         -------
         style : ndarray of shape (n, d), float64
-            d is `width` for style pooling, and one or two times the size of a frame for the mean and attentive statistics.
+            d is `width` for style pooling, the size of a frame for the mean, and twice that for attentive statistics.
         """
         return self._outputs(X, "style")
 
@@ -111,7 +111,7 @@ class EmoSpherePrediction:
         ----------
         X : list of n clips
         Y : array-like of shape (n, 3)
-            True ratings; columns as `dimensions_`, or a DataFrame with these names in any order.
+            True ratings with columns as in `dimensions_`, or a DataFrame with these columns in any order.
         sample_weight : array-like of shape (n,), optional
 
         Returns
@@ -124,7 +124,7 @@ class EmoSpherePrediction:
         return float(concordance_correlation(truth, self.predict(X), sample_weight=sample_weight))
 
     def _outputs(self, X: Any, name: str) -> NDArray[np.float64]:
-        """What one head says of each clip, or the pooled vectors: (n, k)."""
+        """Outputs of one head, or the pooled vectors for "style", of shape (n, k)."""
         check_is_fitted(self)
         params = self.get_params(deep=False)  # type: ignore[attr-defined]
         device = resolve_device(self.device)
@@ -133,11 +133,11 @@ class EmoSpherePrediction:
         if network.encoder is None:
             inputs, _ = encode(params, clips, self.encoder_identity_)
         else:
-            inputs = waves_of(params, network.encoder, clips)
-        of_style = None if name == "style" else getattr(network, name)
+            inputs = load_waves(params, network.encoder, clips)
+        head = None if name == "style" else getattr(network, name)
 
         def outputs(padded: Tensor, mask: Tensor) -> NDArray[np.float64]:
             style = network.style(mask, **{network.input_name: padded})
-            return (style if of_style is None else of_style(style)).double().cpu().numpy()
+            return (style if head is None else head(style)).double().cpu().numpy()
 
         return np.stack(map_batches(outputs, inputs, PREDICTION_LIMITS[network.input_name], device))

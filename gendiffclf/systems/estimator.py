@@ -1,4 +1,4 @@
-"""What the systems' estimators share: folders, pickles, and scikit-learn's description of what they take."""
+"""Base class of the systems' estimators: saving, loading, pickling and scikit-learn tags."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from .model_folder import load_system, save_system
 
 
 class ClipEstimator(BaseEstimator):
-    """An estimator of clips with one trained module, `network_`; a subclass says how it is described and restored."""
+    """Base class of estimators on clips with one trained module, `network_`."""
 
     network_: nn.Module
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """
-        Write the fitted estimator to a folder of safetensors and JSON; nothing is pickled.
+        Save the fitted estimator to a folder of safetensors and JSON files; nothing is pickled.
 
         Parameters
         ----------
         folder : path-like
-            Appears under its name only when it is complete.
+            Written under a temporary name, and renamed when it is complete.
         overwrite : bool, default=False
-            Whether a model that is there may be replaced.
+            Whether to replace an existing model.
 
         Raises
         ------
         ValueError
-            If the folder exists.
+            If the folder exists and may not be replaced.
         TypeError
-            If the encoder is a loaded model; give it by its folder.
+            If the encoder is a loaded model; pass its folder instead.
 
         Notes
         -----
-        Weights of a frozen encoder are not in the folder: `load` finds them by name, and prediction checks that they are the
-        same. Everything else is, a tuned encoder or language model too. Parameters of the run, such as `device`, `cache` and
-        `checkpoints`, are not kept.
+        The folder holds everything, including a tuned encoder or language model, except the weights of a frozen encoder:
+        `load` finds these by name, and prediction checks that they are the same. Runtime parameters, such as `device`,
+        `cache` and `checkpoints`, are not saved.
         """
         check_is_fitted(self)
         parameters, fitted = self._description()
@@ -50,13 +50,13 @@ class ClipEstimator(BaseEstimator):
     @classmethod
     def load(cls, folder: str | os.PathLike[str], **changes: Any) -> Self:
         """
-        Read a folder that `save` wrote.
+        Load an estimator from a folder that `save` wrote.
 
         Parameters
         ----------
         folder : path-like
         **changes
-            Parameters to set, such as `device`, `cache`, or `encoder`, the place of the same weights on this machine.
+            Parameters to set, such as `device`, `cache`, or `encoder`, if the same weights have another path here.
 
         Returns
         -------
@@ -66,7 +66,7 @@ class ClipEstimator(BaseEstimator):
         Raises
         ------
         ValueError
-            If the folder holds none, a damaged one, or one of a newer format.
+            If the folder holds no model of this class, a damaged one, or one of a newer format.
         """
         parameters, fitted, weights = load_system(folder, cls.__name__)
         estimator = cls(**{**cls._parameters(parameters), **changes})
@@ -74,19 +74,19 @@ class ClipEstimator(BaseEstimator):
             estimator._restore(fitted, weights)
         except (KeyError, RuntimeError, TypeError) as error:
             raise ValueError(
-                f"Got folder={str(folder)!r} with weights of another model than its description, expected those; copy the "
-                "folder as a whole."
+                f"Got folder={str(folder)!r} with weights that do not fit its description, expected those of one model; copy "
+                "the whole folder again."
             ) from error
         estimator.network_.eval()
         return estimator
 
     def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Parameters, and what `fit` found besides weights, of types that `save_system` takes."""
+        """Return the parameters and the fitted attributes except weights, of types that `save_system` accepts."""
         raise NotImplementedError
 
     @classmethod
     def _parameters(cls, stored: dict[str, Any]) -> dict[str, Any]:
-        """Parameters from those of a folder."""
+        """Convert parameters read from a folder back."""
         return stored
 
     def _restore(self, fitted: dict[str, Any], weights: dict[str, Tensor]) -> None:
@@ -94,14 +94,14 @@ class ClipEstimator(BaseEstimator):
         raise NotImplementedError
 
     def __getstate__(self) -> dict[str, Any]:
-        """Weights on the CPU, so that a pickle loads everywhere."""
+        """Move the weights to the CPU, so that pickles load on any machine."""
         state = super().__getstate__()
         if "network_" in state:
             state = {**state, "network_": copy.deepcopy(state["network_"]).cpu()}
         return state
 
     def __sklearn_tags__(self) -> Tags:
-        """Takes lists of paths or arrays and no table of numbers."""
+        """Declare an estimator on lists of paths or arrays."""
         tags = super().__sklearn_tags__()
         tags.no_validation = True
         tags.input_tags.one_d_array = True

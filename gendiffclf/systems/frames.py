@@ -1,4 +1,4 @@
-"""From clips to what a system learns from: frames of a frozen encoder, or waveforms for one that is tuned."""
+"""Inputs of the systems: frames of a frozen encoder, or waveforms for a tuned one."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Frames = list[NDArray[np.float32]]
 
 def frame_featurizer(encoder: Any, *, layer: int, sampling_rate: float | None = None, **settings: Any) -> Any:
     """
-    The featuriser that turns clips into frames.
+    Return the featuriser that turns clips into frames.
 
     Parameters
     ----------
     encoder : "fbank", str, Path, Module or SpeechFeaturizer
-        "fbank" is log-mel energies (80 filters, a frame each 10 ms); a name, folder or loaded model goes to
-        `HubertFeaturizer`; a featuriser is taken with its own settings but for `pooling`, `layers` and `on_error`.
+        "fbank" means log-mel energies (80 filters, a frame every 10 ms); a name, folder or loaded model is passed to
+        `HubertFeaturizer`; a featuriser keeps its settings except `pooling`, `layers` and `on_error`.
     layer : int
-        Hidden state of an encoder of waveforms; -1 is the last. Log-mel frames have none.
+        Hidden state of a pretrained encoder; -1 is the last. Ignored for log-mel energies.
     sampling_rate : float or None
-        Rate of bare arrays, in Hz, unless the featuriser has its own.
+        Sampling rate of bare arrays, in Hz, unless the featuriser has its own.
     **settings
-        Parameters of the featuriser, such as `cache`, `device`, `n_jobs`, `verbose`; those it does not have are left out,
-        and a featuriser that was given keeps its own.
+        Parameters of a new featuriser, such as `cache`, `device`, `n_jobs` and `verbose`; those that it does not have
+        are ignored.
 
     Returns
     -------
@@ -43,14 +43,14 @@ def frame_featurizer(encoder: Any, *, layer: int, sampling_rate: float | None = 
     Raises
     ------
     ValueError
-        If `encoder` is none of these, or a featuriser without frames.
+        If `encoder` is of another type, or a featuriser without the parameter `pooling`.
     """
     if isinstance(encoder, SpeechFeaturizer):
         if "pooling" not in encoder.get_params(deep=False):
             raise ValueError(
                 f"Got encoder={shown(encoder)}, which has no frames, expected a featuriser with the parameter pooling."
             )
-        # A broken clip would else become frames of NaN.
+        # Otherwise a broken clip would give frames of NaN.
         featurizer = copy.copy(encoder).set_params(on_error="raise")
         if featurizer.sampling_rate is None:
             featurizer.set_params(sampling_rate=sampling_rate)
@@ -74,16 +74,16 @@ def _known(featurizer: SpeechFeaturizer, settings: dict[str, Any]) -> dict[str, 
 
 def clip_frames(featurizer: SpeechFeaturizer, clips: Any, max_seconds: float | None = None) -> Frames:
     """
-    Frames of each clip.
+    Return the frames of each clip.
 
     Parameters
     ----------
     featurizer : SpeechFeaturizer
-        As from `frame_featurizer`.
+        From `frame_featurizer`.
     clips : list of clips
-        See `HubertFeaturizer` for what a clip may be.
+        In the forms listed at `HubertFeaturizer`.
     max_seconds : float or None
-        Longer clips are cut to this length before they are encoded; None takes them whole.
+        Longer clips are truncated to this length, in seconds, before encoding.
 
     Returns
     -------
@@ -96,19 +96,19 @@ def clip_frames(featurizer: SpeechFeaturizer, clips: Any, max_seconds: float | N
         If a clip cannot be read; it names the clip and its index.
     """
     rate = featurizer._encoders()[0].sampling_rate
-    items = _shortened(as_items(clips), rate, featurizer.sampling_rate, max_seconds)
+    items = _truncated(as_items(clips), rate, featurizer.sampling_rate, max_seconds)
     rows: Any = featurizer.transform(items)
     return list(rows)
 
 
 def given_frames(items: Sequence[Any]) -> Frames:
     """
-    Frames that the caller has in place of clips.
+    Validate frames that the caller passed instead of clips.
 
     Parameters
     ----------
     items : sequence of n array-likes of shape (n_frames, d)
-        As a featuriser with `pooling="none"` gives them.
+        As returned by a featuriser with `pooling="none"`; at least one.
 
     Returns
     -------
@@ -117,10 +117,8 @@ def given_frames(items: Sequence[Any]) -> Frames:
     Raises
     ------
     ValueError
-        If there are none, or one is of another shape or holds NaN or infinity.
+        If an item has another shape, or holds NaN or infinity.
     """
-    if not len(items):
-        raise ValueError("Got X with 0 clips, expected at least 1.")
     frames: Frames = []
     for index, item in enumerate(items):
         array = np.asarray(item, dtype=np.float32) if np.ndim(item) == 2 else np.empty(0, np.float32)
@@ -128,11 +126,11 @@ def given_frames(items: Sequence[Any]) -> Frames:
         if array.ndim != 2 or not array.size or array.shape[1] != width:
             expected = f"(n_frames, {width})" if frames else "(n_frames, d)"
             raise ValueError(
-                f"Got X[{index}] of shape {np.shape(item)} with encoder=None, expected frames of shape {expected}; set encoder "
-                "to pass clips."
+                f"Got X[{index}] of shape {np.shape(item)} with encoder=None, expected frames of shape {expected}; to pass "
+                "clips, set encoder."
             )
         if not np.isfinite(array).all():
-            raise ValueError(f"Got X[{index}] with NaN or infinity, expected finite frames; leave that clip out.")
+            raise ValueError(f"Got X[{index}] with NaN or infinity, expected finite frames; leave out this clip.")
         frames.append(array)
     return frames
 
@@ -141,18 +139,18 @@ def clip_waves(
     clips: Any, rate: int, sampling_rate: float | None = None, max_seconds: float | None = None
 ) -> list[NDArray[np.float32]]:
     """
-    Waveforms of each clip, for an encoder that is tuned.
+    Return the waveform of each clip, for a tuned encoder.
 
     Parameters
     ----------
     clips : list of clips
-        See `HubertFeaturizer` for what a clip may be.
+        In the forms listed at `HubertFeaturizer`.
     rate : int
-        Sampling rate wanted, in Hz.
+        Sampling rate of the result, in Hz.
     sampling_rate : float or None
-        Rate of bare arrays, in Hz.
+        Sampling rate of bare arrays, in Hz.
     max_seconds : float or None
-        Longer clips are cut to this length.
+        Longer clips are truncated to this length, in seconds.
 
     Returns
     -------
@@ -163,13 +161,10 @@ def clip_waves(
     AudioError
         If a clip cannot be read; it names the clip and its index.
     ValueError
-        If there are none.
+        If there are no clips.
     """
-    items = as_items(clips)
-    if not items:
-        raise ValueError("Got X with 0 clips, expected at least 1.")
     waves = []
-    for index, item in enumerate(_shortened(items, rate, sampling_rate, max_seconds)):
+    for index, item in enumerate(_truncated(as_items(clips), rate, sampling_rate, max_seconds)):
         name = type(item).__name__
         try:
             clip = as_clip(item, sampling_rate)
@@ -180,8 +175,8 @@ def clip_waves(
     return waves
 
 
-def _shortened(items: Sequence[Any], rate: int, sampling_rate: float | None, max_seconds: float | None) -> list[Any]:
-    """Items with those longer than `max_seconds` replaced by their samples up to there."""
+def _truncated(items: Sequence[Any], rate: int, sampling_rate: float | None, max_seconds: float | None) -> list[Any]:
+    """Replace items longer than `max_seconds` by their samples up to there."""
     if max_seconds is None:
         return list(items)
     check_real("max_seconds", max_seconds, 0, low_open=True)
@@ -195,4 +190,4 @@ def _first_seconds(item: Any, rate: int, sampling_rate: float | None, max_second
             return item
         return dataclasses.replace(clip, end=clip.start + max_seconds).load(rate), rate
     except AudioError:
-        return item  # whoever reads it reports the error with the clip's index
+        return item  # the error is reported, with the clip's index, when it is read

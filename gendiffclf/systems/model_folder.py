@@ -1,4 +1,4 @@
-"""A fitted system as a folder: weights in safetensors, everything else in JSON; nothing pickled."""
+"""Fitted systems as folders: weights in safetensors, everything else in JSON, nothing pickled."""
 
 from __future__ import annotations
 
@@ -21,13 +21,23 @@ from ..validation import shown
 
 FORMAT = "gendiffclf.system"
 FORMAT_VERSION = 1
-"""Raised whenever a folder of this version could no longer be read by the code before."""
+"""Incremented when earlier code cannot read the folders any more."""
 
 DESCRIPTION = "model.json"
 WEIGHTS = "weights.safetensors"
 
-OF_THE_RUN = ("batch_seconds", "cache", "checkpoints", "device", "distributed", "n_jobs", "on_error", "verbose")
-"""Parameters that say where and how fast things are computed; they are not saved, since another machine reads the folder."""
+RUNTIME_PARAMETERS = (
+    "batch_seconds",
+    "cache",
+    "checkpoints",
+    "device",
+    "distributed",
+    "encode",
+    "n_jobs",
+    "on_error",
+    "verbose",
+)
+"""Parameters that depend on the machine and not on the model; they are not saved."""
 
 
 def save_system(
@@ -40,46 +50,43 @@ def save_system(
     overwrite: bool = False,
 ) -> None:
     """
-    Write a fitted system to a folder, which appears under its name only when it is complete.
+    Save a fitted system to a folder, which is written under a temporary name and renamed when it is complete.
 
     Parameters
     ----------
     folder : path-like
-        New, unless `overwrite`.
+        A new folder, unless `overwrite`.
     kind : str
         Name of the estimator's class.
     parameters : mapping
-        From `get_params(deep=False)`; featurisers of `FEATURIZERS` and paths become JSON. Those of the run are left out, and
-        a `RandomState` becomes None, as it is a stream that other code draws from too.
+        From `get_params(deep=False)`; featurisers of `FEATURIZERS` and paths are converted to JSON, `RUNTIME_PARAMETERS` are
+        left out, and a random generator becomes None.
     fitted : mapping
-        What `fit` found besides the weights, of types that JSON knows; NumPy's numbers and arrays become plain ones.
+        Fitted attributes except the weights, of JSON types or NumPy's.
     weights : mapping of str to Tensor
         On any device.
     overwrite : bool, default=False
-        Whether a system that is there may be replaced.
+        Whether to replace an existing system.
 
     Raises
     ------
     ValueError
         If the folder exists and may not be replaced.
     TypeError
-        If a parameter is of a type that JSON cannot hold, such as a loaded model.
+        If a parameter cannot be converted to JSON, such as a loaded model.
     """
-    folder = Path(folder)
-    if folder.exists() and not (overwrite and (folder / DESCRIPTION).is_file()):
-        remedy = f"one with {DESCRIPTION}" if overwrite else "overwrite=True replaces a model"
-        raise ValueError(f"Got folder={str(folder)!r}, which exists, expected a new folder; {remedy}.")
+    folder = check_new_folder("folder", folder, overwrite)
     description = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "package_version": VERSION,
         "kind": kind,
-        "parameters": _plain_parameters(parameters),
+        "parameters": plain_parameters(parameters),
         "fitted": {name: _plain(name, value) for name, value in fitted.items()},
     }
     text = json.dumps(description, indent=1) + "\n"
     with complete_folder(folder) as temporary:
-        # Copies: weights that share memory, as tied embeddings do, cannot be written otherwise.
+        # Copies, since safetensors rejects weights that share memory, such as tied embeddings.
         copies = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
         safetensors.torch.save_file(copies, temporary / WEIGHTS)
         (temporary / DESCRIPTION).write_text(text, encoding="utf-8")
@@ -87,54 +94,85 @@ def save_system(
 
 def load_system(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
     """
-    Read a folder that `save_system` wrote.
+    Load a folder that `save_system` wrote.
 
     Parameters
     ----------
     folder : path-like
     kind : str
-        Name of the class that it must be of.
+        Expected name of the estimator's class.
 
     Returns
     -------
     parameters, fitted : dict
-        As they were given, featurisers made anew; lists in place of arrays and tuples.
+        As saved, with featurisers constructed again; arrays and tuples become lists.
     weights : dict of str to Tensor
         On the CPU.
 
     Raises
     ------
     ValueError
-        If the folder holds no system, one of another class, or one of a newer format.
+        If the folder holds no system, a system of another class, or one of a newer format.
     """
     folder = Path(folder)
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        found, version = (description["format"], description["kind"]), description["format_version"]
+        kinds, version = (description["format"], description["kind"]), description["format_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"Got folder={str(folder)!r} without a readable {DESCRIPTION}, expected one that {kind}.save wrote."
         ) from error
-    if found != (FORMAT, kind) or not isinstance(version, int) or version > FORMAT_VERSION:
+    if kinds != (FORMAT, kind) or not isinstance(version, int) or version > FORMAT_VERSION:
         raise ValueError(
-            f"Got {folder / DESCRIPTION} of format {found[0]!r}, kind {found[1]!r}, version {shown(version)}, expected "
+            f"Got {folder / DESCRIPTION} of format {kinds[0]!r}, kind {kinds[1]!r}, version {shown(version)}, expected "
             f"{FORMAT!r}, {kind!r}, at most {FORMAT_VERSION}; load it with its own class, or upgrade gendiffclf."
         )
     parameters = {name: _restored(value) for name, value in description["parameters"].items()}
     return parameters, description["fitted"], safetensors.torch.load_file(folder / WEIGHTS)
 
 
+def check_new_folder(name: str, folder: str | os.PathLike[str], overwrite: bool) -> Path:
+    """
+    Raise a ValueError if a model cannot be saved to a folder; otherwise return its path.
+
+    Parameters
+    ----------
+    name : str
+        Name of the folder's parameter or option, for messages.
+    folder : path-like
+        Folder to be created.
+    overwrite : bool
+        Whether an existing model may be replaced.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (overwrite and (folder / DESCRIPTION).is_file()):
+        expected = f"a new folder or one of a model, with {DESCRIPTION}" if overwrite else "a new folder"
+        remedy = "" if overwrite else "; overwrite=True (--overwrite) replaces a model"
+        raise ValueError(f"Got {name}={str(folder)!r}, which exists, expected {expected}{remedy}.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"Got {name}={str(folder)!r}, whose parent folder cannot be created ({error.strerror}), expected a writable "
+            "folder; choose another."
+        ) from error
+    if not os.access(folder.parent, os.W_OK):
+        raise ValueError(
+            f"Got {name}={str(folder)!r} in a folder that is write-protected, expected a writable folder; choose another."
+        )
+    return folder
+
+
 @contextlib.contextmanager
 def complete_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder that takes the name `folder` if all goes well."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary folder, which is renamed to `folder` if no error occurs."""
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     temporary.mkdir()
     try:
         yield temporary
         if folder.exists():
             old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
-            os.rename(folder, old)  # a folder that is not empty cannot be replaced in one move
+            os.rename(folder, old)  # a folder that is not empty cannot be replaced by renaming
             os.rename(temporary, folder)
             shutil.rmtree(old)
         else:
@@ -144,16 +182,22 @@ def complete_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(temporary)
 
 
-def _plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _plain(name, value) for name, value in parameters.items() if name not in OF_THE_RUN}
+def plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert parameters to JSON types, without `RUNTIME_PARAMETERS`."""
+    return {name: _plain(name, value) for name, value in parameters.items() if name not in RUNTIME_PARAMETERS}
+
+
+def featurizer_kind(featurizer: SpeechFeaturizer) -> str:
+    """Return a featuriser's name in `FEATURIZERS`, or raise a TypeError."""
+    kind = next((key for key, cls in FEATURIZERS.items() if type(featurizer) is cls), None)
+    if kind is None:
+        raise TypeError(f"Got {type(featurizer).__name__}, expected a featuriser in FEATURIZERS; register it there.")
+    return kind
 
 
 def _plain(name: str, value: Any) -> Any:
     if isinstance(value, SpeechFeaturizer):
-        kind = next((key for key, cls in FEATURIZERS.items() if type(value) is cls), None)
-        if kind is None:
-            raise TypeError(f"Got {type(value).__name__}, expected a featuriser in FEATURIZERS; add it there.")
-        return {"featurizer": kind, "parameters": _plain_parameters(value.get_params(deep=False))}
+        return {"featurizer": featurizer_kind(value), "parameters": plain_parameters(value.get_params(deep=False))}
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, os.PathLike):
@@ -167,8 +211,8 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(name, part) for key, part in value.items()}
     raise TypeError(
-        f"Got {name} of type {type(value).__name__}, expected a number, a text or a list; give a loaded model by the "
-        "folder it was saved in."
+        f"Got {name} of type {type(value).__name__}, expected a number, a string or a list; pass a loaded model by the "
+        "folder that it was saved in."
     )
 
 

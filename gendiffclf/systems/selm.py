@@ -16,7 +16,7 @@ from ..featurizers.inputs import as_items
 from ..validation import all_or_nothing
 from .collation import collate
 from .estimator import ClipEstimator
-from .selm_fitting import APART, check_parameters, checked_labels, new_model, plan_of, training_examples
+from .selm_fitting import EXCLUDED, check_parameters, checked_labels, new_model, new_plan, training_examples
 from .selm_folder import (
     language_description,
     language_from_description,
@@ -37,75 +37,76 @@ if TYPE_CHECKING:
 
 class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
     """
-    Labels of clips of speech by the probability of their texts under a language model that has heard the clip.
+    Classifies clips of speech by the probability of each label's text under a language model conditioned on the clip.
 
     Parameters
     ----------
     encoder : "fbank", str, Path, Module, SpeechFeaturizer or None, default="facebook/wav2vec2-base"
-        Where frames come from: log-mel energies, which need no weights; a hub name, folder or loaded model of transformers; or
-        a featuriser with settings of your own. It is frozen: each clip is encoded once. None takes frames in place of clips,
-        arrays of shape (n_frames, d), as in a pipeline behind a featuriser with `pooling="none"`.
+        Source of the frames: log-mel energies, which need no weights; a hub name, folder or loaded model of transformers; or
+        a featuriser. It is frozen, and each clip is encoded once. With None, `X` holds frames instead of clips, arrays of
+        shape (n_frames, d), as in a pipeline after a featuriser with `pooling="none"`.
     layer : int, default=4
-        Hidden state that frames are taken from, as the paper does; log-mel energies have none.
+        Hidden state used as frames, as in the paper; ignored for log-mel energies.
     language_model : str or Path, default="gpt2"
-        A hub name, or a folder with a causal language model and its tokenizer. "bytes" is a small GPT-2 over bytes that starts
-        from random weights and needs no download.
+        A hub name, or a folder with a causal language model and its tokenizer. "bytes" is a small GPT-2 over bytes with
+        random initial weights, which needs no download.
     tune_language_model : bool or "auto", default="auto"
-        Whether `fit` trains the language model besides the mappers; "auto" does so for "bytes" only.
+        Whether `fit` also trains the language model, not only the mappers; "auto" does so for "bytes" only.
     label_texts : mapping of label to str or list of str, optional
-        The texts that stand for each label. Its labels are the classes; None takes the labels of training, each as its own
-        text. It may be changed after `fit`, also to labels without training clips, by `set_params(label_texts=...)`.
+        Texts of each label. Its labels are the classes; with None the classes are the training labels, and each is its own
+        text. Can be changed after `fit` by `set_params(label_texts=...)`, also to labels without training clips.
     prompt : str, default="this person is feeling"
-        What the texts of labels answer.
+        Prompt that the texts of the labels complete.
     views : sequence of str, or mapping of str to View, default=()
-        Further questions to train on: "sentiment", "vad" (words for valence, arousal and dominance), or your own.
+        Additional prompts to train on: "sentiment", "vad" (words for valence, arousal and dominance), or custom ones.
     n_prefix : int >= 1, default=40
-        Tokens of the audio prefix, and of the prompt prefix.
+        Number of tokens of the audio prefix, and of the prompt prefix.
     n_mapper_layers, n_heads : int >= 1, default=4 and 8
-        Of the transformer of each mapper.
+        Layers and attention heads of each mapper's transformer.
     dropout : float in [0, 1), default=0.1
-        Of the mappers.
+        Dropout in the mappers.
     length_normalize : bool, default=False
-        Divide a text's log-probability by its number of tokens, so that long texts compete with short ones.
+        Divide the log-probability of a text by its number of tokens, so that long texts can compete with short ones.
     n_epochs, few_shot_epochs : int >= 1, default=20 and 10
         Passes over the training examples in `fit`, and in `partial_fit`.
     batch_size, accumulation_steps : int >= 1, default=32 and 1
-        Examples of a step, and steps of an update.
+        Examples per step, and steps per update.
     learning_rate : float > 0, default=1e-4
-        Of AdamW, at its peak. With "bytes" 1e-3 is a better start.
+        Peak learning rate of AdamW. For "bytes", 1e-3 is a better first choice.
     weight_decay : float >= 0, default=0.01
-        Of AdamW.
+        Weight decay of AdamW.
     sampling_rate : float or None, default=None
-        Rate of bare arrays, in Hz.
+        Sampling rate of bare arrays, in Hz.
     cache : bool, str, Path, FeatureCache or None, default=True
-        Where frames are kept, see `HubertFeaturizer`.
+        Where frames are cached, as in `HubertFeaturizer`.
     checkpoints : str, Path or None, default=None
-        Folder for a checkpoint after each epoch. A killed `fit` goes on from the last one when it is called again with the same
-        clips, labels and parameters, to the same weights.
+        Folder for a checkpoint after each epoch. An interrupted `fit` called again with the same clips, labels and
+        parameters resumes from the last one and ends with the same weights.
     distributed : bool, default=False
-        Whether the processes of a launched group (`torchrun`) train one model; each then gets `batch_size` examples a step.
+        Whether the processes of a launched group (`torchrun`) train one model, with `batch_size` examples per step each.
     device : str, default="auto"
-        Where to compute: "auto" is the first there is of cuda, mps and cpu.
+        Device to compute on: "auto" takes the first available of cuda, mps and cpu.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Of matrix products in training; "auto" is bfloat16 where the device has units for it. Prediction is in float32.
+        Precision of matrix products in training; "auto" is bfloat16 on devices with hardware support. Prediction uses
+        float32.
     random_state : int, RandomState instance or None, default=None
-        Seed of initial weights, order and dropout. None draws one, but is 0 with `checkpoints` or `distributed`.
+        Seed of initial weights, order and dropout. With `checkpoints` or `distributed`, None means 0.
     verbose : int, default=0
-        Whether to show progress, with the time left.
+        If nonzero, show a progress bar with the time left.
 
     Attributes
     ----------
     classes_ : ndarray of shape (K,)
-        Labels that are predicted, sorted: those of `label_texts`, or those of training.
+        Sorted labels that are predicted: those of `label_texts`, or the training labels.
     trained_labels_ : list
-        Labels that had clips in `fit` or `partial_fit`, sorted.
+        Sorted labels that had clips in `fit` or `partial_fit`.
     views_ : dict of str to View
-        Views of training.
+        Views used in training.
     network_ : SelmModel
         Mappers and language model.
     tokenizer_ : PreTrainedTokenizer
     encoder_identity_ : dict
-        What identifies the encoder.
+        Identifies the weights and settings of the encoder.
     loss_curve_ : list of float
         Training loss of each epoch of `fit`.
 
@@ -116,10 +117,10 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
 
     Notes
     -----
-    The label is arg max P(text | audio). A text's score is the sum of its tokens' log-probabilities, the end of the text
-    included; a label with several texts has the sum of their probabilities. The audio passes through the language model once,
-    and each text costs its own tokens. SELM's code is not public: sizes of the mappers follow Pengi (arXiv 2305.11834); the
-    page "SELM" lists what is the paper's and what is ours. All frames are held in memory.
+    The predicted label is arg max P(text | audio). The score of a text is the sum of its tokens' log-probabilities, including
+    the end-of-text token; the probabilities of several texts of a label are added. The audio prefix passes through the
+    language model once for all texts. SELM's code is not public: the sizes of the mappers follow Pengi (arXiv 2305.11834);
+    the page "SELM" lists what is from the paper and what is our choice. All frames are held in memory.
 
     References
     ----------
@@ -204,14 +205,14 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
     @all_or_nothing
     def fit(self, X: Any, y: Any) -> SelmClassifier:
         """
-        Learn from labelled clips.
+        Train on labelled clips.
 
         Parameters
         ----------
         X : list of n clips
-            See `HubertFeaturizer` for what a clip may be.
+            In the forms listed at `HubertFeaturizer`.
         y : array-like of shape (n,)
-            Labels; each has a text where `label_texts` is given.
+            Labels; all of them must be in `label_texts`, unless that is None.
 
         Returns
         -------
@@ -223,9 +224,9 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         AudioError
             If a clip cannot be read.
         ValueError
-            If a parameter is out of its range, or a label has no text.
+            If a parameter is out of range, or a label has no text.
         ImportError
-            Without the extra `finetune`.
+            If the extra `finetune` is not installed.
         """
         params = self.get_params(deep=False)
         check_parameters(params)
@@ -243,10 +244,10 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
             network,
             examples,
             collate,
-            plan_of(params, device, few_shot=False),
+            new_plan(params, device, few_shot=False),
             device=device,
             seed=seed,
-            folder=checkpoint_folder(params, identity, examples, seed, APART),
+            folder=checkpoint_folder(params, identity, examples, seed, EXCLUDED),
             verbose=self.verbose,
         )
         self.network_, self.tokenizer_, self.encoder_identity_ = network.eval(), tokenizer, identity
@@ -256,23 +257,23 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
     @all_or_nothing
     def partial_fit(self, X: Any, y: Any) -> SelmClassifier:
         """
-        Learn from a few more clips, of another corpus for instance; the mappers alone change.
+        Train the mappers further on a few clips, for example of another corpus.
 
         Parameters
         ----------
         X : list of n clips
         y : array-like of shape (n,)
-            Labels, new ones too.
+            Labels; new ones are allowed.
 
         Returns
         -------
         self : object
-            The classifier, trained for `few_shot_epochs` passes over these clips.
+            The classifier, after `few_shot_epochs` passes over these clips.
 
         Raises
         ------
         NotFittedError
-            Before `fit`.
+            If called before `fit`.
         AudioError, ValueError, ImportError
             As in `fit`.
         """
@@ -289,7 +290,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         network.tune(language_model=False)
         examples = training_examples(network, self.tokenizer_, frames, labels, texts, self.prompt_, self.views_)
         device = resolve_device(self.device)
-        plan = plan_of(params, device, few_shot=True)
+        plan = new_plan(params, device, few_shot=True)
         train_module(network, examples, collate, plan, device=device, seed=training_seed(params), verbose=self.verbose)
         network.tune(language_model=tuned)
         self.network_, self.trained_labels_ = network.eval(), trained
@@ -321,6 +322,6 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         self.network_ = SelmModel(language_model, **fitted.pop("network"))
         if set(weights) != set(self.network_.state_dict()):
             raise KeyError("names of weights")
-        self.network_.load_state_dict(weights, strict=False)  # tied weights are there once
+        self.network_.load_state_dict(weights, strict=False)  # tied weights are saved once
         for name, value in fitted.items():
             setattr(self, name, views_from_plain(value) if name == "views_" else value)

@@ -1,4 +1,4 @@
-"""The steps of a SelmClassifier's `fit` that are its own, as functions of its parameters."""
+"""Steps of `fit` specific to `SelmClassifier`."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from ..validation import check_flag, check_integer, check_real, shown
-from .selm_language import BYTES, answer_tokens, check_room, load_language_model, prompt_tokens
+from .selm_language import BYTES, answer_tokens, check_positions, load_language_model, prompt_tokens
 from .selm_model import SelmModel
 from .selm_texts import View
 from .steps import check_training_parameters, training_plan
 from .training import TrainingPlan
 
 WARMUP_SHARE = 0.1
-APART = ("label_texts", "length_normalize", "views")
-"""Parameters that are in the training examples, or that training does not depend on."""
+EXCLUDED = ("label_texts", "length_normalize", "views")
+"""Parameters that the name of the checkpoint folder does not depend on: they do not affect training, or only its examples."""
 
 
 def check_parameters(params: Mapping[str, Any]) -> None:
-    """Raise a ValueError that names the first parameter out of its range."""
+    """Raise a ValueError for the first parameter that is out of range."""
     check_training_parameters(params)
     check_real("learning_rate", params["learning_rate"], 0, low_open=True)
     check_flag("length_normalize", params["length_normalize"])
@@ -33,22 +33,20 @@ def check_parameters(params: Mapping[str, Any]) -> None:
     for name in ("n_prefix", "n_mapper_layers", "n_heads", "few_shot_epochs"):
         check_integer(name, params[name], 1)
     if not isinstance(params["prompt"], str) or not params["prompt"].strip():
-        raise ValueError(f"Got prompt={shown(params['prompt'])}, expected a text of words.")
+        raise ValueError(f"Got prompt={shown(params['prompt'])}, expected a string that is not blank.")
 
 
 def checked_labels(y: Any, n_clips: int) -> NDArray[Any]:
-    """Labels as an array of shape (n,); raises a ValueError if they are no classes, or not one for each clip."""
-    if not n_clips:
-        raise ValueError("Got X with 0 clips, expected at least 1.")
+    """Return the labels as an array of shape (n,); raise a ValueError if they are not classes, one for each clip."""
     labels = column_or_1d(y)
     check_classification_targets(labels)
     if len(labels) != n_clips:
-        raise ValueError(f"Got {len(labels)} labels for {n_clips} clips, expected one for each.")
+        raise ValueError(f"Got {len(labels)} labels for {n_clips} clips, expected one per clip.")
     return labels
 
 
 def new_model(params: Mapping[str, Any], frames: Sequence[NDArray[np.float32]], seed: int) -> tuple[SelmModel, Any]:
-    """A model with initial mappers and fitted scaling of frames, and its tokenizer."""
+    """A model with initial mappers and fitted frame scaling, and its tokenizer."""
     tune = params["tune_language_model"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -56,7 +54,7 @@ def new_model(params: Mapping[str, Any], frames: Sequence[NDArray[np.float32]], 
         width = language_model.get_input_embeddings().embedding_dim  # type: ignore[operator]
         if width % params["n_heads"]:
             raise ValueError(
-                f"Got n_heads={params['n_heads']}, expected a divisor of {width}, the width of the language model."
+                f"Got n_heads={params['n_heads']}, expected a divisor of the language model's width, {width}."
             )
         model = SelmModel(
             language_model,
@@ -81,12 +79,12 @@ def training_examples(
     views: Mapping[str, View],
 ) -> list[dict[str, Any]]:
     """
-    Triplets of a clip, a prompt and an answer.
+    Build training examples, each of a clip, a prompt and an answer.
 
     Parameters
     ----------
     model : SelmModel
-        Whose language model must have room for the answers.
+        Its language model must have enough positions for the answers.
     tokenizer : PreTrainedTokenizer
     frames : sequence of n ndarrays of shape (n_frames, d)
     labels : ndarray of shape (n,)
@@ -94,13 +92,13 @@ def training_examples(
         Each text of a clip's label is an answer to `prompt`.
     prompt : str
     views : mapping of str to View
-        Each that has an answer for a clip's label adds an example.
+        Each view with an answer for a clip's label adds an example.
 
     Returns
     -------
     examples : list of dict
-        As `collation.collate` takes them: "frames", "prompt", "n_prompt", "answer", "n_answer". Prompts and answers are
-        padded with zeros to one length.
+        For `collation.collate`: "frames", "prompt", "n_prompt", "answer", "n_answer". Prompts and answers are zero-padded to
+        equal lengths.
     """
     triplets: list[tuple[int, str, str]] = []
     for i, label in enumerate(labels.tolist()):
@@ -108,7 +106,7 @@ def training_examples(
         triplets += [(i, view.prompt, view.texts[label]) for view in views.values() if label in view.texts]
     prompts = {text: prompt_tokens(tokenizer, text) for text in {triplet[1] for triplet in triplets}}
     answers = {text: answer_tokens(tokenizer, text) for text in {triplet[2] for triplet in triplets}}
-    check_room(model.language_model, model.settings["n_prefix"], max(map(len, answers.values())))
+    check_positions(model.language_model, model.settings["n_prefix"], max(map(len, answers.values())))
     examples = []
     for i, question, answer in triplets:
         example = {"frames": frames[i]}
@@ -122,8 +120,8 @@ def training_examples(
     return examples
 
 
-def plan_of(params: Mapping[str, Any], device: torch.device, *, few_shot: bool) -> TrainingPlan:
-    """How to train, from an estimator's parameters; few-shot training starts from trained mappers and needs no warm-up."""
+def new_plan(params: Mapping[str, Any], device: torch.device, *, few_shot: bool) -> TrainingPlan:
+    """Training plan from the parameters; few-shot training starts from trained mappers and needs no warm-up."""
     return training_plan(
         params,
         device,

@@ -1,4 +1,4 @@
-"""What of a fitted SelmClassifier is in the JSON of its folder, beside the weights."""
+"""Conversion of a fitted `SelmClassifier`'s language model, texts and views to JSON and back."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .selm_texts import View
 
 def language_description(language_model: Any, tokenizer: Any) -> dict[str, Any]:
     """
-    A language model's architecture and its tokenizer, of types that JSON knows.
+    Return a language model's architecture and its tokenizer as JSON types.
 
     Raises
     ------
     TypeError
-        If the tokenizer is one of Python code, which has no description.
+        If the tokenizer is not a fast one.
     """
     if not tokenizer.is_fast:
         raise TypeError(
-            f"Got a tokenizer of type {type(tokenizer).__name__}, expected a fast one, which JSON can hold; convert it, and "
-            "save it into the language model's folder before fit."
+            f"Got a tokenizer of type {type(tokenizer).__name__}, expected a fast tokenizer, which can be saved as JSON; "
+            "convert it and save it to the folder of the language model before fit."
         )
     return {
         "config": language_model.config.to_diff_dict() | {"model_type": language_model.config.model_type},
@@ -33,7 +33,7 @@ def language_description(language_model: Any, tokenizer: Any) -> dict[str, Any]:
 
 
 def language_from_description(description: Mapping[str, Any]) -> tuple[nn.Module, Any]:
-    """A language model with weights still to be loaded, and its tokenizer."""
+    """Return a language model whose weights are not loaded yet, and its tokenizer."""
     transformers, tokenizers = require("transformers"), require("tokenizers")
     settings = dict(description["config"])
     config = transformers.AutoConfig.for_model(settings.pop("model_type"), **settings)
@@ -45,24 +45,24 @@ def language_from_description(description: Mapping[str, Any]) -> tuple[nn.Module
 
 
 def plain_texts(label_texts: Mapping[Any, Any] | None) -> list[Any] | None:
-    """Pairs of label and text, since JSON's names are texts and labels need not be."""
+    """Return pairs of label and text, since keys in JSON must be strings."""
     return None if label_texts is None else [[label, text] for label, text in label_texts.items()]
 
 
 def texts_from_plain(pairs: list[Any] | None) -> dict[Any, Any] | None:
-    """What `plain_texts` was given, lists in place of tuples."""
+    """Inverse of `plain_texts`; tuples become lists."""
     return None if pairs is None else {label: text for label, text in pairs}
 
 
 def plain_views(views: Any) -> Any:
-    """Names of views, or a list of [name, prompt, pairs of label and text]."""
+    """Return the names of views, or a list of [name, prompt, pairs of label and text]."""
     if not isinstance(views, Mapping):
         return list(views)
     return [[name, view.prompt, plain_texts(view.texts)] for name, view in views.items()]
 
 
 def views_from_plain(views: list[Any]) -> Any:
-    """What `plain_views` was given."""
+    """Inverse of `plain_views`."""
     if all(isinstance(view, str) for view in views):
         return list(views)
     return {name: View(prompt, texts_from_plain(texts) or {}) for name, prompt, texts in views}

@@ -1,4 +1,4 @@
-"""SELM's language model and its tokenizer: from transformers by name or folder, or a small one of random weights."""
+"""SELM's language model and its tokenizer: a pretrained one of transformers, or a small one with random weights."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from torch import nn
 
 BYTES = "bytes"
-# Small enough to be trained from nothing with the mappers, on one core.
+# Small enough to be trained from scratch on one core, together with the mappers.
 BYTE_MODEL = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 512}
 END = "<|endoftext|>"
 
 
 def load_language_model(name: str | os.PathLike[str]) -> tuple[nn.Module, Any]:
     """
-    A causal language model and its tokenizer.
+    Load a causal language model and its tokenizer.
 
     Parameters
     ----------
     name : str or path-like
-        A name on the Hugging Face hub, a folder of `save_pretrained`, or "bytes": a small GPT-2 over bytes with random
-        weights from torch's current random state.
+        A name on the Hugging Face hub, a folder written by `save_pretrained`, or "bytes": a small GPT-2 over bytes with
+        random weights, drawn from torch's global random state.
 
     Returns
     -------
@@ -37,15 +37,15 @@ def load_language_model(name: str | os.PathLike[str]) -> tuple[nn.Module, Any]:
     Raises
     ------
     OSError
-        If there is no such folder or name, or no way to reach it.
+        If the folder or name does not exist or cannot be reached.
     ValueError
-        If `name` is neither a text nor a path, or the tokenizer has no end-of-text token.
+        If `name` is neither a string nor a path, or the tokenizer has no end-of-text token.
     """
     transformers = require("transformers")
     if not isinstance(name, str | os.PathLike):
         raise ValueError(
             f"Got language_model of type {type(name).__name__}, expected a name, a folder or 'bytes'; save a loaded model "
-            "and its tokenizer with save_pretrained(folder), and give the folder."
+            "and its tokenizer with save_pretrained(folder), and pass the folder."
         )
     if name == BYTES:
         tokenizer = byte_tokenizer()
@@ -68,13 +68,13 @@ def load_language_model(name: str | os.PathLike[str]) -> tuple[nn.Module, Any]:
     if tokenizer.eos_token_id is None:
         raise ValueError(
             f"Got language_model={str(name)!r} whose tokenizer has no end-of-text token, expected one; set "
-            "tokenizer.eos_token, and save the tokenizer into the model's folder."
+            "tokenizer.eos_token and save the tokenizer to the folder of the model."
         )
     return model, tokenizer
 
 
 def byte_tokenizer() -> Any:
-    """A tokenizer whose tokens are the 256 bytes of UTF-8 and an end-of-text token; it needs no file."""
+    """A tokenizer with the 256 bytes and an end-of-text token as its vocabulary."""
     tokenizers, transformers = require("tokenizers"), require("transformers")
     alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {symbol: number for number, symbol in enumerate([*alphabet, END])}
@@ -86,9 +86,9 @@ def byte_tokenizer() -> Any:
 
 def answer_tokens(tokenizer: Any, text: str) -> list[int]:
     """
-    Tokens of an answer, and the end of the text.
+    Tokens of an answer and the end-of-text token.
 
-    A blank stands before it, as before a word within a sentence: most tokenizers have one token for a common word there.
+    The answer is preceded by a space, since most tokenizers have a single token for a common word with its space.
     """
     return [*tokenizer(" " + text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
@@ -98,19 +98,12 @@ def prompt_tokens(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def check_room(language_model: Any, n_prefix: int, longest: int) -> None:
-    """
-    Raise if an answer of so many tokens does not fit behind the prefixes.
-
-    Raises
-    ------
-    ValueError
-        If the language model has fewer positions than both prefixes and the answer take.
-    """
-    room = getattr(language_model.config, "max_position_embeddings", None)
+def check_positions(language_model: Any, n_prefix: int, longest: int) -> None:
+    """Raise a ValueError if both prefixes and an answer of `longest` tokens exceed the language model's positions."""
+    available = getattr(language_model.config, "max_position_embeddings", None)
     needed = 2 * n_prefix + longest
-    if room is not None and needed > room:
+    if available is not None and needed > available:
         raise ValueError(
-            f"Got n_prefix={n_prefix} and an answer of {longest} tokens, {needed} in all, expected at most "
-            f"the {room} positions of the language model; choose a smaller n_prefix, or a shorter answer."
+            f"Got n_prefix={n_prefix} and an answer of {longest} tokens, which need {needed} positions, expected at most "
+            f"the {available} of the language model; choose a smaller n_prefix or a shorter answer."
         )

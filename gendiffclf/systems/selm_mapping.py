@@ -1,4 +1,4 @@
-"""SELM's mappers: from frames of a clip, and from the tokens of a prompt, to prefixes of the language model."""
+"""SELM's mappers from the frames of a clip, and from the tokens of a prompt, to prefixes of the language model."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from .collation import FrameScaler
 
 class FrameProjection(nn.Module):
     """
-    Two linear layers with a residual, frame by frame: LayerNorm(u + dropout(W2 GELU(u))), u = W1 x.
+    Two linear layers with a residual connection, applied per frame: LayerNorm(u + dropout(W2 GELU(u))), u = W1 x.
 
     Parameters
     ----------
     n_features, width : int
-        Size of a frame, and of what comes out.
+        Sizes of the input and the output.
     dropout : float
         In [0, 1).
 
     Notes
     -----
-    SELM's abstract names "two linear layers with GELU"; the residual and the norm are those of Pengi (arXiv 2305.11834).
+    SELM's abstract mentions "two linear layers with GELU"; residual connection and norm follow Pengi (arXiv 2305.11834).
 
     Shape: (..., n_features) -> (..., width).
     """
@@ -41,7 +41,7 @@ class FrameProjection(nn.Module):
 
 class PrefixMapper(nn.Module):
     """
-    Transformer layers over a sequence and learned constants; the states of the constants are the prefix.
+    Transformer over a sequence and learned constants; the output at the constants is the prefix.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class PrefixMapper(nn.Module):
     n_prefix : int
         Length of the prefix, in tokens.
     n_layers, n_heads : int
-        Of the pre-norm transformer.
+        Layers and attention heads of the pre-norm transformer.
     dropout : float
         In [0, 1).
 
@@ -76,7 +76,7 @@ class PrefixMapper(nn.Module):
         ----------
         sequence : Tensor of shape (batch, steps, width)
         padding : Tensor of shape (batch, steps), bool, optional
-            True where a step is padding.
+            True for padding.
         """
         constants = self.constants.expand(len(sequence), -1, -1)  # (n_prefix, width) -> (batch, n_prefix, width)
         if padding is not None:
@@ -87,7 +87,7 @@ class PrefixMapper(nn.Module):
 
 class AudioMapper(nn.Module):
     """
-    From the frames of a clip to a prefix of fixed length.
+    Maps the frames of a clip to a prefix of fixed length.
 
     Parameters
     ----------
@@ -100,11 +100,11 @@ class AudioMapper(nn.Module):
 
     Notes
     -----
-    Frames are standardised by the mean and deviation of the training frames, and projected. The sequence mapper cuts the
-    clip into `n_prefix` spans of equal time and takes each one's mean as a token; to the tokens it adds a linear map of
-    mean and deviation over the whole clip. They go through the transformer layers beside as many learned constants.
-    SELM's abstract names a sequence mapper and transformer layers; what the mapper computes is ours. A clip's prefix does
-    not depend on padding.
+    Frames are standardised by the mean and standard deviation of the training frames, and projected. The sequence mapper
+    divides the clip into `n_prefix` spans of equal length, whose means become tokens, and adds a linear map of mean and
+    standard deviation over the whole clip. The tokens and as many learned constants pass through the transformer. SELM's
+    abstract mentions a sequence mapper and transformer layers; the design of the mapper is ours. The prefix does not depend
+    on padding.
 
     Shape: (batch, frames, n_features) -> (batch, n_prefix, width).
     """
@@ -124,7 +124,7 @@ class AudioMapper(nn.Module):
         ----------
         frames : Tensor of shape (batch, frames, n_features)
         mask : Tensor of shape (batch, frames), bool
-            False for padding, which may be anything finite.
+            False for padding, which must be finite.
         """
         states = self.projection(self.scaler(frames, mask))  # (batch, frames, width)
         summary = self.to_tokens(mean_and_deviation(states, mask))  # (batch, n_prefix * width)
@@ -134,7 +134,7 @@ class AudioMapper(nn.Module):
 
 def span_means(states: torch.Tensor, mask: torch.Tensor, n_spans: int) -> torch.Tensor:
     """
-    Means over spans of equal time.
+    Means over spans of equal length.
 
     Parameters
     ----------
@@ -142,12 +142,12 @@ def span_means(states: torch.Tensor, mask: torch.Tensor, n_spans: int) -> torch.
     mask : Tensor of shape (batch, steps), bool
         False for padding, which comes last.
     n_spans : int
-        Step t of n is in span floor(t · n_spans / n).
+        Number of spans; step t of n is in span floor(t · n_spans / n).
 
     Returns
     -------
     means : Tensor of shape (batch, n_spans, width)
-        Zeros for the spans without a step that a clip of fewer than `n_spans` steps has.
+        Zeros for empty spans, which a clip with fewer than `n_spans` steps has.
     """
     count = mask.sum(dim=1, keepdim=True)  # (batch, 1)
     span = torch.arange(mask.shape[1], device=mask.device) * n_spans // count  # (batch, steps)
@@ -159,7 +159,7 @@ def span_means(states: torch.Tensor, mask: torch.Tensor, n_spans: int) -> torch.
 
 def mean_and_deviation(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """
-    Mean and standard deviation over the steps that are no padding.
+    Mean and standard deviation over the unpadded steps.
 
     Parameters
     ----------
@@ -170,8 +170,8 @@ def mean_and_deviation(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor
     Returns
     -------
     summary : Tensor of shape (batch, 2 * width)
-        float32 or float64. The deviation is the population's; the floor under its square keeps the gradient finite for
-        one step.
+        float32 or float64. The standard deviation is that of the population; a small constant added to the variance keeps
+        the gradient finite for a single step.
     """
     states = states if states.dtype == torch.float64 else states.float()
     weight = mask[:, :, None].to(states.dtype)  # (batch, steps, 1)

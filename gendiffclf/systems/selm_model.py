@@ -1,4 +1,4 @@
-"""SELM's model: audio and prompt as a prefix of a language model, its next-token loss, and scores of texts."""
+"""SELM's model: a language model with audio and prompt as prefixes, its next-token loss, and scores of texts."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ IGNORED = -100
 
 class SelmModel(nn.Module):
     """
-    A causal language model that is asked about a clip: [audio prefix, prompt prefix, answer].
+    A causal language model over the sequence [audio prefix, prompt prefix, answer].
 
     Parameters
     ----------
     language_model : Module
         A causal language model of transformers.
     n_features : int
-        Size of a frame of the encoder.
+        Size of a frame.
     n_prefix : int
-        Tokens of the audio prefix, and of the prompt prefix.
+        Number of tokens of the audio prefix, and of the prompt prefix.
     n_layers, n_heads : int
-        Of each mapper's transformer.
+        Layers and attention heads of each mapper's transformer.
     dropout : float
-        Of the mappers, in [0, 1).
+        Dropout in the mappers, in [0, 1).
     tune_language_model : bool
         Whether the language model's weights are trained.
 
     Attributes
     ----------
     settings : dict
-        What it was made with, but for the language model.
+        Arguments of the constructor except `language_model`.
 
     Notes
     -----
-    The answer is all that may be padded, and it comes last: under causal attention padding reaches nothing that counts.
+    Only the answer is padded, and it comes last, so with causal attention padding has no effect.
     """
 
-    # The Trainer asks for this where a checkpoint lacks names, as it does those of tied weights.
+    # The Trainer reads this when names are missing from a checkpoint, such as those of tied weights.
     _keys_to_ignore_on_save: list[str] | None = None
 
     def __init__(
@@ -73,13 +73,13 @@ class SelmModel(nn.Module):
         self.tune(language_model=tune_language_model)
 
     def tune(self, *, language_model: bool) -> None:
-        """Say whether the language model's weights are trained, besides those of the mappers."""
+        """Set whether the language model's weights are trained, in addition to the mappers."""
         self.language_model.requires_grad_(language_model)
         self.tunes_language_model = language_model
         self.train(self.training)
 
     def train(self, mode: bool = True) -> SelmModel:
-        """Switch between training and evaluation; a frozen language model stays in evaluation, without dropout."""
+        """Set the mode; a frozen language model stays in evaluation mode, without dropout."""
         super().train(mode)
         self.language_model.train(mode and self.tunes_language_model)
         return self
@@ -92,17 +92,17 @@ class SelmModel(nn.Module):
         self, frames: torch.Tensor, mask: torch.Tensor, prompt: torch.Tensor, n_prompt: torch.Tensor
     ) -> torch.Tensor:
         """
-        What stands before the answer.
+        Compute the prefix of the answer.
 
         Parameters
         ----------
         frames : Tensor of shape (batch, frames, n_features)
         mask : Tensor of shape (batch, frames), bool
-            False for padding, which may be anything finite.
+            False for padding, which must be finite.
         prompt : Tensor of shape (batch, tokens) or (1, tokens), int
-            Tokens of the prompt; one row serves all clips. Padded behind each prompt's end with any token.
+            Tokens of the prompts, padded with any token; a single row is used for all clips.
         n_prompt : Tensor of shape (batch,) or (1,), int
-            Tokens of each prompt.
+            Number of tokens of each prompt.
 
         Returns
         -------
@@ -123,36 +123,35 @@ class SelmModel(nn.Module):
         n_answer: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         """
-        Next-token loss on the answers.
+        Compute the next-token loss on the answers.
 
         Parameters
         ----------
         frames, mask, prompt, n_prompt
             As for `prefix`.
         answer : Tensor of shape (batch, tokens), int
-            Tokens of each answer with the end-of-text token, padded with any token.
+            Tokens of each answer including the end-of-text token, padded with any token.
         n_answer : Tensor of shape (batch,), int
-            Tokens of each answer.
+            Number of tokens of each answer.
 
         Returns
         -------
         output : dict with "loss", a scalar
-            Mean of -log P(token | what stands before it) over the tokens of all answers; prefix and padding do not count.
+            Mean of -log P(token | preceding tokens) over the tokens of all answers, without prefix and padding.
         """
         prefix = self.prefix(frames, mask, prompt, n_prompt)
         embeddings = torch.cat([prefix, self.embed(answer).to(prefix.dtype)], dim=1)
-        # The logits at the prefix's last token are those of the answer's first.
-        kept = answer.shape[1] + 1
-        output = self.language_model(inputs_embeds=embeddings, logits_to_keep=kept)
+        # The logits at the last token of the prefix predict the first token of the answer.
+        output = self.language_model(inputs_embeds=embeddings, logits_to_keep=answer.shape[1] + 1)
         logits = output.logits[:, :-1]  # (batch, tokens + 1, vocab) -> (batch, tokens, vocab)
-        counts = torch.arange(answer.shape[1], device=answer.device) < n_answer[:, None]
-        target = answer.masked_fill(~counts, IGNORED)
+        padding = torch.arange(answer.shape[1], device=answer.device) >= n_answer[:, None]
+        target = answer.masked_fill(padding, IGNORED)
         loss = nn.functional.cross_entropy(logits.flatten(0, 1).float(), target.flatten(), ignore_index=IGNORED)
         return {"loss": loss}
 
 
 def _drop_copies(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
-    """Keep one of several names of a weight, such as tied embeddings, since safetensors holds each once."""
+    """Keep one name of each shared weight, such as tied embeddings, since safetensors saves each once."""
     seen: set[tuple[int, torch.Size]] = set()
     for name, value in list(state.items()):
         key = (value.data_ptr(), value.shape)
@@ -163,16 +162,16 @@ def _drop_copies(module: nn.Module, state: dict[str, Any], prefix: str, metadata
 
 def text_scores(language_model: Any, prefix: torch.Tensor, texts: Sequence[Sequence[int]]) -> torch.Tensor:
     """
-    Log-probabilities of texts after a prefix, which is computed once.
+    Log-probabilities of texts after a common prefix.
 
     Parameters
     ----------
     language_model : Module
         A causal language model of transformers, in evaluation mode.
     prefix : Tensor of shape (batch, steps, width)
-        Embeddings that stand before the text.
+        Embeddings of the prefix.
     texts : sequence of sequence of int
-        Tokens of each text, the end-of-text token included; at least one.
+        Tokens of each text, including the end-of-text token; at least one.
 
     Returns
     -------
@@ -181,8 +180,8 @@ def text_scores(language_model: Any, prefix: torch.Tensor, texts: Sequence[Seque
 
     Notes
     -----
-    The prefix passes through the model once and its keys and values stay; each text is then a call over its own tokens but
-    the last, which nothing follows. A text of one token costs no call.
+    The prefix passes through the model once, and its keys and values are reused; each text then needs a call over its
+    tokens except the last. A text of one token needs no call.
     """
     start = language_model(inputs_embeds=prefix, use_cache=True, logits_to_keep=1)
     first = start.logits[:, -1].float().log_softmax(dim=-1)  # (batch, vocab)
@@ -196,8 +195,8 @@ def text_scores(language_model: Any, prefix: torch.Tensor, texts: Sequence[Seque
             embedded = embedding(tokens[:-1]).to(prefix.dtype).expand(len(prefix), -1, -1)  # (batch, tokens - 1, width)
             logits = language_model(inputs_embeds=embedded, past_key_values=cache, use_cache=True).logits
             cache.crop(-len(tokens[:-1]))  # the call appended this text's keys and values
-            found = logits.float().log_softmax(dim=-1)[:, torch.arange(len(tokens) - 1), tokens[1:]]
-            score = score + found.sum(dim=1)  # (batch, tokens - 1) -> (batch,)
+            rest = logits.float().log_softmax(dim=-1)[:, torch.arange(len(tokens) - 1), tokens[1:]]
+            score = score + rest.sum(dim=1)  # (batch, tokens - 1) -> (batch,)
         scores.append(score)
     return torch.stack(scores, dim=1)
 
@@ -206,24 +205,24 @@ def label_scores(
     scores: torch.Tensor, n_tokens: Sequence[int], owners: Sequence[int], n_labels: int, *, length_normalize: bool
 ) -> torch.Tensor:
     """
-    Scores of labels from those of their texts.
+    Scores of labels from the scores of their texts.
 
     Parameters
     ----------
     scores : Tensor of shape (batch, texts)
         log P(text | prefix).
     n_tokens, owners : sequence of int
-        Length of each text, and the place of its label.
+        Length of each text, and the index of its label.
     n_labels : int
         Number of labels; each has at least one text.
     length_normalize : bool
-        Divide each text's score by its number of tokens first.
+        Divide the score of each text by its number of tokens first.
 
     Returns
     -------
     scores : Tensor of shape (batch, n_labels)
-        log of the sum of the probabilities of a label's texts: the probability of answering with any of them. Of
-        length-normalised ones the log of their mean, since they are not probabilities, and more texts shall not mean more.
+        Logarithm of the summed probabilities of a label's texts, that is of the probability of any of them. With
+        `length_normalize`, the logarithm of their mean, so that labels with more texts have no advantage.
     """
     owner = torch.as_tensor(owners, device=scores.device)
     if length_normalize:

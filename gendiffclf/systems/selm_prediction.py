@@ -1,4 +1,4 @@
-"""What a fitted SelmClassifier answers."""
+"""Prediction methods of `SelmClassifier`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from torch import Tensor
 from ..device import resolve_device
 from ..featurizers.inputs import as_items
 from ..validation import check_choice, check_integer, shown
-from .selm_language import answer_tokens, check_room, prompt_tokens
+from .selm_language import answer_tokens, check_positions, prompt_tokens
 from .selm_model import SelmModel, label_scores, text_scores
 from .selm_texts import View, checked_label_texts, default_label_texts, sorted_labels
 from .steps import encode, map_batches
 
 PREDICTION_LIMIT = 64_000
-"""Padded frames that are predicted at once."""
+"""Padded frames per batch of prediction."""
 
 
 class SelmPrediction:
-    """Methods of `SelmClassifier` that ask a fitted model."""
+    """Methods of a fitted `SelmClassifier`."""
 
     device: str
     label_texts: Mapping[Any, str | Sequence[str]] | None
@@ -38,14 +38,14 @@ class SelmPrediction:
 
     @property
     def classes_(self) -> NDArray[Any]:
-        """Labels that are predicted, sorted."""
+        """Sorted labels that are predicted."""
         if not hasattr(self, "trained_labels_"):
-            raise AttributeError("classes_ is there after fit.")
+            raise AttributeError("Got classes_ before fit, expected it after; call fit first.")
         return np.array(list(self._texts(self.trained_labels_, needed=())))
 
     def predict(self, X: Any) -> NDArray[Any]:
         """
-        The likeliest label of each clip.
+        Predict the most probable label of each clip.
 
         Parameters
         ----------
@@ -60,7 +60,7 @@ class SelmPrediction:
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """
-        Probabilities of the labels, a softmax over the scores of their texts.
+        Predict the probabilities of the labels, a softmax over the scores of their texts.
 
         Parameters
         ----------
@@ -69,23 +69,23 @@ class SelmPrediction:
         Returns
         -------
         probabilities : ndarray of shape (n, K), float64
-            Columns as `classes_`.
+            Columns as in `classes_`.
 
         Raises
         ------
         NotFittedError
-            Before `fit`.
+            If called before `fit`.
         AudioError
             If a clip cannot be read.
         ValueError
-            If `label_texts` is not as it should be, or the encoder is another than in `fit`.
+            If `label_texts` is invalid, or the encoder differs from that in `fit`.
         """
         check_is_fitted(self)
         texts = self._texts(self.trained_labels_, needed=())
         tokens = [answer_tokens(self.tokenizer_, text) for several in texts.values() for text in several]
         owners = [k for k, several in enumerate(texts.values()) for _ in several]
         model = self.network_
-        check_room(model.language_model, model.settings["n_prefix"], max(map(len, tokens)))
+        check_positions(model.language_model, model.settings["n_prefix"], max(map(len, tokens)))
 
         def probabilities(prefix: Tensor) -> NDArray[np.float64]:
             scores = text_scores(model.language_model, prefix, tokens).double()
@@ -97,15 +97,15 @@ class SelmPrediction:
 
     def generate(self, X: Any, *, view: str | None = None, max_new_tokens: int = 20) -> list[str]:
         """
-        What the language model answers in its own words, by greedy search.
+        Generate free-text answers of the language model by greedy decoding.
 
         Parameters
         ----------
         X : list of n clips
         view : str, optional
-            A view of training to ask for; None asks `prompt`.
+            A view used in training, whose prompt to use; None uses `prompt`.
         max_new_tokens : int >= 1, default=20
-            Bound on an answer's length.
+            Maximum length of an answer, in tokens.
 
         Returns
         -------
@@ -114,17 +114,17 @@ class SelmPrediction:
         Raises
         ------
         NotFittedError
-            Before `fit`.
+            If called before `fit`.
         AudioError
             If a clip cannot be read.
         ValueError
-            If there is no such view, or the language model has no room for so many tokens.
+            If there is no such view, or the language model has too few positions.
         """
         check_is_fitted(self)
         check_integer("max_new_tokens", max_new_tokens, 1)
         if view is not None:
             check_choice("view", view, self.views_)
-        check_room(self.network_.language_model, self.network_.settings["n_prefix"], max_new_tokens)
+        check_positions(self.network_.language_model, self.network_.settings["n_prefix"], max_new_tokens)
         prompt = self.prompt_ if view is None else self.views_[view].prompt
         model, end = self.network_.language_model, self.tokenizer_.eos_token_id
 
@@ -138,31 +138,31 @@ class SelmPrediction:
                 pad_token_id=end,
             ).cpu()
 
-        found = self._map(answers, X, prompt)
-        return [self.tokenizer_.decode(tokens, skip_special_tokens=True).strip() for tokens in found]
+        generated = self._map(answers, X, prompt)
+        return [self.tokenizer_.decode(tokens, skip_special_tokens=True).strip() for tokens in generated]
 
     def _map(self, function: Callable[[Tensor], Any], X: Any, prompt: str) -> list[Any]:
-        """What a function says of the prefix of each clip, of shape (batch, 2 * n_prefix, width) for a batch."""
+        """Apply a function to batches of the clips' prefixes, of shape (batch, 2 * n_prefix, width)."""
         frames, _ = encode(self.get_params(deep=False), as_items(X), self.encoder_identity_)  # type: ignore[attr-defined]
         device = resolve_device(self.device)
         model = self.network_.to(device).eval()
         tokens = torch.tensor([prompt_tokens(self.tokenizer_, prompt)], device=device)  # (1, tokens)
         n_tokens = torch.tensor([tokens.shape[1]], device=device)
 
-        def of_frames(padded: Tensor, mask: Tensor) -> Any:
+        def apply(padded: Tensor, mask: Tensor) -> Any:
             return function(model.prefix(padded, mask, tokens, n_tokens))
 
-        return map_batches(of_frames, frames, PREDICTION_LIMIT, device)
+        return map_batches(apply, frames, PREDICTION_LIMIT, device)
 
     def _texts(self, trained: list[Any], needed: Sequence[Any] | None = None) -> dict[Any, tuple[str, ...]]:
-        """Texts of the labels, which those in `needed`, by default all of training, must have."""
+        """Texts of the labels; those in `needed`, by default all training labels, must have one."""
         if self.label_texts is None:
             return default_label_texts(trained)
         texts = checked_label_texts(self.label_texts)
         missing = sorted_labels(label for label in (trained if needed is None else needed) if label not in texts)
         if missing:
             raise ValueError(
-                f"Got label_texts for {shown(list(texts))}, expected also {shown(missing)}, which y contains; add a text for "
-                "each, or leave label_texts out."
+                f"Got label_texts for {shown(list(texts))}, expected also {shown(missing)}, which occur in y; add a text for "
+                "each, or set label_texts=None."
             )
         return texts

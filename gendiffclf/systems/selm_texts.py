@@ -1,4 +1,4 @@
-"""What SELM's language model is asked and answers: texts of labels, and further views of an emotion."""
+"""Prompts and answers of SELM: texts of labels, and further views of an emotion."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ PROMPT = "this person is feeling"
 @dataclass(frozen=True)
 class View:
     """
-    Another question about a clip whose answer follows from its label.
+    An additional prompt about a clip, with an answer for each label.
 
     Parameters
     ----------
     prompt : str
-        The question, as the language model reads it.
+        The prompt.
     texts : mapping of label to str
-        The answer for each label. A label that is missing has no training examples of this view.
+        Answer for each label. Clips with other labels give no training examples for this view.
     """
 
     prompt: str
     texts: Mapping[Any, str]
 
 
-# Sentiment, and levels of valence, arousal and dominance, of the emotions as the corpora's layouts name them. The words
-# are our choice.
+# Sentiment, and levels of valence, arousal and dominance, for the emotions named in the corpora's layouts. The wording is
+# our choice.
 VIEWS: dict[str, View] = {
     "sentiment": View(
         "the sentiment of this person is",
@@ -66,22 +66,22 @@ VIEWS: dict[str, View] = {
 
 def checked_label_texts(label_texts: Any) -> dict[Any, tuple[str, ...]]:
     """
-    Texts of each label, as tuples, sorted by label.
+    Validate the texts of labels and return them as tuples, sorted by label.
 
     Parameters
     ----------
     label_texts : mapping of label to str or sequence of str
-        As given to `SelmClassifier`.
+        As passed to `SelmClassifier`.
 
     Returns
     -------
     texts : dict of label to tuple of str
-        At least one text for each label, without blanks around it.
+        At least one text for each label, stripped of surrounding blanks.
 
     Raises
     ------
     ValueError
-        If it is no mapping or empty, a text is empty or no text, or two labels have one text.
+        If `label_texts` is not a mapping or empty, a text is blank or not a string, or two labels share a text.
     """
     if not isinstance(label_texts, Mapping) or not label_texts:
         raise ValueError(
@@ -93,49 +93,53 @@ def checked_label_texts(label_texts: Any) -> dict[Any, tuple[str, ...]]:
         given = label_texts[label]
         several = [given] if isinstance(given, str) else given
         if not isinstance(several, Sequence) or not several:
-            raise ValueError(f"Got {shown(given)} as the text of label {shown(label)}, expected a text or several.")
+            raise ValueError(
+                f"Got {shown(given)} as the text of label {shown(label)}, expected a string or a list of them."
+            )
         for text in several:
             if not isinstance(text, str) or not text.strip():
-                raise ValueError(f"Got {shown(text)} as a text of label {shown(label)}, expected a text of words.")
+                raise ValueError(
+                    f"Got {shown(text)} as a text of label {shown(label)}, expected a string that is not blank."
+                )
             if owner.setdefault(text.strip(), label) != label:
                 raise ValueError(
-                    f"Got the text {text!r} for the labels {shown(owner[text.strip()])} and {shown(label)}, expected "
-                    "texts that tell them apart."
+                    f"Got the text {text!r} for the labels {shown(owner[text.strip()])} and {shown(label)}, expected a "
+                    "different text for each."
                 )
         texts[label] = tuple(dict.fromkeys(text.strip() for text in several))
     return texts
 
 
 def sorted_labels(labels: Iterable[Any]) -> list[Any]:
-    """Labels in the order that `numpy.unique` gives them, as Python's own objects; a ValueError if they cannot be sorted."""
+    """Unique labels, sorted as by `numpy.unique`, as Python objects; a ValueError if they are of different types."""
     given = list(labels)
     try:
-        found = list(np.unique(np.asarray(given)).tolist())
+        unique = list(np.unique(np.asarray(given)).tolist())
     except (TypeError, ValueError):
-        found = []
-    # NumPy would make one type of several, and an array of tuples.
-    if set(found) != set(given):
+        unique = []
+    # NumPy converts mixed types to one, and tuples to an array.
+    if set(unique) != set(given):
         raise ValueError(
-            f"Got labels {shown(list(dict.fromkeys(given)))}, expected all texts or all numbers; use one kind."
+            f"Got labels {shown(list(dict.fromkeys(given)))}, expected all strings or all numbers; use one type."
         )
-    return found
+    return unique
 
 
 def default_label_texts(labels: Iterable[Any]) -> dict[Any, tuple[str, ...]]:
-    """The labels themselves as their texts, for a caller who gives none."""
+    """Each label as its own text."""
     return checked_label_texts({label: str(label) for label in sorted_labels(labels)})
 
 
 def checked_views(views: Any, labels: Iterable[Any]) -> dict[str, View]:
     """
-    The views that a caller asked for.
+    Validate views and return them by name.
 
     Parameters
     ----------
     views : sequence of str, or mapping of str to View
-        Names of `VIEWS`, or views of the caller's own by name.
+        Names of `VIEWS`, or custom views by name.
     labels : iterable of labels
-        Labels of training; each view must have an answer for one of them.
+        Training labels; each view must have an answer for at least one of them.
 
     Returns
     -------
@@ -144,29 +148,24 @@ def checked_views(views: Any, labels: Iterable[Any]) -> dict[str, View]:
     Raises
     ------
     ValueError
-        If a name is unknown, something is no view, or a view has an answer for none of the labels.
+        If a name is unknown, a value is not a `View`, or a view has no answer for any of the labels.
     """
     if isinstance(views, Mapping):
-        found = dict(views)
-    elif isinstance(views, Sequence) and not isinstance(views, str) and all(isinstance(name, str) for name in views):
-        unknown = [name for name in views if name not in VIEWS]
-        if unknown:
-            raise ValueError(
-                f"Got views={shown(views)}, expected names among {list(VIEWS)}, or a mapping from names to View objects."
-            )
-        found = {name: VIEWS[name] for name in views}
+        by_name = dict(views)
+    elif isinstance(views, Sequence) and not isinstance(views, str) and all(name in list(VIEWS) for name in views):
+        by_name = {name: VIEWS[name] for name in views}
     else:
         raise ValueError(
             f"Got views={shown(views)}, expected a list of names among {list(VIEWS)}, or a mapping from names to View "
             "objects."
         )
     labels = list(labels)
-    for name, view in found.items():
+    for name, view in by_name.items():
         if not isinstance(view, View):
             raise ValueError(f"Got a view {name!r} of type {type(view).__name__}, expected a View.")
         if not any(label in view.texts for label in labels):
             raise ValueError(
                 f"Got the view {name!r} with answers for {sorted(map(str, view.texts))}, expected some of the labels "
-                f"{labels}; give a View with texts of its own."
+                f"{labels}; pass a View with texts for these labels."
             )
-    return found
+    return by_name

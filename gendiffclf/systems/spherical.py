@@ -1,9 +1,8 @@
 """
 Arousal, valence and dominance as a point on a sphere, and regions of the sphere.
 
-Throughout, a point is (a, v, d): arousal, valence, dominance, in that order, centred, in [-1, 1]. Geometry and octants are those
-of EmoSphere-SER (arXiv 2505.19693); its finer partitions are known by their names and counts only, so where their borders lie
-is ours.
+A point is (a, v, d): arousal, valence and dominance, centred, in [-1, 1]. Geometry and octants are those of EmoSphere-SER
+(arXiv 2505.19693). Of its finer partitions the paper gives only names and numbers of regions, so their borders are our choice.
 """
 
 from __future__ import annotations
@@ -14,21 +13,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 PARTITIONS: dict[int, tuple[int, int] | None] = {8: None, 19: (6, 3), 33: (8, 4), 73: (12, 6)}
-"""Sectors of azimuth and of polar angle by the number of regions: steps of 60, 45 and 30 degrees; None is octants."""
+"""Numbers of azimuth and polar sectors by number of regions, of 60, 45 and 30 degrees each; None for octants."""
 OCTANTS = ("+++", "-++", "--+", "+-+", "++-", "-+-", "---", "+--")
 """Signs of (a, v, d) in octants I to VIII; 0 counts as +."""
 
 
 def centred(y: ArrayLike, low: float, high: float) -> NDArray[np.float64]:
     """
-    Bring ratings from their scale to [-1, 1]: z = 2 (y - low) / (high - low) - 1.
+    Map ratings from their scale to [-1, 1]: z = 2 (y - low) / (high - low) - 1.
 
     Parameters
     ----------
     y : array-like
         Ratings.
     low, high : float
-        Ends of their scale.
+        Ends of the rating scale.
 
     Examples
     --------
@@ -40,7 +39,7 @@ def centred(y: ArrayLike, low: float, high: float) -> NDArray[np.float64]:
 
 def to_spherical(points: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """
-    Spherical coordinates of points.
+    Return the spherical coordinates of points.
 
     Parameters
     ----------
@@ -50,7 +49,7 @@ def to_spherical(points: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.flo
     Returns
     -------
     radius : ndarray of shape (...)
-        r = √(a² + d² + v²): how intense an emotion is.
+        r = √(a² + d² + v²), the intensity of an emotion.
     azimuth : ndarray of shape (...)
         φ = atan2(d, a), in (-π, π].
     polar : ndarray of shape (...)
@@ -66,14 +65,14 @@ def to_spherical(points: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.flo
     radius = np.sqrt(a**2 + d**2 + v**2)
     # (a + 0.0) makes +0 of -0, whose azimuth would be π.
     azimuth = np.arctan2(d + 0.0, a + 0.0)
-    # The same angle as arccos(v / r), and exact near the poles too.
+    # Equal to arccos(v / r), and accurate near the poles.
     polar = np.arctan2(np.hypot(a, d), v + 0.0)
     return radius, azimuth, polar
 
 
 def from_spherical(radius: ArrayLike, azimuth: ArrayLike, polar: ArrayLike) -> NDArray[np.float64]:
     """
-    Points with these spherical coordinates, the inverse of `to_spherical`.
+    Return the points with given spherical coordinates, the inverse of `to_spherical`.
 
     Parameters
     ----------
@@ -86,32 +85,32 @@ def from_spherical(radius: ArrayLike, azimuth: ArrayLike, polar: ArrayLike) -> N
         (a, v, d).
     """
     radius, azimuth, polar = (np.asarray(x, dtype=np.float64) for x in (radius, azimuth, polar))
-    across = radius * np.sin(polar)
-    return np.stack([across * np.cos(azimuth), radius * np.cos(polar), across * np.sin(azimuth)], axis=-1)
+    horizontal = radius * np.sin(polar)
+    return np.stack([horizontal * np.cos(azimuth), radius * np.cos(polar), horizontal * np.sin(azimuth)], axis=-1)
 
 
 def regions(points: ArrayLike, n_regions: int = 8) -> NDArray[np.int64]:
     """
-    Number of the region that each point is in.
+    Return the number of the region that each point is in.
 
     Parameters
     ----------
     points : array-like of shape (..., 3)
         (a, v, d).
     n_regions : {8, 19, 33, 73}, default=8
-        8 are the octants, in the order of `OCTANTS`. The others are sectors of azimuth times sectors of polar angle, and a
+        8 means the octants, in the order of `OCTANTS`. The other partitions are a grid of azimuth and polar sectors, and a
         last region for the origin alone: 6 · 3 + 1, 8 · 4 + 1, 12 · 6 + 1.
 
     Returns
     -------
     number : ndarray of shape (...), int
-        In [0, n_regions). Azimuth counts from -π, polar angle from 0, and the polar sector is the faster: azimuth sector times
-        the number of polar sectors plus polar sector. Sectors hold their lower border.
+        In [0, n_regions): azimuth sector, counted from -π, times the number of polar sectors, plus polar sector, counted from
+        0. Sectors include their lower border.
 
     Raises
     ------
     ValueError
-        If there is no such partition.
+        If `n_regions` has another value.
 
     Examples
     --------
@@ -125,16 +124,16 @@ def regions(points: ArrayLike, n_regions: int = 8) -> NDArray[np.int64]:
     sectors = PARTITIONS[n_regions]
     if sectors is None:
         a, v, d = np.moveaxis(points >= 0, -1, 0)
-        # Within each half of d, I to IV go round: ++, -+, --, +-.
+        # For each sign of d, octants are in the order ++, -+, --, +- of (a, v).
         return np.asarray(np.where(v, np.where(a, 0, 1), np.where(a, 3, 2)) + np.where(d, 0, 4))
     n_azimuth, n_polar = sectors
     radius, azimuth, polar = to_spherical(points)
-    column = np.floor((azimuth + math.pi) / (2 * math.pi) * n_azimuth).astype(np.int64) % n_azimuth  # π is -π again
+    column = np.floor((azimuth + math.pi) / (2 * math.pi) * n_azimuth).astype(np.int64) % n_azimuth  # π equals -π
     row = np.minimum(np.floor(polar / math.pi * n_polar).astype(np.int64), n_polar - 1)
     return np.asarray(np.where(radius == 0, n_regions - 1, column * n_polar + row))
 
 
 def check_partition(n_regions: int) -> None:
-    """Raise a ValueError unless there is a partition of this many regions."""
-    if n_regions not in list(PARTITIONS):  # a list, since what is wrong may have no hash
+    """Raise a ValueError unless there is a partition with this number of regions."""
+    if n_regions not in list(PARTITIONS):  # a list, since a wrong value may not be hashable
         raise ValueError(f"Got n_regions={n_regions!r}, expected one of {', '.join(map(str, PARTITIONS))}.")

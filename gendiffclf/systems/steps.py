@@ -1,4 +1,4 @@
-"""Steps of `fit` and `predict` that the systems share: parameters, frames, seeds, plans, checkpoints, and batches."""
+"""Steps of `fit` and `predict` common to the systems: parameters, frames, seeds, plans, checkpoints and batches."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from ..featurizers.encoder import encoding_session
 from ..validation import check_choice, check_flag, check_integer, check_real, shown
 from .collation import pad
 from .frames import Frames, clip_frames, frame_featurizer, given_frames
-from .model_folder import OF_THE_RUN
+from .model_folder import RUNTIME_PARAMETERS
 from .training import TrainingPlan, run_folder
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-AT_ONCE = 64
-"""Clips that are predicted at once, at most."""
+MAX_BATCH = 64
+"""Maximum number of clips per batch of prediction."""
 
 
 def check_training_parameters(params: Mapping[str, Any]) -> None:
-    """Raise a ValueError that names the first of the parameters that all systems have and that is out of its range."""
+    """Raise a ValueError for the first parameter that is out of range, of those common to all systems."""
     check_choice("precision", params["precision"], PRECISIONS)
     check_flag("distributed", params["distributed"])
     for name in ("n_epochs", "batch_size", "accumulation_steps"):
@@ -39,11 +39,11 @@ def check_training_parameters(params: Mapping[str, Any]) -> None:
     check_real("weight_decay", params["weight_decay"], 0)
     check_integer("verbose", params["verbose"], 0)
     if not isinstance(params["checkpoints"], str | os.PathLike | None):
-        raise ValueError(f"Got checkpoints={shown(params['checkpoints'])}, expected a folder, or None.")
+        raise ValueError(f"Got checkpoints={shown(params['checkpoints'])}, expected a folder or None.")
 
 
 def training_seed(params: Mapping[str, Any]) -> int:
-    """The seed of all that is random in a fit."""
+    """Seed of a fit, from `random_state`."""
     random_state = params["random_state"]
     if random_state is None and (params["checkpoints"] is not None or params["distributed"]):
         random_state = 0
@@ -54,29 +54,29 @@ def encode(
     params: Mapping[str, Any], clips: Sequence[Any], expected: Mapping[str, Any] | None = None
 ) -> tuple[Frames, dict[str, Any]]:
     """
-    Frames of clips from a frozen encoder.
+    Encode clips into frames with a frozen encoder.
 
     Parameters
     ----------
     params : mapping
         Parameters of an estimator.
     clips : sequence of n clips
-        Or of arrays of frames, with `encoder=None`.
+        With `encoder=None`, arrays of frames.
     expected : mapping, optional
-        Identity of the encoder that was learnt from.
+        Identity of the encoder in training.
 
     Returns
     -------
     frames : list of n ndarrays of shape (n_frames, d), float32
     identity : dict
-        What identifies the encoder's weights and settings, of types that JSON knows.
+        Identifies the encoder's weights and settings, as JSON types.
 
     Raises
     ------
     AudioError
         If a clip cannot be read.
     ValueError
-        If the encoder is another than the expected one.
+        If the encoder differs from the expected one.
     """
     if params["encoder"] is None:
         frames = given_frames(clips)
@@ -85,24 +85,24 @@ def encode(
         return frames, identity
     names = ("sampling_rate", "cache", "device", "verbose")
     featurizer = frame_featurizer(params["encoder"], layer=params["layer"], **{name: params[name] for name in names})
-    # Precision may follow the device, on which a model need not stay.
+    # Without precision, which may depend on the device.
     identity = {name: value for name, value in featurizer._encoders()[0].identity.items() if name != "precision"}
     check_identity(params["encoder"], identity, expected)
     return clip_frames(featurizer, clips, params.get("max_seconds")), identity
 
 
-def check_identity(encoder: Any, found: Mapping[str, Any], expected: Mapping[str, Any] | None) -> None:
-    """Raise a ValueError if an encoder's frames are not those that were learnt from."""
-    different = sorted(name for name in expected or {} if found.get(name) != (expected or {})[name])
+def check_identity(encoder: Any, identity: Mapping[str, Any], expected: Mapping[str, Any] | None) -> None:
+    """Raise a ValueError if the encoder differs from that in training."""
+    different = sorted(name for name in expected or {} if identity.get(name) != (expected or {})[name])
     if different:
         raise ValueError(
-            f"Got encoder={shown(encoder)} with another {', '.join(different)} than in fit, expected the same; set encoder to "
-            "the place of the same weights, or fit anew."
+            f"Got encoder={shown(encoder)} whose {', '.join(different)} differ from those in fit, expected the same encoder; "
+            "set encoder to the path of the same weights, or fit again."
         )
 
 
 def training_plan(params: Mapping[str, Any], device: torch.device, **changes: Any) -> TrainingPlan:
-    """How to train, from an estimator's parameters and what its system does otherwise."""
+    """Training plan from the parameters of an estimator, with changes."""
     names = ("n_epochs", "batch_size", "accumulation_steps", "learning_rate", "weight_decay", "distributed")
     settings = {name: params[name] for name in names} | {"precision": resolve_precision(params["precision"], device)}
     return TrainingPlan(**{**settings, **changes})
@@ -113,22 +113,22 @@ def checkpoint_folder(
     identity: Mapping[str, Any],
     examples: Sequence[Mapping[str, Any]],
     seed: int,
-    apart: Collection[str] = (),
+    excluded: Collection[str] = (),
 ) -> Path | None:
     """
-    Where checkpoints of a fit go, or None.
+    Return the folder for the checkpoints of a fit, or None.
 
     Parameters
     ----------
     params, identity, examples, seed
-        What the weights depend on.
-    apart : collection of str
-        Parameters that they do not depend on, or that are in the examples.
+        Everything that the weights depend on.
+    excluded : collection of str
+        Parameters that the weights do not depend on, except through the examples.
     """
     if params["checkpoints"] is None:
         return None
-    apart = {*OF_THE_RUN, "encoder", "random_state", "sampling_rate", *apart}
-    settings = {name: value for name, value in params.items() if name not in apart}
+    excluded = {*RUNTIME_PARAMETERS, "encoder", "random_state", "sampling_rate", *excluded}
+    settings = {name: value for name, value in params.items() if name not in excluded}
     return run_folder(params["checkpoints"], settings=settings, encoder=identity, seed=seed, examples=list(examples))
 
 
@@ -139,7 +139,7 @@ def map_batches(
     device: torch.device,
 ) -> list[Any]:
     """
-    What a function of batches says of each clip.
+    Apply a function to padded batches and return one result per clip.
 
     Parameters
     ----------
@@ -147,9 +147,9 @@ def map_batches(
         From a padded batch of shape (batch, longest, ...) and its mask of shape (batch, longest), both on `device`, to a
         sequence of `batch` results.
     inputs : sequence of n ndarrays of shape (length, ...)
-        Frames or waves.
+        Frames or waveforms.
     limit : int
-        Bound on the steps of a padded batch. A batch that does not fit in memory is halved.
+        Bound on the number of steps of a padded batch. A batch that does not fit in memory is halved.
     device : torch.device
 
     Returns
@@ -163,7 +163,7 @@ def map_batches(
         return list(function(padded.to(device), mask.to(device)))
 
     results: list[Any] = [None] * len(inputs)
-    batches = plan_batches([max(len(x), limit / AT_ONCE) for x in inputs], limit)
+    batches = plan_batches([max(len(x), limit / MAX_BATCH) for x in inputs], limit)
     with encoding_session({device.type}), torch.inference_mode():
         for indices in batches:
             for i, result in zip(indices, map_halving(batch_results, indices), strict=True):

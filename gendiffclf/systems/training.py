@@ -1,4 +1,4 @@
-"""Training of a module over ragged clips by `transformers.Trainer`, in checkpoints that a killed process goes on from."""
+"""Training of a module on clips of different lengths by `transformers.Trainer`, with checkpoints to resume from."""
 
 from __future__ import annotations
 
@@ -18,38 +18,40 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..optional import require
+
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
 COMPLETE = "complete"
-"""A file in each checkpoint, written last: one without it was cut off while it was written."""
-# What a launcher such as torchrun tells its processes, and accelerate acts on.
+"""File that is written to each checkpoint last; a checkpoint without it is incomplete."""
+# Environment variables that a launcher such as torchrun sets, and accelerate reads.
 GROUP_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
     """
-    How to train.
+    Hyperparameters of a training.
 
     Attributes
     ----------
     n_epochs : int
         Passes over the examples.
     batch_size, accumulation_steps : int
-        Examples of a step on one device, and steps whose gradients are averaged into an update.
+        Examples per step on one device, and steps whose gradients are averaged for an update.
     learning_rate, weight_decay : float
         Of AdamW.
     precision : torch.dtype
         float32, or bfloat16 for mixed precision.
     max_grad_norm : float
-        Longer gradients are scaled down to this norm.
+        Gradients are clipped to this norm.
     warmup_share : float
         Share of the updates in which the learning rate rises from 0.
     schedule : str
-        What the learning rate does then, a name that transformers knows: "constant_with_warmup", "linear", "cosine".
+        Learning rate schedule after that, by its name in transformers: "constant_with_warmup", "linear", "cosine".
     drop_last : bool
-        Leave out the incomplete batch at the end of an epoch, where there are complete ones.
+        Skip the incomplete batch at the end of an epoch, if there are complete ones.
     distributed : bool
         Train with the other processes of a launched group (`torchrun`).
     """
@@ -84,24 +86,24 @@ def train_module(
     Parameters
     ----------
     module : Module
-        `forward(**batch)` takes what `collate` returns and gives a dict with "loss", a scalar. Parameters with
-        `requires_grad=False` stay. Where it has an attribute `epoch`, the number of the epoch, from 0, is put there before
-        each one. It may be on any device, and is on `device` afterwards.
+        `forward(**batch)` takes the output of `collate` and returns a dict with "loss", a scalar. Parameters with
+        `requires_grad=False` are not trained. If the module has an attribute `epoch`, it is set to the number of the epoch,
+        from 0. The module may be on any device, and is moved to `device`.
     examples : sequence of mappings
         In memory, or a dataset of torch that reads them.
     collate : callable
         From a list of examples to a batch, such as `collation.collate`.
     plan : TrainingPlan
     device : torch.device
-        In a group of processes on CUDA each takes its own.
+        In a distributed group on CUDA, each process uses a device of its own instead.
     seed : int
-        Of the order of examples and of dropout; random states of the process come back afterwards.
+        Seed of the order of examples and of dropout; the global random states are restored afterwards.
     folder : path-like, optional
-        Where checkpoints go, after each epoch; only the latest two are kept. If it holds any, training goes on from the
-        last complete one, to the same weights as without the interruption: give each training a folder of its own, as
-        `run_folder` does. None writes nothing.
+        Folder for a checkpoint after each epoch, of which the latest two are kept. If it has a complete one, training
+        resumes from it and ends with the same weights as without interruption; so use one folder per training, as from
+        `run_folder`. None writes no checkpoints.
     verbose : int
-        Whether to show progress with the time left.
+        If nonzero, show a progress bar with the time left.
 
     Returns
     -------
@@ -111,19 +113,20 @@ def train_module(
     Raises
     ------
     ImportError
-        Without transformers or accelerate.
+        If transformers or accelerate is not installed.
     FloatingPointError
         If the loss is not finite.
     """
-    _require_trainer()
+    for package in ("accelerate", "transformers"):
+        require(package, "finetune")
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_random_states())
-        stack.enter_context(_quiet())
-        stack.enter_context(_group(plan.distributed))
-        stack.enter_context(_chosen_device(device, plan.distributed))
+        stack.enter_context(_restored_random_states())
+        stack.enter_context(_errors_only())
+        stack.enter_context(_process_group(plan.distributed))
+        stack.enter_context(_cuda_device(device, plan.distributed))
         output = folder if folder is not None else stack.enter_context(tempfile.TemporaryDirectory())
-        arguments = _arguments(plan, Path(output), device, seed, keeps=folder is not None)
-        # Processes of a group take a batch each, and an epoch of incomplete ones alone would be empty.
+        arguments = _arguments(plan, Path(output), device, seed, save=folder is not None)
+        # Each process of a group takes a batch; an epoch with no complete ones would be empty.
         complete = len(examples) >= plan.batch_size * arguments.world_size
         arguments.dataloader_drop_last = plan.drop_last and complete
         trainer = _trainer(module, arguments, examples, collate, verbose)
@@ -136,24 +139,23 @@ def train_module(
     return losses
 
 
-def run_folder(folder: str | os.PathLike[str], **facts: Any) -> Path:
+def run_folder(folder: str | os.PathLike[str], **values: Any) -> Path:
     """
-    The subfolder of one training, named by what it depends on.
+    Return the subfolder of one training, named by a hash of everything that it depends on.
 
-    Calls with other data or parameters, such as those of a grid search, get other subfolders and never each other's
-    checkpoints.
+    Trainings on other data or with other parameters, as in a grid search, thus never share checkpoints.
 
     Parameters
     ----------
     folder : path-like
-        Of all trainings.
-    **facts
-        Arrays, lists of arrays, numbers, texts, and lists and dicts of them.
+        Folder of all trainings.
+    **values
+        Arrays, numbers, strings, and lists and dicts of them.
     """
     state = hashlib.blake2b(digest_size=12)
-    for name, fact in sorted(facts.items()):
+    for name, value in sorted(values.items()):
         state.update(name.encode())
-        _digest(state, fact)
+        _update(state, value)
     return Path(folder) / state.hexdigest()
 
 
@@ -163,32 +165,22 @@ def last_checkpoint(folder: str | os.PathLike[str]) -> str | None:
     return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
 
 
-def _digest(state: Any, fact: Any) -> None:
-    if isinstance(fact, Mapping):
-        fact = [part for pair in sorted(fact.items()) for part in pair]
-    if isinstance(fact, list | tuple):
-        state.update(f"[{len(fact)}".encode())
-        for part in fact:
-            _digest(state, part)
-    elif isinstance(fact, np.ndarray) and fact.dtype.kind != "O":
-        state.update(f"{fact.dtype.str} {fact.shape}".encode())
-        state.update(np.ascontiguousarray(fact).data)
+def _update(state: Any, value: Any) -> None:
+    """Update a hash with a value of `run_folder`."""
+    if isinstance(value, Mapping):
+        value = [part for pair in sorted(value.items()) for part in pair]
+    if isinstance(value, list | tuple):
+        state.update(f"[{len(value)}".encode())
+        for part in value:
+            _update(state, part)
+    elif isinstance(value, np.ndarray) and value.dtype.kind != "O":
+        state.update(f"{value.dtype.str} {value.shape}".encode())
+        state.update(np.ascontiguousarray(value).data)
     else:
-        state.update(repr(fact).encode())
+        state.update(repr(value).encode())
 
 
-def _require_trainer() -> None:
-    try:
-        import accelerate  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f"Training this system needs the package {error.name!r}, which is not installed: "
-            "`pip install -e '.[finetune]'` in a clone."
-        ) from error
-
-
-def _arguments(plan: TrainingPlan, output: Path, device: torch.device, seed: int, *, keeps: bool) -> TrainingArguments:
+def _arguments(plan: TrainingPlan, output: Path, device: torch.device, seed: int, *, save: bool) -> TrainingArguments:
     from transformers import TrainingArguments
 
     arguments = TrainingArguments(
@@ -200,13 +192,13 @@ def _arguments(plan: TrainingPlan, output: Path, device: torch.device, seed: int
         weight_decay=plan.weight_decay,
         max_grad_norm=plan.max_grad_norm,
         lr_scheduler_type=plan.schedule,
-        warmup_steps=plan.warmup_share,  # below 1 it is a share
+        warmup_steps=plan.warmup_share,  # a value below 1 is a share
         dataloader_pin_memory=device.type == "cuda",
         bf16=plan.precision == torch.bfloat16,
         use_cpu=device.type == "cpu",
         ddp_find_unused_parameters=False,
         seed=seed,
-        save_strategy="epoch" if keeps else "no",
+        save_strategy="epoch" if save else "no",
         save_total_limit=2,
         logging_strategy="epoch",
         logging_nan_inf_filter=False,
@@ -215,7 +207,7 @@ def _arguments(plan: TrainingPlan, output: Path, device: torch.device, seed: int
         remove_unused_columns=False,
         label_names=[],
     )
-    # Without a launcher, the Trainer would spread a batch over all devices that it sees.
+    # Otherwise the Trainer would split a batch over all visible devices.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
 
@@ -236,21 +228,21 @@ def _callbacks(module: nn.Module, verbose: int) -> list[TrainerCallback]:
     from transformers import TrainerCallback
 
     class Epochs(TrainerCallback):
-        """Tells the module which epoch it is in."""
+        """Sets the module's attribute `epoch`."""
 
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if hasattr(module, "epoch"):
-                setattr(module, "epoch", int(state.epoch + 1e-6))  # noqa: B010 (types of modules' attributes are open)
+                setattr(module, "epoch", int(state.epoch + 1e-6))  # noqa: B010 (mypy rejects the plain assignment)
 
     class Marker(TrainerCallback):
-        """Marks checkpoints as complete once everything is in them."""
+        """Marks checkpoints as complete."""
 
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if state.is_world_process_zero:
                 Path(args.output_dir, f"checkpoint-{state.global_step}", COMPLETE).touch()
 
     class Progress(TrainerCallback):
-        """A bar of updates."""
+        """Shows a progress bar of updates."""
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             hidden = not verbose or not state.is_world_process_zero
@@ -270,8 +262,8 @@ def _callbacks(module: nn.Module, verbose: int) -> list[TrainerCallback]:
 
 
 @contextlib.contextmanager
-def _random_states() -> Iterator[None]:
-    """The Trainer seeds every generator of the process; callers get theirs back."""
+def _restored_random_states() -> Iterator[None]:
+    """Restore the global random states, which the Trainer seeds."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
     try:
@@ -283,8 +275,8 @@ def _random_states() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Errors only from transformers: what its Trainer advises is settled here."""
+def _errors_only() -> Iterator[None]:
+    """Silence transformers except for errors."""
     from transformers.utils import logging
 
     before = logging.get_verbosity()
@@ -296,19 +288,19 @@ def _quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _group(distributed: bool) -> Iterator[None]:
+def _process_group(distributed: bool) -> Iterator[None]:
     """
-    With a launched group, or hidden from it: one process of a group may train a model of its own.
+    Join the launched group if `distributed`; otherwise hide it, so that each process may train a model of its own.
 
-    A group that the Trainer starts serves later trainings too, and ends with the process: one that a process leaves as
-    it exits can abort it.
+    A group that the Trainer starts is kept for later trainings and left at exit, since leaving it during interpreter
+    shutdown can abort the process.
     """
     from accelerate.state import AcceleratorState
 
     if distributed:
-        found = _in_group()
+        joined_before = _in_group()
         yield
-        if _in_group() and not found:
+        if _in_group() and not joined_before:
             atexit.register(_leave_group)
         return
     hidden = {name: os.environ.pop(name) for name in GROUP_VARIABLES if name in os.environ}
@@ -329,8 +321,8 @@ def _leave_group() -> None:
 
 
 @contextlib.contextmanager
-def _chosen_device(device: torch.device, distributed: bool) -> Iterator[None]:
-    """Make the Trainer take the CUDA device that was asked for; it takes the first by itself."""
+def _cuda_device(device: torch.device, distributed: bool) -> Iterator[None]:
+    """Make the Trainer use the requested CUDA device instead of the first."""
     name = "ACCELERATE_TORCH_DEVICE"
     if distributed or device.type != "cuda" or name in os.environ:
         yield

@@ -1,4 +1,4 @@
-"""A speech encoder of transformers that is trained along with what stands on it."""
+"""A speech encoder of transformers that is fine-tuned with the layers on top of it."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..featurizers.checkpoint import Checkpoint
-from ..featurizers.encoder import VARIANCE_FLOOR, frame_count, receptive_field
+from ..featurizers.encoder import VARIANCE_EPS, frame_count, receptive_field
 from ..featurizers.padding import PADDABLE, exact_padding, paddable
 
 
 class TunedEncoder(nn.Module):
     """
-    Waveforms to the last hidden state; the convolutional front stays as it is, the transformer is tuned.
+    Maps waveforms to the last hidden state; the convolutional layers are frozen, the transformer is fine-tuned.
 
     Parameters
     ----------
     model : Module
         A speech encoder of transformers; it becomes part of this module, so pass a copy.
     sampling_rate : int
-        Of the waveforms, in Hz.
+        Sampling rate of the waveforms, in Hz.
 
     Notes
     -----
-    Waveforms are brought to mean 0 and deviation 1 by one mean and one deviation of all training clips, as in the released code
-    of EmoSphere-SER. SpecAugment and layer dropout of the encoder are off.
+    Waveforms are standardised by the mean and standard deviation over all training samples, as in the released code of
+    EmoSphere-SER. SpecAugment and layer dropout of the encoder are disabled.
 
     Shape
     -----
@@ -48,8 +48,8 @@ class TunedEncoder(nn.Module):
         super().__init__()
         if not paddable(model):
             raise ValueError(
-                f"Got an encoder of type {model.config.model_type!r} to tune, expected one of {', '.join(PADDABLE)}; "
-                "others may be used frozen, with tune_encoder=False."
+                f"Got an encoder of type {model.config.model_type!r} to tune, expected one of {', '.join(PADDABLE)}; use "
+                "other types frozen, with tune_encoder=False."
             )
         model.config.apply_spec_augment = False
         model.config.layerdrop = 0.0
@@ -63,17 +63,17 @@ class TunedEncoder(nn.Module):
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> TunedEncoder:
-        """An encoder with the weights of a checkpoint, of its own."""
+        """Create an encoder with a copy of the weights of a checkpoint."""
         model = copy.deepcopy(checkpoint.load(torch.device("cpu"), torch.float32)).requires_grad_(True)
         return cls(model, checkpoint.sampling_rate)
 
     def description(self) -> dict[str, Any]:
-        """Everything but the weights, of types that JSON knows."""
+        """Return everything except the weights, as JSON types."""
         return {"config": json.loads(self.model.config.to_json_string()), "sampling_rate": self.rate}
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> TunedEncoder:
-        """An encoder whose weights are still to be loaded."""
+        """Create an encoder whose weights are not loaded yet."""
         from transformers import AutoConfig, AutoModel
 
         with torch.random.fork_rng(devices=[]):
@@ -86,17 +86,17 @@ class TunedEncoder(nn.Module):
         return self.model.config.hidden_size
 
     @property
-    def shortest(self) -> int:
-        """Fewest samples that make a frame."""
+    def min_samples(self) -> int:
+        """Number of samples of the shortest clip that has a frame."""
         return receptive_field(self.model.config)
 
     def fit(self, waves: Sequence[NDArray[np.float32]]) -> TunedEncoder:
-        """Take mean and deviation over all samples of all clips, each of shape (n_samples,)."""
+        """Compute mean and standard deviation over all samples of clips of shape (n_samples,)."""
         count = sum(len(wave) for wave in waves)
         mean = sum(wave.sum(dtype=np.float64) for wave in waves) / count
         variance = sum(((wave - mean) ** 2).sum() for wave in waves) / count
         self.mean.fill_(float(mean))
-        self.deviation.fill_(float(np.sqrt(variance + VARIANCE_FLOOR)))
+        self.deviation.fill_(float(np.sqrt(variance + VARIANCE_EPS)))
         return self
 
     def forward(self, waves: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,12 +107,12 @@ class TunedEncoder(nn.Module):
         ragged = bool((~mask).any())
         padding = exact_padding(self.model, n_samples if ragged else None, n_frames if ragged else None)
         with padding, warnings.catch_warnings():
-            # WavLM passes a float position bias and a boolean mask to the attention of torch.
+            # WavLM passes a float position bias with a boolean mask.
             warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask and attn_mask")
             states = self.model(values, attention_mask=mask.long() if ragged else None).last_hidden_state
         return states, torch.arange(states.shape[1], device=states.device) < n_frames[:, None]
 
 
-def padded_to(waves: Sequence[NDArray[np.float32]], shortest: int) -> list[NDArray[np.float32]]:
-    """Waves with zeros behind those that would not make a frame."""
-    return [np.pad(wave, (0, max(shortest - len(wave), 0))) for wave in waves]
+def pad_short(waves: Sequence[NDArray[np.float32]], n_samples: int) -> list[NDArray[np.float32]]:
+    """Zero-pad waveforms of fewer than `n_samples` samples."""
+    return [np.pad(wave, (0, max(n_samples - len(wave), 0))) for wave in waves]

@@ -48,7 +48,7 @@ def test_without_labels(tiny, tmp_path):
         assert "Not measured" in text
         assert words in text
         assert "Rows of 2 layers of 13 features" in text
-        assert "gaps in training go with the class: 0" in text
+        assert "missing values in training depend on the class: 0" in text
 
 
 def test_a_loaded_classifier_has_no_held_out_rows(classifier, tmp_path):

@@ -134,7 +134,7 @@ def test_rows_of_nan_and_many_rows(table_classifier, table_file):
     rows = np.repeat(classifier.table_encoder_.transform(X), 20, axis=0)
     np.testing.assert_array_equal(predictor.predict_proba(rows)[::20], predictor.predict_proba(rows[::20]))
     rows[[3, 7]] = np.nan
-    with pytest.warns(UserWarning, match="Got 2 of 1200 rows of NaN only, the first at index 3; they get the shares"):
+    with pytest.warns(UserWarning, match="Got 2 of 1200 rows of NaN only, the first at index 3; they get the class"):
         found = predictor.predict_proba(rows)
     np.testing.assert_allclose(found[[3, 7]], np.tile(classifier.class_prior_, (2, 1)), rtol=1e-6)
     assert np.isfinite(found).all()
@@ -143,7 +143,7 @@ def test_rows_of_nan_and_many_rows(table_classifier, table_file):
 @pytest.mark.parametrize("value", [np.inf, 1e300])
 def test_infinity_is_an_error(table_file, value):
     with pytest.raises(
-        ValueError, match="infinity or a number beyond float32 in row 1, expected finite numbers or NaN; clip it"
+        ValueError, match="infinity or a number beyond float32 in row 1, expected finite numbers or NaN; clip such"
     ):
         load_predictor(table_file).predict([[0, 0, 1, 0], [value, 0, 1, 0]])
 
@@ -151,7 +151,7 @@ def test_infinity_is_an_error(table_file, value):
 @pytest.mark.parametrize("X", [np.zeros((2, 3)), np.zeros((0, 4)), np.zeros(4), np.zeros((1, 1, 4))])
 def test_other_shapes_are_errors(table_file, X):
     with pytest.raises(
-        ValueError, match=r"Got X of shape \(.*\), expected \(rows, 4\) with at least one row as in fit; make X"
+        ValueError, match=r"Got X of shape \(.*\), expected \(rows, 4\) with at least one row as in fit; pass the same"
     ):
         load_predictor(table_file).predict_proba(X)
 
@@ -165,7 +165,8 @@ def test_files_that_are_not_exported_classifiers(table_file, tmp_path):
     onnx.save(model, other)
     for path in (broken, other):
         with pytest.raises(
-            ValueError, match=r"which is not a whole exported classifier, expected a file written by .*to_onnx; export"
+            ValueError,
+            match=r"which is not a complete exported classifier, expected a file written by .*to_onnx; export",
         ):
             load_predictor(path)
     with pytest.raises(FileNotFoundError):
@@ -178,7 +179,7 @@ def test_other_format_versions_are_errors(table_file, tmp_path):
     entry.value = entry.value.replace('"format_version": 1', '"format_version": 99')
     path = tmp_path / "later.onnx"
     onnx.save(model, path)
-    with pytest.raises(ValueError, match="of format version 99, expected 1; export it with this release"):
+    with pytest.raises(ValueError, match="of format version 99, expected 1; export it with this version"):
         load_predictor(path)
 
 

@@ -75,16 +75,16 @@ def test_a_segment_is_the_same_part_of_the_whole(tmp_path, suffix):
 
 def test_the_end_of_a_segment_may_be_rounded_up_but_not_made_up(wav):
     assert len(load((wav, 0.2, 0.28))) == 800
-    with pytest.raises(AudioError, match=r"from 0.2 s to 0.9 s is not in a clip of 0.25 s"):
+    with pytest.raises(AudioError, match=r"from 0.2 s to 0.9 s is outside the 0.25 s"):
         load((wav, 0.2, 0.9))
-    with pytest.raises(AudioError, match=r"from 3 s to the end is not in a clip"):
+    with pytest.raises(AudioError, match=r"from 3 s to the end is outside"):
         load((wav, 3, None))
 
 
 @pytest.mark.parametrize(
     ("segment", "message"),
     [
-        ((0.2, 0.1), "starts at 0.2 s and ends at 0.1 s, expected start < end"),
+        ((0.2, 0.1), "start=0.2 s and end=0.1 s, expected start < end"),
         ((-1, 0.1), "start is -1, expected seconds"),
     ],
 )
@@ -212,12 +212,12 @@ def test_rows_of_numbers_are_clips():
     ],
 )
 def test_one_clip_is_no_collection(one):
-    with pytest.raises(ValueError, match=r"expected a list of clips; for one clip pass \[clip\]"):
+    with pytest.raises(ValueError, match=r"expected a list of clips; pass a single clip as \[clip\]"):
         as_items(one)
 
 
 def test_samples_of_one_clip_are_no_collection():
-    with pytest.raises(ValueError, match=r"Got X of shape \(4000,\), the samples of one clip"):
+    with pytest.raises(ValueError, match=r"Got X of shape \(4000,\), which is a single clip"):
         as_items(X)
     with pytest.raises(ValueError, match=r"columns \['a', 'b'\], expected one column"):
         as_items(pd.DataFrame({"a": [1], "b": [2]}))

@@ -264,7 +264,7 @@ def test_a_bounded_cache_stays_bounded(make, files, tmp_path):
 
 def test_a_cache_that_cannot_be_written_costs_only_the_caching(make, files, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.warns(UserWarning, match="an entry cannot be used .*features are computed and not kept") as caught:
+    with pytest.warns(UserWarning, match="an entry cannot be written .*features are not cached") as caught:
         found = make(cache=tmp_path / "file").transform(files)
     np.testing.assert_array_equal(found, make().transform(files))
     assert len(caught) == 1
@@ -277,7 +277,7 @@ def test_an_entry_that_cannot_be_read_costs_that_entry_only(make, files, cache_f
     entry.mkdir()  # root may read any file, but no folder as a file
     (entry / "in the way").touch()
     encoded.clear()
-    with pytest.warns(UserWarning, match="an entry cannot be used"):
+    with pytest.warns(UserWarning, match="an entry cannot be written"):
         make(cache=True).transform(files)
     assert sum(encoded) == 1
 

@@ -29,7 +29,7 @@ def test_layers_and_tensors(clips):
 
 def test_names_are_known_once_it_has_run(clips):
     featurizer = make(lambda samples: np.arange(3))
-    with pytest.raises(ValueError, match="Got a call before transform"):
+    with pytest.raises(ValueError, match="Got get_feature_names_out before transform"):
         featurizer.get_feature_names_out()
     featurizer.transform(clips)
     assert list(featurizer.get_feature_names_out()) == ["own-1_0", "own-1_1", "own-1_2"]
@@ -38,10 +38,10 @@ def test_names_are_known_once_it_has_run(clips):
 @pytest.mark.parametrize(
     ("encode", "message"),
     [
-        (lambda samples: 1 / 0, r"own-1 fails \(ZeroDivisionError: division by zero\)"),
-        (lambda samples: [np.nan], "own-1 returns NaN or infinity"),
-        (lambda samples: 3.0, r"own-1 returns features of shape \(\), expected \(d,\) or \(layers, d\)"),
-        (lambda samples: [], r"own-1 returns features of shape \(0,\)"),
+        (lambda samples: 1 / 0, r"own-1 failed \(ZeroDivisionError: division by zero\)"),
+        (lambda samples: [np.nan], "own-1 returned NaN or infinity"),
+        (lambda samples: 3.0, r"own-1 returned features of shape \(\), expected \(d,\) or \(layers, d\)"),
+        (lambda samples: [], r"own-1 returned features of shape \(0,\)"),
         (lambda samples: (_ for _ in ()).throw(torch.OutOfMemoryError("out")), "do not fit in memory"),
     ],
 )
@@ -73,7 +73,7 @@ def test_shapes_that_differ_are_refused(clips):
     ("parameters", "message"),
     [
         ({"encode": "wav2vec"}, "Got encode='wav2vec', expected a function"),
-        ({"name": ""}, "Got name='', expected a text that names the encoder"),
+        ({"name": ""}, "Got name='', expected a string with the encoder"),
         ({"sampling_rate": None}, "Got sampling_rate=None, expected a number"),
     ],
 )

@@ -64,8 +64,8 @@ def test_few_parts_and_other_formats_are_read_where_they_are(long_mp3, tmp_path)
     wav = str(tmp_path / "a.wav")
     soundfile.write(wav, np.zeros(16000), 16000)
     clips = {i: Clip(wav, start=0.1 * i, end=0.1 * i + 0.1) for i in range(8)}
-    clips |= {10 + i: Clip(long_mp3, start=float(i)) for i in range(parts.MANY_PARTS - 1)}
-    groups = list(parts.decoded_in_turn(clips))
+    clips |= {10 + i: Clip(long_mp3, start=float(i)) for i in range(parts.MIN_SEGMENTS - 1)}
+    groups = list(parts.group_by_file(clips))
     assert groups == [clips]
 
 

@@ -78,7 +78,7 @@ def test_a_speaker_of_broken_clips_only(rows):
 
 def test_a_single_clip_is_warned_of():
     X = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 8.0]])
-    with pytest.warns(UserWarning, match=r"Got 1 clip of 1 of 2 speakers \(b\)"):
+    with pytest.warns(UserWarning, match=r"Got a single clip of 1 of 2 speakers \(b\)"):
         found = SpeakerNormalizer().transform(X, groups=["a", "a", "b"])
     assert (found[2] == 0).all()
 

@@ -11,7 +11,7 @@ from sklearn.svm import SVC
 
 from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier, cli
 from gendiffclf.speech import synthesize_corpus
-from gendiffclf.speech.adaptation import _apart, _draw, few_shot
+from gendiffclf.speech.adaptation import _disjoint_rows, _sample_shots, few_shot
 from gendiffclf.speech.system_pipelines import SMALL
 
 from .conftest import QUICK
@@ -60,15 +60,16 @@ def test_halves_of_shared_speakers():
     rng = np.random.default_rng(0)
     tested = np.array([False] * 6 + [True] * 6)
     names = np.array(list("aabbcd" + "ccddee"))
-    learnt, others = _apart(np.arange(12), tested, names, rng)
+    learnt, others = _disjoint_rows(np.arange(12), tested, names, rng)
     assert not set(names[learnt]) & set(names[others])
     assert {"a", "b"} <= set(names[learnt])
     assert "e" in set(names[others])
-    held_out, chosen = _draw(np.array(list("xyxyxy")), np.array(list("ccddee")), [0, 1, 5], rng)
-    assert set(chosen) == {1, 5}
+    held_out, chosen = _sample_shots(np.array(list("xyxyxy")), np.array(list("ccddee")), [0, 1, 5], rng)
+    assert set(chosen) == {0, 1, 5}
+    assert len(chosen[0]) == 0
     assert not set(held_out) & set(chosen[5])
-    with pytest.raises(ValueError, match="Got 1 speakers to learn from and 1 to test, expected at least 1 and 2"):
-        _apart(np.arange(4), np.array([False, False, True, True]), np.array(list("aabb")), rng)
+    with pytest.raises(ValueError, match="Got 1 speakers to train on and 1 to test, expected at least 1 and 2"):
+        _disjoint_rows(np.arange(4), np.array([False, False, True, True]), np.array(list("aabb")), rng)
 
 
 def test_summary_has_gains_over_no_shots(voices):
@@ -109,12 +110,12 @@ def test_the_command_runs_between_corpora_and_within_one(tables, tmp_path, capsy
     a, b = tables
     quick = ["--set", "featurizer__n_mels=8", "--repeats", "2", "--quiet", "--shots", "0,1"]
     assert cli.main(["few-shot", "--train", a, "--test", b, "--output", str(tmp_path / "out.json"), *quick]) == 0
-    assert "Learnt from 32 clips of 8 speakers; tested on 8 clips of 4 others, 2 times" in capsys.readouterr().out
+    assert "Trained on 32 clips of 8 speakers; tested on 8 clips of 4 others, 2 times" in capsys.readouterr().out
     stored = json.loads((tmp_path / "out.json").read_text())
     assert [row["shots"] for row in stored["summary"]] == [0, 1]
     where = ["--train-where", "take=0", "--test-where", "take=1"]
     assert cli.main(["few-shot", "--train", a, "--test", a, *where, *quick]) == 0
-    assert "Learnt from 8 clips of 4 speakers; tested on 4 clips of 2 others" in capsys.readouterr().out
+    assert "Trained on 8 clips of 4 speakers; tested on 4 clips of 2 others" in capsys.readouterr().out
 
 
 def emotional(folder, seed, name):
@@ -137,7 +138,7 @@ def test_folders_of_several_corpora(tmp_path, monkeypatch, capfd):
     words += ["--system", "selm", "--set", "classifier__few_shot_epochs=1", "--repeats", "2", "--shots", "1,2"]
     assert cli.main(["few-shot", *words, "--no-cache", "--output", str(tmp_path / "out.json")]) == 0
     shown = capfd.readouterr()
-    assert "Learnt from 16 clips of 8 speakers; tested on 4 clips of 2 others, 2 times" in shown.out
+    assert "Trained on 16 clips of 8 speakers; tested on 4 clips of 2 others, 2 times" in shown.out
     assert shown.err.count("100%") < 10  # a bar for clips, training and repetitions, and none for each adaptation
     stored = json.loads((tmp_path / "out.json").read_text())
     assert [(run["shots"], run["n_shots"]) for run in stored["runs"]] == 2 * [(0, 0), (1, 2), (2, 4)]
@@ -149,7 +150,7 @@ def test_folders_of_several_corpora(tmp_path, monkeypatch, capfd):
     [
         (["--shots", "few"], "Got --shots few, expected numbers such as"),
         (["--train-where", "color=red"], "Got 'color=red', expected COLUMN=VALUES with a column among"),
-        (["--test-where", "take=9"], "Got 'take=9', which leaves no clip of"),
+        (["--test-where", "take=9"], "Got 'take=9', which no clip of"),
         (["--system", "emosphere", "--value-range", "0", "1"], "Got --system emosphere, expected gen-ser or selm"),
     ],
 )

@@ -80,7 +80,7 @@ def test_band_limited_clips_in_a_full_band_corpus(tmp_path):
     narrow = soxr.resample(soxr.resample(noise(seed=9), RATE, RATE // 2), RATE // 2, RATE)
     found = codes(audit(write(tmp_path, {**good(7), "narrow.wav": narrow})))["band-limited"]
     assert found.rows == (7,)
-    assert "1 of 8 clips ends at 4.0 kHz, where the others reach 8.0 kHz" in found.message
+    assert "1 of 8 clips has a bandwidth of 4.0 kHz, the others 8.0 kHz" in found.message
     measured = measure(narrow[:, None], RATE)
     assert measured.bandwidth == pytest.approx(4000, abs=250)
 
@@ -105,7 +105,7 @@ def test_broken_clips_are_findings(tmp_path, broken):
     corpus.loc[0, "path"] = str(tmp_path / "missing.wav")
     found = codes(audit(corpus))["broken"]
     assert "1 because there is no such file" in found.message
-    assert "begin at the folder of their table" in found.remedy
+    assert "are relative to the folder of the table" in found.remedy
     assert codes(audit(corpus.iloc[:2]))["broken"].severity == "error"
 
 
@@ -135,7 +135,7 @@ def test_a_single_label_is_an_error_before_any_clip_is_read(tmp_path, pipeline, 
     Path(corpus["path"][0]).unlink()
     for use in (train, evaluate):
         with pytest.raises(
-            ValueError, match="one-class: all clips have the label 'a', so there is nothing to tell apart"
+            ValueError, match="one-class: all clips have the label 'a', so there is nothing to classify"
         ):
             use(pipeline, corpus)
     assert not encoded
@@ -326,7 +326,7 @@ def test_labels_and_speakers_by_other_spellings():
     assert "'a'" in found["speaker-variants"].message
     with pytest.raises(
         ValueError,
-        match=r"(?s)'Anger' and 'anger' and 'anger ' are labels that differ by case.*'very sad' and 'very_sad'",
+        match=r"(?s)'Anger' and 'anger' and 'anger ' are labels that differ only by case.*'very sad' and 'very_sad'",
     ):
         audit(pd.DataFrame(table), sound=False).enforce()
 
@@ -374,7 +374,7 @@ def test_the_command(tmp_path, capsys):
     assert stop.value.code == 1
     out, err = capsys.readouterr()
     assert "error: no-speakers" in out
-    assert "1 of the findings would make figures wrong" in err
+    assert "1 errors in the corpus, expected none" in err
     model = ["--output", str(tmp_path / "model"), "--quiet"]
     with pytest.raises(SystemExit):
         cli.main(["train", source, *columns, *model])

@@ -43,7 +43,7 @@ def test_from_clips_to_measures(clip_folder, cache_folder, encoded, tmp_path, ca
     assert len(FeatureCache(cache_folder)) == 18
 
     assert run("train", clip_folder, *PATTERN, "--output", model) == 0
-    assert "Learnt heed, hod, whod from 18 clips" in capsys.readouterr().out
+    assert "Trained on 18 clips of heed, hod, whod" in capsys.readouterr().out
     assert json.loads((model / "model.json").read_text())["about"]["n_speakers"] == 6
 
     assert (
@@ -61,8 +61,8 @@ def test_from_clips_to_measures(clip_folder, cache_folder, encoded, tmp_path, ca
     assert len(json.loads(measured.read_text())["folds"]) == 2
     assert len(pd.read_csv(tmp_path / "other" / "folds.csv")) == 18
     with (
-        pytest.warns(UserWarning, match="6 of 6 speakers are also among those the model learnt from"),
-        pytest.warns(UserWarning, match="Got 18 of 18 clips that the model learnt from"),
+        pytest.warns(UserWarning, match="6 of 6 speakers are also in the model's training data"),
+        pytest.warns(UserWarning, match="Got 18 of 18 clips that are in the model's training data"),
     ):
         assert run("evaluate", clip_folder, *PATTERN, "--model", model) == 0
     assert "18 clips in 1 fold." in capsys.readouterr().out
@@ -72,15 +72,15 @@ def test_from_clips_to_measures(clip_folder, cache_folder, encoded, tmp_path, ca
 @pytest.mark.parametrize(
     ("command", "words", "message"),
     [
-        ("evaluate", ["--output", "{}/file/x.json"], "/file/x.json, whose folder cannot be made"),
+        ("evaluate", ["--output", "{}/file/x.json"], "/file/x.json, whose folder cannot be created"),
         ("evaluate", ["--predictions", "{}/file/x.csv"], "Got --predictions"),
-        ("evaluate", ["--output", "{}"], "which is a folder, expected a file"),
-        ("features", ["--output", "{}/file/x.npz"], "whose folder cannot be made"),
-        ("predict", ["--output", "{}/file/x.csv"], "whose folder cannot be made"),
+        ("evaluate", ["--output", "{}"], "which is a folder, expected the path of a file"),
+        ("features", ["--output", "{}/file/x.npz"], "whose folder cannot be created"),
+        ("predict", ["--output", "{}/file/x.csv"], "whose folder cannot be created"),
         (
             "predict",
             ["--output", "{}/out.json"],
-            "out.json, expected a name that ends in .csv or .jsonl; --format allows",
+            "out.json, expected a name ending in .csv or .jsonl; use --format",
         ),
     ],
 )
@@ -252,7 +252,7 @@ def test_known_layouts_and_targets(vowels, tmp_path, capsys):
 
 def test_the_demo(capsys):
     assert run("demo-speech", "--speakers", "4", "--takes", "1") == 0
-    assert "40 synthesised clips of 4 voices" in capsys.readouterr().out
+    assert "40 synthesised clips of 4 speakers" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

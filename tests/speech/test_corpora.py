@@ -72,17 +72,17 @@ def test_clips_without_labels_are_for_prediction(tmp_path):
     ("content", "message"),
     [
         ("file,label\na.wav,x\n", "with the columns .*'file'.*, expected 'path'"),
-        ("file,label\na.wav,x\n", "name the column of the files by path_column .--path-column."),
-        ("", "clips.csv, which is empty, expected a table in UTF-8 with commas .*; write a row"),
+        ("file,label\na.wav,x\n", "specify the column of paths by path_column .--path-column."),
+        ("", "clips.csv, which is empty, expected a table in UTF-8 with columns separated by commas .*; add a row"),
         (
             "path,label\na.wav,fröhlich\n".encode("latin1"),
-            "clips.csv with bytes .* not UTF-8, .* in UTF-8 .*; save it as",
+            "clips.csv with bytes .* not UTF-8, .* in UTF-8 .*; convert it",
         ),
         (
             "path;label\na.wav;x\n",
-            r"clips.csv with the columns \['path;label'\], .* with commas .*; save it with commas",
+            r"clips.csv with the columns \['path;label'\], .* separated by commas .*; save it with commas",
         ),
-        ("path,label\na.wav,x\na,b,c\n", "clips.csv with rows of unequal length .* with commas .*; quote"),
+        ("path,label\na.wav,x\na,b,c\n", "clips.csv with rows of unequal length .* separated by commas .*; quote"),
         ("path,label\n", "with 0 clips"),
         ("path,label\n,x\n", "Got 1 of 1 clips without 'path'"),
         ("path,label\na.wav,x\nb.wav,\n", r"Got 1 of 2 clips without 'label' \(.*b.wav\)"),
@@ -117,7 +117,7 @@ def test_wrong_sources(tmp_path):
     with pytest.raises(ValueError, match="without audio files"):
         read_corpus(tmp_path)
     touch(tmp_path, ["dia0_utt0.mp4"])
-    with pytest.raises(ValueError, match="of its 1 videos extract the sound"):
+    with pytest.raises(ValueError, match="extract the sound of its 1 videos"):
         read_corpus(tmp_path, layout="meld")
     touch(tmp_path, ["a.wav"])
     with pytest.raises(ValueError, match="with a layout or pattern, expected a folder"):
@@ -130,7 +130,7 @@ def test_tables_of_ones_own_are_checked():
     with pytest.raises(ValueError, match="of 0 clips"):
         check_corpus(pd.DataFrame({"path": []}))
     with pytest.raises(
-        ValueError, match=r"expected 'label' among them; layout .*--pattern .*target \(--label-column\)"
+        ValueError, match=r"expected 'label' among them; take .*layout .*--pattern .*target \(--label-column\)"
     ):
         check_corpus(pd.DataFrame({"path": ["a.wav"]}))
     with pytest.raises(ValueError, match="Got 1 of 2 clips without 'label'"):

@@ -180,13 +180,11 @@ def test_each_clip_is_encoded_once_for_all_folds(vowels, pipeline, encoded):
     assert sum(encoded) == len(vowels)
 
 
-@pytest.mark.filterwarnings("ignore:Got 12 of 18 clips that the model learnt from")
+@pytest.mark.filterwarnings("ignore:Got 12 of 18 clips that are in the model's training data")
 def test_a_corpus_that_was_not_learnt_from(vowels, pipeline):
     fitted = train(pipeline, vowels[vowels["label"] != "hod"])
     new = vowels.assign(speaker="new " + vowels["speaker"])
-    with pytest.warns(
-        UserWarning, match="12 of 18 clips that the model learnt from: figures tell how well it remembers"
-    ):
+    with pytest.warns(UserWarning, match="12 of 18 clips that are in the model's training data: results on them"):
         found = evaluate_fitted(fitted, new)
     assert found.classes.tolist() == ["heed", "hod", "who'd"]
     assert found.confusion[1, 1] == 0
@@ -200,16 +198,14 @@ def test_speakers_that_were_learnt_from_warn(vowels, pipeline, tmp_path):
     save_model(fitted, tmp_path / "model")
     assert json.loads((tmp_path / "model" / "model.json").read_text())["speakers"] == known
     for model in (fitted, load_model(tmp_path / "model")):
-        message = (
-            rf"4 of 6 speakers are also among those the model learnt from \({', '.join(known[:3])}, …\): figures may"
-        )
+        message = rf"4 of 6 speakers are also in the model's training data \({', '.join(known[:3])}, …\): results may"
         with (
             pytest.warns(UserWarning, match=message),
-            pytest.warns(UserWarning, match="12 of 18 clips that the model learnt from"),
+            pytest.warns(UserWarning, match="12 of 18 clips that are in the model's training data"),
         ):
             evaluate_fitted(model, vowels)
         evaluate_fitted(model, vowels[~vowels["speaker"].isin(known)])
-        with pytest.warns(UserWarning, match="12 of 18 clips that the model learnt from"):
+        with pytest.warns(UserWarning, match="12 of 18 clips that are in the model's training data"):
             evaluate_fitted(model, vowels.drop(columns="speaker"))
 
 

@@ -80,7 +80,7 @@ def test_tallies_are_the_measures_of_scikit_learn():
     precision, recall, f1, _ = precision_recall_fscore_support(
         truth[rows], predicted[rows], labels=classes, zero_division=0
     )
-    of_classes = tally.weighted(np.array([[0, 2, 0, 1, 0]])).of_classes()
+    of_classes = tally.weighted(np.array([[0, 2, 0, 1, 0]])).class_measures()
     for name, value in {"precision": precision, "recall": recall, "f1": f1}.items():
         np.testing.assert_allclose(of_classes[name][0], value)
 
@@ -168,7 +168,7 @@ def test_comparison(table, found, tmp_path):
     corpus, features = table
     chance = evaluate(DummyClassifier(), corpus, features=features)
     better = compare(found, chance, names=("logistic", "chance"))
-    assert better.claim.startswith("logistic is better than chance on unheard speakers")
+    assert better.claim.startswith("logistic is better than chance on unseen speakers")
     right, wrong = ((e.predictions["label"] == e.predictions["predicted"]).to_numpy() for e in (found, chance))
     only_a, only_b = int((right & ~wrong).sum()), int((wrong & ~right).sum())
     assert (better.only_a, better.only_b) == (only_a, only_b)
@@ -201,7 +201,7 @@ def test_only_the_same_is_compared(table, found):
         compare(found, found.predictions.assign(label="angry", predicted="calm").assign(label="?"))
     with pytest.raises(ValueError, match="Got b without path, fold, voice"):
         compare(found, pd.DataFrame({"label": ["a"], "predicted": ["a"]}))
-    with pytest.raises(ValueError, match="which is no file"):
+    with pytest.raises(ValueError, match="which is not a file"):
         compare(found, "nowhere.csv")
 
 

@@ -110,7 +110,9 @@ def test_a_folder_becomes_a_table(layout, tmp_path):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_does_not_fit_is_named(layout, tmp_path):
     touch(tmp_path, [*UNFIT[layout], NAMES[layout][0][0]])
-    with pytest.raises(ValueError, match=rf"Got {len(UNFIT[layout])} of .* that do not fit .*{LAYOUTS[layout].title}"):
+    with pytest.raises(
+        ValueError, match=rf"Got {len(UNFIT[layout])} of .* that do not match .*{LAYOUTS[layout].title}"
+    ):
         read_corpus(tmp_path, layout=layout)
 
 

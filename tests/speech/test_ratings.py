@@ -110,14 +110,14 @@ def test_from_training_to_a_folder_and_predictions(rated, broken, tmp_path):
     assert predictions.loc[3, list(DIMENSIONS)].isna().all()
     assert predictions["warning"].isna().all()
     with (
-        pytest.warns(UserWarning, match="6 of 6 speakers are also among those"),
-        pytest.warns(UserWarning, match="18 of 18 clips that the model learnt from"),
+        pytest.warns(UserWarning, match="6 of 6 speakers are also in the model"),
+        pytest.warns(UserWarning, match="18 of 18 clips that are in the model's training data"),
     ):
         tried = evaluate_ratings(loaded, rated, fitted=True)
     np.testing.assert_allclose(tried.predictions["predicted_valence"][:3], predictions["valence"][:3], atol=1e-6)
     weights = tmp_path / "model" / "emosphereregressor" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(ValueError, match="which is missing or not the file that"):
+    with pytest.raises(ValueError, match="which is missing or does not match model"):
         load_model(tmp_path / "model")
 
 

@@ -33,7 +33,7 @@ def test_names_in_options_are_those_of_the_code():
 def test_selm_from_clips_to_measures(clip_folder, tmp_path, capsys):
     model = tmp_path / "model"
     assert run("train", clip_folder, *PATTERN, "--system", "selm", "--output", model) == 0
-    assert "Learnt heed, hod, whod from 18 clips" in capsys.readouterr().out
+    assert "Trained on 18 clips of heed, hod, whod" in capsys.readouterr().out
     assert run("predict", model, clip_folder / "m01", "--output", tmp_path / "p.csv") == 0
     found = pd.read_csv(tmp_path / "p.csv")
     assert len(found) == 3
@@ -58,7 +58,7 @@ def ratings(clip_folder, tmp_path):
 def test_emosphere_from_ratings_to_measures(ratings, clip_folder, tmp_path, capsys):
     model, options = tmp_path / "model", ["--system", "emosphere", "--value-range", 1, 7]
     assert run("train", ratings, *options, "--output", model) == 0
-    assert "Learnt arousal, valence, dominance from 18 clips" in capsys.readouterr().out
+    assert "Trained on 18 clips rated for arousal, valence, dominance" in capsys.readouterr().out
     assert run("predict", model, clip_folder / "m01", "--output", tmp_path / "p.csv") == 0
     found = pd.read_csv(tmp_path / "p.csv")
     assert found[["arousal", "valence", "dominance"]].stack().between(1, 7).all()
@@ -68,8 +68,8 @@ def test_emosphere_from_ratings_to_measures(ratings, clip_folder, tmp_path, caps
     assert set(json.loads((tmp_path / "e.json").read_text())["ccc"]) == {"arousal", "valence", "dominance", "mean"}
     assert len(pd.read_csv(tmp_path / "e.csv")) == 18
     with (
-        pytest.warns(UserWarning, match="6 of 6 speakers are also among those"),
-        pytest.warns(UserWarning, match="18 of 18 clips that the model learnt from"),
+        pytest.warns(UserWarning, match="6 of 6 speakers are also in the model"),
+        pytest.warns(UserWarning, match="18 of 18 clips that are in the model's training data"),
     ):
         assert run("evaluate", ratings, "--model", model) == 0
     assert "18 clips, 6 voices, 1 fold:" in capsys.readouterr().out
@@ -78,20 +78,23 @@ def test_emosphere_from_ratings_to_measures(ratings, clip_folder, tmp_path, caps
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--system", "emosphere"], "Got --system emosphere without --value-range, expected the ends of the scale"),
+        (
+            ["--system", "emosphere"],
+            "Got --system emosphere without --value-range, expected the ends of the rating scale",
+        ),
         (
             ["--system", "selm", "--value-range", "1", "7"],
             "Got --value-range with --system selm, expected --system emosphere",
         ),
         (["--tune-encoder"], "Got --tune-encoder with --system gen-ser, expected --system emosphere"),
-        (["--system", "selm", "--normalize", "speaker"], "Got --normalize with --system selm, expected neither"),
+        (["--system", "selm", "--normalize", "speaker"], "Got --normalize with --system selm, which standardises"),
         (
             ["--system", "emosphere", "--value-range", "1", "7", "--tune-encoder"],
-            "Got --tune-encoder without --encoder, expected the name or folder",
+            "Got --tune-encoder without --encoder, expected both",
         ),
         (
             ["--system", "emosphere", "--value-range", "1", "7", "--report", "r.html"],
-            "Got --report or --group for ratings, expected neither",
+            "Got --report or --group for ratings, expected labels",
         ),
     ],
 )

@@ -202,7 +202,7 @@ def test_every_form_of_output(pitch, recording, tmp_path):
     assert [line.split("\t")[2] for line in lines] == ["low", "high", "low"]
     assert (tmp_path / "out" / "t.png").read_bytes().startswith(b"\x89PNG")
     assert len(list((tmp_path / "out").iterdir())) == 5
-    with pytest.raises(ValueError, match=r"t.xlsx, expected a name that ends in one of .csv, .json, .txt, .png"):
+    with pytest.raises(ValueError, match=r"t.xlsx, expected a name ending in one of .csv, .json, .txt, .png"):
         found.save(tmp_path / "t.xlsx")
 
 
@@ -231,7 +231,7 @@ def test_recordings_that_cannot_be_read(pitch, tmp_path):
         (tmp_path / "b.wav", "there is no such file"),
         ((np.full(RATE, np.nan, dtype=np.float32), RATE), "holds NaN"),
         ((np.empty(0, dtype=np.float32), RATE), "holds no samples"),
-        (tmp_path / "cut.wav", "is truncated: 50% of the samples its header promises"),
+        (tmp_path / "cut.wav", "is truncated: 50% of the samples declared"),
         (tmp_path / "cut.mp3", "is truncated"),
     ):
         with pytest.raises(AudioError, match=message):

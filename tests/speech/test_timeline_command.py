@@ -31,7 +31,7 @@ def test_a_recording_over_time(clip_folder, vowels, tmp_path, capsys):
     np.testing.assert_allclose(table.filter(like="p_").sum(axis=1), 1, rtol=1e-4)
     with pytest.raises(SystemExit):
         run("timeline", tmp_path / "nomodel", tmp_path / "long.wav", "--output", tmp_path / "t.xlsx")
-    assert "expected a name that ends in one of .csv" in capsys.readouterr().err
+    assert "expected a name ending in one of .csv" in capsys.readouterr().err
 
 
 def test_normalisation_by_speaker(clip_folder, tmp_path, capsys):
@@ -69,7 +69,7 @@ def test_an_impossible_place_for_a_model_is_said_before_any_work(clip_folder, en
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit):
         run("train", clip_folder, *PATTERN, "--output", tmp_path / "file" / "model")
-    assert "whose parent cannot be made" in capsys.readouterr().err
+    assert "whose parent folder cannot be created" in capsys.readouterr().err
     assert not encoded
 
 

@@ -67,7 +67,7 @@ def test_votes_of_raters_and_of_classes_are_read_alike(tmp_path):
         ({"votes": ["sad", "who"]}, "Got 'anna' in the column 'who' of votes, in row 1, expected a number >= 0"),
         ({"votes": ["sad"]}, r"Got 1 of 2 clips without votes \(.*2.wav\), expected at least one for each"),
         ({"votes": ["angry"]}, "Got '-1' in the column 'angry' of votes, in row 1"),
-        ({"raters": ["who"], "target": "sad"}, "Got target='sad' beside votes, expected one of them"),
+        ({"raters": ["who"], "target": "sad"}, "Got target='sad' with votes, expected one of them"),
     ],
 )
 def test_wrong_votes(columns, message, tmp_path):
@@ -111,7 +111,7 @@ def test_labels_of_raters_that_differ_by_case_are_found(tmp_path):
         corpus_of(table.assign(speaker=["a", "b"]), tmp_path, raters=["first", "second", "third"]), sound=False
     ).errors
     assert found.code == "label-variants"
-    assert found.message.startswith("'Sad' and 'sad' are labels that differ by case")
+    assert found.message.startswith("'Sad' and 'sad' are labels that differ only by case")
     assert found.rows == ()  # no clip has more votes for the rarer spelling
 
 
@@ -175,7 +175,7 @@ def test_votes_are_in_the_report(rated, tmp_path):
     mean = np.tile(votes.mean(), (120, 1))
     for value in (found.votes.loc["jensen_shannon", "value"], jensen_shannon_divergence(votes, mean)):
         assert f"<td>{value:.3f}</td>" in text
-    assert f"cross-entropy under {vote_cross_entropy(votes, votes):.3f}" in text
+    assert f"cross-entropy is {vote_cross_entropy(votes, votes):.3f}" in text
     evaluate(LogisticRegression(), corpus[["path", "label", "speaker"]], features=features).report(tmp_path / "b.html")
     assert "Against votes" not in (tmp_path / "b.html").read_text()
 

@@ -124,14 +124,14 @@ def test_a_data_frame_names_its_columns(small, rated):
 @pytest.mark.parametrize(
     ("changes", "Y", "message"),
     [
-        ({"dimensions": None}, None, "Got Y without names of columns and dimensions=None"),
+        ({"dimensions": None}, None, "Got Y without column names and dimensions=None"),
         (
             {"dimensions": ["arousal", "valence", "power"]},
             None,
             "Got dimensions .*'power'.*expected arousal, valence, dominance",
         ),
-        ({"value_range": None}, None, "Got value_range=None, expected the ends of the scale"),
-        ({"value_range": (5, 1)}, None, r"Got value_range=\(5, 1\), expected the ends of the scale"),
+        ({"value_range": None}, None, "Got value_range=None, expected the ends of the rating scale"),
+        ({"value_range": (5, 1)}, None, r"Got value_range=\(5, 1\), expected the ends of the rating scale"),
         ({"value_range": (1, 2)}, None, r"Got Y\[0, \d\]=[\d.]+, expected ratings from 1 to 2"),
         ({}, np.full((24, 3), np.nan), r"Got Y\[0, 0\]=nan, expected ratings from 1 to 5"),
         ({}, np.ones((24, 2)), r"Got Y of shape \(24, 2\) for 24 clips, expected \(24, 3\)"),
@@ -144,10 +144,10 @@ def test_a_data_frame_names_its_columns(small, rated):
         ({"encoder": "x", "tune_encoder": True, "layer": 3}, None, "Got layer=3 with tune_encoder=True, expected -1"),
         ({"learning_rate": 0}, None, "Got learning_rate=0, expected a number"),
         ({"dimensions": 3}, None, r"Got dimensions \[3\], expected arousal, valence, dominance"),
-        ({"value_range": "15"}, None, "Got value_range='15', expected the ends of the scale"),
+        ({"value_range": "15"}, None, "Got value_range='15', expected the ends of the rating scale"),
         ({"n_regions": [8]}, None, r"Got n_regions=\[8\], expected one of 8, 19, 33, 73"),
-        ({"checkpoints": 3}, None, "Got checkpoints=3, expected a folder, or None"),
-        ({}, [["high"] * 3] * 24, r"Got Y of shape \(24, 3\) with something else .*'high'.*, expected numbers"),
+        ({"checkpoints": 3}, None, "Got checkpoints=3, expected a folder or None"),
+        ({}, [["high"] * 3] * 24, r"Got Y of shape \(24, 3\) with other values .*'high'.*, expected numbers"),
     ],
 )
 def test_what_is_wrong_is_named(changes, Y, message, small, rated):
@@ -223,11 +223,13 @@ def test_a_folder_loads_to_the_same_predictions(fitted, rated, tmp_path):
     np.testing.assert_array_equal(loaded.predict(clips), fitted.predict(clips))
     assert loaded.score(clips, Y) == fitted.score(clips, Y)
     assert loaded.dimensions_ == fitted.dimensions_
-    with pytest.raises(ValueError, match="which exists, expected a new folder; overwrite=True replaces a model"):
+    with pytest.raises(
+        ValueError, match=r"which exists, expected a new folder; overwrite=True \(--overwrite\) replaces a model"
+    ):
         fitted.save(tmp_path / "model")
     fitted.save(tmp_path / "model", overwrite=True)
     other = EmoSphereRegressor.load(tmp_path / "model", encoder=FbankFeaturizer(n_mels=9))
-    with pytest.raises(ValueError, match="with another n_mels than in fit, expected the same"):
+    with pytest.raises(ValueError, match="whose n_mels differ from those in fit, expected the same"):
         other.predict(clips)
 
 

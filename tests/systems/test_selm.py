@@ -240,15 +240,15 @@ def test_cross_validation_by_speakers_and_a_grid(clips, labels):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n_heads": 7}, "Got n_heads=7, expected a divisor of 64"),
+        ({"n_heads": 7}, "Got n_heads=7, expected a divisor of the language model's width, 64"),
         ({"n_prefix": 0}, "Got n_prefix=0, expected an integer >= 1"),
         ({"dropout": 1.0}, "Got dropout=1.0"),
-        ({"prompt": " "}, "Got prompt=' ', expected a text of words"),
+        ({"prompt": " "}, "Got prompt=' ', expected a string that is not blank"),
         ({"tune_language_model": "no"}, "Got tune_language_model='no', expected True or False"),
         ({"length_normalize": 1}, "Got length_normalize=1, expected True or False"),
         ({"learning_rate": 0}, "Got learning_rate=0"),
         ({"label_texts": {"low": "deep"}}, r"Got label_texts for \['low'\], expected also \['high'\]"),
-        ({"n_prefix": 300}, "expected at most the 512 positions"),
+        ({"n_prefix": 300}, "expected at most the 512 of the language model"),
     ],
 )
 def test_wrong_parameters_say_so(changes, message, clips, labels):
@@ -257,7 +257,7 @@ def test_wrong_parameters_say_so(changes, message, clips, labels):
 
 
 def test_wrong_calls_say_so(fitted, clips, labels):
-    with pytest.raises(ValueError, match="Got 2 labels for 3 clips, expected one for each"):
+    with pytest.raises(ValueError, match="Got 2 labels for 3 clips, expected one per clip"):
         small().fit(clips[:3], labels[:2])
     with pytest.raises(ValueError, match="Got X with 0 clips, expected at least 1"):
         small().fit([], [])
@@ -265,14 +265,14 @@ def test_wrong_calls_say_so(fitted, clips, labels):
         small().predict(clips)
     with pytest.raises(NotFittedError):
         small().partial_fit(clips, labels)
-    with pytest.raises(ValueError, match="an answer of 509 tokens, 513 in all, expected at most the 512 positions"):
+    with pytest.raises(ValueError, match="an answer of 509 tokens, which need 513 positions, expected at most the 512"):
         fitted.generate(clips[:1], max_new_tokens=509)
     with pytest.raises(ValueError, match="Got max_new_tokens=0, expected an integer >= 1"):
         fitted.generate(clips[:1], max_new_tokens=0)
-    with pytest.raises(ValueError, match=r"Got labels \['high', 'low', 3\], expected all texts or all numbers"):
+    with pytest.raises(ValueError, match=r"Got labels \['high', 'low', 3\], expected all strings or all numbers"):
         fitted.partial_fit(clips[:2], [3, 3])
     fitted.set_params(encoder=FbankFeaturizer(n_mels=9))
-    with pytest.raises(ValueError, match="with another n_mels than in fit, expected the same"):
+    with pytest.raises(ValueError, match="whose n_mels differ from those in fit, expected the same"):
         fitted.predict(clips)
 
 

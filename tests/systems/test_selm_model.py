@@ -14,7 +14,7 @@ from gendiffclf.systems.selm_folder import language_description, language_from_d
 from gendiffclf.systems.selm_language import (  # noqa: E402
     answer_tokens,
     byte_tokenizer,
-    check_room,
+    check_positions,
     load_language_model,
     prompt_tokens,
 )
@@ -255,7 +255,7 @@ def test_a_language_model_and_its_tokenizer_load_from_a_folder(model, tokenizer,
 
 
 def test_a_tokenizer_of_python_code_has_no_description(model):
-    with pytest.raises(TypeError, match="Got a tokenizer of type SimpleNamespace, expected a fast one"):
+    with pytest.raises(TypeError, match="Got a tokenizer of type SimpleNamespace, expected a fast tokenizer"):
         language_description(model.language_model, SimpleNamespace(is_fast=False))
 
 
@@ -271,9 +271,9 @@ def test_what_is_no_language_model_is_refused(model, tokenizer, tmp_path):
     with pytest.raises(ValueError, match="no end-of-text token, expected one"):
         load_language_model(tmp_path)
     with pytest.raises(
-        ValueError, match="Got n_prefix=30 and an answer of 5 tokens, 65 in all, expected at most the 64"
+        ValueError, match="Got n_prefix=30 and an answer of 5 tokens, which need 65 positions, expected at most the 64"
     ):
-        check_room(model.language_model, 30, 5)
+        check_positions(model.language_model, 30, 5)
 
 
 @pytest.mark.parametrize(
@@ -282,12 +282,12 @@ def test_what_is_no_language_model_is_refused(model, tokenizer, tmp_path):
         ("sad", "expected a mapping from each label"),
         ({}, "expected a mapping from each label"),
         ({"a": 3}, "Got 3 as the text of label 'a'"),
-        ({"a": []}, "as the text of label 'a', expected a text or several"),
+        ({"a": []}, "as the text of label 'a', expected a string or a list"),
         ({"a": " "}, "Got ' ' as a text of label 'a'"),
         ({"a": "low", "b": ["high", "low"]}, "Got the text 'low' for the labels 'a' and 'b'"),
-        ({0: "low", "b": "high"}, "Got labels \\[0, 'b'\\], expected all texts or all numbers; use one kind"),
-        ({(0, 1): "low", (1, 2): "high"}, "Got labels .* expected all texts or all numbers"),
-        ({None: "low", "b": "high"}, "Got labels .* expected all texts or all numbers"),
+        ({0: "low", "b": "high"}, "Got labels \\[0, 'b'\\], expected all strings or all numbers; use one type"),
+        ({(0, 1): "low", (1, 2): "high"}, "Got labels .* expected all strings or all numbers"),
+        ({None: "low", "b": "high"}, "Got labels .* expected all strings or all numbers"),
     ],
 )
 def test_texts_that_tell_no_labels_apart_are_refused(texts, message):
@@ -302,7 +302,7 @@ def test_texts_are_sorted_by_label():
 @pytest.mark.parametrize(
     ("views", "message"),
     [
-        (["mood"], "Got views=\\['mood'\\], expected names among"),
+        (["mood"], "Got views=\\['mood'\\], expected a list of names among"),
         ("vad", "Got views='vad', expected a list of names"),
         ({"mood": "happy"}, "Got a view 'mood' of type str, expected a View"),
         ({"mood": View("mood?", {"z": "none"})}, "Got the view 'mood' with answers for \\['z'\\]"),

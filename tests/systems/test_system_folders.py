@@ -31,9 +31,9 @@ def test_a_stream_of_random_numbers_is_not_kept(tmp_path):
 
 
 def test_what_json_cannot_hold_leaves_no_folder(tmp_path):
-    with pytest.raises(TypeError, match="Got OwnFeaturizer, expected a featuriser in FEATURIZERS; add it there"):
+    with pytest.raises(TypeError, match="Got OwnFeaturizer, expected a featuriser in FEATURIZERS; register it there"):
         save_system(tmp_path / "model", "System", {"encoder": OwnFeaturizer()}, {}, {})
-    with pytest.raises(TypeError, match="Got encoder of type Linear, expected a number, a text or a list"):
+    with pytest.raises(TypeError, match="Got encoder of type Linear, expected a number, a string or a list"):
         save_system(tmp_path / "model", "System", {"encoder": torch.nn.Linear(1, 1)}, {}, {})
     assert list(tmp_path.iterdir()) == []
 
@@ -48,5 +48,5 @@ def test_other_folders_are_refused(tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 99}))
     with pytest.raises(ValueError, match=r"version 99, expected .* upgrade gendiffclf"):
         load_system(tmp_path / "model", "Other")
-    with pytest.raises(ValueError, match=f"which exists, expected a new folder; one with {DESCRIPTION}"):
+    with pytest.raises(ValueError, match=f"which exists, expected a new folder or one of a model, with {DESCRIPTION}"):
         save_system(tmp_path, "Other", {}, {}, {}, overwrite=True)

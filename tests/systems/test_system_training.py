@@ -17,7 +17,7 @@ from gendiffclf.systems.collation import FrameScaler, collate, pad
 from gendiffclf.systems.training import (
     COMPLETE,
     TrainingPlan,
-    _chosen_device,
+    _cuda_device,
     last_checkpoint,
     run_folder,
     train_module,
@@ -99,11 +99,11 @@ def test_random_states_and_environment_come_back(monkeypatch):
 def test_the_trainer_gets_the_cuda_device_that_was_asked_for(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
     monkeypatch.delenv("ACCELERATE_TORCH_DEVICE", raising=False)
-    with _chosen_device(torch.device("cuda:1"), distributed=False):
+    with _cuda_device(torch.device("cuda:1"), distributed=False):
         assert os.environ["ACCELERATE_TORCH_DEVICE"] == "cuda:1"
     assert "ACCELERATE_TORCH_DEVICE" not in os.environ
     for device, distributed in (("cuda:1", True), ("cpu", False)):  # a process of a group takes its own
-        with _chosen_device(torch.device(device), distributed=distributed):
+        with _cuda_device(torch.device(device), distributed=distributed):
             assert "ACCELERATE_TORCH_DEVICE" not in os.environ
 
 

@@ -9,7 +9,7 @@ import torch
 from gendiffclf import AudioError, EmoSphereRegressor, FbankFeaturizer, HubertFeaturizer, SelmClassifier
 from gendiffclf.systems.collation import collate
 from gendiffclf.systems.frames import clip_frames, clip_waves, frame_featurizer
-from gendiffclf.systems.tuned_encoder import TunedEncoder, padded_to
+from gendiffclf.systems.tuned_encoder import TunedEncoder, pad_short
 
 from .conftest import NAMES, RATE, tone
 from .test_selm import SMALL as SELM
@@ -83,7 +83,7 @@ def test_selm_hears_through_a_speech_encoder(encoders, rated, tmp_path):
     classifier.save(tmp_path / "model")
     loaded = SelmClassifier.load(tmp_path / "model", device="cpu", cache=None)
     np.testing.assert_array_equal(loaded.predict_proba(clips), together)
-    with pytest.raises(ValueError, match="with another layers than in fit, expected the same"):
+    with pytest.raises(ValueError, match="whose layers differ from those in fit, expected the same"):
         loaded.set_params(layer=2).predict(clips)
 
 
@@ -124,7 +124,7 @@ def test_frozen_weights_that_changed_are_refused(encoders, rated):
     clips, _ = rated
     regressor = fit(encoders["wavlm"], rated)
     regressor.set_params(encoder=encoders["wav2vec2"])
-    with pytest.raises(ValueError, match="with another weights than in fit, expected the same"):
+    with pytest.raises(ValueError, match="whose weights differ from those in fit, expected the same"):
         regressor.predict(clips)
 
 
@@ -152,7 +152,7 @@ def test_waves_are_cut_and_short_ones_padded(tmp_path):
     short = np.ones(100, np.float32)
     waves = clip_waves([tmp_path / "long.wav", short, (tmp_path / "long.wav", 0.3, 0.35)], RATE, RATE, max_seconds=0.1)
     assert [len(wave) for wave in waves] == [1600, 100, 800]
-    assert [len(wave) for wave in padded_to(waves, 400)] == [1600, 400, 800]
+    assert [len(wave) for wave in pad_short(waves, 400)] == [1600, 400, 800]
     with pytest.raises(AudioError, match=r"missing\.wav") as caught:
         clip_waves([short, tmp_path / "missing.wav"], RATE, RATE)
     assert caught.value.index == 1
