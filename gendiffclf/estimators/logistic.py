@@ -18,6 +18,8 @@ from .kernel import Rows
 
 PENALTIES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4, 3e-5)
 """λ in the mean loss plus λ / 2 times the squared coefficients; from each, the next starts, while held-out rows gain."""
+LEAST_GAIN = 0.01
+"""Share of the held-out loss: smaller gains are chance, and a choice by them would change with rounding."""
 N_ITERATIONS = 6
 """Of L-BFGS for each penalty."""
 SHARPNESSES = tuple(np.geomspace(0.5, 8, 13))
@@ -117,7 +119,7 @@ def fit_logistic(
         logits = _logits(x[: len(fold)], coefficients)[place]
         losses = {s: _log_loss(s * logits, labels, importance) for s in SHARPNESSES}
         sharpness = min(losses, key=losses.__getitem__)
-        if not losses[sharpness] < least:  # or not a number: features without a scaling can be so large
+        if not losses[sharpness] < (1 - LEAST_GAIN) * least:  # or not a number: features without a scaling can be so large
             break
         least, chosen = losses[sharpness], (penalty, sharpness)
         best, held_out = coefficients, torch.softmax(sharpness * logits, dim=-1)

@@ -13,12 +13,15 @@ from gendiffclf.estimators.selection import BANDWIDTHS, PENALTIES, select
 
 
 def score(settings, rows, targets, weight, groups=None):
-    """Mean squared residual of held-out rows."""
+    """Squared error of held-out estimates times the best factor, as a share of that of the mean."""
     gram = settings.gram(rows[:, settings.view], rows[:, settings.view])
     inverse = torch.linalg.inv(gram + torch.diag(settings.penalty / weight))
     centred = targets - weighted_mean(targets, weight)
     residual = left_out(inverse @ centred, inverse.diagonal()[:, None], lambda i, j: inverse[i][:, j], groups)
-    return float(weight @ residual.square().sum(1) / weight.sum())
+    estimate, weight = centred - residual, weight[:, None].expand_as(centred)
+    factor = (weight * centred * estimate).sum() / (weight * estimate.square()).sum()
+    error = (weight * (centred - factor.clamp_min(0) * estimate).square()).sum()
+    return float(error / (weight * centred.square()).sum())
 
 
 def table(n: int = 60, n_views: int = 1, n_layers: int = 1, informative=(0,), d: int = 3, seed: int = 0):
@@ -80,7 +83,7 @@ def test_the_layer_that_shows_the_class_gets_the_weight():
     rows, targets, weight = table(n=150, n_layers=4, informative=(2,))
     weights = np.array(select(rows, targets, weight, list(KERNELS)).layer_weights)
     assert weights.sum() == pytest.approx(1)
-    assert weights[2] > 0.85
+    assert weights[2] > 0.8
 
 
 def test_layers_that_show_it_together_share_the_weight():
