@@ -104,7 +104,7 @@ def test_a_model_that_lacks_tables_stands_beside_the_subject(records: Path, tmp_
     text = render(tmp_path, "one")["benchmarks.md"]
     assert "| logistic regression (1)<br>**ours** |" in text
     assert "| sk_wine |" in text.partition("## Each table")[2].partition("## Reliability")[0]
-    assert re.search(r"^\| \*\*constant\*\* \| \*\*\d\d\.\d\d\*\* \|", text, re.MULTILINE)
+    assert re.search(r"^\| \*\*ours\*\* \| \*\*\d\d\.\d\d\*\* \|", text, re.MULTILINE)
 
 
 def test_one_more_run_of_a_peer_hides_nothing(records: Path, tmp_path: Path):
