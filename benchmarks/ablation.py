@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import copy
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +17,6 @@ from gendiffclf.transport.learned import LearnedPath
 
 from .data import chosen_tables
 from .markdown import number, table
-from .models import configuration
 from .options import add_options, chosen, chosen_splits
 from .records import RESULTS, SCHEMA, Record, RecordStore
 from .runner import Plan, Variant, run_plan
@@ -54,19 +51,13 @@ COMBINATIONS = {"equal weights": equal_weights, "no calibration": no_calibration
 class AfterFit(ClassifierMixin, BaseEstimator):
     """A classifier changed `after` the fit: parameters of the path, or `"combination"` with a key of `COMBINATIONS`."""
 
-    last_fit: tuple[Any, Any] = (None, None)
-    """What was fitted last to which rows: choices that differ after the fit alone share it, if they run one after the other."""
-
     def __init__(self, estimator: GenerativeTransportClassifier, after: dict[str, Any]) -> None:
         self.estimator = estimator
         self.after = after
 
     def fit(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None) -> AfterFit:
-        """Fit, or take the fit of another, and change a copy."""
-        key = json.dumps(configuration(self.estimator), sort_keys=True), X.tobytes(), np.asarray(y, str).tobytes()
-        if AfterFit.last_fit[0] != key:
-            AfterFit.last_fit = key, clone(self.estimator).fit(X, y, groups=groups)
-        self.fitted_ = copy.deepcopy(AfterFit.last_fit[1])
+        """Fit and change."""
+        self.fitted_ = clone(self.estimator).fit(X, y, groups=groups)
         changes = dict(self.after)
         if name := changes.pop("combination", None):
             self.fitted_.combination_ = COMBINATIONS[name](self.fitted_.combination_)
@@ -178,20 +169,17 @@ def run(arguments: argparse.Namespace) -> int:
     splits = chosen_splits(arguments.splits)
     tables = chosen_tables(arguments.tables, arguments.data_dir, TABLES)
     plan = Plan(
-        distinct(parts), tables, splits, arguments.data_dir, again=arguments.again, command=arguments.command_line
+        list({one.label: one for part in parts for one in part.choices}.values()),
+        tables,
+        splits,
+        arguments.data_dir,
+        again=arguments.again,
+        command=arguments.command_line,
     )
     store = RecordStore(arguments.output)
     n_failed = run_plan(plan, store)
     print(summary_text(plan.records(store), "default"))
     return int(n_failed > 0)
-
-
-def distinct(parts: Sequence[Part]) -> list[Choice]:
-    """Choices of some parts, each label once, those that share a fit one after the other, the one as fitted first."""
-    by_fit: dict[str, dict[str, Choice]] = {}
-    for one in (one for part in parts for one in part.choices):
-        by_fit.setdefault(str(configuration(one.create().estimator)), {})[one.label] = one
-    return [one for same in by_fit.values() for one in sorted(same.values(), key=lambda one: len(one.after))]
 
 
 def context(results: Path) -> dict[str, Any]:

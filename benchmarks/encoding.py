@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from gendiffclf import HubertFeaturizer
@@ -21,19 +22,8 @@ from .runner import timed
 
 RECORD = RESULTS / "encoding.json"
 RATE = 16000
-# Settings of HubertConfig; weights are random, which speed does not depend on.
-SIZES: dict[str, dict[str, Any]] = {
-    "base": {},
-    "large": {
-        "hidden_size": 1024,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "intermediate_size": 4096,
-        "feat_extract_norm": "layer",
-        "do_stable_layer_norm": True,
-        "conv_bias": True,
-    },
-}
+SETTINGS: dict[str, Any] = {}
+"""Of `HubertConfig`, the base size; weights are random, which speed does not depend on."""
 MEDIAN_SECONDS, SPREAD, SHORTEST, LONGEST = 3.5, 0.6, 1.0, 12.0
 """Lengths of clips: log-normal, cut off; the spread is the standard deviation of the logarithm."""
 TOLERANCE = 1e-5
@@ -49,7 +39,6 @@ STATISTICS: dict[str, Callable[..., Any]] = {"median": np.median, "min": np.min,
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--device", default="cpu", help="where encoders run (default: %(default)s)")
-    parser.add_argument("--size", default="base", choices=SIZES, help="which HuBERT (default: %(default)s)")
     parser.add_argument("--n-clips", type=int, default=64, help="clips to encode (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=8, help="clips of a padded batch (default: %(default)s)")
     add_options(parser, RECORD, "--rounds")
@@ -65,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError(f"Got {option} {getattr(arguments, name)}, expected an integer >= 1.")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = make_model(folder / "model", SIZES[arguments.size])
+        model = make_model(folder / "model")
         paths = make_clips(folder / "clips", arguments.n_clips)
         seconds = [path.stat().st_size / (2 * RATE) for path in paths]
         methods = make_methods(model, folder / "cache", arguments.device, arguments.batch_size)
@@ -77,12 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
     clips = {"count": len(paths), "seconds": sum(seconds)}
     record = new_record(
         arguments.command_line,
-        **{name: getattr(arguments, name) for name in ("device", "size", "batch_size")},
+        **{name: getattr(arguments, name) for name in ("device", "batch_size")},
         n_threads=torch.get_num_threads(),
         clips=clips | {f"{name}_seconds": value for name, value in spread(seconds).items()},
         differences=differences,
         rounds=rounds,
-        summary=summary(rounds, sum(seconds)),
     )
     write_record(record, arguments.output)
     wrong = {way: differences[way]["max"] for way in ("ours", "cached") if not differences[way]["max"] <= TOLERANCE}
@@ -96,18 +84,16 @@ def spread(values: Any) -> dict[str, float]:
     return {name: float(function(values)) for name, function in STATISTICS.items()}
 
 
-def make_model(folder: Path, settings: dict[str, Any]) -> Path:
-    """Save a HuBERT of random weights, with settings of `HubertConfig`, and the preprocessor of its kind."""
+def make_model(folder: Path) -> Path:
+    """Save a HuBERT of random weights and its preprocessor."""
     import torch
     from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        config = HubertConfig(**settings)
-        HubertModel(config).save_pretrained(folder)
+        HubertModel(HubertConfig(**SETTINGS)).save_pretrained(folder)
     # Models with group norm were trained without a mask.
-    masked = config.feat_extract_norm == "layer"
-    Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=masked).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False).save_pretrained(folder)
     return folder
 
 
@@ -180,15 +166,6 @@ def measure(methods: dict[str, Method], paths: list[Path], n_rounds: int) -> lis
     return rounds
 
 
-def summary(rounds: list[dict[str, Any]], audio: float) -> dict[str, dict[str, dict[str, float]]]:
-    """Spread over rounds of each way's speed, and of how many times as fast one is as another."""
-    seconds = {name: np.array([found["seconds"][name] for found in rounds]) for name in rounds[0]["seconds"]}
-    return {
-        "audio_per_second": {name: spread(audio / own) for name, own in seconds.items()},
-        "ratios": {f"{fast}_to_{slow}": spread(seconds[slow] / seconds[fast]) for fast, slow in RATIOS},
-    }
-
-
 def difference(rows: Rows, reference: Rows) -> dict[str, float]:
     """Distance of a clip's layer from that of the reference, relative to the latter's length: the largest and the median."""
     distance = np.linalg.norm(rows.astype(np.float64) - reference, axis=-1)  # (n, layers, d) -> (n, layers)
@@ -203,28 +180,26 @@ def _float32(device: str) -> AbstractContextManager[None]:
     return encoding_session({device.partition(":")[0]})
 
 
-def contexts(results: Path) -> list[dict[str, Any]]:
-    """Names for the template, of each record."""
-    read = [read_record(path) for path in sorted(results.glob(f"{RECORD.stem}*.json"))]
-    return [_context(record) for record in read if record]
-
-
-def _context(record: dict[str, Any]) -> dict[str, Any]:
+def context(results: Path) -> dict[str, Any]:
+    """Names for the template; empty without a record."""
+    record = read_record(results / RECORD.name)
+    if record is None:
+        return {}
+    seconds = pd.DataFrame([found["seconds"] for found in record["rounds"]])
+    speeds = record["clips"]["seconds"] / seconds
+    ratios = pd.DataFrame({f"{fast} against {slow}": seconds[slow] / seconds[fast] for fast, slow in RATIOS})
     on_cpu, n_threads = record["device"].startswith("cpu"), record["n_threads"]
-    found, differences = record["summary"], record["differences"]
-    ranges = {
-        name: f"{own['median']:.{digits}f} ({own['min']:.{digits}f}–{own['max']:.{digits}f})"
-        for part in found.values()
-        for name, own in part.items()
-        for digits in [0 if own["median"] >= 100 else 2]
-    }
-    distances = {way: f"{own['max']:.1e} ({own['median']:.1e})" for way, own in differences.items()}
     threads = f"the CPU with {n_threads} {'thread' if n_threads == 1 else 'threads'}"
+    distances = {way: f"{own['max']:.1e} ({own['median']:.1e})" for way, own in record["differences"].items()}
     return {
-        **record,
         "record": record,
         "device": "CPU" if on_cpu else record["device"].partition(":")[0].upper(),
         "where": threads if on_cpu else record["environment"]["hardware"]["gpu"] or record["device"],
-        "speeds": [[f"**{w}**" if w == "ours" else w, ranges[w], distances.get(w, "–")] for w in WAYS],
-        "ratios": [[f"{fast} against {slow}", ranges[f"{fast}_to_{slow}"]] for fast, slow in RATIOS],
+        "speeds": [[way, _range(speeds[way]), distances.get(way, "–")] for way in WAYS],
+        "ratios": [[what, _range(ratios[what])] for what in ratios],
     }
+
+
+def _range(values: pd.Series) -> str:
+    digits = 0 if values.median() >= 100 else 2
+    return f"{values.median():.{digits}f} ({values.min():.{digits}f}–{values.max():.{digits}f})"

@@ -211,7 +211,7 @@ def context(results: Path) -> dict[str, Any]:
         "texts": TEXTS,
         "differences": {name: _differences(task) for name, task in tasks.items()},
         "figures": _figures,
-        "encodings": encoding.contexts(results),
+        "encoding": encoding.context(results),
     }
 
 

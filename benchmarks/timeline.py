@@ -30,9 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--data-dir", type=Path, required=True, help="folder of RAVDESS, with a folder for each actor")
     parser.add_argument("--minutes", type=float, nargs="+", default=[10.0, 40.0], help="lengths (default: 10 40)")
-    parser.add_argument(
-        "--format", default="wav", choices=("wav", "mp3", "flac"), help="of the recordings (%(default)s)"
-    )
     add_options(parser, RECORD, "--rounds")
 
 
@@ -51,15 +48,14 @@ def run(arguments: argparse.Namespace) -> int:
     pipeline = train(make_pipeline(FbankFeaturizer(n_mels=40, deltas=2), classifier), corpus[learnt])
     others = corpus["path"][~learnt].tolist()
     with tempfile.TemporaryDirectory() as folder:
-        warm_up = write_recording(Path(folder) / f"warm-up.{arguments.format}", others, WARM_UP_SECONDS)
+        warm_up = write_recording(Path(folder) / "warm-up.wav", others, WARM_UP_SECONDS)
         measure(pipeline, warm_up)
         recordings = []
         for minutes in arguments.minutes:
-            path = write_recording(Path(folder) / f"{minutes:g}.{arguments.format}", others, 60 * minutes)
+            path = write_recording(Path(folder) / f"{minutes:g}.wav", others, 60 * minutes)
             rounds = [measure(pipeline, path) for _ in range(arguments.rounds)]
             recordings.append({"minutes": minutes, "rounds": rounds, "summary": summary(rounds)})
-    about = {"format": arguments.format, "n_threads": torch.get_num_threads()}
-    record = new_record(arguments.command_line, **about, recordings=recordings)
+    record = new_record(arguments.command_line, n_threads=torch.get_num_threads(), recordings=recordings)
     write_record(record, arguments.output)
     print(sentence(record))
     return 0

@@ -1,4 +1,4 @@
-"""The ablation runs, shares fits, resumes, and gives a page that says what its numbers allow."""
+"""The ablation runs, resumes, and gives a page that says what its numbers allow."""
 
 from pathlib import Path
 
@@ -42,34 +42,6 @@ def test_every_choice_makes_a_valid_classifier_of_its_own():
             RecordStore(ablation.FOLDER).path(one.label)
             labels[one.label] = str(configuration(one.create()))
     assert len(set(labels.values())) == len(labels)
-
-
-def test_choices_that_share_a_fit_are_neighbours():
-    labels = [one.label for one in ablation.distinct(list(all_parts().values()))]
-    assert len(set(labels)) == len(labels)
-    for base, n_shared in (("default", 2), ("estimator=network+learned", 2)):
-        first = labels.index(base)
-        shared = labels[first + 1 : first + 1 + n_shared]
-        assert all("then_" in label for label in shared)
-
-
-def test_fits_are_shared(iris, tiny, monkeypatch: pytest.MonkeyPatch):
-    X, y = iris[0], iris[1].astype(str)
-    fits = []
-    fit = GenerativeTransportClassifier.fit
-
-    def counted(self, *rows, **more):
-        fits.append(1)
-        return fit(self, *rows, **more)
-
-    monkeypatch.setattr(GenerativeTransportClassifier, "fit", counted)
-    classifier = tiny(estimator="network", path=LearnedPath())
-    one, many = (AfterFit(classifier, after).fit(X, y) for after in ({}, {"n_steps": 4}))
-    assert len(fits) == 1
-    assert not np.allclose(one.predict_proba(X), many.predict_proba(X))
-    np.testing.assert_array_equal(one.predict_proba(X), fit(classifier, X, y).predict_proba(X))
-    AfterFit(classifier, {}).fit(X[:100], y[:100])
-    assert len(fits) == 2
 
 
 def test_combinations_are_replaced_after_the_fit(iris, tiny):
