@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -121,6 +122,12 @@ class Split:
     table: Table
     train: np.ndarray
     test: np.ndarray
+    number: int = 0
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What tells it from other splits in rows of a record."""
+        return {"table": self.table.name, "split": self.number}
 
     @property
     def labels(self) -> np.ndarray:
@@ -176,4 +183,4 @@ def split_table(
     rng = np.random.default_rng(0)
     train = train if max_train is None else rng.permutation(train)[:max_train]
     test = test if max_test is None else rng.permutation(test)[:max_test]
-    return Split(table, train, test)
+    return Split(table, train, test, number)

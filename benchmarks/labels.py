@@ -15,10 +15,10 @@ from sklearn.model_selection import cross_val_predict
 
 from gendiffclf import GenerativeTransportClassifier
 
-from .data import Split, chosen_tables, load_table, split_table
+from .data import Split
 from .markdown import number, table
 from .models import create_model
-from .options import add_options, chosen_splits
+from .options import add_options, chosen_splits, splits_of
 from .records import RESULTS, Record, new_record, read_record, write_record
 
 RECORD = RESULTS / "labels.json"
@@ -66,21 +66,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, record after each table, and print."""
-    splits, max_train = chosen_splits(arguments.splits), arguments.max_train
-    sizes = {"max_train": max_train, "splits": len(splits)}
+    first, *others = chosen_splits(arguments.splits)
+    sizes = {"max_train": arguments.max_train, "splits": 1 + len(others)}
     record = new_record(arguments.command_line, **sizes, suspects=[], sets=[])
-    for name in chosen_tables(arguments.tables, arguments.data_dir):
-        rows = load_table(name, arguments.data_dir)
-        if rows.groups is None:
-            found = [
-                one for share in FLIPPED for one in measure_suspects(split_table(rows, max_train=max_train), share)
-            ]
-            record["suspects"] += [{"table": name, **one} for one in found]
-        for split in splits:
-            about = {"table": name, "split": split, "grouped": rows.groups is not None}
-            found = measure_sets(split_table(rows, split, max_train=max_train))
-            record["sets"] += [about | one for one in found]
-        print(f"{name}: measured", flush=True)
+    for split in splits_of(arguments):
+        if split.groups is None and split.number == first:
+            found = [one for share in FLIPPED for one in measure_suspects(split, share)]
+            record["suspects"] += [{"table": split.table.name, **one} for one in found]
+        about = {**split.about, "grouped": split.groups is not None}
+        record["sets"] += [about | one for one in measure_sets(split)]
+        print(split.about, "measured", flush=True)
         write_record(record, arguments.output)
     print(mean_precisions(record).round(3).to_string())
     return 0

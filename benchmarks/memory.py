@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import resource
 import sys
 from pathlib import Path
 
@@ -24,6 +23,8 @@ def peak_bytes() -> int:
     """Highest resident memory since the last reset, in bytes."""
     if (value := _status_bytes("VmHWM")) is not None:
         return value
+    import resource
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

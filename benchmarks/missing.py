@@ -14,11 +14,11 @@ from sklearn.base import BaseEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
-from .data import Split, chosen_tables, load_table, split_table
+from .data import Split
 from .markdown import number, table
 from .metrics import align_columns, score_probabilities
 from .models import NAMES, create_model
-from .options import add_options
+from .options import add_options, splits_of
 from .records import RESULTS, Record, new_record, read_record, write_record
 
 RECORD = RESULTS / "missing.json"
@@ -40,12 +40,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, record after each table, and print."""
     sizes = {name: getattr(arguments, name) for name in ("max_train", "max_test", "inner")}
     record = new_record(arguments.command_line, **sizes, runs=[])
-    for name in chosen_tables(arguments.tables, arguments.data_dir):
-        split = split_table(load_table(name, arguments.data_dir), **sizes)
+    for split in splits_of(arguments):
         for model in arguments.models.split(","):
-            runs = [{"table": name, "model": model, **found} for found in measure(lambda m=model: _create(m), split)]
+            runs = [
+                {"table": split.table.name, "model": model, **found}
+                for found in measure(lambda m=model: _create(m), split)
+            ]
             record["runs"] += runs
-            print(name, model, "log-loss", *(f"{found['log_loss']:.3f}" for found in runs), flush=True)
+            print(split.table.name, model, "log-loss", *(f"{found['log_loss']:.3f}" for found in runs), flush=True)
         write_record(record, arguments.output)
     print(mean_losses(record).round(3).to_string())
     return 0

@@ -13,9 +13,9 @@ import pandas as pd
 
 from gendiffclf import GenerativeTransportClassifier, load_predictor
 
-from .data import Split, chosen_tables, load_table, split_table
+from .data import Split
 from .markdown import table
-from .options import add_options, refuse_quick
+from .options import add_options, refuse_quick, splits_of
 from .records import RESULTS, Record, load_average, new_record, read_record, write_record
 from .speed import QUICK, fresh_process, in_turn, spread
 
@@ -48,8 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
     refuse_quick(arguments, RECORD)
     load, figures = load_average(), {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in chosen_tables(arguments.tables, arguments.data_dir):
-            figures[name] = measure(split_table(load_table(name, arguments.data_dir)), Path(folder), arguments.quick)
+        for split in splits_of(arguments):
+            name = split.table.name
+            figures[name] = measure(split, Path(folder), arguments.quick)
             print(name, figures[name]["difference"], figures[name]["seconds"]["onnx, 1 row"], flush=True)
         path = str(Path(folder, "model.onnx"))
         imports = [fresh_process(_IMPORTS, path) for _ in range(2 if arguments.quick else 16)]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .data import N_SPLITS, SUBSETS
+from .data import N_SPLITS, SUBSETS, Split, chosen_tables, load_table, split_table
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--data-dir": {"type": Path, "help": "folder with tabular/*.csv.gz; else only scikit-learn's tables"},
@@ -57,6 +57,14 @@ def chosen(names: str | Iterable[str] | None, known: Iterable[str], what: str) -
 def chosen_splits(text: str) -> list[int]:
     """Numbers of splits in a text."""
     return [int(split) for split in chosen(text, map(str, range(N_SPLITS)), "--splits")]
+
+
+def splits_of(arguments: argparse.Namespace, default: Sequence[str] | None = None) -> Iterator[Split]:
+    """Splits of tables as the options say; without `--splits` the first, without `--tables` the default ones, or all."""
+    given = {name: getattr(arguments, name) for name in ("inner", "max_train", "max_test") if name in arguments}
+    for name in chosen_tables(arguments.tables, arguments.data_dir, default):
+        for number in chosen_splits(getattr(arguments, "splits", "0")):
+            yield split_table(load_table(name, arguments.data_dir), number, **given)
 
 
 def refuse_quick(arguments: argparse.Namespace, output: Path) -> None:

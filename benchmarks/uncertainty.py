@@ -18,11 +18,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from .data import SAMPLE, Split, chosen_tables, load_table, split_table
+from .data import SAMPLE, Split
 from .markdown import number, table
 from .metrics import align_columns, score_probabilities
 from .models import create_model
-from .options import add_options, add_parts, chosen, chosen_splits
+from .options import add_options, add_parts, chosen, splits_of
 from .records import RESULTS, new_record, read_record, write_record
 from .summary import HIGHER_IS_BETTER, Interval, bootstrap, less, pivot
 
@@ -167,14 +167,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print progress, and record each part."""
-    parts, splits = chosen(arguments.parts, PARTS, "part"), chosen_splits(arguments.splits)
+    parts = chosen(arguments.parts, PARTS, "part")
     found: dict[str, list[Row]] = {part: [] for part in parts}
-    for name in chosen_tables(arguments.tables, arguments.data_dir, SAMPLE):
-        for split in splits:
-            cell = Cell(split_table(load_table(name, arguments.data_dir), split))
-            for part in parts:
-                found[part] += [{"table": name, "split": split, **row} for row in PARTS[part](cell)]
-                print(f"{name}/{split} {part}: done", flush=True)
+    for split in splits_of(arguments, SAMPLE):
+        cell = Cell(split)
+        for part in parts:
+            found[part] += [{**split.about, **row} for row in PARTS[part](cell)]
+            print(split.about, part, flush=True)
     for part, rows in found.items():
         write_record(new_record(arguments.command_line, rows=rows), arguments.output / f"{part}.json")
     return 0
