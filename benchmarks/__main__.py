@@ -7,44 +7,14 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
-from . import (
-    ablation,
-    encoding,
-    few_shot,
-    labels,
-    missing,
-    onnx,
-    render,
-    smoke,
-    speech,
-    speed,
-    story,
-    systems,
-    tables,
-    timeline,
-    uncertainty,
-)
-
-COMMANDS: dict[str, ModuleType] = {
-    "tables": tables,
-    "ablation": ablation,
-    "uncertainty": uncertainty,
-    "few-shot": few_shot,
-    "missing": missing,
-    "labels": labels,
-    "speech": speech,
-    "systems": systems,
-    "encoding": encoding,
-    "timeline": timeline,
-    "story": story,
-    "onnx": onnx,
-    "speed": speed,
-    "render": render,
-    "smoke": smoke,
-}
+COMMANDS = (
+    "tables", "ablation", "uncertainty", "few-shot", "missing", "labels", "speech", "systems", "encoding", "timeline",
+    "story", "onnx", "speed", "render", "smoke",
+)  # fmt: skip
+"""Names of modules, with `-` for `_`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure, and make pages from records.")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, module in COMMANDS.items():
+    for name in COMMANDS:
+        module = import_module(f".{name.replace('-', '_')}", __package__)
         text = (module.__doc__ or "").strip()
         subparser = subparsers.add_parser(name, help=text, description=text, allow_abbrev=False)
         module.add_arguments(subparser)
@@ -68,18 +39,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def command_line(words: Sequence[str]) -> str:
     """Command as records name it: folders of one's own machine are of no use to others, so only their names stay."""
-    shown: list[str] = []
+
+    def shown(value: str) -> str:
+        return Path(value).name if os.path.isabs(value) or ".." in Path(value).parts else value
+
+    given: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
         option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-        if before == "--data-dir" or option == "--data-dir":
-            value = "DATA_DIR" if equals or not option else value
-        elif os.path.isabs(value) or ".." in Path(value).parts:
-            value = Path(value).name
-        corpus, of, folder = value.partition("=")
-        if of and (os.path.isabs(folder) or ".." in Path(folder).parts):
-            value = f"{corpus}={Path(folder).name}"
-        shown.append(f"{option}{equals}{value}")
-    return f"python -m benchmarks {shlex.join(shown)}"
+        if (option == "--data-dir" and equals) or before == "--data-dir":
+            given.append(f"{option}{equals}DATA_DIR")
+        else:
+            corpus, of, folder = value.partition("=")
+            given.append(f"{option}{equals}{f'{corpus}={shown(folder)}' if of else shown(value)}")
+    return f"python -m benchmarks {shlex.join(given)}"
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import copy
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,22 +13,21 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 from gendiffclf import GenerativeTransportClassifier
 from gendiffclf.estimators.combination import Combination, uncalibrated
-from gendiffclf.transport.codes import label_codes
 from gendiffclf.transport.learned import LearnedPath
 
-from .data import SUBSETS, chosen_tables, load_table, split_rows
-from .models import configuration
-from .provenance import provenance, write_record
-from .records import RecordStore
+from .data import chosen_tables
+from .markdown import number, table
+from .options import add_options, chosen, chosen_splits
+from .records import RESULTS, SCHEMA, Record, RecordStore
 from .runner import Plan, Variant, run_plan
-from .tables import of_plan, parse_splits, summary_text
+from .summary import current, less, means, runs
+from .tables import summary_text
 
-RESULTS = Path("benchmarks/results/ablation")
+FOLDER = RESULTS / "ablation"
 TABLES = ("brown_genes", "heart_disease", "sk_breast_cancer", "vehicle", "ravdess_emotion_ge2e", "sk_digits")
 """Some of every kind, small enough for all parts to take a few minutes."""
-AGREEMENT = "agreement"
-STEPS = (1, 4, 20, 100)
-SOLVERS = ("exact", "euler", "midpoint")
+MEASURES = {"accuracy": (2, 100), "log_loss": (3, 1), "ece": (3, 1)}
+"""Digits and scale."""
 
 
 def equal_weights(combination: Combination) -> Combination:
@@ -52,29 +49,15 @@ COMBINATIONS = {"equal weights": equal_weights, "no calibration": no_calibration
 
 
 class AfterFit(ClassifierMixin, BaseEstimator):
-    """
-    A classifier of which something is changed after the fit.
-
-    Parameters
-    ----------
-    estimator : GenerativeTransportClassifier
-    after : dict
-        Parameters of the fitted path, or `"combination"` with a key of `COMBINATIONS`.
-    """
-
-    last_fit: tuple[Any, Any] = (None, None)
-    """What was fitted last to which rows: choices that differ after the fit alone share it, if they run one after the other."""
+    """A classifier changed `after` the fit: parameters of the path, or `"combination"` with a key of `COMBINATIONS`."""
 
     def __init__(self, estimator: GenerativeTransportClassifier, after: dict[str, Any]) -> None:
         self.estimator = estimator
         self.after = after
 
     def fit(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None) -> AfterFit:
-        """Fit, or take the fit of another, and change a copy."""
-        key = json.dumps(configuration(self.estimator), sort_keys=True), X.tobytes(), np.asarray(y, str).tobytes()
-        if AfterFit.last_fit[0] != key:
-            AfterFit.last_fit = key, clone(self.estimator).fit(X, y, groups=groups)
-        self.fitted_ = copy.deepcopy(AfterFit.last_fit[1])
+        """Fit and change."""
+        self.fitted_ = clone(self.estimator).fit(X, y, groups=groups)
         changes = dict(self.after)
         if name := changes.pop("combination", None):
             self.fitted_.combination_ = COMBINATIONS[name](self.fitted_.combination_)
@@ -175,56 +158,81 @@ def all_parts() -> dict[str, Part]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--data-dir", type=Path, help="folder with tabular/*.csv.gz; else only scikit-learn's tables")
-    parser.add_argument("--tables", help=f"names, or {', '.join(SUBSETS)}, comma between (default: {','.join(TABLES)})")
-    parser.add_argument("--splits", default="0,1", help="(default: %(default)s)")
-    parser.add_argument("--only", help=f"parts, comma between, of {', '.join([*all_parts(), AGREEMENT])}")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of records (default: %(default)s)")
-    parser.add_argument("--again", action="store_true", help="run also what is recorded; the later record counts")
+    add_options(parser, FOLDER, "--data-dir", "--tables", "--splits", "--again", splits="0,1")
+    parser.add_argument("--only", help=f"parts, comma between, of {', '.join(all_parts())}")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run what is not recorded yet and print means; `render` makes the page."""
-    known = [*all_parts(), AGREEMENT]
-    keys = known if arguments.only is None else arguments.only.split(",")
-    if unknown := [key for key in keys if key not in known]:
-        raise ValueError(f"Got part {', '.join(unknown)}, expected some of {', '.join(known)}.")
+    keys = chosen(arguments.only, all_parts(), "part")
     parts = [part for key, part in all_parts().items() if key in keys]
-    splits, tables = parse_splits(arguments.splits), chosen_tables(arguments.tables, arguments.data_dir, TABLES)
-    n_failed = 0
-    if parts:
-        store = RecordStore(arguments.output)
-        plan = Plan(
-            distinct(parts), tables, splits, arguments.data_dir, again=arguments.again, command=arguments.command_line
-        )
-        n_failed = run_plan(plan, store, lambda line: print(line, flush=True))
-        print(summary_text(of_plan(store.read(), plan), "default"))
-    if AGREEMENT in keys:
-        found = [agreement(table, split, arguments.data_dir) for table in tables for split in splits]
-        write_record({**provenance(arguments.command_line), "runs": found}, arguments.output / f"{AGREEMENT}.json")
+    splits = chosen_splits(arguments.splits)
+    tables = chosen_tables(arguments.tables, arguments.data_dir, TABLES)
+    plan = Plan(
+        list({one.label: one for part in parts for one in part.choices}.values()),
+        tables,
+        splits,
+        arguments.data_dir,
+        again=arguments.again,
+        command=arguments.command_line,
+    )
+    store = RecordStore(arguments.output)
+    n_failed = run_plan(plan, store)
+    print(summary_text(plan.records(store), "default"))
     return int(n_failed > 0)
 
 
-def distinct(parts: Sequence[Part]) -> list[Choice]:
-    """Choices of some parts, each label once, those that share a fit one after the other, the one as fitted first."""
-    by_fit: dict[str, dict[str, Choice]] = {}
-    for one in (one for part in parts for one in part.choices):
-        by_fit.setdefault(str(configuration(one.create().estimator)), {})[one.label] = one
-    return [one for same in by_fit.values() for one in sorted(same.values(), key=lambda one: len(one.after))]
+def context(results: Path) -> dict[str, Any]:
+    """Names for the template; empty without records."""
+    folder = results / FOLDER.name
+    records = [record for record in current(RecordStore(folder).read()) if record["schema"] == SCHEMA]
+    if not records:
+        return {}
+    return {
+        "records": records,
+        "names": list(all_parts()),
+        "tables": sorted({record["table"] for record in records}),
+        "n_splits": len({record["split"] for record in records}),
+        "parts": [(part, found) for part in all_parts().values() if (found := _part(part, records))],
+    }
 
 
-def agreement(name: str, split: int, data_dir: Path | None) -> dict[str, Any]:
-    """Shares of test rows that end nearest to the code of their most probable class, by solver and steps."""
-    table = load_table(name, data_dir)
-    train, test = split_rows(table, split)
-    groups = None if table.groups is None else table.groups[train]
-    classifier = GenerativeTransportClassifier(random_state=0).fit(table.X[train], table.y[train], groups=groups)
-    probable = classifier.predict_proba(table.X[test]).argmax(1)
-    shares: dict[str, dict[int, float]] = {solver: {} for solver in SOLVERS}
-    for solver in SOLVERS:
-        for n_steps in STEPS:
-            ends = classifier.transport(table.X[test], n_steps=n_steps, solver=solver)  # (n, L)
-            codes = label_codes(classifier.codes, len(classifier.classes_), ends.shape[1])  # (K, L), of one length
-            shares[solver][n_steps] = float(((ends @ codes.T).argmax(1) == probable).mean())
-    print(f"{AGREEMENT} {name}/{split}: done", flush=True)
-    return {"table": name, "split": split, "shares": shares}
+def _part(part: Part, records: list[Record]) -> str | None:
+    """The table of a part; None where it was not measured."""
+    reference, *others = part.choices
+    found = runs(records, [one.label for one in part.choices])
+    if found.empty or reference.label not in found["accuracy"] or len(found["accuracy"].columns) < 2:
+        return None
+    check_same_defaults(part, records)
+    intervals = {measure: less(found[measure], reference.label) for measure in MEASURES}
+    own = [number(scale * means(found[m])[reference.label], digits) for m, (digits, scale) in MEASURES.items()]
+    rows = [[reference.name, *own, "1.00"]]
+    seconds = found["fit_cpu_seconds"].sum()
+    for one in (one for one in others if one.label in found["accuracy"]):
+        cells = [intervals[measure][one.label].difference(*form) for measure, form in MEASURES.items()]
+        rows.append([one.name, *cells, "–" if one.after else f"{seconds[one.label] / seconds[reference.label]:.2f}"])
+    return table(("Choice", "Accuracy", "Log-loss", "ECE", "Time"), rows)
+
+
+def check_same_defaults(part: Part, records: list[Record]) -> None:
+    """
+    Refuse to compare with a reference of other defaults.
+
+    Raises
+    ------
+    ValueError
+        If a choice differs from the reference in more than its parameters.
+    """
+    own = {record["label"]: record["configuration"] for record in records}
+    reference = part.choices[0]
+    for one in (one for one in part.choices if one.label in own):
+        given = {f"estimator__{name}" for name in {**reference.parameters, **one.parameters}} | {"after", "estimator"}
+        before, after = (
+            {name: value for name, value in own[label].items() if name.partition("__path__")[0] not in given}
+            for label in (reference.label, one.label)
+        )
+        if before != after:
+            raise ValueError(
+                f"Got records of {one.label!r} and {reference.label!r} with different defaults, expected one difference; "
+                "delete the older records and run again."
+            )

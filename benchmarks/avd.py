@@ -9,12 +9,8 @@ figure on these targets says how well a model tells acted emotions and intensiti
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
-
-if TYPE_CHECKING:
-    import pandas as pd
+import pandas as pd
 
 DIMENSIONS = ("arousal", "valence", "dominance")
 RANGE = (-1.0, 1.0)
@@ -34,12 +30,7 @@ INTENSITIES = {"normal": 0.6, "strong": 1.0}
 
 def with_targets(corpus: pd.DataFrame) -> pd.DataFrame:
     """
-    The corpus with a column for each of `DIMENSIONS`.
-
-    Parameters
-    ----------
-    corpus : DataFrame
-        With `emotion` and `intensity`, as of `read_corpus(..., layout="ravdess")`.
+    The corpus, with `emotion` and `intensity`, and a column for each of `DIMENSIONS`.
 
     Raises
     ------

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,22 +49,12 @@ SAMPLE = ("brown_genes", "heart_disease", "sk_breast_cancer", "vehicle", "car", 
 
 @dataclass(frozen=True)
 class Table:
-    """
-    Rows with labels.
-
-    Attributes
-    ----------
-    name : str
-    X : ndarray of shape (n, d), float32
-    y : ndarray of shape (n,), str
-    groups : ndarray of shape (n,), str, or None
-        Rows of a group, such as a speaker, stay on one side of a split.
-    """
+    """Rows with labels; those of a group, such as a speaker, stay on one side of a split."""
 
     name: str
-    X: np.ndarray
-    y: np.ndarray
-    groups: np.ndarray | None = None
+    X: np.ndarray  # (n, d), float32
+    y: np.ndarray  # (n,), str
+    groups: np.ndarray | None = None  # (n,), str
 
     @property
     def digest(self) -> str:
@@ -92,14 +83,7 @@ def table_names(data_dir: Path | None = None) -> list[str]:
 
 
 def chosen_tables(text: str | None, data_dir: Path | None, default: Sequence[str] | None = None) -> list[str]:
-    """
-    Names of tables or of `SUBSETS` with commas between; without a text the default ones that there are, or else all.
-
-    Raises
-    ------
-    ValueError
-        If there is no such table.
-    """
+    """Names of tables or of `SUBSETS` with commas between; without a text the default ones that there are, or else all."""
     if text is None:
         return [name for name in table_names(data_dir) if default is None or name in default]
     names = [name for word in text.split(",") for name in SUBSETS.get(word, (word,))]
@@ -131,6 +115,41 @@ def load_table(name: str, data_dir: Path | None = None) -> Table:
     return Table(name, frame.to_numpy(np.float32), y, groups)
 
 
+@dataclass(frozen=True)
+class Split:
+    """Row numbers of a table to fit on and to evaluate on."""
+
+    table: Table
+    train: np.ndarray
+    test: np.ndarray
+    number: int = 0
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What tells it from other splits in rows of a record."""
+        return {"table": self.table.name, "split": self.number}
+
+    @property
+    def labels(self) -> np.ndarray:
+        """All labels of the table, sorted."""
+        return np.unique(self.table.y)
+
+    @property
+    def fitting(self) -> tuple[np.ndarray, np.ndarray]:
+        """Features and labels of the training rows."""
+        return self.table.X[self.train], self.table.y[self.train]
+
+    @property
+    def evaluation(self) -> tuple[np.ndarray, np.ndarray]:
+        """Features and labels of the test rows."""
+        return self.table.X[self.test], self.table.y[self.test]
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """Groups of the training rows, if there are any."""
+        return None if self.table.groups is None else self.table.groups[self.train]
+
+
 def outer_splits(table: Table) -> list[tuple[np.ndarray, np.ndarray]]:
     """Row numbers of three stratified splits 70/30, or of three stratified folds of whole groups: training, test."""
     if table.groups is None:
@@ -139,22 +158,29 @@ def outer_splits(table: Table) -> list[tuple[np.ndarray, np.ndarray]]:
     return list(folds.split(table.X, table.y, table.groups))
 
 
-def split_rows(table: Table, split: int, *, inner: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def split_table(
+    table: Table, number: int = 0, *, inner: bool = False, max_train: int | None = None, max_test: int | None = None
+) -> Split:
     """
-    Row numbers of one split to fit on and to evaluate on.
+    One split of a table.
 
     Parameters
     ----------
     table : Table
-    split : {0, 1, 2}
-        Number of the outer split.
+    number : {0, 1, 2}, default=0
+        Of the outer split.
     inner : bool, default=False
         Whether to leave the test part alone, and to split its training part once more by the same protocol. Test parts of
         different splits overlap: a choice made on the inner part of one split is blind to the test part of that split only.
+    max_train, max_test : int, optional
+        Rows at most, a random choice with the seed 0.
     """
-    train, test = outer_splits(table)[split]
-    if not inner:
-        return train, test
-    groups = None if table.groups is None else table.groups[train]
-    fit, evaluate = outer_splits(Table(table.name, table.X[train], table.y[train], groups))[0]
-    return train[fit], train[evaluate]
+    train, test = outer_splits(table)[number]
+    if inner:
+        groups = None if table.groups is None else table.groups[train]
+        fit, evaluate = outer_splits(Table(table.name, table.X[train], table.y[train], groups))[0]
+        train, test = train[fit], train[evaluate]
+    rng = np.random.default_rng(0)
+    train = train if max_train is None else rng.permutation(train)[:max_train]
+    test = test if max_test is None else rng.permutation(test)[:max_test]
+    return Split(table, train, test, number)

@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from gendiffclf import HubertFeaturizer
 
-from .environment import load_average
-from .provenance import provenance, write_record
+from .options import add_options
+from .records import RESULTS, load_average, new_record, read_record, write_record
+from .runner import timed
 
-if TYPE_CHECKING:
-    from torch import nn
-
-RESULTS = Path("benchmarks/results/encoding.json")
+RECORD = RESULTS / "encoding.json"
 RATE = 16000
-# Settings of HubertConfig; weights are random, which speed does not depend on.
-SIZES: dict[str, dict[str, Any]] = {
-    "base": {},
-    "large": {
-        "hidden_size": 1024,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "intermediate_size": 4096,
-        "feat_extract_norm": "layer",
-        "do_stable_layer_norm": True,
-        "conv_bias": True,
-    },
-}
+SETTINGS: dict[str, Any] = {}
+"""Of `HubertConfig`, the base size; weights are random, which speed does not depend on."""
 MEDIAN_SECONDS, SPREAD, SHORTEST, LONGEST = 3.5, 0.6, 1.0, 12.0
 """Lengths of clips: log-normal, cut off; the spread is the standard deviation of the logarithm."""
 TOLERANCE = 1e-5
@@ -52,11 +39,9 @@ STATISTICS: dict[str, Callable[..., Any]] = {"median": np.median, "min": np.min,
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--device", default="cpu", help="where encoders run (default: %(default)s)")
-    parser.add_argument("--size", default="base", choices=SIZES, help="which HuBERT (default: %(default)s)")
     parser.add_argument("--n-clips", type=int, default=64, help="clips to encode (default: %(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="times each way is measured (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=8, help="clips of a padded batch (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="file of the record (default: %(default)s)")
+    add_options(parser, RECORD, "--rounds")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -69,51 +54,46 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError(f"Got {option} {getattr(arguments, name)}, expected an integer >= 1.")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = make_model(folder / "model", SIZES[arguments.size])
+        model = make_model(folder / "model")
         paths = make_clips(folder / "clips", arguments.n_clips)
         seconds = [path.stat().st_size / (2 * RATE) for path in paths]
         methods = make_methods(model, folder / "cache", arguments.device, arguments.batch_size)
         with _float32(arguments.device):
             # A first pass of each fills the cache and is not timed: it also loads weights and meets every length.
             reference = methods["single"](paths)
-            others = [way for way in methods if way != "single"]
-            differences = {way: difference(methods[way](paths), reference) for way in others}
-            rounds = measure(methods, paths, arguments.rounds, sum(seconds))
-    record = {
-        **provenance(arguments.command_line),
-        "device": arguments.device,
-        "size": arguments.size,
-        "n_threads": torch.get_num_threads(),
-        "batch_size": arguments.batch_size,
-        "clips": {
-            "count": len(paths),
-            "seconds": sum(seconds),
-            **{f"{name}_seconds": float(f(seconds)) for name, f in STATISTICS.items()},
-        },
-        "differences": differences,
-        "rounds": rounds,
-        "summary": summary(rounds, sum(seconds)),
-    }
+            differences = {way: difference(methods[way](paths), reference) for way in WAYS if way != "single"}
+            rounds = measure(methods, paths, arguments.rounds)
+    clips = {"count": len(paths), "seconds": sum(seconds)}
+    record = new_record(
+        arguments.command_line,
+        **{name: getattr(arguments, name) for name in ("device", "batch_size")},
+        n_threads=torch.get_num_threads(),
+        clips=clips | {f"{name}_seconds": value for name, value in spread(seconds).items()},
+        differences=differences,
+        rounds=rounds,
+    )
     write_record(record, arguments.output)
-    print(json.dumps(record["summary"], indent=1))
     wrong = {way: differences[way]["max"] for way in ("ours", "cached") if not differences[way]["max"] <= TOLERANCE}
     for way, largest in wrong.items():
         print(f"{way}: features differ from clip by clip by {largest:.1e}, expected at most {TOLERANCE:.0e}")
     return int(bool(wrong))
 
 
-def make_model(folder: Path, settings: dict[str, Any]) -> Path:
-    """Save a HuBERT of random weights, with settings of `HubertConfig`, and the preprocessor of its kind."""
+def spread(values: Any) -> dict[str, float]:
+    """Median, least and most."""
+    return {name: float(function(values)) for name, function in STATISTICS.items()}
+
+
+def make_model(folder: Path) -> Path:
+    """Save a HuBERT of random weights and its preprocessor."""
     import torch
     from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        config = HubertConfig(**settings)
-        HubertModel(config).save_pretrained(folder)
+        HubertModel(HubertConfig(**SETTINGS)).save_pretrained(folder)
     # Models with group norm were trained without a mask.
-    masked = config.feat_extract_norm == "layer"
-    Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=masked).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False).save_pretrained(folder)
     return folder
 
 
@@ -144,7 +124,7 @@ def make_methods(folder: Path, cache: Path, device: str, batch_size: int) -> dic
     }
 
 
-def encode_padded(model: nn.Module, extractor: Any, paths: list[Path], batch_size: int) -> Rows:
+def encode_padded(model: Any, extractor: Any, paths: list[Path], batch_size: int) -> Rows:
     """
     Encode with transformers alone, in the order given: read, pad, call the model, take means over each clip's frames.
 
@@ -173,44 +153,24 @@ def encode_padded(model: nn.Module, extractor: Any, paths: list[Path], batch_siz
     return np.concatenate(rows)
 
 
-def measure(methods: dict[str, Method], paths: list[Path], n_rounds: int, audio: float) -> list[dict[str, Any]]:
+def measure(methods: dict[str, Method], paths: list[Path], n_rounds: int) -> list[dict[str, Any]]:
     """Seconds of every way in each round, which begins with another, by the clock and of the processors, and the load."""
     rounds = []
     names = list(methods)
     for number in range(n_rounds):
-        first = number % len(names)
         found: dict[str, Any] = {"load": load_average(), "seconds": {}, "cpu_seconds": {}}
-        for name in names[first:] + names[:first]:
-            begin, begin_cpu = time.perf_counter(), time.process_time()
-            methods[name](paths)
-            found["seconds"][name] = time.perf_counter() - begin
-            found["cpu_seconds"][name] = time.process_time() - begin_cpu
-            print(f"round {number} {name}: {audio / found['seconds'][name]:.1f} s of audio a second", flush=True)
+        for name in np.roll(names, -number).tolist():
+            found["seconds"][name], found["cpu_seconds"][name], _ = timed(partial(methods[name], paths))
+            print(f"round {number} {name}: {found['seconds'][name]:.2f} s", flush=True)
         rounds.append(found)
     return rounds
-
-
-def summary(rounds: list[dict[str, Any]], audio: float) -> dict[str, dict[str, dict[str, float]]]:
-    """Median, least and most over rounds of each way's speed, and of how many times as fast one is as another."""
-    speeds = {name: [audio / found["seconds"][name] for found in rounds] for name in rounds[0]["seconds"]}
-    ratios = {
-        f"{fast}_to_{slow}": [found["seconds"][slow] / found["seconds"][fast] for found in rounds]
-        for fast, slow in RATIOS
-    }
-    return {
-        part: {
-            name: {statistic: float(function(values)) for statistic, function in STATISTICS.items()}
-            for name, values in found.items()
-        }
-        for part, found in (("audio_per_second", speeds), ("ratios", ratios))
-    }
 
 
 def difference(rows: Rows, reference: Rows) -> dict[str, float]:
     """Distance of a clip's layer from that of the reference, relative to the latter's length: the largest and the median."""
     distance = np.linalg.norm(rows.astype(np.float64) - reference, axis=-1)  # (n, layers, d) -> (n, layers)
-    relative = distance / np.linalg.norm(reference.astype(np.float64), axis=-1)
-    return {name: float(STATISTICS[name](relative)) for name in ("max", "median")}
+    found = spread(distance / np.linalg.norm(reference.astype(np.float64), axis=-1))
+    return {name: found[name] for name in ("max", "median")}
 
 
 def _float32(device: str) -> AbstractContextManager[None]:
@@ -218,3 +178,28 @@ def _float32(device: str) -> AbstractContextManager[None]:
     from gendiffclf.featurizers.encoder import encoding_session
 
     return encoding_session({device.partition(":")[0]})
+
+
+def context(results: Path) -> dict[str, Any]:
+    """Names for the template; empty without a record."""
+    record = read_record(results / RECORD.name)
+    if record is None:
+        return {}
+    seconds = pd.DataFrame([found["seconds"] for found in record["rounds"]])
+    speeds = record["clips"]["seconds"] / seconds
+    ratios = pd.DataFrame({f"{fast} against {slow}": seconds[slow] / seconds[fast] for fast, slow in RATIOS})
+    on_cpu, n_threads = record["device"].startswith("cpu"), record["n_threads"]
+    threads = f"the CPU with {n_threads} {'thread' if n_threads == 1 else 'threads'}"
+    distances = {way: f"{own['max']:.1e} ({own['median']:.1e})" for way, own in record["differences"].items()}
+    return {
+        "record": record,
+        "device": "CPU" if on_cpu else record["device"].partition(":")[0].upper(),
+        "where": threads if on_cpu else record["environment"]["hardware"]["gpu"] or record["device"],
+        "speeds": [[way, _range(speeds[way]), distances.get(way, "–")] for way in WAYS],
+        "ratios": [[what, _range(ratios[what])] for what in ratios],
+    }
+
+
+def _range(values: pd.Series) -> str:
+    digits = 0 if values.median() >= 100 else 2
+    return f"{values.median():.{digits}f} ({values.min():.{digits}f}–{values.max():.{digits}f})"

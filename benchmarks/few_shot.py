@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,24 +16,19 @@ from sklearn.preprocessing import StandardScaler
 
 from gendiffclf import GenerativeTransportClassifier
 
-from .markdown import NOT_MEASURED, circumstances, table_text
-from .provenance import provenance, read_record, write_record
+from .options import add_options
+from .records import RESULTS, new_record, read_record, write_record
 
 NEW = 9
-RESULTS = Path("benchmarks/results/few_shot.json")
+RECORD = RESULTS / "few_shot.json"
 OURS, JOINT = "ours, `partial_fit` on the new rows alone", "logistic regression on old and new rows"
-TEXT = """
-Nine of the ten digits of scikit-learn are learnt first, then the tenth from {examples} examples of it, without any row of the
-others. Beside it stands a model trained anew on all rows. Percent on test rows, mean and standard deviation over {draws} draws
-of split and examples. Ours had {before:.2f} % accuracy on the old classes before, and loses {lost:.2f} points.
-"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--examples", type=int, default=10, help="examples of the new class (default: %(default)s)")
     parser.add_argument("--draws", type=int, default=5, help="random choices of them (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="file of the record (default: %(default)s)")
+    add_options(parser, RECORD)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,26 +53,16 @@ def run(arguments: argparse.Namespace) -> int:
             runs.append({"draw": draw, "model": name, **found})
             print(runs[-1], flush=True)
     sizes = {"examples": arguments.examples, "draws": arguments.draws, "old_accuracy_before": float(np.mean(before))}
-    record = {**provenance(arguments.command_line), **sizes, "runs": runs}
-    write_record(record, arguments.output)
+    write_record(new_record(arguments.command_line, **sizes, runs=runs), arguments.output)
     return 0
 
 
-def few_shot_section(folder: Path) -> str:
-    """The section on the page of benchmarks, from the record in a folder."""
-    record = read_record(folder / RESULTS.name)
-    if record is None:
-        return f"\n## New classes\n{NOT_MEASURED}"
-    found = 100 * pd.DataFrame(record["runs"]).groupby("model", sort=False)[["old_accuracy", "new_recall"]].agg(
-        ["mean", lambda values: values.std(ddof=0)]
-    )
-    before = 100 * record["old_accuracy_before"]
-    text = TEXT.format(
-        examples=record["examples"], draws=record["draws"], before=before, lost=before - found.loc[OURS].iloc[0]
-    )
-    rows = [
-        [name, f"{v[0]:.2f} ± {v[1]:.2f}", f"{v[2]:.2f} ± {v[3]:.2f}"]
-        for name, v in zip(found.index, found.values, strict=True)
-    ]
-    table = table_text(("Model", "Accuracy on the old classes", "Recall of the new one"), rows)
-    return f"\n## New classes\n{text}{table}{circumstances(record, ('scikit-learn', 'torch'))}"
+def context(results: Path) -> dict[str, Any]:
+    """Names for the template; empty without a record."""
+    if (record := read_record(results / RECORD.name)) is None:
+        return {}
+    groups = 100 * pd.DataFrame(record["runs"]).set_index("model")[["old_accuracy", "new_recall"]]
+    mean, deviation = groups.groupby(level=0, sort=False).mean(), groups.groupby(level=0, sort=False).std(ddof=0)
+    cells = mean.map("{:.2f} ± ".format) + deviation.map("{:.2f}".format)
+    lost = 100 * record["old_accuracy_before"] - mean.loc[OURS, "old_accuracy"]
+    return {"record": record, "rows": cells.reset_index().values.tolist(), "lost": lost}

@@ -130,14 +130,7 @@ def draw_reliability(path: Path, records: Sequence[Record], labels: Sequence[str
 
 
 def pooled_bins(records: Sequence[Record]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """
-    Merge the reliability bins of several records.
-
-    Returns
-    -------
-    confidence, accuracy, n_rows : ndarray of shape (n_bins,)
-        Means are 0 where there are no rows.
-    """
+    """Mean confidence, mean accuracy and number of rows in each reliability bin of all records; means are 0 without rows."""
     bins = [record["reliability"] for record in records]
     confidence, accuracy, n_rows = (
         np.concatenate([part[name] for part in bins]) for name in ("confidence", "accuracy", "n_rows")

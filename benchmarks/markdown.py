@@ -1,19 +1,23 @@
-"""Pieces of pages: tables, numbers, and where a record was made."""
+"""Pieces of pages: tables, numbers, and how records were made."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from .provenance import changed_defaults, defaults_text
+from gendiffclf import GenerativeTransportClassifier
+
+from .models import configuration
 from .records import Record
 
-NOT_MEASURED = "\nNot measured.\n"
+_OWN = ("random_state", "device", "verbose")
+"""Parameters of which the choice is the benchmark's or the machine's."""
 
 
-def table_text(header: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: bool = True) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]], numbers: bool = True) -> str:
     """Markdown table, numbers to the right."""
     lines = [header, [":--", *["--:" if numbers else ":--"] * (len(header) - 1)], *rows]
-    return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
 def number(value: float, digits: int, best: bool = False) -> str:
@@ -23,71 +27,81 @@ def number(value: float, digits: int, best: bool = False) -> str:
     return f"**{value:.{digits}f}**" if best else f"{value:.{digits}f}"
 
 
-def machine(record: Record) -> str:
-    """The hardware of an environment and its settings of threads."""
-    hardware = record["hardware"]
-    threads = ", ".join(f"{name}={value}" for name, value in sorted(record["threads"].items()))
-    parts = [hardware["cpu"], f"{hardware['cores_usable']} of {hardware['cores']} cores", hardware["system"]]
-    if hardware["memory_bytes"]:
-        parts.append(f"{hardware['memory_bytes'] / 2**30:.0f} GiB")
-    return ", ".join([*parts, *([hardware["gpu"]] if hardware["gpu"] else ["no GPU"]), *([threads] if threads else [])])
+def listing(values: Iterable[float], digits: int = 3, scale: float = 1) -> str:
+    """Numbers as a list in words."""
+    *first, last = (f"{scale * value:.{digits}f}" for value in values)
+    return f"{', '.join(first)} and {last}"
 
 
-def commit(record: Record) -> str:
-    """The commit of an environment, shortened, and whether the code was changed since."""
-    return f"`{(record['commit'] or 'unknown')[:12]}`{' with uncommitted changes' if record['dirty'] else ''}"
-
-
-def circumstances(record: Record, packages: Sequence[str]) -> str:
+def circumstances(records: Sequence[Record], packages: Sequence[str] = ()) -> str:
     """
-    How one record was made: its command, hardware, commit, versions, day, and defaults that are others now.
+    How records were made: commands, hardware, commits, versions, days, warnings, and defaults that are others now.
 
     Parameters
     ----------
-    record : dict
-        With `command` and `environment`; older ones lack `date` or `defaults`.
+    records : sequence of dict
+        Of one file each, or of a run each.
     packages : sequence of str
-        Whose versions to name, as far as the record holds them.
+        Whose versions to name beside Python's; by default all.
     """
-    made = record["environment"]
-    versions = [f"{name} {made['versions'][name]}" for name in ("python", *packages) if name in made["versions"]]
-    lines = [f"\n```console\n{record['command']}\n```\n\n", f"- Hardware: {machine(made)}\n"]
-    lines += [f"- Commit: {commit(made)}\n", f"- Versions: {', '.join(versions)}\n"]
-    if "date" in record:
-        lines.append(f"- Date: {record['date'][:10]}\n")
-    if changed := changed_defaults(record.get("defaults", {})):
-        lines.append(f"- Defaults that differed at that commit: {changed}\n")
-    return "".join(lines)
-
-
-def runs_circumstances(records: Sequence[Record], subject: str) -> str:
-    """How records of many runs were made, and what defaults of the subject have changed since."""
-    lines = ["\n## How it was measured\n\n"]
+    made = [record.get("environment", record) for record in records]
     commands = sorted({record["command"] for record in records})
     if len(commands) > 3:
-        lines.append(f"`{' '.join(commands[0].split()[:4])}` was called {len(commands)} times for parts of it; ")
-        lines.append("every record holds its own command.\n\n")
+        program = " ".join(commands[0].split()[:4])
+        said = [
+            f"`{program}` was called {len(commands)} times for parts of it; every record holds its own command.\n\n"
+        ]
     else:
-        lines += ["```console\n", *[f"{command}\n" for command in commands], "```\n\n"]
-    machines = {machine(record) for record in records}
-    lines += [f"- Hardware: {name}\n" for name in sorted(machines)]
-    commits: dict[str, set[str]] = {}
-    for record in records:
-        commits.setdefault(commit(record), set()).add(record["label"])
-    for name, labels in sorted(commits.items()):
-        lines.append(f"- Commit: {name} ({', '.join(sorted(labels))})\n")
+        said = ["```console\n", *(f"{command}\n" for command in commands), "```\n\n"]
+    said += [f"- Hardware: {name}\n" for name in sorted({_machine(one) for one in made})]
+    said += _items("Commit", ((_commit(one), record.get("label")) for one, record in zip(made, records, strict=True)))
     versions: dict[str, set[str]] = {}
-    for record in records:
-        for package, version in record["versions"].items():
-            versions.setdefault(package, set()).add(version)
-    named = [f"{package} {' / '.join(sorted(found))}" for package, found in sorted(versions.items())]
-    lines.append(f"- Versions: {', '.join(named)}\n")
-    dates = sorted(record["date"][:10] for record in records)
-    lines.append(f"- Dates: {dates[0]} to {dates[-1]}\n")
-    lines.append(defaults_text(records, subject))
-    warned: dict[str, set[str]] = {}
-    for record in records:
-        for name in record["warnings"]:
-            warned.setdefault(name, set()).add(record["label"])
-    lines += [f"- Warned with {name}: {', '.join(sorted(labels))}\n" for name, labels in sorted(warned.items())]
-    return "".join(lines)
+    for one in made:
+        for package, found in one["versions"].items():
+            versions.setdefault(package, set()).add(found)
+    shown = [name for name in (("python", *packages) if packages else sorted(versions)) if name in versions]
+    said.append(f"- Versions: {', '.join(' '.join([name, ' / '.join(sorted(versions[name]))]) for name in shown)}\n")
+    days = sorted({record["date"][:10] for record in records if "date" in record})
+    said.append(f"- Date: {' to '.join(dict.fromkeys([days[0], days[-1]]))}\n" if days else "")
+    said += [
+        f"- Defaults that differed at that commit: {text}\n" for text in sorted(set(map(_changed, records)) - {""})
+    ]
+    said += _items(
+        "Warned with", ((name, record["label"]) for record in records for name in record.get("warnings", ()))
+    )
+    return "".join(said)
+
+
+def _machine(made: Record) -> str:
+    hardware = made["hardware"]
+    memory = [f"{hardware['memory_bytes'] / 2**30:.0f} GiB"] if hardware["memory_bytes"] else []
+    cores = f"{hardware['cores_usable']} of {hardware['cores']} cores"
+    threads = [f"{name}={value}" for name, value in sorted(made["threads"].items())]
+    return ", ".join([hardware["cpu"], cores, hardware["system"], *memory, hardware["gpu"] or "no GPU", *threads])
+
+
+def _commit(made: Record) -> str:
+    return f"`{(made['commit'] or 'unknown')[:12]}`{' with uncommitted changes' if made['dirty'] else ''}"
+
+
+def _items(title: str, pairs: Iterable[tuple[str, str | None]]) -> list[str]:
+    """A line for each name, with the labels that go with it."""
+    labels: dict[str, set[str]] = {}
+    for name, label in pairs:
+        labels.setdefault(name, set()).update([label] if label else [])
+    named = {name: f" ({', '.join(sorted(own))})" if own else "" for name, own in sorted(labels.items())}
+    return [f"- {title}: {name}{own}\n" for name, own in named.items()]
+
+
+def _changed(record: Record) -> str:
+    """Parameters of our classifier that had other defaults when the record was made; empty for other models."""
+    given = {*_OWN, *record.get("parameters", {})}
+    then = {
+        name.removeprefix("estimator__"): value
+        for name, value in record.get("defaults", record.get("configuration", {})).items()
+    }
+    if "n_centers" not in then:  # a parameter that no other classifier has
+        return ""
+    now = configuration(GenerativeTransportClassifier())
+    changed = [name for name in now if name not in given and then.get(name, "missing") != now[name]]
+    return ", ".join(f"{name} {then.get(name, 'missing')} (now {now[name]})" for name in changed)

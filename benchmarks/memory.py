@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -24,8 +25,7 @@ def peak_bytes() -> int:
         return value
     import resource
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def resident_bytes() -> int | None:
@@ -34,9 +34,5 @@ def resident_bytes() -> int | None:
 
 
 def _status_bytes(field: str) -> int | None:
-    try:
-        lines = _STATUS.read_text().splitlines()
-    except OSError:
-        return None
-    found = [line.split()[1] for line in lines if line.startswith(f"{field}:")]
-    return int(found[0]) * 1024 if found else None
+    found = re.search(rf"^{field}:\s+(\d+)", _STATUS.read_text(), re.MULTILINE) if _STATUS.exists() else None
+    return int(found[1]) * 1024 if found else None

@@ -15,20 +15,7 @@ CLIP = 1e-7
 
 def align_columns(proba: np.ndarray, classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """
-    Give each label a column; classes that a training part lacked have probability 0.
-
-    Parameters
-    ----------
-    proba : ndarray of shape (n, n_known)
-        Probabilities in [0, 1].
-    classes : ndarray of shape (n_known,)
-        Label of each column.
-    labels : ndarray of shape (n_classes,), str
-        All labels of the table, sorted.
-
-    Returns
-    -------
-    ndarray of shape (n, n_classes), float64
+    Probabilities of all labels, (n, n_classes), from those of known classes; the others have 0.
 
     Raises
     ------
@@ -47,15 +34,7 @@ def align_columns(proba: np.ndarray, classes: np.ndarray, labels: np.ndarray) ->
 
 def score_probabilities(y_true: np.ndarray, proba: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """
-    Score probabilities against the truth.
-
-    Parameters
-    ----------
-    y_true : ndarray of shape (n,), str
-    proba : ndarray of shape (n, n_classes)
-        Probabilities in [0, 1], rows sum to 1.
-    labels : ndarray of shape (n_classes,), str
-        Label of each column, sorted.
+    Score probabilities (n, n_classes) of sorted labels against the truth (n,).
 
     Returns
     -------

@@ -22,41 +22,19 @@ from gendiffclf import GenerativeTransportClassifier
 from .peers import CalibratedSVC, LabelEncoded, TunedLogistic
 
 
-def _optional(model: str, package: str) -> Any:
+def _optional(package: str, name: str, **parameters: Any) -> BaseEstimator:
     try:
-        return import_module(package)
+        return getattr(import_module(package), name)(**parameters)
     except ImportError as error:
-        raise ImportError(f"Model {model!r} needs {package}: pip install -e '.[bench]'.") from error
-
-
-def _lightgbm() -> BaseEstimator:
-    return _optional("lightgbm", "lightgbm").LGBMClassifier(random_state=0, verbose=-1)
-
-
-def _xgboost() -> BaseEstimator:
-    return LabelEncoded(_optional("xgboost", "xgboost").XGBClassifier(random_state=0))
-
-
-def _catboost() -> BaseEstimator:
-    return _optional("catboost", "catboost").CatBoostClassifier(random_state=0, verbose=0, allow_writing_files=False)
+        raise ImportError(f"{name} needs {package}: pip install -e '.[bench]'.") from error
 
 
 def _realmlp_td() -> BaseEstimator:
-    model = _optional("realmlp_td", "pytabkit").RealMLP_TD_Classifier(random_state=0)
+    model = _optional("pytabkit", "RealMLP_TD_Classifier", random_state=0)
     # Its trainer announces itself at every fit; the import sets the level, so it must come before.
     import_module("pytorch_lightning")
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     return model
-
-
-def _tabm_d() -> BaseEstimator:
-    return _optional("tabm_d", "pytabkit").TabM_D_Classifier(random_state=0)
-
-
-def _xrfm() -> BaseEstimator:
-    _optional("xrfm", "xrfm")
-    # The defaults of its authors, with the calibration that they recommend.
-    return _optional("xrfm", "pytabkit").XRFM_D_Classifier(random_state=0, calibration_method="ts-mix")
 
 
 MODELS: dict[str, Callable[[], BaseEstimator]] = {
@@ -71,12 +49,15 @@ MODELS: dict[str, Callable[[], BaseEstimator]] = {
     "mlp_early": lambda: make_pipeline(StandardScaler(), MLPClassifier(early_stopping=True, random_state=0)),
     "extratrees": lambda: ExtraTreesClassifier(500, random_state=0),
     "hgb": lambda: HistGradientBoostingClassifier(random_state=0),
-    "lightgbm": _lightgbm,
-    "xgboost": _xgboost,
-    "catboost": _catboost,
+    "lightgbm": lambda: _optional("lightgbm", "LGBMClassifier", random_state=0, verbose=-1),
+    "xgboost": lambda: LabelEncoded(_optional("xgboost", "XGBClassifier", random_state=0)),
+    "catboost": lambda: _optional(
+        "catboost", "CatBoostClassifier", random_state=0, verbose=0, allow_writing_files=False
+    ),
     "realmlp_td": _realmlp_td,
-    "tabm_d": _tabm_d,
-    "xrfm": _xrfm,
+    "tabm_d": lambda: _optional("pytabkit", "TabM_D_Classifier", random_state=0),
+    # The defaults of its authors, with the calibration that they recommend.
+    "xrfm": lambda: _optional("pytabkit", "XRFM_D_Classifier", random_state=0, calibration_method="ts-mix"),
 }
 NAMES = {
     "logreg": "logistic regression",
@@ -104,14 +85,7 @@ PLAIN = tuple(name for name in MODELS if name not in OPTIONAL)
 
 def create_model(name: str, parameters: dict[str, Any] | None = None) -> BaseEstimator:
     """
-    Create an unfitted model.
-
-    Parameters
-    ----------
-    name : str
-        Key of `MODELS`.
-    parameters : dict, optional
-        Parameters to set, as `set_params` takes them.
+    Create an unfitted model of `MODELS` with parameters as `set_params` takes them.
 
     Raises
     ------

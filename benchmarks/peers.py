@@ -28,13 +28,7 @@ def inner_folds(y: np.ndarray, groups: np.ndarray | None = None) -> Folds:
 
 
 class LabelEncoded(ClassifierMixin, BaseEstimator):
-    """
-    Give an estimator that takes only numbers as labels the numbers of the labels.
-
-    Parameters
-    ----------
-    estimator : estimator
-    """
+    """Give an estimator that takes only numbers as labels the numbers of the labels."""
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
@@ -69,13 +63,7 @@ class _OnFolds(ClassifierMixin, BaseEstimator):
 
 
 class TunedLogistic(_OnFolds):
-    """
-    Logistic regression whose C has the least log-loss on inner folds.
-
-    Parameters
-    ----------
-    C : sequence of float
-    """
+    """Logistic regression whose C has the least log-loss on inner folds."""
 
     def __init__(self, C: Sequence[float] = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)) -> None:
         self.C = C

@@ -3,85 +3,92 @@
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Sequence
+import re
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from . import ablation, figures, labels, missing, onnx, speed, systems, uncertainty
-from .ablation_page import ablation_page
-from .few_shot import few_shot_section
-from .page import EMPTY, HEADER, benchmarks_page, scores_by_table
-from .readme import write_readme, write_sections
-from .records import RESULTS, Record, RecordStore
-from .speech_page import speech_page
-from .speed_page import speed_page
-from .summary import complete, current, runs
-from .systems_page import write_systems_page
-from .uncertainty.page import write_uncertainty_page
+import jinja2
 
-SPEECH_PAGE = "speech-results.md"
+from . import ablation, figures, labels, missing, onnx, page, speech, speed, systems, uncertainty
+from .markdown import circumstances, listing, number, table
+from .records import RESULTS
+
+TEMPLATES = Path(__file__).parent / "pages"
+PAGES: dict[str, ModuleType] = {
+    "benchmarks": page,
+    "ablation": ablation,
+    "uncertainty": uncertainty,
+    "speed": speed,
+    "speech-results": speech,
+    "three-systems": systems,
+}
+"""Pages that are made as a whole, and what gives their templates names by `context(results)`; empty without records."""
+SECTIONS: dict[str, ModuleType] = {"labels": labels, "missing-values": missing, "deployment": onnx}
+"""Pages of which only what is between marks is made; a line of `BREAK` divides their templates."""
+BREAK = "<!-- The next place. -->\n"
+BEGIN = "<!-- Made by `make bench-render`, up to the next mark; changes by hand are lost. -->"
+END = "<!-- End of what is made. -->"
+MADE = "<!-- Made by `python -m benchmarks render` from `benchmarks/pages/`; changes by hand are lost. -->\n\n"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "--records", type=Path, default=RESULTS, help="folder of records, others beside it (default: %(default)s)"
-    )
-    parser.add_argument("--page", type=Path, default=Path("docs/benchmarks.md"), help="(default: %(default)s)")
-    parser.add_argument("--images", type=Path, default=Path("docs/img"), help="(default: %(default)s)")
-    parser.add_argument("--subject", default="ours", help="label the page is about (default: %(default)s)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of records (default: %(default)s)")
+    parser.add_argument("--docs", type=Path, default=Path("docs"), help="folder of pages (default: %(default)s)")
     parser.add_argument("--readme", type=Path, help="file that gets a summary between its marks")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the page and its plots, and the pages of other records beside it."""
-    page, results = arguments.page, arguments.records.parent
-    page.parent.mkdir(parents=True, exist_ok=True)
-    images = Path(os.path.relpath(arguments.images, page.parent)).as_posix()
-    if speech := speech_page(results):
-        page.with_name(SPEECH_PAGE).write_text(speech)
-    page.with_name("ablation.md").write_text(ablation_page(results / ablation.RESULTS.name))
-    write_uncertainty_page(results / uncertainty.RESULTS.name, page.with_name("uncertainty.md"))
-    page.with_name("speed.md").write_text(speed_page(results / speed.RESULTS.name))
-    for module, sections in (
-        (onnx, [onnx.section]),
-        (missing, [missing.lead_text, missing.section]),
-        (labels, [labels.lead_text, labels.section]),
-    ):
-        write_sections(results / module.RESULTS.name, page.with_name(module.PAGE), *sections)
-    write_systems_page(results / systems.RESULTS.name, page.with_name("three-systems.md"))
-    records = current(RecordStore(arguments.records).read())
-    if not records:
-        page.write_text(HEADER + EMPTY)
-        print(f"{page}: no records in {arguments.records}")
-        return 0
-    check_same_data(records)
-    found = runs(records, complete(records, arguments.subject))
-    names = list(found["accuracy"])
-    figures.draw_scores_against_time(arguments.images / "benchmark_time.svg", found, arguments.subject)
-    figures.draw_reliability(arguments.images / "benchmark_reliability.svg", records, names, arguments.subject)
-    page.write_text(benchmarks_page(records, arguments.subject, images, few_shot_section(results)))
-    scores_by_table(records).to_csv(page.with_suffix(".csv"))
-    if arguments.readme is not None:
-        write_readme(arguments.readme, found, arguments.subject)
-    print(f"{page}: {len(records)} records")
+    """Write the pages of which there are records, and the plots."""
+    results, docs = arguments.results, arguments.docs
+    docs.mkdir(parents=True, exist_ok=True)
+    contexts = {name: module.context(results) for name, module in {**PAGES, **SECTIONS}.items()}
+    for name in PAGES:
+        if contexts[name]:
+            (docs / f"{name}.md").write_text(MADE + render(name, contexts[name]))
+    for name in SECTIONS:
+        if contexts[name] and (docs / f"{name}.md").exists():
+            put_between_marks(docs / f"{name}.md", render(name, contexts[name]))
+    if benchmarks := contexts["benchmarks"]:
+        found, records = benchmarks["found"], benchmarks["records"]
+        figures.draw_scores_against_time(docs / "img" / "benchmark_time.svg", found, page.SUBJECT)
+        names = list(found["accuracy"])
+        figures.draw_reliability(docs / "img" / "benchmark_reliability.svg", records, names, page.SUBJECT)
+        page.scores_by_table(records).to_csv(docs / "benchmarks.csv")
+        if arguments.readme is not None:
+            put_between_marks(arguments.readme, render("readme", benchmarks))
+    print(f"{docs}: {', '.join(name for name in contexts if contexts[name]) or 'no records'}")
     return 0
 
 
-def check_same_data(records: Sequence[Record]) -> None:
+def render(name: str, context: dict[str, Any]) -> str:
+    """Text of a template."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals.update(table=table, number=number, listing=listing, circumstances=circumstances)
+    text = environment.get_template(f"{name}.md").render(context)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def put_between_marks(path: Path, made: str) -> None:
     """
-    Refuse to compare on different data.
+    Replace what is between the marks of a file: one part of the text for each pair of marks, in order.
 
     Raises
     ------
     ValueError
-        If records of one table name differ in content.
+        If the file lacks marks.
     """
-    digests: dict[str, set[str]] = {}
-    for record in records:
-        digests.setdefault(record["table"], set()).add(record["data_digest"])
-    if different := sorted(table for table, found in digests.items() if len(found) > 1):
-        raise ValueError(
-            f"Got records of different data for {', '.join(different)}, expected one content per table; "
-            "run again with --again, or delete the old records."
-        )
+    parts, rest = [], path.read_text()
+    for text in made.split(BREAK):
+        before, begin, rest = rest.partition(BEGIN)
+        _, end, rest = rest.partition(END)
+        if not (begin and end):
+            raise ValueError(f"Got {path} without the marks {BEGIN!r} and {END!r}, expected a pair for each text.")
+        parts.append(f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}")
+    path.write_text("".join([*parts, rest]))

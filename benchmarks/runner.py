@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,11 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.datasets import load_iris
 
-from .data import Table, load_table, split_rows
-from .environment import environment, load_average
+from .data import Split, load_table, split_table
 from .metrics import align_columns, score_probabilities
 from .models import configuration, create_model, plain
 from .peers import inner_folds
-from .records import SCHEMA, Record, RecordStore, record_key
+from .records import SCHEMA, Record, RecordStore, environment, load_average, now, record_key
 
 
 @dataclass(frozen=True)
@@ -56,106 +54,75 @@ class Plan:
     again: bool = False
     command: str = ""
 
+    def jobs(self) -> Iterator[tuple[Variant, Record]]:
+        """Variants with what identifies a run in the records, in order."""
+        configurations = {variant.label: configuration(variant.create()) for variant in self.variants}
+        for table in self.tables:
+            for split in self.splits:
+                for variant in self.variants:
+                    own = {"label": variant.label, "configuration": configurations[variant.label]}
+                    yield variant, {**own, "table": table, "split": split, "inner": self.inner}
 
-def run_plan(plan: Plan, store: RecordStore, report: Callable[[str], None]) -> int:
+    def records(self, store: RecordStore) -> list[Record]:
+        """Records of the runs of this plan, whenever they were made."""
+        wanted = {record_key(identity) for _, identity in self.jobs()}
+        return [record for record in store.read() if record_key(record) in wanted]
+
+
+def run_plan(plan: Plan, store: RecordStore) -> int:
     """
-    Run what is not recorded yet.
-
-    Parameters
-    ----------
-    plan : Plan
-    store : RecordStore
-        Gets a record as each run ends; killing the process loses the running one only.
-    report : callable
-        Called with a line of text per run.
+    Run what is not recorded yet, and append a record as each run ends: killing the process loses the running one only.
 
     Returns
     -------
     int
         Number of runs that failed. Nothing is recorded of them, so the next call tries them again.
     """
-    configurations = {variant.label: configuration(variant.create()) for variant in plan.variants}
     done = set() if plan.again else {record_key(record) for record in store.read()}
-    surroundings = environment()
-    jobs = [(variant, table, split) for table in plan.tables for split in plan.splits for variant in plan.variants]
+    jobs, surroundings = list(plan.jobs()), environment()
     warm: set[str] = set()
-    n_failed = n_done = 0
-    for number, (variant, table_name, split) in enumerate(jobs, 1):
-        identity = {
-            "label": variant.label,
-            "configuration": configurations[variant.label],
-            "table": table_name,
-            "split": split,
-            "inner": plan.inner,
-        }
+    n_failed = 0
+    for number, (variant, identity) in enumerate(jobs, 1):
         if record_key(identity) in done:
-            n_done += 1
             continue
-        table = load_table(table_name, plan.data_dir)
+        split = split_table(load_table(identity["table"], plan.data_dir), identity["split"], inner=plan.inner)
         if variant.label not in warm:
             _warm_up(variant.create())
             warm.add(variant.label)
-        name = f"[{number}/{len(jobs)}] {variant.label} {table_name}/{split}{' inner' if plan.inner else ''}"
+        name = f"[{number}/{len(jobs)}] {variant.label} {identity['table']}/{identity['split']}"
         try:
-            measured = measure(variant.create(), table, *split_rows(table, split, inner=plan.inner))
+            measured = measure(variant.create(), split)
         except Exception as error:  # one model's failure must not end a run of hours
             n_failed += 1
-            report(f"{name}: failed, {type(error).__name__}: {error}")
+            print(f"{name}: failed, {type(error).__name__}: {error}", flush=True)
             continue
-        record: Record = {
-            "schema": SCHEMA,
-            "model": variant.model,
-            "parameters": plain(variant.parameters),
-            **identity,
-            **measured,
-            **surroundings,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": plan.command,
-        }
-        store.append(record)
-        report(
-            f"{name}: accuracy {record['accuracy']:.4f} log-loss {record['log_loss']:.4f} ece {record['ece']:.4f} "
-            f"fit {record['fit_seconds']:.2f} s"
-        )
-    if n_done:
-        report(f"{n_done} of {len(jobs)} runs were recorded before in {store.folder}; --again measures them anew.")
+        made = {"schema": SCHEMA, "model": variant.model, "parameters": plain(variant.parameters), "date": now()}
+        store.append({**made, **identity, **measured, **surroundings, "command": plan.command})
+        scores = " ".join(f"{score} {measured[score]:.4f}" for score in ("accuracy", "log_loss", "ece"))
+        print(f"{name}: {scores} fit {measured['fit_seconds']:.2f} s", flush=True)
+    if n_done := sum(record_key(identity) in done for _, identity in jobs):
+        print(f"{n_done} of {len(jobs)} runs were recorded before in {store.folder}; --again measures them anew.")
     return n_failed
 
 
-def measure(model: BaseEstimator, table: Table, train: np.ndarray, test: np.ndarray) -> dict[str, Any]:
-    """
-    Fit on some rows, score on others.
-
-    Parameters
-    ----------
-    model : estimator
-        With `predict_proba` and `classes_`.
-    table : Table
-    train, test : ndarray of int
-        Row numbers.
-
-    Returns
-    -------
-    dict
-        Sizes, scores, and wall and processor seconds, of all threads, not of child processes.
-    """
-    X_train, y_train, X_test, y_test = table.X[train], table.y[train], table.X[test], table.y[test]
-    labels = np.unique(table.y)
-    of_groups = _of_groups(model, y_train, None if table.groups is None else table.groups[train])
+def measure(model: BaseEstimator, split: Split) -> dict[str, Any]:
+    """Sizes, scores, and wall and processor seconds, of all threads, not of child processes, of a fit and a prediction."""
+    (X_train, y_train), (X_test, y_test) = split.fitting, split.evaluation
+    of_groups = _of_groups(model, y_train, split.groups)
     load = load_average()
     gc.collect()
-    with _quiet() as caught:
-        fit_wall, fit_cpu, _ = _timed(lambda: model.fit(X_train, y_train, **of_groups))
-        predict_wall, predict_cpu, proba = _timed(lambda: model.predict_proba(X_test))
-    scores = score_probabilities(y_test, align_columns(proba, model.classes_, labels), labels)
+    with quiet() as caught:
+        fit_wall, fit_cpu, _ = timed(lambda: model.fit(X_train, y_train, **of_groups))
+        predict_wall, predict_cpu, proba = timed(lambda: model.predict_proba(X_test))
+    scores = score_probabilities(y_test, align_columns(proba, model.classes_, split.labels), split.labels)
     return {
-        "data_digest": table.digest,
-        "grouped": table.groups is not None,
+        "data_digest": split.table.digest,
+        "grouped": split.groups is not None,
         "takes_groups": bool(of_groups),
-        "n_train": len(train),
-        "n_test": len(test),
-        "n_features": table.X.shape[1],
-        "n_classes": len(labels),
+        "n_train": len(y_train),
+        "n_test": len(y_test),
+        "n_features": X_train.shape[1],
+        "n_classes": len(split.labels),
         **scores,
         "fit_seconds": fit_wall,
         "fit_cpu_seconds": fit_cpu,
@@ -167,11 +134,18 @@ def measure(model: BaseEstimator, table: Table, train: np.ndarray, test: np.ndar
 
 
 @contextmanager
-def _quiet() -> Iterator[list[warnings.WarningMessage]]:
+def quiet() -> Iterator[list[warnings.WarningMessage]]:
     """Catch warnings, and what some peers print of their progress, whatever they are told."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield caught
+
+
+def timed(call: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Seconds of a call by the clock and of the processors, and its result."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = call()
+    return time.perf_counter() - wall, time.process_time() - cpu, result
 
 
 def _of_groups(model: BaseEstimator, y: np.ndarray, groups: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -184,14 +158,8 @@ def _of_groups(model: BaseEstimator, y: np.ndarray, groups: np.ndarray | None) -
     return {}
 
 
-def _timed(call: Callable[[], Any]) -> tuple[float, float, Any]:
-    wall, cpu = time.perf_counter(), time.process_time()
-    result = call()
-    return time.perf_counter() - wall, time.process_time() - cpu, result
-
-
 def _warm_up(model: BaseEstimator) -> None:
     """Fit once unmeasured: the first fit of a process also imports libraries and starts their threads."""
     X, y = load_iris(return_X_y=True)
-    with _quiet():
+    with quiet():
         model.fit(X.astype(np.float32)[::3], y.astype(str)[::3]).predict_proba(X[:2].astype(np.float32))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
@@ -23,27 +23,22 @@ from sklearn.svm import SVC
 from gendiffclf import FbankFeaturizer, FeatureCache
 from gendiffclf.featurizers import EgemapsFeaturizer, FunctionFeaturizer, SpeakerNormalizer
 from gendiffclf.speech import Evaluation, audit, compare, evaluate, read_corpus
-from gendiffclf.speech.corpora import clips
+from gendiffclf.speech.measures import LOWER_IS_BETTER, TITLES
 from gendiffclf.speech.training import encode_clips
 
-from .models import configuration, create_model
-from .provenance import provenance, write_record
+from . import encoding
+from .markdown import table
+from .models import NAMES, configuration, create_model
+from .options import add_options, chosen
+from .records import RESULTS, new_record, read_record, write_record
+from .summary import Interval
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-RESULTS = Path("benchmarks/results/speech.json")
+RECORD = RESULTS / "speech.json"
 TASKS = ("emotion", "gender")
 
 
 class SpeakerCalibratedSVC(ClassifierMixin, BaseEstimator):
-    """
-    An SVM whose labels are its own, and whose probabilities are calibrated on speakers it has not learnt from.
-
-    Parameters
-    ----------
-    C : float, default=1.0
-    """
+    """An SVM whose labels are its own, and whose probabilities are calibrated on speakers it has not learnt from."""
 
     def __init__(self, C: float = 1.0) -> None:
         self.C = C
@@ -97,20 +92,25 @@ FEATURES: dict[str, tuple[Callable[[Any], Any], list[BaseEstimator]]] = {
 """A featuriser with its cache, and the steps that follow it."""
 
 
+TEXTS = {
+    "egemaps": ("eGeMAPS", "`EgemapsFeaturizer()`: acoustic parameters of openSMILE, free for research only"),
+    "egemaps_speaker": ("eGeMAPS, speaker-normalised", "the same, then `SpeakerNormalizer()`"),
+    "fbank": ("log-mel statistics", "`FbankFeaturizer()`, which needs no further package"),
+    "ge2e": (
+        "GE2E",
+        "a pretrained speaker encoder, [through `FunctionFeaturizer`](gender.md#with-a-pretrained-encoder)",
+    ),
+}
+"""Name and description of features on the page."""
+PEERS = {"svm": "SVM", "svm_c10": "SVM, C = 10", **NAMES}
+CORPORA = {"ravdess": "RAVDESS (speech)", "emodb": "EmoDB", "crema-d": "CREMA-D", "meld": "MELD"}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    add_corpus_argument(parser)
     for name, known in {"features": FEATURES, "models": MODELS, "tasks": TASKS}.items():
-        parser.add_argument(f"--{name}", default=",".join(known), help="some of (default: %(default)s)")
-    parser.add_argument("--n-folds", type=int, default=5, help="folds of whole speakers (default: %(default)s)")
-    parser.add_argument("--cache", help="folder of the features (default: the user's own)")
-    parser.add_argument("--originals", type=Path, help="folder of the same clips as published, to compare labels with")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="file of the record (default: %(default)s)")
-
-
-def add_corpus_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare `--corpus LAYOUT=FOLDER`."""
-    parser.add_argument("--corpus", required=True, metavar="LAYOUT=FOLDER", help="a corpus, such as ravdess=FOLDER")
+        parser.add_argument(f"--{name}", help=f"some of {','.join(known)} (default: all)")
+    add_options(parser, RECORD, "--corpus", "--n-folds", "--cache")
 
 
 def read_named_corpus(text: str, target: str) -> pd.DataFrame:
@@ -119,44 +119,44 @@ def read_named_corpus(text: str, target: str) -> pd.DataFrame:
     return read_corpus(folder, layout=layout, target=target) if equals else read_corpus(text, target=target)
 
 
+def about_corpus(text: str, corpus: pd.DataFrame, n_folds: int) -> dict[str, Any]:
+    """What a record says of a corpus, and the number of folds."""
+    name = text.partition("=")[0] if "=" in text else Path(text).name
+    return {"corpus": name, "n_clips": len(corpus), "n_speakers": corpus["speaker"].nunique(), "n_folds": n_folds}
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print and record."""
-    features = _names(arguments.features, FEATURES, "--features")
-    models, tasks = _names(arguments.models, MODELS, "--models"), _names(arguments.tasks, TASKS, "--tasks")
+    features = chosen(arguments.features, FEATURES, "--features")
+    models, tasks = chosen(arguments.models, MODELS, "--models"), chosen(arguments.tasks, TASKS, "--tasks")
     cache = FeatureCache(arguments.cache) if arguments.cache else True
     corpora = {task: read_named_corpus(arguments.corpus, task) for task in tasks}  # the same clips in the same order
     corpus = corpora[tasks[0]]
     encoded = {name: encode_clips(FEATURES[name][0](cache), corpus) for name in features}
-    record: dict[str, Any] = {
-        **provenance(arguments.command_line),
-        "corpus": arguments.corpus.partition("=")[0] if "=" in arguments.corpus else Path(arguments.corpus).name,
-        "n_clips": len(corpus),
-        "n_speakers": int(corpus["speaker"].nunique()),
-        "n_folds": arguments.n_folds,
-        "audit": dict(Counter(finding.code for finding in audit(corpus).findings)),
-        "features": {
+    record = new_record(
+        arguments.command_line,
+        **about_corpus(arguments.corpus, corpus, arguments.n_folds),
+        audit=dict(Counter(finding.code for finding in audit(corpus).findings)),
+        features={
             name: {"n_values": found.rows.shape[1], "n_broken": len(found.failures)} for name, found in encoded.items()
         },
-        "models": {name: configuration(make_pipeline(*MODELS[name]())) for name in models},
-        "tasks": {},
-    }
-    for task, table in corpora.items():
+        models={name: configuration(make_pipeline(*MODELS[name]())) for name in models},
+        tasks={},
+    )
+    for task, clips in corpora.items():
         evaluations = {}
         for name in features:
             for model in models:
-                pipeline = pipeline_of(name, model)
-                evaluations[name, model] = evaluate(
-                    pipeline, table, n_folds=arguments.n_folds, features=encoded[name].rows
+                found = evaluate(
+                    pipeline_of(name, model), clips, n_folds=arguments.n_folds, features=encoded[name].rows
                 )
-                uar, low, high = evaluations[name, model].intervals.loc["uar"]
-                print(f"{task} {name} {model}: UAR {uar:.3f} ({low:.3f} to {high:.3f})", flush=True)
+                evaluations[name, model] = found
+                print(f"{task} {name} {model}: UAR {found.intervals.loc['uar', 'value']:.3f}", flush=True)
         record["tasks"][task] = {
-            "classes": sorted(table["label"].unique()),
-            "results": results(evaluations),
-            "comparisons": comparisons(evaluations),
+            "classes": sorted(clips["label"].unique()),
+            "results": results_of(evaluations),
+            "comparisons": comparisons_of(evaluations),
         }
-    if arguments.originals is not None:
-        record["originals"] = compare_originals(arguments, cache)
     write_record(record, arguments.output)
     return 0
 
@@ -166,7 +166,7 @@ def pipeline_of(features: str, model: str) -> Pipeline:
     return make_pipeline(*map(clone, FEATURES[features][1]), *MODELS[model]())
 
 
-def results(evaluations: dict[tuple[str, str], Evaluation]) -> list[dict[str, Any]]:
+def results_of(evaluations: dict[tuple[str, str], Evaluation]) -> list[dict[str, Any]]:
     """A record of each evaluation: measures over all clips with intervals over speakers, and those of each fold."""
     return [
         {
@@ -179,7 +179,7 @@ def results(evaluations: dict[tuple[str, str], Evaluation]) -> list[dict[str, An
     ]
 
 
-def comparisons(evaluations: dict[tuple[str, str], Evaluation]) -> list[dict[str, Any]]:
+def comparisons_of(evaluations: dict[tuple[str, str], Evaluation]) -> list[dict[str, Any]]:
     """Paired comparisons: the first model with every other on the same features, and all features under the first model."""
     features, models = (list(dict.fromkeys(names)) for names in zip(*evaluations, strict=True))
     compared = []
@@ -193,42 +193,74 @@ def comparisons(evaluations: dict[tuple[str, str], Evaluation]) -> list[dict[str
     return compared
 
 
-def compare_originals(arguments: argparse.Namespace, cache: Any) -> list[dict[str, Any]]:
-    """
-    Labels of clips as published, of any rate and number of channels, beside those of their twins in the corpus.
-
-    The classifier learns from the other speakers.
-    """
-    compared = []
-    for task in TASKS:
-        corpus = read_named_corpus(arguments.corpus, task)
-        layout = arguments.corpus.partition("=")[0]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            originals = read_corpus(arguments.originals, layout=layout, target=task)
-        names = originals["path"].map(_stem)
-        twins = corpus.assign(stem=corpus["path"].map(_stem)).set_index("stem").loc[names]
-        others = corpus[~corpus["speaker"].isin(originals["speaker"])]
-        featurizer = FbankFeaturizer(cache=cache)
-        model = make_pipeline(*MODELS["ours"]())[-1]
-        model.fit(featurizer.transform(clips(others)), others["label"], groups=others["speaker"].to_numpy().astype(str))
-        published, twin = (model.predict_proba(featurizer.transform(clips(table))) for table in (originals, twins))
-        same = published.argmax(axis=1) == twin.argmax(axis=1)
-        for row, name in enumerate(names):
-            difference = float(np.abs(published[row] - twin[row]).max())
-            compared.append({"clip": name, "task": task, "same_label": bool(same[row]), "difference": difference})
-    n_same = sum(pair["same_label"] for pair in compared)
-    print(f"originals: {n_same} of {len(compared)} labels are those of the twins")
-    return compared
+def context(results: Path) -> dict[str, Any]:
+    """Names for the template; empty without a record."""
+    record = read_record(results / RECORD.name)
+    if record is None:
+        return {}
+    tasks = record["tasks"]
+    widths = {
+        name: pd.Series([row["measures"]["uar"]["high"] - row["measures"]["uar"]["low"] for row in task["results"]])
+        for name, task in tasks.items()
+    }
+    return {
+        "record": record,
+        "corpus": CORPORA.get(record["corpus"], record["corpus"]),
+        "in_short": {name: _in_short(task) for name, task in tasks.items()},
+        "how_sure": [f"{width.median() / 2:.3f} for {name}" for name, width in widths.items()],
+        "texts": TEXTS,
+        "differences": {name: _differences(task) for name, task in tasks.items()},
+        "figures": _figures,
+        "encoding": encoding.context(results),
+    }
 
 
-def _stem(path: str) -> str:
-    return Path(path).stem
+def better(compared: dict[str, Any], measure: str) -> int:
+    """1 where the first of two is better beyond chance, -1 where it is worse, else 0."""
+    return Interval.of(compared["differences"][measure]).verdict(measure not in LOWER_IS_BETTER)
 
 
-def _names(text: str, known: Any, option: str) -> list[str]:
-    names = text.split(",")
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        raise ValueError(f"Got {option} {text}, expected some of {','.join(known)}.")
-    return names
+def _in_short(task: dict[str, Any]) -> str:
+    """The best features of the first model, and how it does beside the others."""
+    subject = task["results"][0]["model"]
+    own = {row["features"]: row["measures"]["uar"] for row in task["results"] if row["model"] == subject}
+    best = max(own, key=lambda name: own[name]["value"])
+    text = f"`{subject}` has its highest UAR, {Interval.of(own[best]).text(3)}, on {TEXTS[best][0]}"
+    rivals = [row for row in task["comparisons"] if "model" in row and best in row["names"]]
+    undecided = [
+        TEXTS[next(name for name in row["names"] if name != best)][0]
+        for row in rivals
+        if better(row, "uar") != (1 if row["names"][0] == best else -1)
+    ]
+    if rivals:
+        beyond = f"all but {' and '.join(sorted(undecided))}" if undecided else "all others"
+        text += f"; the intervals of the differences from {beyond} exclude zero"
+    peers = [row for row in task["comparisons"] if "features" in row]
+    said = []
+    for measure in ("uar", "log_loss") if peers else ():
+        verdicts = [better(row, measure) for row in peers]
+        said.append(f"better in {TITLES[measure]} in {verdicts.count(1)} and worse in {verdicts.count(-1)}")
+    if said:
+        text += f". Of {len(peers)} comparisons with another classifier on the same features, `{subject}` is "
+        text += f"{', '.join(said)}; the rest are undecided"
+    return text
+
+
+def _differences(task: dict[str, Any]) -> str:
+    rows = [
+        [f"{TEXTS[row['features']][0]}: {PEERS[row['names'][1]]}"]
+        + [Interval.of(row["differences"][measure]).difference(3) for measure in ("uar", "log_loss")]
+        for row in task["comparisons"]
+        if "features" in row
+    ]
+    return table(("Compared with", "UAR", "Log-loss"), rows)
+
+
+def _figures(task: dict[str, Any], *measures: str) -> str:
+    """Measures of all features and classifiers."""
+    rows = [
+        [f"{TEXTS[row['features']][0]}: {PEERS.get(row['model'], row['model'])}"]
+        + [Interval.of(row["measures"][measure]).text(3) for measure in measures]
+        for row in task["results"]
+    ]
+    return table(("Features: classifier", *(TITLES[measure] for measure in measures)), rows)

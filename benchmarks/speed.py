@@ -1,4 +1,4 @@
-"""Measure speed and memory beside peers, part by part: import, predict, many rows or classes, growth."""
+"""Measure speed and memory beside peers, part by part: import, predict, many rows or classes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,12 +17,14 @@ from sklearn.neural_network import MLPClassifier
 
 from gendiffclf import GenerativeTransportClassifier
 
-from .environment import ROOT, load_average
+from .markdown import number, table
 from .memory import peak_bytes, reset_peak, resident_bytes
-from .models import create_model
-from .provenance import provenance, write_record
+from .models import NAMES, create_model
+from .options import add_options, add_parts, chosen, refuse_quick
+from .records import RESULTS, ROOT, load_average, new_record, read_record, write_record
+from .runner import quiet, timed
 
-RESULTS = Path("benchmarks/results/speed")
+FOLDER = RESULTS / "speed"
 QUICK = {"max_steps": 3, "n_members": 2, "width": 32, "depth": 1}
 """Parameters of the classifier where figures mean nothing."""
 STATEMENTS = {
@@ -43,54 +43,46 @@ CASES: dict[str, dict[str, Any]] = {
     # LightGBM would fit 30,000 trees to so many classes.
     "30,000 rows, 128 features, 300 classes": {"n": 30_000, "d": 128, "K": 300, "on_disk": False, "models": PEERS[:3]},
 }  # fmt: skip
-GROWTH = {"n": (1000, 4000, 16_000, 64_000), "d": (16, 64, 256), "K": (2, 10, 50)}
-BASE = {"n": 5000, "d": 64, "K": 10}
-AXES = {"n": "rows", "d": "features", "K": "classes"}
 CHUNK = 100_000
 Figures = dict[str, dict[str, Any]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (default: all)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of records (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all runs; figures mean nothing")
+    add_parts(parser, PARTS)
+    add_options(parser, FOLDER, "--quick")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print and record."""
-    if unknown := [part for part in arguments.parts if part not in PARTS]:
-        raise ValueError(f"Got part {', '.join(unknown)}, expected some of {', '.join(PARTS)}.")
-    if arguments.quick and arguments.output == RESULTS:
-        raise ValueError("Got --quick without --output, expected another folder: quick figures are no records.")
-    for part in arguments.parts or PARTS:
-        load = load_average()
-        figures = PARTS[part](arguments.quick)
-        record = {**provenance(arguments.command_line), "load_average": load, "figures": figures}
+    parts = chosen(arguments.parts, PARTS, "part")
+    refuse_quick(arguments, FOLDER)
+    for part in parts:
+        load, figures = load_average(), PARTS[part](arguments.quick)
+        record = new_record(arguments.command_line, load_average=load, figures=figures)
         write_record(record, arguments.output / f"{part}.json")
     return 0
 
 
-def imports(quick: bool) -> Figures:
+def measure_imports(quick: bool) -> Figures:
     """Seconds of import statements in fresh processes, all in turn; the first round fills the system's cache."""
     code = "import time; b = time.perf_counter(); exec(__import__('sys').argv[1]); print(time.perf_counter() - b)"
     seconds: dict[str, list[float]] = {name: [] for name in STATEMENTS}
-    for number in range(1 if quick else 8):
+    for turn in range(1 if quick else 8):
         for name, statement in STATEMENTS.items():
             found = fresh_process(code, statement)
-            seconds[name] += [found] if number or quick else []
+            seconds[name] += [found] if turn or quick else []
     return {name: {"statement": STATEMENTS[name], "seconds": spread(found)} for name, found in seconds.items()}
 
 
-def predict(quick: bool) -> Figures:
+def measure_predict(quick: bool) -> Figures:
     """Seconds of `predict` of a row and of many, in turn with MLPClassifier's, by the number of training rows."""
     many = class_rows(300 if quick else 10_000, 64, 10, seed=1)[0]
     figures: Figures = {}
     for n_train in (200,) if quick else (4500, 5000):
         X, y = class_rows(n_train, 64, 10)
         ours = GenerativeTransportClassifier(device="cpu", random_state=0, **(QUICK if quick else {})).fit(X, y)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             fitted = {"ours": ours, "MLPClassifier": MLPClassifier((256, 256), max_iter=2, random_state=0).fit(X, y)}
         n_centers = len(ours.kernel_.centers)
         for rows, rounds, in_a_row in ((many[:1], 20, 20), (many, 15, 1)):
@@ -101,7 +93,7 @@ def predict(quick: bool) -> Figures:
     return figures
 
 
-def scale(quick: bool) -> Figures:
+def measure_scale(quick: bool) -> Figures:
     """Seconds, memory and accuracy of fits with many rows or classes, each in a process of its own."""
     figures: Figures = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -117,53 +109,29 @@ def scale(quick: bool) -> Figures:
     return figures
 
 
-def growth(quick: bool) -> Figures:
-    """Seconds and memory of fits with a fixed number of updates against rows, features and classes, with exponents."""
-    figures: Figures = {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rows.npy"
-        for axis, values in GROWTH.items():
-            sizes = values[:2] if quick else values
-            points = []
-            for value in sizes:
-                shape = {**BASE, "n": 500, axis: value} if quick else {**BASE, axis: value}
-                write_rows(path, shape["n"], shape["d"], shape["K"])
-                found = in_fresh_process(fit_rows, model="ours", path=str(path), on_disk=False, quick=quick, steps=200)
-                points.append({"size": value, **found})
-                print(
-                    f"{axis}={value}: {found['fit_seconds']:.2f} s, {found['memory_bytes'] / 2**20:.0f} MiB", flush=True
-                )
-            of = {name: [max(point[name], 1e-3) for point in points] for name in ("fit_seconds", "memory_bytes")}
-            exponents = {name: float(np.polyfit(np.log(sizes), np.log(found), 1)[0]) for name, found in of.items()}
-            figures[axis] = {"points": points, "exponents": exponents}
-    return figures
+PARTS: dict[str, Callable[[bool], Figures]] = {
+    "import": measure_imports,
+    "predict": measure_predict,
+    "scale": measure_scale,
+}
 
 
-PARTS: dict[str, Callable[[bool], Figures]] = {"import": imports, "predict": predict, "scale": scale, "growth": growth}
-
-
-def fit_rows(model: str, path: str, on_disk: bool, quick: bool, steps: int | None = None) -> dict[str, float]:
+def fit_rows(model: str, path: str, on_disk: bool, quick: bool) -> dict[str, float]:
     """Fit to a file of rows and predict 10,000 of them: seconds, peak memory added in bytes, and accuracy on them."""
     X = np.load(path, mmap_mode="r" if on_disk else None)
     y = np.load(Path(path).with_name("labels.npy"))
     n_test = min(10_000, len(X) // 5)
     settings = {} if model != "ours" else {"device": "cpu"} | (QUICK if quick else {})
-    if steps is not None and not quick:
-        settings |= {"max_steps": steps, "patience": None}
     create_model(model, settings).fit(*class_rows(60, 4, 3))
     reset_peak()
     before = resident_bytes() or peak_bytes()
     fitted = create_model(model, settings)
-    fit_seconds = timed(lambda: fitted.fit(X[:-n_test], y[:-n_test]))
+    fit_seconds, *_ = timed(lambda: fitted.fit(X[:-n_test], y[:-n_test]))
     memory = peak_bytes() - before
-    predict_seconds = timed(lambda: fitted.predict(X[-n_test:]))
-    accuracy = float((fitted.predict(X[-n_test:]) == y[-n_test:]).mean())
-    return {
-        "fit_seconds": fit_seconds,
-        "predict_seconds": predict_seconds,
-        "memory_bytes": memory,
-        "accuracy": accuracy,
-    }
+    predict_seconds, _, found = timed(lambda: fitted.predict(X[-n_test:]))
+    accuracy = float((found == y[-n_test:]).mean())
+    figures = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds, "memory_bytes": memory}
+    return {**figures, "accuracy": accuracy}
 
 
 def write_rows(path: Path, n: int, d: int, n_classes: int) -> None:
@@ -179,19 +147,9 @@ def write_rows(path: Path, n: int, d: int, n_classes: int) -> None:
 
 def class_rows(n: int, n_features: int, n_classes: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """
-    Rows around the centres of their classes, both normal, so that no class is lost and a few errors remain.
+    Rows (n, n_features) around the centres of their classes, both normal, so that a few errors remain, and labels (n,).
 
-    Parameters
-    ----------
-    n, n_features, n_classes : int
-    seed : int
-        Of the rows; the centres are the same for every seed.
-
-    Returns
-    -------
-    X : ndarray of shape (n, n_features), float32
-    y : ndarray of shape (n,), int
-        Every class, evenly.
+    Every class comes evenly; the seed is of the rows, the centres are the same for every seed.
     """
     # Distances between centres do not depend on the number of features.
     centres = np.random.default_rng(0).standard_normal((n_classes, n_features), np.float32) * np.float32(
@@ -205,18 +163,11 @@ def class_rows(n: int, n_features: int, n_classes: int, *, seed: int = 0) -> tup
 def in_turn(calls: dict[str, Callable[[], Any]], rounds: int, in_a_row: int) -> dict[str, dict[str, float]]:
     """Spread of the seconds of calls in turn, so many in a row; a first round of each is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(rounds + 1):
+    for turn in range(rounds + 1):
         for name, call in calls.items():
-            found = [timed(call) for _ in range(in_a_row)]
-            seconds[name] += found if number else []
+            found = [timed(call)[0] for _ in range(in_a_row)]
+            seconds[name] += found if turn else []
     return {name: spread(values) for name, values in seconds.items()}
-
-
-def timed(call: Callable[[], Any]) -> float:
-    """Seconds that a call takes."""
-    begin = time.perf_counter()
-    call()
-    return time.perf_counter() - begin
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -244,3 +195,45 @@ def in_fresh_process(function: Callable[..., Any], **arguments: Any) -> Any:
     """The result of a function of a module, called in a process of its own: memory held before does not count there."""
     code = f"import json, sys\nfrom {function.__module__} import {function.__name__} as function\n"
     return fresh_process(code + "print(json.dumps(function(**json.loads(sys.argv[1]))))\n", json.dumps(arguments))
+
+
+def context(results: Path) -> dict[str, Any]:
+    """Names for the template; empty without any record."""
+    read = {part: read_record(results / FOLDER.name / f"{part}.json") for part in PARTS}
+    records = {part: record for part, record in read.items() if record}
+    views = {"import": _imports, "predict": _predict, "scale": _scale}
+    found = {part: views[part](record["figures"]) for part, record in records.items()}
+    return {"records": records, "parts": found, "names": list(PARTS)} if records else {}
+
+
+def _imports(figures: Figures) -> str:
+    rows = [
+        [f"`{'`<br>`'.join(found['statement'].split('; '))}`", f"{1000 * found['seconds']['median']:.0f}"]
+        for found in figures.values()
+    ]
+    return table(("Statements", "Milliseconds"), rows)
+
+
+def _predict(figures: Figures) -> str:
+    medians = {
+        what: [1000 * found[who]["median"] for who in ("ours", "MLPClassifier")]
+        for what, found in figures.items()
+        if "MLPClassifier" in found
+    }
+    rows = [[what, f"{ours:.3g}", f"{mlp:.3g}", f"{ours / mlp:.1f}"] for what, (ours, mlp) in medians.items()]
+    return table(("Predict", "ours, ms", "MLP, ms", "Ratio"), rows)
+
+
+def _scale(figures: Figures) -> str:
+    blocks = []
+    formats = {"fit_seconds": (1, 1), "predict_seconds": (2, 1), "memory_bytes": (0, 2**-20), "accuracy": (1, 100)}
+    for case, models in figures.items():
+        rows = [
+            [
+                NAMES.get(model, model),
+                *(number(scale * found[name], digits) for name, (digits, scale) in formats.items()),
+            ]
+            for model, found in models.items()
+        ]
+        blocks.append(f"{case}:\n\n{table(('Model', 'Fit, s', 'Predict, s', 'MiB', 'Accuracy, %'), rows)}")
+    return "\n".join(blocks)

@@ -7,9 +7,10 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold
@@ -25,20 +26,19 @@ from gendiffclf import (
 )
 from gendiffclf.metrics import concordance_scorer
 from gendiffclf.speech import Evaluation, compare, evaluate, system_pipelines
-from gendiffclf.speech.adaptation import FewShot, few_shot
-from gendiffclf.speech.ratings import RatingEvaluation, evaluate_ratings
+from gendiffclf.speech.adaptation import few_shot
+from gendiffclf.speech.ratings import evaluate_ratings
 from gendiffclf.speech.system_pipelines import SMALL
 from gendiffclf.speech.training import encode_clips
 
-from .avd import DIMENSIONS, RANGE, with_targets
-from .provenance import provenance, read_record, write_record
-from .records import SCHEMA
-from .speech import add_corpus_argument, read_named_corpus
+from . import avd
+from .markdown import number, table
+from .options import add_options, chosen
+from .records import RESULTS, SCHEMA, new_record, read_record, write_record
+from .speech import CORPORA, about_corpus, read_named_corpus
+from .summary import Interval
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-RESULTS = Path("benchmarks/results/systems.json")
+RECORD = RESULTS / "systems.json"
 FBANK: dict[str, Any] = {"n_mels": 40, "deltas": 2, "dither": 4.0}
 FRAMES: dict[str, Any] = {**FBANK, **system_pipelines.FRAMES, "pooling": "none"}
 EPOCHS = {"gender": 6, "emotion": 30}
@@ -87,7 +87,7 @@ def _ridge() -> BaseEstimator:
 
 def _emosphere(**changes: Any) -> Callable[[], BaseEstimator]:
     return lambda: EmoSphereRegressor(
-        dimensions=list(DIMENSIONS), value_range=RANGE, **{**SMALL["emosphere"], **OF_THE_RUN, **changes}
+        dimensions=list(avd.DIMENSIONS), value_range=avd.RANGE, **{**SMALL["emosphere"], **OF_THE_RUN, **changes}
     )
 
 
@@ -117,43 +117,23 @@ STATEMENTS = ("01", "02")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    add_corpus_argument(parser)
     parser.add_argument("--parts", default=",".join(PARTS), help="what to measure (default: %(default)s)")
     parser.add_argument("--models", help="names of models, separated by commas (default: all)")
-    parser.add_argument("--n-folds", type=int, default=5, help="folds of whole speakers (default: %(default)s)")
-    parser.add_argument("--cache", help="folder of the features (default: the user's own)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="file of the record (default: %(default)s)")
+    add_options(parser, RECORD, "--corpus", "--n-folds", "--cache")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print, and record after each model."""
-    parts = arguments.parts.split(",")
-    if unknown := [name for name in parts if name not in PARTS]:
-        raise ValueError(f"Got --parts {','.join(unknown)}, expected some of {','.join(PARTS)}.")
-    cache = FeatureCache(arguments.cache) if arguments.cache else True
-    for part in parts:
+    for part in chosen(arguments.parts, PARTS, "--parts"):
         corpus = read_named_corpus(arguments.corpus, part if part in TASKS else "emotion")
         known: dict[str, Any] = REGRESSORS if part == RATINGS else CLASSIFIERS
-        wanted = [name for name in known if arguments.models is None or name in arguments.models.split(",")]
-        if part == FEW_SHOT:
-            wanted = [name for name in wanted if name in ADAPTABLE]
+        names = chosen(arguments.models, {**CLASSIFIERS, **REGRESSORS}, "--models")
+        wanted = [name for name in (ADAPTABLE if part == FEW_SHOT else known) if name in names]
         found: dict[str, Any] = {}
         # What others are compared with comes first: the baseline, and the system whose parts are changed.
         first, *_, baseline = known
         for name in sorted(wanted, key=lambda name: (name != baseline, name != first)):
-            kind, maker = known[name]
-            featurizer = FbankFeaturizer(**(FRAMES if kind == "frames" else FBANK), cache=cache)
-            encoded = encode_clips(featurizer, corpus)  # apart from the time below
-            begin, processor = time.perf_counter(), time.process_time()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of classes that a fold lacks, and the like
-                if part == FEW_SHOT:
-                    row, found[name] = _measure_few_shot(make_pipeline(featurizer, maker("emotion")), corpus)
-                elif part == RATINGS:
-                    row, found[name] = _measure_ratings(maker(), corpus, encoded.rows, arguments.n_folds)
-                else:
-                    row, found[name] = _measure_labels(maker(part), corpus, encoded.rows, arguments.n_folds)
-            row |= {"seconds": time.perf_counter() - begin, "cpu_seconds": time.process_time() - processor}
+            row, found[name] = _measure(part, name, corpus, arguments)
             if name != baseline and baseline in found:
                 row["less_baseline"] = _less(found[name], found[baseline])
             if part == RATINGS and name not in (first, baseline) and first in found:
@@ -163,29 +143,31 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _measure_few_shot(pipeline: Any, corpus: pd.DataFrame) -> tuple[dict[str, Any], FewShot]:
-    learnt, tested = (corpus[corpus["statement"] == statement] for statement in STATEMENTS)
-    found = few_shot(pipeline, learnt, tested, n_repeats=N_REPEATS)
-    kept = {name: value for name, value in found.as_dict().items() if name != "about"}
-    return kept, found
-
-
-def _measure_labels(
-    model: BaseEstimator, corpus: pd.DataFrame, rows: Any, n_folds: int
-) -> tuple[dict[str, Any], Evaluation]:
-    found = evaluate(model, corpus, features=rows, n_folds=n_folds)
-    return {"measures": found.intervals.to_dict("index")}, found
-
-
-def _measure_ratings(
-    model: BaseEstimator, corpus: pd.DataFrame, rows: Any, n_folds: int
-) -> tuple[dict[str, Any], RatingEvaluation]:
-    found = evaluate_ratings(model, with_targets(corpus), features=rows, n_folds=n_folds)
-    bounds = found.intervals()
-    measures = {
-        name: {"value": value, "low": bounds[name][0], "high": bounds[name][1]} for name, value in found.ccc.items()
-    }
-    return {"measures": measures}, found
+def _measure(part: str, name: str, corpus: pd.DataFrame, arguments: argparse.Namespace) -> tuple[dict[str, Any], Any]:
+    """What is recorded of a model in a part, and its evaluation."""
+    kind, maker = (REGRESSORS if part == RATINGS else CLASSIFIERS)[name]
+    cache = FeatureCache(arguments.cache) if arguments.cache else True
+    featurizer = FbankFeaturizer(**(FRAMES if kind == "frames" else FBANK), cache=cache)
+    given = {
+        "features": encode_clips(featurizer, corpus).rows,
+        "n_folds": arguments.n_folds,
+    }  # apart from the time below
+    begin, processor = time.perf_counter(), time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes that a fold lacks, and the like
+        if part == FEW_SHOT:
+            learnt, tested = (corpus[corpus["statement"] == statement] for statement in STATEMENTS)
+            found = few_shot(make_pipeline(featurizer, maker("emotion")), learnt, tested, n_repeats=N_REPEATS)
+            row = {key: value for key, value in found.as_dict().items() if key != "about"}
+        elif part == RATINGS:
+            found = evaluate_ratings(maker(), avd.with_targets(corpus), **given)
+            bounds = found.intervals()
+            measures = {key: dict(zip(("low", "high"), bounds[key], strict=True)) for key in found.ccc}
+            row = {"measures": {key: {"value": value, **measures[key]} for key, value in found.ccc.items()}}
+        else:
+            found = evaluate(maker(part), corpus, **given)
+            row = {"measures": found.intervals.to_dict("index")}
+    return row | {"seconds": time.perf_counter() - begin, "cpu_seconds": time.process_time() - processor}, found
 
 
 def _less(found: Any, baseline: Any) -> dict[str, Any]:
@@ -198,14 +180,82 @@ def _less(found: Any, baseline: Any) -> dict[str, Any]:
 def _record(arguments: argparse.Namespace, part: str, corpus: pd.DataFrame, name: str, row: dict[str, Any]) -> None:
     """Add a model to the record, which other commands may have added to meanwhile."""
     record = read_record(arguments.output) or {"schema": SCHEMA, "parts": {}}
-    made = {
-        **provenance(arguments.command_line),
-        "corpus": arguments.corpus.partition("=")[0],
-        "n_clips": len(corpus),
-        "n_speakers": int(corpus["speaker"].nunique()),
-        "n_folds": arguments.n_folds,
-        "settings": {"fbank": FBANK, "frames": FRAMES, "epochs": EPOCHS, **SMALL},
-    }
-    models = record["parts"].get(part, {}).get("models", {})
-    record["parts"][part] = {**made, "models": {**models, name: row}}
+    models = {**record["parts"].get(part, {}).get("models", {}), name: row}
+    about = about_corpus(arguments.corpus, corpus, arguments.n_folds)
+    settings = {"fbank": FBANK, "frames": FRAMES, "epochs": EPOCHS, **SMALL}
+    record["parts"][part] = new_record(arguments.command_line, **about, settings=settings, models=models)
     write_record(record, arguments.output)
+
+
+def context(results: Path) -> dict[str, Any]:
+    """Names for the template; empty without a record."""
+    record = read_record(results / RECORD.name)
+    if record is None:
+        return {}
+    parts = record["parts"]
+    first = next(iter(parts.values()))
+    return {
+        "parts": parts,
+        "first": first,
+        "corpus": CORPORA.get(first["corpus"], first["corpus"]),
+        "fbank": ", ".join(f"`{name}={value:g}`" for name, value in first["settings"]["fbank"].items()),
+        "labels": {task: _labels(parts[task]) for task in TASKS if task in parts},
+        "ratings": _ratings(parts[RATINGS]) if RATINGS in parts else "",
+        "targets": table(("Strong emotion", *map(str.capitalize, avd.DIMENSIONS)), _points()),
+        "normal": avd.INTENSITIES["normal"],
+        "few_shot": _few_shot(parts[FEW_SHOT]) if FEW_SHOT in parts else "",
+        "shown": next(iter(parts[FEW_SHOT]["models"].values())) if FEW_SHOT in parts else {},
+        "commands": list({part["command"]: part for part in parts.values()}.values()),
+    }
+
+
+def _points() -> list[list[str]]:
+    return [[emotion, *(f"{value:g}" for value in point)] for emotion, point in avd.POINTS.items()]
+
+
+def _cells(part: dict[str, Any], known: Any, formats: dict[str, tuple[int, float]]) -> dict[str, list[str]]:
+    """Measures of each model with intervals, the best in bold; of ECE less is better."""
+    models = {name: part["models"][name]["measures"] for name in known if name in part["models"]}
+    leaders = {m: (min if m == "ece" else max)(own[m]["value"] for own in models.values()) for m in formats}
+    return {
+        name: [Interval.of(own[m]).text(*form, best=own[m]["value"] == leaders[m]) for m, form in formats.items()]
+        for name, own in models.items()
+    }
+
+
+def _difference(row: dict[str, Any], against: str, measure: str, digits: int, scale: float = 1) -> str:
+    return Interval.of(row[against][measure]).difference(digits, scale) if against in row else "–"
+
+
+def _labels(part: dict[str, Any]) -> str:
+    rows = []
+    for name, cells in _cells(part, CLASSIFIERS, {"wa": (1, 100), "uar": (1, 100), "ece": (3, 1)}).items():
+        row = part["models"][name]
+        seconds = number(row["cpu_seconds"] / part["n_folds"], 1)
+        rows.append([name, *cells, _difference(row, "less_baseline", "uar", 1, 100), seconds])
+    baseline = list(CLASSIFIERS)[-1]
+    header = ("Model", "WA, %", "UAR, %", "ECE", f"UAR less {baseline}, points", "Processor time a fold, s")
+    return table(header, rows)
+
+
+def _ratings(part: dict[str, Any]) -> str:
+    rows = []
+    for name, cells in _cells(part, REGRESSORS, dict.fromkeys((*avd.DIMENSIONS, "mean"), (3, 1))).items():
+        compared = (_difference(part["models"][name], f"less_{of}", "mean", 3) for of in ("baseline", "system"))
+        rows.append([name, *(cell.partition(" (")[0] for cell in cells[:-1]), cells[-1], *compared])
+    system, *_, baseline = REGRESSORS
+    differences = (f"Mean less {baseline}", f"Mean less {system}")
+    return table(("Model", *map(str.capitalize, avd.DIMENSIONS), "Mean CCC", *differences), rows)
+
+
+def _few_shot(part: dict[str, Any]) -> str:
+    rows = []
+    for name in (name for name in CLASSIFIERS if name in part["models"]):
+        summary = part["models"][name]["summary"]
+        rows.append([name, *(Interval(row["uar"], row["uar_low"], row["uar_high"]).text(1, 100) for row in summary)])
+        gains = [
+            Interval(row["uar_gain"], row["uar_gain_low"], row["uar_gain_high"]) for row in summary if row["shots"]
+        ]
+        rows.append(["– gain over no shots", "", *(gain.difference(1, 100) for gain in gains)])
+    shots = (f"{row['shots']} a class" if row["shots"] else "no shots" for row in summary)
+    return table(("System", *shots), rows)

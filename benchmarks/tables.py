@@ -5,143 +5,90 @@ from __future__ import annotations
 import argparse
 import ast
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from .data import N_SPLITS, SUBSETS, chosen_tables
-from .models import MODELS, PLAIN, configuration
-from .records import RESULTS, Record, RecordStore
+from .data import chosen_tables
+from .models import MODELS, PLAIN
+from .options import add_options, chosen_splits
+from .records import TABLES, Record, RecordStore
 from .runner import Plan, Variant, run_plan
-from .summary import SCORES, means, ranks, runs
+from .summary import SCORES, means, runs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--data-dir", type=Path, help="folder with tabular/*.csv.gz; else only scikit-learn's tables")
-    parser.add_argument(
-        "--models", default=",".join(PLAIN), help=f"of {', '.join(MODELS)}; or all (default: %(default)s)"
-    )
-    parser.add_argument("--tables", help=f"names, or {', '.join(SUBSETS)}, comma between (default: all)")
-    parser.add_argument("--splits", default=",".join(map(str, range(N_SPLITS))), help="(default: %(default)s)")
-    parser.add_argument("--param", action="append", default=[], metavar="NAME=VALUE", help="parameter of the one model")
-    parser.add_argument("--label", help="name of the one model in records (default: the model's)")
+    add_options(parser, TABLES, "--data-dir", "--tables", "--splits", "--inner", "--again")
+    parser.add_argument("--models", default=",".join(PLAIN), help=f"of {', '.join(MODELS)}; or all (%(default)s)")
     parser.add_argument(
         "--variant",
         action="append",
         nargs="+",
         default=[],
         metavar=("LABEL MODEL", "NAME=VALUE"),
-        help="one more model with parameters under a label; may be given again, all take turns",
+        help="one more model with parameters under a label, or in place of that model; may be given again",
     )
-    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of records (default: %(default)s)")
-    parser.add_argument("--inner", action="store_true", help="split training parts once more, leave test parts alone")
-    parser.add_argument("--again", action="store_true", help="run also what is recorded; the later record counts")
     parser.add_argument("--reference", default="mlp", help="model to compare with (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run and print."""
     plan = Plan(
-        variants=parse_variants(arguments.models, arguments.param, arguments.label, arguments.variant),
+        variants=parse_variants(arguments.models, arguments.variant),
         tables=chosen_tables(arguments.tables, arguments.data_dir),
-        splits=parse_splits(arguments.splits),
+        splits=chosen_splits(arguments.splits),
         data_dir=arguments.data_dir,
         inner=arguments.inner,
         again=arguments.again,
         command=arguments.command_line,
     )
     store = RecordStore(arguments.output)
-    n_failed = run_plan(plan, store, lambda line: print(line, flush=True))
-    print(summary_text(of_plan(store.read(), plan), arguments.reference))
-    return 1 if n_failed else 0
+    n_failed = run_plan(plan, store)
+    print(summary_text(plan.records(store), arguments.reference))
+    return int(n_failed > 0)
 
 
-def parse_variants(
-    models: str, parameters: Sequence[str], label: str | None, more: Sequence[Sequence[str]]
-) -> list[Variant]:
+def parse_variants(models: str, more: Sequence[Sequence[str]]) -> list[Variant]:
     """
     Make variants from the options.
 
     Raises
     ------
     ValueError
-        If parameters or a label are given for several models, or two variants share a label.
+        If a variant lacks its model, or a parameter its value.
     """
     names = list(MODELS) if models == "all" else [name for name in models.split(",") if name]
-    if (parameters or label) and len(names) != 1:
-        raise ValueError(
-            f"Got --param or --label with {len(names)} models, expected --models with one; or use --variant."
-        )
-    variants = [Variant(label or name, name, _parse_parameters(parameters)) for name in names]
-    for words in more:
-        if len(words) < 2:
-            raise ValueError(f"Got --variant {' '.join(words)}, expected a label, a model, and name=value pairs.")
-        variants.append(Variant(words[0], words[1], _parse_parameters(words[2:])))
-    labels = [variant.label for variant in variants]
-    if not labels or len(set(labels)) < len(labels):
-        raise ValueError(f"Got labels {labels}, expected one or more that differ.")
-    for variant in variants:
-        RecordStore(RESULTS).path(variant.label)
+    variants = {name: Variant(name, name) for name in names}
+    for label, *words in more:
+        if not words:
+            raise ValueError(f"Got --variant {label}, expected a label, a model, and name=value pairs.")
+        variants[label] = Variant(label, words[0], dict(map(_parse_parameter, words[1:])))
+    for variant in variants.values():
+        RecordStore(TABLES).path(variant.label)
         variant.create()
-    return variants
+    return list(variants.values())
 
 
-def _parse_parameters(pairs: Sequence[str]) -> dict[str, Any]:
-    parsed = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not (name and equals):
-            raise ValueError(f"Got parameter {pair!r}, expected name=value.")
-        try:
-            parsed[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            parsed[name] = value
-    return parsed
-
-
-def parse_splits(text: str) -> list[int]:
-    """
-    Read numbers of splits.
-
-    Raises
-    ------
-    ValueError
-        If one is none of 0, 1, 2.
-    """
-    splits = text.split(",")
-    known = [str(split) for split in range(N_SPLITS)]
-    if not set(splits) <= set(known):
-        raise ValueError(f"Got --splits {text}, expected some of {','.join(known)}.")
-    return [int(split) for split in splits]
-
-
-def of_plan(records: Sequence[Record], plan: Plan) -> list[Record]:
-    """Records of the runs of a plan, whenever they were made."""
-    wanted = {variant.label: configuration(variant.create()) for variant in plan.variants}
-    return [
-        record
-        for record in records
-        if (record["inner"], wanted.get(record["label"])) == (plan.inner, record["configuration"])
-        and record["table"] in plan.tables
-        and record["split"] in plan.splits
-    ]
+def _parse_parameter(pair: str) -> tuple[str, Any]:
+    name, equals, value = pair.partition("=")
+    if not (name and equals):
+        raise ValueError(f"Got parameter {pair!r}, expected name=value.")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
 
 
 def summary_text(records: Sequence[Record], reference: str) -> str:
-    """Means of each model, and its accuracy less the reference's on each table, the worst first."""
+    """Means of each model, and its accuracy less the reference's on each table."""
     found = runs(records)
     if found.empty:
         return "No run is shared by all models."
-    shown = {measure: means(found[measure]) for measure in (*SCORES, "fit_seconds", "fit_cpu_seconds")}
-    table = pd.DataFrame({"rank": means(ranks(found["accuracy"])), **shown}).loc[list(found["accuracy"])]
-    lines = ["", f"{len(found)} runs of each model", table.to_string(float_format="%.4f")]
-    if reference in found["accuracy"]:
-        less = 100 * found["accuracy"].sub(found["accuracy"][reference], axis=0).groupby(level=0).mean()
-        lines += [
-            "",
-            f"Accuracy less that of {reference}, in points",
-            less.drop(columns=reference).T.round(2).to_string(),
-        ]
-    return "\n".join(lines)
+    shown = pd.DataFrame({measure: means(found[measure]) for measure in (*SCORES, "fit_seconds", "fit_cpu_seconds")})
+    text = f"\n{len(found)} runs of each model\n{shown.loc[list(found['accuracy'])].to_string(float_format='%.4f')}"
+    if reference not in found["accuracy"]:
+        return text
+    less = 100 * found["accuracy"].sub(found["accuracy"][reference], axis=0).groupby(level=0).mean()
+    table = less.drop(columns=reference).T.round(2).to_string()
+    return f"{text}\n\nAccuracy less that of {reference}, in points\n{table}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,11 +13,12 @@ import numpy as np
 
 from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier
 
-from .environment import load_average
 from .memory import peak_bytes, reset_peak, resident_bytes
-from .provenance import provenance, write_record
+from .options import add_options
+from .records import RESULTS, load_average, new_record, write_record
+from .runner import timed
 
-RESULTS = Path("benchmarks/results/timeline.json")
+RECORD = RESULTS / "timeline.json"
 RATE = 16000
 PAUSE_SECONDS = 0.5
 LEARNT = 16
@@ -30,11 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--data-dir", type=Path, required=True, help="folder of RAVDESS, with a folder for each actor")
     parser.add_argument("--minutes", type=float, nargs="+", default=[10.0, 40.0], help="lengths (default: 10 40)")
-    parser.add_argument(
-        "--format", default="wav", choices=("wav", "mp3", "flac"), help="of the recordings (%(default)s)"
-    )
-    parser.add_argument("--rounds", type=int, default=5, help="times each length is measured (default: %(default)s)")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="file of the record (default: %(default)s)")
+    add_options(parser, RECORD, "--rounds")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -52,19 +48,14 @@ def run(arguments: argparse.Namespace) -> int:
     pipeline = train(make_pipeline(FbankFeaturizer(n_mels=40, deltas=2), classifier), corpus[learnt])
     others = corpus["path"][~learnt].tolist()
     with tempfile.TemporaryDirectory() as folder:
-        warm_up = write_recording(Path(folder) / f"warm-up.{arguments.format}", others, WARM_UP_SECONDS)
+        warm_up = write_recording(Path(folder) / "warm-up.wav", others, WARM_UP_SECONDS)
         measure(pipeline, warm_up)
         recordings = []
         for minutes in arguments.minutes:
-            path = write_recording(Path(folder) / f"{minutes:g}.{arguments.format}", others, 60 * minutes)
+            path = write_recording(Path(folder) / f"{minutes:g}.wav", others, 60 * minutes)
             rounds = [measure(pipeline, path) for _ in range(arguments.rounds)]
             recordings.append({"minutes": minutes, "rounds": rounds, "summary": summary(rounds)})
-    record = {
-        **provenance(arguments.command_line),
-        "format": arguments.format,
-        "n_threads": torch.get_num_threads(),
-        "recordings": recordings,
-    }
+    record = new_record(arguments.command_line, n_threads=torch.get_num_threads(), recordings=recordings)
     write_record(record, arguments.output)
     print(sentence(record))
     return 0
@@ -90,13 +81,12 @@ def measure(pipeline: Any, path: Path) -> dict[str, float]:
     from gendiffclf.speech import timeline
 
     reset_peak()
-    before, began, worked = resident_bytes() or 0, time.perf_counter(), time.process_time()
-    found = timeline(pipeline, path)
-    seconds = time.perf_counter() - began
+    before = resident_bytes() or 0
+    seconds, cpu_seconds, found = timed(lambda: timeline(pipeline, path))
     return {
         "duration": found.duration,
         "seconds": seconds,
-        "cpu_seconds": time.process_time() - worked,
+        "cpu_seconds": cpu_seconds,
         "grown_bytes": peak_bytes() - before,
         "load": load_average(),
     }
@@ -122,6 +112,6 @@ def sentence(record: dict[str, Any]) -> str:
     return f"On {record['environment']['hardware']['cores_usable']} cores, {'; '.join(parts)}."
 
 
-def stored_sentence(path: Path = RESULTS) -> str:
+def stored_sentence(path: Path = RECORD) -> str:
     """The sentence of the record that is stored."""
     return sentence(json.loads(path.read_text()))

@@ -1,4 +1,4 @@
-"""The ablation runs, shares fits, resumes, and gives a page that says what its numbers allow."""
+"""The ablation runs, resumes, and gives a page that says what its numbers allow."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ import pytest
 from benchmarks import ablation, runner
 from benchmarks.__main__ import main
 from benchmarks.ablation import COMBINATIONS, AfterFit, all_parts, choice
-from benchmarks.ablation_page import ablation_page
 from benchmarks.models import configuration
 from benchmarks.records import RecordStore
+from benchmarks.render import render
 from gendiffclf import GenerativeTransportClassifier
 from gendiffclf.parameters import check_parameters
 from gendiffclf.transport.learned import LearnedPath
@@ -18,14 +18,14 @@ from gendiffclf.transport.learned import LearnedPath
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Records of the combination and of agreement, with a tiny default."""
-    folder = tmp_path_factory.mktemp("ablation")
+    """Folder of records of the combination, with a tiny default."""
+    folder = tmp_path_factory.mktemp("results") / "ablation"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner, "_warm_up", lambda model: None)
         for name, value in {"max_steps": 3, "n_members": 2, "width": 32, "depth": 1}.items():
             patch.setitem(GenerativeTransportClassifier.__init__.__kwdefaults__, name, value)
         words = ["ablation", "--tables", "sk_wine", "--splits", "0,1", "--output", str(folder)]
-        assert main([*words, "--only", "combination,agreement"]) == 0
+        assert main([*words, "--only", "combination"]) == 0
         sizes = [path.stat().st_size for path in sorted(folder.glob("*.jsonl"))]
         assert main([*words, "--only", "combination"]) == 0
         assert [path.stat().st_size for path in sorted(folder.glob("*.jsonl"))] == sizes
@@ -39,37 +39,9 @@ def test_every_choice_makes_a_valid_classifier_of_its_own():
         assert len(set(names)) == len({one.label for one in part.choices}) == len(names) >= 2
         for one in part.choices:
             check_parameters(one.create().estimator.get_params(deep=False))
-            RecordStore(ablation.RESULTS).path(one.label)
+            RecordStore(ablation.FOLDER).path(one.label)
             labels[one.label] = str(configuration(one.create()))
     assert len(set(labels.values())) == len(labels)
-
-
-def test_choices_that_share_a_fit_are_neighbours():
-    labels = [one.label for one in ablation.distinct(list(all_parts().values()))]
-    assert len(set(labels)) == len(labels)
-    for base, n_shared in (("default", 2), ("estimator=network+learned", 2)):
-        first = labels.index(base)
-        shared = labels[first + 1 : first + 1 + n_shared]
-        assert all("then_" in label for label in shared)
-
-
-def test_fits_are_shared(iris, tiny, monkeypatch: pytest.MonkeyPatch):
-    X, y = iris[0], iris[1].astype(str)
-    fits = []
-    fit = GenerativeTransportClassifier.fit
-
-    def counted(self, *rows, **more):
-        fits.append(1)
-        return fit(self, *rows, **more)
-
-    monkeypatch.setattr(GenerativeTransportClassifier, "fit", counted)
-    classifier = tiny(estimator="network", path=LearnedPath())
-    one, many = (AfterFit(classifier, after).fit(X, y) for after in ({}, {"n_steps": 4}))
-    assert len(fits) == 1
-    assert not np.allclose(one.predict_proba(X), many.predict_proba(X))
-    np.testing.assert_array_equal(one.predict_proba(X), fit(classifier, X, y).predict_proba(X))
-    AfterFit(classifier, {}).fit(X[:100], y[:100])
-    assert len(fits) == 2
 
 
 def test_combinations_are_replaced_after_the_fit(iris, tiny):
@@ -86,30 +58,21 @@ def test_combinations_are_replaced_after_the_fit(iris, tiny):
 
 
 def test_the_page_is_made_from_the_records(records: Path):
-    text = ablation_page(records)
-    for part in all_parts().values():
-        assert f"\n## {part.title}\n" in text
-    assert text.count("\nNot measured.\n") == len(all_parts()) - 1
+    text = render("ablation", ablation.context(records.parent))
+    assert "\n## Combination and calibration\n" in text
+    assert "## Estimators" not in text  # not measured
     assert "Tables: sk_wine; splits of each: 2." in text
     assert "| equal weights |" in text
-    assert "In log-loss, " in text
-    assert "| exact | 100.0<br>(100.0) | 100.0<br>(100.0) |" in text
 
 
 def test_records_of_other_defaults_are_refused(records: Path, tmp_path: Path):
     for path in records.glob("*.jsonl"):
         text = path.read_text()
         changed = text.replace('"estimator__max_steps": 3', '"estimator__max_steps": 4')
-        (tmp_path / path.name).write_text(changed if path.stem == "default" else text)
+        (tmp_path / "ablation").mkdir(exist_ok=True)
+        (tmp_path / "ablation" / path.name).write_text(changed if path.stem == "default" else text)
     with pytest.raises(ValueError, match=r"'default' with different defaults, expected one difference; delete"):
-        ablation_page(tmp_path)
-
-
-def test_a_page_without_records_of_this_schema_says_so(records: Path, tmp_path: Path):
-    for path in records.iterdir():
-        (tmp_path / path.name).write_text(path.read_text().replace('"schema": ', '"schema": -'))
-    assert ablation_page(tmp_path) == ablation_page(tmp_path / "none")
-    assert ablation_page(tmp_path).count("\nNot measured.\n") == len(all_parts()) + 1
+        ablation.context(tmp_path)
 
 
 def test_an_unknown_part_is_refused(capsys: pytest.CaptureFixture[str]):

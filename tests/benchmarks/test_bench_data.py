@@ -17,7 +17,7 @@ from benchmarks.data import (
     chosen_tables,
     load_table,
     outer_splits,
-    split_rows,
+    split_table,
     table_names,
 )
 
@@ -88,13 +88,22 @@ def test_groups_stay_whole(data_dir: Path):
 @pytest.mark.parametrize("split", [0, 1, 2])
 def test_inner_split_leaves_test_rows_alone(data_dir: Path, name: str, split: int):
     table = load_table(name, data_dir)
-    train, test = split_rows(table, split)
-    fit, evaluate = split_rows(table, split, inner=True)
+    outer, inner = split_table(table, split), split_table(table, split, inner=True)
+    train, test, fit, evaluate = outer.train, outer.test, inner.train, inner.test
     assert not set(test) & (set(fit) | set(evaluate))
     assert set(fit) | set(evaluate) == set(train)
     assert not set(fit) & set(evaluate)
     if table.groups is not None:
         assert not set(table.groups[fit]) & set(table.groups[evaluate])
+
+
+def test_fewer_rows_are_a_choice_of_all():
+    whole, some = split_table(load_table("sk_wine")), split_table(load_table("sk_wine"), max_train=30, max_test=20)
+    assert (len(some.train), len(some.test)) == (30, 20)
+    assert set(some.train) < set(whole.train)
+    assert set(some.test) < set(whole.test)
+    assert some.fitting[0].shape == (30, 13)
+    assert some.evaluation[1].tolist() == load_table("sk_wine").y[some.test].tolist()
 
 
 def test_digest_tells_content_apart():

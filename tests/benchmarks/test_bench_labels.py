@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks import labels
 from benchmarks.__main__ import main
-from benchmarks.data import load_table
-from benchmarks.readme import BEGIN, END, write_sections
+from benchmarks.data import load_table, split_table
+from benchmarks.render import BREAK, render
 
 
 @pytest.fixture
@@ -18,7 +18,6 @@ def few_updates(monkeypatch):
     defaults = labels.GenerativeTransportClassifier.__init__.__kwdefaults__
     for name, value in {"max_steps": 10, "n_members": 2}.items():
         monkeypatch.setitem(defaults, name, value)
-    monkeypatch.setattr(labels, "ROUNDS", 1)
 
 
 def test_flipped_labels_are_others():
@@ -29,19 +28,11 @@ def test_flipped_labels_are_others():
 
 
 @pytest.mark.usefixtures("few_updates")
-def test_votes_are_as_many_as_asked():
-    found = labels.measure_votes(load_table("sk_wine", None), 60, 3)
-    assert (found["n_rows"], found["n_repeated"]) == (60, 180)
-    assert found["difference"] < 1e-5
-    assert min(found["seconds"], found["repeated_seconds"]) > 0
-
-
-@pytest.mark.usefixtures("few_updates")
 def test_sets_of_groups():
     pytest.importorskip("mapie")
     table = load_table("sk_wine", None)
     table = dataclasses.replace(table, groups=np.arange(len(table.y)) % 20)
-    found = labels.measure_sets(table, 0, 100)
+    found = labels.measure_sets(split_table(table, max_train=100))
     assert {run["model"] for run in found} == {"ours", "ours without groups", "logreg"}
     assert [run["level"] for run in found if run["model"] == "ours"] == list(labels.LEVELS)
     assert all(0.5 < run["coverage"] <= 1 and 0.5 < run["size"] < 3 for run in found)
@@ -52,7 +43,7 @@ def record(tmp_path, few_updates):
     pytest.importorskip("mapie")
     pytest.importorskip("cleanlab")
     path = tmp_path / "labels.json"
-    words = ["--tables", "sk_wine", "--votes", "sk_wine", "--max-train", "100", "--splits", "1"]
+    words = ["--tables", "sk_wine", "--max-train", "100", "--splits", "0"]
     assert main(["labels", *words, "--output", str(path)]) == 0
     return json.loads(path.read_text())
 
@@ -61,13 +52,10 @@ def test_record_and_page(record, tmp_path):
     ours = [run for run in record["suspects"] if run["way"] == "ours"]
     assert [run["share"] for run in ours] == list(labels.FLIPPED)
     assert all(run["average_precision"] > 2 * run["share"] for run in ours)  # that of chance is the share
-    page = tmp_path / labels.PAGE
-    page.write_text(f"# Title\n\n{BEGIN}\n{END}\n\ntext\n\n{BEGIN}\n{END}\n")
     grouped = [{**run, "grouped": True, "table": "speakers"} for run in record["sets"]]
     grouped += [{**run, "model": "ours without groups", "coverage": 0.5} for run in grouped if run["model"] == "ours"]
     (tmp_path / "labels.json").write_text(json.dumps({**record, "sets": record["sets"] + grouped}))
-    write_sections(tmp_path / "labels.json", page, labels.lead_text, labels.section)
-    lead, _, rest = page.read_text().partition(END)
+    lead, rest = render("labels", labels.context(tmp_path)).split(BREAK)
     first, second = (f"{run['average_precision']:.3f}" for run in ours)
     assert f"curve of {first} and {second}; the best of cleanlab's" in lead
     held = [f"{100 * run['coverage']:.1f}" for run in record["sets"] if run["model"] == "ours"]

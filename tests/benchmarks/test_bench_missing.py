@@ -4,12 +4,12 @@ import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks import missing
 from benchmarks.__main__ import main
-from benchmarks.data import load_table
-from benchmarks.readme import BEGIN, END, write_sections
+from benchmarks.render import BREAK, render
 
 
 @pytest.mark.parametrize("share", missing.SHARES)
@@ -30,16 +30,6 @@ def test_gaps_by_value_grow_with_the_rank(share):
         within = (rank >= low) & (rank < low + 0.25)
         np.testing.assert_allclose(gaps[within].mean(), 2 * share * (low + 0.125), atol=0.03)
     np.testing.assert_array_equal(found[:, 1][~gaps], X[:, 1][~gaps].astype(np.float32))
-
-
-def test_rows_of_a_table():
-    table = load_table("sk_wine", None)
-    train, test = missing.some_rows(table, 30, 20)
-    assert (len(train), len(test)) == (30, 20)
-    inner_train, inner_test = missing.some_rows(table, 1000, 1000, inner=True)
-    whole, left_out = missing.some_rows(table, 1000, 1000)
-    assert {*inner_train, *inner_test} == {*whole}
-    assert not {*left_out} & {*inner_test}
 
 
 @pytest.fixture(scope="module")
@@ -65,38 +55,28 @@ def test_record(record):
     assert len(record["runs"]) == 2 * 2 * len(missing.CONDITIONS)
     assert {(run["n_train"], run["n_test"]) for run in record["runs"]} == {(60, 40)}
     losses = missing.mean_losses(record)
-    assert all(values[0] < values[3] for values in losses.values())  # nothing missing is easier than a half of all
+    assert (
+        losses[missing.CONDITIONS[0]] < losses[missing.CONDITIONS[3]]
+    ).all()  # nothing missing is easier than a half
     of_one = [run["log_loss"] for run in record["runs"] if run["model"] == "ours" and run["share"] == 0]
-    assert losses["ours"][0] == pytest.approx(np.mean(of_one))
+    assert losses.loc["ours", missing.CONDITIONS[0]] == pytest.approx(np.mean(of_one))
 
 
 def test_the_page_opens_with_the_answer(record, tmp_path):
-    page = tmp_path / missing.PAGE
-    page.write_text(f"# Title\n\n{BEGIN}\nold\n{END}\n\ntext\n\n{BEGIN}\n{END}\n")
     (tmp_path / "missing.json").write_text(json.dumps(record))
-    write_sections(tmp_path / "missing.json", page, missing.lead_text, missing.section)
-    text, losses = page.read_text(), missing.mean_losses(record)
-    lead = " ".join(text[: text.index(END)].split())
-    first = sum(ours < other for ours, other in zip(*(losses[name] for name in ("ours", "logreg")), strict=True))
+    lead, rest = render("missing-values", missing.context(tmp_path)).split(BREAK)
+    lead, losses = " ".join(lead.split()), missing.mean_losses(record)
+    first = (losses.loc["ours"] < losses.loc["logreg"]).sum()
+    whole = losses[missing.CONDITIONS[0]]
     assert f"the lowest of 2 models in {first} of 13 cases" in lead
     assert (
-        f"nothing is missing {losses['ours'][0]:.3f} (logistic regression, the best other: {losses['logreg'][0]:.3f})"
-        in lead
+        f"nothing is missing {whole['ours']:.3f} (logistic regression, the best other: {whole['logreg']:.3f})" in lead
     )
-    assert "\ntext\n" in text
-    assert "old" not in text
-    assert re.search(r"^\| logistic regression \|( \**\d\.\d{3}\** \|){7}$", text[text.index(END) :], re.MULTILINE)
-
-
-def test_a_page_with_too_few_marks_stays_as_it_is(record, tmp_path):
-    page, text = tmp_path / missing.PAGE, f"{BEGIN}\n{END}\n"
-    page.write_text(text)
-    (tmp_path / "missing.json").write_text(json.dumps(record))
-    with pytest.raises(ValueError, match=r"without the marks .*, expected 2 of each, in turn; add them"):
-        write_sections(tmp_path / "missing.json", page, missing.lead_text, missing.section)
-    assert page.read_text() == text
+    assert re.search(r"^\| logistic regression \|( \**\d\.\d{3}\** \|){7}$", rest, re.MULTILINE)
 
 
 def test_tables_that_a_model_lacks_do_not_count(record):
     runs = [run for run in record["runs"] if (run["model"], run["table"]) != ("ours", "sk_wine")]
-    assert missing.tables_of({**record, "runs": runs}) == ["sk_breast_cancer"]
+    found = missing.mean_losses({**record, "runs": runs})
+    other = [run for run in record["runs"] if run["table"] == "sk_breast_cancer"]
+    pd.testing.assert_frame_equal(found.sort_index(), missing.mean_losses({**record, "runs": other}).sort_index())

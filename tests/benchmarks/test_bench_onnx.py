@@ -1,16 +1,12 @@
 """The command that measures exported classifiers, and the page that shows its record."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from benchmarks import onnx
 from benchmarks.__main__ import main
-from benchmarks.provenance import read_record
-from benchmarks.readme import BEGIN, END, write_sections
-
-ROOT = Path(__file__).parents[2]
+from benchmarks.render import render
 
 
 @pytest.fixture(scope="module")
@@ -32,28 +28,17 @@ def test_record(record):
 
 
 def test_section(record, tmp_path):
-    page = tmp_path / onnx.PAGE
-    write_sections(tmp_path / "onnx.json", page, onnx.section)
-    assert not page.exists()
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write_sections(tmp_path / "onnx.json", page, onnx.section)
-    assert "Not measured." in page.read_text()
+    assert onnx.context(tmp_path) == {}
     (tmp_path / "onnx.json").write_text(json.dumps(record))
-    write_sections(tmp_path / "onnx.json", page, onnx.section)
-    text = page.read_text()
-    assert text.startswith(f"before\n{BEGIN}\n")
-    assert text.endswith(f"{END}\nafter\n")
-    assert "old" not in text
-    assert onnx.summary_text(record) in text
+    text = render("deployment", onnx.context(tmp_path))
+    assert (
+        f"Largest difference to `predict_proba` over 1 tables: {record['tables']['sk_wine']['difference']['float64']:.1e}"
+        in text
+    )
     assert "| sk_wine |" in text
+    assert record["command"] in text
 
 
 def test_quick_figures_are_no_record(capsys):
     assert main(["onnx", "--quick"]) == 2
     assert "Got --quick without --output" in capsys.readouterr().err
-
-
-def test_the_page_shows_the_record():
-    kept = read_record(ROOT / onnx.RESULTS)
-    assert kept is not None
-    assert onnx.section(kept) in (ROOT / "docs" / onnx.PAGE).read_text()

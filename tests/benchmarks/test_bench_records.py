@@ -1,10 +1,12 @@
-"""Records survive being killed."""
+"""Records survive being killed, and pages tell what has changed since they were made."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from benchmarks.records import RecordStore, record_key
+from benchmarks.markdown import circumstances
+from benchmarks.records import SCHEMA, RecordStore, new_record, read_record, record_key, write_record
 
 
 def make_record(split: int = 0, **changes: object) -> dict:
@@ -69,3 +71,37 @@ def test_key_tells_runs_apart():
 def test_label_that_is_no_file_name_is_refused(tmp_path: Path, label: str):
     with pytest.raises(ValueError, match=r"Got label=.* expected letters, digits"):
         RecordStore(tmp_path).path(label)
+
+
+def test_a_record_says_where_it_is_from(tmp_path: Path):
+    record = new_record("python -m benchmarks few-shot", runs=[1])
+    assert (record["command"], record["runs"]) == ("python -m benchmarks few-shot", [1])
+    assert {"python", "numpy", "torch"} <= set(record["environment"]["versions"])
+    path = tmp_path / "new" / "record.json"
+    write_record(record, path)
+    assert read_record(path) == record
+    path.write_text(json.dumps({**record, "schema": SCHEMA - 1}))
+    assert read_record(path) is None
+    assert read_record(tmp_path / "none.json") is None
+
+
+def test_circumstances_name_what_has_changed():
+    record = new_record("python -m benchmarks few-shot")
+    now = record["defaults"]["ema_decay"]
+    assert "Defaults that differed" not in circumstances([record], ("torch",))
+    then = {**record["defaults"], "ema_decay": 0.25, "random_state": 7}
+    told = f"- Defaults that differed at that commit: ema_decay 0.25 (now {now})\n"
+    assert told in circumstances([{**record, "defaults": then}])
+    run = {
+        **make_record(),
+        **record["environment"],
+        "command": "c",
+        "date": record["date"],
+        "warnings": ["UserWarning"],
+    }
+    text = circumstances([{**run, "configuration": {f"estimator__{name}": value for name, value in then.items()}}])
+    assert told in text
+    assert "```console\nc\n```" in text
+    assert "- Warned with: UserWarning (m)\n" in text
+    assert told not in circumstances([{**run, "configuration": then, "parameters": {"ema_decay": 0.25}}])
+    assert "was called 4 times" in circumstances([{**run, "command": f"a b c d {n}"} for n in range(4)])

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import data, page, readme
+from benchmarks import data, page
 from benchmarks.__main__ import main
 from benchmarks.figures import pooled_bins
 from benchmarks.records import RecordStore
+from benchmarks.render import BEGIN, END, MADE
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,8 +28,7 @@ def measure(folder: Path, *words: str) -> int:
 def render(tmp_path: Path, name: str, *words: str) -> dict[str, str]:
     """Files of a page rendered into a folder of that name."""
     folder = tmp_path / name
-    places = ["--records", tmp_path / "records", "--page", folder / "page.md", "--images", folder / "img"]
-    assert main(["render", *map(str, places), "--subject", "constant", *words]) == 0
+    assert main(["render", "--results", str(tmp_path), "--docs", str(folder), *words]) == 0
     return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -36,14 +36,14 @@ def render(tmp_path: Path, name: str, *words: str) -> dict[str, str]:
 def _records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("records")
     words = ["--models", "logreg", "--tables", "sk_wine,sk_breast_cancer", "--splits", "0,1"]
-    assert measure(folder, *words, "--variant", "constant", "logreg", "logisticregression__C=1e-6") == 0
+    assert measure(folder, *words, "--variant", "ours", "logreg", "logisticregression__C=1e-6") == 0
     return folder
 
 
 @pytest.fixture
 def records(_records: Path, tmp_path: Path) -> Path:
     """Records of two labels on two tables and two splits, for each test to change."""
-    return Path(shutil.copytree(_records, tmp_path / "records"))
+    return Path(shutil.copytree(_records, tmp_path / "tables"))
 
 
 def test_page_is_the_same_twice_and_needs_no_data(records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -58,14 +58,14 @@ def test_page_is_the_same_twice_and_needs_no_data(records: Path, tmp_path: Path,
     assert render(tmp_path, "two") == first
     images = {name for name in first if name.endswith(".svg")}
     assert images == {f"img/benchmark_{name}.svg" for name in ("reliability", "time")}
-    assert all(f"]({name})" in first["page.md"] and len(first[name]) < 100 * 1024 for name in images)
+    assert all(f"]({name})" in first["benchmarks.md"] and len(first[name]) < 100 * 1024 for name in images)
 
 
 def test_page_shows_what_records_hold(records: Path, tmp_path: Path):
     files = render(tmp_path, "one")
-    text = files["page.md"]
+    text = files["benchmarks.md"]
     found = pd.DataFrame(RecordStore(records).read())
-    for label, name in (("constant", "**constant**"), ("logreg", "logistic regression")):
+    for label, name in (("ours", "**ours**"), ("logreg", "logistic regression")):
         own = found[found["label"] == label]
         accuracy, log_loss = 100 * own["accuracy"].mean(), own["log_loss"].mean()
         assert re.search(rf"^\| {re.escape(name)} \| \**{accuracy:.2f}", text, re.MULTILINE)
@@ -73,72 +73,71 @@ def test_page_shows_what_records_hold(records: Path, tmp_path: Path):
     for value in (found["command"][0], found["hardware"][0]["cpu"], (found["commit"][0] or "unknown")[:12]):
         assert value in text
     assert str(tmp_path) not in text
-    csv = pd.read_csv(tmp_path / "one" / "page.csv").set_index(["table", "label"])
+    csv = pd.read_csv(tmp_path / "one" / "benchmarks.csv").set_index(["table", "label"])
     wine = found[(found["table"] == "sk_wine") & (found["label"] == "logreg")]
     assert csv.loc[("sk_wine", "logreg"), "brier"] == pytest.approx(wine["brier"].mean(), abs=1e-5)
 
 
 def test_kinds_of_data_have_places_of_their_own(records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(page.KINDS, "Embeddings", lambda record: record["table"] == "sk_wine")
-    text = render(tmp_path, "one")["page.md"]
+    text = render(tmp_path, "one")["benchmarks.md"]
     lines = [line for line in text.splitlines() if re.match(r"\| [\w ]+\(\d\)", line)]
     assert [line.split(" | ")[0] for line in lines] == [
         "| All (2)", "| Embeddings (1)", "| Other tables (2)", "| Fewer than 400 rows to learn from (2)",
     ]  # fmt: skip
     wine = [r["accuracy"] for r in RecordStore(records).read() if (r["table"], r["label"]) == ("sk_wine", "logreg")]
-    assert f"| 1. logistic regression {100 * np.mean(wine):.2f} (<0.1)<br>2. **constant**" in lines[1]
+    assert f"| 1. logistic regression {100 * np.mean(wine):.2f} (<0.1)<br>2. **ours**" in lines[1]
 
 
 def test_tables_far_behind_and_leads_are_named(records: Path, tmp_path: Path):
-    text = render(tmp_path, "one")["page.md"]
-    (line,) = [line for line in text.splitlines() if line.startswith("`constant` is more than 2 points")]
+    text = render(tmp_path, "one")["benchmarks.md"]
+    (line,) = [line for line in text.splitlines() if line.startswith("`ours` is more than 2 points")]
     assert re.findall(r"(sk_\w+) by \d+\.\d\d points \(logistic regression\)", line) == ["sk_breast_cancer", "sk_wine"]
     assert re.search(r"^\| Brier \| 0\.\d+ \| logistic regression<br>0\.\d+ \| \*\*-0", text, re.MULTILINE)
-    text = render(tmp_path, "two", "--subject", "logreg")["page.md"]
-    assert "`logreg` is more than 2 points of accuracy below the best other model on no table" in text
 
 
 def test_a_model_that_lacks_tables_stands_beside_the_subject(records: Path, tmp_path: Path):
     path = records / "logreg.jsonl"
     path.write_text("".join(f"{line}\n" for line in path.read_text().splitlines() if '"table": "sk_wine"' in line))
-    text = render(tmp_path, "one")["page.md"]
-    assert "| logistic regression (1)<br>**constant** |" in text
+    whole = (records / "ours.jsonl").read_text()
+    (records / "mlp.jsonl").write_text(whole.replace('"label": "ours"', '"label": "mlp"'))
+    text = render(tmp_path, "one")["benchmarks.md"]
+    assert "| logistic regression (1)<br>**ours** |" in text
     assert "| sk_wine |" in text.partition("## Each table")[2].partition("## Reliability")[0]
-    assert re.search(r"^\| \*\*constant\*\* \| \*\*\d\d\.\d\d\*\* \|", text, re.MULTILINE)  # alone on all tables
+    assert re.search(r"^\| \*\*ours\*\* \| \*\*\d\d\.\d\d\*\* \|", text, re.MULTILINE)
 
 
 def test_one_more_run_of_a_peer_hides_nothing(records: Path, tmp_path: Path):
     measure(records, "--models", "logreg", "--splits", "2")
-    assert "4 runs of each model" in render(tmp_path, "one")["page.md"]
+    assert "4 runs of each model" in render(tmp_path, "one")["benchmarks.md"]
 
 
 def test_records_without_groups_and_busy_machines_are_told(records: Path, tmp_path: Path):
     found = RecordStore(records).read()
     changes = {"grouped": True, "label": "svc_rbf", "load_average": 99.0}
     (records / "svc_rbf.jsonl").write_text("".join(json.dumps(r | changes) + "\n" for r in found[:4]))
-    for path in (records / "logreg.jsonl", records / "constant.jsonl"):
+    for path in (records / "logreg.jsonl", records / "ours.jsonl"):
         lines = [json.loads(line) | {"load_average": 0.0} for line in path.read_text().splitlines()]
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    text = render(tmp_path, "one")["page.md"]
+    text = render(tmp_path, "one")["benchmarks.md"]
     assert "of records made before that, SVM had none" in text
     assert "in 4 of 12 runs" in text
 
 
 def test_a_summary_goes_between_the_marks(records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = tmp_path / "README.md"
-    path.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
+    path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     for _ in range(2):
         render(tmp_path, "one", "--readme", str(path))
         text = path.read_text()
-        assert text.startswith(f"before\n{readme.BEGIN}\n")
-        assert text.endswith(f"\n{readme.END}\nafter\n")
+        assert text.startswith(f"before\n{BEGIN}\n")
+        assert text.endswith(f"\n{END}\nafter\n")
         assert "old" not in text
-    assert "| **constant** |" in text
+    assert "| **ours** |" in text
     assert re.search(r"^\| logistic regression \| \d\d\.\d \|", text, re.MULTILINE)
-    assert "- accuracy: none\n- log-loss: none\n- ECE: " in text
+    assert "- Accuracy: none\n- Log-loss: none\n- ECE: " in text
     path.write_text("no marks")
-    places = ["--records", str(records), "--page", str(tmp_path / "p.md"), "--images", str(tmp_path)]
-    assert main(["render", *places, "--readme", str(path)]) == 2
+    assert main(["render", "--results", str(tmp_path), "--docs", str(tmp_path / "one"), "--readme", str(path)]) == 2
     assert "without the marks" in capsys.readouterr().err
 
 
@@ -149,8 +148,7 @@ def test_pages_are_those_of_the_records(tmp_path: Path):
     (tmp_path / "docs").mkdir()
     for name in ("README.md", *(f"docs/{name}.md" for name in between_marks)):
         shutil.copy(ROOT / name, tmp_path / name)
-    places = ["--records", "benchmarks/results/tables", "--page", str(tmp_path / "docs" / "benchmarks.md")]
-    options = [*places, "--images", str(tmp_path / "docs" / "img"), "--readme", str(tmp_path / "README.md")]
+    options = ["--docs", str(tmp_path / "docs"), "--readme", str(tmp_path / "README.md")]
     done = subprocess.run([sys.executable, "-m", "benchmarks", "render", *options], cwd=ROOT, capture_output=True)
     assert done.returncode == 0, done.stderr
     for name in ("README.md", "docs/benchmarks.csv", *names):
@@ -158,29 +156,21 @@ def test_pages_are_those_of_the_records(tmp_path: Path):
 
 
 def test_tables_fit_a_phone():
-    for path in (ROOT / "docs").glob("*.md"):
+    for path in (ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "ablation", "speed")):
         text = path.read_text()
-        if "Made by `python -m benchmarks render`" in text and path.name in (
-            "benchmarks.md",
-            "ablation.md",
-            "speed.md",
-        ):
-            wide = [line for line in text.splitlines() if line.startswith("|") and line.count("|") > 6]
-            assert not wide, path.name
+        assert text.startswith(MADE)
+        assert not [line for line in text.splitlines() if line.startswith("|") and line.count("|") > 6], path.name
 
 
-def test_without_records_the_page_says_so(tmp_path: Path):
-    pages = render(tmp_path, "one")
-    assert sorted(pages) == ["ablation.md", "page.md", "speed.md", "three-systems.md", "uncertainty.md"]
-    assert all("Not measured." in text for name, text in pages.items() if name != "page.md")
-    assert "no records yet" in pages["page.md"]
+def test_without_records_nothing_is_written(tmp_path: Path):
+    assert render(tmp_path, "one") == {}
 
 
 def test_records_of_different_data_are_refused(records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = records / "logreg.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text("".join(json.dumps({**line, "data_digest": "other"}) + "\n" for line in lines))
-    assert main(["render", "--records", str(records), "--page", str(tmp_path / "p.md")]) == 2
+    assert main(["render", "--results", str(tmp_path), "--docs", str(tmp_path / "docs")]) == 2
     assert "Got records of different data for sk_breast_cancer, sk_wine" in capsys.readouterr().err
 
 

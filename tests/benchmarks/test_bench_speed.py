@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import speed
 from benchmarks.__main__ import main
-from benchmarks.speed_page import speed_page
+from benchmarks.render import render
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,6 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("speed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(speed, "CASES", dict(list(speed.CASES.items())[1:2]))
-        patch.setattr(speed, "GROWTH", {"n": (200, 400)})
         patch.setattr(speed, "in_fresh_process", lambda function, **arguments: function(**arguments))
         patch.setattr(speed, "STATEMENTS", {"sklearn": "import json", "sklearn and gendiffclf": "import gendiffclf"})
         assert main(["speed", "--quick", "--output", str(folder)]) == 0
@@ -32,22 +31,21 @@ def test_records_hold_what_was_measured(records: Path):
     assert set(case) == {"ours", "logreg"}
     assert case["logreg"]["accuracy"] > 0.5
     assert case["ours"]["fit_seconds"] > 0
-    assert [point["size"] for point in found["growth"]["n"]["points"]] == [200, 400]
 
 
 def test_page_shows_the_records(records: Path, tmp_path: Path):
-    page = speed_page(records)
-    assert "Not measured." not in page
+    (tmp_path / "speed").symlink_to(records)
+    page = render("speed", speed.context(tmp_path))
+    assert page.count("## ") == len(speed.PARTS)
     assert "| 1 row, 200 centres |" in page
     assert "1,000,000 rows on disk, 64 features, 10 classes:\n" in page
-    assert "| rows, 200 to 400 |" in page
-    assert speed_page(tmp_path).count("Not measured.") == len(speed.PARTS)
+    assert speed.context(tmp_path / "none") == {}
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["luck"], "Got part luck, expected some of import, predict, scale, growth"),
+        (["luck"], "Got part luck, expected some of import, predict, scale"),
         (["--quick"], "Got --quick without --output"),
     ],
 )

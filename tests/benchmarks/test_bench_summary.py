@@ -1,11 +1,10 @@
-"""Means, ranks and intervals."""
+"""Means and intervals."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.summary import Interval, best, bootstrap, complete, current, means, ranks, runs
-from benchmarks.verdicts import GAIN, LOSS, difference, verdict
+from benchmarks.summary import Interval, best, bootstrap, complete, current, less, means, pivot, runs
 
 
 def make_record(label: str, table: str, split: int, accuracy: float, **changes: object) -> dict:
@@ -19,11 +18,10 @@ def grid(values: dict[str, list[float]]) -> list[dict]:
     return [make_record(label, *cell, a) for label, row in values.items() for cell, a in zip(cells, row, strict=True)]
 
 
-def test_means_and_ranks():
+def test_means():
     found = runs(grid({"low": [0.1, 0.3, 0.5, 0.5], "high": [0.4, 0.4, 0.5, 0.9]}))
     assert list(found["accuracy"]) == ["high", "low"]
     assert means(found["accuracy"]).to_dict() == pytest.approx({"high": 0.55, "low": 0.35})
-    assert ranks(found["accuracy"])["high"].tolist() == [1, 1, 1.5, 1]
     assert best(means(found["accuracy"]), "accuracy") == "high"
     assert best(means(found["accuracy"]), "log_loss") == "low"
     assert found["ece"].isna().all(axis=None)  # what was not measured stays unknown
@@ -72,10 +70,36 @@ def test_interval_covers_the_spread_of_splits():
 
 
 @pytest.mark.parametrize(
-    ("bounds", "more", "less"),
-    [((0.1, 0.3), GAIN, LOSS), ((-0.3, -0.1), LOSS, GAIN), ((-0.1, 0.3), "", ""), ((0.2, 0.2), "", "")],
+    ("bounds", "more", "fewer"),
+    [((0.1, 0.3), 1, -1), ((-0.3, -0.1), -1, 1), ((-0.1, 0.3), 0, 0), ((0.2, 0.2), 0, 0)],
 )
-def test_verdicts(bounds: tuple[float, float], more: str, less: str):
+def test_verdicts(bounds: tuple[float, float], more: int, fewer: int):
     interval = Interval(sum(bounds) / 2, *bounds)
-    assert (verdict(interval, True), verdict(interval, False)) == (more, less)
-    assert difference(interval).startswith("**") is bool(more)
+    assert (interval.verdict(True), interval.verdict(False)) == (more, fewer)
+    assert interval.difference(2).startswith("**") is bool(more)
+
+
+def test_intervals_as_text():
+    interval = Interval.of({"value": 0.5, "low": 0.25, "high": 0.75})
+    assert interval == Interval.of({"difference": 0.5, "low": 0.25, "high": 0.75})
+    assert interval.text(1, 100) == "50.0 (25.0 to 75.0)"
+    assert interval.text(2, best=True) == "**0.50** (0.25 to 0.75)"
+    assert interval.difference(1, 100) == "**+50.0**<br>(+25.0 to +75.0)"
+    assert Interval(np.nan, np.nan, np.nan).difference(2) == "–"
+
+
+def test_differences_are_from_the_reference():
+    values = runs(grid({"low": [0.1, 0.3, 0.5, 0.5], "high": [0.4, 0.4, 0.5, 0.9]}))["accuracy"]
+    assert less(values, "low")["high"].mean == pytest.approx(0.2)
+    assert list(less(values, "low")) == ["high"]
+    assert less(values[["low"]], "low") == {}
+
+
+def test_runs_that_lack_a_name_are_left_out():
+    rows = [
+        {"table": "t", "split": split, "case": "x", "name": name, "auroc": value}
+        for split, name, value in ((0, "b", 0.5), (0, "a", None), (1, "b", 0.6), (1, "a", 0.7))
+    ]
+    found = pivot(rows, "auroc", "case")
+    assert list(found) == ["b", "a"]
+    assert found.to_numpy().tolist() == [[0.6, 0.7]]

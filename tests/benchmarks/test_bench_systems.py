@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import avd, systems
 from benchmarks.__main__ import main
-from benchmarks.systems_page import write_systems_page
+from benchmarks.render import render
 from gendiffclf import GenerativeTransportClassifier
 from gendiffclf.speech import synthesize_corpus
 from gendiffclf.systems import spherical
@@ -54,9 +54,8 @@ def test_targets_follow_the_table():
 
 
 def test_every_part_is_recorded_and_on_the_page(ravdess, tmp_path):
-    output, page = tmp_path / "systems.json", tmp_path / "page.md"
-    write_systems_page(output, page)
-    assert "Not measured" in page.read_text()
+    output = tmp_path / "systems.json"
+    assert systems.context(tmp_path) == {}
     words = ["systems", "--corpus", f"ravdess={ravdess}", "--cache", str(tmp_path / "cache"), "--output", str(output)]
     assert main([*words, "--n-folds", "2", "--parts", "gender,ratings"]) == 0
     assert main([*words, "--n-folds", "2", "--parts", "few-shot"]) == 0
@@ -72,8 +71,7 @@ def test_every_part_is_recorded_and_on_the_page(ravdess, tmp_path):
         changed["measures"]["mean"]["value"] - parts["ratings"]["models"]["EmoSphere-SER"]["measures"]["mean"]["value"]
     )
     assert set(parts["few-shot"]["models"]) == set(systems.ADAPTABLE)
-    write_systems_page(output, page)
-    text = page.read_text()
+    text = render("three-systems", systems.context(tmp_path))
     mean = parts["ratings"]["models"]["EmoSphere-SER"]["measures"]["mean"]["value"]
     assert f"{mean:.3f}" in text
     assert "### Gender" in text
@@ -82,4 +80,4 @@ def test_every_part_is_recorded_and_on_the_page(ravdess, tmp_path):
 
 def test_unknown_parts_are_refused(capsys):
     assert main(["systems", "--corpus", "ravdess=x", "--parts", "age"]) == 2
-    assert "Got --parts age, expected some of gender,emotion,ratings,few-shot" in capsys.readouterr().err
+    assert "Got --parts age, expected some of gender, emotion, ratings, few-shot" in capsys.readouterr().err

@@ -11,10 +11,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from benchmarks import models
 from benchmarks.__main__ import command_line, main
-from benchmarks.data import Table, load_table, split_rows
+from benchmarks.data import Split, Table, load_table, split_table
+from benchmarks.options import chosen_splits
 from benchmarks.records import RecordStore
 from benchmarks.runner import measure
-from benchmarks.tables import parse_splits, parse_variants
+from benchmarks.tables import parse_variants
 
 Bench = Callable[..., int]
 SCHEMA = {
@@ -103,7 +104,7 @@ def test_goes_on_where_it_was_killed(bench: Bench, tmp_path: Path):
 
 def test_other_configuration_runs_again(bench: Bench, tmp_path: Path):
     bench("--splits", "0")
-    bench("--splits", "0", "--param", "smoothing=3")
+    bench("--splits", "0", "--variant", "frequencies", "frequencies", "smoothing=3")
     records = RecordStore(tmp_path / "records").read()
     assert [record["configuration"]["smoothing"] for record in records] == [1.0, 3]
 
@@ -150,7 +151,7 @@ def test_failure_of_one_model_does_not_end_the_run(
 def test_class_that_training_lacks(frequencies):
     y = np.array(["a"] * 10 + ["b"] * 10 + ["c"])
     table = Table("t", np.zeros((21, 1), np.float32), y)
-    measured = measure(frequencies(), table, np.arange(19), np.array([19, 20]))
+    measured = measure(frequencies(), Split(table, np.arange(19), np.array([19, 20])))
     assert measured["n_classes"] == 3
     assert measured["accuracy"] == 0
     assert measured["log_loss"] > 7
@@ -167,7 +168,8 @@ def test_groups_reach_models_that_take_them(frequencies, monkeypatch: pytest.Mon
     given: dict[str, np.ndarray] = {}
     y, groups = np.array(["a", "b"] * 30), np.repeat(np.arange(10), 6).astype(str)
     table = Table("t", np.zeros((60, 1), np.float32), y, groups)
-    train, test = split_rows(table, 0)
+    split = split_table(table)
+    train = split.train
     fit = frequencies.fit
 
     def fit_groups(self, X, y, groups=None):
@@ -178,12 +180,12 @@ def test_groups_reach_models_that_take_them(frequencies, monkeypatch: pytest.Mon
         given["val_idxs"] = val_idxs
         return fit(self, X, y)
 
-    assert not measure(frequencies(), table, train, test)["takes_groups"]
+    assert not measure(frequencies(), split)["takes_groups"]
     monkeypatch.setattr(frequencies, "fit", fit_groups)
-    assert measure(frequencies(), table, train, test)["takes_groups"]
+    assert measure(frequencies(), split)["takes_groups"]
     np.testing.assert_array_equal(given["groups"], groups[train])
     monkeypatch.setattr(frequencies, "fit", fit_validated)
-    measure(frequencies(), table, train, test)
+    measure(frequencies(), split)
     validated = np.isin(np.arange(len(train)), given["val_idxs"])
     assert 0 < validated.sum() < len(train) / 2
     assert not set(groups[train][validated]) & set(groups[train][~validated])
@@ -192,13 +194,11 @@ def test_groups_reach_models_that_take_them(frequencies, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--models", "logreg,mlp", "--label", "x"], "Got --param or --label with 2 models"),
-        (["--param", "smoothing"], "Got parameter 'smoothing', expected name=value"),
-        (["--param", "nothing=1"], "Invalid parameter 'nothing'"),
+        (["--variant", "x", "frequencies", "smoothing"], "Got parameter 'smoothing', expected name=value"),
+        (["--variant", "x", "frequencies", "nothing=1"], "Invalid parameter 'nothing'"),
         (["--variant", "x"], "Got --variant x, expected a label, a model"),
-        (["--variant", "frequencies", "logreg"], "expected one or more that differ"),
-        (["--label", "a/b"], "Got label='a/b'"),
-        (["--splits", "3"], "Got --splits 3, expected some of 0,1,2"),
+        (["--variant", "a/b", "logreg"], "Got label='a/b'"),
+        (["--splits", "3"], "Got --splits 3, expected some of 0, 1, 2"),
         (["--splits", "x"], "Got --splits x"),
         (["--tables", "nowhere"], "Got table 'nowhere'"),
         (["--models", "nobody"], "Got model 'nobody'"),
@@ -212,10 +212,10 @@ def test_options_without_sense_are_refused(
 
 
 def test_values_are_read_as_python_or_text():
-    (variant,) = parse_variants("ours", ["n_members=3", "dropout=0.25", "scaling=robust", "patience=None"], "x", [])
+    (variant,) = parse_variants("", [["x", "ours", "n_members=3", "dropout=0.25", "scaling=robust", "patience=None"]])
     assert variant.parameters == {"n_members": 3, "dropout": 0.25, "scaling": "robust", "patience": None}
     assert (variant.label, variant.model) == ("x", "ours")
-    assert parse_splits("2,0") == [2, 0]
+    assert chosen_splits("2,0") == [2, 0]
 
 
 def test_commands_name_no_folder_of_this_machine(tmp_path: Path):
@@ -224,7 +224,7 @@ def test_commands_name_no_folder_of_this_machine(tmp_path: Path):
     assert command_line(["tables", f"--data-dir={tmp_path}"]) == "python -m benchmarks tables --data-dir=DATA_DIR"
     for folder in (tmp_path / "clips", "../y/clips"):
         assert command_line(["speech", "--corpus", f"ravdess={folder}"]).endswith(" --corpus ravdess=clips")
-    assert command_line(["render", "--page", "docs/x.md"]) == "python -m benchmarks render --page docs/x.md"
+    assert command_line(["render", "--docs", "docs/x"]) == "python -m benchmarks render --docs docs/x"
 
 
 def test_help_lists_commands(capsys: pytest.CaptureFixture[str]):
@@ -238,6 +238,6 @@ def test_splits_are_those_of_the_protocol(bench: Bench, tmp_path: Path):
     bench()
     table = load_table("sk_wine")
     for record in RecordStore(tmp_path / "records").read():
-        train, test = split_rows(table, record["split"])
-        frequent = max(set(table.y), key=list(table.y[train]).count)
-        assert record["accuracy"] == pytest.approx((table.y[test] == frequent).mean())
+        split = split_table(table, record["split"])
+        frequent = max(set(table.y), key=list(split.fitting[1]).count)
+        assert record["accuracy"] == pytest.approx((split.evaluation[1] == frequent).mean())

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from benchmarks.story import PICTURES, run_code
-from benchmarks.timeline import RESULTS, stored_sentence
+from benchmarks.timeline import RECORD, stored_sentence
 from gendiffclf import cli
 from gendiffclf.speech import LAYOUTS, synthesize_vowel
 from gendiffclf.speech.synthesis import RATE
@@ -102,7 +102,7 @@ def test_the_pretrained_encoder_runs(capsys):
 
 def test_the_page_about_long_recordings_quotes_the_record():
     text = " ".join((DOCS / "long-recordings.md").read_text(encoding="utf-8").split())
-    assert stored_sentence(DOCS.parent / RESULTS) in text
+    assert stored_sentence(DOCS.parent / RECORD) in text
 
 
 @pytest.mark.usefixtures("quick", "corpora")
