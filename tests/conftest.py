@@ -1,5 +1,7 @@
 """Data and classifiers small enough for every test."""
 
+import gc
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,18 @@ from gendiffclf import GenerativeTransportClassifier
 
 collect_ignore = ["smoke.py"]
 
+# Before anything imports huggingface_hub, which reads it once.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 settings.register_profile("same-everywhere", derandomize=True, deadline=None)
 settings.load_profile("same-everywhere")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frozen() -> None:
+    """What imports and earlier tests left is skipped by garbage collection, which each training of a system asks for."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
