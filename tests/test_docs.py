@@ -99,7 +99,9 @@ def test_the_readme_names_every_extra():
 
 def test_the_script_for_several_processes_runs(tmp_path):
     (script,) = re.findall(r"```python\n(.*?)```", read("docs/distributed.md"), re.DOTALL)
-    short = script.replace("random_state=0", "random_state=0, max_steps=2, n_members=2")
+    short = script.replace("random_state=0", "random_state=0, max_steps=2, n_members=2").replace(
+        "load_digits", "load_iris"
+    )
     assert short != script
     (tmp_path / "train.py").write_text(short)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "train.py"]
