@@ -2,8 +2,9 @@
 
 import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,26 @@ def tiny() -> Callable[..., GenerativeTransportClassifier]:
         return GenerativeTransportClassifier(**{**defaults, **changes})
 
     return create
+
+
+@pytest.fixture
+def set_defaults(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A function that changes default parameters of the classifier for a test."""
+
+    def change(**values: Any) -> None:
+        for name, value in values.items():
+            monkeypatch.setitem(GenerativeTransportClassifier.__init__.__kwdefaults__, name, value)
+
+    return change
+
+
+@pytest.fixture
+def pyplot() -> Iterator[ModuleType]:
+    """Matplotlib without windows; figures are closed after the test."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    yield pyplot
+    pyplot.close("all")
 
 
 @pytest.fixture(scope="session")
