@@ -29,7 +29,7 @@ demo-speech: $(SPEECH) ## classify vowels and gender of synthesised voices
 
 # Tests are small: one thread each, and several of them at once, beats many threads for one.
 test: $(DEV) ## run the tests and the examples in docstrings
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
 
 check: quick test ## all checks that a change must pass
 

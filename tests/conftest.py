@@ -1,7 +1,10 @@
 """Data and classifiers small enough for every test."""
 
-from collections.abc import Callable
+import gc
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,8 +17,18 @@ from gendiffclf import GenerativeTransportClassifier
 
 collect_ignore = ["smoke.py"]
 
+# Before anything imports huggingface_hub, which reads it once.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 settings.register_profile("same-everywhere", derandomize=True, deadline=None)
 settings.load_profile("same-everywhere")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frozen() -> None:
+    """What imports and earlier tests left is skipped by garbage collection, which each training of a system asks for."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +50,26 @@ def tiny() -> Callable[..., GenerativeTransportClassifier]:
         return GenerativeTransportClassifier(**{**defaults, **changes})
 
     return create
+
+
+@pytest.fixture
+def set_defaults(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A function that changes default parameters of the classifier for a test."""
+
+    def change(**values: Any) -> None:
+        for name, value in values.items():
+            monkeypatch.setitem(GenerativeTransportClassifier.__init__.__kwdefaults__, name, value)
+
+    return change
+
+
+@pytest.fixture
+def pyplot() -> Iterator[ModuleType]:
+    """Matplotlib without windows; figures are closed after the test."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    yield pyplot
+    pyplot.close("all")
 
 
 @pytest.fixture(scope="session")

@@ -9,16 +9,12 @@ from sklearn.datasets import load_wine
 from gendiffclf import LearnedPath, ReliabilityDisplay, TransportDisplay, expected_calibration_error
 from gendiffclf.transport.codes import label_codes
 
-pyplot = pytest.importorskip("matplotlib.pyplot")
+pytest.importorskip("matplotlib")
 X, y = load_wine(return_X_y=True)
 NAMES = np.array(["barolo", "grignolino", "barbera"])
 
 
-@pytest.fixture(autouse=True)
-def no_windows():
-    pyplot.switch_backend("agg")
-    yield
-    pyplot.close("all")
+pytestmark = pytest.mark.usefixtures("pyplot")
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +86,7 @@ def test_transport_takes_frames(classifier):
     assert display.code_name.endswith(NAMES[y[5]])
 
 
-def test_transport_draws_on_given_axes(classifier):
+def test_transport_draws_on_given_axes(classifier, pyplot):
     _, axes = pyplot.subplots(1, 3)
     display = TransportDisplay.from_estimator(classifier, X, n_panels=3, axes=axes)
     assert list(display.axes_) == list(axes)

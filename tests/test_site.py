@@ -9,6 +9,7 @@ from tests.test_docs import ROOT, layers, read
 
 pytest.importorskip("mkdocs")
 pytest.importorskip("matplotlib")
+pytestmark = pytest.mark.usefixtures("pyplot")
 
 SCRIPT = '''"""
 A title
@@ -38,14 +39,6 @@ def hook(name):
     sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture(autouse=True)
-def _clean_figures():
-    import matplotlib.pyplot as plt
-
-    yield
-    plt.close("all")
 
 
 def test_a_script_becomes_a_page():

@@ -11,16 +11,12 @@ from sklearn.pipeline import Pipeline
 from gendiffclf import SphereDisplay
 from gendiffclf.systems.spherical import from_spherical
 
-pyplot = pytest.importorskip("matplotlib.pyplot")
+pytest.importorskip("matplotlib")
 NAMES = ["arousal", "valence", "dominance"]
 SCALE = {"dimensions": NAMES, "value_range": (-1, 1)}
 
 
-@pytest.fixture(autouse=True)
-def no_windows():
-    pyplot.switch_backend("agg")
-    yield
-    pyplot.close("all")
+pytestmark = pytest.mark.usefixtures("pyplot")
 
 
 def drawn(display):
@@ -46,7 +42,7 @@ def test_colours_are_of_the_truth_and_areas_of_the_radius():
     assert large > small
 
 
-def test_columns_are_named():
+def test_columns_are_named(pyplot):
     table = pd.DataFrame([[0.2, -0.4, 0.6]], columns=["dominance", "arousal", "valence"])
     np.testing.assert_allclose(SphereDisplay.from_predictions(table, value_range=(-1, 1)).points, [[-0.4, 0.6, 0.2]])
 
@@ -67,7 +63,7 @@ def test_columns_are_named():
     np.testing.assert_array_equal(piped.points, display.points)
 
 
-def test_wrong_calls_say_so(monkeypatch):
+def test_wrong_calls_say_so(monkeypatch, pyplot):
     with pytest.raises(ValueError, match="Got 1 predictions and 2 true ratings, expected equal numbers"):
         SphereDisplay.from_predictions(np.zeros((1, 3)), np.zeros((2, 3)), **SCALE)
     with pytest.raises(ValueError, match="Got axes with the projection 'rectilinear', expected 'mollweide'"):

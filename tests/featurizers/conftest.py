@@ -1,9 +1,5 @@
 """Tiny random encoders on disk, clips that are synthesised, and a cache folder for each test."""
 
-import os
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
 import json
 
 import numpy as np

@@ -31,11 +31,9 @@ def pipeline():
 
 
 @pytest.fixture
-def quick(monkeypatch):
+def quick(set_defaults):
     """Classifiers of default parameters fit in a blink."""
-    defaults = GenerativeTransportClassifier.__init__.__kwdefaults__
-    for name, value in QUICK.items():
-        monkeypatch.setitem(defaults, name, value)
+    set_defaults(**QUICK)
 
 
 @pytest.fixture(scope="session")

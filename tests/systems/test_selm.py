@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
+from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
 
 pytest.importorskip("accelerate")
@@ -227,12 +227,12 @@ def test_a_killed_fit_goes_on_to_the_same_weights(clips, labels, tmp_path):
 
 
 def test_cross_validation_by_speakers_and_a_grid(clips, labels):
-    speakers = np.repeat(["anna", "ben", "cleo"], 8)
+    speakers = np.repeat(["anna", "ben"], 12)
     pipeline = Pipeline([("emotion", small(n_epochs=30))])
-    scores = cross_validate(pipeline, clips, labels, groups=speakers, cv=GroupKFold(3))["test_score"]
-    assert scores.mean() > 0.9
-    search = GridSearchCV(pipeline, {"emotion__learning_rate": [1e-9, 2e-3]}, cv=2).fit(clips, labels)
+    search = GridSearchCV(pipeline, {"emotion__learning_rate": [1e-9, 2e-3]}, cv=GroupKFold(2))
+    search.fit(clips, labels, groups=speakers)
     assert search.best_params_ == {"emotion__learning_rate": 2e-3}
+    assert search.best_score_ > 0.9
     again = pickle.loads(pickle.dumps(search.best_estimator_))
     np.testing.assert_array_equal(again.predict(clips), search.predict(clips))
 

@@ -1,11 +1,8 @@
 import contextlib
 import os
 import random
-import shutil
 import signal
-import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from gendiffclf import EmoSphereRegressor, SelmClassifier
 from gendiffclf.systems.collation import FrameScaler, collate, pad
 from gendiffclf.systems.training import (
     COMPLETE,
@@ -23,9 +21,9 @@ from gendiffclf.systems.training import (
     train_module,
 )
 
-pytest.importorskip("accelerate")
+from .processes import run_apart
 
-ROOT = Path(__file__).parents[2]
+pytest.importorskip("accelerate")
 
 
 class Summing(nn.Module):
@@ -151,132 +149,84 @@ def test_a_folder_for_each_training(tmp_path):
     assert len({one, *others}) == 5
 
 
-SCRIPT = """
-import os, sys
-import numpy as np
-from gendiffclf import EmoSphereRegressor, SelmClassifier
-
-rng = np.random.default_rng(0)
-clips = [(rng.normal(size=rng.integers(3000, 6000)).astype(np.float32), 16000) for _ in range(16)]
-folder, out, system, distributed = sys.argv[1], sys.argv[2], sys.argv[3], len(sys.argv) > 4
-run = {
-    "n_epochs": 8, "batch_size": 4, "checkpoints": None if distributed else folder, "distributed": distributed,
-    "device": "cpu", "precision": "float32",
-}
-if system == "emosphere":
-    names = ["arousal", "valence", "dominance"]
-    fitted = EmoSphereRegressor("fbank", dimensions=names, value_range=(0, 1), width=16, **run)
-    answers = fitted.fit(clips, rng.uniform(size=(16, 3))).predict(clips)
-else:
-    fitted = SelmClassifier(
-        "fbank", language_model="bytes", n_prefix=2, n_mapper_layers=1, learning_rate=1e-3, **run
-    )
-    answers = fitted.fit(clips, ["low", "high"] * 8).predict_proba(clips)
-weights = np.concatenate([w.numpy().ravel() for w in fitted.network_.state_dict().values()])
-np.save(f"{out}-{os.environ.get('RANK', '0')}.npy", np.append(weights, answers.ravel()))
-"""
-
-GROUP = """
-import atexit, os, sys
-import numpy as np
-import torch
-from torch import nn
-from gendiffclf.systems.collation import collate
-from gendiffclf.systems.training import TrainingPlan, train_module
-
-rng = np.random.default_rng(0)
-rows = [{"frames": rng.normal(size=(4, 3)).astype(np.float32), "target": np.float32(i % 2)} for i in range(int(sys.argv[3]))]
-
-class Summing(nn.Module):
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.linear = nn.Linear(3, 1)
-
-    def forward(self, frames, mask, target):
-        return {"loss": ((self.linear(frames)[..., 0] * mask).sum(1) - target).square().mean()}
-
-module, size, distributed = Summing(), int(sys.argv[2]), "RANK" in os.environ
-plan = TrainingPlan(n_epochs=3, batch_size=size, learning_rate=0.05, distributed=distributed, drop_last=True)
-# Before the training, thus run after what that registers: a group left to the end of the process can abort it.
-atexit.register(lambda: torch.distributed.is_initialized() and os._exit(3))
-losses = train_module(module, rows, collate, plan, device=torch.device("cpu"), seed=1)
-assert len(losses) == 3, losses
-assert torch.distributed.is_initialized() == distributed
-np.save(f"{sys.argv[1]}-{os.environ.get('RANK', '0')}.npy", module.linear.weight.detach().numpy())
-"""
-LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+def save_fit(out, system, folder=None, distributed=False):
+    """Fit a system, and save its weights and what it predicts."""
+    rng = np.random.default_rng(0)
+    clips = [(rng.normal(size=rng.integers(3000, 6000)).astype(np.float32), 16000) for _ in range(16)]
+    run = {"n_epochs": 4, "batch_size": 4, "checkpoints": folder, "distributed": distributed, "device": "cpu"}
+    run["precision"] = "float32"
+    if system == "emosphere":
+        names = ["arousal", "valence", "dominance"]
+        fitted = EmoSphereRegressor("fbank", dimensions=names, value_range=(0, 1), width=16, **run)
+        answers = fitted.fit(clips, rng.uniform(size=(16, 3))).predict(clips)
+    else:
+        fitted = SelmClassifier(
+            "fbank", language_model="bytes", n_prefix=2, n_mapper_layers=1, learning_rate=1e-3, **run
+        )
+        answers = fitted.fit(clips, ["low", "high"] * 8).predict_proba(clips)
+    weights = np.concatenate([w.numpy().ravel() for w in fitted.network_.state_dict().values()])
+    np.save(f"{out}-{os.environ.get('RANK', '0')}.npy", np.append(weights, answers.ravel()))
 
 
-def environment():
-    here = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, "PYTHONPATH": here, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+def killed_fit(*arguments):
+    """As `save_fit`, but killed as it is about to write the third checkpoint, with half of it there."""
+    from transformers import Trainer
 
+    original = Trainer._save_optimizer_and_scheduler
 
-@pytest.mark.parametrize("system", ["emosphere", pytest.param("selm", marks=pytest.mark.slow)])
-def test_a_killed_fit_goes_on_to_the_same_weights(system, tmp_path):
-    (tmp_path / "fit.py").write_text(SCRIPT)
-    # Kills itself as it is about to write the third checkpoint, with half of it there.
-    killer = """
-    import os, signal, transformers
-    original = transformers.Trainer._save_optimizer_and_scheduler
     def save(self, folder):
         if self.state.epoch > 2.5:
             os.kill(os.getpid(), signal.SIGKILL)
         return original(self, folder)
-    transformers.Trainer._save_optimizer_and_scheduler = save
-    """
-    (tmp_path / "killed.py").write_text(textwrap.dedent(killer) + SCRIPT)
 
-    def run(script, folder, out):
-        return subprocess.run(
-            [sys.executable, script, folder, out, system],
-            cwd=tmp_path,
-            env=environment(),
-            capture_output=True,
-            text=True,
+    Trainer._save_optimizer_and_scheduler = save
+    save_fit(*arguments)
+
+
+def save_weights(out, batch_size, counts):
+    """Train on as many rows as each count says, and save the weights after each training."""
+    distributed = "RANK" in os.environ
+    found = []
+    for count in counts:
+        module = Summing()
+        module.dropout.p = 0.0
+        plan = TrainingPlan(
+            n_epochs=3, batch_size=batch_size, learning_rate=0.05, distributed=distributed, drop_last=True
         )
+        # Of one length, as frames summed over clips of several would be padded otherwise.
+        rows = [{**row, "frames": row["frames"][:2]} for row in examples(count)]
+        losses = train_module(module, rows, collate, plan, device=torch.device("cpu"), seed=1)
+        assert len(losses) == 3, losses
+        assert torch.distributed.is_initialized() == distributed
+        found.append(module.linear.weight.detach().numpy())
+    np.save(f"{out}-{os.environ.get('RANK', '0')}.npy", np.concatenate(found))
 
-    assert run("killed.py", "a", "killed").returncode == -signal.SIGKILL
+
+@pytest.mark.parametrize("system", ["emosphere", pytest.param("selm", marks=pytest.mark.slow)])
+def test_a_killed_fit_goes_on_to_the_same_weights(system, tmp_path):
+    assert run_apart(killed_fit, tmp_path / "killed", system, tmp_path / "a") == [-signal.SIGKILL]
     assert not (tmp_path / "killed-0.npy").exists()
     (training,) = (tmp_path / "a").iterdir()
     assert Path(last_checkpoint(training)).name == "checkpoint-8"
     for folder, out in (("a", "resumed"), ("b", "whole")):
-        done = run("fit.py", folder, out)
-        assert done.returncode == 0, done.stderr
+        assert run_apart(save_fit, tmp_path / out, system, tmp_path / folder) == [0]
     np.testing.assert_array_equal(np.load(tmp_path / "resumed-0.npy"), np.load(tmp_path / "whole-0.npy"))
-    shutil.rmtree(tmp_path / "a")
 
 
 @pytest.mark.parametrize("system", ["emosphere", pytest.param("selm", marks=pytest.mark.slow)])
 def test_two_processes_train_one_model(system, tmp_path):
-    (tmp_path / "fit.py").write_text(SCRIPT)
-    done = subprocess.run(
-        [*LAUNCH, "fit.py", "none", "out", system, "distributed"],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    assert run_apart(save_fit, tmp_path / "out", system, None, True, n_processes=2) == [0, 0]
     first, second = (np.load(tmp_path / f"out-{rank}.npy") for rank in range(2))
     np.testing.assert_array_equal(first, second)
     assert np.isfinite(first).all()
 
 
 def test_two_processes_are_one_of_twice_the_batch(tmp_path):
-    (tmp_path / "fit.py").write_text(GROUP)
-
-    def run(command, *arguments):
-        done = subprocess.run(
-            [*command, "fit.py", *arguments], cwd=tmp_path, env=environment(), capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-
-    run(LAUNCH, "two", "4", "24")
-    run([sys.executable], "one", "8", "24")
-    np.testing.assert_allclose(np.load(tmp_path / "two-0.npy"), np.load(tmp_path / "one-0.npy"), rtol=1e-5)
-    run(LAUNCH, "few", "4", "6")  # too few for a complete batch of both: the incomplete ones are kept
+    # 6 rows are too few for a complete batch of both processes: the incomplete ones are kept.
+    assert run_apart(save_weights, tmp_path / "two", 4, [24, 6], n_processes=2) == [0, 0]
+    assert run_apart(save_weights, tmp_path / "one", 8, [24]) == [0]
+    np.testing.assert_allclose(np.load(tmp_path / "two-0.npy")[:1], np.load(tmp_path / "one-0.npy"), rtol=1e-5)
+    np.testing.assert_array_equal(np.load(tmp_path / "two-0.npy"), np.load(tmp_path / "two-1.npy"))
 
 
 def test_padding_and_masks():

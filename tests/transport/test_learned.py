@@ -37,12 +37,6 @@ def make_path(mean="logistic", variance="bridge", steepness=10.0, sigma=0.5) -> 
     return Path(mean_schedule(mean, steepness), variance_schedule(variance, sigma))
 
 
-@pytest.fixture
-def ends(generator):
-    """Codes, features and noise of 5 rows in 8 dimensions."""
-    return torch.randn(3, 5, 8, dtype=torch.float64, generator=generator).unbind()
-
-
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize(("mean", "variance"), PATHS)
 @given(t=st.floats(0.01, 0.99), steepness=st.floats(0, 10), sigma=st.floats(0.01, 3))

@@ -16,12 +16,6 @@ def make_path(mean="logistic", variance="bridge", steepness=10.0, sigma=0.5) -> 
     return Path(mean_schedule(mean, steepness), variance_schedule(variance, sigma))
 
 
-@pytest.fixture
-def ends(generator):
-    """Codes, features and noise of 5 rows in 8 dimensions."""
-    return torch.randn(3, 5, 8, dtype=torch.float64, generator=generator).unbind()
-
-
 @pytest.mark.parametrize(("mean", "variance"), PATHS)
 def test_path_ends_at_code_and_features(ends, mean, variance):
     x0, x1, _ = ends
