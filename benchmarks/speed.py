@@ -1,4 +1,4 @@
-"""Measure speed and memory beside peers, part by part: import, predict, many rows or classes."""
+"""Measure speed and memory beside peers, part by part: import, predict, many rows or classes, growth."""
 
 from __future__ import annotations
 
@@ -43,6 +43,9 @@ CASES: dict[str, dict[str, Any]] = {
     # LightGBM would fit 30,000 trees to so many classes.
     "30,000 rows, 128 features, 300 classes": {"n": 30_000, "d": 128, "K": 300, "on_disk": False, "models": PEERS[:3]},
 }  # fmt: skip
+GROWTH = {"n": (1000, 4000, 16_000, 64_000), "d": (16, 64, 256), "K": (2, 10, 50)}
+BASE = {"n": 5000, "d": 64, "K": 10}
+AXES = {"n": "rows", "d": "features", "K": "classes"}
 CHUNK = 100_000
 Figures = dict[str, dict[str, Any]]
 
@@ -109,19 +112,41 @@ def measure_scale(quick: bool) -> Figures:
     return figures
 
 
+def measure_growth(quick: bool) -> Figures:
+    """Seconds and memory of fits with a fixed number of updates against rows, features and classes, with exponents."""
+    figures: Figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.npy"
+        for axis, values in GROWTH.items():
+            sizes, points = values[: 2 if quick else None], []
+            for size in sizes:
+                shape = {**BASE, **({"n": 500} if quick else {}), axis: size}
+                write_rows(path, shape["n"], shape["d"], shape["K"])
+                found = in_fresh_process(fit_rows, model="ours", path=str(path), on_disk=False, quick=quick, steps=200)
+                points.append({"size": size, **found})
+                print(axis, size, {name: round(value, 3) for name, value in found.items()}, flush=True)
+            grown = {name: [max(point[name], 1e-3) for point in points] for name in ("fit_seconds", "memory_bytes")}
+            exponents = {name: float(np.polyfit(np.log(sizes), np.log(own), 1)[0]) for name, own in grown.items()}
+            figures[axis] = {"points": points, "exponents": exponents}
+    return figures
+
+
 PARTS: dict[str, Callable[[bool], Figures]] = {
     "import": measure_imports,
     "predict": measure_predict,
     "scale": measure_scale,
+    "growth": measure_growth,
 }
 
 
-def fit_rows(model: str, path: str, on_disk: bool, quick: bool) -> dict[str, float]:
+def fit_rows(model: str, path: str, on_disk: bool, quick: bool, steps: int | None = None) -> dict[str, float]:
     """Fit to a file of rows and predict 10,000 of them: seconds, peak memory added in bytes, and accuracy on them."""
     X = np.load(path, mmap_mode="r" if on_disk else None)
     y = np.load(Path(path).with_name("labels.npy"))
     n_test = min(10_000, len(X) // 5)
     settings = {} if model != "ours" else {"device": "cpu"} | (QUICK if quick else {})
+    if steps is not None and not quick:
+        settings |= {"max_steps": steps, "patience": None}
     create_model(model, settings).fit(*class_rows(60, 4, 3))
     reset_peak()
     before = resident_bytes() or peak_bytes()
@@ -201,7 +226,7 @@ def context(results: Path) -> dict[str, Any]:
     """Names for the template; empty without any record."""
     read = {part: read_record(results / FOLDER.name / f"{part}.json") for part in PARTS}
     records = {part: record for part, record in read.items() if record}
-    views = {"import": _imports, "predict": _predict, "scale": _scale}
+    views = {"import": _imports, "predict": _predict, "scale": _scale, "growth": _growth}
     found = {part: views[part](record["figures"]) for part, record in records.items()}
     return {"records": records, "parts": found, "names": list(PARTS)} if records else {}
 
@@ -237,3 +262,15 @@ def _scale(figures: Figures) -> str:
         ]
         blocks.append(f"{case}:\n\n{table(('Model', 'Fit, s', 'Predict, s', 'MiB', 'Accuracy, %'), rows)}")
     return "\n".join(blocks)
+
+
+def _growth(figures: Figures) -> str:
+    rows = []
+    for axis, found in figures.items():
+        first, last = found["points"][0], found["points"][-1]
+        row = [f"{AXES[axis]}, {first['size']:,} to {last['size']:,}"]
+        for name, digits, scale in (("fit_seconds", 2, 1), ("memory_bytes", 0, 2**-20)):
+            spans = " to ".join(number(scale * point[name], digits) for point in (first, last))
+            row += [spans, f"{found['exponents'][name]:z.2f}"]
+        rows.append(row)
+    return table(("Growing", "Fit, s", "Exponent", "MiB", "Exponent"), rows)

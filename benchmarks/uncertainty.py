@@ -1,15 +1,16 @@
-"""Measure what probabilities are worth: errors, out-of-distribution input, calibration beside peers."""
+"""Measure what probabilities are worth: errors, out-of-distribution input, changed features, calibration."""
 
 from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.metrics import roc_auc_score
@@ -33,6 +34,10 @@ CALIBRATED = ("mlp", "extratrees", *(name for name in ("lightgbm", "catboost") i
 TOP, NOVELTY, NEIGHBOURS = "top probability", "novelty (`-score_samples`)", "5 nearest training rows"
 N_DRAWS = 16
 MOST_CLASSES = 3
+SHARES, NOISES = (0.1, 0.3, 0.5), (0.5, 1.0)
+"""Of missing features, and of noise in deviations."""
+N_COPIES = 2
+"""Of each training row, with feature dropout."""
 FORMATS = {
     "accuracy": ("Accuracy, %", 2, 100),
     "log_loss": ("Log-loss", 4, 1),
@@ -61,7 +66,7 @@ class Cell:
     """One split of a table, and the models that are fitted on it, each once."""
 
     def __init__(self, split: Split) -> None:
-        self.labels = split.labels
+        self.labels, self.seed = split.labels, split.number
         self._fitted: dict[str, Any] = {}
         self.X_train, self.y_train = split.fitting
         self.X_test, self.y_test = split.evaluation
@@ -141,6 +146,42 @@ def neighbour_distance(X_train: np.ndarray, X: np.ndarray) -> np.ndarray:
     return neighbours.kneighbors(scaler.transform(X))[0].mean(axis=1)
 
 
+def measure_robustness(cell: Cell) -> list[Row]:
+    """Accuracy of each model on the same changed test rows."""
+    models = {name: cell.fitted(name) for name in (OURS, MLP, "logreg", "hgb")}
+    models |= {f"{name}, trained with feature dropout": fit_with_dropout(name, cell) for name in (OURS, MLP)}
+    return [
+        {"case": case, "name": name, "accuracy": float((model.predict(X) == cell.y_test).mean())}
+        for case, X in changed(cell.X_train, cell.X_test, cell.seed).items()
+        for name, model in models.items()
+    ]
+
+
+def fit_with_dropout(name: str, cell: Cell) -> Any:
+    """A model fitted on the training rows and on copies that lack up to half of their features."""
+    X, rng = cell.X_train, np.random.default_rng(cell.seed)
+    copies = np.tile(X, (N_COPIES, 1))
+    missing = rng.random(copies.shape) < rng.uniform(0, max(SHARES), (len(copies), 1))
+    copies = np.where(missing, np.median(X, axis=0), copies).astype(X.dtype)
+    # Copies of a row must not validate what has learnt from it.
+    of_fit = {"groups": np.tile(np.arange(len(X)), N_COPIES + 1)} if name == OURS else {}
+    return fit(name, np.concatenate([X, copies]), np.tile(cell.y_train, N_COPIES + 1), **of_fit)
+
+
+def changed(X_train: np.ndarray, X: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """
+    Rows as they are, with training medians for some values, and with noise in units of the training deviation.
+
+    What is missing at a share is also missing at a larger one, and noise of two levels differs in its scale alone.
+    """
+    rng = np.random.default_rng(seed)
+    chance, noise = rng.random(X.shape), rng.standard_normal(X.shape)
+    median, deviation = np.median(X_train, axis=0), X_train.std(axis=0)
+    missing = {f"{share:.0%} missing": np.where(chance < share, median, X) for share in SHARES}
+    noisy = {f"noise {scale:g} SD": X + scale * deviation * noise for scale in NOISES}
+    return {"unchanged": X, **{case: rows.astype(X.dtype) for case, rows in {**missing, **noisy}.items()}}
+
+
 def measure_calibration(cell: Cell) -> list[Row]:
     """Scores of the probabilities of each model, as they come and after `CalibratedClassifierCV`."""
     peers = [name for model in CALIBRATED for name in (model, *(f"{model} + {method}" for method in METHODS))]
@@ -154,6 +195,7 @@ def measure_calibration(cell: Cell) -> list[Row]:
 PARTS: dict[str, Callable[[Cell], list[Row]]] = {
     "errors": measure_errors,
     "out-of-distribution": measure_classes_left_out,
+    "robustness": measure_robustness,
     "calibration": measure_calibration,
 }
 """Each gives rows with a `name`, measures, and a `case` where there are several."""
@@ -188,6 +230,7 @@ def context(results: Path) -> dict[str, Any]:
     views = {
         "errors": _errors,
         "out-of-distribution": _classes_left_out,
+        "robustness": _robustness,
         "calibration": _calibration,
     }
     return {
@@ -198,6 +241,7 @@ def context(results: Path) -> dict[str, Any]:
         },
         "n_draws": N_DRAWS,
         "most_classes": MOST_CLASSES,
+        "n_copies": N_COPIES,
     }
 
 
@@ -234,17 +278,28 @@ def _classes_left_out(rows: Sequence[Row]) -> str:
     return f"{len(values)} runs.\n\n{table(header, lines)}"
 
 
+def _robustness(rows: Sequence[Row]) -> str:
+    cases = dict.fromkeys(row["case"] for row in rows)
+    frames = {case: pivot([row for row in rows if row["case"] == case], "accuracy") for case in cases}
+    return _beside_ours((case.replace("%", " %"), values, 2, 100, True) for case, values in frames.items())
+
+
 def _calibration(rows: Sequence[Row]) -> str:
-    """Means by name with the best in bold, then differences from ours."""
-    means, differences = [], []
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    for measure, (_, digits, scale) in FORMATS.items():
-        values = pivot(rows, measure)
+    return _beside_ours(
+        (title, pivot(rows, measure), digits, scale, measure in HIGHER_IS_BETTER)
+        for measure, (title, digits, scale) in FORMATS.items()
+    )
+
+
+def _beside_ours(columns: Iterable[tuple[str, pd.DataFrame, int, float, bool]]) -> str:
+    """Means by name with the best in bold, then differences; of title, values, digits, scale, more is better."""
+    titles, means, differences, names = [], [], [], []
+    for title, values, digits, scale, more_is_better in columns:
         own, found = {name: one.mean for name, one in bootstrap(values).items()}, less(values, OURS)
-        leader = (max if measure in HIGHER_IS_BETTER else min)(own.values())
+        leader, names = (max if more_is_better else min)(own.values()), list(values)
+        titles.append(title)
         means.append([number(scale * own[name], digits, own[name] == leader) for name in names])
         differences.append([found[name].difference(digits, scale) for name in names if name != OURS])
-    titles = [title for title, *_ in FORMATS.values()]
     lines = list(zip(names, *means, strict=True))
     others = list(zip([name for name in names if name != OURS], *differences, strict=True))
     return "\n".join([table(("Model", *titles), lines), table(("Model less ours", *titles), others)])

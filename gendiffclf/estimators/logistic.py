@@ -119,7 +119,8 @@ def fit_logistic(
         logits = _logits(x[: len(fold)], coefficients)[place]
         losses = {s: _log_loss(s * logits, labels, importance) for s in SHARPNESSES}
         sharpness = min(losses, key=losses.__getitem__)
-        if not losses[sharpness] < (1 - LEAST_GAIN) * least:  # or not a number: features without a scaling can be so large
+        # Or not a number: features without a scaling can be so large.
+        if not losses[sharpness] < (1 - LEAST_GAIN) * least:
             break
         least, chosen = losses[sharpness], (penalty, sharpness)
         best, held_out = coefficients, torch.softmax(sharpness * logits, dim=-1)

@@ -16,6 +16,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("speed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(speed, "CASES", dict(list(speed.CASES.items())[1:2]))
+        patch.setattr(speed, "GROWTH", {"n": (200, 400)})
         patch.setattr(speed, "in_fresh_process", lambda function, **arguments: function(**arguments))
         patch.setattr(speed, "STATEMENTS", {"sklearn": "import json", "sklearn and gendiffclf": "import gendiffclf"})
         assert main(["speed", "--quick", "--output", str(folder)]) == 0
@@ -31,6 +32,7 @@ def test_records_hold_what_was_measured(records: Path):
     assert set(case) == {"ours", "logreg"}
     assert case["logreg"]["accuracy"] > 0.5
     assert case["ours"]["fit_seconds"] > 0
+    assert [point["size"] for point in found["growth"]["n"]["points"]] == [200, 400]
 
 
 def test_page_shows_the_records(records: Path, tmp_path: Path):
@@ -38,6 +40,7 @@ def test_page_shows_the_records(records: Path, tmp_path: Path):
     page = render("speed", speed.context(tmp_path))
     assert page.count("## ") == len(speed.PARTS)
     assert "| 1 row, 200 centres |" in page
+    assert "| rows, 200 to 400 |" in page
     assert "1,000,000 rows on disk, 64 features, 10 classes:\n" in page
     assert speed.context(tmp_path / "none") == {}
 
@@ -45,7 +48,7 @@ def test_page_shows_the_records(records: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["luck"], "Got part luck, expected some of import, predict, scale"),
+        (["luck"], "Got part luck, expected some of import, predict, scale, growth"),
         (["--quick"], "Got --quick without --output"),
     ],
 )
@@ -75,3 +78,12 @@ def test_a_process_of_its_own_answers_or_says_why():
     assert speed.in_fresh_process(speed.spread, values=[1.0]) == speed.spread([1.0])
     with pytest.raises(RuntimeError, match=r"Got exit status 1 from a process of its own: .*no luck"):
         speed.fresh_process("raise SystemExit('no luck')")
+
+
+def test_exponents_are_slopes_of_logarithms(monkeypatch: pytest.MonkeyPatch):
+    def fit_of_square_seconds(function, *, path: str, **arguments) -> dict[str, float]:
+        return {"fit_seconds": float(len(np.load(path)) ** 2), "memory_bytes": 7.0}
+
+    monkeypatch.setattr(speed, "GROWTH", {"n": (100, 200)})
+    monkeypatch.setattr(speed, "in_fresh_process", fit_of_square_seconds)
+    assert speed.measure_growth(True)["n"]["exponents"] == pytest.approx({"fit_seconds": 2, "memory_bytes": 0})

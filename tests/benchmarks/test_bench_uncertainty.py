@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks import uncertainty
 from benchmarks.__main__ import main
+from benchmarks.data import load_table, split_table
 from benchmarks.render import render
 from gendiffclf import GenerativeTransportClassifier
 
@@ -44,7 +45,8 @@ def test_there_is_a_record_of_every_part(records: Path):
 
 def test_the_page_is_made_from_the_records(records: Path, tmp_path: Path):
     text = render("uncertainty", uncertainty.context(records.parent))
-    for title in ("Detecting errors", "Detecting out-of-distribution input", "Calibration"):
+    assert text.count("\n## ") == len(uncertainty.PARTS) + 1
+    for title in ("Detecting errors", "Missing and noisy features", "Calibration", "How it was measured"):
         assert f"\n## {title}\n" in text
     assert text.count("- Commit: ") == 1
     for table in [block.splitlines() for block in text.split("\n\n") if block.startswith("| ")]:
@@ -83,6 +85,32 @@ def test_auroc_without_an_error_is_left_out():
     assert uncertainty.auroc(np.array([False, False]), np.array([0.1, 0.2])) is None
     wrong, score = np.array([False, True, True]), np.array([0.1, 0.0, 0.2])
     assert uncertainty.auroc(wrong, score) == roc_auc_score(wrong, score) == 0.5
+
+
+def test_changed_rows_are_nested():
+    X = np.random.default_rng(0).normal(5, 2, (400, 10)).astype(np.float32)
+    found = uncertainty.changed(X, X, seed=0)
+    np.testing.assert_array_equal(found["unchanged"], X)
+    missing = [found[f"{share:.0%} missing"] != X for share in uncertainty.SHARES]
+    assert (missing[0] <= missing[1]).all()
+    assert (missing[1] <= missing[2]).all()
+    np.testing.assert_allclose([part.mean() for part in missing], uncertainty.SHARES, atol=0.03)
+    np.testing.assert_allclose((found["noise 1 SD"] - X).std(), 2, rtol=0.05)
+    np.testing.assert_allclose(found["noise 1 SD"] - X, 2 * (found["noise 0.5 SD"] - X), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [uncertainty.OURS, uncertainty.MLP])
+def test_feature_dropout_adds_copies_that_lack_values(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(uncertainty, "fit", lambda name, X, y, **of_fit: (X, y, of_fit.get("groups")))
+    cell = uncertainty.Cell(split_table(load_table("sk_wine")))
+    X, y, groups = uncertainty.fit_with_dropout(name, cell)
+    n, times = len(cell.X_train), uncertainty.N_COPIES + 1
+    np.testing.assert_array_equal(X[:n], cell.X_train)
+    missing = np.tile(cell.X_train, (times, 1)) != X
+    assert 0.2 < missing[n:].mean() < 0.3
+    np.testing.assert_array_equal(X[missing], np.broadcast_to(np.median(X[:n], axis=0), X.shape)[missing])
+    np.testing.assert_array_equal(y, np.tile(cell.y_train, times))
+    np.testing.assert_array_equal(groups, np.tile(np.arange(n), times) if name == uncertainty.OURS else None)
 
 
 def test_rows_far_from_training_are_far_from_neighbours(iris):
