@@ -102,33 +102,51 @@ def fit_logistic(
     """
     index = torch.as_tensor(numbers, device=targets.device)
     x = torch.cat(list(_blocks(rows, numbers, layer_weights)))
-    all_targets, all_weight = targets, weight
-    targets, weight = targets[index].to(x), weight[index].to(x)
     folds, own = np.unique(fold, return_inverse=True)
     learns = np.ones((len(numbers), len(folds)), bool)
     learns[np.arange(len(fold)), own] = False
-    shares = weight[:, None] * torch.as_tensor(learns, device=x.device)
+    chosen = _chosen(x, targets[index].to(x), weight[index].to(x), torch.as_tensor(learns, device=x.device), own)
+    mean = chosen.coefficients.mean(1, keepdim=True)
+    if len(rows) > len(numbers) and chosen.penalty:
+        summed = chosen.penalty * float(learns.sum(0).mean())
+        mean = _refit(mean, rows, targets, weight, layer_weights, summed)
+    mean = chosen.sharpness * mean[:, 0]
+    return LogisticEstimator(mean[:-1], mean[-1], x.new_tensor(layer_weights)), chosen.held_out
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Regressions of folds (d + 1, F, K) before they are sharpened, and probabilities (v, K) of rows they left out."""
+
+    coefficients: Tensor
+    held_out: Tensor
+    penalty: float | None = None
+    sharpness: float = 1.0
+
+
+def _chosen(x: Tensor, targets: Tensor, weight: Tensor, learns: Tensor, own: np.ndarray) -> _Choice:
+    """
+    Regressions with the penalty and sharpness of least held-out loss; those that know nothing, if none is finite.
+
+    `learns` says which rows (n, F) each regression learns from, `own` which of them tells each of the first v rows.
+    """
+    shares = weight[:, None] * learns
     shares /= shares.sum(0)
-    place = torch.arange(len(fold), device=x.device), torch.as_tensor(own, device=x.device)
-    coefficients = x.new_zeros(x.shape[1] + 1, len(folds), targets.shape[1])
-    labels, importance = targets[: len(fold)], weight[: len(fold)]
-    best, held_out, least = coefficients, torch.full_like(labels, 1 / targets.shape[1]), float("inf")
-    chosen = PENALTIES[0], 1.0
+    place = torch.arange(len(own), device=x.device), torch.as_tensor(own, device=x.device)
+    labels, importance = targets[: len(own)], weight[: len(own)]
+    coefficients = x.new_zeros(x.shape[1] + 1, learns.shape[1], targets.shape[1])
+    best, least = _Choice(coefficients, torch.full_like(labels, 1 / targets.shape[1])), float("inf")
     for penalty in PENALTIES:
         coefficients = _minimised(coefficients, x, targets, shares, penalty)
-        logits = _logits(x[: len(fold)], coefficients)[place]
+        logits = _logits(x[: len(own)], coefficients)[place]
         losses = {s: _log_loss(s * logits, labels, importance) for s in SHARPNESSES}
         sharpness = min(losses, key=losses.__getitem__)
         # Or not a number: features without a scaling can be so large.
         if not losses[sharpness] < (1 - LEAST_GAIN) * least:
             break
-        least, chosen = losses[sharpness], (penalty, sharpness)
-        best, held_out = coefficients, torch.softmax(sharpness * logits, dim=-1)
-    mean = best.mean(1, keepdim=True)
-    if len(rows) > len(numbers) and np.isfinite(least):
-        mean = _refit(mean, rows, all_targets, all_weight, layer_weights, chosen[0] * float(learns.sum(0).mean()))
-    mean = chosen[1] * mean[:, 0]
-    return LogisticEstimator(mean[:-1], mean[-1], x.new_tensor(layer_weights)), held_out
+        least = losses[sharpness]
+        best = _Choice(coefficients, torch.softmax(sharpness * logits, dim=-1), penalty, sharpness)
+    return best
 
 
 def _log_loss(logits: Tensor, targets: Tensor, weight: Tensor) -> float:
