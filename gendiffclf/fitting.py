@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from .estimators.combination import Combination, combine, fit_read_out, high_precision, uncalibrated
-from .estimators.kernel import KernelEstimator, KernelFit, Rows, fit_kernel
+from .estimators.kernel import HELD_OUT_ROWS, KernelEstimator, KernelFit, Rows, fit_kernel
 from .estimators.logistic import LogisticEstimator, fit_logistic
 from .estimators.network import TransportNetwork
 from .estimators.ridge import KERNELS
@@ -19,7 +19,7 @@ from .parameters import network_shape, training_settings
 from .preprocessing import n_views
 from .training.budget import Budget
 from .training.distributed import Processes
-from .training.folds import HELD_OUT_ROWS, Folds, assign_folds
+from .training.folds import Folds, assign_folds
 from .training.loop import TrainingData, TrainingResult, train
 from .transport.learned import LearnedPath
 
@@ -59,11 +59,11 @@ class Fitted:
     logistic: LogisticEstimator | None = None
     training: TrainingResult = field(default_factory=TrainingResult)
     validation: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    """Numbers of the rows that took part in neither estimate of `held_out`, (v,)."""
+    """Numbers of the rows that have held-out estimates, (v,)."""
     held_out: np.ndarray | None = None
     """Their class probabilities, (v, K); None without such rows."""
     novelty: Novelty | None = None
-    """What is usual of them."""
+    """How their estimates are distributed, by which new rows are judged."""
 
     @property
     def history(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def fit_estimators(
         Of the classifier, checked.
     data : TrainingRows
     codes : Tensor of shape (K, L)
-        Where and in what precision the network computes.
+        The network has their device and precision.
     lift : ndarray of shape (d, L)
     shape : (layers, d)
     path : ExactPath or LearnedPath
@@ -147,8 +147,8 @@ def fit_estimators(
         if params["estimator"] == "kernel":
             validation = kernel.index
         held_out.append(kernel.held_out[np.searchsorted(kernel.index, validation)])
-    alone = params["estimator"] == "both" and learned is None  # whether the kernel can be
-    if alone and processes.first(budget.is_short_of(0)):
+    kernel_suffices = params["estimator"] == "both" and learned is None
+    if kernel_suffices and processes.first(budget.is_short_of(0)):
         fitted.training = TrainingResult(stopped_by="time_limit")
     elif params["estimator"] != "kernel":
         fitted.network = TransportNetwork(
@@ -163,7 +163,7 @@ def fit_estimators(
             ),
             seed=seed,
             learned=learned,
-            beside=_read(held_out, data, validation),
+            beside=_kernel_probabilities(held_out, data, validation),
             processes=processes,
             budget=budget,
             verbose=params["verbose"] if processes.rank == 0 else 0,
@@ -171,7 +171,7 @@ def fit_estimators(
         fitted.network.requires_grad_(False)
         if fitted.training.best_step:
             held_out.append(fitted.training.held_out)
-        elif alone:
+        elif kernel_suffices:
             fitted.network = None
         else:
             raise KeyboardInterrupt("training was interrupted before its first validation")
@@ -187,8 +187,10 @@ def fit_estimators(
     return fitted
 
 
-def _read(held_out: list[torch.Tensor], data: TrainingRows, validation: np.ndarray) -> torch.Tensor | None:
-    """Probabilities by the kernel of validation rows, which training goes on beside; None without a kernel or such rows."""
+def _kernel_probabilities(
+    held_out: list[torch.Tensor], data: TrainingRows, validation: np.ndarray
+) -> torch.Tensor | None:
+    """The kernel's probabilities of the validation rows; None without a kernel or such rows."""
     if not held_out or not len(validation):
         return None
     return fit_read_out(held_out[0], data.targets[validation], data.weight[validation])(high_precision(held_out[0]))
@@ -227,12 +229,12 @@ def _warn_of_an_early_end(fitted: Fitted, budget: Budget) -> None:
         kept = (
             f"its weights after update {training.best_step} are kept" if training.best_step else "the kernel is alone"
         )
-        warnings.warn(f"Got an interrupt while the network was trained; {kept}.", UserWarning, stacklevel=4)
+        warnings.warn(f"Got an interrupt while the network was trained; {kept}.", UserWarning, stacklevel=5)
     elif training.stopped_by == "time_limit" and not training.n_steps:
         warnings.warn(
             f"Got time_limit={budget.limit:g} seconds, which the kernel used up; the network is left out.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

@@ -119,7 +119,7 @@ class TableColumn:
                 f"Got column {name!r} of {len(texts)} categories, each with a share of the weight below {RARE_SHARE}, so that "
                 "nothing is learnt from them; drop it, or encode it first, for instance by skrub's TableVectorizer.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=7,
             )
         return cls(
             name, kind, tuple(texts[frequent].tolist()), bool((~frequent).any()), bool(missing[weight > 0].any())

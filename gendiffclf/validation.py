@@ -102,6 +102,8 @@ def checked_rows(
         Number of each row's group; zeros without groups.
     """
     check_table(X)
+    if np.ndim(y) == 1:
+        check_none_missing("y", np.asarray(y))
     if feature_shape is None:
         estimator.table_encoder_ = None
         if needs_encoding(X):
@@ -121,7 +123,6 @@ def checked_rows(
     missing = _missing_rows(rows, "are left out of training", _feature_names(estimator))
     if missing.all():
         raise ValueError(f"Got {len(rows)} rows of NaN only, expected at least one row of numbers.")
-    check_none_missing("y", labels)
     check_classification_targets(labels)
     group = _group_numbers(groups, len(rows))
     weight = _check_sample_weight(sample_weight, labels, dtype=np.float64, copy=True, ensure_non_negative=True)
@@ -146,7 +147,15 @@ def _group_numbers(groups: ArrayLike | None, n: int) -> np.ndarray:
     if len(names) != n:
         raise ValueError(f"Got {len(names)} groups for {n} rows, expected one group per row.")
     check_none_missing("groups", names)
-    return np.unique(names, return_inverse=True)[1]
+    distinct, numbers = np.unique(names, return_inverse=True)
+    if len(distinct) == 1 and n > 1:
+        warnings.warn(
+            f"Got groups with {shown(distinct[0])} alone, expected at least 2 groups: nothing can be chosen or calibrated on "
+            "rows of another group, so probabilities may be poor; give finer groups, or leave groups out.",
+            UserWarning,
+            stacklevel=5,
+        )
+    return numbers
 
 
 def check_none_missing(name: str, values: np.ndarray) -> None:

@@ -349,3 +349,22 @@ def test_processes_must_be_there_where_they_are_asked_for(tiny, iris):
         match=r"Got distributed=True without a process group, expected .*; start processes with torchrun, or use",
     ):
         tiny(distributed=True).fit(*iris)
+
+
+def test_a_single_group_is_warned_of(tiny, iris):
+    """No row of another group is left to choose or calibrate on."""
+    X, y = iris
+    with pytest.warns(UserWarning, match="Got groups with 7 alone, expected at least 2 groups"):
+        tiny().fit(X, y, groups=np.full(len(y), 7))
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        (np.where(np.arange(150) == 50, np.nan, 1.0 * (np.arange(150) > 70)), "nan at index 50"),
+        (["a"] * 75 + [None] * 75, "None at index 75"),
+    ],
+)
+def test_missing_labels_are_named(tiny, iris, labels, shown):
+    with pytest.raises(ValueError, match=f"Got y with {shown}, expected a value for each row"):
+        tiny().fit(iris[0], labels)

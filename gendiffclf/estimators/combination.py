@@ -1,4 +1,4 @@
-"""How the estimators are combined: read-outs, weights and exponents, fitted on estimates that no row took part in."""
+"""How the estimators are combined: read-outs, weights and exponents, fitted on held-out estimates."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..transport.readout import positive_shares
 
 READ_OUT_PRIOR = (2.0, 0.12), 0.7
 """Medians of sharpness and softness, and the deviation of the logarithm of each: few rows say little about them."""
-LOGARITHMS = -6.0, 5.0
-"""Of sharpness and softness: neither is outside of these."""
+LOG_RANGE = -6.0, 5.0
+"""Range of the logarithms of sharpness and softness."""
 EXPONENT_DEVIATION = 0.5
 """Of the exponents; their means are 1 for the mixture and 0 for the logistic regression."""
 EXPONENTS = (0.0, 5.0), (0.0, 3.0)
-"""Ranges of both."""
+"""Ranges of the exponents of mixture and logistic regression."""
 LEAST_PROBABILITY = 1e-6
 """Of the logistic regression, before its exponent: less could outweigh all else."""
 _FIT_VALUES = 2**21
@@ -148,11 +148,11 @@ def fit_read_out(coordinates: Tensor, targets: Tensor, weight: Tensor) -> ReadOu
     medians = torch.tensor(READ_OUT_PRIOR[0], dtype=torch.float64).log()
 
     def loss(logarithms: Tensor) -> Tensor:
-        sharpness, softness = logarithms.clamp(*LOGARITHMS).exp()
+        sharpness, softness = logarithms.clamp(*LOG_RANGE).exp()
         log_loss = -(weight @ (targets * _logarithm(positive_shares(coordinates, sharpness, softness))).sum(1))
         return (log_loss + ((logarithms - medians) / READ_OUT_PRIOR[1]).square().sum() / 2) / len(weight)
 
-    return ReadOut(*_minimised(medians, loss).clamp(*LOGARITHMS).exp().tolist())
+    return ReadOut(*_minimised(medians, loss).clamp(*LOG_RANGE).exp().tolist())
 
 
 def fit_exponents(probabilities: Sequence[Tensor], targets: Tensor, weight: Tensor) -> tuple[float, ...]:

@@ -21,7 +21,7 @@ PENALTIES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4, 3e-5)
 LEAST_GAIN = 0.01
 """Share of the held-out loss: smaller gains are chance, and a choice by them would change with rounding."""
 N_ITERATIONS = 6
-"""Of L-BFGS for each penalty."""
+"""Iterations of L-BFGS for each penalty."""
 SHARPNESSES = tuple(np.geomspace(0.5, 8, 13))
 """Inverse temperatures."""
 _REFIT_VALUES = 2**24
@@ -155,15 +155,15 @@ def _log_loss(logits: Tensor, targets: Tensor, weight: Tensor) -> float:
 
 
 def _refit(
-    start: Tensor, rows: Rows, targets: Tensor, weight: Tensor, layer_weights: tuple[float, ...], penalty: float
+    start: Tensor, rows: Rows, targets: Tensor, weight: Tensor, layer_weights: tuple[float, ...], summed_penalty: float
 ) -> Tensor:
-    """Coefficients (d + 1, 1, K) of all rows, or of so many as memory allows; the penalty is that of the summed loss."""
+    """Coefficients (d + 1, 1, K) of all rows, or of so many as memory allows; `summed_penalty` is not of a mean."""
     stride = -(-len(rows) * max(rows[:1].shape[-1], targets.shape[1]) // _REFIT_VALUES)
     numbers = np.arange(0, len(rows), stride)
     x = torch.cat(list(_blocks(rows, numbers, layer_weights)))
     shares = weight[::stride, None].to(x)
     shares /= shares.sum()
-    return _minimised(start, x, targets[::stride].to(x), shares, penalty / len(numbers))
+    return _minimised(start, x, targets[::stride].to(x), shares, summed_penalty / len(numbers))
 
 
 def _blocks(rows: Rows, numbers: np.ndarray, layer_weights: tuple[float, ...]) -> Iterator[Tensor]:

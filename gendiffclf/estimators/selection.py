@@ -30,7 +30,7 @@ def select(
     """
     The hyperparameters with the least squared error of held-out rows, each estimate at the scale that is best for it.
 
-    The read-out finds that scale again: of many classes a ridge shrinks the estimates by much, but may order them well.
+    The read-out finds that scale again. With many classes ridge regression shrinks its estimates a lot, but may rank them well.
     Kernel, scaling, bandwidth and penalty are chosen by a descent over a grid on few rows, the best of each kernel and scaling
     then compared on more. Of several layers the best alone comes first; layers join it, with equal weights and repeatedly,
     while that helps (Caruana et al. 2004).

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-HELD_OUT_ROWS = 20_000
-"""Validation rows, at most."""
+from ..estimators.kernel import HELD_OUT_ROWS
+
 SINGLE_FOLDS = 10
 """A single member leaves out one of so many folds."""
 _HASHED_VALUES = 2**18
