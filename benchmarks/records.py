@@ -21,6 +21,8 @@ from .models import configuration
 Record = dict[str, Any]
 SCHEMA = 2
 """Raised with every change after which older records of ours say nothing of the code."""
+OURS = "ours"
+"""Key of our model in `MODELS`, whatever the label of its runs."""
 ROOT = Path(__file__).parent.parent
 RESULTS = Path("benchmarks/results")
 TABLES = RESULTS / "tables"
@@ -128,12 +130,18 @@ class RecordStore:
         return self.folder / f"{label}.jsonl"
 
     def read(self) -> list[Record]:
-        """All records of this schema, labels sorted, each label's in the order of writing; of equal keys the later."""
+        """
+        Records that count, labels sorted, each label's in the order of writing; of equal keys the later.
+
+        Those of peers count whatever their schema, those of our model only with the present one.
+        """
         found: dict[tuple[str, str, str, int, bool], Record] = {}
         for path in sorted(self.folder.glob("*.jsonl")):
             for line in path.read_text().splitlines():
                 with contextlib.suppress(json.JSONDecodeError):  # cut off when its writer was killed
                     record = json.loads(line)
+                    if record.get("model") == OURS and record.get("schema") != SCHEMA:
+                        continue
                     found.pop(record_key(record), None)  # the later one also takes the later place
                     found[record_key(record)] = record
         return list(found.values())

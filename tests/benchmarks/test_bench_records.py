@@ -60,6 +60,15 @@ def test_later_record_of_the_same_run_counts(tmp_path: Path):
     assert [record["accuracy"] for record in store.read()] == [0.9]
 
 
+def test_only_peers_keep_records_of_an_older_schema(tmp_path: Path):
+    store = RecordStore(tmp_path)
+    peer = make_record(model="mlp", schema=SCHEMA - 1)
+    ours = [make_record(split, label="default", model="ours", schema=SCHEMA) for split in (0, 1)]
+    for record in (peer, *ours, {**ours[1], "schema": SCHEMA - 1}, make_record(label="b", model="ours", schema=1)):
+        store.append(record)
+    assert store.read() == [*ours, peer]
+
+
 def test_key_tells_runs_apart():
     base = record_key(make_record())
     assert base == record_key(make_record(accuracy=1, configuration={"a": 2, "b": 1}))

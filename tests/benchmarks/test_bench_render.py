@@ -14,7 +14,7 @@ import pytest
 from benchmarks import data, page
 from benchmarks.__main__ import main
 from benchmarks.figures import pooled_bins
-from benchmarks.records import RecordStore
+from benchmarks.records import SCHEMA, RecordStore
 from benchmarks.render import BEGIN, END, MADE
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +110,13 @@ def test_a_model_that_lacks_tables_stands_beside_the_subject(records: Path, tmp_
 def test_one_more_run_of_a_peer_hides_nothing(records: Path, tmp_path: Path):
     measure(records, "--models", "logreg", "--splits", "2")
     assert "4 runs of each model" in render(tmp_path, "one")["benchmarks.md"]
+
+
+def test_records_of_ours_of_an_older_schema_are_on_no_page(records: Path, tmp_path: Path):
+    path = records / "ours.jsonl"
+    lines = [json.loads(line) | {"model": "ours", "schema": SCHEMA - 1} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert render(tmp_path, "one") == {}
 
 
 def test_records_without_groups_and_busy_machines_are_told(records: Path, tmp_path: Path):
