@@ -36,7 +36,7 @@ _CODE = ("gendiffclf", "benchmarks", "pyproject.toml", ":(exclude)benchmarks/res
 
 
 def environment() -> dict[str, Any]:
-    """Versions, hardware, threads, and the commit of the code with whether it was changed since."""
+    """Versions, hardware, threads, and the commit of the code with whether it was changed since, None where git tells neither."""
     import torch
 
     versions = {"python": platform.python_version()}
@@ -54,8 +54,8 @@ def environment() -> dict[str, Any]:
             "system": f"{platform.system()} {platform.machine()}",
         },
         "threads": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
-        "commit": _git("rev-parse", "HEAD") if (ROOT / ".git").exists() else None,
-        "dirty": bool(_git("status", "--porcelain", "--", *_CODE)),
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": None if (changes := _git("status", "--porcelain", "--", *_CODE)) is None else bool(changes),
     }
 
 
@@ -67,7 +67,9 @@ def _cpu_name() -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    """Output of git, or None where this is no checkout."""
+    """Output of git, or None where there is none, or this is no checkout of its own."""
+    if not (ROOT / ".git").exists():
+        return None
     try:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import records
 from benchmarks.markdown import circumstances
 from benchmarks.records import SCHEMA, RecordStore, new_record, read_record, record_key, write_record
 
@@ -92,6 +93,16 @@ def test_a_record_says_where_it_is_from(tmp_path: Path):
     path.write_text(json.dumps({**record, "schema": SCHEMA - 1}))
     assert read_record(path) is None
     assert read_record(tmp_path / "none.json") is None
+
+
+@pytest.mark.parametrize("lacking", ["git", "checkout"])
+def test_without_git_nothing_is_said_of_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str):
+    if lacking == "git":
+        monkeypatch.setenv("PATH", str(tmp_path))
+    else:
+        monkeypatch.setattr(records, "ROOT", tmp_path)
+    found = records.environment()
+    assert (found["commit"], found["dirty"]) == (None, None)
 
 
 def test_circumstances_name_what_has_changed():

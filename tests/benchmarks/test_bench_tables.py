@@ -26,7 +26,8 @@ SCHEMA = {
     "accuracy": float, "uar": float, "log_loss": float, "brier": float, "ece": float, "reliability": dict,
     "fit_seconds": float, "fit_cpu_seconds": float, "predict_seconds": float, "predict_cpu_seconds": float,
     "load_average": (float, type(None)), "warnings": list,
-    "versions": dict, "hardware": dict, "threads": dict, "commit": (str, type(None)), "dirty": bool,
+    "versions": dict, "hardware": dict, "threads": dict, "commit": (str, type(None)),
+    "dirty": (bool, type(None)),
 }  # fmt: skip
 
 
