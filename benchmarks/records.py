@@ -61,7 +61,9 @@ def environment() -> dict[str, Any]:
 
 def _cpu_name() -> str:
     with contextlib.suppress(OSError):
-        if names := re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+        if names := re.findall(
+            r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE
+        ):
             return names[0]
     return platform.processor() or platform.machine()
 
@@ -96,14 +98,15 @@ def new_record(command: str, **values: Any) -> Record:
 
 def read_record(path: Path) -> Record | None:
     """The record of a file; None if there is none, or one of an older schema."""
-    record = json.loads(path.read_text()) if path.exists() else {}
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return record if record.get("schema") == SCHEMA else None
 
 
 def write_record(record: Record, path: Path) -> None:
     """Write a record as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    path.write_text(text, encoding="utf-8")
 
 
 def record_key(record: Record) -> tuple[str, str, str, int, bool]:
@@ -139,7 +142,7 @@ class RecordStore:
         """
         found: dict[tuple[str, str, str, int, bool], Record] = {}
         for path in sorted(self.folder.glob("*.jsonl")):
-            for line in path.read_text().splitlines():
+            for line in path.read_text(encoding="utf-8").splitlines():
                 with contextlib.suppress(json.JSONDecodeError):  # cut off when its writer was killed
                     record = json.loads(line)
                     if record.get("model") == OURS and record.get("schema") != SCHEMA:

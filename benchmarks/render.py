@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     contexts = {name: module.context(results) for name, module in {**PAGES, **SECTIONS}.items()}
     for name in PAGES:
         if contexts[name]:
-            (docs / f"{name}.md").write_text(MADE + render(name, contexts[name]))
+            (docs / f"{name}.md").write_text(MADE + render(name, contexts[name]), encoding="utf-8")
     for name in SECTIONS:
         if contexts[name] and (docs / f"{name}.md").exists():
             put_between_marks(docs / f"{name}.md", render(name, contexts[name]))
@@ -84,11 +84,11 @@ def put_between_marks(path: Path, made: str) -> None:
     ValueError
         If the file lacks marks.
     """
-    parts, rest = [], path.read_text()
+    parts, rest = [], path.read_text(encoding="utf-8")
     for text in made.split(BREAK):
         before, begin, rest = rest.partition(BEGIN)
         _, end, rest = rest.partition(END)
         if not (begin and end):
             raise ValueError(f"Got {path} without the marks {BEGIN!r} and {END!r}, expected a pair for each text.")
         parts.append(f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}")
-    path.write_text("".join([*parts, rest]))
+    path.write_text("".join([*parts, rest]), encoding="utf-8")

@@ -1,6 +1,7 @@
 """The page is made from records alone, and the same from the same."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -148,7 +149,7 @@ def test_a_summary_goes_between_the_marks(records: Path, tmp_path: Path, capsys:
     assert "without the marks" in capsys.readouterr().err
 
 
-def test_pages_are_those_of_the_records(tmp_path: Path):
+def test_pages_are_those_of_the_records_whatever_the_locale(tmp_path: Path):
     made = ("three-systems", "benchmarks", "ablation", "uncertainty", "speed", "speech-results")
     between_marks = ("deployment", "missing-values", "labels")
     names = [f"docs/{name}.md" for name in (*made, *between_marks)]
@@ -156,10 +157,13 @@ def test_pages_are_those_of_the_records(tmp_path: Path):
     for name in ("README.md", *(f"docs/{name}.md" for name in between_marks)):
         shutil.copy(ROOT / name, tmp_path / name)
     options = ["--docs", str(tmp_path / "docs"), "--readme", str(tmp_path / "README.md")]
-    done = subprocess.run([sys.executable, "-m", "benchmarks", "render", *options], cwd=ROOT, capture_output=True)
+    ascii_alone = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "benchmarks", "render", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, env=ascii_alone)
     assert done.returncode == 0, done.stderr
     for name in ("README.md", "docs/benchmarks.csv", *names):
-        assert (tmp_path / name).read_text() == (ROOT / name).read_text(), f"{name}: make bench-render makes it anew"
+        made_anew, present = ((folder / name).read_text(encoding="utf-8") for folder in (tmp_path, ROOT))
+        assert made_anew == present, f"{name}: make bench-render makes it anew"
 
 
 def test_tables_fit_a_phone():
