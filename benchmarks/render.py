@@ -82,13 +82,17 @@ def put_between_marks(path: Path, made: str) -> None:
     Raises
     ------
     ValueError
-        If the file lacks marks.
+        If the file has other marks than a pair for each text.
     """
-    parts, rest = [], path.read_text(encoding="utf-8")
-    for text in made.split(BREAK):
-        before, begin, rest = rest.partition(BEGIN)
-        _, end, rest = rest.partition(END)
-        if not (begin and end):
-            raise ValueError(f"Got {path} without the marks {BEGIN!r} and {END!r}, expected a pair for each text.")
+    parts, rest, texts = [], path.read_text(encoding="utf-8"), made.split(BREAK)
+    marks = re.findall(f"{re.escape(BEGIN)}|{re.escape(END)}", rest)
+    if marks != [BEGIN, END] * len(texts):
+        raise ValueError(
+            f"Got {path} with {marks.count(BEGIN)} marks {BEGIN!r} and {marks.count(END)} marks {END!r}, expected "
+            f"{len(texts)} of each in turn, a pair for each text; add those that lack or delete those too many."
+        )
+    for text in texts:
+        before, _, rest = rest.partition(BEGIN)
+        _, _, rest = rest.partition(END)
         parts.append(f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}")
     path.write_text("".join([*parts, rest]), encoding="utf-8")

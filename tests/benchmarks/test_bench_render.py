@@ -16,7 +16,7 @@ from benchmarks import data, page
 from benchmarks.__main__ import main
 from benchmarks.figures import pooled_bins
 from benchmarks.records import SCHEMA, RecordStore
-from benchmarks.render import BEGIN, END, MADE
+from benchmarks.render import BEGIN, END, MADE, put_between_marks
 
 ROOT = Path(__file__).parents[2]
 
@@ -132,7 +132,7 @@ def test_records_without_groups_and_busy_machines_are_told(records: Path, tmp_pa
     assert "in 4 of 12 runs" in text
 
 
-def test_a_summary_goes_between_the_marks(records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_summary_goes_between_the_marks(records: Path, tmp_path: Path):
     path = tmp_path / "README.md"
     path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     for _ in range(2):
@@ -144,9 +144,18 @@ def test_a_summary_goes_between_the_marks(records: Path, tmp_path: Path, capsys:
     assert "| **ours** |" in text
     assert re.search(r"^\| logistic regression \| \d\d\.\d \|", text, re.MULTILINE)
     assert "- Accuracy: none\n- Log-loss: none\n- ECE: " in text
-    path.write_text("no marks")
-    assert main(["render", "--results", str(tmp_path), "--docs", str(tmp_path / "one"), "--readme", str(path)]) == 2
-    assert "without the marks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["no marks", f"{BEGIN}\nold\n{END}\n{BEGIN}\nold\n{END}\n", f"{END}\n{BEGIN}\n", f"{BEGIN}\n{BEGIN}\n{END}\n"],
+)
+def test_marks_that_are_no_pair_for_each_text_are_refused(tmp_path: Path, text: str):
+    path = tmp_path / "page.md"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"Got .*page\.md with \d marks .* expected 1 of each in turn, .*; add those"):
+        put_between_marks(path, "new")
+    assert path.read_text() == text
 
 
 def test_pages_are_those_of_the_records_whatever_the_locale(tmp_path: Path):
