@@ -155,8 +155,10 @@ class RecordStore:
         """Write a record to the end of its label's file, onto the disk; what was cut off there stays a line of its own."""
         path = self.path(record["label"])
         path.parent.mkdir(parents=True, exist_ok=True)
-        cut_off = path.exists() and not path.read_bytes().endswith(b"\n")
         line = json.dumps(record, sort_keys=True, allow_nan=False) + "\n"
-        with path.open("ab", buffering=0) as file:
+        with path.open("a+b", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 1, 0))
+            cut_off = file.read(1) not in (b"", b"\n")
             file.write((b"\n" if cut_off else b"") + line.encode())
             os.fsync(file.fileno())
