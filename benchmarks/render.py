@@ -29,7 +29,7 @@ SECTIONS: dict[str, ModuleType] = {"labels": labels, "missing-values": missing, 
 BREAK = "<!-- The next place. -->\n"
 BEGIN = "<!-- Made by `make bench-render`, up to the next mark; changes by hand are lost. -->"
 END = "<!-- End of what is made. -->"
-MADE = "<!-- Made by `python -m benchmarks render` from `benchmarks/pages/`; changes by hand are lost. -->\n\n"
+MADE = "<!-- Made by `make bench-render` from `benchmarks/pages/`; changes by hand are lost. -->\n\n"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
