@@ -18,7 +18,7 @@ from gendiffclf.transport.learned import LearnedPath
 from .data import chosen_tables
 from .markdown import number, table
 from .options import add_options, chosen, chosen_splits
-from .records import RESULTS, SCHEMA, Record, RecordStore
+from .records import RESULTS, Record, RecordStore
 from .runner import Plan, Variant, run_plan
 from .summary import current, less, means, runs
 from .tables import summary_text
@@ -185,7 +185,7 @@ def run(arguments: argparse.Namespace) -> int:
 def context(results: Path) -> dict[str, Any]:
     """Names for the template; empty without records."""
     folder = results / FOLDER.name
-    records = [record for record in current(RecordStore(folder).read()) if record["schema"] == SCHEMA]
+    records = current(RecordStore(folder).read())
     if not records:
         return {}
     return {

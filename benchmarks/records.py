@@ -21,6 +21,8 @@ from .models import configuration
 Record = dict[str, Any]
 SCHEMA = 2
 """Raised with every change after which older records of ours say nothing of the code."""
+OURS = "ours"
+"""Key of our model in `MODELS`, whatever the label of its runs."""
 ROOT = Path(__file__).parent.parent
 RESULTS = Path("benchmarks/results")
 TABLES = RESULTS / "tables"
@@ -34,7 +36,7 @@ _CODE = ("gendiffclf", "benchmarks", "pyproject.toml", ":(exclude)benchmarks/res
 
 
 def environment() -> dict[str, Any]:
-    """Versions, hardware, threads, and the commit of the code with whether it was changed since."""
+    """Versions, hardware, threads, and the commit of the code with whether it was changed since, None where git tells neither."""
     import torch
 
     versions = {"python": platform.python_version()}
@@ -52,20 +54,24 @@ def environment() -> dict[str, Any]:
             "system": f"{platform.system()} {platform.machine()}",
         },
         "threads": {name: os.environ[name] for name in _THREAD_VARIABLES if name in os.environ},
-        "commit": _git("rev-parse", "HEAD") if (ROOT / ".git").exists() else None,
-        "dirty": bool(_git("status", "--porcelain", "--", *_CODE)),
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": None if (changes := _git("status", "--porcelain", "--", *_CODE)) is None else bool(changes),
     }
 
 
 def _cpu_name() -> str:
     with contextlib.suppress(OSError):
-        if names := re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+        if names := re.findall(
+            r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE
+        ):
             return names[0]
     return platform.processor() or platform.machine()
 
 
 def _git(*arguments: str) -> str | None:
-    """Output of git, or None where this is no checkout."""
+    """Output of git, or None where there is none, or this is no checkout of its own."""
+    if not (ROOT / ".git").exists():
+        return None
     try:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -92,14 +98,15 @@ def new_record(command: str, **values: Any) -> Record:
 
 def read_record(path: Path) -> Record | None:
     """The record of a file; None if there is none, or one of an older schema."""
-    record = json.loads(path.read_text()) if path.exists() else {}
+    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return record if record.get("schema") == SCHEMA else None
 
 
 def write_record(record: Record, path: Path) -> None:
     """Write a record as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    path.write_text(text, encoding="utf-8")
 
 
 def record_key(record: Record) -> tuple[str, str, str, int, bool]:
@@ -128,12 +135,18 @@ class RecordStore:
         return self.folder / f"{label}.jsonl"
 
     def read(self) -> list[Record]:
-        """All records of this schema, labels sorted, each label's in the order of writing; of equal keys the later."""
+        """
+        Records that count, labels sorted, each label's in the order of writing; of equal keys the later.
+
+        Those of peers count whatever their schema, those of our model only with the present one.
+        """
         found: dict[tuple[str, str, str, int, bool], Record] = {}
         for path in sorted(self.folder.glob("*.jsonl")):
-            for line in path.read_text().splitlines():
+            for line in path.read_text(encoding="utf-8").splitlines():
                 with contextlib.suppress(json.JSONDecodeError):  # cut off when its writer was killed
                     record = json.loads(line)
+                    if record.get("model") == OURS and record.get("schema") != SCHEMA:
+                        continue
                     found.pop(record_key(record), None)  # the later one also takes the later place
                     found[record_key(record)] = record
         return list(found.values())
@@ -142,8 +155,10 @@ class RecordStore:
         """Write a record to the end of its label's file, onto the disk; what was cut off there stays a line of its own."""
         path = self.path(record["label"])
         path.parent.mkdir(parents=True, exist_ok=True)
-        cut_off = path.exists() and not path.read_bytes().endswith(b"\n")
         line = json.dumps(record, sort_keys=True, allow_nan=False) + "\n"
-        with path.open("ab", buffering=0) as file:
+        with path.open("a+b", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - 1, 0))
+            cut_off = file.read(1) not in (b"", b"\n")
             file.write((b"\n" if cut_off else b"") + line.encode())
             os.fsync(file.fileno())

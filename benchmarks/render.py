@@ -29,7 +29,7 @@ SECTIONS: dict[str, ModuleType] = {"labels": labels, "missing-values": missing, 
 BREAK = "<!-- The next place. -->\n"
 BEGIN = "<!-- Made by `make bench-render`, up to the next mark; changes by hand are lost. -->"
 END = "<!-- End of what is made. -->"
-MADE = "<!-- Made by `python -m benchmarks render` from `benchmarks/pages/`; changes by hand are lost. -->\n\n"
+MADE = "<!-- Made by `make bench-render` from `benchmarks/pages/`; changes by hand are lost. -->\n\n"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     contexts = {name: module.context(results) for name, module in {**PAGES, **SECTIONS}.items()}
     for name in PAGES:
         if contexts[name]:
-            (docs / f"{name}.md").write_text(MADE + render(name, contexts[name]))
+            (docs / f"{name}.md").write_text(MADE + render(name, contexts[name]), encoding="utf-8")
     for name in SECTIONS:
         if contexts[name] and (docs / f"{name}.md").exists():
             put_between_marks(docs / f"{name}.md", render(name, contexts[name]))
@@ -82,13 +82,17 @@ def put_between_marks(path: Path, made: str) -> None:
     Raises
     ------
     ValueError
-        If the file lacks marks.
+        If the file has other marks than a pair for each text.
     """
-    parts, rest = [], path.read_text()
-    for text in made.split(BREAK):
-        before, begin, rest = rest.partition(BEGIN)
-        _, end, rest = rest.partition(END)
-        if not (begin and end):
-            raise ValueError(f"Got {path} without the marks {BEGIN!r} and {END!r}, expected a pair for each text.")
+    parts, rest, texts = [], path.read_text(encoding="utf-8"), made.split(BREAK)
+    marks = re.findall(f"{re.escape(BEGIN)}|{re.escape(END)}", rest)
+    if marks != [BEGIN, END] * len(texts):
+        raise ValueError(
+            f"Got {path} with {marks.count(BEGIN)} marks {BEGIN!r} and {marks.count(END)} marks {END!r}, expected "
+            f"{len(texts)} of each in turn, a pair for each text; add those that lack or delete those too many."
+        )
+    for text in texts:
+        before, _, rest = rest.partition(BEGIN)
+        _, _, rest = rest.partition(END)
         parts.append(f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}")
-    path.write_text("".join([*parts, rest]))
+    path.write_text("".join([*parts, rest]), encoding="utf-8")

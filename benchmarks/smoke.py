@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError("Got new records from a second run, expected it to find all done.")
         status |= main(["render", "--results", str(results), "--docs", str(docs)])
         drawn = sorted(docs.glob("img/*.svg"))
-        linked = [path for path in drawn if f"img/{path.name}" in (docs / "benchmarks.md").read_text()]
+        linked = [path for path in drawn if f"img/{path.name}" in (docs / "benchmarks.md").read_text(encoding="utf-8")]
         if len(linked) != 2 or any(path.stat().st_size > MAX_IMAGE_BYTES for path in drawn):
             raise ValueError(f"Got plots {[(p.name, p.stat().st_size) for p in drawn]}, expected two below 100 KiB.")
     print(f"smoke: {len(found)} records, {len(drawn)} plots, {time.perf_counter() - begin:.0f} s")

@@ -114,4 +114,4 @@ def sentence(record: dict[str, Any]) -> str:
 
 def stored_sentence(path: Path = RECORD) -> str:
     """The sentence of the record that is stored."""
-    return sentence(json.loads(path.read_text()))
+    return sentence(json.loads(path.read_text(encoding="utf-8")))

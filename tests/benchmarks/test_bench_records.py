@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import records
 from benchmarks.markdown import circumstances
 from benchmarks.records import SCHEMA, RecordStore, new_record, read_record, record_key, write_record
 
@@ -60,6 +61,15 @@ def test_later_record_of_the_same_run_counts(tmp_path: Path):
     assert [record["accuracy"] for record in store.read()] == [0.9]
 
 
+def test_only_peers_keep_records_of_an_older_schema(tmp_path: Path):
+    store = RecordStore(tmp_path)
+    peer = make_record(model="mlp", schema=SCHEMA - 1)
+    ours = [make_record(split, label="default", model="ours", schema=SCHEMA) for split in (0, 1)]
+    for record in (peer, *ours, {**ours[1], "schema": SCHEMA - 1}, make_record(label="b", model="ours", schema=1)):
+        store.append(record)
+    assert store.read() == [*ours, peer]
+
+
 def test_key_tells_runs_apart():
     base = record_key(make_record())
     assert base == record_key(make_record(accuracy=1, configuration={"a": 2, "b": 1}))
@@ -83,6 +93,16 @@ def test_a_record_says_where_it_is_from(tmp_path: Path):
     path.write_text(json.dumps({**record, "schema": SCHEMA - 1}))
     assert read_record(path) is None
     assert read_record(tmp_path / "none.json") is None
+
+
+@pytest.mark.parametrize("lacking", ["git", "checkout"])
+def test_without_git_nothing_is_said_of_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str):
+    if lacking == "git":
+        monkeypatch.setenv("PATH", str(tmp_path))
+    else:
+        monkeypatch.setattr(records, "ROOT", tmp_path)
+    found = records.environment()
+    assert (found["commit"], found["dirty"]) == (None, None)
 
 
 def test_circumstances_name_what_has_changed():

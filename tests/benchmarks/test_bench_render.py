@@ -1,6 +1,7 @@
 """The page is made from records alone, and the same from the same."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,8 +15,8 @@ import pytest
 from benchmarks import data, page
 from benchmarks.__main__ import main
 from benchmarks.figures import pooled_bins
-from benchmarks.records import RecordStore
-from benchmarks.render import BEGIN, END, MADE
+from benchmarks.records import SCHEMA, RecordStore
+from benchmarks.render import BEGIN, END, MADE, put_between_marks
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,6 +113,13 @@ def test_one_more_run_of_a_peer_hides_nothing(records: Path, tmp_path: Path):
     assert "4 runs of each model" in render(tmp_path, "one")["benchmarks.md"]
 
 
+def test_records_of_ours_of_an_older_schema_are_on_no_page(records: Path, tmp_path: Path):
+    path = records / "ours.jsonl"
+    lines = [json.loads(line) | {"model": "ours", "schema": SCHEMA - 1} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert render(tmp_path, "one") == {}
+
+
 def test_records_without_groups_and_busy_machines_are_told(records: Path, tmp_path: Path):
     found = RecordStore(records).read()
     changes = {"grouped": True, "label": "svc_rbf", "load_average": 99.0}
@@ -124,7 +132,7 @@ def test_records_without_groups_and_busy_machines_are_told(records: Path, tmp_pa
     assert "in 4 of 12 runs" in text
 
 
-def test_a_summary_goes_between_the_marks(records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_summary_goes_between_the_marks(records: Path, tmp_path: Path):
     path = tmp_path / "README.md"
     path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     for _ in range(2):
@@ -136,12 +144,21 @@ def test_a_summary_goes_between_the_marks(records: Path, tmp_path: Path, capsys:
     assert "| **ours** |" in text
     assert re.search(r"^\| logistic regression \| \d\d\.\d \|", text, re.MULTILINE)
     assert "- Accuracy: none\n- Log-loss: none\n- ECE: " in text
-    path.write_text("no marks")
-    assert main(["render", "--results", str(tmp_path), "--docs", str(tmp_path / "one"), "--readme", str(path)]) == 2
-    assert "without the marks" in capsys.readouterr().err
 
 
-def test_pages_are_those_of_the_records(tmp_path: Path):
+@pytest.mark.parametrize(
+    "text",
+    ["no marks", f"{BEGIN}\nold\n{END}\n{BEGIN}\nold\n{END}\n", f"{END}\n{BEGIN}\n", f"{BEGIN}\n{BEGIN}\n{END}\n"],
+)
+def test_marks_that_are_no_pair_for_each_text_are_refused(tmp_path: Path, text: str):
+    path = tmp_path / "page.md"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"Got .*page\.md with \d marks .* expected 1 of each in turn, .*; add those"):
+        put_between_marks(path, "new")
+    assert path.read_text() == text
+
+
+def test_pages_are_those_of_the_records_whatever_the_locale(tmp_path: Path):
     made = ("three-systems", "benchmarks", "ablation", "uncertainty", "speed", "speech-results")
     between_marks = ("deployment", "missing-values", "labels")
     names = [f"docs/{name}.md" for name in (*made, *between_marks)]
@@ -149,10 +166,13 @@ def test_pages_are_those_of_the_records(tmp_path: Path):
     for name in ("README.md", *(f"docs/{name}.md" for name in between_marks)):
         shutil.copy(ROOT / name, tmp_path / name)
     options = ["--docs", str(tmp_path / "docs"), "--readme", str(tmp_path / "README.md")]
-    done = subprocess.run([sys.executable, "-m", "benchmarks", "render", *options], cwd=ROOT, capture_output=True)
+    ascii_alone = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-m", "benchmarks", "render", *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, env=ascii_alone)
     assert done.returncode == 0, done.stderr
     for name in ("README.md", "docs/benchmarks.csv", *names):
-        assert (tmp_path / name).read_text() == (ROOT / name).read_text(), f"{name}: make bench-render makes it anew"
+        made_anew, present = ((folder / name).read_text(encoding="utf-8") for folder in (tmp_path, ROOT))
+        assert made_anew == present, f"{name}: make bench-render makes it anew"
 
 
 def test_tables_fit_a_phone():

@@ -26,7 +26,8 @@ SCHEMA = {
     "accuracy": float, "uar": float, "log_loss": float, "brier": float, "ece": float, "reliability": dict,
     "fit_seconds": float, "fit_cpu_seconds": float, "predict_seconds": float, "predict_cpu_seconds": float,
     "load_average": (float, type(None)), "warnings": list,
-    "versions": dict, "hardware": dict, "threads": dict, "commit": (str, type(None)), "dirty": bool,
+    "versions": dict, "hardware": dict, "threads": dict, "commit": (str, type(None)),
+    "dirty": (bool, type(None)),
 }  # fmt: skip
 
 
@@ -114,6 +115,19 @@ def test_records_of_before_count(bench: Bench, frequencies, tmp_path: Path, caps
     bench("--splits", "0,1")
     assert frequencies.n_fits == 4
     assert "1 of 2 runs were recorded before in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("model", "n_runs"), [("ours", 2), ("frequencies", 1)])
+def test_only_ours_of_an_older_schema_runs_again(
+    bench: Bench, frequencies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, n_runs: int
+):
+    monkeypatch.setitem(models.MODELS, "ours", frequencies)
+    bench("--splits", "0", "--models", model, "--reference", model)
+    path = tmp_path / "records" / f"{model}.jsonl"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "schema": record["schema"] - 1}) + "\n")
+    bench("--splits", "0", "--models", model, "--reference", model)
+    assert len(path.read_text().splitlines()) == n_runs
 
 
 def test_again_measures_anew(bench: Bench, frequencies, tmp_path: Path):
