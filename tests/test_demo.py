@@ -130,6 +130,25 @@ def test_row_numbers_are_no_features(tmp_path):
     assert "Columns of row numbers were left out: 'Unnamed: 0'." in data.notes
 
 
+@pytest.mark.usefixtures("small")
+def test_a_class_may_be_called_none(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "names.csv"
+    x = [*range(40, 50), ""] * 4
+    cells = zip(x, ["None", "NA", "mild", ""] * 11, ["null", "ward", "house"] * 15, strict=False)
+    path.write_text("x,grade,place\n" + "".join(f"{a},{b},{c}\n" for a, b, c in cells))
+    data = datasets.read_table(path, "grade", "place", n_folds=2)
+    assert {name: data.y.tolist().count(name) for name in set(data.y)} == {"None": 11, "NA": 11, "mild": 11}
+    assert set(data.groups) == {"null", "ward", "house"}
+    assert data.X["x"].isna().sum() == 3  # in features, gaps are as before
+    assert datasets.WORDS in data.notes
+    demo.run_demo(tmp_path, path=path, target="grade", n_folds=2)
+    code = "\n".join(line.strip() for line in capsys.readouterr().out.partition("with this one:\n")[2].splitlines())
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code.replace("random_state=0", "estimator='kernel'"), "suggestion", "exec"), names)
+    assert names["classifier"].classes_.tolist() == ["NA", "None", "mild"]
+
+
 def test_a_file_that_is_missing_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"Got .*none\.csv, which is not a file, expected a CSV file with a header"):
         datasets.read_table(tmp_path / "none.csv", "y")

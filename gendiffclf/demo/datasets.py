@@ -23,6 +23,10 @@ EXAMPLES: dict[str, Callable[..., Any]] = {
     "digits": load_digits,
 }
 INFINITE = "Infinite values are treated as missing."
+WORDS = (
+    "In columns of classes and groups, only an empty cell is a missing value: words such as NA, None and null are names "
+    "there. If they stand for missing values, empty these cells."
+)
 MAX_CLASSES = 100
 """A target with more different numbers than this is taken for a quantity, not a class."""
 
@@ -77,7 +81,7 @@ def read_table(
     Parameters
     ----------
     path : Path
-        File with a header, possibly compressed; empty cells are missing values.
+        File with a header, possibly compressed; empty cells are missing values. In features, so are words such as NA and None.
     target : str
         Column with the class labels.
     groups : str, optional
@@ -111,9 +115,10 @@ def read_table(
     if target == groups:
         raise ValueError(f"Got groups={groups!r}, which is also the target, expected another column.")
     notes: list[str] = []
-    excluded = [target] if groups is None else [target, groups]
-    excluded += _row_numbers(table.drop(columns=excluded), notes)
-    table = _with_values(table, [target] if groups is None else [target, groups], notes)
+    named = [target] if groups is None else [target, groups]
+    table = _with_names(table, path, named, notes)
+    excluded = [*named, *_row_numbers(table.drop(columns=named), notes)]
+    table = _with_values(table, named, notes)
     if table[target].dtype.kind == "f" and table[target].nunique() > MAX_CLASSES:
         raise ValueError(
             f"Got target={target!r} of {table[target].nunique()} different numbers, expected at most {MAX_CLASSES} classes; "
@@ -128,6 +133,18 @@ def read_table(
     y = table[target].to_numpy()
     y = y if y.dtype.kind in "biuf" else y.astype(str)
     return Dataset(path.name, X, y, group_names, tuple(notes), tuple(table.columns.difference(X.columns, sort=False)))
+
+
+def _with_names(table: pd.DataFrame, path: Path, columns: list[str], notes: list[str]) -> pd.DataFrame:
+    """Restore the words in some columns that pandas takes for missing values."""
+    if not table[columns].isna().any(axis=None):
+        return table
+    names = require("pandas", "demo").read_csv(path, keep_default_na=False, na_values=[""])[columns]
+    names = names.set_axis(table.index)
+    if names.notna().equals(table[columns].notna()):
+        return table
+    notes.append(WORDS)
+    return table.assign(**names)
 
 
 def _row_numbers(table: pd.DataFrame, notes: list[str]) -> list[Any]:
