@@ -144,7 +144,7 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_predict(options: argparse.Namespace) -> None:
-    """Predict, and write a row for every clip, with the reason for broken ones."""
+    """Predict, and write a row for every clip, with the reason for broken ones; status 1 if all are broken."""
     import pandas as pd
 
     from .model_folder import load_model
@@ -159,6 +159,12 @@ def run_predict(options: argparse.Namespace) -> None:
     with plain_warnings():
         predictions = (predict_ratings if rates(pipeline) else predict_clips)(pipeline, corpus)
     write_predictions(predictions, options.output or sys.stdout, form)
+    if predictions["error"].notna().all():
+        n_clips, clip, reason = len(predictions), predictions["path"].iloc[0], predictions["error"].iloc[0]
+        raise ValueError(
+            f"Got no prediction for {n_clips} clip{'s' * (n_clips > 1)} ({clip}: {reason}), expected at least one clip that "
+            "can be read; check the paths, and repair or replace the clips."
+        )
 
 
 def add_evaluate_options(parser: argparse.ArgumentParser) -> None:

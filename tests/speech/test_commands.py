@@ -1,6 +1,7 @@
 """The command line from clips to measures, killed and resumed, with broken clips."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -130,6 +131,23 @@ def test_clips_to_predict_may_be_missing_or_without_label(clip_folder, tmp_path,
         with pytest.raises(SystemExit):
             run("predict", model, good, tmp_path / missing)
         assert "which does not exist" in capsys.readouterr().err
+
+
+def test_a_prediction_without_any_clip_that_can_be_read_fails(clip_folder, broken, tmp_path, capsys):
+    model, output = tmp_path / "model", tmp_path / "out.csv"
+    run("train", clip_folder, *PATTERN, "--output", model)
+    for paths, message in (
+        ([tmp_path / "nothere.wav"], "Got no prediction for 1 clip (.*nothere.wav: there is no such file), expected"),
+        (
+            [broken, broken],
+            "Got no prediction for 2 clips (.*broken.wav: it cannot be read as audio.*), expected at least one",
+        ),
+    ):
+        with pytest.warns(UserWarning, match="clips that are broken"), pytest.raises(SystemExit) as stop:
+            run("predict", model, *paths, "--output", output)
+        assert stop.value.code == 1
+        assert re.search(message.replace("(", r"\(").replace(")", r"\)"), capsys.readouterr().err)
+        assert len(pd.read_csv(output)) == len(paths)  # with the reasons
 
 
 def test_broken_clips_do_not_stop_the_others(clip_folder, tmp_path, capsys):
