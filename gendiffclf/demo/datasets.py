@@ -149,7 +149,8 @@ def _with_names(table: pd.DataFrame, path: Path, columns: list[str], notes: list
 
 def _row_numbers(table: pd.DataFrame, notes: list[str]) -> list[Any]:
     """Columns of row numbers, as written by `DataFrame.to_csv`; if rows are sorted by class, they reveal it."""
-    names = [name for name in table.select_dtypes("integer") if len(table) > 2 and (table[name].diff()[1:] == 1).all()]
+    integers = table.select_dtypes("integer") if len(table) > 2 else table[[]]
+    names = [name for name, values in integers.items() if values.iloc[0] in (0, 1) and (values.diff()[1:] == 1).all()]
     if names:
         notes.append(f"Columns of row numbers were left out: {_listed(names)}.")
     return names
