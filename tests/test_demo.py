@@ -149,6 +149,13 @@ def test_a_class_may_be_called_none(tmp_path, capsys, monkeypatch):
     assert names["classifier"].classes_.tolist() == ["NA", "None", "mild"]
 
 
+@pytest.mark.parametrize(("first", "kept"), [(0, False), (1, False), (2, True), (1990, True), (-1, True)])
+def test_only_row_numbers_from_0_or_1_are_left_out(first, kept, tmp_path):
+    path = tmp_path / "years.csv"
+    pd.DataFrame({"year": range(first, first + 20), "x": [1, 2] * 10, "y": [0, 1] * 10}).to_csv(path, index=False)
+    assert ("year" in datasets.read_table(path, "y").X) == kept
+
+
 def test_a_file_that_is_missing_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"Got .*none\.csv, which is not a file, expected a CSV file with a header"):
         datasets.read_table(tmp_path / "none.csv", "y")
@@ -222,6 +229,14 @@ def test_verdict_names_the_best_and_the_error():
     said = report.verdict(rows)
     assert "Highest accuracy: b; lowest log-loss: b." in said
     assert "accuracy of 0.750" in said
+
+
+def test_errors_are_named_by_their_row_in_the_file():
+    data = demo.Dataset("t", pd.DataFrame({"x": [1, 2]}, index=[4, 7]), np.array([0, 1]))
+    ours = Comparison("t", OURS, data.y, np.array([[0.9, 0.1], [0.8, 0.2]]), 0.0)
+    table = report._errors(data, ours)
+    assert "row (1 = first after the header)" in table
+    assert ">8<" in table
 
 
 def test_too_few_folds_are_refused():
