@@ -161,6 +161,27 @@ def test_a_file_that_is_missing_is_named(tmp_path):
         datasets.read_table(tmp_path / "none.csv", "y")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"Got .*t\.csv, which is empty, expected a CSV file in UTF-8, .*; add a header and rows"),
+        (b"x,y\n\xe9,1\n", r"Got .*t\.csv with bytes that are not UTF-8, expected a CSV file .*; convert it"),
+        (b"x,y\n1,0\n1,2,3,4\n", r"Got .*t\.csv with rows of unequal length \(.*line 3.*\), expected .*; quote cells"),
+        (
+            b"x;y\n1;0\n",
+            r"Got .*t\.csv with the single column 'x;y', .* separated by semicolons, expected .* with commas",
+        ),
+        (b"x;y\n1;0\n1,5;0,5;2\n", r"Got .*t\.csv with the single column 'x;y', .* separated by semicolons"),
+        (b"x\ty\n1\t0\n", r"Got .*t\.csv with the single column .* separated by tabs, expected .* with commas"),
+        (b"x\n1\n", r"Got target='y', expected a column of .*t\.csv: 'x'"),
+    ],
+)
+def test_a_file_that_is_no_such_table_is_named(content, message, tmp_path):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        datasets.read_table(tmp_path / "t.csv", "y")
+
+
 def test_a_table_without_features_is_refused(tmp_path):
     path = tmp_path / "empty.csv"
     pd.DataFrame({"x": 1, "y": [0, 1] * 10}).to_csv(path, index=False)

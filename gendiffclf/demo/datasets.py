@@ -24,9 +24,10 @@ EXAMPLES: dict[str, Callable[..., Any]] = {
 }
 INFINITE = "Infinite values are treated as missing."
 WORDS = (
-    "In columns of classes and groups, only an empty cell is a missing value: words such as NA, None and null are names "
-    "there. If they stand for missing values, empty these cells."
+    "In columns of classes and groups, only an empty cell is a missing value: words such as NA, None and null are "
+    "names there. If they stand for missing values, empty these cells."
 )
+RULE = "expected a CSV file in UTF-8, with a header and columns separated by commas"
 MAX_CLASSES = 100
 """A target with more different numbers than this is taken for a quantity, not a class."""
 
@@ -81,7 +82,8 @@ def read_table(
     Parameters
     ----------
     path : Path
-        File with a header, possibly compressed; empty cells are missing values. In features, so are words such as NA and None.
+        File with a header, possibly compressed; empty cells are missing values. In features, so are words such as NA
+        and None.
     target : str
         Column with the class labels.
     groups : str, optional
@@ -100,7 +102,8 @@ def read_table(
     Raises
     ------
     ValueError
-        If there is no such file or column, the target is a quantity, or fewer than two classes have enough rows.
+        If there is no such file or column, the file is no such table, the target is a quantity, or fewer than two
+        classes have enough rows.
     ImportError
         If pandas is not installed.
     """
@@ -108,9 +111,10 @@ def read_table(
     check_integer("max_rows", max_rows, 1)
     if not path.is_file():
         raise ValueError(f"Got {path}, which is not a file, expected a CSV file with a header.")
-    table = require("pandas", "demo").read_csv(path)
+    table = _read(path)
     for option, column in (("target", target), ("groups", groups)):
         if column is not None and column not in table:
+            _check_separator(table, path)
             raise ValueError(f"Got {option}={column!r}, expected a column of {path}: {_listed(table.columns)}.")
     if target == groups:
         raise ValueError(f"Got groups={groups!r}, which is also the target, expected another column.")
@@ -133,6 +137,35 @@ def read_table(
     y = table[target].to_numpy()
     y = y if y.dtype.kind in "biuf" else y.astype(str)
     return Dataset(path.name, X, y, group_names, tuple(notes), tuple(table.columns.difference(X.columns, sort=False)))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    pd = require("pandas", "demo")
+    try:
+        return pd.read_csv(path)
+    except pd.errors.EmptyDataError as error:
+        raise ValueError(f"Got {path}, which is empty, {RULE}; add a header and rows.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"Got {path} with bytes that are not UTF-8, {RULE}; convert it, for example with "
+            "`iconv -f latin1 -t utf-8`, or save the table as CSV if it has another format."
+        ) from error
+    except pd.errors.ParserError as error:
+        _check_separator(pd.read_csv(path, nrows=0), path)
+        raise ValueError(
+            f"Got {path} with rows of unequal length ({str(error).strip()}), {RULE}; quote cells that contain commas."
+        ) from error
+
+
+def _check_separator(table: pd.DataFrame, path: Path) -> None:
+    """Raise an error if the only column has a separator other than the comma in its name."""
+    name = str(table.columns[0])
+    for separator, what in ((";", "semicolons"), ("\t", "tabs")):
+        if table.shape[1] == 1 and separator in name:
+            raise ValueError(
+                f"Got {path} with the single column {shown(name)}, which seems to be separated by {what}, {RULE}; "
+                "save it with commas as separators."
+            )
 
 
 def _with_names(table: pd.DataFrame, path: Path, columns: list[str], notes: list[str]) -> pd.DataFrame:
