@@ -18,6 +18,7 @@ from .options import (
     build_pipeline,
     check_output,
     form_by_ending,
+    kind_of_folds,
     model_changes,
     plain_array,
     plain_warnings,
@@ -175,7 +176,13 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", type=Path, help="evaluate this model, trained on other clips, instead of cross-validating"
     )
-    parser.add_argument("--folds", choices=FOLD_NAMES, default="speaker", help="kind of folds (default: %(default)s)")
+    parser.add_argument(
+        "--folds",
+        type=kind_of_folds,
+        choices=FOLD_NAMES,
+        default="speaker",
+        help="kind of folds (default: %(default)s); their number is --n-folds",
+    )
     parser.add_argument("--n-folds", type=int, default=5, help="maximum number of folds (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="also write measures and confusion matrices to this JSON file")
     parser.add_argument("--predictions", type=Path, help="also write the prediction for each clip to this CSV file")

@@ -293,6 +293,15 @@ def test_wrong_words_are_one_line(words, message, clip_folder, capsys):
     assert "Traceback" not in error
 
 
+def test_a_number_of_folds_is_another_option(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["evaluate", "clips", "--folds", "20"])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "argument --folds: Got 20, expected a kind of folds (speaker, " in error
+    assert "their number is --n-folds 20." in error
+
+
 def test_warnings_are_lines_without_source(clip_folder, tmp_path):
     (clip_folder / "m01" / "heed_0.wav").write_bytes(b"this is no audio")
     words = ["evaluate", str(clip_folder), *PATTERN, "--n-folds", "2", "--quiet", "--set", "classifier__max_steps=1"]
