@@ -350,6 +350,13 @@ def test_training_without_speakers_is_asked_for(vowels, pipeline):
     assert not hasattr(train(pipeline, unknown, without_speakers=True), "speakers_")
 
 
+def test_evaluating_without_speakers_names_no_option_of_training(vowels, pipeline):
+    with pytest.raises(ValueError, match=r"folds='random' \(--folds random\) needs none, but its results") as raised:
+        evaluate(pipeline, vowels.drop(columns="speaker"))
+    assert "without_speakers" not in str(raised.value)
+    assert "--no-speakers" not in str(raised.value)
+
+
 def test_speakers_that_are_clips(tmp_path):
     table = pd.DataFrame(
         {"path": [str(i) for i in range(24)], "label": list("ab") * 12, "speaker": [f"c{i}" for i in range(24)]}
