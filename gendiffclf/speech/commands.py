@@ -160,6 +160,7 @@ def run_predict(options: argparse.Namespace) -> None:
     with plain_warnings():
         predictions = (predict_ratings if rates(pipeline) else predict_clips)(pipeline, corpus)
     write_predictions(predictions, options.output or sys.stdout, form)
+    _say_written(predictions=options.output)
     if predictions["error"].notna().all():
         n_clips, clip, reason = len(predictions), predictions["path"].iloc[0], predictions["error"].iloc[0]
         raise ValueError(
@@ -216,7 +217,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
             build_pipeline(options) if options.model is None else load_model(options.model, **model_changes(options))
         )
         if rates(model):
-            return evaluate_rated(options, model, corpus)
+            evaluate_rated(options, model, corpus)
+            return _say_written(measures=options.output, predictions=options.predictions)
         if options.model is not None:
             evaluation = evaluate_fitted(model, corpus, random_state=options.seed, **common)
         else:
@@ -235,6 +237,9 @@ def run_evaluate(options: argparse.Namespace) -> None:
             title=f"{options.target or 'Evaluation'}: {Path(options.source).name}",
             pictures=options.pictures,
         )
+    _say_written(
+        measures=options.output, predictions=options.predictions, report=options.report, pictures=options.pictures
+    )
 
 
 def add_compare_options(parser: argparse.ArgumentParser) -> None:
@@ -259,3 +264,10 @@ def run_compare(options: argparse.Namespace) -> None:
     if options.output is not None:
         comparison.to_json(options.output)
     print(comparison.claim if options.quiet else comparison)
+
+
+def _say_written(**outputs: Path | None) -> None:
+    """Print on standard error where outputs are; options that were not given are left out."""
+    given = [f"{what} to {path}" for what, path in outputs.items() if path is not None]
+    if given:
+        print(f"Wrote {', '.join(given)}.", file=sys.stderr)

@@ -51,14 +51,20 @@ def test_from_clips_to_measures(clip_folder, cache_folder, encoded, tmp_path, ca
         run("predict", model, clip_folder / "m01", clip_folder / "f02" / "hod_0.wav", "--output", tmp_path / "p.csv")
         == 0
     )
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"Wrote predictions to {tmp_path / 'p.csv'}.\n")
     found = pd.read_csv(tmp_path / "p.csv")
     assert len(found) == 4
     assert {"path", "predicted", "p_heed", "error"} <= set(found.columns)
 
     measured = tmp_path / "new" / "measures.json"
     words = ["--n-folds", "2", "--output", measured, "--predictions", tmp_path / "other" / "folds.csv"]
+    words += ["--report", tmp_path / "report.html"]
     assert run("evaluate", clip_folder, *PATTERN, *words) == 0
-    assert "UAR" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "UAR" in out
+    paths = (measured, tmp_path / "other" / "folds.csv", tmp_path / "report.html")
+    assert err == "Wrote measures to {}, predictions to {}, report to {}.\n".format(*paths)
     assert len(json.loads(measured.read_text())["folds"]) == 2
     assert len(pd.read_csv(tmp_path / "other" / "folds.csv")) == 18
     with (
