@@ -71,7 +71,14 @@ def test_a_file_is_compared_and_its_suggestion_runs(messy, tmp_path, capsys, mon
     rows = demo.run_demo(tmp_path / "out", path=messy, target="diagnosis", groups="patient", n_folds=2)
     assert rows[0].y.tolist().count("flu") + rows[0].y.tolist().count("cold") == 198
     printed = capsys.readouterr().out
-    for said in ("1 rows without diagnosis", "'plague'", "Infinite", "'constant'", "'id'", "Highest accuracy: "):
+    for said in (
+        "1 row without diagnosis or patient was left",
+        "'plague'",
+        "Infinite",
+        "'constant'",
+        "'id'",
+        "Highest accuracy: ",
+    ):
         assert said in printed
     assert "messy.csv" in (tmp_path / "out" / "report.html").read_text()
     code = "\n".join(line.strip() for line in printed.partition("continue with this one:\n")[2].splitlines())
@@ -141,6 +148,7 @@ def test_a_class_may_be_called_none(tmp_path, capsys, monkeypatch):
     assert set(data.groups) == {"null", "ward", "house"}
     assert data.X["x"].isna().sum() == 3  # in features, gaps are as before
     assert datasets.WORDS in data.notes
+    assert "11 rows without grade or place were left out." in data.notes
     demo.run_demo(tmp_path, path=path, target="grade", n_folds=2)
     code = "\n".join(line.strip() for line in capsys.readouterr().out.partition("with this one:\n")[2].splitlines())
     monkeypatch.chdir(tmp_path)

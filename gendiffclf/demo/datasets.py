@@ -193,7 +193,9 @@ def _with_values(table: pd.DataFrame, columns: list[str], notes: list[str]) -> p
     """Keep rows without missing values in some columns."""
     kept = table[columns].notna().all(axis=1)
     if not kept.all():
-        notes.append(f"{(~kept).sum():,} rows without {' or '.join(columns)} were left out.")
+        n_rows = int((~kept).sum())
+        rows, were = ("row", "was") if n_rows == 1 else ("rows", "were")
+        notes.append(f"{n_rows:,} {rows} without {' or '.join(columns)} {were} left out.")
     return table[kept]
 
 

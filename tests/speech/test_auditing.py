@@ -107,6 +107,8 @@ def test_broken_clips_are_findings(tmp_path, broken):
     assert "1 because there is no such file" in found.message
     assert "are relative to the folder of the table" in found.remedy
     assert codes(audit(corpus.iloc[:2]))["broken"].severity == "error"
+    corpus.loc[0, "path"] = broken
+    assert "2 because each cannot be read as audio" in codes(audit(corpus))["broken"].message
 
 
 def test_clips_without_a_speaker_or_label(tmp_path, pipeline):
