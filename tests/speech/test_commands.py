@@ -59,12 +59,10 @@ def test_from_clips_to_measures(clip_folder, cache_folder, encoded, tmp_path, ca
 
     measured = tmp_path / "new" / "measures.json"
     words = ["--n-folds", "2", "--output", measured, "--predictions", tmp_path / "other" / "folds.csv"]
-    words += ["--report", tmp_path / "report.html"]
     assert run("evaluate", clip_folder, *PATTERN, *words) == 0
     out, err = capsys.readouterr()
     assert "UAR" in out
-    paths = (measured, tmp_path / "other" / "folds.csv", tmp_path / "report.html")
-    assert err == "Wrote measures to {}, predictions to {}, report to {}.\n".format(*paths)
+    assert err == f"Wrote measures to {measured}, predictions to {tmp_path / 'other' / 'folds.csv'}.\n"
     assert len(json.loads(measured.read_text())["folds"]) == 2
     assert len(pd.read_csv(tmp_path / "other" / "folds.csv")) == 18
     with (
@@ -74,6 +72,15 @@ def test_from_clips_to_measures(clip_folder, cache_folder, encoded, tmp_path, ca
         assert run("evaluate", clip_folder, *PATTERN, "--model", model) == 0
     assert "18 clips in 1 fold." in capsys.readouterr().out
     assert sum(encoded) == 18  # by the first command
+
+
+def test_where_the_report_is_is_said(clip_folder, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    report, pictures = tmp_path / "report.html", tmp_path / "pictures"
+    words = ["--n-folds", "2", "--report", report, "--pictures", pictures]
+    assert run("evaluate", clip_folder, *PATTERN, *words) == 0
+    assert capsys.readouterr().err == f"Wrote report to {report}, pictures to {pictures}.\n"
+    assert report.exists()
 
 
 @pytest.mark.parametrize(
