@@ -71,7 +71,14 @@ def test_a_file_is_compared_and_its_suggestion_runs(messy, tmp_path, capsys, mon
     rows = demo.run_demo(tmp_path / "out", path=messy, target="diagnosis", groups="patient", n_folds=2)
     assert rows[0].y.tolist().count("flu") + rows[0].y.tolist().count("cold") == 198
     printed = capsys.readouterr().out
-    for said in ("1 rows without diagnosis", "'plague'", "Infinite", "'constant'", "'id'", "Highest accuracy: "):
+    for said in (
+        "1 row without diagnosis or patient was left",
+        "'plague'",
+        "Infinite",
+        "'constant'",
+        "'id'",
+        "Highest accuracy: ",
+    ):
         assert said in printed
     assert "messy.csv" in (tmp_path / "out" / "report.html").read_text()
     code = "\n".join(line.strip() for line in printed.partition("continue with this one:\n")[2].splitlines())
@@ -130,9 +137,57 @@ def test_row_numbers_are_no_features(tmp_path):
     assert "Columns of row numbers were left out: 'Unnamed: 0'." in data.notes
 
 
+@pytest.mark.usefixtures("small")
+def test_a_class_may_be_called_none(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "names.csv"
+    x = [*range(40, 50), ""] * 4
+    cells = zip(x, ["None", "NA", "mild", ""] * 11, ["null", "ward", "house"] * 15, strict=False)
+    path.write_text("x,grade,place\n" + "".join(f"{a},{b},{c}\n" for a, b, c in cells))
+    data = datasets.read_table(path, "grade", "place", n_folds=2)
+    assert {name: data.y.tolist().count(name) for name in set(data.y)} == {"None": 11, "NA": 11, "mild": 11}
+    assert set(data.groups) == {"null", "ward", "house"}
+    assert data.X["x"].isna().sum() == 3  # in features, gaps are as before
+    assert datasets.WORDS in data.notes
+    assert "11 rows without grade or place were left out." in data.notes
+    demo.run_demo(tmp_path, path=path, target="grade", n_folds=2)
+    code = "\n".join(line.strip() for line in capsys.readouterr().out.partition("with this one:\n")[2].splitlines())
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code.replace("random_state=0", "estimator='kernel'"), "suggestion", "exec"), names)
+    assert names["classifier"].classes_.tolist() == ["NA", "None", "mild"]
+
+
+@pytest.mark.parametrize(("first", "kept"), [(0, False), (1, False), (2, True), (1990, True), (-1, True)])
+def test_only_row_numbers_from_0_or_1_are_left_out(first, kept, tmp_path):
+    path = tmp_path / "years.csv"
+    pd.DataFrame({"year": range(first, first + 20), "x": [1, 2] * 10, "y": [0, 1] * 10}).to_csv(path, index=False)
+    assert ("year" in datasets.read_table(path, "y").X) == kept
+
+
 def test_a_file_that_is_missing_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"Got .*none\.csv, which is not a file, expected a CSV file with a header"):
         datasets.read_table(tmp_path / "none.csv", "y")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"Got .*t\.csv, which is empty, expected a CSV file in UTF-8, .*; add a header and rows"),
+        (b"x,y\n\xe9,1\n", r"Got .*t\.csv with bytes that are not UTF-8, expected a CSV file .*; convert it"),
+        (b"x,y\n1,0\n1,2,3,4\n", r"Got .*t\.csv with rows of unequal length \(.*line 3.*\), expected .*; quote cells"),
+        (
+            b"x;y\n1;0\n",
+            r"Got .*t\.csv with the single column 'x;y', .* separated by semicolons, expected .* with commas",
+        ),
+        (b"x;y\n1;0\n1,5;0,5;2\n", r"Got .*t\.csv with the single column 'x;y', .* separated by semicolons"),
+        (b"x\ty\n1\t0\n", r"Got .*t\.csv with the single column .* separated by tabs, expected .* with commas"),
+        (b"x\n1\n", r"Got target='y', expected a column of .*t\.csv: 'x'"),
+    ],
+)
+def test_a_file_that_is_no_such_table_is_named(content, message, tmp_path):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        datasets.read_table(tmp_path / "t.csv", "y")
 
 
 def test_a_table_without_features_is_refused(tmp_path):
@@ -203,6 +258,14 @@ def test_verdict_names_the_best_and_the_error():
     said = report.verdict(rows)
     assert "Highest accuracy: b; lowest log-loss: b." in said
     assert "accuracy of 0.750" in said
+
+
+def test_errors_are_named_by_their_row_in_the_file():
+    data = demo.Dataset("t", pd.DataFrame({"x": [1, 2]}, index=[4, 7]), np.array([0, 1]))
+    ours = Comparison("t", OURS, data.y, np.array([[0.9, 0.1], [0.8, 0.2]]), 0.0)
+    table = report._errors(data, ours)
+    assert "row (1 = first after the header)" in table
+    assert ">8<" in table
 
 
 def test_too_few_folds_are_refused():

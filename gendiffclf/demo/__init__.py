@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from ..device import thread_limit
 from ..validation import check_integer
 from .comparison import CLASSIFIERS, Comparison, compare
-from .datasets import EXAMPLES, INFINITE, Dataset, load_example, read_table
+from .datasets import EXAMPLES, INFINITE, WORDS, Dataset, load_example, read_table
 from .report import MEASURES, page, text_table, verdict
 
 __all__ = ["run_demo"]
@@ -27,10 +27,14 @@ _NEXT_STEPS_TABLE = """\
 What next: if another classifier is better by more than chance, use that one. To continue with this one:
   import pandas as pd
   from gendiffclf import GenerativeTransportClassifier
-  table = pd.read_csv({path!r}).dropna(subset=[{target!r}]){cleaned}
+  table = pd.read_csv({path!r}){named}
+  table = table.dropna(subset=[{target!r}]){cleaned}
   X, y = table.drop(columns={dropped!r}), table[{target!r}]
   classifier = GenerativeTransportClassifier(random_state=0).fit(X, y{groups})
   classifier.save("model.safetensors")"""
+
+_NAMES = """
+  table[{columns}] = pd.read_csv({path!r}, keep_default_na=False, na_values=[""])[{columns}]"""
 
 
 def run_demo(
@@ -80,9 +84,15 @@ def run_demo(
         datasets = [read_table(path, target, groups, n_folds=n_folds, max_rows=max_rows, random_state=random_state)]
         by_groups = "" if groups is None else f", groups=table[{groups!r}]"
         cleaned = '.replace([float("inf"), -float("inf")], None)' if INFINITE in datasets[0].notes else ""
-        dropped = list(datasets[0].dropped)
+        columns = [target] if groups is None else [target, groups]
+        named = _NAMES.format(columns=columns, path=str(path)) if WORDS in datasets[0].notes else ""
         after = _NEXT_STEPS_TABLE.format(
-            path=str(path), target=target, cleaned=cleaned, dropped=dropped, groups=by_groups
+            path=str(path),
+            target=target,
+            named=named,
+            cleaned=cleaned,
+            dropped=list(datasets[0].dropped),
+            groups=by_groups,
         )
     names = ", ".join(f"{data.name} ({len(data.y):,} rows)" for data in datasets)
     _print_wrapped(

@@ -23,6 +23,11 @@ EXAMPLES: dict[str, Callable[..., Any]] = {
     "digits": load_digits,
 }
 INFINITE = "Infinite values are treated as missing."
+WORDS = (
+    "In columns of classes and groups, only an empty cell is a missing value: words such as NA, None and null are "
+    "names there. If they stand for missing values, empty these cells."
+)
+RULE = "expected a CSV file in UTF-8, with a header and columns separated by commas"
 MAX_CLASSES = 100
 """A target with more different numbers than this is taken for a quantity, not a class."""
 
@@ -77,7 +82,8 @@ def read_table(
     Parameters
     ----------
     path : Path
-        File with a header, possibly compressed; empty cells are missing values.
+        File with a header, possibly compressed; empty cells are missing values. In features, so are words such as NA
+        and None.
     target : str
         Column with the class labels.
     groups : str, optional
@@ -96,7 +102,8 @@ def read_table(
     Raises
     ------
     ValueError
-        If there is no such file or column, the target is a quantity, or fewer than two classes have enough rows.
+        If there is no such file or column, the file is no such table, the target is a quantity, or fewer than two
+        classes have enough rows.
     ImportError
         If pandas is not installed.
     """
@@ -104,16 +111,18 @@ def read_table(
     check_integer("max_rows", max_rows, 1)
     if not path.is_file():
         raise ValueError(f"Got {path}, which is not a file, expected a CSV file with a header.")
-    table = require("pandas", "demo").read_csv(path)
+    table = _read(path)
     for option, column in (("target", target), ("groups", groups)):
         if column is not None and column not in table:
+            _check_separator(table, path)
             raise ValueError(f"Got {option}={column!r}, expected a column of {path}: {_listed(table.columns)}.")
     if target == groups:
         raise ValueError(f"Got groups={groups!r}, which is also the target, expected another column.")
     notes: list[str] = []
-    excluded = [target] if groups is None else [target, groups]
-    excluded += _row_numbers(table.drop(columns=excluded), notes)
-    table = _with_values(table, [target] if groups is None else [target, groups], notes)
+    named = [target] if groups is None else [target, groups]
+    table = _with_names(table, path, named, notes)
+    excluded = [*named, *_row_numbers(table.drop(columns=named), notes)]
+    table = _with_values(table, named, notes)
     if table[target].dtype.kind == "f" and table[target].nunique() > MAX_CLASSES:
         raise ValueError(
             f"Got target={target!r} of {table[target].nunique()} different numbers, expected at most {MAX_CLASSES} classes; "
@@ -130,9 +139,51 @@ def read_table(
     return Dataset(path.name, X, y, group_names, tuple(notes), tuple(table.columns.difference(X.columns, sort=False)))
 
 
+def _read(path: Path) -> pd.DataFrame:
+    pd = require("pandas", "demo")
+    try:
+        return pd.read_csv(path)
+    except pd.errors.EmptyDataError as error:
+        raise ValueError(f"Got {path}, which is empty, {RULE}; add a header and rows.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"Got {path} with bytes that are not UTF-8, {RULE}; convert it, for example with "
+            "`iconv -f latin1 -t utf-8`, or save the table as CSV if it has another format."
+        ) from error
+    except pd.errors.ParserError as error:
+        _check_separator(pd.read_csv(path, nrows=0), path)
+        raise ValueError(
+            f"Got {path} with rows of unequal length ({str(error).strip()}), {RULE}; quote cells that contain commas."
+        ) from error
+
+
+def _check_separator(table: pd.DataFrame, path: Path) -> None:
+    """Raise an error if the only column has a separator other than the comma in its name."""
+    name = str(table.columns[0])
+    for separator, what in ((";", "semicolons"), ("\t", "tabs")):
+        if table.shape[1] == 1 and separator in name:
+            raise ValueError(
+                f"Got {path} with the single column {shown(name)}, which seems to be separated by {what}, {RULE}; "
+                "save it with commas as separators."
+            )
+
+
+def _with_names(table: pd.DataFrame, path: Path, columns: list[str], notes: list[str]) -> pd.DataFrame:
+    """Restore the words in some columns that pandas takes for missing values."""
+    if not table[columns].isna().any(axis=None):
+        return table
+    names = require("pandas", "demo").read_csv(path, keep_default_na=False, na_values=[""])[columns]
+    names = names.set_axis(table.index)
+    if names.notna().equals(table[columns].notna()):
+        return table
+    notes.append(WORDS)
+    return table.assign(**names)
+
+
 def _row_numbers(table: pd.DataFrame, notes: list[str]) -> list[Any]:
     """Columns of row numbers, as written by `DataFrame.to_csv`; if rows are sorted by class, they reveal it."""
-    names = [name for name in table.select_dtypes("integer") if len(table) > 2 and (table[name].diff()[1:] == 1).all()]
+    integers = table.select_dtypes("integer") if len(table) > 2 else table[[]]
+    names = [name for name, values in integers.items() if values.iloc[0] in (0, 1) and (values.diff()[1:] == 1).all()]
     if names:
         notes.append(f"Columns of row numbers were left out: {_listed(names)}.")
     return names
@@ -142,7 +193,9 @@ def _with_values(table: pd.DataFrame, columns: list[str], notes: list[str]) -> p
     """Keep rows without missing values in some columns."""
     kept = table[columns].notna().all(axis=1)
     if not kept.all():
-        notes.append(f"{(~kept).sum():,} rows without {' or '.join(columns)} were left out.")
+        n_rows = int((~kept).sum())
+        rows, were = ("row", "was") if n_rows == 1 else ("rows", "were")
+        notes.append(f"{n_rows:,} {rows} without {' or '.join(columns)} {were} left out.")
     return table[kept]
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HEADER = ("classifier", "accuracy", "log-loss", "ECE", "seconds")
+ROW = "row (1 = first after the header)"
 N_ERRORS = 10
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#5b5b5b")
 """Colours of Okabe and Ito, distinguishable by colour-blind readers."""
@@ -142,4 +143,4 @@ def _errors(data: Dataset, ours: Comparison) -> str:
     caption = (
         f"{data.name}: {len(rows)} of {len(wrong)} errors, the most confident first; check whether the labels are right"
     )
-    return html_table(caption, ("row", "label", "predicted", "probability"), rows) if rows else ""
+    return html_table(caption, (ROW, "label", "predicted", "probability"), rows) if rows else ""

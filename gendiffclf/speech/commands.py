@@ -18,6 +18,7 @@ from .options import (
     build_pipeline,
     check_output,
     form_by_ending,
+    kind_of_folds,
     model_changes,
     plain_array,
     plain_warnings,
@@ -144,7 +145,7 @@ def add_predict_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_predict(options: argparse.Namespace) -> None:
-    """Predict, and write a row for every clip, with the reason for broken ones."""
+    """Predict, and write a row for every clip, with the reason for broken ones; status 1 if all are broken."""
     import pandas as pd
 
     from .model_folder import load_model
@@ -159,6 +160,13 @@ def run_predict(options: argparse.Namespace) -> None:
     with plain_warnings():
         predictions = (predict_ratings if rates(pipeline) else predict_clips)(pipeline, corpus)
     write_predictions(predictions, options.output or sys.stdout, form)
+    _say_written(predictions=options.output)
+    if predictions["error"].notna().all():
+        n_clips, clip, reason = len(predictions), predictions["path"].iloc[0], predictions["error"].iloc[0]
+        raise ValueError(
+            f"Got no prediction for {n_clips} clip{'s' * (n_clips > 1)} ({clip}: {reason}), expected at least one clip that "
+            "can be read; check the paths, and repair or replace the clips."
+        )
 
 
 def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
@@ -169,7 +177,13 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", type=Path, help="evaluate this model, trained on other clips, instead of cross-validating"
     )
-    parser.add_argument("--folds", choices=FOLD_NAMES, default="speaker", help="kind of folds (default: %(default)s)")
+    parser.add_argument(
+        "--folds",
+        type=kind_of_folds,
+        choices=FOLD_NAMES,
+        default="speaker",
+        help="kind of folds (default: %(default)s); their number is --n-folds",
+    )
     parser.add_argument("--n-folds", type=int, default=5, help="maximum number of folds (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="also write measures and confusion matrices to this JSON file")
     parser.add_argument("--predictions", type=Path, help="also write the prediction for each clip to this CSV file")
@@ -203,7 +217,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
             build_pipeline(options) if options.model is None else load_model(options.model, **model_changes(options))
         )
         if rates(model):
-            return evaluate_rated(options, model, corpus)
+            evaluate_rated(options, model, corpus)
+            return _say_written(measures=options.output, predictions=options.predictions)
         if options.model is not None:
             evaluation = evaluate_fitted(model, corpus, random_state=options.seed, **common)
         else:
@@ -222,6 +237,9 @@ def run_evaluate(options: argparse.Namespace) -> None:
             title=f"{options.target or 'Evaluation'}: {Path(options.source).name}",
             pictures=options.pictures,
         )
+    _say_written(
+        measures=options.output, predictions=options.predictions, report=options.report, pictures=options.pictures
+    )
 
 
 def add_compare_options(parser: argparse.ArgumentParser) -> None:
@@ -246,3 +264,10 @@ def run_compare(options: argparse.Namespace) -> None:
     if options.output is not None:
         comparison.to_json(options.output)
     print(comparison.claim if options.quiet else comparison)
+
+
+def _say_written(**outputs: Path | None) -> None:
+    """Print on standard error where outputs are; options that were not given are left out."""
+    given = [f"{what} to {path}" for what, path in outputs.items() if path is not None]
+    if given:
+        print(f"Wrote {', '.join(given)}.", file=sys.stderr)

@@ -124,7 +124,7 @@ def evaluate(
     has_speakers = "speaker" in corpus
     corpus = check_corpus(corpus, ("path", "label", *(["speaker"] if has_speakers else [])))
     if by_speaker and not has_speakers:
-        raise ValueError(f"Got folds={folds!r}, and {missing_speakers(corpus)}")
+        raise ValueError(f"Got folds={folds!r}, and {missing_speakers(corpus, evaluated=True)}")
     columns = group_columns(corpus, groups)
     if features is None:
         featurizer, estimator = split_pipeline(pipeline)

@@ -179,6 +179,15 @@ def form_by_ending(output: Path | None) -> str:
     return ending[1:]
 
 
+def kind_of_folds(text: str) -> str:
+    """Refuse a number, which belongs to another option; `choices` refuse the rest."""
+    if text.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f"Got {text}, expected a kind of folds ({', '.join(FOLD_NAMES)}); their number is --n-folds {text}."
+        )
+    return text
+
+
 def setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or "__" not in name:

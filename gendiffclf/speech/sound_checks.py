@@ -141,7 +141,8 @@ def check_recordings(corpus: pd.DataFrame, recordings: Sequence[Recording | Audi
     broken = [i for i, recording in enumerate(recordings) if isinstance(recording, AudioError)]
     if broken:
         counts = Counter(recordings[i].reason for i in broken)  # type: ignore[union-attr]
-        reasons = "; ".join(f"{count} because {reason}" for reason, count in counts.most_common(N_REASONS))
+        common = counts.most_common(N_REASONS)
+        reasons = "; ".join(f"{count} because {_of_each(reason) if count > 1 else reason}" for reason, count in common)
         message = f"{len(broken)} of {len(corpus)} clips cannot be read: {reasons}"
         remedy = "repair them or leave them out"
         if any(NO_FILE in reason for reason in counts):
@@ -256,3 +257,9 @@ def _of_clips(rows: list[int], corpus: pd.DataFrame, what: str) -> str:
     if len(rows) == 1:
         verb = {"are": "is", "have": "has"}.get(verb, f"{verb}s")
     return f"{len(rows)} of {len(corpus)} clips {verb} {rest}"
+
+
+def _of_each(reason: str) -> str:
+    """Word the reason for a broken clip, which may begin with "it" or "its", for several clips."""
+    first, space, rest = reason.partition(" ")
+    return {"it": "each", "its": "the"}.get(first, first) + space + rest

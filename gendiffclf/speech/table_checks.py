@@ -140,8 +140,12 @@ def _check_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
         )
 
 
-def missing_speakers(corpus: pd.DataFrame) -> Finding:
-    """Finding for a table without the column `speaker`, which suggests similar columns."""
+def missing_speakers(corpus: pd.DataFrame, *, evaluated: bool = False) -> Finding:
+    """
+    Finding for a table without the column `speaker`, which suggests similar columns.
+
+    With `evaluated`, the remedy names only what `evaluate` has.
+    """
     similar = speaker_like_columns(corpus)
     if similar:
         name = similar[0]
@@ -150,12 +154,15 @@ def missing_speakers(corpus: pd.DataFrame) -> Finding:
     else:
         hint = ""
         remedy = "add the column, or specify another by speaker_column (--speaker-column)"
+    without, whose = "folds='random' (--folds random) needs", "its"
+    if not evaluated:
+        without = "train(without_speakers=True) (--no-speakers) and folds='random' (--folds random) need"
+        whose = "their"
     return finding(
         "no-speakers",
         "error",
         f"there is no column 'speaker'{hint}, so that speakers may be in both training and test",
-        f"{remedy}; train(without_speakers=True) (--no-speakers) and folds='random' (--folds random) need none, but their "
-        "results say little about new speakers",
+        f"{remedy}; {without} none, but {whose} results say little about new speakers",
         corpus,
     )
 

@@ -107,6 +107,8 @@ def test_broken_clips_are_findings(tmp_path, broken):
     assert "1 because there is no such file" in found.message
     assert "are relative to the folder of the table" in found.remedy
     assert codes(audit(corpus.iloc[:2]))["broken"].severity == "error"
+    corpus.loc[0, "path"] = broken
+    assert "2 because each cannot be read as audio" in codes(audit(corpus))["broken"].message
 
 
 def test_clips_without_a_speaker_or_label(tmp_path, pipeline):
@@ -348,6 +350,13 @@ def test_training_without_speakers_is_asked_for(vowels, pipeline):
     with pytest.raises(ValueError, match=r"no column 'speaker'.*\(without_speakers=True\) \(--no-speakers\)"):
         train(pipeline, unknown)
     assert not hasattr(train(pipeline, unknown, without_speakers=True), "speakers_")
+
+
+def test_evaluating_without_speakers_names_no_option_of_training(vowels, pipeline):
+    with pytest.raises(ValueError, match=r"folds='random' \(--folds random\) needs none, but its results") as raised:
+        evaluate(pipeline, vowels.drop(columns="speaker"))
+    assert "without_speakers" not in str(raised.value)
+    assert "--no-speakers" not in str(raised.value)
 
 
 def test_speakers_that_are_clips(tmp_path):

@@ -1,6 +1,7 @@
 """The command line from clips to measures, killed and resumed, with broken clips."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -50,6 +51,8 @@ def test_from_clips_to_measures(clip_folder, cache_folder, encoded, tmp_path, ca
         run("predict", model, clip_folder / "m01", clip_folder / "f02" / "hod_0.wav", "--output", tmp_path / "p.csv")
         == 0
     )
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"Wrote predictions to {tmp_path / 'p.csv'}.\n")
     found = pd.read_csv(tmp_path / "p.csv")
     assert len(found) == 4
     assert {"path", "predicted", "p_heed", "error"} <= set(found.columns)
@@ -57,7 +60,9 @@ def test_from_clips_to_measures(clip_folder, cache_folder, encoded, tmp_path, ca
     measured = tmp_path / "new" / "measures.json"
     words = ["--n-folds", "2", "--output", measured, "--predictions", tmp_path / "other" / "folds.csv"]
     assert run("evaluate", clip_folder, *PATTERN, *words) == 0
-    assert "UAR" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "UAR" in out
+    assert err == f"Wrote measures to {measured}, predictions to {tmp_path / 'other' / 'folds.csv'}.\n"
     assert len(json.loads(measured.read_text())["folds"]) == 2
     assert len(pd.read_csv(tmp_path / "other" / "folds.csv")) == 18
     with (
@@ -67,6 +72,15 @@ def test_from_clips_to_measures(clip_folder, cache_folder, encoded, tmp_path, ca
         assert run("evaluate", clip_folder, *PATTERN, "--model", model) == 0
     assert "18 clips in 1 fold." in capsys.readouterr().out
     assert sum(encoded) == 18  # by the first command
+
+
+def test_where_the_report_is_is_said(clip_folder, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    report, pictures = tmp_path / "report.html", tmp_path / "pictures"
+    words = ["--n-folds", "2", "--report", report, "--pictures", pictures]
+    assert run("evaluate", clip_folder, *PATTERN, *words) == 0
+    assert capsys.readouterr().err == f"Wrote report to {report}, pictures to {pictures}.\n"
+    assert report.exists()
 
 
 @pytest.mark.parametrize(
@@ -130,6 +144,23 @@ def test_clips_to_predict_may_be_missing_or_without_label(clip_folder, tmp_path,
         with pytest.raises(SystemExit):
             run("predict", model, good, tmp_path / missing)
         assert "which does not exist" in capsys.readouterr().err
+
+
+def test_a_prediction_without_any_clip_that_can_be_read_fails(clip_folder, broken, tmp_path, capsys):
+    model, output = tmp_path / "model", tmp_path / "out.csv"
+    run("train", clip_folder, *PATTERN, "--output", model)
+    for paths, message in (
+        ([tmp_path / "nothere.wav"], "Got no prediction for 1 clip (.*nothere.wav: there is no such file), expected"),
+        (
+            [broken, broken],
+            "Got no prediction for 2 clips (.*broken.wav: it cannot be read as audio.*), expected at least one",
+        ),
+    ):
+        with pytest.warns(UserWarning, match="clips that are broken"), pytest.raises(SystemExit) as stop:
+            run("predict", model, *paths, "--output", output)
+        assert stop.value.code == 1
+        assert re.search(message.replace("(", r"\(").replace(")", r"\)"), capsys.readouterr().err)
+        assert len(pd.read_csv(output)) == len(paths)  # with the reasons
 
 
 def test_broken_clips_do_not_stop_the_others(clip_folder, tmp_path, capsys):
@@ -273,6 +304,15 @@ def test_wrong_words_are_one_line(words, message, clip_folder, capsys):
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_a_number_of_folds_is_another_option(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["evaluate", "clips", "--folds", "20"])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "argument --folds: Got 20, expected a kind of folds (speaker, " in error
+    assert "their number is --n-folds 20." in error
 
 
 def test_warnings_are_lines_without_source(clip_folder, tmp_path):
