@@ -102,8 +102,9 @@ def checked_rows(
         Number of each row's group; zeros without groups.
     """
     check_table(X)
-    if np.ndim(y) == 1:
-        check_none_missing("y", np.asarray(y))
+    given = np.asarray(y)
+    if given.ndim == 1:
+        check_none_missing("y", given)
     if feature_shape is None:
         estimator.table_encoder_ = None
         if needs_encoding(X):
