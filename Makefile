@@ -16,7 +16,7 @@ DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-speech test check quick lint types layers docs bench bench-smoke bench-ablation bench-uncertainty bench-speed bench-encoding bench-onnx bench-missing bench-labels bench-render format pictures package clean
+.PHONY: help demo demo-speech test test-gpu check quick lint types layers docs bench bench-smoke bench-ablation bench-uncertainty bench-speed bench-encoding bench-gpu bench-onnx bench-missing bench-labels bench-render format pictures package clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +30,9 @@ demo-speech: $(SPEECH) ## classify vowels and gender of synthesised voices
 # Tests are small: one thread each, and several of them at once, beats many threads for one.
 test: $(DEV) ## run the tests and the examples in docstrings
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
+
+test-gpu: $(DEV) ## run the tests that need a CUDA device
+	$(BIN)/python -m pytest -q -m cuda tests/gpu
 
 check: quick test ## all checks that a change must pass
 
@@ -67,6 +70,10 @@ bench-speed: $(BENCH) ## measure speed and memory beside peers
 
 bench-encoding: $(DEV) ## measure how fast speech is encoded; DEVICE=cuda elsewhere than on the CPU
 	$(BIN)/python -m benchmarks encoding $(if $(DEVICE),--device $(DEVICE))
+
+bench-gpu: $(BENCH) $(SPEECH) ## measure a CUDA device: the paper's recipe, classifiers and encoding beside peers
+	$(BIN)/python -m benchmarks gpu
+	$(BIN)/python -m benchmarks encoding --device cuda --size large --n-clips 128 --rounds 3 --output benchmarks/results/gpu/encoding.json
 
 bench-onnx: $(DEV) ## measure exported classifiers beside torch; DATA_DIR=folder adds its tables
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks onnx $(if $(DATA_DIR),--data-dir $(DATA_DIR))

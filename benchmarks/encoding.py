@@ -22,14 +22,19 @@ from .runner import timed
 
 RECORD = RESULTS / "encoding.json"
 RATE = 16000
-SETTINGS: dict[str, Any] = {}
-"""Of `HubertConfig`, the base size; weights are random, which speed does not depend on."""
+SIZES: dict[str, dict[str, Any]] = {
+    "base": {},
+    "large": {
+        "hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096,
+        "feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True,
+    },
+}  # fmt: skip
+"""Of `HubertConfig`; weights are random, which speed does not depend on."""
 MEDIAN_SECONDS, SPREAD, SHORTEST, LONGEST = 3.5, 0.6, 1.0, 12.0
 """Lengths of clips: log-normal, cut off; the spread is the standard deviation of the logarithm."""
 TOLERANCE = 1e-5
 """How far ours may be from clip by clip, relative to the length of the feature vector: what the featuriser promises."""
-WAYS = ("ours", "single", "padded", "cached")
-RATIOS = (("ours", "single"), ("ours", "padded"), ("cached", "ours"))
+RATIOS = (("ours", "single"), ("ours", "padded"), ("bfloat16", "single"), ("bfloat16", "padded"), ("cached", "ours"))
 
 Rows = NDArray[np.float32]
 Method = Callable[[list[Path]], Rows]
@@ -39,6 +44,7 @@ STATISTICS: dict[str, Callable[..., Any]] = {"median": np.median, "min": np.min,
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--device", default="cpu", help="where encoders run (default: %(default)s)")
+    parser.add_argument("--size", choices=SIZES, default="base", help="of the encoder (default: %(default)s)")
     parser.add_argument("--n-clips", type=int, default=64, help="clips to encode (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=8, help="clips of a padded batch (default: %(default)s)")
     add_options(parser, RECORD, "--rounds")
@@ -54,22 +60,27 @@ def run(arguments: argparse.Namespace) -> int:
             raise ValueError(f"Got {option} {getattr(arguments, name)}, expected an integer >= 1.")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = make_model(folder / "model")
+        model = make_model(folder / "model", arguments.size)
         paths = make_clips(folder / "clips", arguments.n_clips)
         seconds = [path.stat().st_size / (2 * RATE) for path in paths]
         methods = make_methods(model, folder / "cache", arguments.device, arguments.batch_size)
         with _float32(arguments.device):
             # A first pass of each fills the cache and is not timed: it also loads weights and meets every length.
-            reference = methods["single"](paths)
-            differences = {way: difference(methods[way](paths), reference) for way in WAYS if way != "single"}
+            reference, memory = methods["single"](paths), {}
+            differences = {}
+            for way, method in methods.items():
+                _reset_memory()
+                differences[way] = difference(method(paths), reference)
+                memory[way] = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
             rounds = measure(methods, paths, arguments.rounds)
     clips = {"count": len(paths), "seconds": sum(seconds)}
     record = new_record(
         arguments.command_line,
-        **{name: getattr(arguments, name) for name in ("device", "batch_size")},
+        **{name: getattr(arguments, name) for name in ("device", "size", "batch_size")},
         n_threads=torch.get_num_threads(),
         clips=clips | {f"{name}_seconds": value for name, value in spread(seconds).items()},
         differences=differences,
+        memory_bytes=memory,
         rounds=rounds,
     )
     write_record(record, arguments.output)
@@ -84,14 +95,14 @@ def spread(values: Any) -> dict[str, float]:
     return {name: float(function(values)) for name, function in STATISTICS.items()}
 
 
-def make_model(folder: Path) -> Path:
+def make_model(folder: Path, size: str) -> Path:
     """Save a HuBERT of random weights and its preprocessor."""
     import torch
     from transformers import HubertConfig, HubertModel, Wav2Vec2FeatureExtractor
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        HubertModel(HubertConfig(**SETTINGS)).save_pretrained(folder)
+        HubertModel(HubertConfig(**SIZES[size])).save_pretrained(folder)
     # Models with group norm were trained without a mask.
     Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=False).save_pretrained(folder)
     return folder
@@ -116,8 +127,10 @@ def make_methods(folder: Path, cache: Path, device: str, batch_size: int) -> dic
 
     model = AutoModel.from_pretrained(folder).eval().to(device)
     extractor = AutoFeatureExtractor.from_pretrained(folder)
+    half = {"bfloat16": HubertFeaturizer(folder, device=device, precision="bfloat16", cache=None).transform}
     return {
         "ours": HubertFeaturizer(folder, device=device, cache=None).transform,
+        **(half if device.startswith("cuda") else {}),
         "single": lambda paths: encode_padded(model, extractor, paths, 1),
         "padded": lambda paths: encode_padded(model, extractor, paths, batch_size),
         "cached": HubertFeaturizer(folder, device=device, cache=cache).transform,
@@ -153,6 +166,14 @@ def encode_padded(model: Any, extractor: Any, paths: list[Path], batch_size: int
     return np.concatenate(rows)
 
 
+def _reset_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
 def measure(methods: dict[str, Method], paths: list[Path], n_rounds: int) -> list[dict[str, Any]]:
     """Seconds of every way in each round, which begins with another, by the clock and of the processors, and the load."""
     rounds = []
@@ -180,14 +201,16 @@ def _float32(device: str) -> AbstractContextManager[None]:
     return encoding_session({device.partition(":")[0]})
 
 
-def context(results: Path) -> dict[str, Any]:
+def context(results: Path, name: str = RECORD.name) -> dict[str, Any]:
     """Names for the template; empty without a record."""
-    record = read_record(results / RECORD.name)
+    record = read_record(results / name)
     if record is None:
         return {}
     seconds = pd.DataFrame([found["seconds"] for found in record["rounds"]])
     speeds = record["clips"]["seconds"] / seconds
-    ratios = pd.DataFrame({f"{fast} against {slow}": seconds[slow] / seconds[fast] for fast, slow in RATIOS})
+    ratios = pd.DataFrame(
+        {f"{fast} against {slow}": seconds[slow] / seconds[fast] for fast, slow in RATIOS if fast in seconds}
+    )
     on_cpu, n_threads = record["device"].startswith("cpu"), record["n_threads"]
     threads = f"the CPU with {n_threads} {'thread' if n_threads == 1 else 'threads'}"
     distances = {way: f"{own['max']:.1e} ({own['median']:.1e})" for way, own in record["differences"].items()}
@@ -195,7 +218,8 @@ def context(results: Path) -> dict[str, Any]:
         "record": record,
         "device": "CPU" if on_cpu else record["device"].partition(":")[0].upper(),
         "where": threads if on_cpu else record["environment"]["hardware"]["gpu"] or record["device"],
-        "speeds": [[way, _range(speeds[way]), distances.get(way, "–")] for way in WAYS],
+        "speeds": [[way, _range(speeds[way]), "–" if way == "single" else distances[way]] for way in speeds],
+        "memory": {way: n / 2**20 for way, n in (record.get("memory_bytes") or {}).items() if n},
         "ratios": [[what, _range(ratios[what])] for what in ratios],
     }
 

@@ -6,14 +6,17 @@ import contextlib
 import functools
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .validation import check_choice
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
 
 DEVICES = "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'"
 PRECISIONS = ("auto", "float32", "bfloat16", "float64")
@@ -115,6 +118,18 @@ def thread_limit(n_threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def in_threads(function: Callable[[T], object], items: Sequence[T]) -> None:
+    """Call a function that mostly runs outside of the interpreter's lock for every item, in as many threads as torch takes."""
+    import torch
+
+    if len(items) < 2 or torch.get_num_threads() < 2:
+        for item in items:
+            function(item)
+        return
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(function, items))
 
 
 @functools.cache

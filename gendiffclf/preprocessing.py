@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .device import in_threads
 from .missing import MissingValues
 
 SCALINGS = ("mixed", "quantile", "robust", "standard", "none")
@@ -145,10 +146,15 @@ class FeatureScaler:
         n = len(X) if index is None else len(index)
         scaled = np.empty((n, n_views(self.kind) * X.shape[1], self.n_features_out), np.float32)
         step = max(1, _TRANSFORM_VALUES // min(scaled[0].size, _COLUMNS))
-        for start in range(0, n, step):
+        if self.quantiles is not None:
+            _ = self.tables  # made once, not by every thread
+
+        def scale(start: int) -> None:
             rows = slice(start, start + step)
             part = X[rows if index is None else index[rows]]
             self.missing.put_in(part, self._scaled(part), scaled[rows])
+
+        in_threads(scale, range(0, n, step))
         return scaled
 
     def _scaled(self, X: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ Shapes: M members, B rows, T tokens, L width, i inputs, o outputs.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor, nn
@@ -45,7 +46,11 @@ class MemberLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply each member's map to its rows."""
         flat = x.flatten(1, -2)  # (M, ..., i) -> (M, B, i)
-        return torch.baddbmm(self.bias, flat, self.weight).unflatten(1, x.shape[1:-1])
+        if len(flat) == 1:  # without a copy of the bias for every row, which a batched product starts with
+            mapped = torch.addmm(self.bias[0, 0], flat[0], self.weight[0])[None]
+        else:
+            mapped = torch.baddbmm(self.bias, flat, self.weight)
+        return mapped.unflatten(1, x.shape[1:-1])
 
 
 def rms_norm(x: Tensor) -> Tensor:
@@ -179,15 +184,12 @@ class TransformerLayer(nn.Module):
     """
     Attention, then feed-forward, each behind an RMS normalisation and added to its input (section 2.5).
 
-    With a time embedding, time sets a scale before and a gate after each of them (adaptive RMS normalisation); scales and
-    gates start at 1 for every time.
+    Time may set a scale before and a gate after each of them (adaptive RMS normalisation).
 
     Parameters
     ----------
     n_members, width, n_heads, hidden_width : int
         M, L, heads, width of the feed-forward state.
-    time_width : int
-        Width of the time embedding; 0 without one.
     dropout_rate : float
         Share of the feed-forward state dropped in training.
     generator : torch.Generator
@@ -202,7 +204,6 @@ class TransformerLayer(nn.Module):
         width: int,
         n_heads: int,
         hidden_width: int,
-        time_width: int,
         dropout_rate: float,
         generator: Generator,
         *,
@@ -211,17 +212,15 @@ class TransformerLayer(nn.Module):
         super().__init__()
         self.attention = Attention(n_members, width, n_heads, generator, queries_and_keys=queries_and_keys)
         self.feed_forward = FeedForward(n_members, width, hidden_width, dropout_rate, generator)
-        self.modulation: MemberLinear | None = None
-        if time_width:
-            self.modulation = MemberLinear(n_members, time_width, 4 * width, generator, zero=True)
 
-    def forward(self, tokens: Tensor, time: Tensor | None, n_queries: int, generator: Generator | None) -> Tensor:
-        """(M, B, T, L) and (M, 1 or B, time_width) -> (M, B, n_queries, L)."""
+    def forward(
+        self, tokens: Tensor, modulation: Sequence[Tensor] | None, n_queries: int, generator: Generator | None
+    ) -> Tensor:
+        """(M, B, T, L) and scale, gate, scale, gate, each (M, 1 or B, 1, L), -> (M, B, n_queries, L)."""
         state = tokens[:, :, :n_queries]
-        if self.modulation is None or time is None:
+        if modulation is None:
             state = state + self.attention(rms_norm(tokens), n_queries)
             return state + self.feed_forward(rms_norm(state), generator)
-        # (M, 1 or B, 4 L) -> four of (M, 1 or B, 1, L)
-        scale_a, gate_a, scale_f, gate_f = (1 + self.modulation(time)).unsqueeze(2).chunk(4, dim=-1)
+        scale_a, gate_a, scale_f, gate_f = modulation
         state = state + gate_a * self.attention(rms_norm(tokens) * scale_a, n_queries)
         return state + gate_f * self.feed_forward(rms_norm(state) * scale_f, generator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,15 +103,17 @@ class TransportNetwork(nn.Module):
         self.fusion = MemberLinear(members, width + embedded, width, generator)
         self.tokenizer = TOKENIZERS[shape.tokenizer](members, n_condition, shape.n_features, embedded, width, generator)
         self.time_embedding: TimeEmbedding | None = None
+        self.modulation: MemberLinear | None = None
         if shape.time_width:
             self.time_embedding = TimeEmbedding(members, shape.time_width, generator)
+            # Scales and gates of all layers, which start at 1 for every time.
+            self.modulation = MemberLinear(members, shape.time_width, 4 * width * shape.depth, generator, zero=True)
         self.layers = nn.ModuleList(
             TransformerLayer(
                 members,
                 width,
                 shape.n_heads,
                 shape.hidden_width,
-                shape.time_width,
                 shape.dropout,
                 generator,
                 queries_and_keys=shape.queries_and_keys or self.tokenizer.n_tokens > 0,
@@ -129,8 +132,9 @@ class TransportNetwork(nn.Module):
         (M or 1, B, views * layers, d) -> x1 (M, B, L), X_c (M, B, layers - 1 or 1, d)
         """
         views = rows.unflatten(-2, (self.shape.n_views, -1)).expand(self.shape.n_members, -1, -1, -1, -1)
-        # (M, B, views, layers, d) -> (M, B, layers, d)
-        rows = views[torch.arange(len(self.view), device=rows.device), :, self.view]
+        # (M, B, views, layers, d) -> (M, B, layers, d), copied only where members differ
+        one = self.shape.n_views == 1
+        rows = views[:, :, 0] if one else views[torch.arange(len(self.view), device=rows.device), :, self.view]
         x1 = (rows[..., -1, :] @ self.lift).to(rows.dtype)  # under autocast too: time and residual stream go by it
         return x1, rows if rows.shape[-2] == 1 else rows[..., :-1, :]
 
@@ -160,10 +164,14 @@ class TransportNetwork(nn.Module):
         tokens = tokens.to(x_t.dtype)  # the residual stream keeps its precision under autocast
         if self.tokenizer.n_tokens:
             tokens = torch.cat([tokens, self.tokenizer(condition, embedded)], dim=2)
-        time = None if self.time_embedding is None or t is None else self.time_embedding(t)
-        for layer in self.layers[:-1]:
-            tokens = layer(tokens, time, tokens.shape[2], generator)
-        return self.layers[-1](tokens, time, 1, generator)[:, :, 0]
+        modulation: Sequence[Sequence[Tensor] | None] = [None] * len(self.layers)
+        if self.time_embedding is not None and self.modulation is not None and t is not None:
+            # (M, 1 or B, depth 4 L) -> depth times four of (M, 1 or B, 1, L)
+            all_layers = (1 + self.modulation(self.time_embedding(t))).unsqueeze(2).chunk(len(self.layers), dim=-1)
+            modulation = [x.chunk(4, dim=-1) for x in all_layers]
+        for layer, of_layer in zip(self.layers[:-1], modulation[:-1], strict=True):
+            tokens = layer(tokens, of_layer, tokens.shape[2], generator)
+        return self.layers[-1](tokens, modulation[-1], 1, generator)[:, :, 0]
 
 
 def loss(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from ..estimators.network import TransportNetwork, estimate, loss
 from ..transport.learned import LearnedPath
 from ..transport.readout import project_on_codes, project_on_simplex
 from .budget import Budget
+from .cuda import COMPILED_STEPS, CapturedUpdate, compiled_update
 from .distributed import Processes
 from .folds import Folds
 
@@ -137,30 +139,59 @@ class _Learner:
         processes: Processes,
     ) -> None:
         device = data.weight.device
-        self.network, self.average = network, copy.deepcopy(network).requires_grad_(False)
+        self.network = self.average = network
+        if settings.ema_decay:
+            self.average = copy.deepcopy(network).requires_grad_(False)
         self.batches = _Batches(folds.train, settings.batch_size, torch.Generator(device).manual_seed(seed))
         self._data, self._settings, self._learned, self._processes = data, settings, learned, processes
         self._noise = torch.Generator(device).manual_seed(seed + 1 + processes.rank)
-        fused = device.type in ("cpu", "cuda")
-        self._optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, fused=fused)
-        self._averages: list[Tensor] = list(self.average.parameters())
+        on_cuda = device.type == "cuda"
+        self._optimizer = torch.optim.Adam(
+            network.parameters(),
+            lr=settings.learning_rate,
+            fused=on_cuda or device.type == "cpu",
+            capturable=on_cuda,
+        )
+        self._averages: list[Tensor] = list(self.average.parameters()) if settings.ema_decay else []
         self._weights = [x.detach() for x in network.parameters()]
+        self._run: Callable[[Tensor, Any], Tensor] = self._update
+        # Sums over processes, and rows on disk, want the host in every update.
+        if on_cuda and processes.count == 1 and isinstance(data.rows, Tensor):
+            is_long = settings.patience is None and settings.max_steps >= COMPILED_STEPS
+            if is_long and learned is not None and not network.shape.dropout:
+                self._run = compiled_update(network, self._averages, data, learned, settings, self._noise)
+            self._run = CapturedUpdate(self._run, self._noise)
 
     def update(self, step: int) -> Tensor:
-        """Make an update, the first of which is number 1; the sum of members' losses before it."""
-        data, settings = self._data, self._settings
+        """Make an update, the first of which is number 1; the sum of members' losses before it, which the next overwrites."""
         numbers = next(self.batches)  # (M, B)
-        own = numbers[:, self._processes.part(numbers.shape[1])]
+        # Early averages follow the weights closely, so that the random start is soon forgotten.
+        gain = 1 - min(self._settings.ema_decay, (step - 1) / (8 + step))
+        return self._run(numbers[:, self._processes.part(numbers.shape[1])], gain)
+
+    def _update(self, own: Tensor, gain: float | Tensor) -> Tensor:
+        """Learn from rows of numbers (M, B)."""
+        data, settings = self._data, self._settings
         codes = data.codes[data.y[own]]
         error = loss(self.network, data.take(own), codes, self._learned, self._noise, settings.precision)
-        summed = (error * data.weight[own]).sum() / numbers.shape[1]
+        summed = (error * data.weight[own]).sum() / self.batches.size
         self._optimizer.zero_grad()
         summed.backward()
         self._processes.sum_gradients(self.network)
         self._optimizer.step()
-        # Early averages follow the weights closely, so that the random start is soon forgotten.
-        torch._foreach_lerp_(self._averages, self._weights, 1 - min(settings.ema_decay, (step - 1) / (8 + step)))
+        if self._averages:
+            _approach(self._averages, self._weights, gain)
         return summed.detach()
+
+
+def _approach(averages: list[Tensor], weights: list[Tensor], gain: float | Tensor) -> None:
+    """Go a share of the way to the weights."""
+    if isinstance(gain, float):
+        torch._foreach_lerp_(averages, weights, gain)
+    else:  # a share that a graph reads anew each time
+        apart = torch._foreach_sub(weights, averages)
+        torch._foreach_mul_(apart, gain)
+        torch._foreach_add_(averages, apart)
 
 
 class _Best:

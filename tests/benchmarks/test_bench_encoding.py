@@ -32,7 +32,7 @@ def _records(tmp_path_factory):
     """A record of encoding with a tiny model."""
     folder = tmp_path_factory.mktemp("records")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoding, "SETTINGS", TINY)
+        patch.setitem(encoding.SIZES, "base", TINY)
         words = ["encoding", "--n-clips", "5", "--rounds", "2", "--batch-size", "2"]
         assert main([*words, "--output", str(folder / "encoding.json")]) == 0
     return folder
@@ -55,7 +55,7 @@ def test_record_of_encoding(records):
     )
     assert len(record["rounds"]) == 2
     for found in record["rounds"]:
-        assert set(found["seconds"]) == set(found["cpu_seconds"]) == set(encoding.WAYS)
+        assert set(found["seconds"]) == set(found["cpu_seconds"]) == {"ours", "single", "padded", "cached"}
         assert min(found["seconds"].values()) > 0
     for way in ("ours", "cached"):
         assert 0 < record["differences"][way]["max"] <= encoding.TOLERANCE
@@ -66,7 +66,7 @@ def test_record_of_encoding(records):
 
 
 def test_features_that_differ_are_reported(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(encoding, "SETTINGS", TINY)
+    monkeypatch.setitem(encoding.SIZES, "base", TINY)
     monkeypatch.setattr(encoding, "TOLERANCE", 0.0)
     words = ["encoding", "--n-clips", "2", "--rounds", "1", "--output", str(tmp_path / "e.json")]
     assert main(words) == 1

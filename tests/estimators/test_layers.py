@@ -191,54 +191,35 @@ def test_feed_forward_in_closed_form(generator):
 
 @pytest.fixture
 def layer(generator):
-    return TransformerLayer(2, 8, 2, 16, 4, 0.0, generator, queries_and_keys=True)
+    return TransformerLayer(2, 8, 2, 16, 0.0, generator, queries_and_keys=True)
 
 
-def test_scales_and_gates_start_at_1_for_every_time(layer, generator):
+def test_a_layer_without_time_adds_attention_and_feed_forward(layer, generator):
     tokens = torch.randn(2, 3, 5, 8, generator=generator)
-    early, late = (layer(tokens, torch.full((2, 1, 4), value), 5, None) for value in (0.0, 9.0))
-    torch.testing.assert_close(early, late)
     after = tokens + layer.attention(rms_norm(tokens), 5)
     expected = after + layer.feed_forward.down(torch.nn.functional.gelu(layer.feed_forward.up(rms_norm(after))))
-    torch.testing.assert_close(early, expected)
+    torch.testing.assert_close(layer(tokens, None, 5, None), expected)
+    torch.testing.assert_close(layer(tokens, torch.ones(4, 2, 1, 1, 8), 5, None), expected)
 
 
-def test_time_sets_scales_and_gates(layer, generator):
-    """Each of the four has a place of its own in the modulation; closed gates leave the tokens as they are."""
+def test_scales_are_before_and_gates_after_each_part(layer, generator):
     tokens = torch.randn(2, 3, 5, 8, generator=generator)
-    layer.modulation.bias.data.normal_(generator=generator)
-    layer.modulation.weight.data.normal_(generator=generator)
-    time = torch.randn(2, 3, 4, generator=generator)
-    modulation = 1 + time @ layer.modulation.weight + layer.modulation.bias
-    scale_a, gate_a, scale_f, gate_f = modulation[:, :, None].chunk(4, dim=-1)
+    modulation = torch.randn(4, 2, 3, 1, 8, generator=generator)
+    scale_a, gate_a, scale_f, gate_f = modulation
     after = tokens + gate_a * layer.attention(rms_norm(tokens) * scale_a, 5)
     hidden = torch.nn.functional.gelu(layer.feed_forward.up(rms_norm(after) * scale_f))
-    torch.testing.assert_close(
-        layer(tokens, time, tokens.shape[2], None), after + gate_f * layer.feed_forward.down(hidden)
-    )
-
-    layer.modulation.weight.data.zero_()
-    layer.modulation.bias.data.unflatten(-1, (4, 8))[..., [1, 3], :] = -1
-    torch.testing.assert_close(layer(tokens, time, tokens.shape[2], None), tokens)
+    torch.testing.assert_close(layer(tokens, modulation, 5, None), after + gate_f * layer.feed_forward.down(hidden))
+    modulation[[1, 3]] = 0
+    torch.testing.assert_close(layer(tokens, modulation, 5, None), tokens)
 
 
 def test_dropout_needs_a_generator(generator):
-    layer = TransformerLayer(1, 8, 2, 16, 4, 0.5, generator, queries_and_keys=False)
-    tokens, time = torch.randn(1, 3, 1, 8, generator=generator), torch.zeros(1, 1, 4)
-    torch.testing.assert_close(layer(tokens, time, tokens.shape[2], None), layer(tokens, time, tokens.shape[2], None))
-    assert not torch.allclose(
-        layer(tokens, time, tokens.shape[2], generator), layer(tokens, time, tokens.shape[2], None)
-    )
-
-
-def test_a_layer_without_time_is_that_with_open_gates(layer, generator):
-    plain = TransformerLayer(2, 8, 2, 16, 0, 0.0, generator, queries_and_keys=True)
-    assert plain.modulation is None
-    plain.load_state_dict({name: w for name, w in layer.state_dict().items() if not name.startswith("modulation")})
-    tokens = torch.randn(2, 3, 5, 8, generator=generator)
-    torch.testing.assert_close(plain(tokens, None, 5, None), layer(tokens, torch.ones(2, 1, 4), 5, None))
+    layer = TransformerLayer(1, 8, 2, 16, 0.5, generator, queries_and_keys=False)
+    tokens = torch.randn(1, 3, 1, 8, generator=generator)
+    torch.testing.assert_close(layer(tokens, None, 1, None), layer(tokens, None, 1, None))
+    assert not torch.allclose(layer(tokens, None, 1, generator), layer(tokens, None, 1, None))
 
 
 def test_only_the_tokens_asked_for_are_computed_and_they_are_the_same(layer, generator):
-    tokens, time = torch.randn(2, 3, 5, 8, generator=generator), torch.zeros(2, 1, 4)
+    tokens, time = torch.randn(2, 3, 5, 8, generator=generator), torch.ones(4, 2, 1, 1, 8)
     torch.testing.assert_close(layer(tokens, time, 2, None), layer(tokens, time, 5, None)[:, :, :2])

@@ -107,7 +107,7 @@ def test_without_a_learned_path_there_are_no_parameters_of_time(tiny, iris):
     assert not [name for name in timeless if "time" in name or "modulation" in name]
     with_time = tiny(estimator="network", path=LearnedPath(time_width=8)).fit(*iris).network_
     added = {name.split(".")[0] for name, _ in with_time.named_parameters() if name not in timeless}
-    assert added == {"time_embedding", "layers"}
+    assert added == {"time_embedding", "modulation"}
 
 
 # ----------------------------------------------------------------------- members
