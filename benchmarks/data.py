@@ -184,3 +184,18 @@ def split_table(
     train = train if max_train is None else rng.permutation(train)[:max_train]
     test = test if max_test is None else rng.permutation(test)[:max_test]
     return Split(table, train, test, number)
+
+
+def class_rows(n: int, n_features: int, n_classes: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Rows (n, n_features) around the centres of their classes, both normal, so that a few errors remain, and labels (n,).
+
+    Every class comes evenly; the seed is of the rows, the centres are the same for every seed.
+    """
+    # Distances between centres do not depend on the number of features.
+    centres = np.random.default_rng(0).standard_normal((n_classes, n_features), np.float32) * np.float32(
+        3 / np.sqrt(n_features)
+    )
+    rng = np.random.default_rng([1, seed])
+    y = rng.permutation(np.arange(n) % n_classes)
+    return rng.standard_normal((n, n_features), np.float32) + centres[y], y

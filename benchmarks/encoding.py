@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gendiffclf import HubertFeaturizer
 
+from .markdown import number
 from .options import add_options
 from .records import RESULTS, load_average, new_record, read_record, write_record
 from .runner import timed
@@ -178,11 +179,11 @@ def measure(methods: dict[str, Method], paths: list[Path], n_rounds: int) -> lis
     """Seconds of every way in each round, which begins with another, by the clock and of the processors, and the load."""
     rounds = []
     names = list(methods)
-    for number in range(n_rounds):
+    for turn in range(n_rounds):
         found: dict[str, Any] = {"load": load_average(), "seconds": {}, "cpu_seconds": {}}
-        for name in np.roll(names, -number).tolist():
+        for name in np.roll(names, -turn).tolist():
             found["seconds"][name], found["cpu_seconds"][name], _ = timed(partial(methods[name], paths))
-            print(f"round {number} {name}: {found['seconds'][name]:.2f} s", flush=True)
+            print(f"round {turn} {name}: {found['seconds'][name]:.2f} s", flush=True)
         rounds.append(found)
     return rounds
 
@@ -201,9 +202,9 @@ def _float32(device: str) -> AbstractContextManager[None]:
     return encoding_session({device.partition(":")[0]})
 
 
-def context(results: Path, name: str = RECORD.name) -> dict[str, Any]:
+def context(results: Path) -> dict[str, Any]:
     """Names for the template; empty without a record."""
-    record = read_record(results / name)
+    record = read_record(results / RECORD.name)
     if record is None:
         return {}
     seconds = pd.DataFrame([found["seconds"] for found in record["rounds"]])
@@ -214,12 +215,14 @@ def context(results: Path, name: str = RECORD.name) -> dict[str, Any]:
     on_cpu, n_threads = record["device"].startswith("cpu"), record["n_threads"]
     threads = f"the CPU with {n_threads} {'thread' if n_threads == 1 else 'threads'}"
     distances = {way: f"{own['max']:.1e} ({own['median']:.1e})" for way, own in record["differences"].items()}
+    rows = [[way, _range(speeds[way]), "–" if way == "single" else distances[way]] for way in speeds]
+    memory = record.get("memory_bytes") or {}
     return {
         "record": record,
         "device": "CPU" if on_cpu else record["device"].partition(":")[0].upper(),
         "where": threads if on_cpu else record["environment"]["hardware"]["gpu"] or record["device"],
-        "speeds": [[way, _range(speeds[way]), "–" if way == "single" else distances[way]] for way in speeds],
-        "memory": {way: n / 2**20 for way, n in (record.get("memory_bytes") or {}).items() if n},
+        "speeds": rows,
+        "with_memory": [[*row, number((memory.get(row[0]) or 0) / 2**20, 0)] for row in rows],
         "ratios": [[what, _range(ratios[what])] for what in ratios],
     }
 

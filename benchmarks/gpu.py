@@ -22,12 +22,13 @@ from gendiffclf.training import loop
 from gendiffclf.training.distributed import Processes
 from gendiffclf.training.folds import Folds
 
+from . import encoding
+from .data import class_rows
 from .markdown import number, table
 from .models import NAMES, create_model
 from .options import add_options, add_parts, chosen
 from .records import RESULTS, load_average, new_record, read_record, write_record
 from .runner import quiet, timed
-from .speed import class_rows
 
 FOLDER = RESULTS / "gpu"
 LAYERS, ROWS, CLASSES = 25, 5120, 7
@@ -241,27 +242,31 @@ def context(results: Path) -> dict[str, Any]:
     records = {part: record for part, record in read.items() if record}
     if not records:
         return {}
-    found: dict[str, Any] = {"records": records}
+    found: dict[str, Any] = {"records": records, "encoding": encoding.context(folder)}
     if "recipe" in records:
         found |= _recipe(records["recipe"]["figures"])
     if "classifiers" in records:
+        figures = records["classifiers"]["figures"]
         found["cases"] = _classifiers(records["classifiers"])
+        ratios = [own["ours on the CPU"]["fit_seconds"] / own["ours"]["fit_seconds"] for own in figures.values()]
+        found["times_as_fast"] = f"{min(ratios):.1f} to {max(ratios):.1f}"
+        found["name"] = records["classifiers"]["environment"]["hardware"]["gpu"]
     return found
 
 
 def _recipe(figures: dict[str, Any]) -> dict[str, Any]:
     floor = BYTES_PER_PARAMETER * figures["n_parameters"] / figures["bytes_per_second"]
     rows, parts = [], []
-    for way, own in figures["ways"].items():
+    for way in WAYS:
+        own = figures["ways"][way]
         seconds = own["update_seconds"]
         counts = sum(kind["count"] for kind in own["kernels"].values())
         cells = (number(1000 * seconds, 2), number(seconds / floor, 1), number(seconds * UPDATES / 60, 1))
-        rows.append([way, *cells, number(counts, 0), number(own["setup_seconds"], 0)])
-        busy = {kind: 1000 * of_kind["seconds"] for kind, of_kind in own["kernels"].items()}
-        between = max(0.0, 1000 * seconds - sum(busy.values()))
-        parts.append([way, *(number(x, 2) for x in busy.values()), number(between, 2)])
-    heads = ("Update", "ms", "Of the least", f"Minutes for {UPDATES:,}", "Kernels", "Set up, s")
-    kinds = ("Update", *(f"{kind}, ms" for kind in (*KINDS, "rest")), "Between kernels, ms")
+        rows.append([way, *cells, number(counts, 0)])
+        busy = [1000 * own["kernels"][kind]["seconds"] for kind in (*KINDS, "rest")]
+        parts.append([way, *(number(x, 2) for x in (*busy, 1000 * seconds - sum(busy)))])
+    heads = ("Update", "ms", "Times the least", "Minutes", "Kernels")
+    kinds = ("Update", "products", "weights", "rest", "between kernels")
     fastest = min(own["update_seconds"] for own in figures["ways"].values())
     return {
         "recipe": table(heads, rows),
@@ -269,20 +274,19 @@ def _recipe(figures: dict[str, Any]) -> dict[str, Any]:
         "floor": number(1000 * floor, 2),
         "rate": number(figures["bytes_per_second"] / 1e12, 2),
         "n_parameters": f"{figures['n_parameters']:,}",
+        "setup": number(max(own["setup_seconds"] for own in figures["ways"].values()), 0),
         "minutes": number(fastest * UPDATES / 60, 1),
     }
 
 
 def _classifiers(record: dict[str, Any]) -> dict[str, str]:
-    formats = {
-        "fit_seconds": (1, 1), "predict_seconds": (2, 1), "memory_bytes": (0, 2**-20), "accuracy": (1, 100),
-        "log_loss": (3, 1),
-    }  # fmt: skip
-    heads = ("Model", "Fit, s", "Predict, s", "MiB", "Accuracy, %", "Log-loss")
+    formats = {"fit_seconds": (1, 1), "predict_seconds": (2, 1), "accuracy": (1, 100), "log_loss": (3, 1)}
+    heads = ("Model", "Fit, s", "Predict, s", "Accuracy, %", "Log-loss")
     blocks = {}
-    for case, models in record["figures"].items():
+    for case in CASES:
         rows = []
-        for label, found in models.items():
+        for label in MODELS:
+            found = record["figures"][case][label]
             cells = [
                 number(scale * found[name], digits) if name in found else "–"
                 for name, (digits, scale) in formats.items()

@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from . import ablation, figures, labels, missing, onnx, page, speech, speed, systems, uncertainty
+from . import ablation, figures, gpu, labels, missing, onnx, page, speech, speed, systems, uncertainty
 from .markdown import circumstances, listing, number, table
 from .records import RESULTS
 
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         figures.draw_reliability(docs / "img" / "benchmark_reliability.svg", records, names, page.SUBJECT)
         page.scores_by_table(records).to_csv(docs / "benchmarks.csv")
         if arguments.readme is not None:
-            put_between_marks(arguments.readme, render("readme", benchmarks))
+            put_between_marks(arguments.readme, render("readme", {**benchmarks, "gpu": gpu.context(results)}))
     print(f"{docs}: {', '.join(name for name in contexts if contexts[name]) or 'no records'}")
     return 0
 

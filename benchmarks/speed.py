@@ -17,6 +17,8 @@ from sklearn.neural_network import MLPClassifier
 
 from gendiffclf import GenerativeTransportClassifier
 
+from . import gpu
+from .data import class_rows
 from .markdown import number, table
 from .memory import peak_bytes, reset_peak, resident_bytes
 from .models import NAMES, create_model
@@ -170,21 +172,6 @@ def write_rows(path: Path, n: int, d: int, n_classes: int) -> None:
     np.save(path.with_name("labels.npy"), labels)
 
 
-def class_rows(n: int, n_features: int, n_classes: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """
-    Rows (n, n_features) around the centres of their classes, both normal, so that a few errors remain, and labels (n,).
-
-    Every class comes evenly; the seed is of the rows, the centres are the same for every seed.
-    """
-    # Distances between centres do not depend on the number of features.
-    centres = np.random.default_rng(0).standard_normal((n_classes, n_features), np.float32) * np.float32(
-        3 / np.sqrt(n_features)
-    )
-    rng = np.random.default_rng([1, seed])
-    y = rng.permutation(np.arange(n) % n_classes)
-    return rng.standard_normal((n, n_features), np.float32) + centres[y], y
-
-
 def in_turn(calls: dict[str, Callable[[], Any]], rounds: int, in_a_row: int) -> dict[str, dict[str, float]]:
     """Spread of the seconds of calls in turn, so many in a row; a first round of each is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
@@ -228,7 +215,8 @@ def context(results: Path) -> dict[str, Any]:
     records = {part: record for part, record in read.items() if record}
     views = {"import": _imports, "predict": _predict, "scale": _scale, "growth": _growth}
     found = {part: views[part](record["figures"]) for part, record in records.items()}
-    return {"records": records, "parts": found, "names": list(PARTS)} if records else {}
+    names = {"records": records, "parts": found, "names": list(PARTS), "gpu": gpu.context(results)}
+    return names if records else {}
 
 
 def _imports(figures: Figures) -> str:

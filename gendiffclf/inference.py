@@ -14,7 +14,9 @@ from .device import out_of_memory
 FEW_ROWS = 32
 """Batches of up to so many rows use float64, so that results do not depend on the batch."""
 BLOCK = 512
-"""Rows in one pass: what a pass computes then stays in the cache."""
+"""Rows in one pass on a CPU: what a pass computes then stays in the cache."""
+DEVICE_BLOCK = 8192
+"""On other devices, where few rows leave most of them idle."""
 
 
 def exact_dtype(device: torch.device) -> torch.dtype:
@@ -33,7 +35,7 @@ def in_blocks(
     *,
     scale: Callable[[np.ndarray], np.ndarray],
     like: Tensor,
-    block: int = BLOCK,
+    block: int | None = None,
 ) -> np.ndarray:
     """
     Compute something of every row.
@@ -48,15 +50,15 @@ def in_blocks(
         From rows of a block to scaled rows, float32.
     like : Tensor
         Tells device and precision.
-    block : int
-        Rows in one pass.
+    block : int, optional
+        Rows in one pass; by default what suits the device.
 
     Returns
     -------
     ndarray of shape (..., n, k)
     """
     results: list[np.ndarray] = []
-    start = 0
+    start, block = 0, block or (BLOCK if like.device.type == "cpu" else DEVICE_BLOCK)
     with torch.inference_mode():
         while start < len(rows):
             size = min(block, len(rows) - start)

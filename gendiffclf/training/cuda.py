@@ -1,13 +1,13 @@
 """
 Updates on a CUDA device.
 
-One by one, the launches of an update's kernels take longer than the kernels: a CUDA graph launches all of them at once. In a long
-training of a wide network in small batches, the traffic of weights, gradients and averages in memory is what is left; an update
-that is compiled as a whole passes over them once.
+Launching an update's kernels one by one takes longer than the kernels: a CUDA graph launches all at once. In long trainings of
+wide networks, weights and averages on their way through memory are what is left; an update compiled as a whole moves them once.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -112,7 +112,9 @@ def compiled_update(
     compiled = torch.compile(update, fullgraph=True, dynamic=False)
 
     def drawn_update(numbers: Tensor, gain: Tensor) -> Tensor:
-        t, noise = sample(learned, data.codes[:1].expand(*numbers.shape, -1), generator)
-        return compiled(list(weights), products, means, squares, averages, count, numbers, gain, t, noise)
+        drawn = sample(learned, data.codes[:1].expand(*numbers.shape, -1), generator)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="torch")  # the compiler warns of its own code, and of TF32
+            return compiled(list(weights), products, means, squares, averages, count, numbers, gain, *drawn)
 
     return drawn_update
