@@ -12,6 +12,9 @@ from torch import Tensor
 LEAST_EXPONENT = -60.0
 """Of a kernel value: smaller ones would be subnormal numbers in float32, with which processors are a hundred times slower."""
 
+_COLUMNS = 256
+"""Of an inverse that are computed at a time."""
+
 Exponent = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -95,7 +98,7 @@ def solve(gram: Tensor, targets: Tensor, groups: np.ndarray | None = None) -> tu
     Parameters
     ----------
     gram : Tensor of shape (n, n)
-        K + λ W⁻¹; overwritten.
+        K + λ W⁻¹.
     targets : Tensor of shape (n, K)
         Without offset.
     groups : ndarray of shape (n,), optional
@@ -105,22 +108,41 @@ def solve(gram: Tensor, targets: Tensor, groups: np.ndarray | None = None) -> tu
     -------
     coefficients, residual : Tensor of shape (n, K)
     """
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram), out=gram)
-    coefficients = inverse @ targets
-    return coefficients, left_out(coefficients, inverse.diagonal()[:, None], lambda i, j: inverse[i][:, j], groups)
+    factor = torch.linalg.cholesky(gram)
+    coefficients = torch.cholesky_solve(targets, factor)
+    return coefficients, left_out(coefficients, factor, groups)
 
 
-def left_out(
-    residual: Tensor, diagonal: Tensor, block: Callable[[Tensor, Tensor], Tensor], groups: np.ndarray | None
-) -> Tensor:
-    """Residuals (n, K) divided by the diagonal (n, 1), or by the diagonal block of each group."""
+def left_out(coefficients: Tensor, factor: Tensor, groups: np.ndarray | None) -> Tensor:
+    """
+    Residuals of held-out rows: coefficients (n, K) divided by the diagonal of the inverse, or by that of each group's block.
+
+    The inverse is that of a matrix with the Cholesky factor (n, n).
+    """
     if groups is None:
-        return residual / diagonal
-    found = torch.empty_like(residual)
+        return coefficients / _inverse_diagonal(factor)[:, None]
+    inverse = torch.cholesky_inverse(factor)
+    found = torch.empty_like(coefficients)
     for numbers in rows_of_groups(groups):
-        index = torch.as_tensor(numbers, device=residual.device)
-        found[index] = torch.linalg.solve(block(index, index), residual[index])
+        index = torch.as_tensor(numbers, device=coefficients.device)
+        found[index] = torch.linalg.solve(inverse[index][:, index], coefficients[index])
     return found
+
+
+def _inverse_diagonal(factor: Tensor) -> Tensor:
+    """
+    Diagonal (n,) of the inverse of a matrix with the Cholesky factor (n, n): sums of squares of the columns of L⁻¹.
+
+    Some columns at a time, without the zeros above them, as the whole inverse would take about twice as long.
+    """
+    n = len(factor)
+    identity = torch.eye(n, min(n, _COLUMNS), dtype=factor.dtype, device=factor.device)
+    parts = []
+    for start in range(0, n, _COLUMNS):
+        wanted = identity[: n - start, : n - start]
+        columns = torch.linalg.solve_triangular(factor[start:, start:], wanted, upper=False)
+        parts.append(columns.square_().sum(0))
+    return torch.cat(parts)
 
 
 def rows_of_groups(groups: np.ndarray) -> list[np.ndarray]:

@@ -125,10 +125,7 @@ class _HeldOutScore:
         factor, failed = torch.linalg.cholesky_ex(total)
         if failed:
             return float("inf")
-        inverse = torch.cholesky_inverse(factor)
-        residual = left_out(
-            inverse @ self._centred, inverse.diagonal()[:, None], lambda i, j: inverse[i][:, j], self._groups
-        )
+        residual = left_out(torch.cholesky_solve(self._centred, factor), factor, self._groups)
         estimate = self._centred - residual
         product = float(self._weight @ (estimate * self._centred).sum(1))
         sizes = (float(self._weight @ x.square().sum(1)) for x in (estimate, self._centred))
