@@ -12,8 +12,8 @@ from torch import Tensor
 LEAST_EXPONENT = -60.0
 """Of a kernel value: smaller ones would be subnormal numbers in float32, with which processors are a hundred times slower."""
 
-_COLUMNS = 256
-"""Of an inverse that are computed at a time."""
+_LEAST_COLUMNS = 128
+"""Of an inverse that are computed at a time, unless an eighth of them is more."""
 
 Exponent = Callable[[Tensor, Tensor], Tensor]
 
@@ -136,9 +136,10 @@ def _inverse_diagonal(factor: Tensor) -> Tensor:
     Some columns at a time, without the zeros above them, as the whole inverse would take about twice as long.
     """
     n = len(factor)
-    identity = torch.eye(n, min(n, _COLUMNS), dtype=factor.dtype, device=factor.device)
+    step = max(_LEAST_COLUMNS, n // 8)
+    identity = torch.eye(n, min(n, step), dtype=factor.dtype, device=factor.device)
     parts = []
-    for start in range(0, n, _COLUMNS):
+    for start in range(0, n, step):
         wanted = identity[: n - start, : n - start]
         columns = torch.linalg.solve_triangular(factor[start:, start:], wanted, upper=False)
         parts.append(columns.square_().sum(0))

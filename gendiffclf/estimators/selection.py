@@ -16,6 +16,8 @@ DESCENT_ROWS = 500
 """Rows on which the grid is searched; more of them cost their cube."""
 SELECTION_ROWS = 1500
 """Rows on which the best of each kernel and scaling are compared."""
+CLOSE = 1.1
+"""Times the least score on few rows: kernels and scalings of higher ones are not compared on more."""
 BANDWIDTHS = tuple(np.geomspace(0.15, 2.5, 8))
 """In units of the median distance between rows."""
 PENALTIES = tuple(np.geomspace(1e-4, 3, 10))
@@ -57,7 +59,9 @@ def select(
         many = _HeldOutScore(rows[:SELECTION_ROWS], targets[:SELECTION_ROWS], weight[:SELECTION_ROWS], groups)
     else:
         many = few
-    kernel, view, place = min(candidates, key=lambda c: many(c[0], c[1], counts, c[2]))
+    scores = [few(c[0], c[1], counts, c[2]) for c in candidates]
+    close = [c for c, score in zip(candidates, scores, strict=True) if score <= CLOSE * min(scores)]
+    kernel, view, place = min(close, key=lambda c: many(c[0], c[1], counts, c[2]))
     while n_layers > 1 and sum(counts) < 2 * n_layers:
         joined = [tuple(np.add(counts, one).tolist()) for one in alone]
         better = min(joined, key=lambda c: few(kernel, view, c, place))

@@ -65,7 +65,7 @@ def refit(gram, targets, weight, penalty, kept):
 
 @pytest.mark.parametrize("groups", [None, np.arange(40) % 40 // 3, np.arange(40) * 7 % 4, np.zeros(40, int)])
 def test_residuals_of_held_out_rows_are_those_of_refits(table, groups, monkeypatch):
-    monkeypatch.setattr(ridge, "_COLUMNS", 16)  # fewer than rows, and not a divisor of their number
+    monkeypatch.setattr(ridge, "_LEAST_COLUMNS", 16)  # fewer than rows, and not a divisor of their number
     rows, targets, weight = table
     targets = targets - weighted_mean(targets, weight)
     gram = settings().gram(rows[:, :1], rows[:, :1])

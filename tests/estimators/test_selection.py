@@ -70,6 +70,21 @@ def test_kernel_and_view_are_the_best_of_all():
     assert score(found, rows, targets, weight) == min(score(one, rows, targets, weight) for one in alone)
 
 
+def test_scalings_far_behind_on_few_rows_are_not_tried_on_more(monkeypatch):
+    rows, targets, weight = table(n=200, n_views=2)
+    rows[:, 0, :, 0] = rows[:, 0, :, 1]  # the first view does not show the class
+    monkeypatch.setattr(selection, "DESCENT_ROWS", 60)
+    tried, score = set(), selection._HeldOutScore._score
+
+    def noted(self, kernel, view, counts, place):
+        tried.add((len(self._rows), view))
+        return score(self, kernel, view, counts, place)
+
+    monkeypatch.setattr(selection._HeldOutScore, "_score", noted)
+    assert select(rows, targets, weight, list(KERNELS)).view == 1
+    assert tried == {(60, 0), (60, 1), (200, 1)}
+
+
 def test_units_are_medians_so_that_scale_does_not_matter():
     rows, targets, weight = table()
     for kernel in KERNELS:
