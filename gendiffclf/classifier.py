@@ -82,11 +82,12 @@ class GenerativeTransportClassifier(
     batch_size : int >= 1 or "auto", default="auto"
         Rows per update of each member. "auto" is an eighth of the rows, but at least 32 and at most 256.
     learning_rate : float > 0 or "auto", default="auto"
-        Learning rate of Adam. "auto" is 0.01, but beyond a width of 128, which many classes need, 1.28 divided by the width.
+        Learning rate of Adam. "auto" is 0.01 for up to 256 rows per member and 0.005 for more, but at most 1.28 divided by
+        the width, which many classes increase.
     ema_decay : float in [0, 1), default=0.99
         Decay per update of the moving average of the weights that prediction uses; 0 for the last weights.
     patience : int >= 1, "auto" or None, default="auto"
-        Updates without a better validation score after which training stops: "auto" is 100, and a sixth of the rows where that
+        Updates without a better validation score after which training stops: "auto" is 80, and a sixth of the rows where that
         is less, but at least 20. None makes all `max_steps`, and a single network without a kernel then learns from all rows.
     time_limit : float > 0 or None, default=None
         Seconds for `fit`. The kernel is fitted first, and the network in the time that remains; its best weights so far are
@@ -99,9 +100,9 @@ class GenerativeTransportClassifier(
     device : str, default="auto"
         Where to compute: "auto" is the first there is of cuda, mps and cpu.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
-        Precision of the network's matrix products in training: "auto" is bfloat16 where the device supports it natively, else
-        float32, so the same seed may give different models on different machines. Prediction uses float32, and float64 for up
-        to 32 rows.
+        Precision of the network's matrix products in training: "auto" is bfloat16 where the device supports it natively, but on
+        processors only if `batch_size` times `width` exceeds 4,096, else float32. So the same seed may give different models on
+        different machines. Prediction uses float32, and float64 for up to 32 rows.
     random_state : int, RandomState instance or None, default=None
         Seed of initial weights, folds, batches, times and noise; None draws one from NumPy's global generator.
     verbose : int, default=0

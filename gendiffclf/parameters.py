@@ -26,11 +26,16 @@ AUTO_ROOM = 16
 """Classes more than there are that `width="auto"` leaves room for."""
 AUTO_FREQUENCIES_FEATURES = 40
 """Features up to which `n_frequencies="auto"` embeds them periodically; more of them gain nothing and cost time."""
-AUTO_LEARNING_RATE = 0.01, 128
-"""`learning_rate="auto"`, up to a width; wider networks, those of many classes, diverge by it and get less in proportion."""
+AUTO_LEARNING_RATE = 0.01, 0.005
+"""`learning_rate="auto"`, of up to `FEW_ROWS` rows, which get few updates, and of more."""
+FEW_ROWS = 256
+AUTO_RATE_WIDTH = 1.28
+"""Product of learning rate and width at most: wider networks, those of many classes, diverge by more."""
 AUTO_BATCH = (32, 256)
 """Fewest and most rows of a batch for `batch_size="auto"`."""
-AUTO_PATIENCE = (20, 100)
+FLOAT32_VALUES = 4096
+"""Rows of a batch times width up to which processors do better with float32: bfloat16 saves less than converting costs."""
+AUTO_PATIENCE = (20, 80)
 """Fewest and most updates for `patience="auto"`."""
 
 
@@ -199,25 +204,29 @@ def training_settings(
     validated : bool
         Whether there are validation rows; without them, and with a patience, training takes as many steps as that.
     """
+    import torch
+
     from .device import resolve_precision
     from .training.loop import TrainingSettings
 
+    precision = resolve_precision(params["precision"], device)
     batch_size, max_steps, patience = params["batch_size"], params["max_steps"], params["patience"]
     learning_rate = params["learning_rate"]
     if learning_rate == "auto":
-        rate, most = AUTO_LEARNING_RATE
-        learning_rate = rate * min(1, most / width)
+        learning_rate = min(AUTO_LEARNING_RATE[n_rows > FEW_ROWS], AUTO_RATE_WIDTH / width)
     if batch_size == "auto":
         least, most = AUTO_BATCH
         batch_size = min(most, max(least, n_rows // 8))
     if patience == "auto":
         least, most = AUTO_PATIENCE
         patience = min(most, max(least, n_rows // 6))
+    if params["precision"] == "auto" and device.type == "cpu" and batch_size * width <= FLOAT32_VALUES:
+        precision = torch.float32
     return TrainingSettings(
         max_steps=max_steps if validated or patience is None else min(max_steps, patience),
         batch_size=batch_size,
         learning_rate=learning_rate,
         ema_decay=params["ema_decay"],
         patience=patience,
-        precision=resolve_precision(params["precision"], device),
+        precision=precision,
     )

@@ -231,11 +231,36 @@ def test_automatic_batches_grow_with_the_rows(n_rows, size):
     assert fixed.batch_size == 7
 
 
-@pytest.mark.parametrize(("width", "rate"), [(64, 0.01), (128, 0.01), (640, 0.002)])
-def test_wide_networks_learn_at_a_lower_rate(width, rate):
+@pytest.mark.parametrize(
+    ("n_rows", "width", "rate"),
+    [(256, 64, 0.01), (257, 64, 0.005), (256, 128, 0.01), (257, 256, 0.005), (100, 640, 0.002), (5000, 640, 0.002)],
+)
+def test_many_rows_and_wide_networks_get_a_lower_rate(n_rows, width, rate):
     params = GenerativeTransportClassifier().get_params(deep=False)
-    settings = training_settings(params, 100, width, torch.device("cpu"), validated=True)
+    settings = training_settings(params, n_rows, width, torch.device("cpu"), validated=True)
     assert settings.learning_rate == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(("n_rows", "patience"), [(10, 20), (300, 50), (480, 80), (10_000, 80)])
+def test_patience_grows_with_the_rows(n_rows, patience):
+    params = GenerativeTransportClassifier().get_params(deep=False)
+    assert training_settings(params, n_rows, 64, torch.device("cpu"), validated=True).patience == patience
+
+
+@pytest.mark.parametrize(
+    ("precision", "batch_size", "width", "expected"),
+    [
+        ("auto", 64, 64, torch.float32),
+        ("auto", 65, 64, torch.bfloat16),
+        ("auto", 64, 128, torch.bfloat16),
+        ("bfloat16", 64, 64, torch.bfloat16),
+    ],
+)
+def test_small_batches_are_not_converted_to_bfloat16(monkeypatch, precision, batch_size, width, expected):
+    """On processors, even those that have it."""
+    monkeypatch.setattr("gendiffclf.device.resolve_precision", lambda *_: torch.bfloat16)
+    params = GenerativeTransportClassifier(precision=precision, batch_size=batch_size).get_params(deep=False)
+    assert training_settings(params, 1000, width, torch.device("cpu"), validated=True).precision is expected
 
 
 def test_steps_without_validation_rows():

@@ -25,8 +25,8 @@ from .folds import Folds
 
 VALIDATION_BLOCK = 1024
 """Rows per member in one pass of validation."""
-TOLERANCE = 1e-3
-"""Relative improvement that patience asks for, at least; of few validation rows, one row's worth."""
+TOLERANCE = 1e-3, 0.5
+"""Improvement that patience asks for: at least this share of the score, and the score of so many rows."""
 CATCHING_UP = 0.05, 2.0
 """
 Beside another estimator, patience also goes on while the network alone improves by this share, if its Brier score is less than so
@@ -34,6 +34,8 @@ many times that of the mixture: its part in it may still grow.
 """
 LEAST_EVERY = 10
 """Updates between two validations, at least: on small tables one costs as much as an update."""
+PER_PATIENCE = 5
+"""Validations while patience lasts, at most."""
 
 
 @dataclass(frozen=True)
@@ -202,14 +204,14 @@ class _Best:
         """Update, estimates of the validation rows, weights; one object, so that an interrupt leaves all or none of it."""
         self._score, self._improved_at = float("inf"), 0
         self._reference, self._alone_reference = float("inf"), float("inf")  # at the last improvements that count
-        self._tolerance, self._patience = max(TOLERANCE, 1 / max(1, n_validation)), patience
+        self._tolerance, self._patience = TOLERANCE[1] / max(1, n_validation), patience
 
     def compare(self, step: int, score: float, alone: float, held_out: Tensor, network: TransportNetwork) -> bool:
         """Keep these weights if they are better; whether patience is at its end."""
         if score < self._score:
             self.kept = step, held_out, {name: x.clone() for name, x in network.state_dict().items()}
             self._score = score
-            if score < self._reference * (1 - self._tolerance):
+            if score < min(self._reference * (1 - TOLERANCE[0]), self._reference - self._tolerance):
                 self._improved_at, self._reference = step, score
         if alone < self._alone_reference * (1 - CATCHING_UP[0]) and alone < self._score * CATCHING_UP[1]:
             self._improved_at, self._alone_reference = step, alone
@@ -267,7 +269,7 @@ def train(
     learner = _Learner(network, data, folds, settings, seed, learned, processes)
     best = _Best(len(folds.validation), len(data.codes), settings.patience)
     result, started, validation_seconds = TrainingResult(stopped_by="max_steps"), budget.spent, 0.0
-    every = min(settings.max_steps, max(LEAST_EVERY, learner.batches.n_per_pass))
+    every = max(LEAST_EVERY, learner.batches.n_per_pass, (settings.patience or 0) // PER_PATIENCE)
     total = torch.zeros((), device=data.weight.device)
     bar = tqdm(range(1, settings.max_steps + 1), desc="fit", unit="step", disable=not verbose, leave=verbose > 1)
     try:

@@ -262,10 +262,11 @@ def test_the_best_weights_are_kept():
 def test_patience_counts_updates(patience):
     """Training stops at the first validation that comes so many updates after the last improvement."""
     _, result = run(max_steps=3000, patience=patience, learning_rate=0.05)
-    best, improved, stops = float("inf"), 0, []
+    reference, improved, stops = float("inf"), 0, []
+    share, rows = loop.TOLERANCE
     for step, score in zip(result.history["step"], result.history["validation_brier"], strict=True):
-        improved = step if score < best * (1 - loop.TOLERANCE) else improved
-        best = min(best, score)
+        if score < reference * (1 - share) and score < reference - rows / 120:
+            improved, reference = step, score
         stops += [step] if step - improved >= patience else []
     assert stops == [result.n_steps]
     assert result.n_steps < 3000
@@ -276,7 +277,12 @@ def test_small_tables_are_not_stopped_after_a_few_passes():
     data = make_data(30)
     _, result = run(data, max_steps=300, batch_size=32, patience=100, learning_rate=0.003)
     assert result.n_steps >= 100
-    assert result.history["step"][0] == loop.LEAST_EVERY
+
+
+@pytest.mark.parametrize(("patience", "every"), [(None, 10), (20, 10), (50, 10), (100, 20)])
+def test_validations_are_some_updates_apart(patience, every):
+    """Of small tables one pass is few updates, and validation costs as much as an update."""
+    assert run(max_steps=60, patience=patience)[1].history["step"][:2] == [every, 2 * every]
 
 
 def test_all_updates_are_made_without_patience():
