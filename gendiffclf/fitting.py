@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .estimators.combination import Combination, combine, fit_read_out, high_precision, uncalibrated
+from .estimators.combination import Combination, ReadOut, combine, fit_read_out, high_precision, uncalibrated
 from .estimators.kernel import HELD_OUT_ROWS, KernelEstimator, KernelFit, Rows, fit_kernel
 from .estimators.logistic import LogisticEstimator, fit_logistic
 from .estimators.network import TransportNetwork
@@ -148,6 +148,9 @@ def fit_estimators(
             validation = kernel.index
         held_out.append(kernel.held_out[np.searchsorted(kernel.index, validation)])
     kernel_suffices = params["estimator"] == "both" and learned is None
+    read_outs = [
+        fit_read_out(x, data.targets[validation], data.weight[validation]) for x in held_out if len(validation)
+    ]
     if kernel_suffices and processes.first(budget.is_short_of(0)):
         fitted.training = TrainingResult(stopped_by="time_limit")
     elif params["estimator"] != "kernel":
@@ -163,7 +166,7 @@ def fit_estimators(
             ),
             seed=seed,
             learned=learned,
-            beside=_kernel_probabilities(held_out, data, validation),
+            beside=read_outs[0](high_precision(held_out[0])) if read_outs else None,
             processes=processes,
             budget=budget,
             verbose=params["verbose"] if processes.rank == 0 else 0,
@@ -177,7 +180,7 @@ def fit_estimators(
             raise KeyboardInterrupt("training was interrupted before its first validation")
     fitted.combination = uncalibrated(len(held_out))
     if len(validation):
-        _combine(fitted, held_out, validation, data, folds, processes)
+        _combine(fitted, held_out, read_outs, validation, data, folds, processes)
     members = folds.member if fitted.network is not None else np.zeros(len(validation), np.int64)
     fitted.novelty = fit_novelty(
         *(fitted.kernel, fitted.network, codes, learned, data.rows, data.groups),
@@ -187,24 +190,16 @@ def fit_estimators(
     return fitted
 
 
-def _kernel_probabilities(
-    held_out: list[torch.Tensor], data: TrainingRows, validation: np.ndarray
-) -> torch.Tensor | None:
-    """The kernel's probabilities of the validation rows; None without a kernel or such rows."""
-    if not held_out or not len(validation):
-        return None
-    return fit_read_out(held_out[0], data.targets[validation], data.weight[validation])(high_precision(held_out[0]))
-
-
 def _combine(
     fitted: Fitted,
     held_out: list[torch.Tensor],
+    read_outs: list[ReadOut],
     validation: np.ndarray,
     data: TrainingRows,
     folds: Folds,
     processes: Processes,
 ) -> None:
-    """Fit the logistic regression, if kernel and network are there, and the combination of all."""
+    """Fit the logistic regression, if kernel and network are there, and the combination of all, given the kernel's read-out."""
     logistic = None
     if fitted.kernel is not None and fitted.network is not None:
         used = folds.validation
@@ -215,7 +210,7 @@ def _combine(
             data.rows, data.targets, data.weight, used, folds.member, fitted.kernel.settings.layer_weights
         )
         processes.copy_first([fitted.logistic.coefficients, fitted.logistic.offset])
-    found = combine(held_out, data.targets[validation], data.weight[validation], logistic)
+    found = combine(held_out, data.targets[validation], data.weight[validation], logistic, read_outs)
     fitted.combination = processes.first(found)
     fitted.validation = np.asarray(validation)
     everything = held_out if logistic is None else [*held_out, logistic]

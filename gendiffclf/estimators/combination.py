@@ -92,7 +92,11 @@ def uncalibrated(n_estimators: int) -> Combination:
 
 
 def combine(
-    coordinates: Sequence[Tensor], targets: Tensor, weight: Tensor, logistic: Tensor | None = None
+    coordinates: Sequence[Tensor],
+    targets: Tensor,
+    weight: Tensor,
+    logistic: Tensor | None = None,
+    read_outs: Sequence[ReadOut] = (),
 ) -> Combination:
     """
     Fit the combination.
@@ -110,12 +114,14 @@ def combine(
         Of mean 1.
     logistic : Tensor of shape (n, K), optional
         Probabilities by a logistic regression that did not learn from these rows.
+    read_outs : sequence of ReadOut
+        Of the first of the coordinates, if they are fitted already.
     """
     stride = -(-targets.numel() // _FIT_VALUES)  # it has few parameters
     coordinates = [x[::stride] for x in coordinates]
     logistic = None if logistic is None else logistic[::stride]
     targets, weight = targets[::stride].cpu().double(), weight[::stride].cpu().double()
-    read_outs = tuple(fit_read_out(x, targets, weight) for x in coordinates)
+    read_outs = (*read_outs, *(fit_read_out(x, targets, weight) for x in coordinates[len(read_outs) :]))
     read = [read_out(x.cpu().double()) for read_out, x in zip(read_outs, coordinates, strict=True)]
     floor = 1 / (len(targets) + 2)
     weights = (1.0,) if len(read) == 1 else convex_weights(read, targets, weight)

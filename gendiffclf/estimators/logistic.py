@@ -182,15 +182,14 @@ def _logits(x: Tensor, coefficients: Tensor) -> Tensor:
 
 def _minimised(start: Tensor, x: Tensor, targets: Tensor, shares: Tensor, penalty: float) -> Tensor:
     """Coefficients (d + 1, F, K), the last row the offsets, of F regressions that weigh the rows by shares (n, F)."""
-    free = start.clone().requires_grad_()
+    free, importance = start.clone().requires_grad_(), shares[:, :, None] * targets[:, None]
     optimizer = torch.optim.LBFGS(
         [free], max_iter=N_ITERATIONS, tolerance_grad=1e-5, tolerance_change=1e-7, line_search_fn="strong_wolfe"
     )
 
     def objective() -> Tensor:
         log_p = torch.log_softmax(_logits(x, free), dim=-1)
-        likelihood = torch.einsum("nf,nfk,nk->", shares, log_p, targets)
-        loss = penalty / 2 * free[:-1].square().sum() - likelihood
+        loss = penalty / 2 * free[:-1].square().sum() - (importance * log_p).sum()
         optimizer.zero_grad()
         loss.backward()
         return loss

@@ -258,6 +258,14 @@ def test_without_held_out_rows_estimators_have_equal_weights(n_estimators):
     torch.testing.assert_close(found.probabilities([x] * n_estimators), x.double(), rtol=0, atol=0.025)
 
 
+def test_a_read_out_that_is_fitted_already_is_not_fitted_again():
+    coordinates, targets, weight = noisy(80, (0.2, 0.4), 0)
+    fitted = combine(coordinates, targets, weight)
+    assert combine(coordinates, targets, weight, read_outs=fitted.read_outs[:1]) == fitted
+    other = ReadOut(1.0, 0.5)
+    assert combine(coordinates, targets, weight, read_outs=[other]).read_outs == (other, fitted.read_outs[1])
+
+
 def test_a_combination_is_deterministic_and_leaves_its_input_alone():
     coordinates, targets, weight = noisy(50, (0.5, 0.7), 0)
     before = [x.clone() for x in (*coordinates, targets, weight)]
