@@ -72,7 +72,7 @@ bench-encoding: $(DEV) ## measure how fast speech is encoded; DEVICE=cuda elsewh
 	$(BIN)/python -m benchmarks encoding $(if $(DEVICE),--device $(DEVICE))
 
 bench-gpu: $(BENCH) $(SPEECH) ## measure a CUDA device: the paper's recipe, classifiers and encoding beside peers
-	$(BIN)/python -m benchmarks gpu
+	$(BIN)/python -m benchmarks gpu --limit 20
 	$(BIN)/python -m benchmarks encoding --device cuda --size large --n-clips 128 --rounds 3 --output benchmarks/results/gpu/encoding.json
 
 bench-onnx: $(DEV) ## measure exported classifiers beside torch; DATA_DIR=folder adds its tables
