@@ -84,7 +84,7 @@ def split_pipeline(pipeline: Any) -> tuple[SpeechFeaturizer, Pipeline]:
     Raises
     ------
     ValueError
-        If the first step is not a featuriser, or there is nothing after it.
+        If the first step is not a featuriser, there is nothing after it, or a parameter of a step is out of its range.
     """
     steps = pipeline.steps if isinstance(pipeline, Pipeline) else [("", pipeline)]
     if len(steps) < 2 or not isinstance(steps[0][1], SpeechFeaturizer):
@@ -93,6 +93,9 @@ def split_pipeline(pipeline: Any) -> tuple[SpeechFeaturizer, Pipeline]:
             f"Got pipeline {names}, expected a featuriser first and a classifier last, such as "
             "make_pipeline(FbankFeaturizer(), GenerativeTransportClassifier())."
         )
+    for _, step in steps:
+        if hasattr(step, "_checked_parameters"):
+            step._checked_parameters()  # before hours of encoding, not only in `fit`
     return steps[0][1], Pipeline(steps[1:])
 
 

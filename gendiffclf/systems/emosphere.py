@@ -212,8 +212,7 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
         ImportError
             If the extra `finetune` is not installed.
         """
-        params = self.get_params(deep=False)
-        check_parameters(params)
+        params = self._checked_parameters()
         names = dimension_names(Y, self.dimensions)
         low, high = check_range(self.value_range)
         clips = as_items(X)
@@ -244,6 +243,9 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
         return self
 
     # ------------------------------------------------------------------ files
+
+    def _check_parameters(self, params: dict[str, Any]) -> None:
+        check_parameters(params)
 
     def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
         encoder = self.network_.encoder

@@ -228,8 +228,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         ImportError
             If the extra `finetune` is not installed.
         """
-        params = self.get_params(deep=False)
-        check_parameters(params)
+        params = self._checked_parameters()
         clips = as_items(X)
         labels = checked_labels(y, len(clips))
         trained = sorted_labels(labels)
@@ -278,8 +277,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
             As in `fit`.
         """
         check_is_fitted(self)
-        params = self.get_params(deep=False)
-        check_parameters(params)
+        params = self._checked_parameters()
         clips = as_items(X)
         labels = checked_labels(y, len(clips))
         trained = sorted_labels([*self.trained_labels_, *labels.tolist()])
@@ -297,6 +295,9 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         return self
 
     # ----------------------------------------------------------------- files
+
+    def _check_parameters(self, params: dict[str, Any]) -> None:
+        check_parameters(params)
 
     def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
         parameters = self.get_params(deep=False)
