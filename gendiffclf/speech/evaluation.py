@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from ..validation import check_integer
 from .auditing import audit_first
 from .corpora import check_corpus
-from .folds import Fold, fold_rows, shared_speakers, warn_of_learnt_clips, warn_of_learnt_speakers, without_copies
+from .folds import (
+    Fold,
+    check_folds,
+    fold_rows,
+    shared_speakers,
+    warn_of_learnt_clips,
+    warn_of_learnt_speakers,
+    without_copies,
+)
 from .provenance import describe_run
 from .results import Evaluation, FoldResult, summarize
-from .table_checks import missing_speakers
 from .tables import group_columns
 from .training import (
     ClipFeatures,
@@ -119,12 +125,8 @@ def evaluate(
     >>> evaluation.mean["uar"]
     1.0
     """
-    check_integer("n_folds", n_folds, 2)
-    by_speaker = isinstance(folds, str) and folds in ("speaker", "leave-one-speaker-out")
-    has_speakers = "speaker" in corpus
-    corpus = check_corpus(corpus, ("path", "label", *(["speaker"] if has_speakers else [])))
-    if by_speaker and not has_speakers:
-        raise ValueError(f"Got folds={folds!r}, and {missing_speakers(corpus, evaluated=True)}")
+    corpus = check_corpus(corpus, ("path", "label", *(["speaker"] if "speaker" in corpus else [])))
+    check_folds(corpus, folds, n_folds)
     columns = group_columns(corpus, groups)
     if features is None:
         featurizer, estimator = split_pipeline(pipeline)

@@ -22,6 +22,7 @@ from .evaluation import REPORTED
 from .files import write_json
 from .folds import (
     Fold,
+    check_folds,
     fold_rows,
     shared_speakers,
     warn_of_learnt_clips,
@@ -312,6 +313,8 @@ def evaluate_ratings(
     """
     names = tuple(dimensions)
     corpus = _rated(corpus, names)
+    if not fitted:
+        check_folds(corpus, folds, n_folds)
     if features is None:
         audited = audit_first(corpus, accept=accept, ignore=IGNORED)
         _, rest, encoded = _encoded(pipeline, corpus)
