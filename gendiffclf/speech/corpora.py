@@ -55,8 +55,10 @@ def read_corpus(
         matches anything within a name, and `**/` any folders.
     target : str, optional
         Column to predict. By default `emotion` with a layout, otherwise `label` if there is one.
-    path_column, speaker_column : str, default="path" and "speaker"
-        Columns of a table with the paths and speakers; `speaker_column` may also be a column of a layout or pattern.
+    path_column : str, default="path"
+        Column of a table with the paths.
+    speaker_column : str, default="speaker"
+        Column of a table, layout or pattern with the speakers.
     votes : sequence of str, optional
         Columns with the votes of several raters, one for each class and named after it: counts or shares, empty for none.
     raters : sequence of str, optional

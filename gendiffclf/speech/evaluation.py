@@ -164,7 +164,9 @@ def evaluate_fitted(
         Fitted, as returned by `train` or `load_model`.
     corpus : DataFrame
         With `path` and `label`.
-    groups, accept : sequence of str
+    groups : sequence of str, optional
+        As for `evaluate`.
+    accept : sequence of str, default=()
         As for `evaluate`.
     random_state : int, default=0
         Seed of the bootstrap.

@@ -123,7 +123,7 @@ class Audit:
 
         Parameters
         ----------
-        ignore : iterable of str
+        ignore : iterable of str, default=()
             Codes of findings to ignore.
 
         Raises

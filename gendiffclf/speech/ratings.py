@@ -284,10 +284,14 @@ def evaluate_ratings(
         for each fold.
     corpus : DataFrame
         With `path`, `speaker` and a column for each dimension.
-    folds, n_folds, random_state
-        As for `evaluate`; folds are not stratified.
+    folds : str, splitter or iterable, default="speaker"
+        As for `evaluate`, but not stratified.
     dimensions : iterable of str, default=("arousal", "valence", "dominance")
         Columns of ratings; the regressor gets them as a DataFrame, and predicts in their order or that of its `dimensions_`.
+    n_folds : int >= 2, default=5
+        Number of folds; at most the number of speakers.
+    random_state : int, default=0
+        Seed of the folds.
     features : array-like or list of ndarrays, optional
         Precomputed features or frames of the clips; rows with NaN count as broken clips.
     fitted : bool, default=False
