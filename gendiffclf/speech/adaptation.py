@@ -12,11 +12,11 @@ import numpy as np
 from scipy.stats import t
 from tqdm import tqdm
 
+from ..files import write_json
 from ..validation import check_integer
 from .auditing import audit_first
 from .corpora import check_corpus
 from .evaluation import class_probabilities
-from .files import write_json
 from .folds import without_copies
 from .intervals import LEVEL
 from .measures import measures

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import binomtest
 
+from ..files import write_json
 from ..optional import require
 from ..validation import check_choice
-from .files import write_json
 from .intervals import LEVEL, interval
 from .measures import LOWER_IS_BETTER, MEASURES, TITLES
 from .provenance import as_json

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..files import write_json
 from ..validation import check_choice
 from .corpora import first_few
-from .files import write_json
 
 SEVERITIES = ("error", "warning", "note")
 CODES = (

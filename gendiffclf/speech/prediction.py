@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
+from ..files import atomic_file
 from .corpora import check_corpus
-from .files import atomic_file
 from .provenance import as_json
 from .sound_checks import warn_of_sound
 from .training import (

@@ -13,13 +13,13 @@ from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
 from ..featurizers import SpeechFeaturizer
+from ..files import write_json
 from ..metrics import concordance_correlation
 from ..systems.emosphere_targets import DIMENSIONS
 from ..validation import shown
 from .auditing import audit_first
 from .corpora import check_corpus, clips
 from .evaluation import REPORTED
-from .files import write_json
 from .folds import (
     Fold,
     check_folds,

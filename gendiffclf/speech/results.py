@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .files import write_json
+from ..files import write_json
 from .findings import Audit
 from .intervals import LEVEL, N_RESAMPLES
 from .measures import MEASURES, TITLES, confusion_text, measures

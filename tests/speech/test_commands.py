@@ -86,11 +86,15 @@ def test_where_the_report_is_is_said(clip_folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("command", "words", "message"),
     [
-        ("evaluate", ["--output", "{}/file/x.json"], "/file/x.json, whose folder cannot be created"),
+        (
+            "evaluate",
+            ["--output", "{}/file/x.json"],
+            "/file/x.json' in a folder without write access (it cannot be created: ",
+        ),
         ("evaluate", ["--predictions", "{}/file/x.csv"], "Got --predictions"),
         ("evaluate", ["--output", "{}"], "which is a folder, expected the path of a file"),
-        ("features", ["--output", "{}/file/x.npz"], "whose folder cannot be created"),
-        ("predict", ["--output", "{}/file/x.csv"], "whose folder cannot be created"),
+        ("features", ["--output", "{}/file/x.npz"], "without write access"),
+        ("predict", ["--output", "{}/file/x.csv"], "without write access"),
         (
             "predict",
             ["--output", "{}/out.json"],
