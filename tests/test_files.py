@@ -35,9 +35,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
     create_parent("output", tmp_path / "a" / "b" / "file")
     assert (tmp_path / "a" / "b").is_dir()
     (tmp_path / "file").touch()
-    with pytest.raises(
-        ValueError, match=r"Got output='.*x' in a folder without write access \(it cannot be created: "
-    ):
+    with pytest.raises(ValueError, match=r"Got output='.*x' in a folder without write access \(it cannot be created: "):
         create_parent("output", tmp_path / "file" / "x")
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
     with pytest.raises(ValueError, match=r"\(it is write-protected\), expected a writable one; choose another"):
