@@ -14,14 +14,13 @@ from tqdm import tqdm
 
 from ..files import write_json
 from ..validation import check_integer
-from .auditing import audit_first
 from .corpora import check_corpus
 from .evaluation import class_probabilities
 from .folds import without_copies
 from .intervals import LEVEL
 from .measures import measures
 from .provenance import as_json, describe_run
-from .training import before_classifier, encode_clips, end_if_interrupted, fit_rows, report_failures, split_pipeline
+from .training import before_classifier, encode_audited, end_if_interrupted, fit_rows, split_pipeline
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,10 +177,8 @@ def few_shot(
     tables = [check_corpus(part, needed) for part in (*parts, test)]
     corpus = pd.concat(tables, ignore_index=True)
     tested = np.arange(len(corpus)) >= len(corpus) - len(tables[-1])
-    audited = audit_first(corpus, accept=accept, ignore=("broken", "copies"))  # reported below
+    encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=("broken", "copies"))  # reported below
     rng = np.random.default_rng(random_state)
-    encoded = encode_clips(featurizer, corpus)
-    report_failures(encoded, corpus)
     rows = _disjoint_rows(encoded.valid, tested, audited.voices, rng)
     (train_rows, test_rows), *_ = without_copies([rows], audited.content)
     y, voices = corpus["label"].to_numpy(), audited.voices[test_rows]

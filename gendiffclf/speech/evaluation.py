@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from .auditing import audit_first
 from .corpora import check_corpus
 from .folds import (
     Fold,
@@ -26,12 +25,10 @@ from .training import (
     ClipFeatures,
     before_classifier,
     check_speakers,
-    encode_clips,
+    encode_audited,
     end_if_interrupted,
     failed,
     fit_rows,
-    given_features,
-    report_failures,
     scores_of,
     speakers_of,
     split_pipeline,
@@ -42,7 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REPORTED = ("broken", "no-speakers")
-"""Findings reported by `report_failures` and `shared_speakers` instead."""
+"""Findings reported by `encode_audited` and `shared_speakers` instead."""
 
 
 def evaluate(
@@ -128,16 +125,9 @@ def evaluate(
     corpus = check_corpus(corpus, ("path", "label", *(["speaker"] if "speaker" in corpus else [])))
     check_folds(corpus, folds, n_folds)
     columns = group_columns(corpus, groups)
-    if features is None:
-        featurizer, estimator = split_pipeline(pipeline)
-        check_speakers(estimator, corpus)
-        audited = audit_first(corpus, accept=accept, ignore=REPORTED)
-        encoded = encode_clips(featurizer, corpus)
-    else:
-        estimator, encoded = pipeline, given_features(features, len(corpus))
-        check_speakers(estimator, corpus)
-        audited = audit_first(corpus, encoded.rows, accept=accept, ignore=REPORTED)
-    report_failures(encoded, corpus)
+    featurizer, estimator = split_pipeline(pipeline, features)
+    check_speakers(estimator, corpus)
+    encoded, audited = encode_audited(featurizer, corpus, features, accept=accept, ignore=REPORTED)
     settings = {"n_folds": n_folds, "random_state": random_state}
     pairs = fold_rows(corpus, encoded.valid, folds, voices=audited.voices, **settings)
     pairs = without_copies(pairs, audited.content)
@@ -191,9 +181,8 @@ def evaluate_fitted(
     featurizer, rest = split_pipeline(pipeline)
     check_speakers(rest, corpus)
     # Rare classes matter for training only.
-    audited = audit_first(corpus, accept=accept, ignore=(*REPORTED, "rare-class", "one-class"))
-    encoded = encode_clips(featurizer, corpus)
-    report_failures(encoded, corpus)
+    ignored = (*REPORTED, "rare-class", "one-class")
+    encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=ignored)
     test = encoded.valid
     warn_of_learnt_speakers(pipeline, corpus, test)
     warn_of_learnt_clips(pipeline, audited.content[test])

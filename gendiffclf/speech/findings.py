@@ -135,7 +135,7 @@ class Audit:
         ignored = {*ignore, *self.accepted}
         for finding in self.findings:
             if finding.severity == "warning" and finding.code not in ignored:
-                warnings.warn(f"{finding.code}: {finding}", stacklevel=4)
+                warnings.warn(f"{finding.code}: {finding}", stacklevel=5)
 
     def raise_errors(self, ignore: Iterable[str] = ()) -> None:
         """Raise a ValueError for errors, as `enforce` does, without warnings."""

@@ -17,8 +17,7 @@ from ..files import write_json
 from ..metrics import concordance_correlation
 from ..systems.emosphere_targets import DIMENSIONS
 from ..validation import shown
-from .auditing import audit_first
-from .corpora import check_corpus, clips
+from .corpora import check_corpus
 from .evaluation import REPORTED
 from .folds import (
     Fold,
@@ -34,12 +33,11 @@ from .provenance import as_json, describe_run
 from .sound_checks import warn_of_sound
 from .training import (
     ClipFeatures,
+    encode_audited,
     encode_clips,
     failed,
     fit_rows,
-    given_features,
     record_training_data,
-    report_failures,
     split_pipeline,
     warn_of_broken,
 )
@@ -212,9 +210,8 @@ def train_ratings(
     """
     names = tuple(dimensions)
     corpus = _rated(corpus, names)
-    audited = audit_first(corpus, accept=accept, ignore=IGNORED)
-    featurizer, rest, encoded = _encoded(clone(pipeline), corpus)
-    report_failures(encoded, corpus)
+    featurizer, rest = _split(clone(pipeline))
+    encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=IGNORED)
     rest.fit(encoded.rows[encoded.valid], corpus.loc[encoded.valid, list(names)])
     fitted = Pipeline([*([] if featurizer is None else [("featurizer", featurizer)]), *_steps(rest)])
     return record_training_data(fitted, corpus, encoded.valid, audited.content)
@@ -247,7 +244,8 @@ def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[st
     import pandas as pd
 
     corpus = check_corpus(corpus, ("path",))
-    featurizer, rest, encoded = _encoded(pipeline, corpus)
+    featurizer, rest = _split(pipeline)
+    encoded = encode_clips(featurizer, corpus)
     cautions = warn_of_sound(corpus, None if featurizer is None else featurizer.n_jobs)
     warn_of_broken(encoded, corpus)
     names = list(_steps(rest)[-1][1].dimensions_ if dimensions is None else dimensions)
@@ -319,13 +317,8 @@ def evaluate_ratings(
     corpus = _rated(corpus, names)
     if not fitted:
         check_folds(corpus, folds, n_folds)
-    if features is None:
-        audited = audit_first(corpus, accept=accept, ignore=IGNORED)
-        _, rest, encoded = _encoded(pipeline, corpus)
-    else:
-        rest, encoded = pipeline, given_features(features, len(corpus))
-        audited = audit_first(corpus, encoded.rows, accept=accept, ignore=IGNORED)
-    report_failures(encoded, corpus)
+    featurizer, rest = _split(pipeline) if features is None else (None, pipeline)
+    encoded, audited = encode_audited(featurizer, corpus, features, accept=accept, ignore=IGNORED)
     settings = {"n_folds": n_folds, "random_state": random_state}
     if fitted:
         warn_of_learnt_speakers(pipeline, corpus, encoded.valid)
@@ -380,15 +373,9 @@ def _rated(corpus: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
     return corpus
 
 
-def _encoded(pipeline: Any, corpus: pd.DataFrame) -> tuple[SpeechFeaturizer | None, Any, ClipFeatures]:
-    """Return the featuriser, the steps after it, and the features; a regressor of clips gets the clips themselves."""
-    if isinstance(_steps(pipeline)[0][1], SpeechFeaturizer):
-        featurizer, rest = split_pipeline(pipeline)
-        return featurizer, rest, encode_clips(featurizer, corpus)
-    rows = np.empty(len(corpus), dtype=object)
-    for i, clip in enumerate(clips(corpus)):
-        rows[i] = clip
-    return None, pipeline, ClipFeatures(rows)
+def _split(pipeline: Any) -> tuple[SpeechFeaturizer | None, Any]:
+    """Return the featuriser, None for a regressor of clips, and the steps after it."""
+    return split_pipeline(pipeline) if isinstance(_steps(pipeline)[0][1], SpeechFeaturizer) else (None, pipeline)
 
 
 def _steps(pipeline: Any) -> list[tuple[str, Any]]:
