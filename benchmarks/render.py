@@ -81,14 +81,7 @@ def render(name: str, context: dict[str, Any]) -> str:
 
 
 def put_between_marks(path: Path, made: str) -> None:
-    """
-    Replace what is between the marks of a file: one part of the text for each pair of marks, in order.
-
-    Raises
-    ------
-    ValueError
-        If the file has other marks than a pair for each text.
-    """
+    """Replace what is between the marks of a file: one part of the text for each pair, of which there must be as many."""
     parts, rest, texts = [], path.read_text(encoding="utf-8"), made.split(BREAK)
     marks = re.findall(f"{re.escape(BEGIN)}|{re.escape(END)}", rest)
     if marks != [BEGIN, END] * len(texts):

@@ -186,14 +186,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def fresh_process(code: str, *arguments: str) -> Any:
-    """
-    What code in a Python process of its own prints last, as JSON.
-
-    Raises
-    ------
-    RuntimeError
-        If the process fails; with the end of what it says.
-    """
+    """What code in a Python process of its own prints last, as JSON; a RuntimeError has the end of what it says if it fails."""
     done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"Got exit status {done.returncode} from a process of its own: {done.stderr.strip()[-500:]}")
