@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,14 +11,13 @@ import numpy as np
 from scipy.stats import t
 from tqdm import tqdm
 
-from ..files import write_json
 from ..validation import check_integer
 from .corpora import check_corpus
 from .evaluation import class_probabilities
 from .folds import without_copies
 from .intervals import LEVEL
 from .measures import measures
-from .provenance import as_json, describe_run
+from .provenance import JsonResult, as_json, describe_run
 from .training import before_classifier, encode_audited, end_if_interrupted, fit_rows, split_pipeline
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ MEASURES = ("wa", "uar")
 
 
 @dataclass(frozen=True)
-class FewShot:
+class FewShot(JsonResult):
     """
     Result of `few_shot`. Printing it shows UAR and its gain by number of shots.
 
@@ -75,10 +73,6 @@ class FewShot:
                     f"{name}_high": values.mean() + half_width,
                 }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("shots")
-
-    def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write summary, runs and provenance as JSON; an existing file is replaced once the new one is complete."""
-        write_json(path, self.as_dict())
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON types."""

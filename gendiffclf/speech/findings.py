@@ -6,14 +6,13 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..files import write_json
 from ..validation import check_choice
 from .corpora import first_few
+from .provenance import JsonResult
 
 SEVERITIES = ("error", "warning", "note")
 CODES = (
@@ -59,7 +58,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Audit:
+class Audit(JsonResult):
     """
     Result of `audit`. Printing it shows the findings, errors first.
 
@@ -156,17 +155,6 @@ class Audit:
             "findings": [asdict(finding) for finding in self.findings],
             "accepted": list(self.accepted),
         }
-
-    def to_json(self, path: str | Path) -> None:
-        """
-        Write the findings as JSON.
-
-        Parameters
-        ----------
-        path : path-like
-            An existing file is replaced once the new one is complete.
-        """
-        write_json(path, self.as_dict())
 
     def __str__(self) -> str:
         """Return a line for the corpus and one for each finding."""

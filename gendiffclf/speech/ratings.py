@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,6 @@ from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
 from ..featurizers import SpeechFeaturizer
-from ..files import write_json
 from ..metrics import concordance_correlation
 from ..systems.emosphere_targets import DIMENSIONS
 from ..validation import shown
@@ -29,7 +27,7 @@ from .folds import (
     without_copies,
 )
 from .intervals import N_RESAMPLES, draw_weights, interval
-from .provenance import as_json, describe_run
+from .provenance import JsonResult, as_json, describe_run
 from .sound_checks import warn_of_sound
 from .training import (
     ClipFeatures,
@@ -51,7 +49,7 @@ _KEPT = ("path", "start", "end", "speaker")
 
 
 @dataclass(frozen=True)
-class RatingEvaluation:
+class RatingEvaluation(JsonResult):
     """
     Result of `evaluate_ratings`. Printing it shows the concordance of each dimension, overall and by fold.
 
@@ -163,10 +161,6 @@ class RatingEvaluation:
                 "about": self.about,
             }
         )
-
-    def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write measures, intervals and provenance as JSON; an existing file is replaced once the new one is complete."""
-        write_json(path, self.as_dict())
 
     def __str__(self) -> str:
         """Return the CCC of each dimension with its interval, and of each fold."""
