@@ -167,8 +167,7 @@ def few_shot(
             "GenerativeTransportClassifier or SelmClassifier."
         )
     parts = [train] if hasattr(train, "columns") else list(train)
-    needed = ("path", "label", "speaker")
-    tables = [check_corpus(part, needed) for part in (*parts, test)]
+    tables = [check_corpus(part, ("path", "label", "speaker")) for part in (*parts, test)]
     corpus = pd.concat(tables, ignore_index=True)
     tested = np.arange(len(corpus)) >= len(corpus) - len(tables[-1])
     encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=("broken", "copies"))  # reported below

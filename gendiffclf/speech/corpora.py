@@ -133,20 +133,22 @@ def read_corpus(
     return _with_label(with_votes(corpus, votes, raters), None, to_predict)
 
 
-def check_corpus(corpus: Any, needed: Iterable[str] = ("path", "label")) -> pd.DataFrame:
+def check_corpus(
+    corpus: Any, needed: Iterable[str] = ("path", "label"), optional: Iterable[str] = ("speaker",)
+) -> pd.DataFrame:
     """
     Validate a table as returned by `read_corpus`, and reset its index.
 
     Raises
     ------
     ValueError
-        If the table is empty, or a needed column is missing or has missing values.
+        If the table is empty, a needed column is missing, or a needed or optional one has missing values.
     """
     if not (hasattr(corpus, "columns") and hasattr(corpus, "iloc")):
         raise ValueError(f"Got a corpus of type {type(corpus).__name__}, expected a DataFrame, as from read_corpus.")
     if not len(corpus):
         raise ValueError("Got a corpus of 0 clips, expected at least 1.")
-    for name in needed:
+    for name in (*needed, *(name for name in optional if name in corpus)):
         if name not in corpus:
             remedy = _REMEDIES.get(name, "")
             raise ValueError(

@@ -122,7 +122,7 @@ def evaluate(
     >>> evaluation.mean["uar"]
     1.0
     """
-    corpus = check_corpus(corpus, ("path", "label", *(["speaker"] if "speaker" in corpus else [])))
+    corpus = check_corpus(corpus)
     check_folds(corpus, folds, n_folds)
     columns = group_columns(corpus, groups)
     featurizer, estimator = split_pipeline(pipeline, features)
@@ -176,7 +176,7 @@ def evaluate_fitted(
     UserWarning
         If speakers or clips are known to be in the training data, or clips are broken.
     """
-    corpus = check_corpus(corpus, ("path", "label", *(["speaker"] if "speaker" in corpus else [])))
+    corpus = check_corpus(corpus)
     columns = group_columns(corpus, groups)
     featurizer, rest = split_pipeline(pipeline)
     check_speakers(rest, corpus)

@@ -69,7 +69,7 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     """
     import pandas as pd
 
-    corpus = check_corpus(corpus, ("path",))
+    corpus = check_corpus(corpus, ("path",), ())
     featurizer, rest = split_pipeline(pipeline, features)
     check_speakers(rest, corpus)
     cautions = [None] * len(corpus) if featurizer is None else warn_of_sound(corpus, featurizer.n_jobs)

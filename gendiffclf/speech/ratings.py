@@ -237,7 +237,7 @@ def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[st
     """
     import pandas as pd
 
-    corpus = check_corpus(corpus, ("path",))
+    corpus = check_corpus(corpus, ("path",), ())
     featurizer, rest = _split(pipeline)
     encoded = encode_clips(featurizer, corpus)
     cautions = warn_of_sound(corpus, None if featurizer is None else featurizer.n_jobs)
@@ -356,7 +356,7 @@ def _rated(corpus: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
     """Return the table with ratings as numbers."""
     import pandas as pd
 
-    corpus = check_corpus(corpus, ("path", *names, *(["speaker"] if "speaker" in corpus else [])))
+    corpus = check_corpus(corpus, ("path", *names))
     corpus = corpus.drop(columns="label", errors="ignore")  # so that the audit does not check it
     for name in names:
         numbers = pd.to_numeric(corpus[name], errors="coerce")

@@ -282,7 +282,7 @@ def train(
     >>> pipeline = make_pipeline(FbankFeaturizer(), GenerativeTransportClassifier())
     >>> fitted = train(pipeline, read_corpus("clips.csv"))  # doctest: +SKIP
     """
-    corpus = check_corpus(corpus, ("path", "label", *(["speaker"] if "speaker" in corpus else [])))
+    corpus = check_corpus(corpus)
     featurizer, rest = split_pipeline(pipeline, features)
     check_speakers(rest, corpus)
     accept = (*accept, *(("no-speakers",) if without_speakers else ()))

@@ -133,6 +133,8 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
     network_: EmoSphereNetwork
     value_range_: tuple[float, float]
 
+    _check_parameters = staticmethod(check_parameters)
+
     def __init__(
         self,
         encoder: Any = "microsoft/wavlm-large",
@@ -247,9 +249,6 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
         return self
 
     # ------------------------------------------------------------------ files
-
-    def _check_parameters(self, params: dict[str, Any]) -> None:
-        check_parameters(params)
 
     def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
         encoder = self.network_.encoder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Mapping
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator
@@ -86,7 +87,8 @@ class ClipEstimator(BaseEstimator):
         self._check_parameters(params)
         return params
 
-    def _check_parameters(self, params: dict[str, Any]) -> None:
+    @staticmethod
+    def _check_parameters(params: Mapping[str, Any]) -> None:
         """Raise a ValueError for the first parameter out of its range."""
         raise NotImplementedError
 

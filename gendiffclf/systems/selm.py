@@ -149,6 +149,8 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
     network_: SelmModel
     loss_curve_: list[float]
 
+    _check_parameters = staticmethod(check_parameters)
+
     def __init__(
         self,
         encoder: Any = "facebook/wav2vec2-base",
@@ -301,9 +303,6 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         return self
 
     # ----------------------------------------------------------------- files
-
-    def _check_parameters(self, params: dict[str, Any]) -> None:
-        check_parameters(params)
 
     def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
         parameters = self.get_params(deep=False)
