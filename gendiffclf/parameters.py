@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 
 from .device import PRECISIONS
 from .preprocessing import SCALINGS, n_views
@@ -66,13 +66,6 @@ def presets() -> dict[str, dict[str, Any]]:
             "patience": None,
         },
     }
-
-
-def checked_parameters(estimator: BaseEstimator) -> dict[str, Any]:
-    """An estimator's parameters; raises a ValueError that names the first one out of its range."""
-    params = estimator.get_params(deep=False)
-    check_parameters(params)
-    return params
 
 
 def check_parameters(params: dict[str, Any]) -> None:
