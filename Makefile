@@ -16,7 +16,7 @@ DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-speech test test-gpu check quick lint types layers docs bench bench-smoke bench-ablation bench-uncertainty bench-speed bench-encoding bench-gpu bench-onnx bench-missing bench-labels bench-render format pictures package clean
+.PHONY: help demo demo-speech test test-gpu check quick lint types layers docs bench bench-ablation bench-uncertainty bench-speed bench-encoding bench-gpu bench-onnx bench-missing bench-labels bench-render format pictures package clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -37,7 +37,7 @@ test-gpu: $(DEV) ## run the tests that need a CUDA device
 check: quick test ## all checks that a change must pass
 
 quick: $(DEV) ## all checks but the tests, several at once
-	$(MAKE) --no-print-directory -j $(WORKERS) lint types layers bench-smoke docs
+	$(MAKE) --no-print-directory -j $(WORKERS) lint types layers docs
 
 lint: $(DEV) ## style and formatting
 	$(BIN)/ruff check .
@@ -56,9 +56,6 @@ docs: $(DEV) ## build the site in site/, its examples included
 bench: $(BENCH) ## run the benchmark; DATA_DIR=folder adds its tables, OUTPUT=folder takes the records
 	$(BIN)/python -m benchmarks tables $(if $(DATA_DIR),--data-dir $(DATA_DIR)) $(if $(OUTPUT),--output $(OUTPUT)) --models all
 
-bench-smoke: $(DEV) ## the whole benchmark on small tables
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks smoke
-
 bench-ablation: $(BENCH) ## ablation study; DATA_DIR=folder adds its tables
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks ablation $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 
@@ -72,7 +69,7 @@ bench-encoding: $(DEV) ## measure how fast speech is encoded; DEVICE=cuda elsewh
 	$(BIN)/python -m benchmarks encoding $(if $(DEVICE),--device $(DEVICE))
 
 bench-gpu: $(BENCH) $(SPEECH) ## measure a CUDA device: the paper's recipe, classifiers and encoding beside peers
-	$(BIN)/python -m benchmarks gpu
+	$(BIN)/python -m benchmarks gpu --limit 20
 	$(BIN)/python -m benchmarks encoding --device cuda --size large --n-clips 128 --rounds 3 --output benchmarks/results/gpu/encoding.json
 
 bench-onnx: $(DEV) ## measure exported classifiers beside torch; DATA_DIR=folder adds its tables

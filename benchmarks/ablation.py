@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,12 @@ from gendiffclf import GenerativeTransportClassifier
 from gendiffclf.estimators.combination import Combination, uncalibrated
 from gendiffclf.transport.learned import LearnedPath
 
-from .data import chosen_tables
 from .markdown import number, table
-from .options import add_options, chosen, chosen_splits
+from .options import add_options, chosen
 from .records import RESULTS, Record, RecordStore
-from .runner import Plan, Variant, run_plan
+from .runner import Variant
 from .summary import current, less, means, runs
-from .tables import summary_text
+from .tables import run_and_print
 
 FOLDER = RESULTS / "ablation"
 TABLES = ("brown_genes", "heart_disease", "sk_breast_cancer", "vehicle", "ravdess_emotion_ge2e", "sk_digits")
@@ -30,22 +29,12 @@ MEASURES = {"accuracy": (2, 100), "log_loss": (3, 1), "ece": (3, 1)}
 """Digits and scale."""
 
 
-def equal_weights(combination: Combination) -> Combination:
-    """Equal weights of the estimators instead of fitted ones."""
-    return replace(combination, weights=uncalibrated(len(combination.weights)).weights)
-
-
-def no_calibration(combination: Combination) -> Combination:
-    """Fitted weights; each estimator read by its positive part, and no exponents."""
-    return replace(uncalibrated(len(combination.weights)), weights=combination.weights, floor=combination.floor)
-
-
-def no_logistic(combination: Combination) -> Combination:
-    """Kernel and network alone."""
-    return replace(combination, exponents=combination.exponents[:1])
-
-
-COMBINATIONS = {"equal weights": equal_weights, "no calibration": no_calibration, "no logistic regression": no_logistic}
+COMBINATIONS: dict[str, Callable[[Combination], Combination]] = {
+    "equal weights": lambda own: replace(own, weights=uncalibrated(len(own.weights)).weights),
+    # Each estimator is read by its positive part, without exponents.
+    "no calibration": lambda own: replace(uncalibrated(len(own.weights)), weights=own.weights, floor=own.floor),
+    "no logistic regression": lambda own: replace(own, exponents=own.exponents[:1]),
+}
 
 
 class AfterFit(ClassifierMixin, BaseEstimator):
@@ -104,13 +93,13 @@ def choice(name: str, parameters: dict[str, Any] | None = None, **after: Any) ->
     return Choice("+".join(words) or "default", "ours", parameters or {}, name, after)
 
 
-def _learned(**path: Any) -> dict[str, Any]:
-    return {"estimator": "network", "path": LearnedPath(**path)}
-
-
 def all_parts() -> dict[str, Part]:
     """The parts by their name on the command line, in the order of the page."""
     default = choice("default")
+
+    def learned(name: str, after: dict[str, Any] | None = None, **path: Any) -> Choice:
+        return choice(name, {"estimator": "network", "path": LearnedPath(**path)}, **(after or {}))
+
     return {
         "estimator": Part(
             "Estimators",
@@ -145,12 +134,12 @@ def all_parts() -> dict[str, Part]:
             "paper matches targets at uniform times on a learned path and takes Euler steps.",
             [
                 choice("exact path", {"estimator": "network"}),
-                choice("learned, uniform times", _learned()),
-                choice("the same, 10 Euler steps", _learned(), solver="euler"),
-                choice("the same, 100 Euler steps", _learned(), solver="euler", n_steps=100),
-                choice("learned, biased times", _learned(time_sampling="biased")),
-                choice("learned, velocity", _learned(objective="velocity")),
-                choice("learned, noise", _learned(objective="noise")),
+                learned("learned, uniform times"),
+                learned("the same, 10 Euler steps", {"solver": "euler"}),
+                learned("the same, 100 Euler steps", {"solver": "euler", "n_steps": 100}),
+                learned("learned, biased times", time_sampling="biased"),
+                learned("learned, velocity", objective="velocity"),
+                learned("learned, noise", objective="noise"),
             ],
         ),
     }
@@ -164,29 +153,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run what is not recorded yet and print means; `render` makes the page."""
-    keys = chosen(arguments.only, all_parts(), "part")
-    parts = [part for key, part in all_parts().items() if key in keys]
-    splits = chosen_splits(arguments.splits)
-    tables = chosen_tables(arguments.tables, arguments.data_dir, TABLES)
-    plan = Plan(
-        list({one.label: one for part in parts for one in part.choices}.values()),
-        tables,
-        splits,
-        arguments.data_dir,
-        again=arguments.again,
-        command=arguments.command_line,
-    )
-    store = RecordStore(arguments.output)
-    n_failed = run_plan(plan, store)
-    print(summary_text(plan.records(store), "default"))
-    return int(n_failed > 0)
+    parts = all_parts()
+    choices = [one for key in chosen(arguments.only, parts, "part") for one in parts[key].choices]
+    return run_and_print(arguments, list({one.label: one for one in choices}.values()), TABLES, "default")
 
 
 def context(results: Path) -> dict[str, Any]:
     """Names for the template; empty without records."""
-    folder = results / FOLDER.name
-    records = current(RecordStore(folder).read())
-    if not records:
+    if not (records := current(RecordStore(results / FOLDER.name).read())):
         return {}
     return {
         "records": records,
@@ -215,14 +189,7 @@ def _part(part: Part, records: list[Record]) -> str | None:
 
 
 def check_same_defaults(part: Part, records: list[Record]) -> None:
-    """
-    Refuse to compare with a reference of other defaults.
-
-    Raises
-    ------
-    ValueError
-        If a choice differs from the reference in more than its parameters.
-    """
+    """Raise a ValueError if a choice differs from the reference in more than its parameters."""
     own = {record["label"]: record["configuration"] for record in records}
     reference = part.choices[0]
     for one in (one for one in part.choices if one.label in own):

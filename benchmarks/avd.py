@@ -29,14 +29,7 @@ INTENSITIES = {"normal": 0.6, "strong": 1.0}
 
 
 def with_targets(corpus: pd.DataFrame) -> pd.DataFrame:
-    """
-    The corpus, with `emotion` and `intensity`, and a column for each of `DIMENSIONS`.
-
-    Raises
-    ------
-    ValueError
-        If an emotion or intensity is not in the table.
-    """
+    """A corpus with `emotion` and `intensity`, which must be in the tables, and a column for each of `DIMENSIONS`."""
     for column, known in (("emotion", POINTS), ("intensity", INTENSITIES)):
         unknown = sorted(set(corpus[column]) - set(known))
         if unknown:

@@ -66,14 +66,7 @@ class Table:
 
 
 def table_names(data_dir: Path | None = None) -> list[str]:
-    """
-    Names of all tables: those in `tabular/*.csv.gz` of the folder, sorted, and scikit-learn's.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds no table.
-    """
+    """Names of all tables: those in `tabular/*.csv.gz` of the folder, sorted, at least one, and scikit-learn's."""
     if data_dir is None:
         return list(BUNDLED)
     found = sorted(path.name.removesuffix(".csv.gz") for path in (data_dir / "tabular").glob("*.csv.gz"))
@@ -94,14 +87,7 @@ def chosen_tables(text: str | None, data_dir: Path | None, default: Sequence[str
 
 @lru_cache(maxsize=2)
 def load_table(name: str, data_dir: Path | None = None) -> Table:
-    """
-    Read a table by its name: numeric features, `target`, and `group` where there are groups.
-
-    Raises
-    ------
-    ValueError
-        If there is no table of that name.
-    """
+    """Read a table, one of `table_names`: numeric features, `target`, and `group` where there are groups."""
     if name not in (names := table_names(data_dir)):
         remedy = "; more come with --data-dir" if data_dir is None else ""
         raise ValueError(f"Got table {name!r}, expected one of {', '.join(names)}{remedy}.")

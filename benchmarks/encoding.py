@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from gendiffclf import HubertFeaturizer
 
-from .markdown import number
 from .options import add_options
 from .records import RESULTS, load_average, new_record, read_record, write_record
 from .runner import timed
@@ -67,12 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
         methods = make_methods(model, folder / "cache", arguments.device, arguments.batch_size)
         with _float32(arguments.device):
             # A first pass of each fills the cache and is not timed: it also loads weights and meets every length.
-            reference, memory = methods["single"](paths), {}
-            differences = {}
-            for way, method in methods.items():
-                _reset_memory()
-                differences[way] = difference(method(paths), reference)
-                memory[way] = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+            reference = methods["single"](paths)
+            differences = {
+                way: difference(method(paths), reference) for way, method in methods.items() if way != "single"
+            }
             rounds = measure(methods, paths, arguments.rounds)
     clips = {"count": len(paths), "seconds": sum(seconds)}
     record = new_record(
@@ -81,7 +78,6 @@ def run(arguments: argparse.Namespace) -> int:
         n_threads=torch.get_num_threads(),
         clips=clips | {f"{name}_seconds": value for name, value in spread(seconds).items()},
         differences=differences,
-        memory_bytes=memory,
         rounds=rounds,
     )
     write_record(record, arguments.output)
@@ -167,14 +163,6 @@ def encode_padded(model: Any, extractor: Any, paths: list[Path], batch_size: int
     return np.concatenate(rows)
 
 
-def _reset_memory() -> None:
-    import torch
-
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-
-
 def measure(methods: dict[str, Method], paths: list[Path], n_rounds: int) -> list[dict[str, Any]]:
     """Seconds of every way in each round, which begins with another, by the clock and of the processors, and the load."""
     rounds = []
@@ -215,14 +203,11 @@ def context(results: Path) -> dict[str, Any]:
     on_cpu, n_threads = record["device"].startswith("cpu"), record["n_threads"]
     threads = f"the CPU with {n_threads} {'thread' if n_threads == 1 else 'threads'}"
     distances = {way: f"{own['max']:.1e} ({own['median']:.1e})" for way, own in record["differences"].items()}
-    rows = [[way, _range(speeds[way]), "–" if way == "single" else distances[way]] for way in speeds]
-    memory = record.get("memory_bytes") or {}
     return {
         "record": record,
         "device": "CPU" if on_cpu else record["device"].partition(":")[0].upper(),
         "where": threads if on_cpu else record["environment"]["hardware"]["gpu"] or record["device"],
-        "speeds": rows,
-        "with_memory": [[*row, number((memory.get(row[0]) or 0) / 2**20, 0)] for row in rows],
+        "speeds": [[way, _range(speeds[way]), distances.get(way, "–")] for way in speeds],
         "ratios": [[what, _range(ratios[what])] for what in ratios],
     }
 

@@ -1,38 +1,32 @@
-"""How much memory the process holds."""
+"""How much memory a call takes."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 _STATUS = Path("/proc/self/status")
-_CLEAR = Path("/proc/self/clear_refs")
 
 
-def reset_peak() -> bool:
-    """Start a new peak. False where the system cannot: the peak is then that of the process so far."""
-    try:
-        _CLEAR.write_text("5")  # documented in proc(5); needs no rights over one's own process
-    except OSError:
-        return False
-    return True
+def added_memory(call: Callable[[], Any]) -> tuple[int, Any]:
+    """Resident bytes that the process holds more during a call, at most, and the result of the call."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text(
+            "5"
+        )  # a new peak, see proc(5); elsewhere it is that of the process so far
+    before = _resident("VmRSS")
+    result = call()
+    return _resident("VmHWM") - before, result
 
 
-def peak_bytes() -> int:
-    """Highest resident memory since the last reset, in bytes."""
-    if (value := _status_bytes("VmHWM")) is not None:
-        return value
+def _resident(field: str) -> int:
+    found = re.search(rf"^{field}:\s+(\d+)", _STATUS.read_text(), re.MULTILINE) if _STATUS.exists() else None
+    if found is not None:
+        return int(found[1]) * 1024
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def resident_bytes() -> int | None:
-    """Resident memory now, in bytes; None where the system does not say."""
-    return _status_bytes("VmRSS")
-
-
-def _status_bytes(field: str) -> int | None:
-    found = re.search(rf"^{field}:\s+(\d+)", _STATUS.read_text(), re.MULTILINE) if _STATUS.exists() else None
-    return int(found[1]) * 1024 if found else None

@@ -14,14 +14,7 @@ CLIP = 1e-7
 
 
 def align_columns(proba: np.ndarray, classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """
-    Probabilities of all labels, (n, n_classes), from those of known classes; the others have 0.
-
-    Raises
-    ------
-    ValueError
-        If a class is none of the labels.
-    """
+    """Probabilities of all labels, (n, n_classes), from those of known classes, all among them; the others have 0."""
     known = np.asarray(classes).ravel().astype(str)
     if not np.isin(known, labels).all():
         raise ValueError(

@@ -84,16 +84,7 @@ PLAIN = tuple(name for name in MODELS if name not in OPTIONAL)
 
 
 def create_model(name: str, parameters: dict[str, Any] | None = None) -> BaseEstimator:
-    """
-    Create an unfitted model of `MODELS` with parameters as `set_params` takes them.
-
-    Raises
-    ------
-    ValueError
-        If there is no such model or parameter.
-    ImportError
-        If the model's package is not installed.
-    """
+    """Create an unfitted model of `MODELS`, whose package must be installed, with parameters as `set_params` takes them."""
     if name not in MODELS:
         raise ValueError(f"Got model {name!r}, expected one of {', '.join(MODELS)}.")
     model = MODELS[name]()

@@ -39,14 +39,7 @@ def add_parts(parser: argparse.ArgumentParser, known: Iterable[str]) -> None:
 
 
 def chosen(names: str | Iterable[str] | None, known: Iterable[str], what: str) -> list[str]:
-    """
-    Names of a list, or of a text with commas between; all that are known without any.
-
-    Raises
-    ------
-    ValueError
-        If one is not known.
-    """
+    """Names of a list, or of a text with commas between, all of them known; without any, all that are known."""
     known = list(known)
     given = names.split(",") if isinstance(names, str) else list(names or known)
     if unknown := [name for name in given if name not in known]:
@@ -68,13 +61,6 @@ def splits_of(arguments: argparse.Namespace, default: Sequence[str] | None = Non
 
 
 def refuse_quick(arguments: argparse.Namespace, output: Path) -> None:
-    """
-    Keep quick figures out of the records.
-
-    Raises
-    ------
-    ValueError
-        If `--quick` would overwrite records.
-    """
+    """Raise a ValueError if `--quick` would overwrite records."""
     if arguments.quick and arguments.output == output:
         raise ValueError("Got --quick without --output, expected another place: quick figures are no records.")

@@ -41,8 +41,7 @@ KINDS: dict[str, Callable[[Record], bool]] = {
 
 def context(results: Path) -> dict[str, Any]:
     """Names for the templates; empty without records of the subject and a peer."""
-    records = current(RecordStore(results / TABLES.name).read())
-    if not records:
+    if not (records := current(RecordStore(results / TABLES.name).read())):
         return {}
     check_same_data(records)
     found = runs(records, complete(records, SUBJECT))
@@ -79,14 +78,7 @@ def context(results: Path) -> dict[str, Any]:
 
 
 def check_same_data(records: Sequence[Record]) -> None:
-    """
-    Refuse to compare on different data.
-
-    Raises
-    ------
-    ValueError
-        If records of one table name differ in content.
-    """
+    """Raise a ValueError if records of one table name differ in content."""
     digests = pd.DataFrame(records).groupby("table")["data_digest"].nunique()
     if different := list(digests.index[digests > 1]):
         raise ValueError(
@@ -138,10 +130,8 @@ def _kinds(records: Sequence[Record]) -> str:
 def _models(found: pd.DataFrame, measures: Sequence[str], costs: bool = False) -> str:
     """Means of every model, the best of the first measure first."""
     values = pd.DataFrame({measure: means(found[measure]) for measure in measures})
-    first = measures[0]
-    values = values.loc[list(found["accuracy"])].sort_values(
-        first, ascending=first not in HIGHER_IS_BETTER, kind="stable"
-    )
+    ascending = measures[0] not in HIGHER_IS_BETTER
+    values = values.loc[list(found["accuracy"])].sort_values(measures[0], ascending=ascending, kind="stable")
     leaders = {measure: values.loc[best(values[measure], measure), measure] for measure in measures}
     place, fit = means(found["accuracy"].rank(axis=1, ascending=False)), means(found["fit_cpu_seconds"])
     rows = [
@@ -222,11 +212,8 @@ def _summary(found: pd.DataFrame) -> str:
     measures = (("accuracy", 1, 100), ("log_loss", 3, 1), ("ece", 3, 1), ("fit_cpu_seconds", 1, 1))
     values = {name: means(found[name]) for name, *_ in measures}
     rows = [
-        [
-            _named(label),
-            *(number(scale * values[name][label], digits, label == SUBJECT) for name, digits, scale in measures),
-        ]
-        for label in found["accuracy"]
+        [_named(one), *(number(scale * values[name][one], digits, one == SUBJECT) for name, digits, scale in measures)]
+        for one in found["accuracy"]
     ]
     return table(("Model", "Accuracy, %", "Log-loss", "ECE", "Fit, s"), rows)
 

@@ -122,14 +122,7 @@ class RecordStore:
         self.folder = folder
 
     def path(self, label: str) -> Path:
-        """
-        File of a label.
-
-        Raises
-        ------
-        ValueError
-            If the label is no plain file name.
-        """
+        """File of a label, which must be a plain file name."""
         if not re.fullmatch(r"[A-Za-z0-9_.+=-]+", label) or label.startswith("."):
             raise ValueError(f"Got label={label!r}, expected letters, digits and _ . + = - only.")
         return self.folder / f"{label}.jsonl"

@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from . import ablation, figures, gpu, labels, missing, onnx, page, speech, speed, systems, uncertainty
+from . import ablation, figures, gpu, labels, missing, onnx, page, speech, speed, systems, timeline, uncertainty
 from .markdown import circumstances, listing, number, table
 from .records import RESULTS
 
@@ -24,7 +24,12 @@ PAGES: dict[str, ModuleType] = {
     "three-systems": systems,
 }
 """Pages that are made as a whole, and what gives their templates names by `context(results)`; empty without records."""
-SECTIONS: dict[str, ModuleType] = {"labels": labels, "missing-values": missing, "deployment": onnx}
+SECTIONS: dict[str, ModuleType] = {
+    "labels": labels,
+    "missing-values": missing,
+    "deployment": onnx,
+    "long-recordings": timeline,
+}
 """Pages of which only what is between marks is made; a line of `BREAK` divides their templates."""
 BREAK = "<!-- The next place. -->\n"
 BEGIN = "<!-- Made by `make bench-render`, up to the next mark; changes by hand are lost. -->"
@@ -76,14 +81,7 @@ def render(name: str, context: dict[str, Any]) -> str:
 
 
 def put_between_marks(path: Path, made: str) -> None:
-    """
-    Replace what is between the marks of a file: one part of the text for each pair of marks, in order.
-
-    Raises
-    ------
-    ValueError
-        If the file has other marks than a pair for each text.
-    """
+    """Replace what is between the marks of a file: one part of the text for each pair, of which there must be as many."""
     parts, rest, texts = [], path.read_text(encoding="utf-8"), made.split(BREAK)
     marks = re.findall(f"{re.escape(BEGIN)}|{re.escape(END)}", rest)
     if marks != [BEGIN, END] * len(texts):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
+from statistics import median
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
@@ -144,70 +145,52 @@ def run(arguments: argparse.Namespace) -> int:
         tasks={},
     )
     for task, clips in corpora.items():
-        evaluations = {}
-        for name in features:
-            for model in models:
-                found = evaluate(
-                    pipeline_of(name, model), clips, n_folds=arguments.n_folds, features=encoded[name].rows
-                )
-                evaluations[name, model] = found
-                print(f"{task} {name} {model}: UAR {found.intervals.loc['uar', 'value']:.3f}", flush=True)
-        record["tasks"][task] = {
-            "classes": sorted(clips["label"].unique()),
-            "results": results_of(evaluations),
-            "comparisons": comparisons_of(evaluations),
-        }
+        evaluations, results = {}, []
+        for name, model in product(features, models):
+            pipeline = make_pipeline(*map(clone, FEATURES[name][1]), *MODELS[model]())
+            found = evaluate(pipeline, clips, n_folds=arguments.n_folds, features=encoded[name].rows)
+            folds = found.folds.drop(columns="fold").to_dict("records")
+            measures = found.intervals.to_dict("index")
+            results.append({"features": name, "model": model, "measures": measures, "folds": folds})
+            evaluations[name, model] = found
+            print(f"{task} {name} {model}: UAR {found.intervals.loc['uar', 'value']:.3f}", flush=True)
+        compared = comparisons_of(evaluations, features, models)
+        classes = sorted(clips["label"].unique())
+        record["tasks"][task] = {"classes": classes, "results": results, "comparisons": compared}
     write_record(record, arguments.output)
     return 0
 
 
-def pipeline_of(features: str, model: str) -> Pipeline:
-    """What follows the featuriser: steps of the features, and the classifier."""
-    return make_pipeline(*map(clone, FEATURES[features][1]), *MODELS[model]())
-
-
-def results_of(evaluations: dict[tuple[str, str], Evaluation]) -> list[dict[str, Any]]:
-    """A record of each evaluation: measures over all clips with intervals over speakers, and those of each fold."""
-    return [
-        {
-            "features": features,
-            "model": model,
-            "measures": found.intervals.to_dict("index"),
-            "folds": found.folds.drop(columns="fold").to_dict("records"),
-        }
-        for (features, model), found in evaluations.items()
-    ]
-
-
-def comparisons_of(evaluations: dict[tuple[str, str], Evaluation]) -> list[dict[str, Any]]:
+def comparisons_of(
+    evaluations: dict[tuple[str, str], Evaluation], features: Sequence[str], models: Sequence[str]
+) -> list[dict[str, Any]]:
     """Paired comparisons: the first model with every other on the same features, and all features under the first model."""
-    features, models = (list(dict.fromkeys(names)) for names in zip(*evaluations, strict=True))
-    compared = []
-    for name in features:
-        for peer in models[1:]:
-            found = compare(evaluations[name, models[0]], evaluations[name, peer], names=(models[0], peer))
-            compared.append({"features": name, **found.as_dict()})
-    for a, b in combinations(features, 2):
-        found = compare(evaluations[a, models[0]], evaluations[b, models[0]], names=(a, b))
-        compared.append({"model": models[0], **found.as_dict()})
-    return compared
+    first, *peers = models
+    of_peers = [
+        {"features": name, **compare(evaluations[name, first], evaluations[name, peer], names=(first, peer)).as_dict()}
+        for name, peer in product(features, peers)
+    ]
+    of_features = [
+        {"model": first, **compare(evaluations[a, first], evaluations[b, first], names=(a, b)).as_dict()}
+        for a, b in combinations(features, 2)
+    ]
+    return of_peers + of_features
 
 
 def context(results: Path) -> dict[str, Any]:
     """Names for the template; empty without a record."""
-    record = read_record(results / RECORD.name)
-    if record is None:
+    if (record := read_record(results / RECORD.name)) is None:
         return {}
     tasks = record["tasks"]
     widths = {
-        name: pd.Series([row["measures"]["uar"]["high"] - row["measures"]["uar"]["low"] for row in task["results"]])
+        name: median(row["measures"]["uar"]["high"] - row["measures"]["uar"]["low"] for row in task["results"])
         for name, task in tasks.items()
     }
     return {
         "record": record,
         "corpus": CORPORA.get(record["corpus"], record["corpus"]),
         "in_short": {name: _in_short(task) for name, task in tasks.items()},
-        "how_sure": [f"{width.median() / 2:.3f} for {name}" for name, width in widths.items()],
+        "how_sure": [f"{width / 2:.3f} for {name}" for name, width in widths.items()],
         "texts": TEXTS,
         "differences": {name: _differences(task) for name, task in tasks.items()},
         "figures": _figures,
@@ -235,12 +218,11 @@ def _in_short(task: dict[str, Any]) -> str:
     if rivals:
         beyond = f"all but {' and '.join(sorted(undecided))}" if undecided else "all others"
         text += f"; the intervals of the differences from {beyond} exclude zero"
-    peers = [row for row in task["comparisons"] if "features" in row]
-    said = []
-    for measure in ("uar", "log_loss") if peers else ():
-        verdicts = [better(row, measure) for row in peers]
-        said.append(f"better in {TITLES[measure]} in {verdicts.count(1)} and worse in {verdicts.count(-1)}")
-    if said:
+    if peers := [row for row in task["comparisons"] if "features" in row]:
+        said = []
+        for measure in ("uar", "log_loss"):
+            verdicts = [better(row, measure) for row in peers]
+            said.append(f"better in {TITLES[measure]} in {verdicts.count(1)} and worse in {verdicts.count(-1)}")
         text += f". Of {len(peers)} comparisons with another classifier on the same features, `{subject}` is "
         text += f"{', '.join(said)}; the rest are undecided"
     return text

@@ -20,7 +20,7 @@ from gendiffclf import GenerativeTransportClassifier
 from . import gpu
 from .data import class_rows
 from .markdown import number, table
-from .memory import peak_bytes, reset_peak, resident_bytes
+from .memory import added_memory
 from .models import NAMES, create_model
 from .options import add_options, add_parts, chosen, refuse_quick
 from .records import RESULTS, ROOT, load_average, new_record, read_record, write_record
@@ -150,11 +150,8 @@ def fit_rows(model: str, path: str, on_disk: bool, quick: bool, steps: int | Non
     if steps is not None and not quick:
         settings |= {"max_steps": steps, "patience": None}
     create_model(model, settings).fit(*class_rows(60, 4, 3))
-    reset_peak()
-    before = resident_bytes() or peak_bytes()
     fitted = create_model(model, settings)
-    fit_seconds, *_ = timed(lambda: fitted.fit(X[:-n_test], y[:-n_test]))
-    memory = peak_bytes() - before
+    memory, (fit_seconds, *_) = added_memory(lambda: timed(lambda: fitted.fit(X[:-n_test], y[:-n_test])))
     predict_seconds, _, found = timed(lambda: fitted.predict(X[-n_test:]))
     accuracy = float((found == y[-n_test:]).mean())
     figures = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds, "memory_bytes": memory}
@@ -189,14 +186,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def fresh_process(code: str, *arguments: str) -> Any:
-    """
-    What code in a Python process of its own prints last, as JSON.
-
-    Raises
-    ------
-    RuntimeError
-        If the process fails; with the end of what it says.
-    """
+    """What code in a Python process of its own prints last, as JSON; a RuntimeError has the end of what it says if it fails."""
     done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"Got exit status {done.returncode} from a process of its own: {done.stderr.strip()[-500:]}")

@@ -17,13 +17,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from gendiffclf import (
-    EmoSphereRegressor,
-    FbankFeaturizer,
-    FeatureCache,
-    GenerativeTransportClassifier,
-    SelmClassifier,
-)
+from gendiffclf import EmoSphereRegressor, FbankFeaturizer, FeatureCache, GenerativeTransportClassifier, SelmClassifier
 from gendiffclf.metrics import concordance_scorer
 from gendiffclf.speech import Evaluation, compare, evaluate, system_pipelines
 from gendiffclf.speech.adaptation import few_shot
@@ -48,41 +42,19 @@ N_INNER = 4
 N_REPEATS = 10
 
 
-class WithinSpeakers(BaseEstimator):
-    """A linear model on standardised features, its one hyperparameter chosen in folds of the training speakers."""
-
-    def __init__(self, model: Any, grid: dict[str, list[float]], scoring: Any = None) -> None:
-        self.model = model
-        self.grid = grid
-        self.scoring = scoring
+class WithinSpeakers(GridSearchCV):
+    """A search in folds of the training speakers, whom `evaluate` passes where `fit` names `groups`."""
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> WithinSpeakers:
         """Search and fit."""
-        (step,) = (name for name, _ in make_pipeline(self.model).steps)
-        grid = {f"{step}__{name}": values for name, values in self.grid.items()}
-        search = GridSearchCV(
-            make_pipeline(StandardScaler(), self.model), grid, cv=GroupKFold(N_INNER), scoring=self.scoring
-        )
-        self.search_ = search.fit(X, np.asarray(y), groups=groups)
-        if hasattr(self.search_, "classes_"):
-            self.classes_ = self.search_.classes_
-        return self
-
-    def predict(self, X: Any) -> Any:
-        """Predict by the best."""
-        return self.search_.predict(X)
-
-    def predict_proba(self, X: Any) -> Any:
-        """Probabilities by the best."""
-        return self.search_.predict_proba(X)
+        return super().fit(X, np.asarray(y), groups=groups)
 
 
-def _logreg() -> BaseEstimator:
-    return WithinSpeakers(LogisticRegression(max_iter=2000), {"C": [0.003, 0.01, 0.03, 0.1, 1.0]})
-
-
-def _ridge() -> BaseEstimator:
-    return WithinSpeakers(Ridge(), {"alpha": [10.0, 30.0, 100.0, 300.0, 1000.0]}, concordance_scorer)
+def _linear(model: BaseEstimator, parameter: str, values: list[float], scoring: Any = None) -> BaseEstimator:
+    """A linear model on standardised features with one hyperparameter to choose."""
+    return WithinSpeakers(
+        make_pipeline(StandardScaler(), model), {parameter: values}, cv=GroupKFold(N_INNER), scoring=scoring
+    )
 
 
 def _emosphere(**changes: Any) -> Callable[[], BaseEstimator]:
@@ -94,7 +66,10 @@ def _emosphere(**changes: Any) -> Callable[[], BaseEstimator]:
 CLASSIFIERS: dict[str, tuple[str, Callable[[str], BaseEstimator]]] = {
     "Gen-SER": ("statistics", lambda task: GenerativeTransportClassifier(random_state=0)),
     "SELM": ("frames", lambda task: SelmClassifier(**{**SMALL["selm"], **OF_THE_RUN, "n_epochs": EPOCHS[task]})),
-    "logistic regression": ("statistics", lambda task: _logreg()),
+    "logistic regression": (
+        "statistics",
+        lambda task: _linear(LogisticRegression(max_iter=2000), "logisticregression__C", [0.003, 0.01, 0.03, 0.1, 1.0]),
+    ),
 }
 """Features and maker of each classifier of labels; the last is the baseline."""
 ADAPTABLE = ("Gen-SER", "SELM")
@@ -105,7 +80,10 @@ REGRESSORS: dict[str, tuple[str, Callable[[], BaseEstimator]]] = {
     "auxiliary task of constant weight": ("frames", _emosphere(dynamic_weight=False)),
     "mean in place of style pooling": ("frames", _emosphere(pooling="mean")),
     "attentive statistics in place of style pooling": ("frames", _emosphere(pooling="attentive")),
-    "ridge regression": ("statistics", _ridge),
+    "ridge regression": (
+        "statistics",
+        lambda: _linear(Ridge(), "ridge__alpha", [10.0, 30.0, 100.0, 300.0, 1000.0], concordance_scorer),
+    ),
 }
 """Features and maker of each regressor of ratings; the first is the system, the last the baseline."""
 TASKS = ("gender", "emotion")
@@ -148,10 +126,8 @@ def _measure(part: str, name: str, corpus: pd.DataFrame, arguments: argparse.Nam
     kind, maker = (REGRESSORS if part == RATINGS else CLASSIFIERS)[name]
     cache = FeatureCache(arguments.cache) if arguments.cache else True
     featurizer = FbankFeaturizer(**(FRAMES if kind == "frames" else FBANK), cache=cache)
-    given = {
-        "features": encode_clips(featurizer, corpus).rows,
-        "n_folds": arguments.n_folds,
-    }  # apart from the time below
+    # Apart from the time below.
+    given = {"features": encode_clips(featurizer, corpus).rows, "n_folds": arguments.n_folds}
     begin, processor = time.perf_counter(), time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes that a fold lacks, and the like
@@ -189,8 +165,7 @@ def _record(arguments: argparse.Namespace, part: str, corpus: pd.DataFrame, name
 
 def context(results: Path) -> dict[str, Any]:
     """Names for the template; empty without a record."""
-    record = read_record(results / RECORD.name)
-    if record is None:
+    if (record := read_record(results / RECORD.name)) is None:
         return {}
     parts = record["parts"]
     first = next(iter(parts.values()))
@@ -201,16 +176,15 @@ def context(results: Path) -> dict[str, Any]:
         "fbank": ", ".join(f"`{name}={value:g}`" for name, value in first["settings"]["fbank"].items()),
         "labels": {task: _labels(parts[task]) for task in TASKS if task in parts},
         "ratings": _ratings(parts[RATINGS]) if RATINGS in parts else "",
-        "targets": table(("Strong emotion", *map(str.capitalize, avd.DIMENSIONS)), _points()),
+        "targets": table(
+            ("Strong emotion", *map(str.capitalize, avd.DIMENSIONS)),
+            [[emotion, *map("{:g}".format, point)] for emotion, point in avd.POINTS.items()],
+        ),
         "normal": avd.INTENSITIES["normal"],
         "few_shot": _few_shot(parts[FEW_SHOT]) if FEW_SHOT in parts else "",
         "shown": next(iter(parts[FEW_SHOT]["models"].values())) if FEW_SHOT in parts else {},
         "commands": list({part["command"]: part for part in parts.values()}.values()),
     }
-
-
-def _points() -> list[list[str]]:
-    return [[emotion, *(f"{value:g}" for value in point)] for emotion, point in avd.POINTS.items()]
 
 
 def _cells(part: dict[str, Any], known: Any, formats: dict[str, tuple[int, float]]) -> dict[str, list[str]]:
@@ -253,9 +227,7 @@ def _few_shot(part: dict[str, Any]) -> str:
     for name in (name for name in CLASSIFIERS if name in part["models"]):
         summary = part["models"][name]["summary"]
         rows.append([name, *(Interval(row["uar"], row["uar_low"], row["uar_high"]).text(1, 100) for row in summary)])
-        gains = [
-            Interval(row["uar_gain"], row["uar_gain_low"], row["uar_gain_high"]) for row in summary if row["shots"]
-        ]
-        rows.append(["– gain over no shots", "", *(gain.difference(1, 100) for gain in gains)])
+        gains = ([row[f"uar_gain{end}"] for end in ("", "_low", "_high")] for row in summary if row["shots"])
+        rows.append(["– gain over no shots", "", *(Interval(*gain).difference(1, 100) for gain in gains)])
     shots = (f"{row['shots']} a class" if row["shots"] else "no shots" for row in summary)
     return table(("System", *shots), rows)

@@ -33,31 +33,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run and print."""
+    """Run models and print what came out."""
+    return run_and_print(arguments, parse_variants(arguments.models, arguments.variant), None, arguments.reference)
+
+
+def run_and_print(
+    arguments: argparse.Namespace, variants: Sequence[Variant], default: Sequence[str] | None, reference: str
+) -> int:
+    """Run variants on tables, the default ones unless others are named, and print them beside one of their labels."""
     plan = Plan(
-        variants=parse_variants(arguments.models, arguments.variant),
-        tables=chosen_tables(arguments.tables, arguments.data_dir),
+        variants=variants,
+        tables=chosen_tables(arguments.tables, arguments.data_dir, default),
         splits=chosen_splits(arguments.splits),
         data_dir=arguments.data_dir,
-        inner=arguments.inner,
+        inner="inner" in arguments and arguments.inner,
         again=arguments.again,
         command=arguments.command_line,
     )
     store = RecordStore(arguments.output)
     n_failed = run_plan(plan, store)
-    print(summary_text(plan.records(store), arguments.reference))
+    print(summary_text(plan.records(store), reference))
     return int(n_failed > 0)
 
 
 def parse_variants(models: str, more: Sequence[Sequence[str]]) -> list[Variant]:
-    """
-    Make variants from the options.
-
-    Raises
-    ------
-    ValueError
-        If a variant lacks its model, or a parameter its value.
-    """
+    """Make variants from the options; a ValueError names one that lacks its model, or a parameter its value."""
     names = list(MODELS) if models == "all" else [name for name in models.split(",") if name]
     variants = {name: Variant(name, name) for name in names}
     for label, *words in more:

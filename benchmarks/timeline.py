@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -13,9 +12,9 @@ import numpy as np
 
 from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier
 
-from .memory import peak_bytes, reset_peak, resident_bytes
+from .memory import added_memory
 from .options import add_options
-from .records import RESULTS, load_average, new_record, write_record
+from .records import RESULTS, load_average, new_record, read_record, write_record
 from .runner import timed
 
 RECORD = RESULTS / "timeline.json"
@@ -80,16 +79,9 @@ def measure(pipeline: Any, path: Path) -> dict[str, float]:
     """Length, seconds and memory of one run."""
     from gendiffclf.speech import timeline
 
-    reset_peak()
-    before = resident_bytes() or 0
-    seconds, cpu_seconds, found = timed(lambda: timeline(pipeline, path))
-    return {
-        "duration": found.duration,
-        "seconds": seconds,
-        "cpu_seconds": cpu_seconds,
-        "grown_bytes": peak_bytes() - before,
-        "load": load_average(),
-    }
+    grown, (seconds, cpu_seconds, found) = added_memory(lambda: timed(lambda: timeline(pipeline, path)))
+    times = {"seconds": seconds, "cpu_seconds": cpu_seconds, "load": load_average()}
+    return {"duration": found.duration, "grown_bytes": grown, **times}
 
 
 def summary(rounds: list[dict[str, float]]) -> dict[str, float]:
@@ -112,6 +104,7 @@ def sentence(record: dict[str, Any]) -> str:
     return f"On {record['environment']['hardware']['cores_usable']} cores, {'; '.join(parts)}."
 
 
-def stored_sentence(path: Path = RECORD) -> str:
-    """The sentence of the record that is stored."""
-    return sentence(json.loads(path.read_text(encoding="utf-8")))
+def context(results: Path) -> dict[str, Any]:
+    """Names for the template; empty without a record."""
+    record = read_record(results / RECORD.name)
+    return {"record": record, "sentence": sentence(record)} if record else {}

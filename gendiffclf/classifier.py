@@ -298,7 +298,7 @@ class GenerativeTransportClassifier(
         processes = Processes.launched(self.distributed)
         seed = processes.first(int(check_random_state(self.random_state).randint(2**31)))
         with processes.agreement(self) as arguments:
-            params = _parameters.checked_parameters(self)
+            params = self._checked_parameters()
             rows, y, weight, group_of = checked_rows(self, X, y, sample_weight, None, groups)
             classes, labels = np.unique(y, return_inverse=True)
             arguments.update(X=rows, y=[classes.tolist(), labels], sample_weight=weight, groups=group_of)
@@ -334,6 +334,12 @@ class GenerativeTransportClassifier(
         self.n_iter_, self.best_iter_, self.history_ = training.n_steps, training.best_step, fitted.history
         self._predictors: dict[Any, Predictor] = {}
         return self
+
+    def _checked_parameters(self) -> dict[str, Any]:
+        """Return the parameters, or raise a ValueError that names the first one out of its range."""
+        params = self.get_params(deep=False)
+        _parameters.check_parameters(params)
+        return params
 
     def _training_rows(
         self,

@@ -121,7 +121,7 @@ def thread_limit(n_threads: int | None) -> Iterator[None]:
 
 
 def in_threads(function: Callable[[T], object], items: Sequence[T]) -> None:
-    """Call a function that mostly runs outside of the interpreter's lock for every item, in as many threads as torch takes."""
+    """Call a function for every item, in as many threads as torch uses; it should spend its time in NumPy."""
     import torch
 
     if len(items) < 2 or torch.get_num_threads() < 2:

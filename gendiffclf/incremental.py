@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.utils.metaestimators import available_if
 
-from . import parameters as _parameters
 from .device import resolve_device
 from .validation import all_or_nothing, checked_rows, class_factors
 
@@ -87,7 +86,7 @@ class IncrementalMixin:
         if first:
             self.fit(X, y, sample_weight=sample_weight)
         else:
-            _parameters.checked_parameters(self)
+            self._checked_parameters()
         rows, y, weight, _ = checked_rows(self, X, y, sample_weight, self.scaler_.center.shape)
         if self.kernel_ is None:
             raise ValueError(

@@ -15,8 +15,8 @@ FEW_ROWS = 32
 """Batches of up to so many rows use float64, so that results do not depend on the batch."""
 BLOCK = 512
 """Rows in one pass on a CPU: what a pass computes then stays in the cache."""
-DEVICE_BLOCK = 8192
-"""On other devices, where few rows leave most of them idle."""
+DEVICE_BLOCK_VALUES, DEVICE_BLOCK = 2**26, 8192
+"""Features, and rows, in one pass at most on other devices, which few rows leave idle."""
 
 
 def exact_dtype(device: torch.device) -> torch.dtype:
@@ -58,7 +58,10 @@ def in_blocks(
     ndarray of shape (..., n, k)
     """
     results: list[np.ndarray] = []
-    start, block = 0, block or (BLOCK if like.device.type == "cpu" else DEVICE_BLOCK)
+    start = 0
+    if block is None:
+        on_device = min(DEVICE_BLOCK, max(BLOCK, DEVICE_BLOCK_VALUES // rows[0].size))
+        block = BLOCK if like.device.type == "cpu" else on_device
     with torch.inference_mode():
         while start < len(rows):
             size = min(block, len(rows) - start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 
 from .device import PRECISIONS
 from .preprocessing import SCALINGS, n_views
@@ -27,8 +27,8 @@ AUTO_ROOM = 16
 AUTO_FREQUENCIES_FEATURES = 40
 """Features up to which `n_frequencies="auto"` embeds them periodically; more of them gain nothing and cost time."""
 AUTO_LEARNING_RATE = 0.01, 0.005
-"""`learning_rate="auto"`, of up to `FEW_ROWS` rows, which get few updates, and of more."""
-FEW_ROWS = 256
+"""`learning_rate="auto"`, of up to `FEW_TRAINING_ROWS` rows, which get few updates, and of more."""
+FEW_TRAINING_ROWS = 256
 AUTO_RATE_WIDTH = 1.28
 """Product of learning rate and width at most: wider networks, those of many classes, diverge by more."""
 AUTO_BATCH = (32, 256)
@@ -66,13 +66,6 @@ def presets() -> dict[str, dict[str, Any]]:
             "patience": None,
         },
     }
-
-
-def checked_parameters(estimator: BaseEstimator) -> dict[str, Any]:
-    """An estimator's parameters; raises a ValueError that names the first one out of its range."""
-    params = estimator.get_params(deep=False)
-    check_parameters(params)
-    return params
 
 
 def check_parameters(params: dict[str, Any]) -> None:
@@ -213,7 +206,7 @@ def training_settings(
     batch_size, max_steps, patience = params["batch_size"], params["max_steps"], params["patience"]
     learning_rate = params["learning_rate"]
     if learning_rate == "auto":
-        learning_rate = min(AUTO_LEARNING_RATE[n_rows > FEW_ROWS], AUTO_RATE_WIDTH / width)
+        learning_rate = min(AUTO_LEARNING_RATE[n_rows > FEW_TRAINING_ROWS], AUTO_RATE_WIDTH / width)
     if batch_size == "auto":
         least, most = AUTO_BATCH
         batch_size = min(most, max(least, n_rows // 8))

@@ -14,7 +14,6 @@ import functools
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +29,7 @@ from .estimators.kernel import KernelEstimator
 from .estimators.logistic import LogisticEstimator
 from .estimators.network import NetworkShape, TransportNetwork
 from .estimators.ridge import KernelSettings
+from .files import atomic_file
 from .missing import MissingValues
 from .novelty import Novelty
 from .preprocessing import FeatureScaler
@@ -39,7 +39,7 @@ from .transport.learned import LearnedPath
 from .validation import shown
 
 FORMAT = "gendiffclf.GenerativeTransportClassifier"
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 """Raised whenever a file of this version could no longer be read by the code before."""
 
 _NO_DIGEST = "0" * 64
@@ -112,7 +112,8 @@ def save_classifier(classifier: Any, path: str | os.PathLike[str]) -> None:
     place = data.index(_digest_field(_NO_DIGEST))
     field = _digest_field(hashlib.sha256(data).hexdigest())
     data[place : place + len(field)] = field
-    write_atomically(path, data)
+    with atomic_file(path, binary=True) as file:
+        file.write(data)
 
 
 def load_classifier(empty_classifier: Classifier, path: str | os.PathLike[str]) -> Classifier:
@@ -170,19 +171,6 @@ def check_place(path: Path) -> None:
         raise FileNotFoundError(
             f"Got path={str(path)!r}, expected a file in a folder that exists; create the folder {str(path.parent)!r} first."
         )
-
-
-def write_atomically(path: Path, data: bytes | bytearray) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
 
 
 def _checked_content(data: bytes, path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -187,7 +187,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         X : array-like of shape (n, d) or (n, layers, d)
         n_steps : int >= 1, optional
             Steps N; by default 1 on the exact path, and on a learned path its own.
-        return_path : bool
+        return_path : bool, default=False
             Whether to return every state on the way.
         solver : {"exact", "euler", "midpoint", "stochastic"}, optional
             By default "exact", and on a learned path its own.

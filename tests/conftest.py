@@ -72,28 +72,16 @@ def pyplot() -> Iterator[ModuleType]:
     pyplot.close("all")
 
 
-@pytest.fixture(scope="session")
-def _iris() -> tuple[np.ndarray, np.ndarray]:
+@pytest.fixture
+def iris() -> tuple[np.ndarray, np.ndarray]:
+    """150 flowers of 3 species, 4 features."""
     return load_iris(return_X_y=True)
 
 
 @pytest.fixture
-def iris(_iris: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """150 flowers of 3 species, 4 features; a copy for each test."""
-    X, y = _iris
-    return X.copy(), y.copy()
-
-
-@pytest.fixture(scope="session")
-def _digits() -> tuple[np.ndarray, np.ndarray]:
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """1797 pictures of the digits 0 to 9, 64 features."""
     return load_digits(return_X_y=True)
-
-
-@pytest.fixture
-def digits(_digits: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """1797 pictures of the digits 0 to 9, 64 features; a copy for each test."""
-    X, y = _digits
-    return X.copy(), y.copy()
 
 
 @pytest.fixture

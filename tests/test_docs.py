@@ -107,25 +107,6 @@ def test_the_script_for_several_processes_runs(tmp_path):
     assert GenerativeTransportClassifier.load(tmp_path / "digits.safetensors").n_iter_ == 2
 
 
-def documented_defaults() -> dict[str, str]:
-    """From a parameter to what its documentation says of its default; `a, b : …, default=x and y` counts for both."""
-    section = (
-        inspect.getdoc(GenerativeTransportClassifier).split("Parameters\n----------")[1].split("Attributes\n---")[0]
-    )
-    found = {}
-    for names, value in re.findall(r"^(\w+(?:, \w+)*) : .*default=(.+)$", section, re.MULTILINE):
-        names = names.split(", ")
-        values = value.split(" and ")
-        found.update(zip(names, values * len(names) if len(values) == 1 else values, strict=False))
-    return found
-
-
-def test_documented_defaults_are_those_of_the_signature():
-    signature = inspect.signature(GenerativeTransportClassifier.__init__).parameters
-    defaults = {name: p.default for name, p in signature.items() if name != "self"}
-    assert {name: eval(value) for name, value in documented_defaults().items()} == defaults
-
-
 def test_commands_of_the_readme_exist():
     listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = set(re.findall(r"^make ([\w-]+)", listed, re.MULTILINE))

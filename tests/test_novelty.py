@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
@@ -12,9 +13,9 @@ ESTIMATORS = ("both", "network", "kernel")
 
 
 @pytest.fixture(scope="module", params=ESTIMATORS)
-def fitted(request, tiny, _digits):
+def fitted(request, tiny):
     """A classifier that lacks the digit 3, rows of the others, and rows of it."""
-    X, y = _digits
+    X, y = load_digits(return_X_y=True)
     known = y != 3
     changes = {"width": 64, "max_steps": 150, "depth": 2, "learning_rate": 0.01}
     classifier = tiny(estimator=request.param, **changes).fit(X[known][::2], y[known][::2])

@@ -91,18 +91,6 @@ def test_there_are_at_most_26_parameters():
     assert len(inspect.signature(GenerativeTransportClassifier).parameters) <= 26
 
 
-@pytest.mark.parametrize("cls", [GenerativeTransportClassifier, LearnedPath, ExactPath])
-def test_documented_parameters_and_defaults_are_those_of_the_signature(cls):
-    documented = {}
-    section = re.split(r"(?:Attributes|Notes)\n-", inspect.getdoc(cls))[0]
-    for names, defaults in re.findall(r"^([\w, ]+) : .*default=(.*)$", section, re.MULTILINE):
-        documented |= dict(zip(names.split(", "), defaults.split(" and "), strict=True))
-    signature = inspect.signature(cls).parameters
-    assert list(documented) == list(signature)
-    for name, default in documented.items():
-        assert eval(default) == signature[name].default, name
-
-
 def test_documented_options_are_those_there_are():
     section = inspect.getdoc(GenerativeTransportClassifier).split("Attributes\n")[0]
     documented = {

@@ -58,8 +58,12 @@ def run_demo(
         CSV file to compare on; by default datasets of scikit-learn are used.
     target, groups : str, optional
         Columns of the file with class labels and groups, see `read_table`.
-    n_folds, max_rows, random_state
-        See `read_table` and `compare`.
+    n_folds : int, default=3
+        See `compare`.
+    max_rows : int, default=10_000
+        See `read_table`.
+    random_state : int, default=0
+        Seed of rows, folds and classifiers.
 
     Returns
     -------

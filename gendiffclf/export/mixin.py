@@ -48,12 +48,14 @@ class ExportMixin:
         `table_encoder_.transform(X)`. The file does not validate its input as `predict_proba` does; `load_predictor` does, and
         encodes DataFrames.
         """
-        from ..persistence import check_place, write_atomically
+        from ..files import atomic_file
+        from ..persistence import check_place
         from .graph import onnx_model
 
         check_is_fitted(self, "classes_")
         check_place(Path(path))
-        write_atomically(Path(path), onnx_model(self).SerializeToString())
+        with atomic_file(path, binary=True) as file:
+            file.write(onnx_model(self).SerializeToString())
 
     def write_model_card(self, path: str | PathLike[str], y: ArrayLike | None = None) -> Path:
         """
@@ -79,11 +81,13 @@ class ExportMixin:
         IsADirectoryError, FileNotFoundError
             If the path is a folder, or in a folder that does not exist.
         """
-        from ..persistence import check_place, write_atomically
+        from ..files import atomic_file
+        from ..persistence import check_place
         from .card import model_card
 
         check_is_fitted(self, "classes_")
         check_place(Path(path))
         card = Path(path).with_name("model_card.md")
-        write_atomically(card, model_card(self, Path(path).name, y).encode())
+        with atomic_file(card) as file:
+            file.write(model_card(self, Path(path).name, y))
         return card

@@ -155,19 +155,7 @@ class SmileEncoder:
         return {"features": "opensmile", "set": self.feature_set, "level": self.level, "version": version}
 
     def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
-        """
-        Encode clips.
-
-        Parameters
-        ----------
-        waves : list of ndarray of shape (n_samples,), float32
-            At 16 kHz.
-
-        Returns
-        -------
-        rows : list of ndarray of shape `row_shape`, float32
-            In order; an `AudioError` where the clip is too short for a frame.
-        """
+        """Encode clips, as `Encoder.encode`; an `AudioError` for one that is too short for a frame."""
         return [self._row(wave) for wave in waves]
 
     def _row(self, wave: NDArray[np.float32]) -> Result:

@@ -95,19 +95,7 @@ class SpeechEncoder:
         return self.checkpoint.load(self.device, stored)
 
     def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
-        """
-        Encode clips.
-
-        Parameters
-        ----------
-        waves : list of ndarray of shape (n_samples,), float32
-            Of any lengths, at the encoder's sampling rate.
-
-        Returns
-        -------
-        rows : list of ndarray of shape `row_shape`, float32
-            In order; an `AudioError` for a clip that does not fit in memory even alone.
-        """
+        """Encode clips of any lengths, as `Encoder.encode`; an `AudioError` for one that does not fit in memory even alone."""
         chunks, owners = [], []
         for owner, wave in enumerate(waves):
             for chunk in self._chunks(self._normalised(wave)):

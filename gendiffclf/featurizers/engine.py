@@ -48,7 +48,19 @@ class Encoder(Protocol):
         ...
 
     def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
-        """Return a row or an error for each clip, in order."""
+        """
+        Encode clips.
+
+        Parameters
+        ----------
+        waves : list of ndarray of shape (n_samples,), float32
+            At `sampling_rate`.
+
+        Returns
+        -------
+        rows : list of ndarray of shape `row_shape`, float32
+            In order; an `AudioError` for a clip that cannot be encoded.
+        """
         ...
 
 

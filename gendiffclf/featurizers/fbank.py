@@ -28,8 +28,10 @@ class FbankFeaturizer(SpeechFeaturizer):
         Length of a frame, in seconds.
     hop_seconds : float, default=0.01
         Step from one frame to the next, in seconds.
-    f_min, f_max : float, default=20.0 and 7600.0
-        Lower edge of the first filter and upper edge of the last, in Hz; at most 8000.
+    f_min : float, default=20.0
+        Lower edge of the first filter, in Hz.
+    f_max : float, default=7600.0
+        Upper edge of the last filter, in Hz; at most 8000.
     pre_emphasis : float, default=0.97
         Coefficient of the pre-emphasis filter `x[t] - pre_emphasis * x[t - 1]`, in [0, 1].
     dither : float, default=1.0

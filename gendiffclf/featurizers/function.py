@@ -136,19 +136,7 @@ class FunctionEncoder:
         return {"features": "function", "name": self.name}
 
     def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
-        """
-        Encode clips one by one.
-
-        Parameters
-        ----------
-        waves : list of ndarray of shape (n_samples,), float32
-            At `sampling_rate`.
-
-        Returns
-        -------
-        rows : list of ndarray of shape (d,) or (layers, d), float32
-            In order; an `AudioError` where the function raises an error or returns something else.
-        """
+        """Encode clips one by one, as `Encoder.encode`; an `AudioError` where the function fails or returns no array."""
         return [self._row(wave) for wave in waves]
 
     def _row(self, wave: NDArray[np.float32]) -> Result:

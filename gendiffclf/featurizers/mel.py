@@ -73,19 +73,7 @@ class FbankEncoder:
         return {"features": "fbank", **asdict(self)}
 
     def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
-        """
-        Encode clips.
-
-        Parameters
-        ----------
-        waves : list of ndarray of shape (n_samples,), float32
-            At 16 kHz.
-
-        Returns
-        -------
-        rows : list of ndarray of shape `row_shape`, float32
-            In order.
-        """
+        """Encode clips, as `Encoder.encode`."""
         return [self._row(wave) for wave in waves]
 
     def _row(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:

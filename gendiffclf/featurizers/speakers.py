@@ -139,6 +139,8 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             As in `transform`.
         y : object, default=None
             Ignored.
+        **fit_params
+            Further arguments of `fit`.
         """
         return self.fit(X, y, **fit_params).transform(X, groups=groups)
 

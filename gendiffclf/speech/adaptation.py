@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,15 +12,13 @@ from scipy.stats import t
 from tqdm import tqdm
 
 from ..validation import check_integer
-from .auditing import audit_first
 from .corpora import check_corpus
 from .evaluation import class_probabilities
-from .files import write_json
 from .folds import without_copies
 from .intervals import LEVEL
 from .measures import measures
-from .provenance import as_json, describe_run
-from .training import before_classifier, encode_clips, end_if_interrupted, fit_rows, report_failures, split_pipeline
+from .provenance import JsonResult, as_json, describe_run
+from .training import before_classifier, encode_audited, end_if_interrupted, fit_rows, split_pipeline
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +28,7 @@ MEASURES = ("wa", "uar")
 
 
 @dataclass(frozen=True)
-class FewShot:
+class FewShot(JsonResult):
     """
     Result of `few_shot`. Printing it shows UAR and its gain by number of shots.
 
@@ -76,10 +73,6 @@ class FewShot:
                     f"{name}_high": values.mean() + half_width,
                 }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("shots")
-
-    def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write summary, runs and provenance as JSON; an existing file is replaced once the new one is complete."""
-        write_json(path, self.as_dict())
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON types."""
@@ -174,14 +167,11 @@ def few_shot(
             "GenerativeTransportClassifier or SelmClassifier."
         )
     parts = [train] if hasattr(train, "columns") else list(train)
-    needed = ("path", "label", "speaker")
-    tables = [check_corpus(part, needed) for part in (*parts, test)]
+    tables = [check_corpus(part, ("path", "label", "speaker")) for part in (*parts, test)]
     corpus = pd.concat(tables, ignore_index=True)
     tested = np.arange(len(corpus)) >= len(corpus) - len(tables[-1])
-    audited = audit_first(corpus, accept=accept, ignore=("broken", "copies"))  # reported below
+    encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=("broken", "copies"))  # reported below
     rng = np.random.default_rng(random_state)
-    encoded = encode_clips(featurizer, corpus)
-    report_failures(encoded, corpus)
     rows = _disjoint_rows(encoded.valid, tested, audited.voices, rng)
     (train_rows, test_rows), *_ = without_copies([rows], audited.content)
     y, voices = corpus["label"].to_numpy(), audited.voices[test_rows]

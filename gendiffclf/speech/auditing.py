@@ -58,7 +58,7 @@ def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None
     error label-variants ('2.wav',)
     error no-speakers ()
     """
-    corpus = check_corpus(corpus, ("path", *(name for name in ("label", "speaker") if name in corpus)))
+    corpus = check_corpus(corpus, ("path",), ("label", "speaker"))
     if sound:
         recordings = measure_recordings(clips(corpus), n_jobs)
         findings = list(check_recordings(corpus, recordings))

@@ -70,7 +70,7 @@ def run_features(options: argparse.Namespace) -> None:
     """Encode every clip into the cache, and report those that are broken."""
     import numpy as np
 
-    from .files import atomic_file
+    from ..files import atomic_file
     from .training import encode_clips, failed
 
     check_output("--output", options.output)

@@ -12,10 +12,9 @@ from scipy.stats import binomtest
 
 from ..optional import require
 from ..validation import check_choice
-from .files import write_json
 from .intervals import LEVEL, interval
 from .measures import LOWER_IS_BETTER, MEASURES, TITLES
-from .provenance import as_json
+from .provenance import JsonResult, as_json
 from .results import Evaluation
 from .tables import draw_measures, tally_by
 from .votes import LOWER_IS_BETTER as LOWER_OF_VOTES
@@ -29,7 +28,7 @@ ALL_LOWER = (*LOWER_IS_BETTER, *LOWER_OF_VOTES)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(JsonResult):
     """
     Result of `compare`. Printing it shows the differences and the conclusion that they allow.
 
@@ -98,17 +97,6 @@ class Comparison:
                 "level": LEVEL,
             }
         )
-
-    def to_json(self, path: str | Path) -> None:
-        """
-        Write the comparison as JSON.
-
-        Parameters
-        ----------
-        path : path-like
-            An existing file is replaced once the new one is complete.
-        """
-        write_json(path, self.as_dict())
 
     def __str__(self) -> str:
         """Return a table of differences, McNemar's counts and the conclusion."""

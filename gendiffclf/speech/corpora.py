@@ -55,8 +55,10 @@ def read_corpus(
         matches anything within a name, and `**/` any folders.
     target : str, optional
         Column to predict. By default `emotion` with a layout, otherwise `label` if there is one.
-    path_column, speaker_column : str, default="path" and "speaker"
-        Columns of a table with the paths and speakers; `speaker_column` may also be a column of a layout or pattern.
+    path_column : str, default="path"
+        Column of a table with the paths.
+    speaker_column : str, default="speaker"
+        Column of a table, layout or pattern with the speakers.
     votes : sequence of str, optional
         Columns with the votes of several raters, one for each class and named after it: counts or shares, empty for none.
     raters : sequence of str, optional
@@ -131,20 +133,22 @@ def read_corpus(
     return _with_label(with_votes(corpus, votes, raters), None, to_predict)
 
 
-def check_corpus(corpus: Any, needed: Iterable[str] = ("path", "label")) -> pd.DataFrame:
+def check_corpus(
+    corpus: Any, needed: Iterable[str] = ("path", "label"), optional: Iterable[str] = ("speaker",)
+) -> pd.DataFrame:
     """
     Validate a table as returned by `read_corpus`, and reset its index.
 
     Raises
     ------
     ValueError
-        If the table is empty, or a needed column is missing or has missing values.
+        If the table is empty, a needed column is missing, or a needed or optional one has missing values.
     """
     if not (hasattr(corpus, "columns") and hasattr(corpus, "iloc")):
         raise ValueError(f"Got a corpus of type {type(corpus).__name__}, expected a DataFrame, as from read_corpus.")
     if not len(corpus):
         raise ValueError("Got a corpus of 0 clips, expected at least 1.")
-    for name in needed:
+    for name in (*needed, *(name for name in optional if name in corpus)):
         if name not in corpus:
             remedy = _REMEDIES.get(name, "")
             raise ValueError(

@@ -8,24 +8,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from ..validation import check_integer
-from .auditing import audit_first
 from .corpora import check_corpus
-from .folds import Fold, fold_rows, shared_speakers, warn_of_learnt_clips, warn_of_learnt_speakers, without_copies
+from .folds import (
+    Fold,
+    check_folds,
+    fold_rows,
+    shared_speakers,
+    warn_of_learnt_clips,
+    warn_of_learnt_speakers,
+    without_copies,
+)
 from .provenance import describe_run
 from .results import Evaluation, FoldResult, summarize
-from .table_checks import missing_speakers
 from .tables import group_columns
 from .training import (
     ClipFeatures,
     before_classifier,
     check_speakers,
-    encode_clips,
+    encode_audited,
     end_if_interrupted,
     failed,
     fit_rows,
-    given_features,
-    report_failures,
     scores_of,
     speakers_of,
     split_pipeline,
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REPORTED = ("broken", "no-speakers")
-"""Findings reported by `report_failures` and `shared_speakers` instead."""
+"""Findings reported by `encode_audited` and `shared_speakers` instead."""
 
 
 def evaluate(
@@ -119,23 +122,12 @@ def evaluate(
     >>> evaluation.mean["uar"]
     1.0
     """
-    check_integer("n_folds", n_folds, 2)
-    by_speaker = isinstance(folds, str) and folds in ("speaker", "leave-one-speaker-out")
-    has_speakers = "speaker" in corpus
-    corpus = check_corpus(corpus, ("path", "label", *(["speaker"] if has_speakers else [])))
-    if by_speaker and not has_speakers:
-        raise ValueError(f"Got folds={folds!r}, and {missing_speakers(corpus, evaluated=True)}")
+    corpus = check_corpus(corpus)
+    check_folds(corpus, folds, n_folds)
     columns = group_columns(corpus, groups)
-    if features is None:
-        featurizer, estimator = split_pipeline(pipeline)
-        check_speakers(estimator, corpus)
-        audited = audit_first(corpus, accept=accept, ignore=REPORTED)
-        encoded = encode_clips(featurizer, corpus)
-    else:
-        estimator, encoded = pipeline, given_features(features, len(corpus))
-        check_speakers(estimator, corpus)
-        audited = audit_first(corpus, encoded.rows, accept=accept, ignore=REPORTED)
-    report_failures(encoded, corpus)
+    featurizer, estimator = split_pipeline(pipeline, features)
+    check_speakers(estimator, corpus)
+    encoded, audited = encode_audited(featurizer, corpus, features, accept=accept, ignore=REPORTED)
     settings = {"n_folds": n_folds, "random_state": random_state}
     pairs = fold_rows(corpus, encoded.valid, folds, voices=audited.voices, **settings)
     pairs = without_copies(pairs, audited.content)
@@ -162,7 +154,9 @@ def evaluate_fitted(
         Fitted, as returned by `train` or `load_model`.
     corpus : DataFrame
         With `path` and `label`.
-    groups, accept : sequence of str
+    groups : sequence of str, optional
+        As for `evaluate`.
+    accept : sequence of str, default=()
         As for `evaluate`.
     random_state : int, default=0
         Seed of the bootstrap.
@@ -182,14 +176,13 @@ def evaluate_fitted(
     UserWarning
         If speakers or clips are known to be in the training data, or clips are broken.
     """
-    corpus = check_corpus(corpus, ("path", "label", *(["speaker"] if "speaker" in corpus else [])))
+    corpus = check_corpus(corpus)
     columns = group_columns(corpus, groups)
     featurizer, rest = split_pipeline(pipeline)
     check_speakers(rest, corpus)
     # Rare classes matter for training only.
-    audited = audit_first(corpus, accept=accept, ignore=(*REPORTED, "rare-class", "one-class"))
-    encoded = encode_clips(featurizer, corpus)
-    report_failures(encoded, corpus)
+    ignored = (*REPORTED, "rare-class", "one-class")
+    encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=ignored)
     test = encoded.valid
     warn_of_learnt_speakers(pipeline, corpus, test)
     warn_of_learnt_clips(pipeline, audited.content[test])

@@ -6,14 +6,13 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..validation import check_choice
 from .corpora import first_few
-from .files import write_json
+from .provenance import JsonResult
 
 SEVERITIES = ("error", "warning", "note")
 CODES = (
@@ -59,7 +58,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Audit:
+class Audit(JsonResult):
     """
     Result of `audit`. Printing it shows the findings, errors first.
 
@@ -123,7 +122,7 @@ class Audit:
 
         Parameters
         ----------
-        ignore : iterable of str
+        ignore : iterable of str, default=()
             Codes of findings to ignore.
 
         Raises
@@ -135,7 +134,7 @@ class Audit:
         ignored = {*ignore, *self.accepted}
         for finding in self.findings:
             if finding.severity == "warning" and finding.code not in ignored:
-                warnings.warn(f"{finding.code}: {finding}", stacklevel=4)
+                warnings.warn(f"{finding.code}: {finding}", stacklevel=5)
 
     def raise_errors(self, ignore: Iterable[str] = ()) -> None:
         """Raise a ValueError for errors, as `enforce` does, without warnings."""
@@ -156,17 +155,6 @@ class Audit:
             "findings": [asdict(finding) for finding in self.findings],
             "accepted": list(self.accepted),
         }
-
-    def to_json(self, path: str | Path) -> None:
-        """
-        Write the findings as JSON.
-
-        Parameters
-        ----------
-        path : path-like
-            An existing file is replaced once the new one is complete.
-        """
-        write_json(path, self.as_dict())
 
     def __str__(self) -> str:
         """Return a line for the corpus and one for each finding."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
-from ..validation import check_choice
+from ..validation import check_choice, check_integer
 from .corpora import first_few
+from .table_checks import missing_speakers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,18 @@ N_DIGITS = 16
 FOLDS = ("speaker", "leave-one-speaker-out", "split", "random")
 
 
+def check_folds(corpus: pd.DataFrame, folds: Any, n_folds: int) -> None:
+    """Raise a ValueError for invalid `folds` or `n_folds` of `evaluate`, or a column that they need and the corpus lacks."""
+    check_integer("n_folds", n_folds, 2)
+    if not isinstance(folds, str):
+        return
+    check_choice("folds", folds, FOLDS)
+    if folds == "split" and "split" not in corpus:
+        raise ValueError(f"Got folds='split' with the columns {list(corpus.columns)}, expected 'split' among them.")
+    if folds in ("speaker", "leave-one-speaker-out") and "speaker" not in corpus:
+        raise ValueError(f"Got folds={folds!r}, and {missing_speakers(corpus, evaluated=True)}")
+
+
 def fold_rows(
     corpus: pd.DataFrame,
     valid: np.ndarray,
@@ -33,7 +46,7 @@ def fold_rows(
     voices: np.ndarray | None = None,
 ) -> list[Fold]:
     """
-    Return the training and test rows of each fold; see `evaluate`.
+    Return the training and test rows of each fold; `check_folds` comes first.
 
     Parameters
     ----------
@@ -50,13 +63,12 @@ def fold_rows(
         voices = corpus["speaker"].to_numpy().astype(str)
     groups = voices[valid] if voices is not None and "speaker" in corpus else None
     if isinstance(folds, str):
-        check_choice("folds", folds, FOLDS)
         if folds == "split":
             return [_published_split(corpus, valid)]
         if folds == "random":
             splitter: Any = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
         else:
-            assert groups is not None  # `evaluate` requires the column
+            assert groups is not None  # see `check_folds`
             n_voices = len(np.unique(groups))
             if n_voices < 2:
                 raise ValueError(_one_voice(corpus["speaker"].nunique(), folds))
@@ -165,8 +177,6 @@ def _one_voice(n_speakers: int, folds: str) -> str:
 
 
 def _published_split(corpus: pd.DataFrame, valid: np.ndarray) -> Fold:
-    if "split" not in corpus:
-        raise ValueError(f"Got folds='split' with the columns {list(corpus.columns)}, expected 'split' among them.")
     split = corpus["split"].to_numpy()[valid]
     train, test = valid[np.isin(split, ("train", "dev"))], valid[split == "test"]
     if not len(train) or not len(test):

@@ -16,12 +16,12 @@ from sklearn.pipeline import Pipeline
 from .._version import VERSION
 from ..classifier import GenerativeTransportClassifier
 from ..featurizers import FEATURIZERS, SpeakerNormalizer, SpeechFeaturizer
+from ..files import complete_folder
 from ..optional import require
 from ..systems.model_folder import (
     DESCRIPTION,
     WEIGHTS,
     check_new_folder,
-    complete_folder,
     featurizer_kind,
     plain_parameters,
 )

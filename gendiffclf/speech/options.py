@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,21 +152,13 @@ def refuse_ignored(words: list[str], names: tuple[str, ...]) -> None:
 
 def check_output(name: str, path: Path | None) -> None:
     """Create the folder of an output, and raise an error now if it could not be written later."""
+    from ..files import create_parent
+
     if path is None:
         return
     if path.is_dir():
         raise ValueError(f"Got {name} {path}, which is a folder, expected the path of a file.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"Got {name} {path}, whose folder cannot be created ({error.strerror}), expected a writable folder; choose "
-            "another."
-        ) from error
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(
-            f"Got {name} {path} in a folder that is write-protected, expected a writable folder; choose another."
-        )
+    create_parent(name, path)
 
 
 def form_by_ending(output: Path | None) -> str:

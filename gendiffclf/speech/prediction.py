@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
+from ..files import atomic_file
 from .corpora import check_corpus
-from .files import atomic_file
 from .provenance import as_json
 from .sound_checks import warn_of_sound
 from .training import (
@@ -69,16 +69,11 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     """
     import pandas as pd
 
-    corpus = check_corpus(corpus, ("path",))
-    cautions: list[str | None] = [None] * len(corpus)
-    if features is None:
-        featurizer, rest = split_pipeline(pipeline)
-        check_speakers(rest, corpus)
-        cautions = warn_of_sound(corpus, featurizer.n_jobs)
-        encoded = encode_clips(featurizer, corpus)
-    else:
-        rest, encoded = pipeline, given_features(features, len(corpus))
-        check_speakers(rest, corpus)
+    corpus = check_corpus(corpus, ("path",), ())
+    featurizer, rest = split_pipeline(pipeline, features)
+    check_speakers(rest, corpus)
+    cautions = [None] * len(corpus) if featurizer is None else warn_of_sound(corpus, featurizer.n_jobs)
+    encoded = encode_clips(featurizer, corpus) if features is None else given_features(features, len(corpus))
     warn_of_broken(encoded, corpus)
     valid, classes = encoded.valid, rest.classes_
     proba, scores = np.full((len(corpus), len(classes)), np.nan), np.full(len(corpus), np.nan)

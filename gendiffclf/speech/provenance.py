@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import platform
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from .._version import VERSION
+from ..files import write_json
 from .votes import PREFIX
 
 if TYPE_CHECKING:
@@ -20,6 +22,25 @@ if TYPE_CHECKING:
 PACKAGES = (
     "numpy", "scipy", "scikit-learn", "torch", "transformers", "safetensors", "pandas", "soundfile", "soxr", "joblib",
 )  # fmt: skip
+
+
+class JsonResult:
+    """Base class of results that can be written as JSON."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the content as JSON types."""
+        raise NotImplementedError
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """
+        Write what `as_dict` returns as JSON.
+
+        Parameters
+        ----------
+        path : path-like
+            An existing file is replaced once the new one is complete.
+        """
+        write_json(path, self.as_dict())
 
 
 def versions() -> dict[str, str]:

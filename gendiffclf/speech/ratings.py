@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,12 +15,11 @@ from ..featurizers import SpeechFeaturizer
 from ..metrics import concordance_correlation
 from ..systems.emosphere_targets import DIMENSIONS
 from ..validation import shown
-from .auditing import audit_first
-from .corpora import check_corpus, clips
+from .corpora import check_corpus
 from .evaluation import REPORTED
-from .files import write_json
 from .folds import (
     Fold,
+    check_folds,
     fold_rows,
     shared_speakers,
     warn_of_learnt_clips,
@@ -29,16 +27,15 @@ from .folds import (
     without_copies,
 )
 from .intervals import N_RESAMPLES, draw_weights, interval
-from .provenance import as_json, describe_run
+from .provenance import JsonResult, as_json, describe_run
 from .sound_checks import warn_of_sound
 from .training import (
     ClipFeatures,
+    encode_audited,
     encode_clips,
     failed,
     fit_rows,
-    given_features,
     record_training_data,
-    report_failures,
     split_pipeline,
     warn_of_broken,
 )
@@ -52,7 +49,7 @@ _KEPT = ("path", "start", "end", "speaker")
 
 
 @dataclass(frozen=True)
-class RatingEvaluation:
+class RatingEvaluation(JsonResult):
     """
     Result of `evaluate_ratings`. Printing it shows the concordance of each dimension, overall and by fold.
 
@@ -165,10 +162,6 @@ class RatingEvaluation:
             }
         )
 
-    def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write measures, intervals and provenance as JSON; an existing file is replaced once the new one is complete."""
-        write_json(path, self.as_dict())
-
     def __str__(self) -> str:
         """Return the CCC of each dimension with its interval, and of each fold."""
         bounds = self.intervals()
@@ -211,9 +204,8 @@ def train_ratings(
     """
     names = tuple(dimensions)
     corpus = _rated(corpus, names)
-    audited = audit_first(corpus, accept=accept, ignore=IGNORED)
-    featurizer, rest, encoded = _encoded(clone(pipeline), corpus)
-    report_failures(encoded, corpus)
+    featurizer, rest = _split(clone(pipeline))
+    encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=IGNORED)
     rest.fit(encoded.rows[encoded.valid], corpus.loc[encoded.valid, list(names)])
     fitted = Pipeline([*([] if featurizer is None else [("featurizer", featurizer)]), *_steps(rest)])
     return record_training_data(fitted, corpus, encoded.valid, audited.content)
@@ -245,8 +237,9 @@ def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[st
     """
     import pandas as pd
 
-    corpus = check_corpus(corpus, ("path",))
-    featurizer, rest, encoded = _encoded(pipeline, corpus)
+    corpus = check_corpus(corpus, ("path",), ())
+    featurizer, rest = _split(pipeline)
+    encoded = encode_clips(featurizer, corpus)
     cautions = warn_of_sound(corpus, None if featurizer is None else featurizer.n_jobs)
     warn_of_broken(encoded, corpus)
     names = list(_steps(rest)[-1][1].dimensions_ if dimensions is None else dimensions)
@@ -283,10 +276,14 @@ def evaluate_ratings(
         for each fold.
     corpus : DataFrame
         With `path`, `speaker` and a column for each dimension.
-    folds, n_folds, random_state
-        As for `evaluate`; folds are not stratified.
+    folds : str, splitter or iterable, default="speaker"
+        As for `evaluate`, but not stratified.
     dimensions : iterable of str, default=("arousal", "valence", "dominance")
         Columns of ratings; the regressor gets them as a DataFrame, and predicts in their order or that of its `dimensions_`.
+    n_folds : int >= 2, default=5
+        Number of folds; at most the number of speakers.
+    random_state : int, default=0
+        Seed of the folds.
     features : array-like or list of ndarrays, optional
         Precomputed features or frames of the clips; rows with NaN count as broken clips.
     fitted : bool, default=False
@@ -312,13 +309,10 @@ def evaluate_ratings(
     """
     names = tuple(dimensions)
     corpus = _rated(corpus, names)
-    if features is None:
-        audited = audit_first(corpus, accept=accept, ignore=IGNORED)
-        _, rest, encoded = _encoded(pipeline, corpus)
-    else:
-        rest, encoded = pipeline, given_features(features, len(corpus))
-        audited = audit_first(corpus, encoded.rows, accept=accept, ignore=IGNORED)
-    report_failures(encoded, corpus)
+    if not fitted:
+        check_folds(corpus, folds, n_folds)
+    featurizer, rest = _split(pipeline) if features is None else (None, pipeline)
+    encoded, audited = encode_audited(featurizer, corpus, features, accept=accept, ignore=IGNORED)
     settings = {"n_folds": n_folds, "random_state": random_state}
     if fitted:
         warn_of_learnt_speakers(pipeline, corpus, encoded.valid)
@@ -362,7 +356,7 @@ def _rated(corpus: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
     """Return the table with ratings as numbers."""
     import pandas as pd
 
-    corpus = check_corpus(corpus, ("path", *names, *(["speaker"] if "speaker" in corpus else [])))
+    corpus = check_corpus(corpus, ("path", *names))
     corpus = corpus.drop(columns="label", errors="ignore")  # so that the audit does not check it
     for name in names:
         numbers = pd.to_numeric(corpus[name], errors="coerce")
@@ -373,15 +367,9 @@ def _rated(corpus: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
     return corpus
 
 
-def _encoded(pipeline: Any, corpus: pd.DataFrame) -> tuple[SpeechFeaturizer | None, Any, ClipFeatures]:
-    """Return the featuriser, the steps after it, and the features; a regressor of clips gets the clips themselves."""
-    if isinstance(_steps(pipeline)[0][1], SpeechFeaturizer):
-        featurizer, rest = split_pipeline(pipeline)
-        return featurizer, rest, encode_clips(featurizer, corpus)
-    rows = np.empty(len(corpus), dtype=object)
-    for i, clip in enumerate(clips(corpus)):
-        rows[i] = clip
-    return None, pipeline, ClipFeatures(rows)
+def _split(pipeline: Any) -> tuple[SpeechFeaturizer | None, Any]:
+    """Return the featuriser, None for a regressor of clips, and the steps after it."""
+    return split_pipeline(pipeline) if isinstance(_steps(pipeline)[0][1], SpeechFeaturizer) else (None, pipeline)
 
 
 def _steps(pipeline: Any) -> list[tuple[str, Any]]:

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from ..files import atomic_file
 from ..html_page import as_svg, document, figure
 from ..html_page import captioned as _captioned
 from ..html_page import table as _table
 from ..votes import vote_cross_entropy
-from .files import atomic_file
 from .measures import MEASURES, TITLES
 from .pictures import draw
 from .results import Evaluation

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .files import write_json
 from .findings import Audit
 from .intervals import LEVEL, N_RESAMPLES
 from .measures import MEASURES, TITLES, confusion_text, measures
-from .provenance import as_json
+from .provenance import JsonResult, as_json
 from .tables import measure_all, measure_by, measure_classes, measure_groups
 from .votes import PREFIX, VOTE_TITLES, measure_votes
 
@@ -45,7 +44,7 @@ class FoldResult(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(JsonResult):
     """
     Result of `evaluate`. Printing it shows the confusion matrix and the measures.
 
@@ -159,15 +158,8 @@ class Evaluation:
         """Unit of the bootstrap: "speakers", or "clips" if speakers are unknown."""
         return "speakers" if "speaker" in self.predictions else "clips"
 
-    def to_json(self, path: str | Path) -> None:
-        """
-        Write measures, intervals, tables, audit and provenance as JSON.
-
-        Parameters
-        ----------
-        path : path-like
-            An existing file is replaced once the new one is complete.
-        """
+    def as_dict(self) -> dict[str, Any]:
+        """Return measures, intervals, tables, audit and provenance as JSON types."""
         intervals = self.intervals.to_dict("index")
         content = {
             "classes": [str(label) for label in self.classes],
@@ -196,7 +188,7 @@ class Evaluation:
             "audit": None if self.audit is None else self.audit.as_dict(),
             "about": self.about,
         }
-        write_json(path, as_json(content))
+        return as_json(content)
 
     def report(self, path: str | Path, *, title: str = "Evaluation", pictures: str | Path | None = None) -> None:
         """

@@ -187,7 +187,7 @@ def synthesize_corpus(
         Number of speakers, alternating men and women, with different pitch, vocal tract length and breathiness.
     n_takes : int >= 1, default=2
         Number of clips of each vowel by each speaker, with different length, pitch and level.
-    vowels : tuple of str
+    vowels : tuple of str, optional
         By default all ten, see `synthesize_vowel`.
     random_state : int, default=0
         Seed of voices and takes.

@@ -79,7 +79,7 @@ def train_rated(options: argparse.Namespace, pipeline: Any, corpus: pd.DataFrame
 
 def evaluate_rated(options: argparse.Namespace, model: Any, corpus: pd.DataFrame) -> None:
     """Cross-validate on ratings, or evaluate a fitted model, and print the concordance."""
-    from .files import atomic_file
+    from ..files import atomic_file
     from .ratings import evaluate_ratings
 
     if options.report is not None or options.group is not None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..files import atomic_file, write_json
 from ..optional import require
-from .files import atomic_file, write_json
 
 if TYPE_CHECKING:
     from .timelines import Timeline

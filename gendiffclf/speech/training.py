@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import sklearn
@@ -21,6 +21,8 @@ from .votes import votes_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .findings import Audit
 
 N_SHOWN = 3
 
@@ -47,12 +49,16 @@ class ClipFeatures:
         return np.setdiff1d(np.arange(len(self.rows)), list(self.failures))
 
 
-def encode_clips(featurizer: SpeechFeaturizer, corpus: pd.DataFrame) -> ClipFeatures:
+def encode_clips(featurizer: SpeechFeaturizer | None, corpus: pd.DataFrame) -> ClipFeatures:
     """
     Compute the features of all clips and collect broken ones, whatever the featuriser's `on_error` is.
 
-    The broken clips are also in the featuriser's `failures_`.
+    The broken clips are also in the featuriser's `failures_`. Without a featuriser, the rows are the clips themselves.
     """
+    import pandas as pd
+
+    if featurizer is None:
+        return ClipFeatures(pd.Series(clips(corpus), dtype=object).to_numpy())
     tolerant = clone(featurizer).set_params(on_error="nan")
     rows = _indexable(tolerant.transform(clips(corpus)))
     featurizer.failures_ = tolerant.failures_
@@ -68,6 +74,32 @@ def given_features(features: Any, n_clips: int) -> ClipFeatures:
     return ClipFeatures(rows, {int(i): "its features hold NaN" for i in broken})
 
 
+def encode_audited(
+    featurizer: SpeechFeaturizer | None,
+    corpus: pd.DataFrame,
+    features: Any = None,
+    *,
+    accept: Iterable[str],
+    ignore: Iterable[str],
+) -> tuple[ClipFeatures, Audit]:
+    """
+    Audit a corpus and then encode its clips, unless `features` are given; warn of broken ones.
+
+    Raises
+    ------
+    ValueError
+        If `audit` finds an error, all clips are broken, or there is not one row of features per clip.
+    """
+    if features is None:
+        audited = audit_first(corpus, accept=accept, ignore=ignore)
+        encoded = encode_clips(featurizer, corpus)
+    else:
+        encoded = given_features(features, len(corpus))
+        audited = audit_first(corpus, encoded.rows, accept=accept, ignore=ignore)
+    _report_failures(encoded, corpus)
+    return encoded, audited
+
+
 def _indexable(features: Any) -> np.ndarray:
     """Return features as an array; a list of frame arrays becomes an array of objects."""
     if not isinstance(features, list) or np.ndim(features[0]) < 2:
@@ -77,15 +109,21 @@ def _indexable(features: Any) -> np.ndarray:
     return rows
 
 
-def split_pipeline(pipeline: Any) -> tuple[SpeechFeaturizer, Pipeline]:
+@overload
+def split_pipeline(pipeline: Any, features: None = None) -> tuple[SpeechFeaturizer, Pipeline]: ...
+@overload
+def split_pipeline(pipeline: Any, features: Any) -> tuple[SpeechFeaturizer | None, Any]: ...
+def split_pipeline(pipeline: Any, features: Any = None) -> tuple[SpeechFeaturizer | None, Any]:
     """
-    Return the featuriser and a pipeline of the steps after it.
+    Return the featuriser and a pipeline of the steps after it; with precomputed features, None and the pipeline.
 
     Raises
     ------
     ValueError
-        If the first step is not a featuriser, or there is nothing after it.
+        If the first step is not a featuriser, there is nothing after it, or a parameter of a step is out of its range.
     """
+    if features is not None:
+        return None, pipeline
     steps = pipeline.steps if isinstance(pipeline, Pipeline) else [("", pipeline)]
     if len(steps) < 2 or not isinstance(steps[0][1], SpeechFeaturizer):
         names = " -> ".join(type(step).__name__ for _, step in steps)
@@ -93,6 +131,9 @@ def split_pipeline(pipeline: Any) -> tuple[SpeechFeaturizer, Pipeline]:
             f"Got pipeline {names}, expected a featuriser first and a classifier last, such as "
             "make_pipeline(FbankFeaturizer(), GenerativeTransportClassifier())."
         )
+    for _, step in steps:
+        if hasattr(step, "_checked_parameters"):
+            step._checked_parameters()  # before hours of encoding, not only in `fit`
     return steps[0][1], Pipeline(steps[1:])
 
 
@@ -241,18 +282,12 @@ def train(
     >>> pipeline = make_pipeline(FbankFeaturizer(), GenerativeTransportClassifier())
     >>> fitted = train(pipeline, read_corpus("clips.csv"))  # doctest: +SKIP
     """
-    corpus = check_corpus(corpus, ("path", "label", *(["speaker"] if "speaker" in corpus else [])))
-    featurizer, rest = split_pipeline(pipeline) if features is None else (None, pipeline)
+    corpus = check_corpus(corpus)
+    featurizer, rest = split_pipeline(pipeline, features)
     check_speakers(rest, corpus)
     accept = (*accept, *(("no-speakers",) if without_speakers else ()))
-    if featurizer is None:
-        encoded = given_features(features, len(corpus))
-        audited = audit_first(corpus, encoded.rows, accept=accept, ignore=("broken",))
-    else:
-        audited = audit_first(corpus, accept=accept, ignore=("broken",))  # those are reported below
-        featurizer = clone(featurizer)
-        encoded = encode_clips(featurizer, corpus)
-    report_failures(encoded, corpus)
+    featurizer = None if featurizer is None else clone(featurizer)
+    encoded, audited = encode_audited(featurizer, corpus, features, accept=accept, ignore=("broken",))
     valid = encoded.valid
     voices = audited.voices[valid] if "speaker" in corpus else None
     votes = votes_of(corpus.iloc[valid])
@@ -262,12 +297,12 @@ def train(
     return record_training_data(trained, corpus, valid, audited.content)
 
 
-def report_failures(features: ClipFeatures, corpus: pd.DataFrame) -> None:
+def _report_failures(features: ClipFeatures, corpus: pd.DataFrame) -> None:
     """Warn of broken clips, which are left out; raise a ValueError if all clips are broken."""
     if len(features.failures) == len(corpus):
         raise ValueError(f"{_broken(features, corpus)}, expected at least one that can be read; check the paths.")
     if features.failures:
-        warnings.warn(f"{_broken(features, corpus)}; they are left out.", stacklevel=3)
+        warnings.warn(f"{_broken(features, corpus)}; they are left out.", stacklevel=4)
 
 
 def warn_of_broken(features: ClipFeatures, corpus: pd.DataFrame) -> None:

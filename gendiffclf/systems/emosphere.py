@@ -54,13 +54,17 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
         Whether the weight of the auxiliary task falls to 0 over the first five epochs, or stays 1.
     width : int, default=1024
         Width of the pooling and the heads; even.
-    dropout, head_dropout : float in [0, 1), default=0.1 and 0.5
-        Dropout in the pooling and in the heads.
+    dropout : float in [0, 1), default=0.1
+        Dropout in the pooling.
+    head_dropout : float in [0, 1), default=0.5
+        Dropout in the heads.
     n_epochs : int >= 1, default=20
         Passes over the clips.
-    batch_size, accumulation_steps : int >= 1, default=64 and 1
-        Clips per step, and steps per update. The loss is a correlation over the clips of one step, so batches should be
-        large; the incomplete last batch of an epoch is skipped.
+    batch_size : int >= 1, default=64
+        Clips per step. The loss is a correlation over them, so batches should be large; the incomplete last batch of an epoch
+        is skipped.
+    accumulation_steps : int >= 1, default=1
+        Steps per update.
     learning_rate : float > 0 or "auto", default="auto"
         Learning rate of AdamW: "auto" is 1e-5 with a tuned encoder, otherwise 1e-3.
     weight_decay : float >= 0, default=0.01
@@ -128,6 +132,8 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
 
     network_: EmoSphereNetwork
     value_range_: tuple[float, float]
+
+    _check_parameters = staticmethod(check_parameters)
 
     def __init__(
         self,
@@ -212,8 +218,7 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
         ImportError
             If the extra `finetune` is not installed.
         """
-        params = self.get_params(deep=False)
-        check_parameters(params)
+        params = self._checked_parameters()
         names = dimension_names(Y, self.dimensions)
         low, high = check_range(self.value_range)
         clips = as_items(X)

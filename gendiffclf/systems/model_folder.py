@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from torch import Tensor
 
 from .._version import VERSION
 from ..featurizers import FEATURIZERS, SpeechFeaturizer
+from ..files import complete_folder, create_parent
 from ..validation import shown
 
 FORMAT = "gendiffclf.system"
@@ -149,37 +147,8 @@ def check_new_folder(name: str, folder: str | os.PathLike[str], overwrite: bool)
         expected = f"a new folder or one of a model, with {DESCRIPTION}" if overwrite else "a new folder"
         remedy = "" if overwrite else "; overwrite=True (--overwrite) replaces a model"
         raise ValueError(f"Got {name}={str(folder)!r}, which exists, expected {expected}{remedy}.")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"Got {name}={str(folder)!r}, whose parent folder cannot be created ({error.strerror}), expected a writable "
-            "folder; choose another."
-        ) from error
-    if not os.access(folder.parent, os.W_OK):
-        raise ValueError(
-            f"Got {name}={str(folder)!r} in a folder that is write-protected, expected a writable folder; choose another."
-        )
+    create_parent(name, folder)
     return folder
-
-
-@contextlib.contextmanager
-def complete_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder, which is renamed to `folder` if no error occurs."""
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
-    temporary.mkdir()
-    try:
-        yield temporary
-        if folder.exists():
-            old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
-            os.rename(folder, old)  # a folder that is not empty cannot be replaced by renaming
-            os.rename(temporary, folder)
-            shutil.rmtree(old)
-        else:
-            os.rename(temporary, folder)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(temporary)
 
 
 def plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:

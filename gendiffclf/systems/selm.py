@@ -61,16 +61,22 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         Additional prompts to train on: "sentiment", "vad" (words for valence, arousal and dominance), or custom ones.
     n_prefix : int >= 1, default=40
         Number of tokens of the audio prefix, and of the prompt prefix.
-    n_mapper_layers, n_heads : int >= 1, default=4 and 8
-        Layers and attention heads of each mapper's transformer.
+    n_mapper_layers : int >= 1, default=4
+        Layers of each mapper's transformer.
+    n_heads : int >= 1, default=8
+        Attention heads of each layer.
     dropout : float in [0, 1), default=0.1
         Dropout in the mappers.
     length_normalize : bool, default=False
         Divide the log-probability of a text by its number of tokens, so that long texts can compete with short ones.
-    n_epochs, few_shot_epochs : int >= 1, default=20 and 10
-        Passes over the training examples in `fit`, and in `partial_fit`.
-    batch_size, accumulation_steps : int >= 1, default=32 and 1
-        Examples per step, and steps per update.
+    n_epochs : int >= 1, default=20
+        Passes over the training examples in `fit`.
+    few_shot_epochs : int >= 1, default=10
+        Passes over the training examples in `partial_fit`.
+    batch_size : int >= 1, default=32
+        Examples per step.
+    accumulation_steps : int >= 1, default=1
+        Steps per update.
     learning_rate : float > 0, default=1e-4
         Peak learning rate of AdamW. For "bytes", 1e-3 is a better first choice.
     weight_decay : float >= 0, default=0.01
@@ -142,6 +148,8 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
 
     network_: SelmModel
     loss_curve_: list[float]
+
+    _check_parameters = staticmethod(check_parameters)
 
     def __init__(
         self,
@@ -228,8 +236,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         ImportError
             If the extra `finetune` is not installed.
         """
-        params = self.get_params(deep=False)
-        check_parameters(params)
+        params = self._checked_parameters()
         clips = as_items(X)
         labels = checked_labels(y, len(clips))
         trained = sorted_labels(labels)
@@ -278,8 +285,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
             As in `fit`.
         """
         check_is_fitted(self)
-        params = self.get_params(deep=False)
-        check_parameters(params)
+        params = self._checked_parameters()
         clips = as_items(X)
         labels = checked_labels(y, len(clips))
         trained = sorted_labels([*self.trained_labels_, *labels.tolist()])

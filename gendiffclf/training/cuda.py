@@ -1,8 +1,6 @@
 """
-Updates on a CUDA device.
-
-Launching an update's kernels one by one takes longer than the kernels: a CUDA graph launches all at once. In long trainings of
-wide networks, weights and averages on their way through memory are what is left; an update compiled as a whole moves them once.
+Updates on a CUDA device: as a graph, which launches all kernels at once, since one by one that takes longer than to run them; and
+compiled as a whole, so that weights and averages, most of what wide networks move through memory, are moved once.
 """
 
 from __future__ import annotations
@@ -14,65 +12,60 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Generator, Tensor
 
-from ..transport.learned import OBJECTIVES, LearnedPath, place, sample
+from ..transport.learned import OBJECTIVES, LearnedPath, sample_times_and_noise, states_and_targets
 
 if TYPE_CHECKING:
-    from ..estimators.network import TransportNetwork
+    from ..estimators.network import NetworkShape, TransportNetwork
     from .loop import TrainingData, TrainingSettings
 
-COMPILED_STEPS = 50_000
-"""Updates from which compiling, half a minute, pays."""
-_WARM_UP = 3
-"""Calls before the capture, in which libraries set themselves up."""
-_DECAYS, _EPSILON = (0.9, 0.999), 1e-8
-"""Of Adam, as in torch."""
+COMPILED_STEPS = 50_000  # compiling takes half a minute
+_WARM_UP = 3  # calls in which libraries set themselves up
+_DECAYS, _EPSILON = (0.9, 0.999), 1e-8  # of Adam, as in torch
 
-Update = Callable[[Tensor, Tensor], Tensor]
-"""From row numbers (M, B) and the gain () of the averages to the loss () before the update."""
+Update = Callable[[Tensor, Tensor], Tensor]  # from row numbers (M, B) and the averages' gain () to the loss () before
 
 
 class CapturedUpdate:
-    """An update as a CUDA graph; it always gets the same shapes, and draws from no other generator than the one given."""
+    """A CUDA graph of an update, which always gets the same shapes and draws from no other generator than the one given."""
 
-    def __init__(self, update: Update, generator: Generator) -> None:
-        self._update, self._generator, self._n_calls = update, generator, 0
+    def __init__(self, generator: Generator) -> None:
+        self._n_calls = 0
+        self._numbers = self._gain = torch.empty((), device=generator.device)
+        self._graph, self._stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(generator.device)
+        self._graph.register_generator_state(generator)
 
-    def __call__(self, numbers: Tensor, gain: float) -> Tensor:
-        """Update; the next call overwrites the result."""
-        if not self._n_calls:
-            self._inputs = torch.empty_like(numbers), torch.empty((), device=numbers.device)
-            self._graph = torch.cuda.CUDAGraph()
-            self._graph.register_generator_state(self._generator)
-        self._inputs[0].copy_(numbers)
-        self._inputs[1].fill_(gain)
+    def __call__(self, update: Update, numbers: Tensor, gain: float) -> Tensor:
+        """Run the update, the same in every call; the next call overwrites the result."""
+        self._numbers = self._numbers.copy_(numbers) if self._n_calls else numbers.clone()
+        self._gain.fill_(gain)
         self._n_calls += 1
-        if self._n_calls <= _WARM_UP:
-            return self._aside()
-        if self._n_calls == _WARM_UP + 1:
-            with torch.cuda.graph(self._graph):
-                self._result = self._update(*self._inputs)
-        self._graph.replay()
+        with torch.cuda.device(numbers.device):
+            if self._n_calls <= _WARM_UP + 1:
+                here, own = torch.cuda.current_stream(), self._stream
+                own.wait_stream(here)
+                captures = self._n_calls > _WARM_UP
+                with torch.cuda.graph(self._graph, stream=own) if captures else torch.cuda.stream(own):
+                    self._result = update(self._numbers, self._gain)
+                here.wait_stream(own)
+            if self._n_calls > _WARM_UP:
+                self._graph.replay()
         return self._result
 
-    def _aside(self) -> Tensor:
-        """Update in a stream of its own, which a capture asks for."""
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            result = self._update(*self._inputs)
-        torch.cuda.current_stream().wait_stream(stream)
-        return result
+
+def pays(settings: TrainingSettings, shape: NetworkShape) -> bool:
+    """Whether training is long enough to compile its updates; only those of networks like the paper's can be."""
+    is_long = settings.max_steps >= COMPILED_STEPS and settings.patience is None
+    return is_long and shape.tokenizer == "single" and not (shape.dropout or shape.n_frequencies or settings.ema_decay)
 
 
 def compiled_update(
     network: TransportNetwork,
-    averages: list[Tensor],
     data: TrainingData,
     learned: LearnedPath,
     settings: TrainingSettings,
     generator: Generator,
 ) -> Update:
-    """An update by Adam of a network without dropout on a learned path, compiled from gathering rows to averaging weights."""
+    """An update by Adam of a network as `pays` asks for, compiled from gathering rows to changing weights."""
     path, objective = learned.path(), OBJECTIVES[learned.objective]()
     names, weights = zip(*((name, x.detach()) for name, x in network.named_parameters()), strict=True)
     half = settings.precision is torch.bfloat16
@@ -82,11 +75,11 @@ def compiled_update(
     buffers, count = dict(network.named_buffers()), weights[0].new_zeros(())
 
     def update(
-        weights: list[Tensor], products: list[Tensor], means: list[Tensor], squares: list[Tensor],
-        averages: list[Tensor], count: Tensor, numbers: Tensor, gain: Tensor, t: Tensor, noise: Tensor,
+        weights: list[Tensor], products: list[Tensor], means: list[Tensor], squares: list[Tensor], count: Tensor,
+        numbers: Tensor, t: Tensor, noise: Tensor,
     ) -> Tensor:  # fmt: skip
         x1, condition = network.split(data.take(numbers))
-        x_t, target = place(path, objective, data.codes[data.y[numbers]], x1, t, noise)
+        x_t, target = states_and_targets(path, objective, data.codes[data.y[numbers]], x1, t, noise)
 
         def loss(products: list[Tensor]) -> Tensor:
             named = dict(zip(names, products, strict=True))
@@ -99,22 +92,29 @@ def compiled_update(
         count.add_(1)
         size, scale = settings.learning_rate / (1 - _DECAYS[0] ** count), (1 - _DECAYS[1] ** count).sqrt()
         for i, gradient in enumerate(gradients):
-            wide = gradient.to(weights[i].dtype)
-            means[i].lerp_(wide, 1 - _DECAYS[0])
-            squares[i].mul_(_DECAYS[1]).addcmul_(wide, wide, value=1 - _DECAYS[1])
+            gradient = gradient.to(weights[i].dtype)
+            means[i].lerp_(gradient, 1 - _DECAYS[0])
+            squares[i].mul_(_DECAYS[1]).addcmul_(gradient, gradient, value=1 - _DECAYS[1])
             weights[i].sub_(size * means[i] / (squares[i].sqrt() / scale + _EPSILON))
             if half:
                 products[i].copy_(weights[i])
-        for average, weight in zip(averages, weights, strict=False):
-            average.lerp_(weight, gain)
         return value
 
-    compiled = torch.compile(update, fullgraph=True, dynamic=False)
+    run = torch.compile(update, fullgraph=True, dynamic=False)
 
-    def drawn_update(numbers: Tensor, gain: Tensor) -> Tensor:
-        drawn = sample(learned, data.codes[:1].expand(*numbers.shape, -1), generator)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="torch")  # the compiler warns of its own code, and of TF32
-            return compiled(list(weights), products, means, squares, averages, count, numbers, gain, *drawn)
+    def draw_and_update(numbers: Tensor, gain: Tensor) -> Tensor:
+        nonlocal run
+        drawn = sample_times_and_noise(learned, data.codes[:1].expand(*numbers.shape, -1), generator)
+        arguments = (list(weights), products, means, squares, count, numbers, *drawn)
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", module="torch")  # the compiler warns of its own code, and of TF32
+                return run(*arguments)
+        except Exception as error:
+            if run is update:
+                raise
+            warnings.warn(f"torch.compile failed; updates take twice as long: {error}", RuntimeWarning, stacklevel=2)
+            run = update
+            return update(*arguments)
 
-    return drawn_update
+    return draw_and_update

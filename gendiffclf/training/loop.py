@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,13 +18,13 @@ from ..estimators.network import TransportNetwork, estimate, loss
 from ..transport.learned import LearnedPath
 from ..transport.readout import project_on_codes, project_on_simplex
 from .budget import Budget
-from .cuda import COMPILED_STEPS, CapturedUpdate, compiled_update
+from .cuda import CapturedUpdate, Update, compiled_update, pays
 from .distributed import Processes
 from .folds import Folds
 
 VALIDATION_BLOCK = 1024
 """Rows per member in one pass of validation."""
-TOLERANCE = 1e-3, 0.5
+LEAST_GAIN, LEAST_ROWS = 1e-3, 0.5
 """Improvement that patience asks for: at least this share of the score, and the score of so many rows."""
 CATCHING_UP = 0.05, 2.0
 """
@@ -156,20 +155,23 @@ class _Learner:
         )
         self._averages: list[Tensor] = list(self.average.parameters()) if settings.ema_decay else []
         self._weights = [x.detach() for x in network.parameters()]
-        self._run: Callable[[Tensor, Any], Tensor] = self._update
-        # Sums over processes, and rows on disk, want the host in every update.
+        self._captured: CapturedUpdate | None = None
+        self._compiled: Update | None = None
+        # Not with several processes, or rows on disk: sums and reading need the host in every update.
         if on_cuda and processes.count == 1 and isinstance(data.rows, Tensor):
-            is_long = settings.patience is None and settings.max_steps >= COMPILED_STEPS
-            if is_long and learned is not None and not network.shape.dropout:
-                self._run = compiled_update(network, self._averages, data, learned, settings, self._noise)
-            self._run = CapturedUpdate(self._run, self._noise)
+            self._captured = CapturedUpdate(self._noise)
+            if learned is not None and pays(settings, network.shape):
+                self._compiled = compiled_update(network, data, learned, settings, self._noise)
 
     def update(self, step: int) -> Tensor:
         """Make an update, the first of which is number 1; the sum of members' losses before it, which the next overwrites."""
         numbers = next(self.batches)  # (M, B)
+        own = numbers[:, self._processes.part(numbers.shape[1])]
         # Early averages follow the weights closely, so that the random start is soon forgotten.
         gain = 1 - min(self._settings.ema_decay, (step - 1) / (8 + step))
-        return self._run(numbers[:, self._processes.part(numbers.shape[1])], gain)
+        if self._captured is None:
+            return self._update(own, gain)
+        return self._captured(self._compiled or self._update, own, gain)
 
     def _update(self, own: Tensor, gain: float | Tensor) -> Tensor:
         """Learn from rows of numbers (M, B)."""
@@ -204,14 +206,14 @@ class _Best:
         """Update, estimates of the validation rows, weights; one object, so that an interrupt leaves all or none of it."""
         self._score, self._improved_at = float("inf"), 0
         self._reference, self._alone_reference = float("inf"), float("inf")  # at the last improvements that count
-        self._tolerance, self._patience = TOLERANCE[1] / max(1, n_validation), patience
+        self._tolerance, self._patience = LEAST_ROWS / max(1, n_validation), patience
 
     def compare(self, step: int, score: float, alone: float, held_out: Tensor, network: TransportNetwork) -> bool:
         """Keep these weights if they are better; whether patience is at its end."""
         if score < self._score:
             self.kept = step, held_out, {name: x.clone() for name, x in network.state_dict().items()}
             self._score = score
-            if score < min(self._reference * (1 - TOLERANCE[0]), self._reference - self._tolerance):
+            if score < min(self._reference * (1 - LEAST_GAIN), self._reference - self._tolerance):
                 self._improved_at, self._reference = step, score
         if alone < self._alone_reference * (1 - CATCHING_UP[0]) and alone < self._score * CATCHING_UP[1]:
             self._improved_at, self._alone_reference = step, alone
@@ -275,6 +277,8 @@ def train(
     try:
         for step in bar:
             total += learner.update(step)
+            if budget.limit is not None and total.is_cuda:  # where time would pass later
+                torch.cuda.synchronize(total.device)
             needed = (budget.spent - started) / step + validation_seconds  # one more update and its validation
             timed_out = budget.limit is not None and processes.first(budget.is_short_of(needed))
             if step % every and step != settings.max_steps and not timed_out:

@@ -239,19 +239,21 @@ def draw(learned: LearnedPath, x0: Tensor, x1: Tensor, generator: Generator) -> 
     target : Tensor of shape (..., L)
         What the network is to return for `x_t` and `t`.
     """
-    t, noise = sample(learned, x1, generator)
-    x_t, target = place(learned.path(), OBJECTIVES[learned.objective](), x0, x1, t, noise)
+    t, noise = sample_times_and_noise(learned, x1, generator)
+    x_t, target = states_and_targets(learned.path(), OBJECTIVES[learned.objective](), x0, x1, t, noise)
     return x_t, t, target
 
 
-def sample(learned: LearnedPath, like: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+def sample_times_and_noise(learned: LearnedPath, like: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """Training times (...) and noise (..., L) of as many rows as a tensor (..., L) has, on its device and in its precision."""
     t = sample_times(learned.time_sampling, like.shape[:-1], *_time_range(learned), generator)
     noise = torch.randn(like.shape, generator=generator, device=generator.device, dtype=like.dtype)
     return t.to(like), noise.to(like.device)
 
 
-def place(path: Path, objective: Objective, x0: Tensor, x1: Tensor, t: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+def states_and_targets(
+    path: Path, objective: Objective, x0: Tensor, x1: Tensor, t: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor]:
     """States at times t (...) between x0 and x1 (..., L), and their regression targets (..., L)."""
     return path.sample(x0, x1, t, noise), objective.target(path, x0, x1, t, noise)
 

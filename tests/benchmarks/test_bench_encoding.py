@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from featurizers.conftest import TINY
 
 from benchmarks import encoding, speech
 from benchmarks.__main__ import main
@@ -15,15 +16,6 @@ from gendiffclf.speech.measures import MEASURES
 pytest.importorskip("transformers")
 pytest.importorskip("soundfile")
 
-TINY = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-    "conv_dim": (16,) * 7,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
-}
 ROOT = Path(__file__).parents[2]
 
 

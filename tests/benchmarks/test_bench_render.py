@@ -160,7 +160,7 @@ def test_marks_that_are_no_pair_for_each_text_are_refused(tmp_path: Path, text: 
 
 def test_pages_are_those_of_the_records_whatever_the_locale(tmp_path: Path):
     made = ("three-systems", "benchmarks", "ablation", "uncertainty", "speed", "speech-results")
-    between_marks = ("deployment", "missing-values", "labels")
+    between_marks = ("deployment", "missing-values", "labels", "long-recordings")
     names = [f"docs/{name}.md" for name in (*made, *between_marks)]
     (tmp_path / "docs").mkdir()
     for name in ("README.md", *(f"docs/{name}.md" for name in between_marks)):

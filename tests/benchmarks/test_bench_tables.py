@@ -82,6 +82,14 @@ def test_record_has_all_it_should(bench: Bench, tmp_path: Path):
     assert str(tmp_path) not in json.dumps(record)
 
 
+def test_our_model_is_measured_with_parameters(bench: Bench, tmp_path: Path):
+    parameters = ["max_steps=5", "n_members=2", "width=32", "depth=1"]
+    assert bench("--models", "", "--variant", "ours", "ours", *parameters, "--splits", "0") == 0
+    (record,) = RecordStore(tmp_path / "records").read()
+    assert (record["label"], record["model"], record["configuration"]["max_steps"]) == ("ours", "ours", 5)
+    assert record["accuracy"] > 0.8
+
+
 def test_second_run_adds_nothing(bench: Bench, frequencies, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert bench() == 0
     written, n_fits = (tmp_path / "records" / "frequencies.jsonl").read_bytes(), frequencies.n_fits
@@ -245,7 +253,7 @@ def test_help_lists_commands(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     out = capsys.readouterr().out
-    assert all(name in out for name in ("tables", "render", "smoke"))
+    assert all(name in out for name in ("tables", "render", "speed"))
 
 
 def test_splits_are_those_of_the_protocol(bench: Bench, tmp_path: Path):

@@ -1,12 +1,14 @@
 """The benchmark of `timeline`: recordings of the length asked for, and what a record says."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from benchmarks import __main__ as commands
 from benchmarks import timeline
+from benchmarks.render import render
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -29,15 +31,16 @@ def clips(tmp_path):
 @pytest.mark.filterwarnings("ignore:.*speaker")
 def test_a_record_of_both_lengths(clips, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(timeline, "LEARNT", 2)
-    output = tmp_path / "record.json"
+    output = tmp_path / "timeline.json"
     words = ["--minutes", "0.1", "0.2", "--rounds", "2", "--output", str(output)]
     assert commands.main(["timeline", "--data-dir", str(clips), *words]) == 0
     record = json.loads(output.read_text())
     assert [[run["duration"] for run in part["rounds"]] for part in record["recordings"]] == [[6, 6], [12, 12]]
     first = record["recordings"][0]
     assert first["summary"]["share"] == pytest.approx(first["summary"]["seconds"] / 6)
-    assert timeline.stored_sentence(output) in capsys.readouterr().out
-    assert "0.1 minutes take " in timeline.stored_sentence(output)
+    made = render("long-recordings", timeline.context(tmp_path))
+    assert capsys.readouterr().out.splitlines()[-1] in made
+    assert re.search("0.1 minutes take .* 0.2 minutes take .* medians of 2 runs", made)
 
 
 def test_wrong_rounds(clips, capsys):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from gendiffclf.featurizers import FEATURIZERS
+
 RATE = 16000
 TINY = {
     "hidden_size": 32,
@@ -79,6 +81,34 @@ def checkpoint(checkpoints):
 def clips():
     """Clips of several lengths as `(array, rate)`."""
     return [(tone(0.2 + 0.07 * i, 150 + 40 * i, seed=i), RATE) for i in range(6)]
+
+
+@pytest.fixture
+def files(tmp_path, clips):
+    """The clips as paths."""
+    paths = [str(tmp_path / f"{i}.wav") for i in range(len(clips))]
+    for path, (wave, rate) in zip(paths, clips, strict=True):
+        soundfile.write(path, wave, rate, subtype="FLOAT")
+    return paths
+
+
+def quantiles(samples):
+    """An encoder that is a function; it stands here so that processes can find it."""
+    return np.quantile(samples, [0.1, 0.5, 0.9])
+
+
+@pytest.fixture(params=FEATURIZERS)
+def make(request, checkpoint):
+    """A function that makes a featuriser of two dimensions."""
+    if request.param == "egemaps":
+        pytest.importorskip("opensmile")
+    fixed = {
+        "egemaps": {},
+        "fbank": {"n_mels": 20},
+        "function": {"encode": quantiles, "name": "quantiles-1", "sampling_rate": RATE},
+        "hubert": {"model": checkpoint, "layers": -1, "device": "cpu"},
+    }[request.param]
+    return lambda **parameters: FEATURIZERS[request.param](**fixed | {"cache": None} | parameters)
 
 
 @pytest.fixture

@@ -139,9 +139,16 @@ def test_captured_updates_are_those_made_one_by_one(tiny, monkeypatch, path):
     def fit():
         return tiny(device="cuda", path=path, estimator="network", max_steps=100, dropout=0.2, patience=None).fit(X, y)
 
-    captured, one_by_one = histories(monkeypatch, fit, CapturedUpdate=lambda update, generator: update)
+    captured, one_by_one = histories(
+        monkeypatch, fit, CapturedUpdate=lambda _: lambda update, numbers, gain: update(numbers, gain)
+    )
     np.testing.assert_allclose(captured, one_by_one, rtol=1e-2)
     assert captured[-1] < captured[0] / 2
+
+
+@pytest.mark.parametrize("max_steps", [1, 3, 4, 5])
+def test_updates_before_and_after_the_capture_count(tiny, max_steps):
+    assert tiny(device="cuda", estimator="network", max_steps=max_steps, patience=None).fit(X, y).n_iter_ == max_steps
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -154,7 +161,7 @@ def test_compiled_updates_are_those_that_are_not(monkeypatch, precision):
         classifier.path.set_params(time_width=64)
         return classifier.fit(np.repeat(X_train[:, None], 3, axis=1), y_train)
 
-    plain, compiled = histories(monkeypatch, fit, COMPILED_STEPS=1)
+    plain, compiled = histories(monkeypatch, fit, pays=lambda *_: True)
     np.testing.assert_allclose(compiled, plain, rtol=0.02 if precision == "float32" else 0.1)
     assert compiled[-1] < compiled[0] / 2
 

@@ -86,11 +86,15 @@ def test_where_the_report_is_is_said(clip_folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("command", "words", "message"),
     [
-        ("evaluate", ["--output", "{}/file/x.json"], "/file/x.json, whose folder cannot be created"),
+        (
+            "evaluate",
+            ["--output", "{}/file/x.json"],
+            "/file/x.json' in a folder without write access (it cannot be created: ",
+        ),
         ("evaluate", ["--predictions", "{}/file/x.csv"], "Got --predictions"),
         ("evaluate", ["--output", "{}"], "which is a folder, expected the path of a file"),
-        ("features", ["--output", "{}/file/x.npz"], "whose folder cannot be created"),
-        ("predict", ["--output", "{}/file/x.csv"], "whose folder cannot be created"),
+        ("features", ["--output", "{}/file/x.npz"], "without write access"),
+        ("predict", ["--output", "{}/file/x.csv"], "without write access"),
         (
             "predict",
             ["--output", "{}/out.json"],
@@ -294,16 +298,23 @@ def test_the_demo(capsys):
         (["train", "{}", "--output", "{}"], "which exists, expected a new folder"),
         (["train", "{}", "--output", "{}/new"], "expected 'label' among them"),
         (["predict", "{}", "{}"], "without a readable model.json"),
-        (["evaluate", "{}", "--pattern", "{{label}}/*"], "there is no column 'speaker'"),
+        (["evaluate", "{}", "--pattern", "{label}/*"], "there is no column 'speaker'"),
+        (
+            ["evaluate", "{}", *PATTERN, "--set", "classifier__estimator=kernl"],
+            "Got estimator='kernl', expected one of",
+        ),
+        (["train", "{}", *PATTERN, "--set", "classifier__depth=0", "--output", "{}/new"], "Got depth=0, expected"),
+        (["evaluate", "{}", *PATTERN, "--set", "classifier__deep=2"], "Invalid parameter 'deep' for estimator Gen"),
     ],
 )
-def test_wrong_words_are_one_line(words, message, clip_folder, capsys):
+def test_wrong_words_are_one_line_before_the_work(words, message, clip_folder, encoded, capsys):
     with pytest.raises(SystemExit) as stop:
-        run(*(word.format(clip_folder) for word in words))
+        run(*(word.replace("{}", str(clip_folder)) for word in words))
     assert stop.value.code == 1
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+    assert not encoded
 
 
 def test_a_number_of_folds_is_another_option(capsys):

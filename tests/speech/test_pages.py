@@ -8,7 +8,6 @@ import pytest
 import soundfile
 
 from benchmarks.story import PICTURES, run_code
-from benchmarks.timeline import RECORD, stored_sentence
 from gendiffclf import cli
 from gendiffclf.speech import LAYOUTS, synthesize_vowel
 from gendiffclf.speech.synthesis import RATE
@@ -98,11 +97,6 @@ def test_the_pretrained_encoder_runs(capsys):
     names = run_code(corpus + "".join(part for part in parts if "resemblyzer" in part))
     assert names["featurizer"].transform(names["corpus"]["path"][:2]).shape == (2, 256)
     assert "UAR" in capsys.readouterr().out
-
-
-def test_the_page_about_long_recordings_quotes_the_record():
-    text = " ".join((DOCS / "long-recordings.md").read_text(encoding="utf-8").split())
-    assert stored_sentence(DOCS.parent / RECORD) in text
 
 
 @pytest.mark.usefixtures("quick", "corpora")

@@ -123,9 +123,20 @@ def test_from_training_to_a_folder_and_predictions(rated, broken, tmp_path):
 
 def test_a_regressor_may_take_the_clips_themselves(rated):
     pytest.importorskip("accelerate")
+    rated = rated.assign(start=0.0, end=0.25)
     direct = evaluate_ratings(small(encoder=FbankFeaturizer(n_mels=8)), rated, n_folds=2)
     piped = evaluate_ratings(make_pipeline(FbankFeaturizer(n_mels=8, pooling="none"), small()), rated, n_folds=2)
     np.testing.assert_array_equal(direct.predictions["predicted_arousal"], piped.predictions["predicted_arousal"])
+
+
+def test_wrong_folds_are_refused_before_clips_are_encoded(rated, linear, encoded):
+    with pytest.raises(ValueError, match=r"Got folds='speaker', and there is no column 'speaker'.*; add the column"):
+        evaluate_ratings(linear, rated.drop(columns="speaker"))
+    with pytest.raises(ValueError, match="Got n_folds=1, expected an integer >= 2"):
+        evaluate_ratings(linear, rated, n_folds=1)
+    assert not encoded
+    with pytest.warns(UserWarning, match="Got a corpus without the column 'speaker'"):
+        assert len(evaluate_ratings(linear, rated.drop(columns="speaker"), "random", n_folds=2).folds) == 2
 
 
 def test_columns_that_are_no_ratings_are_refused(rated, linear):

@@ -96,14 +96,19 @@ def test_emosphere_from_ratings_to_measures(ratings, clip_folder, tmp_path, caps
             ["--system", "emosphere", "--value-range", "1", "7", "--report", "r.html"],
             "Got --report or --group for ratings, expected labels",
         ),
+        (
+            ["--system", "emosphere", "--value-range", "1", "7", "--set", "regressor__pooling=none"],
+            "Got pooling='none', expected one of",
+        ),
     ],
 )
-def test_wrong_words_say_so(words, message, ratings, tmp_path, monkeypatch, capsys):
+def test_wrong_words_say_so(words, message, ratings, encoded, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as caught:
         cli.main(["evaluate", str(ratings), *words])
     assert caught.value.code == 1
     assert message in capsys.readouterr().err
+    assert not encoded
 
 
 def test_pipelines_of_encoders_have_the_sizes_of_the_papers():

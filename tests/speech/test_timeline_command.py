@@ -69,7 +69,7 @@ def test_an_impossible_place_for_a_model_is_said_before_any_work(clip_folder, en
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit):
         run("train", clip_folder, *PATTERN, "--output", tmp_path / "file" / "model")
-    assert "whose parent folder cannot be created" in capsys.readouterr().err
+    assert "in a folder without write access" in capsys.readouterr().err
     assert not encoded
 
 

@@ -1,4 +1,3 @@
-import inspect
 import pickle
 import re
 
@@ -11,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import Pipeline
 
-from gendiffclf import AudioError, EmoSphereRegressor, FbankFeaturizer, SelmClassifier
+from gendiffclf import AudioError, EmoSphereRegressor, FbankFeaturizer
 from gendiffclf.featurizers.mel import FbankEncoder
 from gendiffclf.metrics import concordance_correlation, concordance_scorer
 from gendiffclf.systems import spherical
@@ -254,16 +253,3 @@ def test_frames_come_from_the_cache(small, rated, tmp_path, monkeypatch):
     np.testing.assert_array_equal(small(**settings).fit(clips, Y).predict(clips), first.predict(clips))
     with pytest.raises(AssertionError, match="encoded again"):
         small(**settings, max_seconds=0.1).fit(clips, Y)
-
-
-@pytest.mark.parametrize("estimator", [EmoSphereRegressor, SelmClassifier])
-def test_documented_defaults_are_those_of_the_signature(estimator):
-    section = inspect.getdoc(estimator).split("Parameters\n----------")[1].split("Attributes\n---")[0]
-    documented = {}
-    for names, value in re.findall(r"^(\w+(?:, \w+)*) : .*default=(.+)$", section, re.MULTILINE):
-        documented |= dict(zip(names.split(", "), value.split(" and "), strict=True))
-    defaults = {n: p.default for n, p in inspect.signature(estimator.__init__).parameters.items() if n != "self"}
-    without = ("dimensions", "value_range", "label_texts", "prompt")  # "optional", needed, or a constant
-    assert {name: eval(value) for name, value in documented.items() if name not in without} == {
-        name: value for name, value in defaults.items() if name not in without
-    }

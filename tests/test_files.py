@@ -1,0 +1,42 @@
+"""Files and folders appear when they are complete, or not at all."""
+
+import os
+
+import pytest
+
+from gendiffclf.files import atomic_file, complete_folder, create_parent
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_file_is_replaced_once_it_is_complete(binary, tmp_path):
+    path = tmp_path / "new" / "file"
+    for content in ("a\nb", "ä"):
+        with atomic_file(path, binary=binary) as file:
+            file.write(content.encode() if binary else content)
+        assert path.read_bytes() == content.encode()
+    with pytest.raises(RuntimeError, match="stopped"), atomic_file(path, binary=binary):
+        raise RuntimeError("stopped")
+    assert os.listdir(path.parent) == ["file"]
+    assert path.read_text(encoding="utf-8") == "ä"
+
+
+def test_a_folder_is_replaced_once_it_is_complete(tmp_path):
+    folder = tmp_path / "folder"
+    for name in ("a", "b"):
+        with complete_folder(folder) as temporary:
+            (temporary / name).touch()
+    with pytest.raises(RuntimeError, match="stopped"), complete_folder(folder):
+        raise RuntimeError("stopped")
+    assert os.listdir(tmp_path) == ["folder"]
+    assert os.listdir(folder) == ["b"]
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
+    create_parent("output", tmp_path / "a" / "b" / "file")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"Got output='.*x' in a folder without write access \(it cannot be created: "):
+        create_parent("output", tmp_path / "file" / "x")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(ValueError, match=r"\(it is write-protected\), expected a writable one; choose another"):
+        create_parent("output", tmp_path / "x")
