@@ -19,7 +19,7 @@ from .parameters import network_shape, training_settings
 from .preprocessing import n_views
 from .training.budget import Budget
 from .training.distributed import Processes
-from .training.folds import Folds, assign_folds
+from .training.folds import Folds, assign_folds, folds_of_few
 from .training.loop import TrainingData, TrainingResult, train
 from .transport.learned import LearnedPath
 
@@ -139,10 +139,11 @@ def fit_estimators(
         validate=params["patience"] is not None or params["estimator"] == "both",
         groups=data.groups,
     )
+    few = folds_of_few(data.y.cpu().numpy(), np.random.default_rng(0), data.groups)
     fitted, validation, held_out = Fitted(uncalibrated(1)), folds.validation, []
     learned = path if isinstance(path, LearnedPath) else None
     if params["estimator"] != "network":
-        kernel = _fit_kernel(params, data, processes)
+        kernel = _fit_kernel(params, data, few, processes)
         fitted.kernel = kernel.estimator
         if params["estimator"] == "kernel":
             validation = kernel.index
@@ -180,7 +181,7 @@ def fit_estimators(
             raise KeyboardInterrupt("training was interrupted before its first validation")
     fitted.combination = uncalibrated(len(held_out))
     if len(validation):
-        _combine(fitted, held_out, read_outs, validation, data, folds, processes)
+        _combine(fitted, held_out, read_outs, validation, data, folds, few, processes)
     members = folds.member if fitted.network is not None else np.zeros(len(validation), np.int64)
     fitted.novelty = fit_novelty(
         *(fitted.kernel, fitted.network, codes, learned, data.rows, data.groups),
@@ -197,6 +198,7 @@ def _combine(
     validation: np.ndarray,
     data: TrainingRows,
     folds: Folds,
+    few: np.ndarray | None,
     processes: Processes,
 ) -> None:
     """Fit the logistic regression, if kernel and network are there, and the combination of all, given the kernel's read-out."""
@@ -207,7 +209,9 @@ def _combine(
         if len(folds.train) == 1:
             used = np.concatenate([used, folds.train[0][:HELD_OUT_ROWS]])
         fitted.logistic, logistic = fit_logistic(
-            data.rows, data.targets, data.weight, used, folds.member, fitted.kernel.settings.layer_weights
+            *(data.rows, data.targets, data.weight, used),
+            folds.member if few is None else few[folds.validation],
+            fitted.kernel.settings.layer_weights,
         )
         processes.copy_first([fitted.logistic.coefficients, fitted.logistic.offset])
     found = combine(held_out, data.targets[validation], data.weight[validation], logistic, read_outs)
@@ -233,7 +237,7 @@ def _warn_of_an_early_end(fitted: Fitted, budget: Budget) -> None:
         )
 
 
-def _fit_kernel(params: dict[str, Any], data: TrainingRows, processes: Processes) -> KernelFit:
+def _fit_kernel(params: dict[str, Any], data: TrainingRows, few: np.ndarray | None, processes: Processes) -> KernelFit:
     return fit_kernel(
         data.rows,
         data.targets,
@@ -242,6 +246,7 @@ def _fit_kernel(params: dict[str, Any], data: TrainingRows, processes: Processes
         n_views=n_views(params["scaling"]),
         n_centers=None if params["n_centers"] == "auto" else params["n_centers"],
         groups=data.groups,
+        folds=few,
         reduce=processes.summed,
         part=processes.part,
     )

@@ -217,6 +217,7 @@ def fit_kernel(
     n_views: int = 1,
     n_centers: int | None = None,
     groups: np.ndarray | None = None,
+    folds: np.ndarray | None = None,
     settings: KernelSettings | None = None,
     reduce: Callable[[Tensor], Tensor] | None = None,
     part: Callable[[int], slice] = slice,
@@ -240,6 +241,8 @@ def fit_kernel(
         Centres at most; by default all rows up to `EXACT_ROWS`, else `NYSTROM_CENTERS`.
     groups : ndarray of shape (n,), optional
         Rows of one group are left out together.
+    folds : ndarray of shape (n,), int, optional
+        Where all rows are centres and choose hyperparameters: for held-out estimates by the choice of the other folds.
     settings : KernelSettings, optional
         Instead of a choice.
     reduce : callable, optional
@@ -254,19 +257,22 @@ def fit_kernel(
     n = len(rows)
     default = n if n <= EXACT_ROWS else NYSTROM_CENTERS
     m = min(n, default if n_centers is None else n_centers)
+    honest = None
     if settings is None:
         chosen = slice(0, min(n, SELECTION_ROWS))
-        settings = select(
+        settings, honest = select(
             rows[chosen].unflatten(1, (n_views, -1)),
             targets[chosen],
             weight[chosen],
             kernels,
             None if groups is None else groups[chosen],
+            folds if n == m and n <= SELECTION_ROWS else None,
         )
     estimator = KernelEstimator(settings, n_views, targets[:0], targets[:0], weighted_mean(targets, weight), weight[:0])
     estimator.centers = estimator.view(rows[:m]).clone()
     if m == n:
-        return _exact(estimator, targets, weight, groups)
+        fitted = _exact(estimator, targets, weight, groups)
+        return fitted if honest is None else replace(fitted, held_out=honest)
     return _nystrom(estimator, rows, targets, weight, groups, reduce, part)
 
 

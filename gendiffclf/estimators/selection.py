@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cache
 
@@ -27,8 +26,13 @@ Place = tuple[int, int]
 
 
 def select(
-    rows: Tensor, targets: Tensor, weight: Tensor, kernels: Sequence[str], groups: np.ndarray | None = None
-) -> KernelSettings:
+    rows: Tensor,
+    targets: Tensor,
+    weight: Tensor,
+    kernels: Sequence[str],
+    groups: np.ndarray | None = None,
+    folds: np.ndarray | None = None,
+) -> tuple[KernelSettings, Tensor | None]:
     """
     The hyperparameters with the least squared error of held-out rows, each estimate at the scale that is best for it.
 
@@ -44,8 +48,22 @@ def select(
     weight : Tensor of shape (s,)
     kernels : sequence of str
     groups : ndarray of shape (s,), optional
+    folds : ndarray of shape (s,), int, optional
+        For held-out estimates that had no part in the choice.
+
+    Returns
+    -------
+    settings : KernelSettings
+    held_out : Tensor of shape (s, K) or None
+        With folds, the held-out estimates of each one's rows by what the rows of the others choose. The least of many errors
+        is lower than it will be for new rows, and on few rows by so much that the kernel would get too much weight.
     """
-    few = _HeldOutScore(rows[:DESCENT_ROWS], targets[:DESCENT_ROWS], weight[:DESCENT_ROWS], groups)
+
+    def on(n_rows: int) -> _HeldOutScore:
+        keeps = folds is not None and n_rows >= len(rows)
+        return _HeldOutScore(rows[:n_rows], targets[:n_rows], weight[:n_rows], groups, keeps)
+
+    few = on(DESCENT_ROWS)
     n_views, n_layers = rows.shape[1:3]
     middle = len(BANDWIDTHS) // 2, len(PENALTIES) // 2
     alone = [tuple(int(layer == other) for other in range(n_layers)) for layer in range(n_layers)]
@@ -55,10 +73,7 @@ def select(
         for view in range(n_views):  # the best place for one is near that for the others
             place = _descend(few, kernel, view, counts, place)
             candidates.append((kernel, view, place))
-    if len(rows) > DESCENT_ROWS:
-        many = _HeldOutScore(rows[:SELECTION_ROWS], targets[:SELECTION_ROWS], weight[:SELECTION_ROWS], groups)
-    else:
-        many = few
+    many = on(SELECTION_ROWS) if len(rows) > DESCENT_ROWS else few
     scores = [few(c[0], c[1], counts, c[2]) for c in candidates]
     close = [c for c, score in zip(candidates, scores, strict=True) if score <= CLOSE * min(scores)]
     kernel, view, place = min(close, key=lambda c: many(c[0], c[1], counts, c[2]))
@@ -79,7 +94,8 @@ def select(
         for layer in range(n_layers)
     )
     weights = tuple(c / sum(counts) for c in counts)
-    return KernelSettings(kernel, view, float(PENALTIES[place[1]]), bandwidth, weights)
+    settings = KernelSettings(kernel, view, float(PENALTIES[place[1]]), bandwidth, weights)
+    return settings, None if folds is None else many.held_out(folds)
 
 
 def _descend(score: _HeldOutScore, kernel: str, view: int, counts: tuple[int, ...], place: Place) -> Place:
@@ -100,10 +116,14 @@ class _HeldOutScore:
     As a share of the squared deviation of the targets: one minus the squared correlation with them.
     """
 
-    def __init__(self, rows: Tensor, targets: Tensor, weight: Tensor, groups: np.ndarray | None) -> None:
-        self._rows, self._weight = rows, weight
-        self._centred = targets - weighted_mean(targets, weight)
+    def __init__(
+        self, rows: Tensor, targets: Tensor, weight: Tensor, groups: np.ndarray | None, keeps_estimates: bool
+    ) -> None:
+        self._rows, self._weight, self._keeps_estimates = rows, weight, keeps_estimates
+        self._offset = weighted_mean(targets, weight)
+        self._centred = targets - self._offset
         self._groups = None if groups is None else groups[: len(rows)]
+        self._estimates: list[Tensor] = []
         self.distances = cache(self._distances)
         self._cached = cache(self._score)
 
@@ -131,6 +151,23 @@ class _HeldOutScore:
             return float("inf")
         residual = left_out(torch.cholesky_solve(self._centred, factor), factor, self._groups)
         estimate = self._centred - residual
-        product = float(self._weight @ (estimate * self._centred).sum(1))
-        sizes = (float(self._weight @ x.square().sum(1)) for x in (estimate, self._centred))
-        return 1 - max(product, 0.0) ** 2 / max(math.prod(sizes), 1e-300)
+        if self._keeps_estimates:
+            self._estimates.append(estimate)
+        product, size = (float(x.sum()) for x in self._products(estimate))
+        squared = float(self._weight @ self._centred.square().sum(1))
+        return 1 - max(product, 0.0) ** 2 / max(size * squared, 1e-300)
+
+    def _products(self, estimates: Tensor) -> tuple[Tensor, Tensor]:
+        """Of estimates (..., s, K) with the targets and with themselves, for each row (..., s)."""
+        return (estimates * self._centred).sum(-1) * self._weight, estimates.square().sum(-1) * self._weight
+
+    def held_out(self, folds: np.ndarray) -> Tensor:
+        """Estimates of each fold's rows by the choice, among those compared, that the other rows make, (s, K)."""
+        estimates = torch.stack(self._estimates)  # (choices, s, K)
+        product, size = self._products(estimates)
+        found = estimates[0].clone()
+        for fold in np.unique(folds):
+            own = torch.as_tensor(folds == fold, device=found.device)
+            shares = product[:, ~own].sum(1).clamp_min(0).square() / size[:, ~own].sum(1).clamp_min(1e-300)
+            found[own] = estimates[shares.argmax()][own]
+        return found + self._offset

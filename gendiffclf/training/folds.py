@@ -9,9 +9,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from ..device import in_threads
 from ..estimators.kernel import HELD_OUT_ROWS
+from ..estimators.selection import SELECTION_ROWS
 
 SINGLE_FOLDS = 10
-"""A single member leaves out one of so many folds."""
+"""A single member, and on few rows the choice of hyperparameters and the logistic regression, leave out one of so many folds."""
 _HASHED_VALUES = 2**18
 
 
@@ -131,6 +132,12 @@ def split_rows(y: np.ndarray, n_parts: int, rng: np.random.Generator, groups: np
     for number, (_, rows) in enumerate(folds.split(stratum, stratum, groups)):
         part[rows] = number
     return part
+
+
+def folds_of_few(y: np.ndarray, rng: np.random.Generator, groups: np.ndarray | None = None) -> np.ndarray | None:
+    """Folds (n,) of up to `SELECTION_ROWS` rows, more than members have; None of more rows, and of too few for two folds."""
+    n_parts = min(SINGLE_FOLDS, len(y) // 2, len(y) if groups is None else len(np.unique(groups)))
+    return split_rows(y, n_parts, rng, groups) if len(y) <= SELECTION_ROWS and n_parts > 1 else None
 
 
 def assign_folds(

@@ -12,6 +12,11 @@ from gendiffclf.estimators.ridge import KERNELS, solve, weighted_mean
 from gendiffclf.estimators.selection import BANDWIDTHS, PENALTIES, select
 
 
+def best(*args):
+    """The hyperparameters alone."""
+    return select(*args)[0]
+
+
 def score(settings, rows, targets, weight, groups=None):
     """Squared error of held-out estimates times the best factor, as a share of that of the mean."""
     gram = settings.gram(rows[:, settings.view], rows[:, settings.view])
@@ -38,7 +43,7 @@ def table(n: int = 60, n_views: int = 1, n_layers: int = 1, informative=(0,), d:
 def test_the_choice_is_the_best_of_the_grid_around_it(kernel, grouped):
     rows, targets, weight = table()
     groups = np.arange(60) // 4 if grouped else None
-    found = select(rows, targets, weight, [kernel], groups)
+    found = best(rows, targets, weight, [kernel], groups)
     width_step, penalty_step = BANDWIDTHS[1] / BANDWIDTHS[0], PENALTIES[1] / PENALTIES[0]
     neighbours = [
         replace(found, penalty=found.penalty * penalty_step**i, bandwidth=(found.bandwidth[0] * width_step**j,))
@@ -46,26 +51,26 @@ def test_the_choice_is_the_best_of_the_grid_around_it(kernel, grouped):
     ]
     inside = [one for one in neighbours if PENALTIES[0] * 0.99 < one.penalty < PENALTIES[-1] * 1.01]
     assert len(inside) >= 6
-    best = score(found, rows, targets, weight, groups)
-    assert all(score(one, rows, targets, weight, groups) >= best - 1e-12 for one in inside)
+    least = score(found, rows, targets, weight, groups)
+    assert all(score(one, rows, targets, weight, groups) >= least - 1e-12 for one in inside)
 
 
 @pytest.mark.parametrize("grouped", [False, True])
 def test_a_descent_on_few_rows_finds_about_the_best_for_many(grouped, monkeypatch):
     rows, targets, weight = table(n=200)
     groups = np.arange(200) // 4 if grouped else None
-    thorough = select(rows, targets, weight, list(KERNELS), groups)
+    thorough = best(rows, targets, weight, list(KERNELS), groups)
     monkeypatch.setattr(selection, "DESCENT_ROWS", 60)
-    found = select(rows, targets, weight, list(KERNELS), groups)
+    found = best(rows, targets, weight, list(KERNELS), groups)
     assert score(found, rows, targets, weight, groups) < 1.1 * score(thorough, rows, targets, weight, groups)
 
 
 def test_kernel_and_view_are_the_best_of_all():
     rows, targets, weight = table(n_views=2)
     rows[:, 0, :, 0] = rows[:, 0, :, 1]  # the first view does not show the class
-    found = select(rows, targets, weight, list(KERNELS))
+    found = best(rows, targets, weight, list(KERNELS))
     assert found.view == 1
-    alone = [select(rows, targets, weight, [kernel]) for kernel in KERNELS]
+    alone = [best(rows, targets, weight, [kernel]) for kernel in KERNELS]
     assert found in alone
     assert score(found, rows, targets, weight) == min(score(one, rows, targets, weight) for one in alone)
 
@@ -81,35 +86,35 @@ def test_scalings_far_behind_on_few_rows_are_not_tried_on_more(monkeypatch):
         return score(self, kernel, view, counts, place)
 
     monkeypatch.setattr(selection._HeldOutScore, "_score", noted)
-    assert select(rows, targets, weight, list(KERNELS)).view == 1
+    assert best(rows, targets, weight, list(KERNELS)).view == 1
     assert tried == {(60, 0), (60, 1), (200, 1)}
 
 
 def test_units_are_medians_so_that_scale_does_not_matter():
     rows, targets, weight = table()
     for kernel in KERNELS:
-        one, other = select(rows, targets, weight, [kernel]), select(8 * rows, targets, weight, [kernel])
+        one, other = best(rows, targets, weight, [kernel]), best(8 * rows, targets, weight, [kernel])
         assert other.penalty == one.penalty
         assert other.bandwidth[0] == pytest.approx(8 * one.bandwidth[0], rel=1e-9)
 
 
 def test_the_layer_that_shows_the_class_gets_the_weight():
     rows, targets, weight = table(n=150, n_layers=4, informative=(2,))
-    weights = np.array(select(rows, targets, weight, list(KERNELS)).layer_weights)
+    weights = np.array(best(rows, targets, weight, list(KERNELS)).layer_weights)
     assert weights.sum() == pytest.approx(1)
     assert weights[2] > 0.8
 
 
 def test_layers_that_show_it_together_share_the_weight():
     rows, targets, weight = table(n=150, n_layers=4, informative=(0, 3))
-    weights = np.array(select(rows, targets, weight, ["gaussian"]).layer_weights)
+    weights = np.array(best(rows, targets, weight, ["gaussian"]).layer_weights)
     assert weights[[0, 3]].min() > 0.3
 
 
 def test_layers_join_only_while_that_helps():
     rows, targets, weight = table(n=150, n_layers=3, informative=(1,))
-    together = select(rows, targets, weight, ["gaussian"])
-    alone = select(rows[:, :, 1:2], targets, weight, ["gaussian"])
+    together = best(rows, targets, weight, ["gaussian"])
+    alone = best(rows[:, :, 1:2], targets, weight, ["gaussian"])
     assert score(together, rows, targets, weight) <= score(alone, rows[:, :, 1:2], targets, weight)
 
 
@@ -120,20 +125,20 @@ def test_heavy_rows_decide():
     light = weight.clone()
     light[::2] = 1e-3
     light /= light.mean()
-    chosen = [select(rows, targets, w, ["gaussian"]) for w in (weight, light)]
+    chosen = [best(rows, targets, w, ["gaussian"]) for w in (weight, light)]
     assert score(chosen[1], rows, targets, light) < score(chosen[0], rows, targets, light)
 
 
 def test_rows_without_a_distance_are_no_error():
     rows, targets, weight = table(n=12)
-    found = select(torch.zeros_like(rows), targets, weight, list(KERNELS))
+    found = best(torch.zeros_like(rows), targets, weight, list(KERNELS))
     assert all(width > 0 for width in found.bandwidth)
 
 
 def test_the_choice_is_deterministic_and_leaves_its_input_alone():
     arguments = table(n_layers=3, n_views=2)
     before = [x.clone() for x in arguments]
-    assert select(*arguments, list(KERNELS)) == select(*arguments, list(KERNELS))
+    assert best(*arguments, list(KERNELS)) == best(*arguments, list(KERNELS))
     assert all(torch.equal(x, y) for x, y in zip(arguments, before, strict=True))
 
 
@@ -149,5 +154,62 @@ def test_a_kernel_matrix_without_a_factor_is_passed_over(monkeypatch):
         return found, failed if len(calls) % 2 else torch.ones_like(failed)
 
     monkeypatch.setattr(selection.torch.linalg, "cholesky_ex", failing)
-    found = select(rows, targets, weight, ["gaussian"])
+    found = best(rows, targets, weight, ["gaussian"])
     assert np.isfinite(score(found, rows, targets, weight))
+
+
+@pytest.mark.parametrize("n_descent", [500, 60])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_held_out_estimates_are_by_the_choice_of_other_folds(grouped, n_descent, monkeypatch):
+    monkeypatch.setattr(selection, "DESCENT_ROWS", n_descent)
+    rows, targets, weight = table(n=90, n_views=2)
+    weight[::3] = 0.5
+    groups = np.arange(90) // 3 if grouped else None
+    folds = np.arange(90) // 3 % 5
+    choices, compute = [], selection._HeldOutScore._score
+
+    def noted(self, kernel, view, counts, place):
+        if len(self._rows) == 90:
+            scale = self.distances(kernel, view, 0)[1] ** (1 / KERNELS[kernel].power)
+            bandwidth = (scale * BANDWIDTHS[place[0]],)
+            choices.append(selection.KernelSettings(kernel, view, PENALTIES[place[1]], bandwidth, (1.0,)))
+        return compute(self, kernel, view, counts, place)
+
+    monkeypatch.setattr(selection._HeldOutScore, "_score", noted)
+    found, held_out = select(rows, targets, weight, list(KERNELS), groups, folds)
+    assert found == best(rows, targets, weight, list(KERNELS), groups)
+    centred = targets - weighted_mean(targets, weight)
+    estimates = []
+    for one in choices[: len(choices) // 2]:
+        gram = one.gram(rows[:, one.view], rows[:, one.view]) + torch.diag(one.penalty / weight)
+        estimates.append(centred - solve(gram, centred, groups)[1])
+    assert len(estimates) >= 3
+    for fold in range(5):
+        own, others = torch.as_tensor(folds == fold), torch.as_tensor(folds != fold)
+
+        def correlation(x, others=others):
+            both = weight[others] @ (x * centred)[others].sum(1)
+            return float(both / (weight[others] @ x[others].square().sum(1)).sqrt())
+
+        chosen = max(estimates, key=correlation)
+        torch.testing.assert_close(held_out[own], (chosen + targets - centred)[own])
+
+
+def test_without_folds_there_are_no_such_estimates():
+    assert select(*table(), list(KERNELS))[1] is None
+
+
+def test_a_choice_by_chance_does_not_look_like_knowledge():
+    """The best of many hyperparameters always seems to know something of labels at random."""
+    rows, _, weight = table(n=60, n_views=2)
+    right, honest = [], []
+    for seed in range(10):
+        y = torch.randint(2, (60,), generator=torch.Generator().manual_seed(seed))
+        targets = torch.nn.functional.one_hot(y, 2).double()
+        found, held_out = select(rows, targets, weight, list(KERNELS), None, np.arange(60) % 10)
+        honest.append(float((held_out.argmax(1) == y).double().mean()))
+        centred = targets - weighted_mean(targets, weight)
+        gram = found.gram(rows[:, found.view], rows[:, found.view]) + torch.eye(60) * found.penalty
+        estimate = targets - solve(gram.double(), centred)[1]
+        right.append(float((estimate.argmax(1) == y).double().mean()))
+    assert np.mean(right) > np.mean(honest) + 0.02

@@ -3,6 +3,10 @@
 import numpy as np
 import pytest
 
+from gendiffclf import fitting
+from gendiffclf.estimators.logistic import fit_logistic
+from gendiffclf.estimators.selection import SELECTION_ROWS
+
 
 @pytest.mark.parametrize("changes", [{}, {"batch_size": 7}, {"patience": None}, {"n_members": 3}, {"n_members": 1}])
 def test_few_rows_train_too(tiny, iris, changes):
@@ -33,3 +37,20 @@ def test_the_best_weights_predict(tiny, iris):
     assert long.best_iter_ < long.n_iter_ == 60, "this test needs a run that gets worse again"
     short = tiny(max_steps=long.best_iter_, **changes).fit(X, y)
     np.testing.assert_array_equal(long.predict_proba(X), short.predict_proba(X))
+
+
+@pytest.mark.parametrize(("n", "n_folds"), [(200, 10), (SELECTION_ROWS + 100, 3)])
+def test_few_rows_get_more_folds_for_what_costs_little(tiny, monkeypatch, n, n_folds):
+    """The logistic regression of a fold then learns from nine tenths of them; of many rows, it has the folds of members."""
+    seen = []
+
+    def noted(*args):
+        seen.append(args[4])
+        return fit_logistic(*args)
+
+    monkeypatch.setattr(fitting, "fit_logistic", noted)
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(n, 3)), np.arange(n) % 2
+    tiny(n_members=3, n_centers=100 if n > SELECTION_ROWS else "auto").fit(X + y[:, None], y)
+    assert len(np.unique(seen[0])) == n_folds
+    assert len(seen[0]) == n
