@@ -139,11 +139,10 @@ def fit_estimators(
         validate=params["patience"] is not None or params["estimator"] == "both",
         groups=data.groups,
     )
-    few = folds_of_few(data.y.cpu().numpy(), np.random.default_rng(0), data.groups)
     fitted, validation, held_out = Fitted(uncalibrated(1)), folds.validation, []
     learned = path if isinstance(path, LearnedPath) else None
     if params["estimator"] != "network":
-        kernel = _fit_kernel(params, data, few, processes)
+        kernel = _fit_kernel(params, data, processes)
         fitted.kernel = kernel.estimator
         if params["estimator"] == "kernel":
             validation = kernel.index
@@ -181,7 +180,7 @@ def fit_estimators(
             raise KeyboardInterrupt("training was interrupted before its first validation")
     fitted.combination = uncalibrated(len(held_out))
     if len(validation):
-        _combine(fitted, held_out, read_outs, validation, data, folds, few, processes)
+        _combine(fitted, held_out, read_outs, validation, data, folds, processes)
     members = folds.member if fitted.network is not None else np.zeros(len(validation), np.int64)
     fitted.novelty = fit_novelty(
         *(fitted.kernel, fitted.network, codes, learned, data.rows, data.groups),
@@ -198,7 +197,6 @@ def _combine(
     validation: np.ndarray,
     data: TrainingRows,
     folds: Folds,
-    few: np.ndarray | None,
     processes: Processes,
 ) -> None:
     """Fit the logistic regression, if kernel and network are there, and the combination of all, given the kernel's read-out."""
@@ -209,9 +207,7 @@ def _combine(
         if len(folds.train) == 1:
             used = np.concatenate([used, folds.train[0][:HELD_OUT_ROWS]])
         fitted.logistic, logistic = fit_logistic(
-            *(data.rows, data.targets, data.weight, used),
-            folds.member if few is None else few[folds.validation],
-            fitted.kernel.settings.layer_weights,
+            data.rows, data.targets, data.weight, used, folds.member, fitted.kernel.settings.layer_weights
         )
         processes.copy_first([fitted.logistic.coefficients, fitted.logistic.offset])
     found = combine(held_out, data.targets[validation], data.weight[validation], logistic, read_outs)
@@ -237,7 +233,7 @@ def _warn_of_an_early_end(fitted: Fitted, budget: Budget) -> None:
         )
 
 
-def _fit_kernel(params: dict[str, Any], data: TrainingRows, few: np.ndarray | None, processes: Processes) -> KernelFit:
+def _fit_kernel(params: dict[str, Any], data: TrainingRows, processes: Processes) -> KernelFit:
     return fit_kernel(
         data.rows,
         data.targets,
@@ -246,7 +242,7 @@ def _fit_kernel(params: dict[str, Any], data: TrainingRows, few: np.ndarray | No
         n_views=n_views(params["scaling"]),
         n_centers=None if params["n_centers"] == "auto" else params["n_centers"],
         groups=data.groups,
-        folds=few,
+        folds=folds_of_few(data.y.cpu().numpy(), np.random.default_rng(0), data.groups),
         reduce=processes.summed,
         part=processes.part,
     )

@@ -12,7 +12,7 @@ from ..estimators.kernel import HELD_OUT_ROWS
 from ..estimators.selection import SELECTION_ROWS
 
 SINGLE_FOLDS = 10
-"""A single member, and on few rows the choice of hyperparameters and the logistic regression, leave out one of so many folds."""
+"""A single member, and the choice of hyperparameters by few rows, leave out one of so many folds."""
 _HASHED_VALUES = 2**18
 
 
@@ -135,7 +135,7 @@ def split_rows(y: np.ndarray, n_parts: int, rng: np.random.Generator, groups: np
 
 
 def folds_of_few(y: np.ndarray, rng: np.random.Generator, groups: np.ndarray | None = None) -> np.ndarray | None:
-    """Folds (n,) of up to `SELECTION_ROWS` rows, more than members have; None of more rows, and of too few for two folds."""
+    """Folds (n,) of up to `SELECTION_ROWS` rows, which all choose hyperparameters; None of more rows, and of too few for two."""
     n_parts = min(SINGLE_FOLDS, len(y) // 2, len(y) if groups is None else len(np.unique(groups)))
     return split_rows(y, n_parts, rng, groups) if len(y) <= SELECTION_ROWS and n_parts > 1 else None
 

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from gendiffclf import fitting
-from gendiffclf.estimators.logistic import fit_logistic
-from gendiffclf.estimators.selection import SELECTION_ROWS
 
 
 @pytest.mark.parametrize("changes", [{}, {"batch_size": 7}, {"patience": None}, {"n_members": 3}, {"n_members": 1}])
@@ -39,18 +37,13 @@ def test_the_best_weights_predict(tiny, iris):
     np.testing.assert_array_equal(long.predict_proba(X), short.predict_proba(X))
 
 
-@pytest.mark.parametrize(("n", "n_folds"), [(200, 10), (SELECTION_ROWS + 100, 3)])
-def test_few_rows_get_more_folds_for_what_costs_little(tiny, monkeypatch, n, n_folds):
-    """The logistic regression of a fold then learns from nine tenths of them; of many rows, it has the folds of members."""
-    seen = []
-
-    def noted(*args):
-        seen.append(args[4])
-        return fit_logistic(*args)
-
-    monkeypatch.setattr(fitting, "fit_logistic", noted)
+def test_held_out_estimates_of_few_rows_had_no_part_in_the_choice(tiny, monkeypatch):
+    """Of labels at random, the held-out probabilities know nothing."""
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(n, 3)), np.arange(n) % 2
-    tiny(n_members=3, n_centers=100 if n > SELECTION_ROWS else "auto").fit(X + y[:, None], y)
-    assert len(np.unique(seen[0])) == n_folds
-    assert len(seen[0]) == n
+    X, y = rng.normal(size=(60, 4)), rng.integers(2, size=60)
+    honest = tiny(estimator="kernel").fit(X, y)
+    monkeypatch.setattr(fitting, "folds_of_few", lambda *_: None)
+    hopeful = tiny(estimator="kernel").fit(X, y)
+    assert honest.kernel_.settings == hopeful.kernel_.settings
+    right = [c.held_out_proba_[np.arange(60), y[c.held_out_index_]].mean() for c in (honest, hopeful)]
+    assert right[0] < right[1]
