@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from .optional import require
-from .systems.emosphere_targets import DIMENSIONS, check_range, check_ratings, dimension_names
+from .systems.emosphere_targets import DIMENSIONS, check_range, check_ratings, dimension_names, in_order
 from .systems.spherical import OCTANTS, centred, regions, to_spherical
 
 if TYPE_CHECKING:
@@ -129,8 +129,9 @@ class SphereDisplay:
         check_is_fitted(estimator)
         regressor = estimator[-1] if isinstance(estimator, Pipeline) else estimator
         names, scale = regressor.dimensions_, regressor.value_range_
-        truth = Y[names] if hasattr(Y, "columns") else Y
-        return cls.from_predictions(estimator.predict(X), truth, dimensions=names, value_range=scale, ax=ax)
+        return cls.from_predictions(
+            estimator.predict(X), in_order(Y, names), dimensions=names, value_range=scale, ax=ax
+        )
 
     def plot(self, *, ax: Axes | None = None) -> SphereDisplay:
         """

@@ -18,14 +18,13 @@ LAYERS = {"emosphere": -1, "selm": 4}
 FRAMES = {"hop_seconds": 0.04, "window_seconds": 0.05}
 """Log-mel frames every 40 ms suffice for small networks, and are four times as fast as the featuriser's default."""
 SMALL: dict[str, dict[str, Any]] = {
-    "emosphere": {"width": 64, "dropout": 0.3, "batch_size": 32, "n_epochs": 30},
+    "emosphere": {"width": 64, "dropout": 0.3, "batch_size": 32},
     "selm": {
         "language_model": "bytes",
         "n_prefix": 8,
         "n_mapper_layers": 1,
         "n_heads": 4,
         "dropout": 0.3,
-        "n_epochs": 30,
         "learning_rate": 1e-3,
         "weight_decay": 0.1,
     },

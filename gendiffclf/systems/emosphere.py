@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from sklearn.base import RegressorMixin, TransformerMixin
+from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
 from torch import Tensor
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..featurizers import FeatureCache
 
 
-class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, ClipEstimator):
+class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
     """
     Regression of arousal, valence and dominance on clips of speech, with the sphere's region as an auxiliary task.
 
@@ -58,8 +58,8 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
         Dropout in the pooling.
     head_dropout : float in [0, 1), default=0.5
         Dropout in the heads.
-    n_epochs : int >= 1, default=20
-        Passes over the clips.
+    n_epochs : int >= 1 or "auto", default="auto"
+        Passes over the clips: "auto" is 20, or as many as make 1000 updates if these are more.
     batch_size : int >= 1, default=64
         Clips per step. The loss is a correlation over them, so batches should be large; the incomplete last batch of an epoch
         is skipped.
@@ -74,8 +74,8 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
     cache : bool, str, Path, FeatureCache or None, default=True
         Where frames of a frozen encoder are cached, as in `HubertFeaturizer`.
     checkpoints : str, Path or None, default=None
-        Folder for a checkpoint after each epoch. An interrupted `fit` called again with the same clips, ratings and
-        parameters resumes from the last one and ends with the same weights.
+        Folder for a checkpoint after each epoch. An interrupted `fit` called again with the same clips, ratings,
+        parameters and number of processes resumes from the last one and ends with the same weights.
     distributed : bool, default=False
         Whether the processes of a launched group (`torchrun`) train one model, with `batch_size` clips per step each.
     device : str, default="auto"
@@ -150,7 +150,7 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
         width: int = 1024,
         dropout: float = 0.1,
         head_dropout: float = 0.5,
-        n_epochs: int = 20,
+        n_epochs: int | str = "auto",
         batch_size: int = 64,
         accumulation_steps: int = 1,
         learning_rate: float | str = "auto",
@@ -237,13 +237,13 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, TransformerMixin, 
             network,
             examples,
             collate,
-            new_plan(params, device),
+            new_plan(params, device, len(examples)),
             device=device,
             seed=seed,
             folder=checkpoint_folder(params, identity, examples, seed),
             verbose=self.verbose,
         )
-        self.network_ = network.to(device).eval()
+        self.network_ = network.eval()
         self.dimensions_, self.value_range_ = names, (low, high)
         self.encoder_identity_ = identity
         return self

@@ -130,10 +130,10 @@ def training_examples(
     return examples
 
 
-def new_plan(params: Mapping[str, Any], device: torch.device) -> TrainingPlan:
-    """Training plan from the parameters of an estimator."""
+def new_plan(params: Mapping[str, Any], device: torch.device, n_examples: int) -> TrainingPlan:
+    """Training plan from the parameters of an estimator and the number of examples."""
     rate = params["learning_rate"]
     if rate == "auto":
         rate = LEARNING_RATES["tuned" if params["tune_encoder"] else "frozen"]
     # The CCC over the few clips of an incomplete batch is mostly noise.
-    return training_plan(params, device, learning_rate=rate, drop_last=True)
+    return training_plan(params, device, n_examples, learning_rate=rate, drop_last=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -16,6 +17,7 @@ from ..featurizers.inputs import as_items
 from ..metrics import concordance_correlation
 from .emosphere_fitting import load_waves
 from .emosphere_network import EmoSphereNetwork
+from .emosphere_targets import in_order
 from .steps import encode, map_batches
 
 PREDICTION_LIMITS = {"frames": 16_000, "waves": 1_600_000}
@@ -29,7 +31,7 @@ def _has_regions(estimator: EmoSpherePrediction) -> bool:
     return True
 
 
-class EmoSpherePrediction:
+class EmoSpherePrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Methods of a fitted `EmoSphereRegressor`."""
 
     n_regions: int | None
@@ -38,6 +40,11 @@ class EmoSpherePrediction:
     value_range_: tuple[float, float]
     dimensions_: list[str]
     encoder_identity_: dict[str, Any]
+
+    @property
+    def _n_features_out(self) -> int:
+        """Size of a pooled vector, for `get_feature_names_out`."""
+        return self.network_.pooling.width
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """
@@ -118,15 +125,20 @@ class EmoSpherePrediction:
         -------
         ccc : float
             In [-1, 1].
+
+        Raises
+        ------
+        ValueError
+            If `Y` has another shape or lacks a column.
         """
         check_is_fitted(self)
-        truth = Y[self.dimensions_] if hasattr(Y, "columns") else Y
+        truth = in_order(Y, self.dimensions_)
         return float(concordance_correlation(truth, self.predict(X), sample_weight=sample_weight))
 
     def _outputs(self, X: Any, name: str) -> NDArray[np.float64]:
         """Outputs of one head, or the pooled vectors for "style", of shape (n, k)."""
         check_is_fitted(self)
-        params = self.get_params(deep=False)  # type: ignore[attr-defined]
+        params = self.get_params(deep=False)
         device = resolve_device(self.device)
         network = self.network_.to(device).eval()
         clips = as_items(X)

@@ -52,6 +52,32 @@ def dimension_names(Y: Any, dimensions: Any) -> list[str]:
     return names
 
 
+def in_order(Y: Any, names: list[str]) -> Any:
+    """
+    Return true ratings with their columns in the order of a fitted regressor.
+
+    Parameters
+    ----------
+    Y : array-like of shape (n, 3)
+        Ratings; the columns of a DataFrame are selected by name, those of other arrays are already in order.
+    names : list of str
+        Names of the columns, in order.
+
+    Raises
+    ------
+    ValueError
+        If a DataFrame lacks one of the columns.
+    """
+    if not hasattr(Y, "columns"):
+        return Y
+    missing = [name for name in names if name not in list(Y.columns)]
+    if missing:
+        raise ValueError(
+            f"Got Y with columns {shown(list(map(str, Y.columns)))}, expected also {', '.join(missing)}; rename its columns."
+        )
+    return Y[names]
+
+
 def check_range(value_range: Any) -> tuple[float, float]:
     """Return the ends of the rating scale as floats; raise a ValueError if they are none."""
     try:

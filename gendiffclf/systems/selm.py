@@ -16,7 +16,15 @@ from ..featurizers.inputs import as_items
 from ..validation import all_or_nothing
 from .collation import collate
 from .estimator import ClipEstimator
-from .selm_fitting import EXCLUDED, check_parameters, checked_labels, new_model, new_plan, training_examples
+from .selm_fitting import (
+    EXCLUDED,
+    check_parameters,
+    checked_labels,
+    initial_language_model,
+    new_model,
+    new_plan,
+    training_examples,
+)
 from .selm_folder import (
     language_description,
     language_from_description,
@@ -69,8 +77,8 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         Dropout in the mappers.
     length_normalize : bool, default=False
         Divide the log-probability of a text by its number of tokens, so that long texts can compete with short ones.
-    n_epochs : int >= 1, default=20
-        Passes over the training examples in `fit`.
+    n_epochs : int >= 1 or "auto", default="auto"
+        Passes over the training examples in `fit`: "auto" is 20, or as many as make 1000 updates if these are more.
     few_shot_epochs : int >= 1, default=10
         Passes over the training examples in `partial_fit`.
     batch_size : int >= 1, default=32
@@ -86,8 +94,8 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
     cache : bool, str, Path, FeatureCache or None, default=True
         Where frames are cached, as in `HubertFeaturizer`.
     checkpoints : str, Path or None, default=None
-        Folder for a checkpoint after each epoch. An interrupted `fit` called again with the same clips, labels and
-        parameters resumes from the last one and ends with the same weights.
+        Folder for a checkpoint after each epoch. An interrupted `fit` called again with the same clips, labels,
+        parameters and number of processes resumes from the last one and ends with the same weights.
     distributed : bool, default=False
         Whether the processes of a launched group (`torchrun`) train one model, with `batch_size` examples per step each.
     device : str, default="auto"
@@ -166,7 +174,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         n_heads: int = 8,
         dropout: float = 0.1,
         length_normalize: bool = False,
-        n_epochs: int = 20,
+        n_epochs: int | str = "auto",
         few_shot_epochs: int = 10,
         batch_size: int = 32,
         accumulation_steps: int = 1,
@@ -242,16 +250,17 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         trained = sorted_labels(labels)
         views = checked_views(self.views, trained)
         texts = self._texts(trained)
-        frames, identity = encode(params, clips)
         seed = training_seed(params)
-        network, tokenizer = new_model(params, frames, seed)
+        language_model, tokenizer = initial_language_model(params, seed)  # may fail, so before clips are encoded
+        frames, identity = encode(params, clips)
+        network = new_model(params, language_model, frames, seed)
         examples = training_examples(network, tokenizer, frames, labels, texts, self.prompt, views)
         device = resolve_device(self.device)
         self.loss_curve_ = train_module(
             network,
             examples,
             collate,
-            new_plan(params, device, few_shot=False),
+            new_plan(params, device, len(examples), few_shot=False),
             device=device,
             seed=seed,
             folder=checkpoint_folder(params, identity, examples, seed, EXCLUDED),
@@ -296,7 +305,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         network.tune(language_model=False)
         examples = training_examples(network, self.tokenizer_, frames, labels, texts, self.prompt_, self.views_)
         device = resolve_device(self.device)
-        plan = new_plan(params, device, few_shot=True)
+        plan = new_plan(params, device, len(examples), few_shot=True)
         train_module(network, examples, collate, plan, device=device, seed=training_seed(params), verbose=self.verbose)
         network.tune(language_model=tuned)
         self.network_, self.trained_labels_ = network.eval(), trained

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
+from torch import nn
 
-from ..validation import check_flag, check_integer, check_real, shown
+from ..validation import check_flag, check_integer, check_none_missing, check_real, shown
 from .selm_language import BYTES, answer_tokens, check_positions, load_language_model, prompt_tokens
 from .selm_model import SelmModel
 from .selm_texts import View
@@ -37,25 +38,33 @@ def check_parameters(params: Mapping[str, Any]) -> None:
 
 
 def checked_labels(y: Any, n_clips: int) -> NDArray[Any]:
-    """Return the labels as an array of shape (n,); raise a ValueError if they are not classes, one for each clip."""
+    """Return the labels as an array of shape (n,); raise a ValueError if they are not classes, one per clip."""
     labels = column_or_1d(y)
+    check_none_missing("y", labels)
     check_classification_targets(labels)
     if len(labels) != n_clips:
         raise ValueError(f"Got {len(labels)} labels for {n_clips} clips, expected one per clip.")
     return labels
 
 
-def new_model(params: Mapping[str, Any], frames: Sequence[NDArray[np.float32]], seed: int) -> tuple[SelmModel, Any]:
-    """A model with initial mappers and fitted frame scaling, and its tokenizer."""
-    tune = params["tune_language_model"]
+def initial_language_model(params: Mapping[str, Any], seed: int) -> tuple[nn.Module, Any]:
+    """The language model before training, and its tokenizer; a ValueError if `n_heads` does not divide its width."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         language_model, tokenizer = load_language_model(params["language_model"])
-        width = language_model.get_input_embeddings().embedding_dim  # type: ignore[operator]
-        if width % params["n_heads"]:
-            raise ValueError(
-                f"Got n_heads={params['n_heads']}, expected a divisor of the language model's width, {width}."
-            )
+    width = language_model.get_input_embeddings().embedding_dim  # type: ignore[operator]
+    if width % params["n_heads"]:
+        raise ValueError(f"Got n_heads={params['n_heads']}, expected a divisor of the language model's width, {width}.")
+    return language_model, tokenizer
+
+
+def new_model(
+    params: Mapping[str, Any], language_model: nn.Module, frames: Sequence[NDArray[np.float32]], seed: int
+) -> SelmModel:
+    """A model with initial mappers and fitted frame scaling."""
+    tune = params["tune_language_model"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed + 1)  # other numbers than those of a language model with random weights
         model = SelmModel(
             language_model,
             frames[0].shape[1],
@@ -66,7 +75,7 @@ def new_model(params: Mapping[str, Any], frames: Sequence[NDArray[np.float32]], 
             tune_language_model=params["language_model"] == BYTES if tune == "auto" else bool(tune),
         )
     model.audio_mapper.scaler.fit(frames)
-    return model, tokenizer
+    return model
 
 
 def training_examples(
@@ -120,12 +129,7 @@ def training_examples(
     return examples
 
 
-def new_plan(params: Mapping[str, Any], device: torch.device, *, few_shot: bool) -> TrainingPlan:
-    """Training plan from the parameters; few-shot training starts from trained mappers and needs no warm-up."""
-    return training_plan(
-        params,
-        device,
-        n_epochs=params["few_shot_epochs" if few_shot else "n_epochs"],
-        warmup_share=0.0 if few_shot else WARMUP_SHARE,
-        schedule="linear",
-    )
+def new_plan(params: Mapping[str, Any], device: torch.device, n_examples: int, *, few_shot: bool) -> TrainingPlan:
+    """Training plan; few-shot training starts from trained mappers and needs no warm-up."""
+    changes = {"n_epochs": params["few_shot_epochs"]} if few_shot else {"warmup_share": WARMUP_SHARE}
+    return training_plan(params, device, n_examples, schedule="linear", **changes)

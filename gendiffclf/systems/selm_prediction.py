@@ -122,6 +122,10 @@ class SelmPrediction:
         """
         check_is_fitted(self)
         check_integer("max_new_tokens", max_new_tokens, 1)
+        if view is not None and not self.views_:
+            raise ValueError(
+                f"Got view={shown(view)}, expected None, since fit had no views; fit with views=['vad'], say."
+            )
         if view is not None:
             check_choice("view", view, self.views_)
         check_positions(self.network_.language_model, self.network_.settings["n_prefix"], max_new_tokens)

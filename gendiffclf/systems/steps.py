@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ from .model_folder import RUNTIME_PARAMETERS
 from .training import TrainingPlan, run_folder
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+MIN_EPOCHS, MIN_UPDATES = 20, 1000
+"""Bounds of `n_epochs="auto"`: epochs as in the script of EmoSphere-SER, and updates that few clips need."""
 MAX_BATCH = 64
 """Maximum number of clips per batch of prediction."""
 
@@ -32,7 +35,8 @@ def check_training_parameters(params: Mapping[str, Any]) -> None:
     check_choice("precision", params["precision"], PRECISIONS)
     check_flag("distributed", params["distributed"])
     for name in ("n_epochs", "batch_size", "accumulation_steps"):
-        check_integer(name, params[name], 1)
+        if (name, params[name]) != ("n_epochs", "auto"):
+            check_integer(name, params[name], 1)
     check_real("dropout", params["dropout"], 0, 1, high_open=True)
     if params["learning_rate"] != "auto":
         check_real("learning_rate", params["learning_rate"], 0, low_open=True)
@@ -101,11 +105,19 @@ def check_identity(encoder: Any, identity: Mapping[str, Any], expected: Mapping[
         )
 
 
-def training_plan(params: Mapping[str, Any], device: torch.device, **changes: Any) -> TrainingPlan:
-    """Training plan from the parameters of an estimator, with changes."""
+def training_plan(params: Mapping[str, Any], device: torch.device, n_examples: int, **changes: Any) -> TrainingPlan:
+    """Training plan from the parameters of an estimator and the number of examples, with changes."""
     names = ("n_epochs", "batch_size", "accumulation_steps", "learning_rate", "weight_decay", "distributed")
     settings = {name: params[name] for name in names} | {"precision": resolve_precision(params["precision"], device)}
+    if settings["n_epochs"] == "auto":
+        per_update = params["batch_size"] * params["accumulation_steps"] * group_size(params)
+        settings["n_epochs"] = max(MIN_EPOCHS, math.ceil(MIN_UPDATES / max(n_examples // per_update, 1)))
     return TrainingPlan(**{**settings, **changes})
+
+
+def group_size(params: Mapping[str, Any]) -> int:
+    """Number of processes that train one model, before they have formed a group."""
+    return int(os.environ.get("WORLD_SIZE", 1)) if params["distributed"] else 1
 
 
 def checkpoint_folder(
@@ -121,7 +133,7 @@ def checkpoint_folder(
     Parameters
     ----------
     params, identity, examples, seed
-        Everything that the weights depend on.
+        Everything that the weights depend on, with the number of processes.
     excluded : collection of str
         Parameters that the weights do not depend on, except through the examples.
     """
@@ -129,7 +141,14 @@ def checkpoint_folder(
         return None
     excluded = {*RUNTIME_PARAMETERS, "encoder", "random_state", "sampling_rate", *excluded}
     settings = {name: value for name, value in params.items() if name not in excluded}
-    return run_folder(params["checkpoints"], settings=settings, encoder=identity, seed=seed, examples=list(examples))
+    return run_folder(
+        params["checkpoints"],
+        settings=settings,
+        encoder=identity,
+        seed=seed,
+        examples=list(examples),
+        n_processes=group_size(params),
+    )
 
 
 def map_batches(

@@ -65,6 +65,9 @@ def test_regions_and_style_vectors(fitted, rated):
     np.testing.assert_allclose(probabilities.sum(1), 1)
     np.testing.assert_array_equal(fitted.predict_region(clips), probabilities.argmax(1))
     assert fitted.transform(clips).shape == (24, 16)
+    assert fitted.get_feature_names_out().tolist() == [f"emosphereregressor{i}" for i in range(16)]
+    table = pickle.loads(pickle.dumps(fitted)).set_output(transform="pandas").transform(clips[:2])
+    assert list(table.columns) == fitted.get_feature_names_out().tolist()
 
 
 def test_the_auxiliary_task_learns_the_regions(small, rated):
@@ -118,6 +121,10 @@ def test_a_data_frame_names_its_columns(small, rated):
     regressor = small(dimensions=None).fit(clips, table)
     assert regressor.dimensions_ == NAMES[::-1]
     assert regressor.score(clips, table[NAMES]) == regressor.score(clips, table)
+    with pytest.raises(
+        ValueError, match=r"Got Y with columns \['valence', 'power'\], expected also dominance, arousal"
+    ):
+        regressor.score(clips, table[["valence"]].assign(power=1))
 
 
 @pytest.mark.parametrize(
@@ -141,6 +148,7 @@ def test_a_data_frame_names_its_columns(small, rated):
         ({"encoder": 3}, None, "Got encoder=3, expected 'fbank', a hub name, a folder"),
         ({"tune_encoder": True}, None, "with tune_encoder=True, expected a hub name"),
         ({"encoder": "x", "tune_encoder": True, "layer": 3}, None, "Got layer=3 with tune_encoder=True, expected -1"),
+        ({"n_epochs": 0}, None, "Got n_epochs=0, expected an integer >= 1"),
         ({"learning_rate": 0}, None, "Got learning_rate=0, expected a number"),
         ({"dimensions": 3}, None, r"Got dimensions \[3\], expected arousal, valence, dominance"),
         ({"value_range": "15"}, None, "Got value_range='15', expected the ends of the rating scale"),

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 pytest.importorskip("accelerate")
 
 from gendiffclf import FbankFeaturizer, SelmClassifier
+from gendiffclf.featurizers.mel import FbankEncoder
 from gendiffclf.systems.selm_language import byte_tokenizer
 from gendiffclf.systems.selm_texts import View
 
@@ -145,6 +146,24 @@ def test_views_are_asked_by_name(clips, labels):
         classifier.generate(clips[:2], view="mood")
 
 
+def test_a_view_without_views_is_refused(fitted, clips):
+    with pytest.raises(
+        ValueError, match=r"Got view='vad', expected None, since fit had no views; fit with views=\['vad"
+    ):
+        fitted.generate(clips[:2], view="vad")
+
+
+def test_a_language_model_that_is_not_there_fails_before_clips_are_encoded(clips, labels, tmp_path, monkeypatch):
+    def fail(*_):
+        raise AssertionError("encoded")
+
+    monkeypatch.setattr(FbankEncoder, "encode", fail)
+    with pytest.raises(OSError, match="expected a hub name or the folder of a causal language model"):
+        small(language_model=tmp_path / "none", cache=None).fit(clips, labels)
+    with pytest.raises(AssertionError, match="encoded"):
+        small(cache=None).fit(clips, labels)
+
+
 def save_language_model(folder):
     """A small GPT-2 of random weights in a folder, with its tokenizer."""
     import torch
@@ -259,6 +278,8 @@ def test_wrong_parameters_say_so(changes, message, clips, labels):
 def test_wrong_calls_say_so(fitted, clips, labels):
     with pytest.raises(ValueError, match="Got 2 labels for 3 clips, expected one per clip"):
         small().fit(clips[:3], labels[:2])
+    with pytest.raises(ValueError, match="Got y with None at index 1, expected a value for each row"):
+        small().fit(clips[:3], ["low", None, "high"])
     with pytest.raises(ValueError, match="Got X with 0 clips, expected at least 1"):
         small().fit([], [])
     with pytest.raises(NotFittedError):

@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 from gendiffclf import EmoSphereRegressor, FbankFeaturizer, SelmClassifier
 from gendiffclf.featurizers import FunctionFeaturizer
 from gendiffclf.systems.frames import frame_featurizer, given_frames
-from gendiffclf.systems.steps import MAX_BATCH, map_batches
+from gendiffclf.systems.steps import MAX_BATCH, checkpoint_folder, map_batches, training_plan
 
 from .test_selm import SMALL
 
@@ -85,6 +85,29 @@ def test_weights_of_another_model_are_refused(small, rated, tmp_path):
     (tmp_path / "one" / "weights.safetensors").replace(tmp_path / "selm" / "weights.safetensors")
     with pytest.raises(ValueError, match="with weights that do not fit its description, expected those"):
         SelmClassifier.load(tmp_path / "selm")
+
+
+@pytest.mark.parametrize(
+    ("given", "n_examples", "expected"),
+    [(3, 8, 3), ("auto", 7, 1000), ("auto", 8, 500), ("auto", 87, 48), ("auto", 10**6, 20)],
+)
+def test_few_clips_are_seen_more_often(given, n_examples, expected, monkeypatch):
+    params = EmoSphereRegressor(n_epochs=given, batch_size=2, accumulation_steps=2).get_params()
+    device = torch.device("cpu")
+    assert training_plan(params, device, n_examples).n_epochs == expected
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert training_plan(params, device, n_examples).n_epochs == expected  # a group that this fit takes no part in
+    assert training_plan({**params, "distributed": True}, device, 2 * n_examples).n_epochs == expected
+
+
+def test_groups_of_other_sizes_have_other_checkpoints(monkeypatch, tmp_path):
+    params = {"checkpoints": tmp_path, "width": 8, "distributed": True}
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    two = checkpoint_folder(params, {}, [], 0)
+    assert checkpoint_folder(params, {}, [], 0) == two
+    assert checkpoint_folder({**params, "distributed": False}, {}, [], 0) != two
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert checkpoint_folder(params, {}, [], 0) != two
 
 
 def test_batches_are_bounded_and_keep_the_order():
