@@ -35,7 +35,7 @@ from .summary import Interval
 RECORD = RESULTS / "systems.json"
 FBANK: dict[str, Any] = {"n_mels": 40, "deltas": 2, "dither": 4.0}
 FRAMES: dict[str, Any] = {**FBANK, **system_pipelines.FRAMES, "pooling": "none"}
-EPOCHS = {"gender": 6, "emotion": 30}
+EPOCHS = {"gender": 6, "emotion": "auto"}
 """Of SELM; gender is learnt sooner."""
 OF_THE_RUN: dict[str, Any] = {"encoder": None, "device": "cpu", "precision": "float32", "random_state": 0}
 N_INNER = 4
