@@ -175,11 +175,11 @@ class SphereDisplay:
         ax.set_yticks([-np.pi / 2, 0, np.pi / 2], ["−valence", "", "+valence"], fontsize="small")
         ax.grid(True, linewidth=0.5)
         self.ax_, self.figure_ = ax, ax.figure  # type: ignore[assignment]
-        style = {"fontsize": "small", "ncols": 4, "frameon": False}
+        style = {"fontsize": "small", "frameon": False}
         if new_figure:
-            self.figure_.legend(loc="outside lower center", **style)
-        else:
-            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), **style)
+            self.figure_.legend(loc="outside lower center", ncols=4, **style)
+        else:  # two columns, since the axes may be small
+            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2, **style)
         return self
 
 
