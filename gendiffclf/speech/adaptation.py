@@ -100,6 +100,10 @@ class FewShot(JsonResult):
             f"\nTrained on {self.n_train} clips of {self.n_train_speakers} speakers; tested on {n_test} clips of {n_speakers} "
             f"others, {self.runs['repeat'].nunique()} times."
         )
+        short = self.runs[self.runs["fewest"] < self.runs["shots"]]
+        if len(short):
+            shots, fewest = short["shots"].min(), short["fewest"].min()
+            lines.append(f"From {shots} shots on, some class has fewer clips (at least {fewest}); all of them are used.")
         return "\n".join(lines)
 
 

@@ -83,6 +83,14 @@ def test_summary_has_gains_over_no_shots(voices):
     half = 2.2622 * wide[2].std() / np.sqrt(10)  # t of 9 degrees of freedom
     assert row["uar_high"] - row["uar"] == pytest.approx(half, rel=1e-3)
     assert found.summary.loc[0, "uar_gain"] == 0
+    assert "shots on" not in str(found)
+
+
+def test_classes_of_too_few_clips_are_mentioned(voices):
+    pipeline = make_pipeline(FbankFeaturizer(n_mels=8), GenerativeTransportClassifier(**QUICK))
+    found = few_shot(pipeline, voices, voices, shots=[2, 7, 99], n_repeats=2)
+    assert found.runs.groupby("shots")["fewest"].max().to_dict() == {0: 0, 2: 2, 7: 6, 99: 6}
+    assert "From 7 shots on, some class has fewer clips (at least 6); all of them are used." in str(found)
 
 
 def test_what_cannot_be_adapted_is_refused(voices):

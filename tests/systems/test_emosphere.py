@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.base import clone, is_regressor
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
 from sklearn.pipeline import Pipeline
 
 from gendiffclf import AudioError, EmoSphereRegressor, FbankFeaturizer
@@ -97,6 +97,11 @@ def test_without_the_auxiliary_task_there_are_no_regions(small, rated):
     regressor = small(n_regions=None, n_epochs=1).fit(clips, Y)
     assert regressor.predict(clips).shape == (24, 3)
     assert not hasattr(regressor, "predict_region")
+    with pytest.raises(AttributeError) as caught:
+        regressor.predict_region_proba(clips)
+    assert "Got n_regions=None, expected a number of regions to predict; fit with n_regions=8." in str(
+        caught.value.__cause__
+    )
 
 
 def test_order_and_scale_are_the_callers(small, rated):
@@ -208,6 +213,17 @@ def test_pickles_and_clones_predict_alike(fitted, rated):
     assert repr(copy) == repr(fitted)
     assert not hasattr(copy, "network_")
     assert is_regressor(copy)
+
+
+def test_cross_validation_of_a_table_of_ratings(small, rated):
+    clips, Y = rated
+    table = pd.DataFrame(Y[:, ::-1], columns=NAMES[::-1])
+    settings = {"cv": GroupKFold(3), "groups": np.arange(24) % 3, "return_estimator": True, "return_indices": True}
+    found = cross_validate(small(dimensions=None, n_epochs=1), clips, table, **settings)
+    for score, regressor, rows in zip(found["test_score"], found["estimator"], found["indices"]["test"], strict=True):
+        assert regressor.dimensions_ == NAMES[::-1]
+        predicted = regressor.predict([clips[i] for i in rows])
+        assert score == pytest.approx(concordance_correlation(Y[rows, ::-1], predicted))
 
 
 def test_cross_validation_by_speakers_and_a_grid(small, rated):

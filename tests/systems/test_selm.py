@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
 from sklearn.pipeline import Pipeline
 
 pytest.importorskip("accelerate")
@@ -211,7 +211,8 @@ def test_a_fit_is_quiet_and_verbose_shows_progress(clips, labels, tmp_path, capf
 
 def test_clone_and_pickle(fitted, clips):
     copied = clone(fitted)
-    assert not hasattr(copied, "classes_")
+    with pytest.raises(AttributeError, match="Got classes_ before fit, expected it after; call fit first"):
+        _ = copied.classes_
     assert repr(copied.get_params(deep=False)) == repr(fitted.get_params(deep=False))
     again = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(again.predict_proba(clips), fitted.predict_proba(clips))
@@ -252,6 +253,8 @@ def test_cross_validation_by_speakers_and_a_grid(clips, labels):
     search.fit(clips, labels, groups=speakers)
     assert search.best_params_ == {"emotion__learning_rate": 2e-3}
     assert search.best_score_ > 0.9
+    found = cross_validate(search.best_estimator_, clips, labels, groups=speakers, cv=GroupKFold(2))
+    assert found["test_score"].mean() == search.best_score_
     again = pickle.loads(pickle.dumps(search.best_estimator_))
     np.testing.assert_array_equal(again.predict(clips), search.predict(clips))
 
