@@ -103,7 +103,9 @@ class FewShot(JsonResult):
         short = self.runs[self.runs["fewest"] < self.runs["shots"]]
         if len(short):
             shots, fewest = short["shots"].min(), short["fewest"].min()
-            lines.append(f"From {shots} shots on, some class has fewer clips (at least {fewest}); all of them are used.")
+            lines.append(
+                f"From {shots} shots on, some class has fewer clips (at least {fewest}); all of them are used."
+            )
         return "\n".join(lines)
 
 

@@ -50,26 +50,20 @@ def frame_featurizer(encoder: Any, *, layer: int, sampling_rate: float | None = 
             raise ValueError(
                 f"Got encoder={shown(encoder)}, which has no frames, expected a featuriser with the parameter pooling."
             )
-        # Otherwise a broken clip would give frames of NaN.
+        # With "nan", a broken clip would give frames of NaN.
         featurizer = copy.copy(encoder).set_params(on_error="raise")
-        if featurizer.sampling_rate is None:
-            featurizer.set_params(sampling_rate=sampling_rate)
+        settings = {} if featurizer.sampling_rate is not None else {"sampling_rate": sampling_rate}
     elif isinstance(encoder, str) and encoder == "fbank":
         featurizer = FbankFeaturizer(sampling_rate=sampling_rate)
-        featurizer.set_params(**_known(featurizer, settings))
     elif isinstance(encoder, str | os.PathLike) or hasattr(encoder, "config"):
         featurizer = HubertFeaturizer(encoder, sampling_rate=sampling_rate)
-        featurizer.set_params(**_known(featurizer, settings))
     else:
         raise ValueError(
             f"Got encoder={shown(encoder)}, expected 'fbank', a hub name, a folder, a loaded model or a featuriser."
         )
-    return featurizer.set_params(pooling="none", **_known(featurizer, {"layers": layer}))
-
-
-def _known(featurizer: SpeechFeaturizer, settings: dict[str, Any]) -> dict[str, Any]:
-    names = featurizer.get_params(deep=False)
-    return {name: value for name, value in settings.items() if name in names}
+    known = featurizer.get_params(deep=False)
+    settings |= {"pooling": "none", "layers": layer}
+    return featurizer.set_params(**{name: value for name, value in settings.items() if name in known})
 
 
 def clip_frames(featurizer: SpeechFeaturizer, clips: Any, max_seconds: float | None = None) -> Frames:
