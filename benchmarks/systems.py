@@ -35,8 +35,6 @@ from .summary import Interval
 RECORD = RESULTS / "systems.json"
 FBANK: dict[str, Any] = {"n_mels": 40, "deltas": 2, "dither": 4.0}
 FRAMES: dict[str, Any] = {**FBANK, **system_pipelines.FRAMES, "pooling": "none"}
-EPOCHS = {"gender": 6, "emotion": "auto"}
-"""Of SELM; gender is learnt sooner."""
 OF_THE_RUN: dict[str, Any] = {"encoder": None, "device": "cpu", "precision": "float32", "random_state": 0}
 N_INNER = 4
 N_REPEATS = 10
@@ -63,12 +61,12 @@ def _emosphere(**changes: Any) -> Callable[[], BaseEstimator]:
     )
 
 
-CLASSIFIERS: dict[str, tuple[str, Callable[[str], BaseEstimator]]] = {
-    "Gen-SER": ("statistics", lambda task: GenerativeTransportClassifier(random_state=0)),
-    "SELM": ("frames", lambda task: SelmClassifier(**{**SMALL["selm"], **OF_THE_RUN, "n_epochs": EPOCHS[task]})),
+CLASSIFIERS: dict[str, tuple[str, Callable[[], BaseEstimator]]] = {
+    "Gen-SER": ("statistics", lambda: GenerativeTransportClassifier(random_state=0)),
+    "SELM": ("frames", lambda: SelmClassifier(**{**SMALL["selm"], **OF_THE_RUN})),
     "logistic regression": (
         "statistics",
-        lambda task: _linear(LogisticRegression(max_iter=2000), "logisticregression__C", [0.003, 0.01, 0.03, 0.1, 1.0]),
+        lambda: _linear(LogisticRegression(max_iter=2000), "logisticregression__C", [0.003, 0.01, 0.03, 0.1, 1.0]),
     ),
 }
 """Features and maker of each classifier of labels; the last is the baseline."""
@@ -133,7 +131,7 @@ def _measure(part: str, name: str, corpus: pd.DataFrame, arguments: argparse.Nam
         warnings.simplefilter("ignore")  # of classes that a fold lacks, and the like
         if part == FEW_SHOT:
             learnt, tested = (corpus[corpus["statement"] == statement] for statement in STATEMENTS)
-            found = few_shot(make_pipeline(featurizer, maker("emotion")), learnt, tested, n_repeats=N_REPEATS)
+            found = few_shot(make_pipeline(featurizer, maker()), learnt, tested, n_repeats=N_REPEATS)
             row = {key: value for key, value in found.as_dict().items() if key != "about"}
         elif part == RATINGS:
             found = evaluate_ratings(maker(), avd.with_targets(corpus), **given)
@@ -141,7 +139,7 @@ def _measure(part: str, name: str, corpus: pd.DataFrame, arguments: argparse.Nam
             measures = {key: dict(zip(("low", "high"), bounds[key], strict=True)) for key in found.ccc}
             row = {"measures": {key: {"value": value, **measures[key]} for key, value in found.ccc.items()}}
         else:
-            found = evaluate(maker(part), corpus, **given)
+            found = evaluate(maker(), corpus, **given)
             row = {"measures": found.intervals.to_dict("index")}
     return row | {"seconds": time.perf_counter() - begin, "cpu_seconds": time.process_time() - processor}, found
 
@@ -158,7 +156,7 @@ def _record(arguments: argparse.Namespace, part: str, corpus: pd.DataFrame, name
     record = read_record(arguments.output) or {"schema": SCHEMA, "parts": {}}
     models = {**record["parts"].get(part, {}).get("models", {}), name: row}
     about = about_corpus(arguments.corpus, corpus, arguments.n_folds)
-    settings = {"fbank": FBANK, "frames": FRAMES, "epochs": EPOCHS, **SMALL}
+    settings = {"fbank": FBANK, "frames": FRAMES, **SMALL}
     record["parts"][part] = new_record(arguments.command_line, **about, settings=settings, models=models)
     write_record(record, arguments.output)
 

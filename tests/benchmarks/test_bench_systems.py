@@ -34,10 +34,12 @@ def ravdess(tmp_path):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     own = GenerativeTransportClassifier(random_state=0, device="cpu", max_steps=3, width=32, n_members=2, depth=1)
-    monkeypatch.setitem(systems.CLASSIFIERS, "Gen-SER", ("statistics", lambda task: own))
-    for name, changes in (("selm", {"n_prefix": 2}), ("emosphere", {"width": 8, "n_epochs": 1, "batch_size": 8})):
+    monkeypatch.setitem(systems.CLASSIFIERS, "Gen-SER", ("statistics", lambda: own))
+    for name, changes in (
+        ("selm", {"n_prefix": 2, "n_epochs": 1}),
+        ("emosphere", {"width": 8, "n_epochs": 1, "batch_size": 8}),
+    ):
         monkeypatch.setitem(systems.SMALL, name, {**systems.SMALL[name], **changes})
-    monkeypatch.setattr(systems, "EPOCHS", {"gender": 1, "emotion": 1})
     monkeypatch.setattr(systems, "N_INNER", 2)
     monkeypatch.setattr(systems, "N_REPEATS", 2)
 
