@@ -24,6 +24,9 @@ from .tuned_encoder import TunedEncoder, pad_short
 LEARNING_RATES = {"tuned": 1e-5, "frozen": 1e-3}
 """Values of "auto": the paper's for a tuned encoder, and our own for pooling and heads alone."""
 
+AUTO_EPOCHS = (20, 1000)
+"""Minimum numbers of epochs, as in the released script, and of updates, which few clips need."""
+
 
 def check_parameters(params: Mapping[str, Any]) -> None:
     """Raise a ValueError for the first parameter that is out of range."""
@@ -136,4 +139,4 @@ def new_plan(params: Mapping[str, Any], device: torch.device, n_examples: int) -
     if rate == "auto":
         rate = LEARNING_RATES["tuned" if params["tune_encoder"] else "frozen"]
     # The CCC over the few clips of an incomplete batch is mostly noise.
-    return training_plan(params, device, n_examples, learning_rate=rate, drop_last=True)
+    return training_plan(params, device, n_examples, AUTO_EPOCHS, learning_rate=rate, drop_last=True)

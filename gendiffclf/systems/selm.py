@@ -78,7 +78,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
     length_normalize : bool, default=False
         Divide the log-probability of a text by its number of tokens, so that long texts can compete with short ones.
     n_epochs : int >= 1 or "auto", default="auto"
-        Passes over the training examples in `fit`: "auto" is 20, or as many as make 1000 updates if these are more.
+        Passes over the training examples in `fit`: "auto" is 30, or as many as make 500 updates if these are more.
     few_shot_epochs : int >= 1, default=10
         Passes over the training examples in `partial_fit`.
     batch_size : int >= 1, default=32

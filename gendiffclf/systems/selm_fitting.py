@@ -19,6 +19,8 @@ from .selm_texts import View
 from .steps import check_training_parameters, training_plan
 from .training import TrainingPlan
 
+AUTO_EPOCHS = (30, 500)
+"""Minimum numbers of epochs and of updates; with more updates, few clips are overfitted."""
 WARMUP_SHARE = 0.1
 EXCLUDED = ("label_texts", "length_normalize", "views")
 """Parameters that the name of the checkpoint folder does not depend on: they do not affect training, or only its examples."""
@@ -132,4 +134,4 @@ def training_examples(
 def new_plan(params: Mapping[str, Any], device: torch.device, n_examples: int, *, few_shot: bool) -> TrainingPlan:
     """Training plan; few-shot training starts from trained mappers and needs no warm-up."""
     changes = {"n_epochs": params["few_shot_epochs"]} if few_shot else {"warmup_share": WARMUP_SHARE}
-    return training_plan(params, device, n_examples, schedule="linear", **changes)
+    return training_plan(params, device, n_examples, AUTO_EPOCHS, schedule="linear", **changes)

@@ -24,8 +24,6 @@ from .model_folder import RUNTIME_PARAMETERS
 from .training import TrainingPlan, run_folder
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-MIN_EPOCHS, MIN_UPDATES = 20, 1000
-"""Bounds of `n_epochs="auto"`: epochs as in the script of EmoSphere-SER, and updates that few clips need."""
 MAX_BATCH = 64
 """Maximum number of clips per batch of prediction."""
 
@@ -105,13 +103,28 @@ def check_identity(encoder: Any, identity: Mapping[str, Any], expected: Mapping[
         )
 
 
-def training_plan(params: Mapping[str, Any], device: torch.device, n_examples: int, **changes: Any) -> TrainingPlan:
-    """Training plan from the parameters of an estimator and the number of examples, with changes."""
+def training_plan(
+    params: Mapping[str, Any], device: torch.device, n_examples: int, bounds: tuple[int, int], **changes: Any
+) -> TrainingPlan:
+    """
+    Training plan from the parameters of an estimator, with changes.
+
+    Parameters
+    ----------
+    params : mapping
+    device : torch.device
+    n_examples : int
+    bounds : (int, int)
+        Minimum numbers of epochs and of updates for `n_epochs="auto"`.
+    **changes
+        Attributes of the plan.
+    """
     names = ("n_epochs", "batch_size", "accumulation_steps", "learning_rate", "weight_decay", "distributed")
     settings = {name: params[name] for name in names} | {"precision": resolve_precision(params["precision"], device)}
     if settings["n_epochs"] == "auto":
         per_update = params["batch_size"] * params["accumulation_steps"] * group_size(params)
-        settings["n_epochs"] = max(MIN_EPOCHS, math.ceil(MIN_UPDATES / max(n_examples // per_update, 1)))
+        min_epochs, min_updates = bounds
+        settings["n_epochs"] = max(min_epochs, math.ceil(min_updates / max(n_examples // per_update, 1)))
     return TrainingPlan(**{**settings, **changes})
 
 

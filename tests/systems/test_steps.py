@@ -94,10 +94,12 @@ def test_weights_of_another_model_are_refused(small, rated, tmp_path):
 def test_few_clips_are_seen_more_often(given, n_examples, expected, monkeypatch):
     params = EmoSphereRegressor(n_epochs=given, batch_size=2, accumulation_steps=2).get_params()
     device = torch.device("cpu")
-    assert training_plan(params, device, n_examples).n_epochs == expected
+    assert training_plan(params, device, n_examples, (20, 1000)).n_epochs == expected
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert training_plan(params, device, n_examples).n_epochs == expected  # a group that this fit takes no part in
-    assert training_plan({**params, "distributed": True}, device, 2 * n_examples).n_epochs == expected
+    assert (
+        training_plan(params, device, n_examples, (20, 1000)).n_epochs == expected
+    )  # a group that this fit takes no part in
+    assert training_plan({**params, "distributed": True}, device, 2 * n_examples, (20, 1000)).n_epochs == expected
 
 
 def test_groups_of_other_sizes_have_other_checkpoints(monkeypatch, tmp_path):
