@@ -104,7 +104,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"gendiffclf {VERSION}")
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
     for name, command in COMMANDS.items():
-        command.add_options(commands.add_parser(name, help=command.summary, description=command.summary))
+        # Without abbreviations, which `refuse_ignored` would not recognise.
+        own = commands.add_parser(name, help=command.summary, description=command.summary, allow_abbrev=False)
+        command.add_options(own)
     return top
 
 
@@ -128,7 +130,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         COMMANDS[options.command].run(options)
         sys.stdout.flush()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # Before Python 3.12, an interrupt during the import of a class may be the cause of a RuntimeError.
+        if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
         print(f"gendiffclf {options.command}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:

@@ -17,6 +17,7 @@ from .options import (
     add_run_options,
     build_pipeline,
     check_output,
+    check_report,
     form_by_ending,
     kind_of_folds,
     model_changes,
@@ -53,9 +54,10 @@ def run_audit(options: argparse.Namespace) -> None:
     shown = [finding for finding in audited.findings if not options.quiet or finding.severity != "note"]
     print(replace(audited, findings=tuple(shown)))
     if audited.errors:
+        number = len(audited.errors)
         raise ValueError(
-            f"Got {len(audited.errors)} errors in the corpus, expected none; correct them, or accept those that are intended "
-            "(--accept CODE)."
+            f"Got {number} error{'s' * (number > 1)} in the corpus, expected none; correct them, or accept those that are "
+            "intended (--accept CODE)."
         )
 
 
@@ -204,9 +206,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
     check_output("--output", options.output)
     check_output("--predictions", options.predictions)
-    check_output("--report", options.report)
-    if options.pictures is not None and options.report is None:
-        raise ValueError(f"Got --pictures {options.pictures} without --report, expected both; add --report FILE.")
+    check_report(options)
     if options.model is not None:
         refuse_ignored(options.words, ("--featurizer", "--normalize", "--set", "--folds", "--n-folds", "--system"))
     named_system(options)

@@ -314,7 +314,7 @@ def _with_label(corpus: pd.DataFrame, target: str | None, gaps_allowed: bool) ->
     if not gaps_allowed:
         _check_gaps(corpus, name)
     label = corpus[name].mask(_gaps(corpus, name))
-    rest = corpus.drop(columns="label", errors="ignore") if name != "label" else corpus.drop(columns="label")
+    rest = corpus.drop(columns="label", errors="ignore")
     first = {"path": rest["path"], "label": label, **({"speaker": rest["speaker"]} if "speaker" in rest else {})}
     return type(corpus)({**first, **{column: rest[column] for column in rest if column not in first}})
 

@@ -287,7 +287,9 @@ def _about(evaluation: Evaluation) -> str:
         f"<dt><strong>{n}</strong></dt><dd>{escape(str(v))}</dd>" for n, v in shown.items() if v is not None
     )
     if about.get("command"):
-        items += f"<dt><strong>Command</strong></dt><dd><code>{escape(about['command'])}</code></dd>"
+        # Lines may break between words, but not within options.
+        words = " ".join(f"<span>{escape(word)}</span>" for word in about["command"].split(" "))
+        items += f"<dt><strong>Command</strong></dt><dd><code>{words}</code></dd>"
     pipeline = escape(json.dumps(about.get("pipeline"), indent=1, ensure_ascii=False))
     return f'<dl>{items}</dl><h3>Pipeline</h3><pre tabindex="0">{pipeline}</pre>'
 

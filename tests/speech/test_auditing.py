@@ -109,6 +109,8 @@ def test_broken_clips_are_findings(tmp_path, broken):
     assert codes(audit(corpus.iloc[:2]))["broken"].severity == "error"
     corpus.loc[0, "path"] = broken
     assert "2 because each cannot be read as audio" in codes(audit(corpus))["broken"].message
+    soundfile.write(corpus["path"][2], np.zeros(0), RATE)
+    assert "1 because it holds no samples" in codes(audit(corpus))["broken"].message
 
 
 def test_clips_without_a_speaker_or_label(tmp_path, pipeline):
@@ -383,7 +385,7 @@ def test_the_command(tmp_path, capsys):
     assert stop.value.code == 1
     out, err = capsys.readouterr()
     assert "error: no-speakers" in out
-    assert "1 errors in the corpus, expected none" in err
+    assert "1 error in the corpus, expected none" in err
     model = ["--output", str(tmp_path / "model"), "--quiet"]
     with pytest.raises(SystemExit):
         cli.main(["train", source, *columns, *model])

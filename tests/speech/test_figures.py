@@ -19,6 +19,7 @@ from gendiffclf import cli, expected_calibration_error
 from gendiffclf.speech import compare, evaluate
 from gendiffclf.speech.intervals import interval, resample
 from gendiffclf.speech.measures import MEASURES, Tally
+from gendiffclf.speech.provenance import describe_run
 from gendiffclf.speech.tables import GROUP_COLUMNS, draw_measures
 
 
@@ -216,6 +217,10 @@ def test_measures_tell_how_to_repeat_them(table, found, tmp_path):
     assert about["pipeline"][0]["class"].endswith("LogisticRegression")
     assert about["pipeline"][0]["parameters"]["C"] == 1.0
     assert {"python", "gendiffclf", "numpy", "scikit-learn"} <= set(about["versions"])
+    other = type("Other", (LogisticRegression,), {"__module__": "pytest.other"})()
+    assert (
+        describe_run(other, corpus, np.arange(96).astype(str), "random", [])["versions"]["pytest"] == pytest.__version__
+    )
     assert content["intervals"]["n_drawn"] == 8
     assert content["intervals"]["measures"]["uar"]["low"] < content["pooled"]["uar"]
     assert set(content["pooled"]) == set(MEASURES)

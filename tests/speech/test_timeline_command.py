@@ -50,6 +50,9 @@ def test_evaluation_of_a_model_refuses_what_it_would_ignore(clip_folder, tmp_pat
     with pytest.raises(SystemExit):
         run("evaluate", clip_folder, *PATTERN, "--model", tmp_path, "--n-folds=3", "--set", "classifier__depth=2")
     assert "Got --set, --n-folds with --model, expected --model alone" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run("evaluate", clip_folder, *PATTERN, "--model", tmp_path, "--norm", "speaker")
+    assert "unrecognized arguments: --norm speaker" in capsys.readouterr().err
 
 
 def test_the_encoder_of_a_model_may_move(clip_folder, tmp_path, capsys):
