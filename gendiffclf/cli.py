@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -126,7 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     top = parser()
     options = top.parse_args(arguments)
-    options.words = list(sys.argv[1:] if arguments is None else arguments)  # for the provenance of results
+    options.words = list(sys.argv[1:] if arguments is None else arguments)
+    options.command_line = shlex.join(["gendiffclf", *options.words])  # for the provenance of results
     try:
         COMMANDS[options.command].run(options)
         sys.stdout.flush()

@@ -47,7 +47,7 @@ class JsonResult:
 def versions(pipeline: Any) -> dict[str, str]:
     """Versions of Python, of this package, of its installed dependencies, and of the packages that define the steps."""
     numbers = {"python": platform.python_version(), "gendiffclf": VERSION}
-    modules = {type(step).__module__.partition(".")[0] for _, step in _steps(pipeline)}
+    modules = {type(step).__module__.partition(".")[0] for _, step in steps_of(pipeline)}
     for name in (*PACKAGES, *sorted(modules - {"gendiffclf"})):
         try:
             numbers[name] = importlib.metadata.version(name)
@@ -82,12 +82,13 @@ def describe_pipeline(pipeline: Any) -> list[dict[str, Any]]:
             "class": f"{type(step).__module__}.{type(step).__qualname__}",
             "parameters": {key: as_json(value) for key, value in step.get_params(deep=False).items()},
         }
-        for name, step in _steps(pipeline)
+        for name, step in steps_of(pipeline)
     ]
 
 
-def _steps(pipeline: Any) -> list[tuple[str, Any]]:
-    return pipeline.steps if isinstance(pipeline, Pipeline) else [("estimator", pipeline)]
+def steps_of(pipeline: Any, name: str = "estimator") -> list[tuple[str, Any]]:
+    """Return the steps of a pipeline; another estimator is a single step with this name."""
+    return list(pipeline.steps) if isinstance(pipeline, Pipeline) else [(name, pipeline)]
 
 
 def describe_run(

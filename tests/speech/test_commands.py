@@ -83,6 +83,15 @@ def test_where_the_report_is_is_said(clip_folder, tmp_path, capsys):
     assert report.exists()
 
 
+def test_frames_are_stored_without_pickles(clip_folder, tmp_path, capsys):
+    framed = ["--set", "featurizer__pooling=none", "--output", tmp_path / "frames.npz"]
+    assert run("features", clip_folder, *PATTERN, *framed) == 0
+    assert "18 of 18 clips have frames of shape (120,)" in capsys.readouterr().out
+    with np.load(tmp_path / "frames.npz") as stored:
+        assert stored["features"].shape == (stored["n_frames"].sum(), 120)
+        assert len(stored["n_frames"]) == 18
+
+
 @pytest.mark.parametrize(
     ("command", "words", "message"),
     [
@@ -340,6 +349,10 @@ def test_the_demo(capsys):
             "Got estimator='kernl', expected one of",
         ),
         (["train", "{}", *PATTERN, "--set", "classifier__depth=0", "--output", "{}/new"], "Got depth=0, expected"),
+        (
+            ["evaluate", "{}", *PATTERN, "--set", "featurizer__pooling=none"],
+            "Got pooling='none' with GenerativeTransportClassifier, expected one vector per clip and not its frames",
+        ),
         (["evaluate", "{}", *PATTERN, "--set", "classifier__deep=2"], "Invalid parameter 'deep' for estimator Gen"),
     ],
 )
