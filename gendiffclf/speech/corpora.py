@@ -167,6 +167,14 @@ def clips(corpus: pd.DataFrame) -> list[Any]:
     return list(zip(*columns, strict=True))
 
 
+def clip_name(path: str, row: Any) -> str:
+    """Return `path`, followed by the segment if the row, a mapping or Series, has `start` or `end`."""
+    start, end = (value if (value := row.get(name)) == value else None for name in ("start", "end"))  # NaN != NaN
+    if start is None and end is None:
+        return path
+    return f"{path}, {start or 0:g} s to {'the end' if end is None else f'{end:g} s'}"
+
+
 # -------------------------------------------------------------------- folders
 
 

@@ -16,6 +16,7 @@ from ..html_page import as_svg, document, figure
 from ..html_page import captioned as _captioned
 from ..html_page import table as _table
 from ..votes import vote_cross_entropy
+from .corpora import clip_name
 from .measures import MEASURES, TITLES
 from .pictures import draw
 from .results import Evaluation
@@ -320,7 +321,4 @@ def _common_folder(paths: list[str]) -> str:
 
 def _location(row: dict[str, Any], folder: str) -> str:
     path = os.path.relpath(row["path"], folder) if folder else str(row["path"])
-    start, end = row.get("start"), row.get("end")
-    if start is None or np.isnan(start):
-        return path
-    return f"{path}, {start:g} s to {'the end' if end is None or np.isnan(end) else f'{end:g} s'}"
+    return clip_name(path, row)

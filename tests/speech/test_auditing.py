@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from gendiffclf import cli
 from gendiffclf.speech import audit, evaluate, read_corpus, sound_checks, table_checks, train
+from gendiffclf.speech.corpora import clip_name
 from gendiffclf.speech.findings import CODES
 from gendiffclf.speech.folds import without_copies
 from gendiffclf.speech.recordings import measure
@@ -73,6 +74,15 @@ def test_faults_of_recordings(code, samples, tmp_path):
     assert re.match(r"1 of 8 clips (is|has|holds) ", finding.message)
     more = audit(pd.concat([corpus, corpus.iloc[-1:].assign(path=corpus["path"][7])], ignore_index=True))
     assert re.match(r"2 of 9 clips (are|have|hold) ", codes(more)[code].message)
+
+
+def test_segments_are_named_with_their_times(tmp_path):
+    soundfile.write(tmp_path / "long.wav", np.concatenate([noise(1), np.zeros(RATE), noise(1, seed=1)]), RATE)
+    table = pd.DataFrame({"path": str(tmp_path / "long.wav"), "start": [np.nan, 1.25, 2.0], "end": [0.5, 1.5, np.nan]})
+    assert codes(audit(table))["silent"].clips == (f"{tmp_path / 'long.wav'}, 1.25 s to 1.5 s",)
+    assert clip_name("a.wav", table.iloc[0]) == "a.wav, 0 s to 0.5 s"
+    assert clip_name("a.wav", table.iloc[2]) == "a.wav, 2 s to the end"
+    assert clip_name("a.wav", {"start": None}) == "a.wav"
 
 
 def test_band_limited_clips_in_a_full_band_corpus(tmp_path):

@@ -205,7 +205,10 @@ def test_speakers_that_were_learnt_from_warn(vowels, pipeline, tmp_path):
         ):
             evaluate_fitted(model, vowels)
         evaluate_fitted(model, vowels[~vowels["speaker"].isin(known)])
-        with pytest.warns(UserWarning, match="12 of 18 clips that are in the model's training data"):
+        with (
+            pytest.warns(UserWarning, match="12 of 18 clips that are in the model's training data"),
+            pytest.warns(UserWarning, match="without the column 'speaker': whether its speakers are in the model's"),
+        ):
             evaluate_fitted(model, vowels.drop(columns="speaker"))
 
 
