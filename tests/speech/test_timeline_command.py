@@ -1,5 +1,6 @@
 """`timeline`, `--normalize`, `--encoder`, and how commands end."""
 
+import json
 import os
 import subprocess
 import sys
@@ -36,7 +37,10 @@ def test_a_recording_over_time(clip_folder, vowels, tmp_path, capsys):
 
 def test_normalisation_by_speaker(clip_folder, tmp_path, capsys):
     words = [*PATTERN, "--normalize", "speaker"]
-    assert run("evaluate", clip_folder, *words, "--n-folds", "2") == 0
+    measures = ["--set", "normalizer__n_clips=2", "--output", tmp_path / "measures.json"]
+    assert run("evaluate", clip_folder, *words, "--n-folds", "2", *measures) == 0
+    pipeline = json.loads((tmp_path / "measures.json").read_text())["about"]["pipeline"]
+    assert pipeline[1]["parameters"] == {"n_clips": 2}
     assert run("train", clip_folder, *words, "--output", tmp_path / "model") == 0
     assert run("predict", tmp_path / "model", clip_folder, *PATTERN, "--output", tmp_path / "p.csv") == 0
     assert pd.read_csv(tmp_path / "p.csv")["error"].isna().all()
