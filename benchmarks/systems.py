@@ -181,7 +181,7 @@ def context(results: Path) -> dict[str, Any]:
         "normal": avd.INTENSITIES["normal"],
         "few_shot": _few_shot(parts[FEW_SHOT]) if FEW_SHOT in parts else "",
         "shown": next(iter(parts[FEW_SHOT]["models"].values())) if FEW_SHOT in parts else {},
-        "commands": list({part["command"]: part for part in parts.values()}.values()),
+        "commands": [{**part, "label": name} for name, part in parts.items()],
     }
 
 
