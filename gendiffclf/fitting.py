@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from .parameters import network_shape, training_settings
 from .preprocessing import n_views
 from .training.budget import Budget
 from .training.distributed import Processes
-from .training.folds import Folds, assign_folds, folds_of_few
+from .training.folds import Folds, assign_folds, selection_folds
 from .training.loop import TrainingData, TrainingResult, train
 from .transport.learned import LearnedPath
 
@@ -146,6 +146,10 @@ def fit_estimators(
         fitted.kernel = kernel.estimator
         if params["estimator"] == "kernel":
             validation = kernel.index
+        else:  # rows that taught the kernel's factors have no held-out estimate of its
+            known = np.isin(validation, kernel.index)
+            folds = replace(folds, validation=validation[known], member=folds.member[known])
+            validation = folds.validation
         held_out.append(kernel.held_out[np.searchsorted(kernel.index, validation)])
     kernel_suffices = params["estimator"] == "both" and learned is None
     read_outs = [
@@ -242,7 +246,7 @@ def _fit_kernel(params: dict[str, Any], data: TrainingRows, processes: Processes
         n_views=n_views(params["scaling"]),
         n_centers=None if params["n_centers"] == "auto" else params["n_centers"],
         groups=data.groups,
-        folds=folds_of_few(data.y.cpu().numpy(), np.random.default_rng(0), data.groups),
+        folds=selection_folds(data.y.cpu().numpy(), np.random.default_rng(0), data.groups),
         reduce=processes.summed,
         part=processes.part,
     )

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .relevance import LEARNING_ROWS, find_relevance
 from .ridge import KERNELS, LEAST_EXPONENT, KernelSettings, rows_of_groups, solve, weighted_mean
 from .selection import SELECTION_ROWS, select
 
@@ -72,6 +73,8 @@ class KernelEstimator:
         x̄0: the shares of the classes.
     center_weight : Tensor of shape (m,)
         How many rows of mean weight a centre stands for.
+    relevance : Tensor of shape (d,), optional
+        Factors of the features; of one layer only.
     corrections : Tensor of shape (E, m, K), optional
         Coefficients of what rows that came after the fit add to the estimate of each of the classifier's E estimators.
     """
@@ -82,6 +85,7 @@ class KernelEstimator:
     coefficients: Tensor
     offset: Tensor
     center_weight: Tensor
+    relevance: Tensor | None = None
     corrections: Tensor | None = None
 
     def to(self, like: Tensor | str) -> KernelEstimator:
@@ -91,7 +95,8 @@ class KernelEstimator:
 
     def view(self, rows: Tensor) -> Tensor:
         """What the kernel reads of rows, (B, views * layers, d) -> (B, layers, d)."""
-        return rows.unflatten(1, (self.n_views, -1))[:, self.settings.view]
+        seen = rows.unflatten(1, (self.n_views, -1))[:, self.settings.view]
+        return seen if self.relevance is None else seen * self.relevance.to(seen)
 
     def estimate(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """
@@ -241,8 +246,9 @@ def fit_kernel(
         Centres at most; by default all rows up to `EXACT_ROWS`, else `NYSTROM_CENTERS`.
     groups : ndarray of shape (n,), optional
         Rows of one group are left out together.
-    folds : ndarray of shape (n,), int, optional
-        Where all rows are centres and choose hyperparameters: for held-out estimates by the choice of the other folds.
+    folds : ndarray of shape (s,), int, optional
+        Of the rows that select hyperparameters: for factors of features, and, where all rows are centres and select, for
+        held-out estimates by the choice of the other folds.
     settings : KernelSettings, optional
         Instead of a choice.
     reduce : callable, optional
@@ -257,23 +263,48 @@ def fit_kernel(
     n = len(rows)
     default = n if n <= EXACT_ROWS else NYSTROM_CENTERS
     m = min(n, default if n_centers is None else n_centers)
-    honest = None
+    honest = relevance = None
     if settings is None:
-        chosen = slice(0, min(n, SELECTION_ROWS))
-        settings, honest = select(
-            rows[chosen].unflatten(1, (n_views, -1)),
-            targets[chosen],
-            weight[chosen],
-            kernels,
-            None if groups is None else groups[chosen],
-            folds if n == m and n <= SELECTION_ROWS else None,
-        )
+        settings, relevance, honest = _chosen(rows, targets, weight, kernels, n_views, groups, folds, exact=n == m)
     estimator = KernelEstimator(settings, n_views, targets[:0], targets[:0], weighted_mean(targets, weight), weight[:0])
+    estimator.relevance = relevance
     estimator.centers = estimator.view(rows[:m]).clone()
     if m == n:
         fitted = _exact(estimator, targets, weight, groups)
-        return fitted if honest is None else replace(fitted, held_out=honest)
-    return _nystrom(estimator, rows, targets, weight, groups, reduce, part)
+    else:
+        fitted = _nystrom(estimator, rows, targets, weight, groups, reduce, part)
+    if honest is not None and n == m:
+        return replace(fitted, held_out=honest)
+    if relevance is not None:  # has seen the classes of these rows
+        kept = fitted.index >= LEARNING_ROWS
+        return replace(fitted, index=fitted.index[kept], held_out=fitted.held_out[kept])
+    return fitted
+
+
+def _chosen(
+    rows: Rows,
+    targets: Tensor,
+    weight: Tensor,
+    kernels: Sequence[str],
+    n_views: int,
+    groups: np.ndarray | None,
+    folds: np.ndarray | None,
+    *,
+    exact: bool,
+) -> tuple[KernelSettings, Tensor | None, Tensor | None]:
+    """Hyperparameters, factors of features, and estimates (n, K) that had no part in the choice of either, where rows are few."""
+    chosen = slice(0, min(len(rows), SELECTION_ROWS))
+    few = exact and len(rows) <= SELECTION_ROWS
+    seen, groups = rows[chosen].unflatten(1, (n_views, -1)), None if groups is None else groups[chosen]
+    targets, weight = targets[chosen], weight[chosen]
+    selection = select(seen, targets, weight, kernels, groups, folds if few else None)
+    settings, found = selection.settings, None
+    if folds is not None and seen.shape[2] == 1:
+        found = find_relevance(seen[:, settings.view, 0], targets, weight, folds, kernels, selection, groups)
+    if found is None:
+        return settings, None, selection.held_out
+    settings = replace(settings, kernel=found.kernel, penalty=found.penalty, bandwidth=(found.bandwidth,))
+    return settings, found.factors, found.held_out if few else None
 
 
 def _exact(estimator: KernelEstimator, targets: Tensor, weight: Tensor, groups: np.ndarray | None) -> KernelFit:

@@ -12,6 +12,8 @@ from torch import Tensor
 LEAST_EXPONENT = -60.0
 """Of a kernel value: smaller ones would be subnormal numbers in float32, with which processors are a hundred times slower."""
 
+MEDIAN_ROWS = 500
+"""Rows whose median distance is the unit of bandwidths."""
 _LEAST_COLUMNS = 128
 """Of an inverse that are computed at a time, unless an eighth of them is more."""
 
@@ -46,6 +48,19 @@ class Kernel:
 
 
 KERNELS: dict[str, Kernel] = {"gaussian": Kernel(_gaussian, 2), "laplacian": Kernel(_laplacian, 1)}
+
+
+def distances(kernel: str, rows: Tensor, like: Tensor) -> tuple[Tensor, float]:
+    """Negative exponents of rows (n, d), (n, n), and their median over few rows, with which the kernel is exp(-1)."""
+    found = KERNELS[kernel].exponent(rows, rows).neg_().clamp_min_(0).to(like)
+    apart = found[:MEDIAN_ROWS, :MEDIAN_ROWS].flatten()
+    apart = apart[apart > 1e-6 * apart.max()]
+    return found, float(apart.median()) if len(apart) else 1.0
+
+
+def kernel_values(kernel: str, distance: Tensor, unit: float, bandwidth: float) -> Tensor:
+    """The kernel of negative exponents with a bandwidth in units: that at which the negative exponent `unit` is 1."""
+    return (distance / -(unit * bandwidth ** KERNELS[kernel].power)).clamp_min_(LEAST_EXPONENT).exp_()
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .ridge import KERNELS, LEAST_EXPONENT, KernelSettings, left_out, weighted_mean
+from .ridge import KERNELS, KernelSettings, distances, kernel_values, left_out, weighted_mean
 
 DESCENT_ROWS = 500
 """Rows on which the grid is searched; more of them cost their cube."""
@@ -21,8 +22,31 @@ BANDWIDTHS = tuple(np.geomspace(0.15, 2.5, 8))
 """In units of the median distance between rows."""
 PENALTIES = tuple(np.geomspace(1e-4, 3, 10))
 
-Place = tuple[int, int]
+GRID = len(BANDWIDTHS), len(PENALTIES)
+Place = tuple[int, ...]
 """Of a bandwidth and a penalty in their grids."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """
+    Chosen hyperparameters.
+
+    Attributes
+    ----------
+    settings : KernelSettings
+    place : Place
+    gaussian : Place
+        The best of the Gaussian kernel in the same scaling.
+    held_out : Tensor of shape (s, K) or None
+        With folds, the held-out estimates of each one's rows by what the rows of the others choose. The least of many errors
+        is lower than it will be for new rows, and on few rows by so much that the kernel would get too much weight.
+    """
+
+    settings: KernelSettings
+    place: Place
+    gaussian: Place
+    held_out: Tensor | None
 
 
 def select(
@@ -32,7 +56,7 @@ def select(
     kernels: Sequence[str],
     groups: np.ndarray | None = None,
     folds: np.ndarray | None = None,
-) -> tuple[KernelSettings, Tensor | None]:
+) -> Selection:
     """
     The hyperparameters with the least squared error of held-out rows, each estimate at the scale that is best for it.
 
@@ -50,13 +74,6 @@ def select(
     groups : ndarray of shape (s,), optional
     folds : ndarray of shape (s,), int, optional
         For held-out estimates that had no part in the choice.
-
-    Returns
-    -------
-    settings : KernelSettings
-    held_out : Tensor of shape (s, K) or None
-        With folds, the held-out estimates of each one's rows by what the rows of the others choose. The least of many errors
-        is lower than it will be for new rows, and on few rows by so much that the kernel would get too much weight.
     """
 
     def on(n_rows: int) -> _HeldOutScore:
@@ -68,10 +85,11 @@ def select(
     middle = len(BANDWIDTHS) // 2, len(PENALTIES) // 2
     alone = [tuple(int(layer == other) for other in range(n_layers)) for layer in range(n_layers)]
     counts = min(alone, key=lambda c: few(kernels[0], 0, c, middle)) if n_layers > 1 else alone[0]
-    candidates, place = [], middle
+    candidates: list[tuple[str, int, Place]] = []
+    place: Place = middle
     for kernel in kernels:
         for view in range(n_views):  # the best place for one is near that for the others
-            place = _descend(few, kernel, view, counts, place)
+            place = descend(partial(few, kernel, view, counts), place, GRID)
             candidates.append((kernel, view, place))
     many = on(SELECTION_ROWS) if len(rows) > DESCENT_ROWS else few
     scores = [few(c[0], c[1], counts, c[2]) for c in candidates]
@@ -84,7 +102,7 @@ def select(
             break
         counts = better
     if sum(counts) > 1:
-        place = _descend(few, kernel, view, counts, place)
+        place = descend(partial(few, kernel, view, counts), place, GRID)
     if many is not few:  # more rows may want a narrower kernel
         narrower = max(place[0] - 1, 0), place[1]
         place = min(place, narrower, key=lambda p: many(kernel, view, counts, p))
@@ -95,26 +113,49 @@ def select(
     )
     weights = tuple(c / sum(counts) for c in counts)
     settings = KernelSettings(kernel, view, float(PENALTIES[place[1]]), bandwidth, weights)
-    return settings, None if folds is None else many.held_out(folds)
+    gaussian = {v: p for k, v, p in candidates if k == "gaussian"}
+    return Selection(settings, place, gaussian.get(view, place), None if folds is None else many.held_out(folds))
 
 
-def _descend(score: _HeldOutScore, kernel: str, view: int, counts: tuple[int, ...], place: Place) -> Place:
-    """From a place of the grid to one that has no better neighbour."""
+def descend(
+    score: Callable[[tuple[int, ...]], float], place: tuple[int, ...], sizes: tuple[int, ...]
+) -> tuple[int, ...]:
+    """From a place of a grid to one that has no better neighbour."""
+    steps = [step for axis in np.eye(len(sizes), dtype=int) for step in (-axis, axis)]
     while True:
-        around = [(place[0] + i, place[1] + j) for i, j in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))]
-        inside = [p for p in around if 0 <= p[0] < len(BANDWIDTHS) and 0 <= p[1] < len(PENALTIES)]
-        best = min(inside, key=lambda p: (score(kernel, view, counts, p), p != place))
+        around = [place, *(tuple(np.add(place, step).tolist()) for step in steps)]
+        inside = [p for p in around if all(0 <= x < size for x, size in zip(p, sizes, strict=True))]
+        best = min(inside, key=lambda p: (score(p), p != place))
         if best == place:
             return place
         place = best
 
 
-class _HeldOutScore:
+def held_out_error(estimate: Tensor, centred: Tensor, weight: Tensor) -> float:
     """
-    Squared error of held-out estimates, multiplied by the best factor, computed once for each choice.
+    Squared error of estimates (s, K), without their offset, multiplied by the best factor.
 
     As a share of the squared deviation of the targets: one minus the squared correlation with them.
     """
+    product = float(weight @ (estimate * centred).sum(1))
+    size, squared = (float(weight @ x.square().sum(1)) for x in (estimate, centred))
+    return 1 - max(product, 0.0) ** 2 / max(size * squared, 1e-300)
+
+
+def chosen_by_others(estimates: Sequence[Tensor], centred: Tensor, weight: Tensor, folds: np.ndarray) -> Tensor:
+    """Of estimates (s, K) by several choices, each fold's rows by the one with the least error of the others, (s, K)."""
+    several = torch.stack(list(estimates))  # (choices, s, K)
+    product, size = (several * centred).sum(-1) * weight, several.square().sum(-1) * weight
+    found = several[0].clone()
+    for fold in np.unique(folds):
+        own = torch.as_tensor(folds == fold, device=found.device)
+        shares = product[:, ~own].sum(1).clamp_min(0).square() / size[:, ~own].sum(1).clamp_min(1e-300)
+        found[own] = several[shares.argmax()][own]
+    return found
+
+
+class _HeldOutScore:
+    """Error of held-out estimates, computed once for each choice."""
 
     def __init__(
         self, rows: Tensor, targets: Tensor, weight: Tensor, groups: np.ndarray | None, keeps_estimates: bool
@@ -132,18 +173,12 @@ class _HeldOutScore:
         return self._cached(kernel, view, counts, place)
 
     def _distances(self, kernel: str, view: int, layer: int) -> tuple[Tensor, float]:
-        """Negative exponents in float64, and the bandwidth unit: the kernel is exp(-1) at the median distance of few rows."""
-        x = self._rows[:, view, layer]
-        distance = KERNELS[kernel].exponent(x, x).neg_().clamp_min_(0).to(self._weight)
-        apart = distance[:DESCENT_ROWS, :DESCENT_ROWS].flatten()
-        apart = apart[apart > 1e-6 * apart.max()]
-        return distance, float(apart.median()) if len(apart) else 1.0
+        return distances(kernel, self._rows[:, view, layer], self._weight)
 
     def _score(self, kernel: str, view: int, counts: tuple[int, ...], place: Place) -> float:
-        power, total = KERNELS[kernel].power, torch.zeros_like(self._weight).diag_embed()
+        total = torch.zeros_like(self._weight).diag_embed()
         for layer in np.flatnonzero(counts):
-            distance, median = self.distances(kernel, view, layer)
-            part = (distance / -(median * BANDWIDTHS[place[0]] ** power)).clamp_min_(LEAST_EXPONENT).exp_()
+            part = kernel_values(kernel, *self.distances(kernel, view, layer), BANDWIDTHS[place[0]])
             total += part.mul_(counts[layer] / sum(counts))
         total.diagonal().add_(PENALTIES[place[1]] / self._weight)
         factor, failed = torch.linalg.cholesky_ex(total)
@@ -153,21 +188,8 @@ class _HeldOutScore:
         estimate = self._centred - residual
         if self._keeps_estimates:
             self._estimates.append(estimate)
-        product, size = (float(x.sum()) for x in self._products(estimate))
-        squared = float(self._weight @ self._centred.square().sum(1))
-        return 1 - max(product, 0.0) ** 2 / max(size * squared, 1e-300)
-
-    def _products(self, estimates: Tensor) -> tuple[Tensor, Tensor]:
-        """Of estimates (..., s, K) with the targets and with themselves, for each row (..., s)."""
-        return (estimates * self._centred).sum(-1) * self._weight, estimates.square().sum(-1) * self._weight
+        return held_out_error(estimate, self._centred, self._weight)
 
     def held_out(self, folds: np.ndarray) -> Tensor:
         """Estimates of each fold's rows by the choice, among those compared, that the other rows make, (s, K)."""
-        estimates = torch.stack(self._estimates)  # (choices, s, K)
-        product, size = self._products(estimates)
-        found = estimates[0].clone()
-        for fold in np.unique(folds):
-            own = torch.as_tensor(folds == fold, device=found.device)
-            shares = product[:, ~own].sum(1).clamp_min(0).square() / size[:, ~own].sum(1).clamp_min(1e-300)
-            found[own] = estimates[shares.argmax()][own]
-        return found + self._offset
+        return chosen_by_others(self._estimates, self._centred, self._weight, folds) + self._offset

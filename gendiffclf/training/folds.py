@@ -134,10 +134,11 @@ def split_rows(y: np.ndarray, n_parts: int, rng: np.random.Generator, groups: np
     return part
 
 
-def folds_of_few(y: np.ndarray, rng: np.random.Generator, groups: np.ndarray | None = None) -> np.ndarray | None:
-    """Folds (n,) of up to `SELECTION_ROWS` rows, which all choose hyperparameters; None of more rows, and of too few for two."""
+def selection_folds(y: np.ndarray, rng: np.random.Generator, groups: np.ndarray | None = None) -> np.ndarray | None:
+    """Folds of the first `SELECTION_ROWS` rows, which choose hyperparameters; None where they are too few for two."""
+    y, groups = y[:SELECTION_ROWS], None if groups is None else groups[:SELECTION_ROWS]
     n_parts = min(SINGLE_FOLDS, len(y) // 2, len(y) if groups is None else len(np.unique(groups)))
-    return split_rows(y, n_parts, rng, groups) if len(y) <= SELECTION_ROWS and n_parts > 1 else None
+    return split_rows(y, n_parts, rng, groups) if n_parts > 1 else None
 
 
 def assign_folds(

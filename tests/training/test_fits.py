@@ -42,7 +42,7 @@ def test_held_out_estimates_of_few_rows_had_no_part_in_the_choice(tiny, monkeypa
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 4)), rng.integers(2, size=60)
     honest = tiny(estimator="kernel").fit(X, y)
-    monkeypatch.setattr(fitting, "folds_of_few", lambda *_: None)
+    monkeypatch.setattr(fitting, "selection_folds", lambda *_: None)
     hopeful = tiny(estimator="kernel").fit(X, y)
     assert honest.kernel_.settings == hopeful.kernel_.settings
     right = [c.held_out_proba_[np.arange(60), y[c.held_out_index_]].mean() for c in (honest, hopeful)]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gendiffclf.estimators.selection import SELECTION_ROWS
 from gendiffclf.training import folds
-from gendiffclf.training.folds import SINGLE_FOLDS, assign_folds, distinct_rows, folds_of_few, split_rows
+from gendiffclf.training.folds import SINGLE_FOLDS, assign_folds, distinct_rows, selection_folds, split_rows
 
 labels_of_rows = st.lists(st.integers(0, 3), min_size=1, max_size=60).map(np.array)
 
@@ -207,7 +207,7 @@ def test_folds_are_decided_by_their_generator():
 def test_few_rows_have_ten_folds_of_their_own(n_groups):
     y = np.arange(90) % 3
     groups = None if n_groups is None else np.arange(90) % n_groups
-    part = folds_of_few(y, np.random.default_rng(0), groups)
+    part = selection_folds(y, np.random.default_rng(0), groups)
     assert set(part.tolist()) == set(range(4 if n_groups == 4 else 10))
     if groups is not None:
         assert all(len(set(part[groups == group].tolist())) == 1 for group in range(n_groups))
@@ -215,7 +215,7 @@ def test_few_rows_have_ten_folds_of_their_own(n_groups):
 
 def test_many_rows_and_very_few_have_none():
     rng = np.random.default_rng(0)
-    assert folds_of_few(np.arange(SELECTION_ROWS + 1) % 2, rng) is None
-    assert folds_of_few(np.arange(SELECTION_ROWS) % 2, rng).max() == 9
-    assert folds_of_few(np.arange(3) % 2, rng) is None
-    assert folds_of_few(np.arange(8) % 2, rng, np.zeros(8)) is None
+    assert selection_folds(np.arange(SELECTION_ROWS + 1) % 2, rng) is None
+    assert selection_folds(np.arange(SELECTION_ROWS) % 2, rng).max() == 9
+    assert selection_folds(np.arange(3) % 2, rng) is None
+    assert selection_folds(np.arange(8) % 2, rng, np.zeros(8)) is None
