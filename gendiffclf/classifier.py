@@ -137,6 +137,9 @@ class GenerativeTransportClassifier(
         Out-of-fold and leave-one-out probabilities of these rows. Neither attribute is kept in files and pickles.
     layer_weights_ : ndarray of shape (n_layers,)
         For layered input and with a kernel: weight of each layer, summing to 1.
+    feature_relevance_ : ndarray of shape (n_features_out,)
+        With a kernel: share of each scaled feature in its squared distances, summing to 1. All are equal for layered input, and
+        unless held-out folds show that some matter more. Columns that encode a DataFrame or gaps count as features.
     table_encoder_ : TableEncoder or None
         How columns of a DataFrame became numbers; None for numbers only. It has `get_feature_names_out`.
     scaler_ : FeatureScaler

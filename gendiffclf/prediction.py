@@ -281,6 +281,16 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return np.array(self.kernel_.settings.layer_weights)
 
     @property
+    def feature_relevance_(self) -> np.ndarray:
+        """Share of each scaled feature in the kernel's squared distances, (n_features,), summing to 1."""
+        check_is_fitted(self, "classes_")
+        if self.kernel_ is None:
+            raise AttributeError("feature_relevance_ needs a kernel; fit with estimator='both' or 'kernel'.")
+        factors = self.kernel_.relevance
+        shares = np.ones(self.scaler_.n_features_out) if factors is None else factors.cpu().double().numpy() ** 2
+        return shares / shares.sum()
+
+    @property
     def _dtype(self) -> torch.dtype:
         import torch
 

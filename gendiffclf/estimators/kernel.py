@@ -299,7 +299,8 @@ def _chosen(
     targets, weight = targets[chosen], weight[chosen]
     selection = select(seen, targets, weight, kernels, groups, folds if few else None)
     settings, found = selection.settings, None
-    if folds is not None and seen.shape[2] == 1:
+    # Held-out estimates have to come from folds of all rows, or from rows that taught no factors.
+    if folds is not None and seen.shape[2] == 1 and (few or len(rows) > SELECTION_ROWS):
         found = find_relevance(seen[:, settings.view, 0], targets, weight, folds, kernels, selection, groups)
     if found is None:
         return settings, None, selection.held_out

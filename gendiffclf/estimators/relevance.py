@@ -4,8 +4,8 @@ A kernel that treats all features alike needs many rows where few features matte
 along a feature tells how much hangs on that feature (the diagonal of the average gradient outer product, Radhakrishnan et al.
 2024). Features are multiplied by its square root, the kernel is fitted anew, and so on for some rounds.
 
-Factors have seen the classes, so leaving single rows out says nothing about them any more. They are judged by folds instead: those
-that the rows outside of a fold teach, by the rows inside.
+Factors have seen the classes, so leaving single rows out no longer tells how good they are. Folds do: the factors that the rows
+outside of a fold teach are judged by the rows inside.
 """
 
 from __future__ import annotations

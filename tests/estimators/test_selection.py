@@ -14,7 +14,7 @@ from gendiffclf.estimators.selection import BANDWIDTHS, PENALTIES, select
 
 def best(*args):
     """The hyperparameters alone."""
-    return select(*args)[0]
+    return select(*args).settings
 
 
 def score(settings, rows, targets, weight, groups=None):
@@ -176,7 +176,8 @@ def test_held_out_estimates_are_by_the_choice_of_other_folds(grouped, n_descent,
         return compute(self, kernel, view, counts, place)
 
     monkeypatch.setattr(selection._HeldOutScore, "_score", noted)
-    found, held_out = select(rows, targets, weight, list(KERNELS), groups, folds)
+    chosen = select(rows, targets, weight, list(KERNELS), groups, folds)
+    found, held_out = chosen.settings, chosen.held_out
     assert found == best(rows, targets, weight, list(KERNELS), groups)
     centred = targets - weighted_mean(targets, weight)
     estimates = []
@@ -196,7 +197,7 @@ def test_held_out_estimates_are_by_the_choice_of_other_folds(grouped, n_descent,
 
 
 def test_without_folds_there_are_no_such_estimates():
-    assert select(*table(), list(KERNELS))[1] is None
+    assert select(*table(), list(KERNELS)).held_out is None
 
 
 def test_a_choice_by_chance_does_not_look_like_knowledge():
@@ -206,7 +207,8 @@ def test_a_choice_by_chance_does_not_look_like_knowledge():
     for seed in range(10):
         y = torch.randint(2, (60,), generator=torch.Generator().manual_seed(seed))
         targets = torch.nn.functional.one_hot(y, 2).double()
-        found, held_out = select(rows, targets, weight, list(KERNELS), None, np.arange(60) % 10)
+        chosen = select(rows, targets, weight, list(KERNELS), None, np.arange(60) % 10)
+        found, held_out = chosen.settings, chosen.held_out
         honest.append(float((held_out.argmax(1) == y).double().mean()))
         centred = targets - weighted_mean(targets, weight)
         gram = found.gram(rows[:, found.view], rows[:, found.view]) + torch.eye(60) * found.penalty
