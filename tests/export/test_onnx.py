@@ -226,7 +226,7 @@ def test_a_missing_package_is_named(monkeypatch, table_file):
 
 def test_the_loaded_classifier_exports_the_same(tiny, tmp_path):
     X, y = table(load_iris)
-    classifier = tiny(estimator="kernel").fit(X, y)
+    classifier = tiny(estimator="kernel", precision="float64").fit(X, y)
     classifier.save(tmp_path / "model.safetensors")
     again = GenerativeTransportClassifier.load(tmp_path / "model.safetensors")
     found = load_predictor(exported(again, tmp_path)).predict_proba(X)
