@@ -11,8 +11,8 @@ from importlib import import_module
 from pathlib import Path
 
 COMMANDS = (
-    "tables", "ablation", "uncertainty", "few-shot", "missing", "labels", "speech", "systems", "encoding", "timeline",
-    "story", "onnx", "speed", "gpu", "render",
+    "tables", "ablation", "uncertainty", "few-shot", "relevance", "missing", "labels", "speech",
+    "systems", "encoding", "timeline", "story", "onnx", "speed", "gpu", "render",
 )  # fmt: skip
 """Names of modules, with `-` for `_`."""
 

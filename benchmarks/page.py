@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from . import few_shot
+from . import few_shot, relevance
 from .data import EMBEDDINGS, SOURCES
 from .markdown import number, table
 from .models import NAMES
@@ -66,6 +66,7 @@ def context(results: Path) -> dict[str, Any]:
         "behind": behind,
         "far": FAR,
         "few_shot": few_shot.context(results),
+        "relevance": relevance.context(results),
         "sizes": [
             [name, r["n_train"] + r["n_test"], r["n_features"], r["n_classes"]] for name, r in sorted(tables.items())
         ],

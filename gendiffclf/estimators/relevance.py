@@ -19,7 +19,17 @@ import torch
 from torch import Tensor
 
 from .ridge import KERNELS, distances, kernel_values, weighted_mean
-from .selection import BANDWIDTHS, DESCENT_ROWS, PENALTIES, Place, Selection, chosen_by_others, descend, held_out_error
+from .selection import (
+    BANDWIDTHS,
+    CLOSE,
+    DESCENT_ROWS,
+    PENALTIES,
+    Place,
+    Selection,
+    chosen_by_others,
+    descend,
+    held_out_error,
+)
 
 LEARNING_ROWS = 500
 """Rows that factors are learned from at most: the cost grows with their square."""
@@ -97,9 +107,13 @@ def find_relevance(
     if not few.better(kernel, (*selection.place, 1), kernel, place):
         return None
     sizes = len(BANDWIDTHS), len(PENALTIES), ROUNDS + 1
-    found = {k: descend(partial(few, k), (*selection.place, 1), sizes) for k in kernels}
-    best = min(found, key=lambda k: few(k, found[k]))
-    many, (i, j, n_rounds) = few, found[best]
+    best, place_of_best = kernel, descend(partial(few, kernel), (*selection.place, 1), sizes)
+    for other in kernels:  # its best place is near that of the first
+        if few(other, place_of_best) < CLOSE * few(best, place_of_best) and other != best:
+            found = descend(partial(few, other), place_of_best, sizes)
+            if few(other, found) < few(best, place_of_best):
+                best, place_of_best = other, found
+    many, (i, j, n_rounds) = few, place_of_best
     if len(rows) > DESCENT_ROWS:
         many = on(len(rows))
         # More rows may want a narrower kernel
