@@ -163,10 +163,12 @@ def _gram(kernel: str, distance: Tensor, unit: float, bandwidth: int) -> Tensor:
 
 
 def _fit(gram: Tensor, targets: Tensor, weight: Tensor, learns: Tensor, penalty: int) -> tuple[Tensor, Tensor]:
-    """Coefficients and offset of a regression on some of the rows (s,)."""
+    """Coefficients and offset of a regression on some of the rows (s,); no coefficients where it has no solution."""
     inner, offset = gram[learns][:, learns], weighted_mean(targets[learns], weight[learns])
     inner.diagonal().add_(PENALTIES[penalty] / weight[learns])
-    return torch.cholesky_solve(targets[learns] - offset, torch.linalg.cholesky(inner)), offset
+    centred = targets[learns] - offset
+    factor, failed = torch.linalg.cholesky_ex(inner)
+    return torch.zeros_like(centred) if failed else torch.cholesky_solve(centred, factor), offset
 
 
 class _FoldScore:

@@ -78,6 +78,14 @@ def test_constant_features_do_no_harm():
     assert sharpened(torch.ones(3), torch.zeros(20, 3), targets[:20], weight[:20], START).isfinite().all()
 
 
+def test_weights_that_leave_no_solution_do_no_harm():
+    rows, targets, weight = table()
+    rows[100:150] = rows[150:]  # equal rows, told apart by the penalty alone
+    weight[100:] = 1e15
+    one, _, _ = found(rows, targets, weight)
+    assert one is None or one.factors.isfinite().all()
+
+
 def test_features_that_matter_alike_keep_the_plain_kernel():
     assert found(*table(n=150, d=40, informative=40))[0] is None
 
