@@ -301,7 +301,7 @@ def _chosen(
     settings, found = selection.settings, None
     # Held-out estimates have to come from folds of all rows, or from rows that taught no factors.
     if folds is not None and seen.shape[2] == 1 and (few or len(rows) > SELECTION_ROWS):
-        found = find_relevance(seen[:, settings.view, 0], targets, weight, folds, kernels, selection, groups)
+        found = find_relevance(seen[:, settings.view, 0], targets, weight, folds[chosen], kernels, selection, groups)
     if found is None:
         return settings, None, selection.held_out
     settings = replace(settings, kernel=found.kernel, penalty=found.penalty, bandwidth=(found.bandwidth,))

@@ -20,7 +20,7 @@ PENALTIES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4, 3e-5)
 """λ in the mean loss plus λ / 2 times the squared coefficients; from each, the next starts, while held-out rows gain."""
 LEAST_GAIN = 0.01
 """Share of the held-out loss: smaller gains are chance, and a choice by them would change with rounding."""
-N_ITERATIONS = 6
+N_ITERATIONS = 12
 """Iterations of L-BFGS for each penalty."""
 SHARPNESSES = tuple(np.geomspace(0.5, 8, 13))
 """Inverse temperatures."""
