@@ -190,6 +190,15 @@ def test_standard_operators_only(table_file):
     assert not model.functions
 
 
+def test_imputation_is_left_out_for_rows_without_gaps(table_file):
+    """Half of the nodes are its steps; each takes time in a single row."""
+    nodes = onnx.load(table_file).graph.node
+    (branches,) = ({a.name: len(a.g.node) for a in node.attribute} for node in nodes if node.op_type == "If")
+    assert branches["else_branch"] < 3
+    assert branches["then_branch"] > 50
+    assert not any(inner.metadata_props for node in nodes for a in node.attribute for inner in a.g.node)
+
+
 def test_what_cannot_be_exported(tiny, tmp_path):
     with pytest.raises(NotFittedError):
         tiny().to_onnx(tmp_path / "model.onnx")
