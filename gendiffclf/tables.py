@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 
@@ -259,7 +260,7 @@ def _kind_of_pandas(series: Any) -> str | None:
 def _kind_of_values(values: list[Any]) -> str:
     tests: dict[str, Callable[[Any], bool]] = {
         BOOLEAN: lambda value: isinstance(value, bool | np.bool_),
-        NUMBER: lambda value: isinstance(value, Real) and not isinstance(value, bool),
+        NUMBER: lambda value: isinstance(value, Real | Decimal) and not isinstance(value, bool),
         CATEGORY: lambda value: isinstance(value, str),
     }
     return next((kind for kind, test in tests.items() if all(map(test, values))), "other")

@@ -261,5 +261,13 @@ def _metadata(classifier: Any, shape: tuple[int, ...]) -> dict[str, Any]:
         "classes": {"dtype": classifier.classes_.dtype.str, "values": classifier.classes_.tolist()},
         "n_features_in": int(classifier.n_features_in_),
         "feature_shape": list(shape),
+        "feature_names": _feature_names(classifier),
         "columns": None if encoder is None else [dataclasses.asdict(column) for column in encoder.columns],
     }
+
+
+def _feature_names(classifier: Any) -> list[str] | None:
+    """Names of the columns of `fit`; scikit-learn keeps them only if all are strings."""
+    if classifier.table_encoder_ is not None:
+        return [column.name for column in classifier.table_encoder_.columns]
+    return list(classifier.feature_names_in_) if hasattr(classifier, "feature_names_in_") else None

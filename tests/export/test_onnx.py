@@ -128,6 +128,37 @@ def test_tables(table_classifier, table_file):
     np.testing.assert_allclose(predictor.predict_proba(encoded), expected, rtol=0, atol=TOLERANCE)
 
 
+def test_tables_of_numbers(tiny, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    classifier = tiny(estimator="kernel").fit(X, y)
+    predictor = load_predictor(exported(classifier, tmp_path))
+    assert predictor.feature_names_in_ == X.columns.tolist()
+    X.iloc[::3, 1] = np.nan
+    expected = classifier.set_params(precision="float64").predict_proba(X)
+    for rows in (X, X.to_numpy(), X.convert_dtypes(), X.convert_dtypes(dtype_backend="pyarrow")):
+        np.testing.assert_allclose(predictor.predict_proba(rows), expected, rtol=0, atol=TOLERANCE)
+    for other in (X[X.columns[::-1]], X.iloc[:, :3], X.set_axis(range(4), axis=1)):
+        with pytest.raises(
+            ValueError, match=r"Got X with the columns \[.*\], expected \['sepal length .* take X\[predictor"
+        ):
+            predictor.predict(other)
+    with pytest.raises(ValueError, match=r"pandas\.Series, expected an array, or a DataFrame .* use X\.to_frame"):
+        predictor.predict(pandas.Series([1.0]))
+    with pytest.raises(
+        ValueError, match=r"Got X that is no array \(.*'long'\), expected numbers or NaN of shape \(rows, 4\)"
+    ):
+        predictor.predict([["long"] * 4])
+
+
+def test_columns_in_another_order_are_refused(table_classifier, table_file):
+    X = table_classifier[1]
+    with pytest.raises(
+        ValueError, match=r"Got X with the columns \['kind', 'size'\], expected \['size', 'kind'\] as in fit"
+    ):
+        load_predictor(table_file).predict(X[["kind", "size"]])
+
+
 def test_rows_of_nan_and_many_rows(table_classifier, table_file):
     classifier, X = table_classifier
     predictor = load_predictor(table_file, n_threads=1)
@@ -143,7 +174,7 @@ def test_rows_of_nan_and_many_rows(table_classifier, table_file):
 @pytest.mark.parametrize("value", [np.inf, 1e300])
 def test_infinity_is_an_error(table_file, value):
     with pytest.raises(
-        ValueError, match="infinity or a number beyond float32 in row 1, expected finite numbers or NaN; clip such"
+        ValueError, match="infinity or a number beyond float32 in column 0, first in row 1, expected finite numbers or"
     ):
         load_predictor(table_file).predict([[0, 0, 1, 0], [value, 0, 1, 0]])
 
@@ -151,7 +182,7 @@ def test_infinity_is_an_error(table_file, value):
 @pytest.mark.parametrize("X", [np.zeros((2, 3)), np.zeros((0, 4)), np.zeros(4), np.zeros((1, 1, 4))])
 def test_other_shapes_are_errors(table_file, X):
     with pytest.raises(
-        ValueError, match=r"Got X of shape \(.*\), expected \(rows, 4\) with at least one row as in fit; pass the same"
+        ValueError, match=r"Got X of shape \(.*\), expected \(rows, 4\) with at least one row; pass the features of"
     ):
         load_predictor(table_file).predict_proba(X)
 
