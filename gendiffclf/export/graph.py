@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from .._version import VERSION
 from ..estimators.network import TransportNetwork
 from ..optional import require
+from ..transport.solvers import step_noise
 from .predictor import FORMAT_VERSION, METADATA_KEY
 from .scaling import ScalingModule
 
@@ -98,6 +99,8 @@ class _ExportedClassifier(nn.Module):
         if predictor.network is not None:
             self.network = _Float32Network(copy.deepcopy(classifier.network_).cpu().float())
             predictor = dataclasses.replace(predictor, network=self.network)
+        if predictor.learned is not None:
+            step_noise(predictor.learned.n_steps, predictor.codes.shape[1])  # cached: generators cannot be traced
         self.predictor = predictor
         self.register_buffer("prior", torch.as_tensor(classifier.class_prior_))
 
