@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -104,7 +105,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"gendiffclf {VERSION}")
     commands = top.add_subparsers(dest="command", metavar="command", required=True)
     for name, command in COMMANDS.items():
-        command.add_options(commands.add_parser(name, help=command.summary, description=command.summary))
+        # Without abbreviations, which `refuse_ignored` would not recognise.
+        own = commands.add_parser(name, help=command.summary, description=command.summary, allow_abbrev=False)
+        command.add_options(own)
     return top
 
 
@@ -124,11 +127,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     top = parser()
     options = top.parse_args(arguments)
-    options.words = list(sys.argv[1:] if arguments is None else arguments)  # for the provenance of results
+    options.words = list(sys.argv[1:] if arguments is None else arguments)
+    options.command_line = shlex.join(["gendiffclf", *options.words])  # for the provenance of results
     try:
         COMMANDS[options.command].run(options)
         sys.stdout.flush()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # Before Python 3.12, an interrupt during the import of a class may be the cause of a RuntimeError.
+        if not isinstance(error, KeyboardInterrupt) and not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
         print(f"gendiffclf {options.command}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:

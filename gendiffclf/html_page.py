@@ -40,6 +40,7 @@ figure svg { max-width: 100%; height: auto; display: block; background: #fff; }
 .note { border-left: .4rem solid var(--note); }
 .finding { padding: .25rem .75rem; margin: .75rem 0; overflow-wrap: anywhere; } .finding p { margin: 0; }
 pre { overflow-x: auto; background: var(--panel); padding: .75rem; font-size: .85rem; } dd { overflow-wrap: anywhere; }
+dd code span { display: inline-block; max-width: 100%; }
 nav ul { padding-left: 1.2rem; columns: 14rem; } :focus-visible { outline: 3px solid var(--note); }
 @media (max-width: 40rem) { table { font-size: .8rem; } tbody th { white-space: normal; }
 th, td { padding: .25rem .35rem; } nav ul { columns: 9rem; } dd { margin-left: 1rem; } }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from .options import (
     add_run_options,
     build_pipeline,
     check_output,
+    check_report,
     form_by_ending,
     kind_of_folds,
     model_changes,
@@ -53,9 +53,10 @@ def run_audit(options: argparse.Namespace) -> None:
     shown = [finding for finding in audited.findings if not options.quiet or finding.severity != "note"]
     print(replace(audited, findings=tuple(shown)))
     if audited.errors:
+        number = len(audited.errors)
         raise ValueError(
-            f"Got {len(audited.errors)} errors in the corpus, expected none; correct them, or accept those that are intended "
-            "(--accept CODE)."
+            f"Got {number} error{'s' * (number > 1)} in the corpus, expected none; correct them, or accept those that are "
+            "intended (--accept CODE)."
         )
 
 
@@ -63,7 +64,11 @@ def add_features_options(parser: argparse.ArgumentParser) -> None:
     """Options of `features`."""
     add_corpus_options(parser)
     add_pipeline_options(parser)
-    parser.add_argument("--output", type=Path, help="also write features and table to this .npz file")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="also write features and table to this .npz file; frames of all clips one after the other, with n_frames",
+    )
 
 
 def run_features(options: argparse.Namespace) -> None:
@@ -77,13 +82,17 @@ def run_features(options: argparse.Namespace) -> None:
     corpus = read_source(options, options.source)
     featurizer = build_pipeline(options).steps[0][1]
     features = encode_clips(featurizer, corpus)
-    failures = failed(features, corpus)
+    failures, rows = failed(features, corpus), features.rows
+    frames = rows.dtype == object
     if options.output is not None:
         names = [name for name in ("path", "start", "end", "label", "speaker") if name in corpus]
         columns = {name: plain_array(corpus[name]) for name in names}
+        if frames:
+            columns["n_frames"] = np.array([len(row) for row in rows])
         with atomic_file(options.output, binary=True) as file:  # savez would append .npz to other names
-            np.savez(file, features=features.rows, **columns)
-    print(f"{len(corpus) - len(failures)} of {len(corpus)} clips have features of shape {features.rows.shape[1:]}.")
+            np.savez(file, features=np.concatenate(rows) if frames else rows, **columns)
+    what = f"frames of shape {rows[0].shape[1:]}" if frames else f"features of shape {rows.shape[1:]}"
+    print(f"{len(corpus) - len(failures)} of {len(corpus)} clips have {what}.")
     for path, reason in zip(failures["path"], failures["reason"], strict=True):
         print(f"broken: {path}: {reason}")
 
@@ -204,9 +213,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
 
     check_output("--output", options.output)
     check_output("--predictions", options.predictions)
-    check_output("--report", options.report)
-    if options.pictures is not None and options.report is None:
-        raise ValueError(f"Got --pictures {options.pictures} without --report, expected both; add --report FILE.")
+    check_report(options)
     if options.model is not None:
         refuse_ignored(options.words, ("--featurizer", "--normalize", "--set", "--folds", "--n-folds", "--system"))
     named_system(options)
@@ -225,8 +232,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
             seed, progress = options.seed, int(not options.quiet)
             settings = {"n_folds": options.n_folds, "random_state": seed, "verbose": progress, **common}
             evaluation = evaluate(model, corpus, options.folds, **settings)
+    evaluation.about["command"] = options.command_line
     print(evaluation)
-    evaluation.about["command"] = shlex.join(["gendiffclf", *options.words])
     if options.output is not None:
         evaluation.to_json(options.output)
     if options.predictions is not None:

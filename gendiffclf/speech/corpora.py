@@ -167,6 +167,14 @@ def clips(corpus: pd.DataFrame) -> list[Any]:
     return list(zip(*columns, strict=True))
 
 
+def clip_name(path: str, row: Any) -> str:
+    """Return `path`, followed by the segment if the row, a mapping or Series, has `start` or `end`."""
+    start, end = (value if (value := row.get(name)) == value else None for name in ("start", "end"))  # NaN != NaN
+    if start is None and end is None:
+        return path
+    return f"{path}, {start or 0:g} s to {'the end' if end is None else f'{end:g} s'}"
+
+
 # -------------------------------------------------------------------- folders
 
 
@@ -314,7 +322,7 @@ def _with_label(corpus: pd.DataFrame, target: str | None, gaps_allowed: bool) ->
     if not gaps_allowed:
         _check_gaps(corpus, name)
     label = corpus[name].mask(_gaps(corpus, name))
-    rest = corpus.drop(columns="label", errors="ignore") if name != "label" else corpus.drop(columns="label")
+    rest = corpus.drop(columns="label", errors="ignore")
     first = {"path": rest["path"], "label": label, **({"speaker": rest["speaker"]} if "speaker" in rest else {})}
     return type(corpus)({**first, **{column: rest[column] for column in rest if column not in first}})
 

@@ -70,6 +70,7 @@ def run_few_shot(options: argparse.Namespace) -> None:
             accept=options.accept,
             verbose=int(not options.quiet),
         )
+    result.about["command"] = options.command_line
     print(result)
     if options.output is not None:
         result.to_json(options.output)

@@ -41,7 +41,7 @@ class Finding:
     rows : tuple of int
         Affected rows of the corpus; empty if the finding is about the whole corpus.
     clips : tuple of str
-        Paths of these rows.
+        Paths of these rows, each with its segment in seconds if it is part of a file.
     """
 
     code: str

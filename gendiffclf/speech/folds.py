@@ -138,8 +138,13 @@ def shared_speakers(corpus: pd.DataFrame, pairs: list[Fold]) -> tuple[str, ...]:
 
 
 def warn_of_learnt_speakers(pipeline: Any, corpus: pd.DataFrame, test: np.ndarray) -> None:
-    """Warn of tested speakers in the training data; no error, as different people may have the same name."""
+    """Warn of tested speakers in the training data, or unknown ones; no error, as people may have the same name."""
     if "speaker" not in corpus:
+        warnings.warn(
+            "Got a corpus without the column 'speaker': whether its speakers are in the model's training data is unknown, and "
+            "intervals over clips are too narrow for new speakers.",
+            stacklevel=3,
+        )
         return
     tested = set(corpus["speaker"].to_numpy().astype(str)[test].tolist())
     shared = sorted(tested & set(getattr(pipeline, "speakers_", ())))

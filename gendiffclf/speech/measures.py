@@ -130,10 +130,12 @@ def measures(y_true: Any, y_pred: Any, proba: np.ndarray, classes: np.ndarray) -
 def confusion_text(confusion: np.ndarray, classes: np.ndarray) -> str:
     """A confusion matrix as aligned text, with the recall of each class."""
     names = [str(label) for label in classes]
-    width = max(6, *(len(name) + 2 for name in names))
+    widths = [max(6, len(name) + 2) for name in names]
     first = max(len("true"), *map(len, names))
-    lines = [f"{'true':<{first}}" + "".join(f"{name:>{width}}" for name in names) + f"{'recall':>8}"]
+    head = "".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True))
+    lines = [f"{'true':<{first}}{head}{'recall':>8}"]
     for name, row, k in zip(names, confusion, range(len(names)), strict=True):
         recall = f"{row[k] / row.sum():>8.2f}" if row.sum() else f"{'':>8}"
-        lines.append(f"{name:<{first}}" + "".join(f"{count:>{width}}" for count in row) + recall)
+        counts = "".join(f"{count:>{width}}" for count, width in zip(row, widths, strict=True))
+        lines.append(f"{name:<{first}}{counts}{recall}")
     return "\n".join(lines)

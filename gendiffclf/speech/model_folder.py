@@ -182,16 +182,17 @@ def _load_featurizer(recorded: dict[str, Any], folder: Path, changes: dict[str, 
         raise ValueError(f"Got featurizer {kind!r} in {folder}, expected one of {', '.join(FEATURIZERS)}.")
     names = FEATURIZERS[kind]._get_param_names()
     if unknown := sorted(set(changes) - {*names, "device"}):
+        option = " (--encoder)" if "model" in unknown else ""
         raise ValueError(
-            f"Got {', '.join(unknown)} for a model of {kind} features, expected some of {', '.join(names)}."
+            f"Got {', '.join(unknown)}{option} for a model of {kind} features, expected some of {', '.join(names)}."
         )
     if "encode" in names and "encode" not in changes:
         name = recorded["parameters"]["name"]
         raise ValueError(
             f"Got no encode for {folder}, expected the function named {name!r}; pass load_model(..., encode=...)."
         )
-    model = {} if "model" in changes or "encoder" not in recorded else {"model": _encoder_folder(recorded, folder)}
-    parameters = {**recorded["parameters"], **model, **changes}
+    model = {} if "encoder" not in recorded else {"model": _encoder_folder(recorded, folder, changes.get("model"))}
+    parameters = {**recorded["parameters"], **changes, **model}
     featurizer = FEATURIZERS[kind](**{name: value for name, value in parameters.items() if name in names})
     identity = describe_featurizer(featurizer)["identity"]
     different = sorted(name for name in recorded["identity"] if identity.get(name) != recorded["identity"][name])
@@ -219,8 +220,15 @@ def _save_encoder(parameters: dict[str, Any], folder: Path, temporary: Path, cop
         return {"encoder": os.path.abspath(model)}
 
 
-def _encoder_folder(recorded: dict[str, Any], folder: Path) -> str:
-    """Return the first of the recorded paths that is a folder; never a hub name."""
+def _encoder_folder(recorded: dict[str, Any], folder: Path, given: Any) -> Any:
+    """Return the given encoder, or the first of the recorded paths that is a folder; never a hub name."""
+    if isinstance(given, str | os.PathLike) and not os.path.isdir(given):
+        raise ValueError(
+            f"Got model={os.fspath(given)!r} for {folder}, whose speech encoder was read from a folder, expected the path of a "
+            "folder with the same weights (--encoder)."
+        )
+    if given is not None:
+        return given
     paths = [os.path.normpath(os.path.join(folder, recorded["encoder"])), recorded["parameters"]["model"]]
     for path in paths:
         if os.path.isdir(path):

@@ -161,6 +161,21 @@ def check_output(name: str, path: Path | None) -> None:
     create_parent(name, path)
 
 
+def check_report(options: argparse.Namespace) -> None:
+    """Check the paths of `--report` and `--pictures`, and that matplotlib is installed."""
+    from ..optional import require
+
+    if options.pictures is not None and options.report is None:
+        raise ValueError(f"Got --pictures {options.pictures} without --report, expected both; add --report FILE.")
+    if options.pictures is not None and options.pictures.exists() and not options.pictures.is_dir():
+        raise ValueError(f"Got --pictures {options.pictures}, which is a file, expected the path of a folder.")
+    check_output("--report", options.report)
+    if options.pictures is not None:
+        check_output("--pictures", options.pictures / "confusion.svg")
+    if options.report is not None:
+        require("matplotlib", "plots")
+
+
 def form_by_ending(output: Path | None) -> str:
     if output is None:
         return "csv"

@@ -75,7 +75,7 @@ def _speakers(evaluation: Evaluation) -> tuple[Figure, str]:
     else:
         ax.set_ylabel("speakers, worst first")
     ax.plot(table["wa"], y, "o", color="black", markersize=4, label="one speaker")
-    ax.set(xlim=(0, 1.02), ylim=(-0.7, len(table) - 0.3), xlabel="WA (share of a speaker's clips that are correct)")
+    ax.set(xlim=(0, 1.02), ylim=(len(table) - 0.3, -0.7), xlabel="WA (share of a speaker's clips that are correct)")
     figure.legend(loc="outside upper center", ncols=3, fontsize="small", frameon=False)
     worst, best = table.iloc[0], table.iloc[-1]
     return figure, (

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PACKAGES = (
-    "numpy", "scipy", "scikit-learn", "torch", "transformers", "safetensors", "pandas", "soundfile", "soxr", "joblib",
+    "numpy", "scipy", "scikit-learn", "torch", "transformers", "safetensors", "opensmile", "pandas", "soundfile", "soxr",
+    "joblib",
 )  # fmt: skip
 
 
@@ -43,10 +44,11 @@ class JsonResult:
         write_json(path, self.as_dict())
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python, of this package and of its installed dependencies."""
+def versions(pipeline: Any) -> dict[str, str]:
+    """Versions of Python, of this package, of its installed dependencies, and of the packages that define the steps."""
     numbers = {"python": platform.python_version(), "gendiffclf": VERSION}
-    for name in PACKAGES:
+    modules = {type(step).__module__.partition(".")[0] for _, step in steps_of(pipeline)}
+    for name in (*PACKAGES, *sorted(modules - {"gendiffclf"})):
         try:
             numbers[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -74,15 +76,19 @@ def corpus_hash(corpus: pd.DataFrame, content: np.ndarray) -> str:
 
 def describe_pipeline(pipeline: Any) -> list[dict[str, Any]]:
     """Return name, class and parameters of each step as JSON types."""
-    steps = pipeline.steps if isinstance(pipeline, Pipeline) else [("estimator", pipeline)]
     return [
         {
             "step": name,
             "class": f"{type(step).__module__}.{type(step).__qualname__}",
             "parameters": {key: as_json(value) for key, value in step.get_params(deep=False).items()},
         }
-        for name, step in steps
+        for name, step in steps_of(pipeline)
     ]
+
+
+def steps_of(pipeline: Any, name: str = "estimator") -> list[tuple[str, Any]]:
+    """Return the steps of a pipeline; another estimator is a single step with this name."""
+    return list(pipeline.steps) if isinstance(pipeline, Pipeline) else [(name, pipeline)]
 
 
 def describe_run(
@@ -112,7 +118,7 @@ def describe_run(
         **settings,
         "corpus_sha256": corpus_hash(corpus, content),
         "n_clips": len(corpus),
-        "versions": versions(),
+        "versions": versions(pipeline),
         "platform": platform.platform(),
     }
 

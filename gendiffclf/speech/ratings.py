@@ -27,7 +27,7 @@ from .folds import (
     without_copies,
 )
 from .intervals import N_RESAMPLES, draw_weights, interval
-from .provenance import JsonResult, as_json, describe_run
+from .provenance import JsonResult, as_json, describe_run, steps_of
 from .sound_checks import warn_of_sound
 from .training import (
     ClipFeatures,
@@ -207,7 +207,7 @@ def train_ratings(
     featurizer, rest = _split(clone(pipeline))
     encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=IGNORED)
     rest.fit(encoded.rows[encoded.valid], corpus.loc[encoded.valid, list(names)])
-    fitted = Pipeline([*([] if featurizer is None else [("featurizer", featurizer)]), *_steps(rest)])
+    fitted = Pipeline([*([] if featurizer is None else [("featurizer", featurizer)]), *steps_of(rest, "regressor")])
     return record_training_data(fitted, corpus, encoded.valid, audited.content)
 
 
@@ -242,7 +242,7 @@ def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[st
     encoded = encode_clips(featurizer, corpus)
     cautions = warn_of_sound(corpus, None if featurizer is None else featurizer.n_jobs)
     warn_of_broken(encoded, corpus)
-    names = list(_steps(rest)[-1][1].dimensions_ if dimensions is None else dimensions)
+    names = list(steps_of(rest)[-1][1].dimensions_ if dimensions is None else dimensions)
     predicted = np.full((len(corpus), len(names)), np.nan)
     if len(encoded.valid):
         predicted[encoded.valid] = rest.predict(encoded.rows[encoded.valid])
@@ -338,6 +338,7 @@ def evaluate_ratings(
     import pandas as pd
 
     about = describe_run(pipeline, corpus, audited.content, folds, [test for _, test in pairs], **settings)
+    about["audit"] = audited.as_dict()
     return RatingEvaluation(names, pd.DataFrame(rows), pd.concat(tables), failed(encoded, corpus), about)
 
 
@@ -345,7 +346,7 @@ def _predictions(
     rest: Any, corpus: pd.DataFrame, encoded: ClipFeatures, test: np.ndarray, names: tuple[str, ...], voices: np.ndarray
 ) -> pd.DataFrame:
     predicted = np.asarray(rest.predict(encoded.rows[test]))
-    order = list(getattr(_steps(rest)[-1][1], "dimensions_", names))
+    order = list(getattr(steps_of(rest)[-1][1], "dimensions_", names))
     table = corpus.loc[test, ["path", *names]].assign(voice=voices[test])
     for name in names:
         table[f"predicted_{name}"] = predicted[:, order.index(name)]
@@ -369,8 +370,4 @@ def _rated(corpus: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
 
 def _split(pipeline: Any) -> tuple[SpeechFeaturizer | None, Any]:
     """Return the featuriser, None for a regressor of clips, and the steps after it."""
-    return split_pipeline(pipeline) if isinstance(_steps(pipeline)[0][1], SpeechFeaturizer) else (None, pipeline)
-
-
-def _steps(pipeline: Any) -> list[tuple[str, Any]]:
-    return pipeline.steps if isinstance(pipeline, Pipeline) else [("regressor", pipeline)]
+    return split_pipeline(pipeline) if isinstance(steps_of(pipeline)[0][1], SpeechFeaturizer) else (None, pipeline)

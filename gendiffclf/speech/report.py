@@ -16,7 +16,8 @@ from ..html_page import as_svg, document, figure
 from ..html_page import captioned as _captioned
 from ..html_page import table as _table
 from ..votes import vote_cross_entropy
-from .measures import MEASURES, TITLES
+from .corpora import clip_name
+from .measures import TITLES
 from .pictures import draw
 from .results import Evaluation
 from .tables import tally_by
@@ -80,7 +81,7 @@ def _result(evaluation: Evaluation) -> str:
     several = len(evaluation.folds) > 1
     header = ["", "all clips", "95 % interval", *(["mean of folds", "standard error"] if several else [])]
     rows = []
-    for name in MEASURES:
+    for name in evaluation.measured:
         value, low, high = intervals.loc[name]
         folds = [_number(evaluation.mean[name]), _number(evaluation.standard_error[name])] if several else []
         rows.append([TITLES[name], _number(value), _bounds(low, high), *folds])
@@ -100,8 +101,14 @@ def _result(evaluation: Evaluation) -> str:
             f"({escape(shared)}): results are too optimistic for new speakers.</p></div>"
         )
     if several:
-        columns = ["n_train", "n_test", "n_test_speakers", *MEASURES]
-        header = ["fold", "training clips", "test clips", "test speakers", *(TITLES[name] for name in MEASURES)]
+        columns = ["n_train", "n_test", "n_test_speakers", *evaluation.measured]
+        header = [
+            "fold",
+            "training clips",
+            "test clips",
+            "test speakers",
+            *(TITLES[name] for name in evaluation.measured),
+        ]
         records = evaluation.folds.to_dict("records")
         rows = [[str(record["fold"]), *(_number(record[name]) for name in columns)] for record in records]
         text += _table("Folds", header, rows)
@@ -194,10 +201,11 @@ def _classes(evaluation: Evaluation) -> str:
 def _speakers(evaluation: Evaluation, figures: dict[str, tuple[str, str]]) -> str:
     if evaluation.by_speaker is None:
         return "<p>The speakers are unknown: results may be too optimistic for new speakers.</p>"
-    header = ["speaker", "clips", *(TITLES[name] for name in MEASURES)]
+    header = ["speaker", "clips", *(TITLES[name] for name in evaluation.measured)]
     table = evaluation.by_speaker.sort_values("wa", kind="stable")
     rows = [
-        [str(r["speaker"]), str(r["n_clips"]), *(_number(r[m]) for m in MEASURES)] for r in table.to_dict("records")
+        [str(r["speaker"]), str(r["n_clips"]), *(_number(r[name]) for name in evaluation.measured)]
+        for r in table.to_dict("records")
     ]
     return f'<div class="pair">{_figure(figures, "speakers")}<div>{_table("Speakers, worst first", header, rows)}</div></div>'
 
@@ -205,12 +213,13 @@ def _speakers(evaluation: Evaluation, figures: dict[str, tuple[str, str]]) -> st
 def _groups(evaluation: Evaluation, figures: dict[str, tuple[str, str]]) -> str:
     if not len(evaluation.by_group):
         return ""
-    header = ["group", "clips", "speakers", "UAR", "95 % interval", "WA", "95 % interval", "log-loss", "ECE"]
+    others = [name for name in ("log_loss", "ece") if name in evaluation.measured]
+    header = ["group", "clips", "speakers", "UAR", "95 % interval", "WA", "95 % interval", *(TITLES[m] for m in others)]
     rows = [
         [
             f"{r['column']}: {r['value']}", str(r["n_clips"]), str(r["n_speakers"]), _number(r["uar"]),
             _bounds(r["uar_low"], r["uar_high"]), _number(r["wa"]), _bounds(r["wa_low"], r["wa_high"]),
-            _number(r["log_loss"]), _number(r["ece"]),
+            *(_number(r[m]) for m in others),
         ]
         for r in evaluation.by_group.to_dict("records")
     ]  # fmt: skip
@@ -287,7 +296,9 @@ def _about(evaluation: Evaluation) -> str:
         f"<dt><strong>{n}</strong></dt><dd>{escape(str(v))}</dd>" for n, v in shown.items() if v is not None
     )
     if about.get("command"):
-        items += f"<dt><strong>Command</strong></dt><dd><code>{escape(about['command'])}</code></dd>"
+        # Lines may break between words, but not within options.
+        words = " ".join(f"<span>{escape(word)}</span>" for word in about["command"].split(" "))
+        items += f"<dt><strong>Command</strong></dt><dd><code>{words}</code></dd>"
     pipeline = escape(json.dumps(about.get("pipeline"), indent=1, ensure_ascii=False))
     return f'<dl>{items}</dl><h3>Pipeline</h3><pre tabindex="0">{pipeline}</pre>'
 
@@ -318,7 +329,4 @@ def _common_folder(paths: list[str]) -> str:
 
 def _location(row: dict[str, Any], folder: str) -> str:
     path = os.path.relpath(row["path"], folder) if folder else str(row["path"])
-    start, end = row.get("start"), row.get("end")
-    if start is None or np.isnan(start):
-        return path
-    return f"{path}, {start:g} s to {'the end' if end is None or np.isnan(end) else f'{end:g} s'}"
+    return clip_name(path, row)

@@ -103,6 +103,11 @@ class Evaluation(JsonResult):
         return self.intervals["value"].to_dict()
 
     @property
+    def measured(self) -> list[str]:
+        """Names of the measures that have a value; log-loss and ECE have none without probabilities."""
+        return [name for name in MEASURES if not np.isnan(self.pooled[name])]
+
+    @property
     def mean(self) -> dict[str, float]:
         """Means of the measures over folds."""
         return {name: float(self.folds[name].mean()) for name in MEASURES}
@@ -219,7 +224,7 @@ class Evaluation(JsonResult):
         several = len(self.folds) > 1
         heading = f"{'':<10}{'all clips':>10}{'95 % interval':>18}"
         lines.append(heading + (f"{'mean of folds':>15}{'standard error':>16}" if several else ""))
-        for name in MEASURES:
+        for name in self.measured:
             value, low, high = intervals.loc[name]
             by_fold = f"{mean[name]:>15.3f}{error[name]:>16.3f}" if several else ""
             lines.append(f"{TITLES[name]:<10}{value:>10.3f}{f'{low:.3f} to {high:.3f}':>18}{by_fold}")

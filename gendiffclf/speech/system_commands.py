@@ -94,6 +94,7 @@ def evaluate_rated(options: argparse.Namespace, model: Any, corpus: pd.DataFrame
         accept=options.accept,
         verbose=int(not options.quiet),
     )
+    evaluation.about["command"] = options.command_line
     print(evaluation)
     if options.output is not None:
         evaluation.to_json(options.output)

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from .corpora import clip_name
 from .findings import Finding
 from .votes import PREFIX
 
@@ -207,4 +208,7 @@ def finding(
 ) -> Finding:
     """Create a finding with the paths of its rows."""
     numbers = tuple(int(row) for row in rows)
-    return Finding(code, severity, message, remedy, numbers, tuple(str(corpus["path"].iloc[row]) for row in numbers))
+    clips = (corpus.iloc[row] for row in numbers)
+    return Finding(
+        code, severity, message, remedy, numbers, tuple(clip_name(str(clip["path"]), clip) for clip in clips)
+    )

@@ -124,7 +124,7 @@ def measure_groups(
     groups, gaps = [], []
     for column in columns:
         of_row = _group_names(predictions[column])
-        names = sorted(set(of_row))
+        names = sorted(set(of_row), key=_by_number)
         rows = [np.flatnonzero(of_row == name) for name in names]
         tallies = [tally_by(predictions.iloc[part], classes, voice[part], n_voices) for part in rows]
         values, drawn = zip(*draw_measures(tallies, random_state), strict=True)
@@ -178,10 +178,19 @@ def _group_names(column: pd.Series) -> np.ndarray:
     if column.nunique() > MAX_GROUPS and numbers.notna().mean() > 0.5:
         quartiles = pd.qcut(numbers, 4, duplicates="drop")
         names = [
-            f"{part.left:g} to {part.right:g}" if isinstance(part, pd.Interval) else "unknown" for part in quartiles
+            f"{max(part.left, numbers.min()):g} to {part.right:g}" if isinstance(part, pd.Interval) else "unknown"
+            for part in quartiles
         ]
         return np.array(names)
     return text.to_numpy().astype(str)
+
+
+def _by_number(name: str) -> tuple[float, str]:
+    """Sort numbers and ranges by number, and before other names."""
+    try:
+        return float(name.partition(" to ")[0]), name
+    except ValueError:
+        return np.inf, name
 
 
 def _voices(predictions: pd.DataFrame) -> tuple[np.ndarray, int]:

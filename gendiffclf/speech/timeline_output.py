@@ -19,10 +19,12 @@ ENDINGS = (".csv", ".json", ".txt", *PICTURES)
 
 
 def check_ending(path: str | os.PathLike[str]) -> str:
-    """Return the suffix of a file name; raise a ValueError unless it is one of `ENDINGS`."""
+    """Return the suffix of a file name; raise an error unless it is one of `ENDINGS`, with matplotlib for a figure."""
     ending = Path(path).suffix.lower()
     if ending not in ENDINGS:
         raise ValueError(f"Got {os.fspath(path)}, expected a name ending in one of {', '.join(ENDINGS)}.")
+    if ending in PICTURES:
+        require("matplotlib", "plots")
     return ending
 
 
@@ -67,7 +69,6 @@ def draw_timeline(timeline: Timeline) -> Any:
     figure : matplotlib Figure
         Its width grows with the length of the recording, up to 8 minutes.
     """
-    require("matplotlib", "plots")
     from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch

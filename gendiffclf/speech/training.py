@@ -13,10 +13,12 @@ import sklearn
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
+from ..classifier import GenerativeTransportClassifier
 from ..featurizers import SpeechFeaturizer
 from .auditing import audit_first
 from .corpora import check_corpus, clips
 from .folds import N_DIGITS
+from .provenance import steps_of
 from .votes import votes_of
 
 if TYPE_CHECKING:
@@ -120,11 +122,12 @@ def split_pipeline(pipeline: Any, features: Any = None) -> tuple[SpeechFeaturize
     Raises
     ------
     ValueError
-        If the first step is not a featuriser, there is nothing after it, or a parameter of a step is out of its range.
+        If the first step is not a featuriser, there is nothing after it, a parameter of a step is out of its range, or a
+        `GenerativeTransportClassifier` would get frames.
     """
     if features is not None:
         return None, pipeline
-    steps = pipeline.steps if isinstance(pipeline, Pipeline) else [("", pipeline)]
+    steps = steps_of(pipeline)
     if len(steps) < 2 or not isinstance(steps[0][1], SpeechFeaturizer):
         names = " -> ".join(type(step).__name__ for _, step in steps)
         raise ValueError(
@@ -134,7 +137,15 @@ def split_pipeline(pipeline: Any, features: Any = None) -> tuple[SpeechFeaturize
     for _, step in steps:
         if hasattr(step, "_checked_parameters"):
             step._checked_parameters()  # before hours of encoding, not only in `fit`
-    return steps[0][1], Pipeline(steps[1:])
+    featurizer, last = steps[0][1], steps[-1][1]
+    frames = {"pooling": "none", "level": "lld"}
+    for name, value in frames.items():
+        if getattr(featurizer, name, None) == value and isinstance(last, GenerativeTransportClassifier):
+            raise ValueError(
+                f"Got {name}={value!r} with GenerativeTransportClassifier, expected one vector per clip and not its frames; "
+                f"choose another {name}, or an estimator that pools frames."
+            )
+    return featurizer, Pipeline(steps[1:])
 
 
 def fit_rows(
@@ -154,8 +165,7 @@ def fit_rows(
         fitted = fit_rows(Pipeline([*estimator.steps[:-1], (name, "passthrough")]), X, y, speakers)
         rows = before_classifier(fitted, X, speakers)[1]
         return Pipeline([*fitted.steps[:-1], (name, classifier.fit_votes(rows, votes, groups=speakers))])
-    steps = estimator.steps if isinstance(estimator, Pipeline) else [("", estimator)]
-    takers = [(name, step) for name, step in steps if speakers is not None and _takes_groups(step, "fit")]
+    takers = [(name, step) for name, step in steps_of(estimator) if speakers is not None and _takes_groups(step, "fit")]
     if not takers:
         return estimator.fit(X, y)
     if not isinstance(estimator, Pipeline):
@@ -292,8 +302,8 @@ def train(
     voices = audited.voices[valid] if "speaker" in corpus else None
     votes = votes_of(corpus.iloc[valid])
     fitted = fit_rows(rest, encoded.rows[valid], corpus["label"].to_numpy()[valid], voices, votes)
-    steps = fitted.steps if isinstance(fitted, Pipeline) else [("classifier", fitted)]
-    trained = Pipeline(steps if featurizer is None else [(pipeline.steps[0][0], featurizer), *steps])
+    first = [] if featurizer is None else [(pipeline.steps[0][0], featurizer)]
+    trained = Pipeline([*first, *steps_of(fitted, "classifier")])
     return record_training_data(trained, corpus, valid, audited.content)
 
 

@@ -113,6 +113,7 @@ def test_the_command_runs_between_corpora_and_within_one(tables, tmp_path, capsy
     assert "Trained on 32 clips of 8 speakers; tested on 8 clips of 4 others, 2 times" in capsys.readouterr().out
     stored = json.loads((tmp_path / "out.json").read_text())
     assert [row["shots"] for row in stored["summary"]] == [0, 1]
+    assert stored["about"]["command"].startswith("gendiffclf few-shot --train ")
     where = ["--train-where", "take=0", "--test-where", "take=1"]
     assert cli.main(["few-shot", "--train", a, "--test", a, *where, *quick]) == 0
     assert "Trained on 8 clips of 4 speakers; tested on 4 clips of 2 others" in capsys.readouterr().out

@@ -89,8 +89,7 @@ def test_rates_and_levels_that_give_labels_away(tmp_path):
     loud = {f"{i}.wav": noise(seed=i, level=0.2 if i % 2 else 0.02) for i in range(4)}
     corpus = write(tmp_path, loud)
     for path in corpus["path"][corpus["label"] == "b"]:
-        samples, _ = soundfile.read(path)
-        soundfile.write(path, samples, 8000)
+        soundfile.write(path, soundfile.read(path)[0], 8000)
     found = codes(audit(corpus))
     assert "a 16000, b 8000" in found["rates-by-class"].message
     assert "'b' are 20 dB louder than those of 'a'" in found["level-by-class"].message
@@ -109,6 +108,8 @@ def test_broken_clips_are_findings(tmp_path, broken):
     assert codes(audit(corpus.iloc[:2]))["broken"].severity == "error"
     corpus.loc[0, "path"] = broken
     assert "2 because each cannot be read as audio" in codes(audit(corpus))["broken"].message
+    soundfile.write(corpus["path"][2], np.zeros(0), RATE)
+    assert "1 because it holds no samples" in codes(audit(corpus))["broken"].message
 
 
 def test_clips_without_a_speaker_or_label(tmp_path, pipeline):
@@ -383,7 +384,7 @@ def test_the_command(tmp_path, capsys):
     assert stop.value.code == 1
     out, err = capsys.readouterr()
     assert "error: no-speakers" in out
-    assert "1 errors in the corpus, expected none" in err
+    assert "1 error in the corpus, expected none" in err
     model = ["--output", str(tmp_path / "model"), "--quiet"]
     with pytest.raises(SystemExit):
         cli.main(["train", source, *columns, *model])

@@ -83,6 +83,15 @@ def test_where_the_report_is_is_said(clip_folder, tmp_path, capsys):
     assert report.exists()
 
 
+def test_frames_are_stored_without_pickles(clip_folder, tmp_path, capsys):
+    framed = ["--set", "featurizer__pooling=none", "--output", tmp_path / "frames.npz"]
+    assert run("features", clip_folder, *PATTERN, *framed) == 0
+    assert "18 of 18 clips have frames of shape (120,)" in capsys.readouterr().out
+    with np.load(tmp_path / "frames.npz") as stored:
+        assert stored["features"].shape == (stored["n_frames"].sum(), 120)
+        assert len(stored["n_frames"]) == 18
+
+
 @pytest.mark.parametrize(
     ("command", "words", "message"),
     [
@@ -93,6 +102,13 @@ def test_where_the_report_is_is_said(clip_folder, tmp_path, capsys):
         ),
         ("evaluate", ["--predictions", "{}/file/x.csv"], "Got --predictions"),
         ("evaluate", ["--output", "{}"], "which is a folder, expected the path of a file"),
+        ("evaluate", ["--report", "{}"], "which is a folder, expected the path of a file"),
+        (
+            "evaluate",
+            ["--report", "{}/r.html", "--pictures", "{}/file"],
+            "which is a file, expected the path of a folder",
+        ),
+        ("evaluate", ["--report", "{}/r.html", "--pictures", "{}/file/x"], "in a folder without write access"),
         ("features", ["--output", "{}/file/x.npz"], "without write access"),
         ("predict", ["--output", "{}/file/x.csv"], "without write access"),
         (
@@ -108,6 +124,20 @@ def test_outputs_are_checked_before_the_work(command, words, message, clip_folde
     with pytest.raises(SystemExit):
         run(command, *model, clip_folder, *PATTERN, *(word.format(tmp_path) for word in words))
     assert message in capsys.readouterr().err
+    assert not encoded
+
+
+@pytest.mark.parametrize(
+    "words", [("evaluate", "--report", "{}/r.html"), ("timeline", "{}/model", "--output", "{}/t.png")]
+)
+def test_pictures_without_matplotlib_are_refused_before_the_work(
+    words, clip_folder, encoded, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    command, *rest = (word.format(tmp_path) for word in words)
+    with pytest.raises(SystemExit):
+        run(command, *rest, clip_folder)
+    assert "needs the package 'matplotlib', which is not installed" in capsys.readouterr().err
     assert not encoded
 
 
@@ -230,6 +260,21 @@ def test_an_interrupt_of_the_training_ends_the_command(command, clip_folder, mon
     assert not list(tmp_path.glob("out*"))
 
 
+def test_an_interrupt_during_an_import_ends_the_command(clip_folder, monkeypatch, capsys):
+    def imported(cause):
+        def encode(self, waves):
+            raise RuntimeError("Error calling __set_name__") from cause
+
+        return encode
+
+    monkeypatch.setattr(FbankEncoder, "encode", imported(KeyboardInterrupt()))
+    assert run("features", clip_folder, *PATTERN) == 130
+    assert "gendiffclf features: interrupted" in capsys.readouterr().err
+    monkeypatch.setattr(FbankEncoder, "encode", imported(ValueError()))
+    with pytest.raises(RuntimeError, match="__set_name__"):
+        run("features", clip_folder, *PATTERN)
+
+
 def test_a_run_that_is_killed_goes_on(clip_folder, cache_folder, encoded):
     program = (
         "import os, sys\n"
@@ -304,6 +349,10 @@ def test_the_demo(capsys):
             "Got estimator='kernl', expected one of",
         ),
         (["train", "{}", *PATTERN, "--set", "classifier__depth=0", "--output", "{}/new"], "Got depth=0, expected"),
+        (
+            ["evaluate", "{}", *PATTERN, "--set", "featurizer__pooling=none"],
+            "Got pooling='none' with GenerativeTransportClassifier, expected one vector per clip and not its frames",
+        ),
         (["evaluate", "{}", *PATTERN, "--set", "classifier__deep=2"], "Invalid parameter 'deep' for estimator Gen"),
     ],
 )

@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
-from gendiffclf.speech import read_corpus
-from gendiffclf.speech.corpora import check_corpus, clips
+from gendiffclf.speech import audit, read_corpus
+from gendiffclf.speech.corpora import check_corpus, clip_name, clips
 
 from .test_layouts import touch
 
@@ -154,3 +156,14 @@ def test_rows_without_a_path_are_named_by_number(tmp_path):
     table.write_text("path,label\na.wav,x\n,y\n")
     with pytest.raises(ValueError, match=r"Got 1 of 2 clips without 'path' \(row 2\)"):
         read_corpus(table)
+
+
+def test_segments_are_named_with_their_times(tmp_path):
+    noise = np.random.default_rng(0).normal(0, 0.05, 16000)
+    soundfile.write(tmp_path / "long.wav", np.concatenate([noise, np.zeros(16000), noise]), 16000)
+    table = pd.DataFrame({"path": str(tmp_path / "long.wav"), "start": [np.nan, 1.25, 2.0], "end": [0.5, 1.5, np.nan]})
+    (silent,) = (finding for finding in audit(table).findings if finding.code == "silent")
+    assert silent.clips == (f"{tmp_path / 'long.wav'}, 1.25 s to 1.5 s",)
+    assert clip_name("a.wav", table.iloc[0]) == "a.wav, 0 s to 0.5 s"
+    assert clip_name("a.wav", table.iloc[2]) == "a.wav, 2 s to the end"
+    assert clip_name("a.wav", {"start": None}) == "a.wav"

@@ -14,11 +14,13 @@ from scipy.stats import binomtest
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support, recall_score
+from sklearn.svm import LinearSVC
 
 from gendiffclf import cli, expected_calibration_error
 from gendiffclf.speech import compare, evaluate
 from gendiffclf.speech.intervals import interval, resample
 from gendiffclf.speech.measures import MEASURES, Tally
+from gendiffclf.speech.provenance import describe_run
 from gendiffclf.speech.tables import GROUP_COLUMNS, draw_measures
 
 
@@ -145,7 +147,10 @@ def test_tables_by_speaker_class_and_group(table, found):
     corpus, features = table
     years = evaluate(LogisticRegression(), corpus, features=features, groups=["year"]).by_group
     assert len(years) == 4  # quarters
+    assert years["value"][0].startswith("1950 to ")
     assert years["n_clips"].sum() == 96
+    rooms = corpus.assign(room=np.where(corpus["gender"] == "male", "9", "10"))
+    assert evaluate(LogisticRegression(), rooms, features=features, groups=["room"]).gaps["a"][0] == "9"
     with pytest.raises(ValueError, match=r"Got groups=\['height'\], expected columns"):
         evaluate(LogisticRegression(), corpus, features=features, groups=["height"])
     assert "gender" in GROUP_COLUMNS
@@ -216,6 +221,10 @@ def test_measures_tell_how_to_repeat_them(table, found, tmp_path):
     assert about["pipeline"][0]["class"].endswith("LogisticRegression")
     assert about["pipeline"][0]["parameters"]["C"] == 1.0
     assert {"python", "gendiffclf", "numpy", "scikit-learn"} <= set(about["versions"])
+    other = type("Other", (LogisticRegression,), {"__module__": "pytest.other"})()
+    assert (
+        describe_run(other, corpus, np.arange(96).astype(str), "random", [])["versions"]["pytest"] == pytest.__version__
+    )
     assert content["intervals"]["n_drawn"] == 8
     assert content["intervals"]["measures"]["uar"]["low"] < content["pooled"]["uar"]
     assert set(content["pooled"]) == set(MEASURES)
@@ -228,6 +237,17 @@ def test_measures_tell_how_to_repeat_them(table, found, tmp_path):
     assert again.about["corpus_sha256"] == about["corpus_sha256"]
     other = evaluate(LogisticRegression(), corpus.assign(label=np.roll(corpus["label"], 1)), features=features)
     assert other.about["corpus_sha256"] != about["corpus_sha256"]
+
+
+def test_reports_without_probabilities_leave_their_measures_out(table, tmp_path):
+    pytest.importorskip("matplotlib")
+    corpus, features = table
+    evaluate(LinearSVC(), corpus, features=features).report(tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "The classifier gives no probabilities." in text
+    assert ">macro-F1</th>" in text
+    assert ">ECE</th>" not in text
+    assert ">log-loss</th>" not in text
 
 
 class Page(html.parser.HTMLParser):

@@ -237,6 +237,8 @@ def test_a_model_moves_with_its_local_encoder(copy, vowels, tmp_path):
     encoder.rename(tmp_path / "elsewhere")
     with pytest.raises(ValueError, match=r"whose speech encoder is neither in .*set model \(--encoder\) to its folder"):
         load_model(place)
+    with pytest.raises(ValueError, match=r"Got model='no/where' for .*whose speech encoder was read from a folder"):
+        load_model(place, model="no/where")  # no hub is asked
     assert load_model(place, model=str(tmp_path / "elsewhere"))[0].layers == -1
 
 
@@ -277,6 +279,6 @@ def test_types_that_are_not_trusted_are_named(vowels, tmp_path):
 
 def test_parameters_of_other_featurisers_are_refused(vowels, pipeline, tmp_path):
     save_model(train(pipeline, vowels), tmp_path / "model")
-    with pytest.raises(ValueError, match="Got model for a model of fbank features"):
+    with pytest.raises(ValueError, match=r"Got model \(--encoder\) for a model of fbank features"):
         load_model(tmp_path / "model", model="encoder")
     assert load_model(tmp_path / "model", device="cpu")

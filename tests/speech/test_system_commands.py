@@ -65,7 +65,10 @@ def test_emosphere_from_ratings_to_measures(ratings, clip_folder, tmp_path, caps
     files = ["--output", tmp_path / "e.json", "--predictions", tmp_path / "e.csv"]
     assert run("evaluate", ratings, *options, "--n-folds", 2, *files) == 0
     assert "18 clips, 6 voices, 2 folds" in capsys.readouterr().out
-    assert set(json.loads((tmp_path / "e.json").read_text())["ccc"]) == {"arousal", "valence", "dominance", "mean"}
+    stored = json.loads((tmp_path / "e.json").read_text())
+    assert set(stored["ccc"]) == {"arousal", "valence", "dominance", "mean"}
+    assert stored["about"]["command"].startswith("gendiffclf evaluate ")
+    assert stored["about"]["audit"]["n_clips"] == 18
     assert len(pd.read_csv(tmp_path / "e.csv")) == 18
     with (
         pytest.warns(UserWarning, match="6 of 6 speakers are also in the model"),
