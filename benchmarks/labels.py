@@ -154,6 +154,15 @@ def mean_sets(record: Record, *, grouped: bool) -> pd.DataFrame:
     return means.loc[[model for model in MODELS if model in means.index]]
 
 
+def set_ranges(record: Record, *, grouped: bool) -> str:
+    """Least and greatest coverage of ours over tables at each of `LEVELS`, percent, as a list in words."""
+    frame = pd.DataFrame(record["sets"])
+    own = frame[(frame["grouped"] == grouped) & (frame["model"] == "ours")]
+    tables = own.pivot_table(index="table", columns="level", values="coverage")
+    *first, last = (f"{100 * tables[level].min():.1f} to {100 * tables[level].max():.1f}" for level in LEVELS)
+    return f"{', '.join(first)} and {last}"
+
+
 def context(results: Path) -> dict[str, Any]:
     """Names for the template; empty without a record."""
     if (record := read_record(results / RECORD.name)) is None:
@@ -177,6 +186,7 @@ def context(results: Path) -> dict[str, Any]:
             (grouped, list(dict.fromkeys(own["table"])), mean_sets(record, grouped=grouped))
             for grouped, own in frame.groupby("grouped")
         ],
+        "ranges": {grouped: set_ranges(record, grouped=bool(grouped)) for grouped in frame["grouped"].unique()},
         "sets_table": _sets_table,
     }
 

@@ -122,7 +122,7 @@ def context(results: Path) -> dict[str, Any]:
 
     def cells(place: str) -> str:
         own = [condition for condition in CONDITIONS if condition[0] == place or condition == CONDITIONS[0]]
-        head = ["Model", "none", *(f"{kind}, {100 * share:.0f} %" for _, kind, share in own[1:])]
+        head = ["Model", "none", *(f"{kind}, {100 * share:.0f}\u00a0%" for _, kind, share in own[1:])]
         rows = [
             [NAMES.get(model, model), *(number(row[c], 3, row[c] == losses[c].min()) for c in own)]
             for model, row in losses.iterrows()

@@ -25,7 +25,7 @@ from .metrics import align_columns, score_probabilities
 from .models import create_model
 from .options import add_options, add_parts, chosen, splits_of
 from .records import RESULTS, new_record, read_record, write_record
-from .summary import HIGHER_IS_BETTER, Interval, bootstrap, less, pivot
+from .summary import HIGHER_IS_BETTER, Interval, bootstrap, less, means, pivot
 
 FOLDER = RESULTS / "uncertainty"
 OURS, MLP = "ours", "mlp"
@@ -239,9 +239,31 @@ def context(results: Path) -> dict[str, Any]:
         "commands": {
             r["command"]: [x for x in records.values() if x["command"] == r["command"]] for r in records.values()
         },
+        "answers": _answers(records) if len(records) == len(PARTS) else {},
         "n_draws": N_DRAWS,
         "most_classes": MOST_CLASSES,
         "n_copies": N_COPIES,
+    }
+
+
+def _answers(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Figures that the page opens with: means over tables by name, and the ECE of ours on each table of speakers."""
+
+    def means_of(part: str, measure: str, case: str | None = None) -> pd.Series:
+        rows = [row for row in records[part]["rows"] if case in (None, row.get("case"))]
+        return means(pivot(rows, measure, *(["case"] if "case" in rows[0] else [])))
+
+    return {
+        "errors": means_of("errors", "auroc"),
+        "outside": means_of("out-of-distribution", "auroc"),
+        "unchanged": means_of("robustness", "accuracy", "unchanged"),
+        "missing": means_of("robustness", "accuracy", f"{SHARES[1]:.0%} missing"),
+        "losses": means_of("calibration", "log_loss"),
+        "speakers": {
+            row["table"]: row["ece"]
+            for row in records["calibration"]["rows"]
+            if row["name"] == OURS and row["table"].startswith("ravdess")
+        },
     }
 
 

@@ -231,7 +231,8 @@ def _warn_of_an_early_end(fitted: Fitted, budget: Budget) -> None:
         warnings.warn(f"Got an interrupt while the network was trained; {kept}.", UserWarning, stacklevel=5)
     elif training.stopped_by == "time_limit" and not training.n_steps:
         warnings.warn(
-            f"Got time_limit={budget.limit:g} seconds, which the kernel used up; the network is left out.",
+            f"Got time_limit={budget.limit:g} seconds, which the kernel used up; the network is left out; raise the limit, "
+            'or use estimator="network", which fits no kernel.',
             UserWarning,
             stacklevel=5,
         )

@@ -1,4 +1,4 @@
-"""Which labels are suspect, by estimates that the row took no part in."""
+"""Suspect labels, ranked by held-out probabilities."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["label_quality"]
 @dataclass(frozen=True)
 class LabelQuality:
     """
-    What held-out estimates say of labels.
+    Labels compared with held-out estimates.
 
     Attributes
     ----------
     score : ndarray of shape (n,)
-        Held-out probability of the label that the row has, in [0, 1]; NaN for rows that were not held out.
+        Held-out probability of each row's label, in [0, 1]; NaN for rows that were not held out.
     proposed : ndarray of shape (n,)
-        The most probable label; the row's own where it was not held out.
+        Most probable label; the row's own label if it was not held out.
     ranking : ndarray of shape (m,), int
-        Numbers of the m rows that were held out, the most suspect first.
+        Indices of the m held-out rows, the most suspect first.
     """
 
     score: np.ndarray
@@ -46,15 +46,15 @@ def label_quality(
     groups: ArrayLike | None = None,
 ) -> LabelQuality:
     """
-    Rank rows by how little their labels agree with what the other rows say.
+    Rank rows by how improbable their labels are, given the other rows.
 
-    A classifier is fitted once. Its kernel has the estimate of each row without it in closed form, and each row validates a
-    member of its network that did not learn from it.
+    One classifier is fitted. Its kernel has leave-one-out estimates in closed form, and each row is estimated by the member of
+    its network that did not learn from it.
 
     Parameters
     ----------
     X, y, sample_weight, groups : array-like
-        As for `GenerativeTransportClassifier.fit`. With groups, a row is judged by other groups only.
+        As for `GenerativeTransportClassifier.fit`. With groups, the estimate of a row comes from other groups only.
     classifier : GenerativeTransportClassifier, optional
         A clone of it is fitted; by default one with default parameters and `random_state=0`.
 
@@ -71,7 +71,7 @@ def label_quality(
 
     Notes
     -----
-    Of more than 20,000 rows an even selection is held out.
+    Of more than 20,000 rows, every k-th is held out.
 
     Examples
     --------
@@ -79,15 +79,15 @@ def label_quality(
     >>> from gendiffclf import GenerativeTransportClassifier, label_quality
     >>> X, y = load_wine(return_X_y=True)
     >>> y[7] = 2
-    >>> found = label_quality(X, y, classifier=GenerativeTransportClassifier(estimator="kernel"))
-    >>> int(found.ranking[0]), int(found.proposed[7])
+    >>> quality = label_quality(X, y, classifier=GenerativeTransportClassifier(estimator="kernel"))
+    >>> int(quality.ranking[0]), int(quality.proposed[7])
     (7, 0)
     """
     classifier = GenerativeTransportClassifier(random_state=0) if classifier is None else classifier
     if not isinstance(classifier, GenerativeTransportClassifier):
         raise TypeError(
             f"Got a classifier of type {type(classifier).__name__}, expected a GenerativeTransportClassifier, which has held-out "
-            "estimates; for others hand cross_val_predict's probabilities to cleanlab."
+            "estimates; for others, pass probabilities of cross_val_predict to cleanlab."
         )
     fitted = clone(classifier).fit(X, y, sample_weight=sample_weight, groups=groups)
     labels = column_or_1d(y)

@@ -1,4 +1,4 @@
-"""Missing values in scaled rows: what they become, and the columns that say where they are."""
+"""Imputation of missing values in scaled rows, and indicator columns for them."""
 
 from __future__ import annotations
 
@@ -8,43 +8,42 @@ from dataclasses import dataclass
 import numpy as np
 
 N_STEPS = 16
-"""Steps from the features' means towards what the other values of a row say."""
+"""Steps of gradient descent from the features' means to the means given the other values of a row."""
 SIGNIFICANCE = 0.05
-"""Chance that any feature gets a column although its gaps have nothing to do with the class."""
+"""Probability that any feature gets an indicator although its gaps do not depend on the class."""
 _SHRINKAGE = 0.1
 """Added to the diagonal of correlations."""
 _PRIOR_ROWS = 5
-"""A correlation of so few rows is halved."""
+"""Correlations of this many rows are halved."""
 _LARGEST_MATRIX = 2**18
-"""Correlations are kept up to so many numbers; wider rows get the features' means."""
+"""Largest number of correlations to store; gaps of wider rows get the features' means."""
 _MEAN_ROWS = 2000
-"""Means and correlations of the scaled features are those of so many rows at most."""
+"""Most rows for means and correlations of the scaled features."""
 _BLOCK = 64
-"""Rows in memory at a time for means."""
+"""Rows in memory at a time for means and correlations."""
 
 
 @dataclass(frozen=True)
 class MissingValues:
     """
-    How missing values (NaN) get into scaled rows.
+    Imputation of missing values (NaN) in scaled rows.
 
-    A missing value becomes what the row's other values lead one to expect: its mean given them, for features of a joint normal
-    distribution, or the feature's mean where there are no others. A feature whose gaps in training rows go with the class gets a
-    column beside all features, which tells whether it is missing.
+    A missing value is replaced by its mean given the other values of the row, for features with a joint normal distribution. A
+    feature whose gaps depend on the class in training also gets an indicator column, after all features.
 
     Attributes
     ----------
     fill : ndarray of shape (views * layers, d), float32
         Means of the scaled features.
     gradient : ndarray of shape (views * layers, d, d), float32
-        From centred rows to steps of their missing values, see `completed`; of shape (views * layers, 0, 0) in rows that are too
-        wide for it.
+        Maps centred rows to steps of their missing values, see `completed`; of shape (views * layers, 0, 0) for rows that are
+        too wide.
     momentum : ndarray of shape (views * layers,), float64
-        Share of the last step that is made again.
+        Share of the last step that is repeated.
     gaps : ndarray of shape (g,), int
-        Features with a column of their own.
+        Features with an indicator.
     share : ndarray of shape (layers, g), float64
-        Share of the training weight in which they are missing: the centre of that column.
+        Share of the training weight in which they are missing, the centre of the indicator.
     """
 
     fill: np.ndarray
@@ -55,7 +54,7 @@ class MissingValues:
 
     @classmethod
     def none(cls, shape: tuple[int, int], n_views: int) -> MissingValues:
-        """For rows (layers, d) without missing values."""
+        """For rows (layers, d) without gaps in training."""
         layers, d = shape
         n = n_views * layers
         return cls(
@@ -77,20 +76,20 @@ class MissingValues:
         labels: np.ndarray | None = None,
     ) -> MissingValues:
         """
-        Learn from rows.
+        Fit to rows.
 
         Parameters
         ----------
         X : ndarray of shape (N, layers, d)
         index : ndarray of shape (n,), int
-            The rows to learn from.
+            Indices of the rows to fit to.
         sample_weight : ndarray of shape (n,)
         scale : callable
-            From rows to scaled rows (n, views * layers, d), which keeps NaN.
+            Maps rows to scaled rows (n, views * layers, d) and keeps NaN.
         gaps : ndarray of shape (g,), int
             Features that are missing in some rows but not in all.
         labels : ndarray of shape (n,), int, optional
-            Classes, which decide whose gaps get a column; without them all do.
+            Classes, which decide which features get an indicator; without them, all of `gaps` do.
         """
         missing = np.isnan(X[:, :, gaps][index])  # (n, layers, g)
         if labels is not None and len(gaps):
@@ -109,16 +108,16 @@ class MissingValues:
 
     def put_in(self, X: np.ndarray, scaled: np.ndarray, out: np.ndarray) -> None:
         """
-        Complete scaled rows.
+        Impute scaled rows and add indicators.
 
         Parameters
         ----------
         X : ndarray of shape (n, layers, d)
-            Rows as they came.
+            Unscaled rows.
         scaled : ndarray of shape (n, views * layers, d)
-            The same, scaled, with NaN.
+            The same rows, scaled, with NaN.
         out : ndarray of shape (n, views * layers, d + g)
-            Gets the result.
+            Receives the result.
         """
         d = X.shape[2]
         np.copyto(out[:, :, :d], scaled)
@@ -131,13 +130,13 @@ class MissingValues:
 
     def completed(self, scaled: np.ndarray) -> np.ndarray:
         """
-        Scaled rows (n, views * layers, d) with a number for each NaN.
+        Impute scaled rows, (n, views * layers, d).
 
         Notes
         -----
         With P the inverse of the features' covariance and x a centred row, the mean of its missing values given the others
-        minimises xᵀ P x over them. This is gradient descent with momentum (Polyak 1964), a fixed number of steps from the
-        features' means, so that a row costs the same whatever it lacks.
+        minimises xᵀ P x over them. This is gradient descent with momentum (Polyak 1964) from the features' means. The number of
+        steps is fixed, so that every row with gaps takes the same time.
         """
         missing = np.isnan(scaled)
         x = np.where(missing, 0, scaled - self.fill).swapaxes(0, 1)  # (n, views * layers, d) -> (views * layers, n, d)
@@ -149,20 +148,20 @@ class MissingValues:
 
 
 Scale = Callable[[np.ndarray], np.ndarray]
-"""From rows to scaled rows."""
+"""Maps rows to scaled rows."""
 
 
 def _blocks(
     X: np.ndarray, rows: np.ndarray, weight: np.ndarray, scale: Scale
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Some scaled rows (b, views * layers, d) at a time, with their weights (b, 1, 1)."""
+    """Blocks of scaled rows (b, views * layers, d) with their weights (b, 1, 1)."""
     for start in range(0, len(rows), _BLOCK):
         part = slice(start, start + _BLOCK)
         yield scale(X[rows[part]]), weight[part, None, None]
 
 
 def _means(X: np.ndarray, rows: np.ndarray, weight: np.ndarray, scale: Scale) -> np.ndarray:
-    """Means of scaled features over the values that there are, (views * layers, d), float32; 0 where there are none."""
+    """Means of the observed values of scaled features, (views * layers, d), float32; 0 if there are none."""
     total, summed = np.zeros(1), np.zeros(1)
     for scaled, each in _blocks(X, rows, weight, scale):
         present = ~np.isnan(scaled)
@@ -172,7 +171,7 @@ def _means(X: np.ndarray, rows: np.ndarray, weight: np.ndarray, scale: Scale) ->
 
 
 def _covariances(X: np.ndarray, rows: np.ndarray, weight: np.ndarray, scale: Scale, fill: np.ndarray) -> np.ndarray:
-    """Covariances of scaled features over the rows that have both, shrunk where these are few, (views * layers, d, d)."""
+    """Covariances of scaled features over the rows that have both, shrunk if these are few, (views * layers, d, d)."""
     n, d = fill.shape
     n_pairs, products = np.full((n, d, d), float(_PRIOR_ROWS)), np.zeros((n, d, d))
     for scaled, each in _blocks(X, rows, _effective(weight), scale):
@@ -185,37 +184,37 @@ def _covariances(X: np.ndarray, rows: np.ndarray, weight: np.ndarray, scale: Sca
 
 
 def _descent(covariance: np.ndarray) -> tuple[np.ndarray, float]:
-    """Gradient (d, d) and momentum by which `MissingValues.completed` goes from means to those given a row's other values."""
+    """Gradient (d, d) and momentum for `MissingValues.completed`."""
     deviation = np.sqrt(covariance.diagonal())
     deviation = np.where(deviation > 0, deviation, 1)
-    # Correlations of rows with gaps need not be those of any distribution: the nearest that are.
+    # Correlations of rows with gaps may have negative eigenvalues, which no distribution has; these become 0.
     values, vectors = np.linalg.eigh(covariance / np.outer(deviation, deviation))
     precision = (vectors / (np.maximum(values, 0) + _SHRINKAGE)) @ vectors.T
     unit = np.sqrt(precision.diagonal())
     precision /= np.outer(unit, unit)
     unit /= deviation
-    # The best step and momentum for eigenvalues in this range; those of any missing part of a row are in it too.
+    # Optimal step and momentum for eigenvalues in this range, which also holds those of every principal submatrix.
     least, greatest = np.sqrt(np.linalg.eigvalsh(precision)[[0, -1]])
     step = 4 / (least + greatest) ** 2
     return step * precision * unit[:, None] / unit, float(((greatest - least) / (greatest + least)) ** 2)
 
 
 def _effective(weight: np.ndarray) -> np.ndarray:
-    """Weights in units in which their sum is the effective number of rows (Kish 1965), whatever their scale."""
+    """Weights scaled to sum to the effective number of rows (Kish 1965)."""
     return weight * weight.sum() / (weight**2).sum()
 
 
 def _p_values(missing: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """
-    Whether gaps go with the class, by Pearson's chi-squared test for each layer and feature.
+    P-values of Pearson's chi-squared test that gaps do not depend on the class, for each layer and feature.
 
     (n, layers, g), (n,), (n,) -> (layers, g)
     """
     from scipy.stats import chi2
 
     weight = _effective(weight)
-    classes, place = np.unique(labels, return_inverse=True)
-    of_class = np.eye(len(classes))[place] * weight[:, None]  # (n, K)
+    classes, index = np.unique(labels, return_inverse=True)
+    of_class = np.eye(len(classes))[index] * weight[:, None]  # (n, K)
     observed = np.einsum("nk,nlg->klg", of_class, missing)
     expected = of_class.sum(0)[:, None, None] * (observed.sum(0) / weight.sum())
     size = of_class.sum(0)[:, None, None]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
-    """What a fitted classifier answers."""
+    """Methods of a fitted classifier that predict, transport and sample."""
 
     if TYPE_CHECKING:
 
@@ -30,13 +30,13 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def predict(self, X: ArrayLike, *, novelty_quantile: float | None = None, novelty_label: Any = None) -> np.ndarray:
         """
-        The most probable class of each row, as labelled in `fit`; on request "none of these".
+        Predict the most probable class of each row, or on request "none of these".
 
         Parameters
         ----------
         X : array-like of shape (n, d) or (n, layers, d)
         novelty_quantile : float in (0, 1), optional
-            Rows that are novel by `is_novel` at this quantile get `novelty_label`; this share of ordinary rows does too.
+            Rows that `is_novel` finds novel at this quantile get `novelty_label`, and so does this share of ordinary rows.
         novelty_label : object, optional
             By default None, in an array of objects.
 
@@ -61,7 +61,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """
-        Class probabilities: the estimates of the code at t = T, projected onto the codes, read as probabilities and mixed.
+        Predict class probabilities: estimates of the code at t = T, projected onto the codes, read as probabilities and mixed.
 
         Parameters
         ----------
@@ -70,13 +70,13 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         ndarray of shape (n, n_classes), float64
-            Columns in the order of `classes_`. Rows of NaN only get the shares of the classes in training, with a warning.
-            A row's probabilities do not depend on the rows that come with it, but that more than 32 rows are computed in float32
-            unless `precision="float64"`: its rounding changes them by some 1e-5, and by 1e-4 on some data.
+            Columns in the order of `classes_`. Rows with only NaN get the class frequencies in training, with a warning. More
+            than 32 rows are computed in float32 unless `precision="float64"`: rounding changes probabilities by about 1e-5, and
+            by 1e-4 on some data. Otherwise the probabilities of a row do not depend on the other rows.
         """
-        found, missing = self._compute(X, lambda predictor, rows: predictor.probabilities(rows))
-        found[missing] = self.class_prior_
-        return found
+        probabilities, missing = self._compute(X, lambda predictor, rows: predictor.probabilities(rows))
+        probabilities[missing] = self.class_prior_
+        return probabilities
 
     def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
         """The logarithm of `predict_proba`."""
@@ -84,7 +84,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """
-        Cosines of the codes with the estimate that the probabilities stand for, `Σ_c p_c x0(c)` (Eq. 12).
+        Cosines between the codes and the mean code by the probabilities, `Σ_c p_c x0(c)` (Eq. 12).
 
         Parameters
         ----------
@@ -93,7 +93,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         ndarray of shape (n, n_classes), or (n,) for two classes
-            In [0, 1]; a row's largest is that of its predicted class. For two classes the second less the first, in [-1, 1].
+            In [0, 1], largest for the predicted class. For two classes, the second minus the first, in [-1, 1].
         """
         probabilities = self.predict_proba(X)
         cosines = probabilities / np.linalg.norm(probabilities, axis=1, keepdims=True)
@@ -101,11 +101,11 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """
-        Similarity of rows to the training rows: the lower, the likelier a class that was not among them.
+        Similarity of rows to the training rows; low for rows of a class that was not among them.
 
-        Three measures of a row are compared with those of held-out training rows: the distance to
-        the five nearest rows of the kernel, the length of the network's estimate outside the span of the codes, and the entropy
-        of the probabilities. The score is the sum of the logarithms of the shares of rows that are at least as unusual.
+        Three measures are compared with those of held-out training rows: the distance to the five nearest rows of the kernel,
+        the length of the network's estimate outside the span of the codes, and the entropy of the probabilities. The score is
+        the sum of the logarithms of the shares of held-out rows that are at least as unusual.
 
         Parameters
         ----------
@@ -114,33 +114,33 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         ndarray of shape (n,)
-            At most 0; NaN for rows of NaN. Without held-out rows (a single network and `patience=None`) minus the length.
+            At most 0; NaN for rows with only NaN. Without held-out rows (a single network, `patience=None`), minus the length.
         """
-        found, missing = self._compute(X, lambda predictor, rows: predictor.measures(rows))
-        scores = self._novelty.score(found.astype(np.float64))
+        measures, missing = self._compute(X, lambda predictor, rows: predictor.measures(rows))
+        scores = self._novelty.score(measures.astype(np.float64))
         scores[missing] = np.nan
         return scores
 
     def is_novel(self, X: ArrayLike, quantile: float = 0.05) -> np.ndarray:
         """
-        Whether rows are none of the classes: their `score_samples` is among the lowest of held-out rows of training.
+        Whether rows belong to none of the classes: `score_samples` is among the lowest of held-out training rows.
 
         Parameters
         ----------
         X : array-like of shape (n, d) or (n, layers, d)
         quantile : float in (0, 1), default=0.05
-            Share of ordinary rows that are called novel, at most and on average over training sets, if new rows are drawn as
-            those of training were.
+            Largest share of ordinary rows that are called novel, on average over training sets, if new rows come from the
+            distribution of the training rows.
 
         Returns
         -------
         ndarray of shape (n,), bool
-            True for rows of NaN.
+            True for rows with only NaN.
 
         Raises
         ------
         ValueError
-            If the quantile is not in (0, 1), or too small for the number of held-out rows to say which scores are as rare.
+            If the quantile is not in (0, 1), or too small for the number of held-out rows.
         """
         check_real("quantile", quantile, 0, 1, low_open=True, high_open=True)
         scores = self.score_samples(X)
@@ -154,7 +154,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     def transform(self, X: ArrayLike) -> np.ndarray:
         """
-        The learnt representation of rows: the estimate of their code before it is read as probabilities.
+        Learnt representation of rows: the estimate of the code before it is read as probabilities.
 
         Parameters
         ----------
@@ -163,13 +163,13 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Returns
         -------
         ndarray of shape (n, width), float64
-            The weighted mean of the estimates of kernel and network, which is near the code of a row's class; NaN for rows of
-            NaN. That of rows of training is nearer than that of new rows: another model on top needs rows of its own.
+            Weighted mean of the estimates of kernel and network, near the code of the row's class; NaN for rows with only NaN.
+            Training rows are nearer to their code than new rows, so fit another model on top to rows of its own.
         """
-        found, missing = self._compute(X, lambda predictor, rows: predictor.representation(rows))
-        found = found.astype(np.float64)
-        found[missing] = np.nan
-        return found
+        estimates, missing = self._compute(X, lambda predictor, rows: predictor.representation(rows))
+        estimates = estimates.astype(np.float64)
+        estimates[missing] = np.nan
+        return estimates
 
     # ------------------------------------------------------------ transport
 
@@ -177,25 +177,25 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         self, X: ArrayLike, n_steps: int | None = None, return_path: bool = False, solver: str | None = None
     ) -> np.ndarray:
         """
-        Carry rows to the code space.
+        Transport rows to the code space.
 
-        On the exact path the end of N = 1 is the estimate at t = T, and the end of many steps is the code of the most probable
-        class. Euler's and the midpoint method leave the path where steps are long, and are there to compare.
+        On the exact path, one step ends at the estimate at t = T, many steps end at the code of the most probable class. Euler's
+        and the midpoint method leave the path if steps are long; they are for comparison.
 
         Parameters
         ----------
         X : array-like of shape (n, d) or (n, layers, d)
         n_steps : int >= 1, optional
-            Steps N; by default 1 on the exact path, and on a learned path its own.
+            Steps N; by default 1 on the exact path, and those of a learned path.
         return_path : bool, default=False
-            Whether to return every state on the way.
+            Whether to return all states.
         solver : {"exact", "euler", "midpoint", "stochastic"}, optional
-            By default "exact", and on a learned path its own.
+            By default "exact", and that of a learned path.
 
         Returns
         -------
         ndarray of shape (n, width), or (n_steps + 1, n, width) with `return_path`
-            The state at t = 0; or all states, the lifted features first. On a learned path the mean over its members.
+            The state at t = 0, or all states from the lifted features on. On a learned path, the mean over members.
         """
         from .transport.solvers import SOLVERS
 
@@ -205,36 +205,36 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             check_choice("solver", solver, SOLVERS)
 
         def states(predictor: Predictor, rows: torch.Tensor) -> torch.Tensor:
-            found = predictor.transport(rows, n_steps, solver)
-            return found if return_path else found[-1]
+            path = predictor.transport(rows, n_steps, solver)
+            return path if return_path else path[-1]
 
-        found, missing = self._compute(X, states)
-        found[..., missing, :] = np.nan
-        return found
+        transported, missing = self._compute(X, states)
+        transported[..., missing, :] = np.nan
+        return transported
 
     def sample(self, X: ArrayLike, n_draws: int = 1, random_state: Any = None, n_steps: int = 4) -> np.ndarray:
         """
-        Labels of stochastic transports: at each step a class is drawn given the state, and a fresh point of its path.
+        Sample labels by stochastic transports, which sample a class given the state and a new point of its path at each step.
 
         Parameters
         ----------
         X : array-like of shape (n, d) or (n, layers, d)
         n_draws : int >= 1, default=1
-            Transports of each row.
+            Transports per row.
         random_state : int, RandomState instance or None, default=None
             Seed.
         n_steps : int >= 1, default=4
-            Steps of each transport; the distribution of its end does not depend on them.
+            Steps per transport, which do not change the distribution of its end.
 
         Returns
         -------
         ndarray of shape (n, n_draws)
-            Labels, whose frequencies are `predict_proba`.
+            Labels, with the frequencies of `predict_proba`.
 
         Raises
         ------
         ValueError
-            On a learned path, whose transports are not draws.
+            On a learned path, whose transports are not samples.
         """
         import torch
 
@@ -245,11 +245,11 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_integer("n_steps", n_steps, 1)
         if not isinstance(self.path_, ExactPath):
             raise ValueError(
-                f"Got path={self.path_!r}, expected an exact path, on which transports are draws; fit with path='exact'."
+                f"Got path={self.path_!r}, expected an exact path, on which transports are samples; fit with path='exact'."
             )
         probabilities = self.predict_proba(X)
         start, _ = self._compute(X, lambda predictor, rows: predictor.start(rows))
-        drawn = sample(
+        labels = sample(
             self.path_.path(),
             torch.as_tensor(probabilities),
             torch.as_tensor(start).nan_to_num(),
@@ -258,13 +258,13 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             n_steps=n_steps,
             generator=torch.Generator().manual_seed(int(check_random_state(random_state).randint(2**31))),
         )
-        return self.classes_[drawn.numpy()]
+        return self.classes_[labels.numpy()]
 
     # -------------------------------------------------------------- helpers
 
     @property
     def _n_features_out(self) -> int:
-        """Columns of `transform`, which scikit-learn names after the class."""
+        """Columns of `transform`, for `get_feature_names_out`."""
         return self._code_width
 
     @property
@@ -274,7 +274,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @property
     def layer_weights_(self) -> np.ndarray:
-        """What each layer contributes to the kernel, (n_layers,), summing to 1."""
+        """Contribution of each layer to the kernel, (n_layers,), summing to 1."""
         check_is_fitted(self, "classes_")
         if self.kernel_ is None:
             raise AttributeError("layer_weights_ needs a kernel; fit with estimator='both' or 'kernel'.")
@@ -307,7 +307,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         ]
 
     def _predictor(self, like: torch.Tensor) -> Predictor:
-        """What predicts on a tensor's device and in its precision; made once."""
+        """Predictor on a tensor's device and in its precision, cached."""
         import torch
 
         from .predictor import Predictor
@@ -322,7 +322,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     def _compute(
         self, X: ArrayLike, compute: Callable[[Predictor, torch.Tensor], torch.Tensor]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Something of the scaled rows of X, (..., n, k), and which rows are of NaN only, (n,), whose result means nothing."""
+        """Apply a function to the scaled rows of X, (..., n, k); and a mask of rows with only NaN, (n,), to be overwritten."""
         import torch
 
         from .inference import in_blocks, prediction_dtype
@@ -332,5 +332,6 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         device = resolve_device(self.device)
         like = torch.empty(0, dtype=prediction_dtype(len(rows), device, self.precision), device=device)
         predictor = self._predictor(like)
-        found = in_blocks(rows, lambda block: compute(predictor, block), scale=self.scaler_.transform, like=like)
-        return found, missing
+        return in_blocks(
+            rows, lambda block: compute(predictor, block), scale=self.scaler_.transform, like=like
+        ), missing

@@ -1,4 +1,4 @@
-"""From scaled rows to probabilities and transports: the fitted tensors of a classifier, on one device and in one precision."""
+"""Probabilities and transports of scaled rows, on one device and in one precision."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .transport.readout import project_on_codes
 @dataclass(frozen=True)
 class Predictor:
     """
-    What a fitted classifier computes with.
+    Estimators and tensors of a fitted classifier.
 
     Attributes
     ----------
     kernel : KernelEstimator or None
     network : TransportNetwork or None
-        At least one of both is there.
+        At least one of kernel and network is not None.
     logistic : LogisticEstimator or None
     combination : Combination
     path : ExactPath or LearnedPath
@@ -57,40 +57,40 @@ class Predictor:
 
     @property
     def learned(self) -> LearnedPath | None:
-        """The path, if it is a learned one."""
+        """The path, if it is learned."""
         return self.path if isinstance(self.path, LearnedPath) else None
 
     def start(self, rows: Tensor) -> Tensor:
-        """x1 of scaled rows, (b, views * layers, d) -> (b, L): of several scalings, in that by mean and deviation."""
+        """x1 of scaled rows, (b, views * layers, d) -> (b, L); of two scalings, that by mean and deviation."""
         return rows[:, -1] @ self.lift
 
     def estimates(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """
-        What each estimator makes of scaled rows, along the codes, and the network's estimate in the code space.
+        Estimates of scaled rows along the codes by each estimator, and the network's estimate in the code space.
 
         (b, views * layers, d) -> (E, b, K) and (b, L)
         """
-        found, corrections, x0_hat = [], None, None
+        estimates, corrections, x0_hat = [], None, None
         if self.kernel is not None:
             estimate_of_kernel, corrections = self.kernel.estimate(rows)
-            found.append(estimate_of_kernel)
+            estimates.append(estimate_of_kernel)
         if self.network is not None:
             x0_hat = estimate(self.network, rows[None], self.learned).mean(0)  # (M, b, L) -> (b, L)
-            found.append(project_on_codes(x0_hat, self.codes))
+            estimates.append(project_on_codes(x0_hat, self.codes))
         if self.logistic is not None:
-            found.append(self.logistic.estimate(rows))
-        coordinates = torch.stack(found)
+            estimates.append(self.logistic.estimate(rows))
+        coordinates = torch.stack(estimates)
         return coordinates if corrections is None else coordinates + corrections, x0_hat
 
     def coordinates(self, rows: Tensor) -> Tensor:
-        """What each estimator makes of scaled rows, along the codes, (b, views * layers, d) -> (E, b, K)."""
+        """Estimates of scaled rows along the codes by each estimator, (b, views * layers, d) -> (E, b, K)."""
         return self.estimates(rows)[0]
 
     def representation(self, rows: Tensor) -> Tensor:
         """
-        Weighted mean of kernel's and network's estimates of the code, before the read-out, (b, views * layers, d) -> (b, L).
+        Weighted mean of the estimates of the code by kernel and network, (b, views * layers, d) -> (b, L).
 
-        That of a kernel is in the span of the codes.
+        The kernel's estimate is in the span of the codes.
         """
         coordinates, x0_hat = self.estimates(rows)
         weights = torch.tensor(self.combination.weights).to(coordinates)
@@ -104,15 +104,15 @@ class Predictor:
         return self.combination.probabilities(self.coordinates(rows))
 
     def measures(self, rows: Tensor) -> Tensor:
-        """How unusual scaled rows are to each estimator, and their entropy, (b, views * layers, d) -> (b, E + 1)."""
-        found = [] if self.kernel is None else [self.kernel.distance(rows)]
+        """Novelty of scaled rows to each estimator, and entropy of their probabilities, (b, views * layers, d) -> (b, E + 1)."""
+        measures = [] if self.kernel is None else [self.kernel.distance(rows)]
         if self.network is not None:
-            found.append(outside(self.network, rows, self.codes, self.learned).mean(0))
-        return torch.stack([*found, entropy(self.probabilities(rows)).to(rows)], dim=1)
+            measures.append(outside(self.network, rows, self.codes, self.learned).mean(0))
+        return torch.stack([*measures, entropy(self.probabilities(rows)).to(rows)], dim=1)
 
     def transport(self, rows: Tensor, n_steps: int | None, solver: str | None) -> Tensor:
         """
-        All states of scaled rows on their way, (b, views * layers, d) -> (n_steps + 1, b, L).
+        States of the transport of scaled rows, (b, views * layers, d) -> (n_steps + 1, b, L).
 
         By default one exact step on the exact path, and the steps of a learned path.
         """

@@ -1,17 +1,18 @@
-"""DataFrames of numbers, booleans and categories as numbers: what each column becomes follows from its type."""
+"""Encoding of DataFrames: each column by its type, number, boolean or category."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
 RARE_SHARE = 0.01
-"""Categories of a smaller share of the training weight become one, so that a column gets a hundred columns at most."""
+"""Categories with a smaller share of the training weight share one column, so that a column becomes at most about 100."""
 NUMBER, BOOLEAN, CATEGORY, EMPTY = "number", "boolean", "category", "empty"
 _REMEDIES = {
     ("polars", "LazyFrame"): "X.collect()",
@@ -19,7 +20,7 @@ _REMEDIES = {
     ("pandas", "Series"): "X.to_frame()",
     ("pyarrow", "Table"): "X.to_pandas()",
 }
-"""What to do with tables that are not taken, by package and type."""
+"""Conversions to suggest for unsupported tables, by package and type."""
 _PLURALS = {NUMBER: "numbers", BOOLEAN: "booleans", CATEGORY: "categories"}
 
 
@@ -30,7 +31,7 @@ def is_table(X: Any) -> bool:
 
 def check_table(X: Any) -> None:
     """
-    Raise if X is a table of another kind, or a DataFrame without rows or columns, or with a name twice.
+    Raise if X is an unsupported table, or a DataFrame without rows or columns or with duplicate names.
 
     Raises
     ------
@@ -58,18 +59,18 @@ def check_table(X: Any) -> None:
 
 def numbers_of(X: Any) -> np.ndarray:
     """
-    Columns of a DataFrame (n, d) as numbers, for a model that learnt from numbers.
+    Columns of a DataFrame (n, d) as numbers, for a model fitted to numbers.
 
     Raises
     ------
     ValueError
-        If one is of categories.
+        If a column has categories.
     """
     return TableEncoder(tuple(TableColumn(str(name), NUMBER) for name in X.columns)).transform(X)
 
 
 def needs_encoding(X: Any) -> bool:
-    """Whether X is a DataFrame with a column that is not of NumPy's integers or floats."""
+    """Whether X is a DataFrame with a column of another type than NumPy's integers and floats."""
     if not is_table(X):
         return False
     if type(X).__module__.startswith("polars"):
@@ -80,20 +81,20 @@ def needs_encoding(X: Any) -> bool:
 @dataclass(frozen=True)
 class TableColumn:
     """
-    What a column of a table becomes.
+    Encoding of one column.
 
     Attributes
     ----------
     name : str
     kind : {"number", "boolean", "category", "empty"}
-        The first two become one column, of floats or of 0 and 1; a category becomes columns of 0 and 1 for the next three. A
-        column without any value tells nothing, whatever comes later: it becomes one of NaN.
+        Numbers and booleans become one column of floats. Categories become one column of 0 and 1 for each item of the next
+        three attributes. A column without values in training becomes NaN, whatever its later values.
     categories : tuple of str
-        Those that are frequent enough.
+        Frequent categories.
     rare : bool
-        Whether there is a column for all other categories: they were there in training. Unseen ones count as such.
+        Whether training had other categories, which share a column with unseen ones.
     missing : bool
-        Whether there is a column for missing values: they were there in training.
+        Whether training had missing values, which have a column.
     """
 
     name: str
@@ -104,7 +105,7 @@ class TableColumn:
 
     @classmethod
     def fit(cls, name: str, series: Any, weight: np.ndarray) -> TableColumn:
-        """Learn from a column (n,) and the weights of its rows (n,)."""
+        """Fit to a column (n,) and the weights of its rows (n,)."""
         kind = _kind(name, series) or EMPTY
         if kind != CATEGORY:
             return cls(name, kind)
@@ -127,7 +128,7 @@ class TableColumn:
 
     @property
     def names(self) -> list[str]:
-        """Names of what it becomes."""
+        """Names of the encoded columns."""
         if self.kind != CATEGORY:
             return [self.name]
         extra = ["rare"] * self.rare + ["missing"] * self.missing
@@ -135,9 +136,9 @@ class TableColumn:
 
     def encode(self, series: Any) -> np.ndarray:
         """
-        The column's values (n,) as floats (n, c).
+        Encode values (n,) as floats (n, c).
 
-        NaN says that nothing is known: of numbers, and of categories that are unseen, or missing, where none was in training.
+        NaN stands for missing numbers, and for unseen or missing categories if training had no rare or missing ones.
         """
         given = _kind(self.name, series)
         if self.kind == EMPTY:
@@ -156,13 +157,13 @@ class TableColumn:
                 )
             return numbers[:, None]
         values, missing = _texts(series)
-        known, n = np.array(sorted(self.categories), dtype=str), len(self.categories)
-        place = np.searchsorted(known, values)
-        found = ~missing & (place < n)
-        found[found] = known[place[found]] == values[found]
-        other = ~missing & ~found
+        categories, n = np.array(sorted(self.categories), dtype=str), len(self.categories)
+        place = np.searchsorted(categories, values)
+        frequent = ~missing & (place < n)
+        frequent[frequent] = categories[place[frequent]] == values[frequent]
+        other = ~missing & ~frequent
         encoded = np.zeros((len(values), len(self.names)))
-        encoded[found, place[found]] = 1
+        encoded[frequent, place[frequent]] = 1
         for rows, has_column, column in ((other, self.rare, n), (missing, self.missing, -1)):
             if has_column:
                 encoded[rows, column] = 1
@@ -174,7 +175,7 @@ class TableColumn:
 @dataclass(frozen=True)
 class TableEncoder:
     """
-    From a DataFrame to numbers.
+    Encoder of DataFrames.
 
     Attributes
     ----------
@@ -185,11 +186,11 @@ class TableEncoder:
 
     @classmethod
     def fit(cls, X: Any, weight: np.ndarray) -> TableEncoder:
-        """Learn from a DataFrame of n rows and their weights (n,)."""
+        """Fit to a DataFrame of n rows and their weights (n,)."""
         return cls(tuple(TableColumn.fit(str(name), _series(X, i), weight) for i, name in enumerate(X.columns)))
 
     def transform(self, X: Any) -> np.ndarray:
-        """The DataFrame's n rows as an array of shape (n, features), float64, NaN where a value is missing."""
+        """Encode n rows as an array (n, features), float64, with NaN for missing values."""
         if not is_table(X):
             raise ValueError(
                 f"Got X of type {type(X).__name__}, expected a DataFrame of pandas or polars with the columns of fit; "
@@ -199,7 +200,7 @@ class TableEncoder:
 
     @property
     def indicators(self) -> np.ndarray:
-        """Numbers of the features that are 0 or 1, (b,)."""
+        """Indices of the features that are 0 or 1, (b,)."""
         counts = [(column.kind in (BOOLEAN, CATEGORY), len(column.names)) for column in self.columns]
         return np.flatnonzero(np.concatenate([np.full(count, indicator) for indicator, count in counts]))
 
@@ -209,7 +210,7 @@ class TableEncoder:
 
 
 def _series(X: Any, number: int) -> Any:
-    """A column by its number: names may not be unique."""
+    """A column by its index."""
     return X.iloc[:, number] if hasattr(X, "iloc") else X.to_series(number)
 
 
@@ -218,7 +219,7 @@ def _is_polars(series: Any) -> bool:
 
 
 def _kind(name: str, series: Any) -> str | None:
-    """What a column is of, by its type or, without a type, by its values; None for missing values only."""
+    """Kind of a column by its dtype, or by its values if that is object; None if all values are missing."""
     kind = _kind_of_polars(series) if _is_polars(series) else _kind_of_pandas(series)
     if kind != "other":
         return kind
@@ -259,7 +260,7 @@ def _kind_of_pandas(series: Any) -> str | None:
 def _kind_of_values(values: list[Any]) -> str:
     tests: dict[str, Callable[[Any], bool]] = {
         BOOLEAN: lambda value: isinstance(value, bool | np.bool_),
-        NUMBER: lambda value: isinstance(value, Real) and not isinstance(value, bool),
+        NUMBER: lambda value: isinstance(value, Real | Decimal) and not isinstance(value, bool),
         CATEGORY: lambda value: isinstance(value, str),
     }
     return next((kind for kind, test in tests.items() if all(map(test, values))), "other")
@@ -273,7 +274,7 @@ def _numbers(series: Any) -> np.ndarray:
 
 
 def _texts(series: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Values as text, (n,), and which of them are missing, (n,)."""
+    """Values as text, (n,), and a mask of missing ones, (n,)."""
     if _is_polars(series):
         values = series.to_list()
         missing = np.array([value is None for value in values], dtype=bool)
@@ -285,5 +286,5 @@ def _texts(series: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _text(value: Any) -> str:
-    """A category as text; whole numbers are the same as integers and as floats, which pandas makes of integers with gaps."""
+    """A category as text, equal for integers and whole floats, since pandas turns integers with gaps into floats."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,4 +1,4 @@
-"""Labels that several people gave: fitting to votes, and how far probabilities are from them."""
+"""Labels by several people: fitting to votes, and metrics of probabilities against votes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["jensen_shannon_divergence", "vote_cross_entropy"]
 
 
 class VotesMixin:
-    """`fit_votes` of the classifier, by way of its `fit`."""
+    """`fit_votes` of the classifier."""
 
     if TYPE_CHECKING:
         held_out_index_: np.ndarray
@@ -36,19 +36,19 @@ class VotesMixin:
         groups: ArrayLike | None = None,
     ) -> Self:
         """
-        Learn from rows whose labels are votes for several classes.
+        Fit to votes for several classes per row.
 
-        All estimators are regressions onto codes, so the target of a row is the mean of the codes by its votes. This is `fit` to
-        each row once for each class it has votes for, of that weight, where the copies of a row are held out together.
+        The estimators are regressions onto codes, so the target of a row is the mean of the codes, weighted by its votes. This
+        equals `fit` on a copy of the row for each class with votes, weighted by these, with all copies held out together.
 
         Parameters
         ----------
         X : array-like of shape (n, d) or (n, layers, d), or DataFrame
             As for `fit`.
         votes : array-like of shape (n, n_classes), or DataFrame
-            Non-negative counts or shares; with counts, a row of more votes weighs more. Rows without votes are left out.
+            Non-negative counts or shares; with counts, rows with more votes weigh more. Rows without votes are left out.
         classes : array-like of shape (n_classes,), optional
-            Labels of the columns; by default the names of a DataFrame's columns, else 0, 1, ... Those without votes are left out.
+            Labels of the columns; by default the column names of a DataFrame, else 0, 1, ... Classes without votes are left out.
         sample_weight : array-like of shape (n,), optional
             Non-negative weights, which multiply the votes.
         groups : array-like of shape (n,), optional
@@ -61,8 +61,7 @@ class VotesMixin:
         Raises
         ------
         ValueError
-            If votes are negative, not finite or all zero, or there is not one row of them for each row and one class for each
-            column; and as `fit`.
+            If votes are negative, not finite or all zero, or do not match `X` in rows or `classes` in columns; and as `fit`.
         """
         shares, labels = _checked_votes(votes, classes)
         if _num_samples(X) != len(shares):
@@ -82,7 +81,7 @@ class VotesMixin:
             sample_weight=shares[row, column] * weight[row],
             groups=None if group is None else group[row],
         )
-        # Copies of a row are held out together, so that they have one estimate.
+        # The copies of a row were held out together and have the same estimate.
         self.held_out_index_, first = np.unique(row[self.held_out_index_], return_index=True)
         self.held_out_proba_ = self.held_out_proba_[first]
         return self

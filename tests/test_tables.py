@@ -1,5 +1,7 @@
 """DataFrames of numbers, booleans and categories: pandas and polars, nullable and Arrow types."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -57,7 +59,7 @@ def test_text_of_every_type_becomes_the_same_columns(kind):
 
 
 @pytest.mark.parametrize(
-    "dtype", ["float32", "Int64", "Float64", "int64[pyarrow]", "double[pyarrow]", pl.Int8, pl.Float32]
+    "dtype", ["float32", "Int64", "Float64", "int64[pyarrow]", "double[pyarrow]", pl.Int8, pl.Float32, pl.Decimal]
 )
 def test_numbers_of_every_type_are_numbers(dtype):
     gap = None if dtype != "float32" else np.nan
@@ -66,6 +68,12 @@ def test_numbers_of_every_type_are_numbers(dtype):
     column, found = encoded(series)
     assert column.kind == "number"
     np.testing.assert_array_equal(found, [[1], [np.nan], [3]])
+
+
+def test_decimals_are_numbers():
+    column, found = encoded(pd.Series([Decimal("1.5"), None, 3], dtype=object))
+    assert column.kind == "number"
+    np.testing.assert_array_equal(found, [[1.5], [np.nan], [3]])
 
 
 @pytest.mark.parametrize("dtype", [object, "boolean", "bool[pyarrow]", pl.Boolean])

@@ -23,11 +23,12 @@ from torch import Tensor, nn
 from .._version import VERSION
 from ..estimators.network import TransportNetwork
 from ..optional import require
+from ..transport.solvers import step_noise
 from .predictor import FORMAT_VERSION, METADATA_KEY
 from .scaling import ScalingModule
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import GraphProto, ModelProto, NodeProto
 
 OPSET = 18
 """Version of the ONNX operators, that of torch's exporter."""
@@ -64,7 +65,7 @@ def onnx_model(classifier: Any) -> ModelProto:
     model = _exported(_ExportedClassifier(classifier), shape)
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "gendiffclf", VERSION
-    for node in model.graph.node:
+    for node in _nodes(model.graph):
         del node.metadata_props[:]  # stack traces of the exporter
     _store_in_float32(model)
     # Labels are added here, since torch modules cannot hold strings.
@@ -98,6 +99,8 @@ class _ExportedClassifier(nn.Module):
         if predictor.network is not None:
             self.network = _Float32Network(copy.deepcopy(classifier.network_).cpu().float())
             predictor = dataclasses.replace(predictor, network=self.network)
+        if predictor.learned is not None:
+            step_noise(predictor.learned.n_steps, predictor.codes.shape[1])  # cached: generators cannot be traced
         self.predictor = predictor
         self.register_buffer("prior", torch.as_tensor(classifier.class_prior_))
 
@@ -160,6 +163,14 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
+def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """Nodes of a graph and of its subgraphs."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            yield from _nodes(attribute.g)
+
+
 def _translations() -> dict[Any, Callable[..., Any]]:
     """Return ONNX implementations of operators that torch's exporter or onnxruntime lacks."""
     from onnx_ir import Graph, Shape, Value, node
@@ -172,9 +183,10 @@ def _translations() -> dict[Any, Callable[..., Any]]:
         assert p == 1
         row = Value(name="row", type=a.type, shape=Shape(a.shape[1:]))
         difference = node("Sub", [row, b])
+        size = node("Abs", [difference.outputs[0]])
         axis = node("Constant", [], attributes={"value_ints": [1]})
-        distances = node("ReduceL1", [difference.outputs[0], axis.outputs[0]], attributes={"keepdims": 0})
-        nodes = [difference, axis, distances]
+        distances = node("ReduceSum", [size.outputs[0], axis.outputs[0]], attributes={"keepdims": 0})
+        nodes = [difference, size, axis, distances]
         body = Graph([row], distances.outputs, nodes=nodes, opset_imports={"": OPSET}, name="distances")
         return op.Scan(a, body=body, num_scan_inputs=1)
 
@@ -195,8 +207,13 @@ def _translations() -> dict[Any, Callable[..., Any]]:
         root = op.CastLike(op.Constant(value_float=float(query.shape[-1]) ** -0.5), query)
         return op.MatMul(op.Softmax(op.Mul(scores, root), axis=-1), value)
 
+    def take(table: Any, index: Any) -> Any:
+        """The exporter's has more nodes, each of which takes time in a single row."""
+        return op.Gather(op.Reshape(table, op.Constant(value_ints=[-1])), index)
+
     aten = torch.ops.aten
     return {
+        aten.take.default: take,
         aten._cdist_forward.default: cdist,
         aten.softplus.default: softplus,
         aten.scaled_dot_product_attention.default: attention,
@@ -247,5 +264,13 @@ def _metadata(classifier: Any, shape: tuple[int, ...]) -> dict[str, Any]:
         "classes": {"dtype": classifier.classes_.dtype.str, "values": classifier.classes_.tolist()},
         "n_features_in": int(classifier.n_features_in_),
         "feature_shape": list(shape),
+        "feature_names": _feature_names(classifier),
         "columns": None if encoder is None else [dataclasses.asdict(column) for column in encoder.columns],
     }
+
+
+def _feature_names(classifier: Any) -> list[str] | None:
+    """Names of the columns of `fit`; scikit-learn keeps them only if all are strings."""
+    if classifier.table_encoder_ is not None:
+        return [column.name for column in classifier.table_encoder_.columns]
+    return list(classifier.feature_names_in_) if hasattr(classifier, "feature_names_in_") else None

@@ -26,7 +26,8 @@ class ExportMixin:
 
         The input `X` is float32, of shape (n, d) or (n, layers, d), with NaN for missing values; the outputs are `label` (n,)
         and `probabilities` (n, n_classes), float32. For float32 rows these agree with `predict_proba` to 1e-5 (for more than 32
-        rows, with `precision="float64"`). Integer labels become int64. `load_predictor` reads the file without torch.
+        rows, with `precision="float64"`), and to 1e-4 on learned paths, whose network rounds to float32 at every step. Integer
+        labels become int64. `load_predictor` reads the file without torch.
 
         Parameters
         ----------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..optional import require
-from ..tables import TableColumn, TableEncoder, is_table
+from ..tables import TableColumn, TableEncoder, check_table, is_table, numbers_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -42,6 +42,8 @@ class OnnxPredictor:
         Number of features; for layered input, the number of layers.
     feature_shape_ : tuple of int
         Shape of a row: `(d,)` or `(layers, d)`.
+    feature_names_in_ : list of str or None
+        Names of the columns, if the classifier was fitted to a DataFrame.
     table_encoder_ : TableEncoder or None
         Encoder for DataFrames, if the classifier was fitted to strings or categories.
 
@@ -57,6 +59,7 @@ class OnnxPredictor:
         self.classes_ = np.array(metadata["classes"]["values"], dtype=metadata["classes"]["dtype"])
         self.n_features_in_: int = metadata["n_features_in"]
         self.feature_shape_: tuple[int, ...] = tuple(metadata["feature_shape"])
+        self.feature_names_in_: list[str] | None = metadata.get("feature_names")
         self.table_encoder_ = None
         if metadata["columns"] is not None:
             columns = [
@@ -110,23 +113,26 @@ class OnnxPredictor:
         return np.concatenate([self._session.run(["probabilities"], {"X": part})[0] for part in parts])
 
     def _checked(self, X: Any) -> np.ndarray:
-        if self.table_encoder_ is not None and is_table(X):
-            X = self.table_encoder_.transform(X)
-        with np.errstate(over="ignore"):
-            rows = np.asarray(X, np.float32)
+        if type(X) is not np.ndarray:
+            X = self._without_names(X)
+        shape = f"(rows, {', '.join(map(str, self.feature_shape_))})"
+        try:
+            with np.errstate(over="ignore"):
+                rows = np.asarray(X, np.float32)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"Got X that is no array ({error}), expected numbers or NaN of shape {shape}.") from error
         if rows.shape[1:] != self.feature_shape_ or len(rows) == 0:
             raise ValueError(
-                f"Got X of shape {rows.shape}, expected (rows, {', '.join(map(str, self.feature_shape_))}) with at least one row "
-                "as in fit; pass the same features as in fit."
+                f"Got X of shape {rows.shape}, expected {shape} with at least one row; pass the features of fit."
             )
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(rows.sum()):
                 return rows
-        infinite = np.isinf(rows)
-        if infinite.any():
+        infinite = np.argwhere(np.isinf(rows))
+        if len(infinite):
             raise ValueError(
-                f"Got X that contains infinity or a number beyond float32 in row {int(np.argwhere(infinite)[0, 0])}, expected "
-                "finite numbers or NaN; clip such values, or replace unknown ones by NaN."
+                f"Got X that contains infinity or a number beyond float32 in column {infinite[0, -1]}, first in row "
+                f"{infinite[0, 0]}, expected finite numbers or NaN; clip it, or replace it by NaN where the value is not known."
             )
         missing = np.isnan(rows).reshape(len(rows), -1).all(axis=1)
         if missing.any():
@@ -137,6 +143,19 @@ class OnnxPredictor:
                 stacklevel=3,
             )
         return rows
+
+    def _without_names(self, X: Any) -> Any:
+        """Columns of a DataFrame, with the names and order of those of `fit`, as numbers; X itself if it is none."""
+        check_table(X)
+        if not is_table(X):
+            return X
+        names = [str(name) for name in X.columns]
+        if self.feature_names_in_ not in (None, names):
+            raise ValueError(
+                f"Got X with the columns {names}, expected {self.feature_names_in_} as in fit; take "
+                "X[predictor.feature_names_in_]."
+            )
+        return numbers_of(X) if self.table_encoder_ is None else self.table_encoder_.transform(X)
 
 
 def load_predictor(path: str | PathLike[str], n_threads: int | None = None) -> OnnxPredictor:

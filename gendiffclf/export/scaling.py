@@ -95,7 +95,9 @@ class ScalingModule(nn.Module):
         if self.indicators is not None:
             views = [torch.where(self.indicators, x - self.center, view) for view in views]
         # (n, layers, d) -> (n, views * layers, d)
-        rows = self.completed(torch.cat(views, dim=1), torch.cat([gap] * self.n_views, dim=1))
+        rows, gaps = torch.cat(views, dim=1), torch.cat([gap] * self.n_views, dim=1)
+        # Rows without gaps are spared the steps, which would take half of the time of a single row.
+        rows = torch.cond(gap.any(), self.completed, lambda rows, _: rows.clone(), (rows, gaps))
         if len(self.gaps):
             indicators = is_missing[:, :, self.gaps].double() - self.share  # (n, layers, g)
             rows = torch.cat([rows, torch.cat([indicators] * self.n_views, dim=1)], dim=2)
@@ -142,11 +144,11 @@ class _Ranks(nn.Module):
         x = torch.minimum(torch.maximum(x, self.least), self.greatest)
         # Find the last quantile that is not above the value.
         block = self.first + ((self.coarse <= x[..., None]).long().sum(-1) - 1)
-        fine = self.reference[block]  # (n, f) -> (n, f, 16)
+        fine = nn.functional.embedding(block, self.reference)  # (n, f) -> (n, f, 16)
         inside = (fine <= x[..., None]).long().sum(-1) - 1
         index = block * self.n_fine + inside
-        below = self.reference.flatten()[index]
-        level = (index - self.first * self.n_fine).double() + (x - below) / self.gap[index]
+        below = self.reference.take(index)
+        level = (index - self.first * self.n_fine).double() + (x - below) / self.gap.take(index)
         if self.shift is not None:
-            level = level + torch.where(x == below, self.shift[index], 0.0)
+            level = level + torch.where(x == below, self.shift.take(index), 0.0)
         return normal_quantile(level / self.n_gaps).unflatten(1, self.shape)

@@ -6,6 +6,7 @@ A solver makes one step; `transport` strings N of them together over a uniform g
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -109,9 +110,11 @@ SOLVERS: dict[str, type[Solver]] = {
 }
 
 
+@lru_cache(maxsize=8)
 def step_noise(n_steps: int, width: int) -> Tensor:
-    """Noise of each step of a stochastic solver (n_steps, width), the same whenever it is asked for, on the CPU."""
-    return torch.randn(n_steps, width, generator=torch.Generator().manual_seed(0))
+    """Noise of each step of a stochastic solver (n_steps, width), always the same, on the CPU."""
+    with torch.inference_mode(False):
+        return torch.randn(n_steps, width, generator=torch.Generator().manual_seed(0))
 
 
 def time_grid(n_steps: int, t_max: float, like: Tensor) -> Tensor:

@@ -59,8 +59,13 @@ def test_record_and_page(record, tmp_path):
     first, second = (f"{run['average_precision']:.3f}" for run in ours)
     assert f"curve of {first} and {second}; the best of cleanlab's" in lead
     held = [f"{100 * run['coverage']:.1f}" for run in record["sets"] if run["model"] == "ours"]
-    assert f"80, 90 and 95 % of rows like those of training held it in {held[0]}, {held[1]} and {held[2]} %" in lead
-    assert "of rows of speakers that training had not heard held it in" in lead
-    assert "Without `groups` in `fit` it was 50.0, 50.0 and 50.0 %." in lead
-    assert "tables of speakers that training had not heard (speakers)" in rest
+    coverage, ranges = f"{held[0]}, {held[1]} and {held[2]} %", ", ".join(f"{value} to {value}" for value in held[:2])
+    asked = "prediction sets with a coverage of 80, 90 and 95 % contain the class of"
+    assert (
+        f"For rows like those of training, {asked} {coverage} of test rows ({ranges} and {held[2]} to {held[2]} % on"
+        in lead
+    )
+    assert f"For speakers that were not in training, {asked} {coverage} of test rows" in lead
+    assert "Without `groups` in `fit`, it is 50.0, 50.0 and 50.0 %." in lead
+    assert "test rows of speakers that were not in training (speakers)" in rest
     assert record["command"] in rest

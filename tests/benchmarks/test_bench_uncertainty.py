@@ -55,6 +55,17 @@ def test_the_page_is_made_from_the_records(records: Path, tmp_path: Path):
     assert uncertainty.context(tmp_path) == {}
 
 
+def test_the_page_opens_with_figures_of_its_tables(records: Path):
+    text = render("uncertainty", uncertainty.context(records.parent))
+    opening, tables = text.split("## Detecting errors")
+    answers = uncertainty.context(records.parent)["answers"]
+    assert "`score_samples` detects rows of classes that were not in training with an AUROC of " in opening
+    for name, value in (("ours: top probability", answers["errors"]), ("5 nearest training rows", answers["outside"])):
+        assert f"{value[name]:.3f}" in opening
+        assert f"| {name} | {value[name]:.3f}" in tables
+    assert "new speakers" not in opening  # none of these tables has any
+
+
 def test_parts_that_are_not_asked_for_keep_their_record(records: Path, tmp_path: Path, monkeypatch):
     (tmp_path / "uncertainty").mkdir()
     for path in records.iterdir():
