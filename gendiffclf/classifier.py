@@ -53,6 +53,9 @@ class GenerativeTransportClassifier(
         Standardisation of features: "quantile", by ranks to a normal distribution; "robust", by median and quartiles with a
         smooth clip at ±3; "standard", by mean and deviation; "none". With "mixed" features come both by ranks and by mean and
         deviation, with a smooth clip at ±6: members of the network take turns, and the kernel takes the better.
+    categorical_features : "from_dtype" or array-like, default="from_dtype"
+        Columns of a DataFrame that are categories: those of strings and categories, and with a list of names, numbers or
+        booleans also the ones listed, whatever their type.
     kernel : {"auto", "gaussian", "laplacian"}, default="auto"
         Kernel of the closed form; "auto" chooses by the error on held-out rows, as for the bandwidth, the
         penalty and, in layered input, the weights of layers.
@@ -179,6 +182,7 @@ class GenerativeTransportClassifier(
         estimator: str = "both",
         codes: str = "sinusoidal",
         scaling: str = "mixed",
+        categorical_features: Any = "from_dtype",
         kernel: str = "auto",
         n_centers: int | str = "auto",
         width: int | str = "auto",
@@ -206,6 +210,7 @@ class GenerativeTransportClassifier(
         self.estimator = estimator
         self.codes = codes
         self.scaling = scaling
+        self.categorical_features = categorical_features
         self.kernel = kernel
         self.n_centers = n_centers
         self.width = width
@@ -303,7 +308,7 @@ class GenerativeTransportClassifier(
         seed = processes.first(int(check_random_state(self.random_state).randint(2**31)))
         with processes.agreement(self) as arguments:
             params = self._checked_parameters()
-            rows, y, weight, group_of = checked_rows(self, X, y, sample_weight, None, groups)
+            rows, y, weight, group_of = checked_rows(self, X, y, sample_weight, None, groups, self.categorical_features)
             classes, labels = np.unique(y, return_inverse=True)
             arguments.update(X=rows, y=[classes.tolist(), labels], sample_weight=weight, groups=group_of)
             if len(classes) < 2:

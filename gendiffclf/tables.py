@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
@@ -78,6 +78,35 @@ def needs_encoding(X: Any) -> bool:
     return any(not isinstance(dtype, np.dtype) or dtype.kind not in "iuf" for dtype in X.dtypes)
 
 
+def declared_categories(X: Any, categorical_features: Any) -> set[int]:
+    """
+    Numbers of the columns that are categories whatever their type, as the parameter `categorical_features` has them.
+
+    Raises
+    ------
+    ValueError
+        If X is no DataFrame or lacks one of the columns.
+    """
+    rule = "expected 'from_dtype', or a list of names or numbers of columns or of a boolean for each"
+    if isinstance(categorical_features, str):
+        if categorical_features == "from_dtype":
+            return set()
+        raise ValueError(f"Got categorical_features={categorical_features!r}, {rule}.")
+    if not is_table(X):
+        raise ValueError(
+            f"Got categorical_features={categorical_features!r} for X of type {type(X).__name__}, expected a DataFrame of pandas "
+            "or polars, of which categories become several columns; make X one."
+        )
+    names = [str(name) for name in X.columns]
+    given = np.asarray(categorical_features)
+    if given.dtype.kind == "b" and given.shape == (len(names),):
+        return set(np.flatnonzero(given).tolist())
+    places: dict[Any, int] = {name: i for i, name in enumerate(names)} | {i: i for i in range(len(names))}
+    if given.ndim != 1 or given.dtype.kind == "b" or not set(given.tolist()) <= set(places):
+        raise ValueError(f"Got categorical_features={categorical_features!r}, {rule}; the columns are {names}.")
+    return {places[column] for column in given.tolist()}
+
+
 @dataclass(frozen=True)
 class TableColumn:
     """
@@ -95,6 +124,8 @@ class TableColumn:
         Whether training had other categories, which share a column with unseen ones.
     missing : bool
         Whether training had missing values, which have a column.
+    declared : bool
+        Whether numbers and booleans are categories too.
     """
 
     name: str
@@ -102,11 +133,13 @@ class TableColumn:
     categories: tuple[str, ...] = ()
     rare: bool = False
     missing: bool = False
+    declared: bool = False
 
     @classmethod
-    def fit(cls, name: str, series: Any, weight: np.ndarray) -> TableColumn:
+    def fit(cls, name: str, series: Any, weight: np.ndarray, declared: bool = False) -> TableColumn:
         """Fit to a column (n,) and the weights of its rows (n,)."""
         kind = _kind(name, series) or EMPTY
+        kind = CATEGORY if declared and kind != EMPTY else kind
         if kind != CATEGORY:
             return cls(name, kind)
         values, missing = _texts(series)
@@ -123,7 +156,12 @@ class TableColumn:
                 stacklevel=7,
             )
         return cls(
-            name, kind, tuple(texts[frequent].tolist()), bool((~frequent).any()), bool(missing[weight > 0].any())
+            name,
+            kind,
+            tuple(texts[frequent].tolist()),
+            bool((~frequent).any()),
+            bool(missing[weight > 0].any()),
+            declared,
         )
 
     @property
@@ -143,7 +181,7 @@ class TableColumn:
         given = _kind(self.name, series)
         if self.kind == EMPTY:
             return np.full((len(series), 1), np.nan)
-        if given is not None and (given == CATEGORY) != (self.kind == CATEGORY):
+        if given is not None and not self.declared and (given == CATEGORY) != (self.kind == CATEGORY):
             raise ValueError(
                 f"Got column {self.name!r} of {_PLURALS[given]}, expected {_PLURALS[self.kind]} as in fit; convert it, or fit "
                 "again."
@@ -185,9 +223,10 @@ class TableEncoder:
     columns: tuple[TableColumn, ...]
 
     @classmethod
-    def fit(cls, X: Any, weight: np.ndarray) -> TableEncoder:
-        """Fit to a DataFrame of n rows and their weights (n,)."""
-        return cls(tuple(TableColumn.fit(str(name), _series(X, i), weight) for i, name in enumerate(X.columns)))
+    def fit(cls, X: Any, weight: np.ndarray, declared: Collection[int] = ()) -> TableEncoder:
+        """Fit to a DataFrame of n rows, their weights (n,), and the indices of columns that are declared categories."""
+        names = enumerate(map(str, X.columns))
+        return cls(tuple(TableColumn.fit(name, _series(X, i), weight, i in declared) for i, name in names))
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode n rows as an array (n, features), float64, with NaN for missing values."""

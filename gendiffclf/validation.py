@@ -16,7 +16,7 @@ from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_X_y, column_or_1d, validate_data
 
-from .tables import TableEncoder, check_table, is_table, needs_encoding, numbers_of
+from .tables import TableEncoder, check_table, declared_categories, is_table, needs_encoding, numbers_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -75,6 +75,7 @@ def checked_rows(
     sample_weight: ArrayLike | None,
     feature_shape: tuple[int, ...] | None,
     groups: ArrayLike | None = None,
+    categorical_features: Any = "from_dtype",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """
     Training input as arrays.
@@ -89,6 +90,8 @@ def checked_rows(
         What rows must look like; None takes them as they are.
     groups : array-like, optional
         As given to `fit`.
+    categorical_features : "from_dtype" or array-like
+        Parameter of the classifier.
 
     Returns
     -------
@@ -107,10 +110,11 @@ def checked_rows(
         check_none_missing("y", given)
     if feature_shape is None:
         estimator.table_encoder_ = None
-        if needs_encoding(X):
+        declared = declared_categories(X, categorical_features)
+        if declared or needs_encoding(X):
             validate_data(estimator, X, skip_check_array=True)
             weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-            estimator.table_encoder_ = TableEncoder.fit(X, weight)
+            estimator.table_encoder_ = TableEncoder.fit(X, weight, declared)
     matrix = _encoded(estimator, X)
     if feature_shape is not None:
         _check_shape(estimator, matrix, feature_shape)

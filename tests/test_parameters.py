@@ -40,6 +40,7 @@ OUTSIDE = {
     **{name: [(0, r"an integer >= 1"), (1.5, r"an integer >= 1"), ("2", r"an integer >= 1")] for name in AT_LEAST_1},
     "path": [("learned", "'exact', an ExactPath or a LearnedPath"), (None, "'exact', an ExactPath or a LearnedPath")],
     "n_frequencies": [(-1, "an integer >= 0"), ("Auto", "'auto' or an integer >= 0")],
+    "categorical_features": [("none", "'from_dtype', or a list"), ([0], "a DataFrame of pandas or polars")],
     "n_centers": [(0, "an integer >= 1"), ("all", "'auto' or an integer >= 1")],
     "batch_size": [(0, "an integer >= 1"), ("full", "'auto' or an integer >= 1")],
     "verbose": [(-1, "an integer >= 0"), ("yes", "an integer >= 0")],

@@ -305,6 +305,33 @@ def test_categories_are_centred_and_numbers_scaled(tiny):
         np.testing.assert_allclose(scaled[:, view, :4].mean(0), 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("declared", [["code"], [1], np.array([False, True]), pd.Index(["code"])])
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame])
+def test_declared_columns_are_categories_whatever_their_type(tiny, tmp_path, declared, library):
+    """Only the parity of a number tells the classes apart, which no order of its values shows."""
+    rng = np.random.default_rng(0)
+    code = rng.integers(0, 8, 200)
+    X, y = library({"size": rng.normal(size=200), "code": code}), code % 2
+    classifier = tiny(estimator="kernel", categorical_features=declared).fit(X, y)
+    names = ["size", *(f"code={value}" for value in range(8))]
+    assert classifier.table_encoder_.get_feature_names_out().tolist() == names
+    assert classifier.score(X, y) == 1
+    expected = classifier.predict_proba(X)
+    floats = pd.DataFrame({"size": X["size"], "code": np.where(code == 7, np.nan, code)})
+    np.testing.assert_array_equal(classifier.predict_proba(floats)[code < 7], expected[code < 7])
+    if isinstance(declared, list):  # files hold no arrays as parameters
+        classifier.save(tmp_path / "model")
+        np.testing.assert_array_equal(GenerativeTransportClassifier.load(tmp_path / "model").predict_proba(X), expected)
+
+
+@pytest.mark.parametrize("declared", ["code", ["colour", "kind"], [3], [-1], [True], [["colour"]], None])
+def test_columns_that_cannot_be_declared(tiny, declared):
+    with pytest.raises(
+        ValueError, match=r"Got categorical_features=.*, expected 'from_dtype', or a list of names or numb"
+    ):
+        tiny(categorical_features=declared).fit(*table())
+
+
 @pytest.mark.parametrize("make", [np.asarray, lambda X: X[["size", "open", "colour"]], lambda X: X[["colour", "size"]]])
 def test_input_that_is_not_the_table_of_fit(tiny, make):
     X, y = table()
