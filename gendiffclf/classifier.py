@@ -63,11 +63,10 @@ class GenerativeTransportClassifier(
         Number m of training rows that the kernel keeps. "auto" keeps all of up to 4,500 rows, and 2,000 of more. This bounds its
         memory: about 4·m·d + 8·m·n_classes bytes, and during `fit` about 30·m² bytes with all rows, 60·m² with fewer.
     width : int or "auto", default="auto"
-        Width L of the code space and of the network. "auto" takes 64, or what the classes and 16 more need.
+        Width L of the code space and of the network. "auto" takes 64, or what the classes and 16 more need. Attention has a head
+        for each 16 of it, up to 16 heads.
     depth : int >= 1, default=2
         Transformer layers.
-    n_heads : int >= 1, default=4
-        Attention heads; must divide the width.
     mlp_ratio : float > 0, default=1.0
         Width of the feed-forward state in widths.
     n_frequencies : int >= 0 or "auto", default="auto"
@@ -187,7 +186,6 @@ class GenerativeTransportClassifier(
         n_centers: int | str = "auto",
         width: int | str = "auto",
         depth: int = 2,
-        n_heads: int = 4,
         mlp_ratio: float = 1.0,
         n_frequencies: int | str = "auto",
         tokenizer: str = "single",
@@ -215,7 +213,6 @@ class GenerativeTransportClassifier(
         self.n_centers = n_centers
         self.width = width
         self.depth = depth
-        self.n_heads = n_heads
         self.mlp_ratio = mlp_ratio
         self.n_frequencies = n_frequencies
         self.tokenizer = tokenizer

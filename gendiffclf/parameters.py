@@ -24,6 +24,8 @@ AUTO_WIDTH = 64
 """Width of the code space for `width="auto"`, unless the classes need more."""
 AUTO_ROOM = 16
 """Classes more than there are that `width="auto"` leaves room for."""
+HEAD_WIDTH, MOST_HEADS = 16, 16
+"""Width of an attention head at least, and number of heads at most."""
 AUTO_FREQUENCIES_FEATURES = 40
 """Features up to which `n_frequencies="auto"` embeds them periodically; more of them gain nothing and cost time."""
 AUTO_LEARNING_RATE = 0.01, 0.005
@@ -52,7 +54,6 @@ def presets() -> dict[str, dict[str, Any]]:
             "codes": "sinusoidal",
             "width": 1024,
             "depth": 4,
-            "n_heads": 16,
             "mlp_ratio": 4.0,
             "n_frequencies": 0,
             "tokenizer": "single",
@@ -84,17 +85,13 @@ def check_parameters(params: dict[str, Any]) -> None:
     }
     for name, options in choices.items():
         check_choice(name, params[name], options)
-    for name in ("depth", "n_heads", "n_members", "max_steps"):
+    for name in ("depth", "n_members", "max_steps"):
         check_integer(name, params[name], 1)
     for name, least in (("n_frequencies", 0), ("width", 2), ("batch_size", 1), ("n_centers", 1)):
         _check_auto(name, params[name], least)
     check_integer("verbose", int(params["verbose"]) if isinstance(params["verbose"], bool) else params["verbose"], 0)
     if params["patience"] is not None:
         _check_auto("patience", params["patience"], 1)
-    if params["width"] != "auto" and params["width"] % params["n_heads"]:
-        raise ValueError(
-            f"Got width={params['width']} and n_heads={params['n_heads']}, expected a width that the heads divide."
-        )
     check_real("mlp_ratio", params["mlp_ratio"], 0, low_open=True)
     check_real("dropout", params["dropout"], 0, 1, high_open=True)
     if params["learning_rate"] != "auto":
@@ -144,14 +141,19 @@ def checked_path(path: Any) -> ExactPath | LearnedPath:
 
 
 def code_width(params: dict[str, Any], n_classes: int) -> int:
-    """The width of the code space; "auto" leaves room for some more classes, in steps of the number of heads and of 16."""
+    """The width of the code space; "auto" leaves room for some more classes, in steps of 64."""
     from .transport.codes import CODES
 
     if params["width"] != "auto":
         return params["width"]
     needed = max(AUTO_WIDTH, CODES[params["codes"]]().width_for(n_classes + min(n_classes, AUTO_ROOM)))
-    step = 16 * params["n_heads"]
-    return -(-needed // step) * step
+    return -(-needed // AUTO_WIDTH) * AUTO_WIDTH
+
+
+def n_heads(width: int) -> int:
+    """Attention heads of a network: of 16 values or more each, up to 16 of them, and a divisor of the width."""
+    most = min(MOST_HEADS, max(1, width // HEAD_WIDTH))
+    return next(n for n in range(most, 0, -1) if width % n == 0)
 
 
 def network_shape(params: dict[str, Any], n_layers: int, n_features: int, width: int) -> NetworkShape:
@@ -169,7 +171,7 @@ def network_shape(params: dict[str, Any], n_layers: int, n_features: int, width:
         n_members=params["n_members"],
         n_views=n_views(params["scaling"]),
         depth=params["depth"],
-        n_heads=params["n_heads"],
+        n_heads=n_heads(width),
         hidden_width=max(1, round(params["mlp_ratio"] * width)),
         time_width=getattr(checked_path(params["path"]), "time_width", 0),
         n_frequencies=n_frequencies,

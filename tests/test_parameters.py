@@ -20,6 +20,7 @@ from gendiffclf.parameters import (
     check_parameters,
     checked_path,
     code_width,
+    n_heads,
     network_shape,
     presets,
     training_settings,
@@ -35,7 +36,7 @@ CHOICES = {
     "kernel": ("auto", *KERNELS),
     "precision": ("auto", "float32", "bfloat16", "float64"),
 }
-AT_LEAST_1 = ("depth", "n_heads", "n_members", "max_steps")
+AT_LEAST_1 = ("depth", "n_members", "max_steps")
 OUTSIDE = {
     **{name: [(0, r"an integer >= 1"), (1.5, r"an integer >= 1"), ("2", r"an integer >= 1")] for name in AT_LEAST_1},
     "path": [("learned", "'exact', an ExactPath or a LearnedPath"), (None, "'exact', an ExactPath or a LearnedPath")],
@@ -45,7 +46,7 @@ OUTSIDE = {
     "batch_size": [(0, "an integer >= 1"), ("full", "'auto' or an integer >= 1")],
     "verbose": [(-1, "an integer >= 0"), ("yes", "an integer >= 0")],
     "patience": [(0, "an integer >= 1"), ("long", "'auto' or an integer >= 1")],
-    "width": [(1, "an integer >= 2"), ("Auto", "'auto' or an integer >= 2"), (130, "a width that the heads divide")],
+    "width": [(1, "an integer >= 2"), ("Auto", "'auto' or an integer >= 2")],
     "mlp_ratio": [(0, r"a number in \(0, inf\)")],
     "dropout": [(1, r"a number in \[0, 1\)"), (-0.1, r"a number in \[0, 1\)")],
     "learning_rate": [
@@ -163,7 +164,7 @@ def test_unknown_presets_and_changes():
 
 def test_gen_ser_is_the_recipe_of_the_paper():
     classifier = GenerativeTransportClassifier.from_preset("gen-ser")
-    recipe = {"estimator": "network", "width": 1024, "depth": 4, "n_heads": 16, "batch_size": 128, "max_steps": 400_000,
+    recipe = {"estimator": "network", "width": 1024, "depth": 4, "batch_size": 128, "max_steps": 400_000,
               "learning_rate": 5e-4, "codes": "sinusoidal", "path__mean": "logistic", "path__variance": "bridge",
               "path__objective": "target", "path__time_sampling": "uniform", "path__solver": "euler", "n_members": 1,
               "tokenizer": "single", "patience": None}  # fmt: skip
@@ -186,17 +187,21 @@ def test_size_of_the_papers_network(monkeypatch, queries_and_keys, n_parameters)
 # ------------------------------------------------------------- what follows
 
 
+@pytest.mark.parametrize(("width", "n"), [(1024, 16), (64, 4), (384, 16), (48, 3), (100, 5), (8, 1), (34, 2), (37, 1)])
+def test_heads_divide_the_width(width, n):
+    assert n_heads(width) == n
+    assert width % n == 0
+
+
 @pytest.mark.parametrize("codes", CODES)
-@pytest.mark.parametrize("n_heads", [1, 3, 4, 16])
 @pytest.mark.parametrize("n_classes", [2, 10, 60, 500])
-def test_automatic_width_leaves_room_and_suits_the_heads(codes, n_heads, n_classes):
-    params = {"width": "auto", "codes": codes, "n_heads": n_heads}
+def test_automatic_width_leaves_room(codes, n_classes):
+    params = {"width": "auto", "codes": codes}
     width = code_width(params, n_classes)
     assert width >= AUTO_WIDTH
-    assert width % n_heads == 0
     assert CODES[codes]().capacity(width) >= n_classes + min(n_classes, 16)
     # Room for a class costs two dimensions at most, and so does not make the network grow faster than the classes.
-    assert width <= max(AUTO_WIDTH, 2 * (n_classes + 16) + 1) + 16 * n_heads
+    assert width <= max(AUTO_WIDTH, 2 * (n_classes + 16) + 1) + 64
     assert code_width({**params, "width": 48}, n_classes) == 48
 
 
@@ -263,7 +268,7 @@ def test_steps_without_validation_rows():
 
 def test_settings_take_every_parameter_over():
     """Each differs from the default, so that none can be forgotten on the way."""
-    changes = {"n_members": 5, "depth": 5, "n_heads": 2, "mlp_ratio": 3.0, "n_frequencies": 9, "tokenizer": "chunks",
+    changes = {"n_members": 5, "depth": 5, "mlp_ratio": 3.0, "n_frequencies": 9, "tokenizer": "chunks",
                "dropout": 0.4, "max_steps": 12, "batch_size": 13, "learning_rate": 0.14,
                "ema_decay": 0.16, "patience": 17, "precision": "float64", "path": LearnedPath(time_width=7),
                "scaling": "standard"}  # fmt: skip

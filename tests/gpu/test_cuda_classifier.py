@@ -155,7 +155,7 @@ def test_updates_before_and_after_the_capture_count(tiny, max_steps):
 def test_compiled_updates_are_those_that_are_not(monkeypatch, precision):
     def fit():
         classifier = GenerativeTransportClassifier.from_preset(
-            "gen-ser", width=64, n_heads=4, max_steps=300, learning_rate=1e-3, device="cuda", precision=precision,
+            "gen-ser", width=64, max_steps=300, learning_rate=1e-3, device="cuda", precision=precision,
             random_state=0,
         )  # fmt: skip
         classifier.path.set_params(time_width=64)
@@ -169,7 +169,7 @@ def test_compiled_updates_are_those_that_are_not(monkeypatch, precision):
 def test_the_paper_s_recipe_learns():
     rows, test_rows = (np.repeat(part[:, None], 3, axis=1) for part in (X_train, X_test))
     classifier = GenerativeTransportClassifier.from_preset(
-        "gen-ser", width=64, n_heads=4, max_steps=1500, device="cuda", random_state=0
+        "gen-ser", width=64, max_steps=1500, device="cuda", random_state=0
     )
     classifier.path.set_params(time_width=64)
     assert classifier.fit(rows, y_train).score(test_rows, y_test) > 0.95
