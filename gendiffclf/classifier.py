@@ -57,8 +57,8 @@ class GenerativeTransportClassifier(
         Columns of a DataFrame that are categories: those of strings and categories, and with a list of names, numbers or
         booleans also the ones listed, whatever their type.
     kernel : {"auto", "gaussian", "laplacian"}, default="auto"
-        Kernel of the closed form; "auto" chooses by the error on held-out rows, as for the bandwidth, the
-        penalty and, in layered input, the weights of layers.
+        Kernel of the closed form; "auto" chooses by the error on held-out rows, as for the bandwidth, the penalty and, in layered
+        input, the weights of layers. With more than 1,000 features "auto" is "gaussian", which is faster.
     n_centers : int >= 1 or "auto", default="auto"
         Number m of training rows that the kernel keeps. "auto" keeps all of up to 4,500 rows, and 2,000 of more. This bounds its
         memory: about 4·m·d + 8·m·n_classes bytes, and during `fit` about 30·m² bytes with all rows, 60·m² with fewer.

@@ -13,9 +13,8 @@ from .estimators.combination import Combination, ReadOut, combine, fit_read_out,
 from .estimators.kernel import HELD_OUT_ROWS, KernelEstimator, KernelFit, Rows, fit_kernel
 from .estimators.logistic import LogisticEstimator, fit_logistic
 from .estimators.network import TransportNetwork
-from .estimators.ridge import KERNELS
 from .novelty import Novelty, fit_novelty
-from .parameters import network_shape, training_settings
+from .parameters import kernels, network_shape, training_settings
 from .preprocessing import n_views
 from .training.budget import Budget
 from .training.distributed import Processes
@@ -243,7 +242,7 @@ def _fit_kernel(params: dict[str, Any], data: TrainingRows, processes: Processes
         data.rows,
         data.targets,
         data.weight,
-        kernels=tuple(KERNELS) if params["kernel"] == "auto" else (params["kernel"],),
+        kernels=kernels(params, data.rows[:1].shape[-1]),
         n_views=n_views(params["scaling"]),
         n_centers=None if params["n_centers"] == "auto" else params["n_centers"],
         groups=data.groups,

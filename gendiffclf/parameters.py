@@ -26,6 +26,8 @@ AUTO_ROOM = 16
 """Classes more than there are that `width="auto"` leaves room for."""
 HEAD_WIDTH, MOST_HEADS = 16, 16
 """Width of an attention head at least, and number of heads at most."""
+AUTO_LAPLACIAN_FEATURES = 1000
+"""Features up to which `kernel="auto"` tries the Laplacian kernel: its distances are no matrix product."""
 AUTO_FREQUENCIES_FEATURES = 40
 """Features up to which `n_frequencies="auto"` embeds them periodically; more of them gain nothing and cost time."""
 AUTO_LEARNING_RATE = 0.01, 0.005
@@ -148,6 +150,15 @@ def code_width(params: dict[str, Any], n_classes: int) -> int:
         return params["width"]
     needed = max(AUTO_WIDTH, CODES[params["codes"]]().width_for(n_classes + min(n_classes, AUTO_ROOM)))
     return -(-needed // AUTO_WIDTH) * AUTO_WIDTH
+
+
+def kernels(params: dict[str, Any], n_features: int) -> tuple[str, ...]:
+    """The kernels to choose from for rows of `n_features` features."""
+    from .estimators.ridge import KERNELS
+
+    if params["kernel"] != "auto":
+        return (params["kernel"],)
+    return tuple(KERNELS) if n_features <= AUTO_LAPLACIAN_FEATURES else ("gaussian",)
 
 
 def n_heads(width: int) -> int:

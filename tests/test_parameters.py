@@ -15,11 +15,13 @@ from gendiffclf.estimators.network import TransportNetwork
 from gendiffclf.estimators.tokenizers import TOKENIZERS
 from gendiffclf.parameters import (
     AUTO_BATCH,
+    AUTO_LAPLACIAN_FEATURES,
     AUTO_WIDTH,
     ESTIMATORS,
     check_parameters,
     checked_path,
     code_width,
+    kernels,
     n_heads,
     network_shape,
     presets,
@@ -185,6 +187,13 @@ def test_size_of_the_papers_network(monkeypatch, queries_and_keys, n_parameters)
 
 
 # ------------------------------------------------------------- what follows
+
+
+def test_many_features_have_the_gaussian_kernel():
+    params = {"kernel": "auto"}
+    assert set(kernels(params, AUTO_LAPLACIAN_FEATURES)) == {"gaussian", "laplacian"}
+    assert kernels(params, AUTO_LAPLACIAN_FEATURES + 1) == ("gaussian",)
+    assert kernels({"kernel": "laplacian"}, AUTO_LAPLACIAN_FEATURES + 1) == ("laplacian",)
 
 
 @pytest.mark.parametrize(("width", "n"), [(1024, 16), (64, 4), (384, 16), (48, 3), (100, 5), (8, 1), (34, 2), (37, 1)])
