@@ -67,12 +67,13 @@ def context(results: Path) -> dict[str, Any]:
     runs = pd.DataFrame(record["runs"])
     mean = runs.groupby(["model", "kind", "n_features"], sort=False)[["accuracy", "log_loss"]].mean()
     cells = (100 * mean["accuracy"]).map("{:.1f}, ".format) + mean["log_loss"].map("{:.3f}".format)
-    wide = cells.unstack(["kind", "n_features"]).reindex(list(dict.fromkeys(runs["model"])))
-    columns = [f"{kind}, of {d}" for kind, d in wide.columns]
+    order = list(dict.fromkeys(runs["model"]))
+    tables = {}
+    for kind in runs["kind"].unique():
+        wide = cells.xs(kind, level="kind").unstack("n_features").reindex(order)
+        tables[kind] = {
+            "columns": [f"of {d} features" for d in wide.columns],
+            "rows": wide.reset_index().values.tolist(),
+        }
     best = mean["log_loss"].groupby(level=[1, 2]).idxmin().map(lambda key: key[0])
-    return {
-        "record": record,
-        "columns": columns,
-        "rows": wide.reset_index().values.tolist(),
-        "first": int((best == "ours").sum()),
-    }
+    return {"record": record, "tables": tables, "first": int((best == "ours").sum()), "compared": len(best)}

@@ -27,13 +27,14 @@ def test_a_record_and_its_section(tmp_path):
     record = json.loads(output.read_text())
     assert len(record["runs"]) == 2 * 2 * 2 * 2
     found = relevance.context(tmp_path)
-    assert found["columns"][:2] == ["sum of three, of 5", "sum of three, of 8"]
-    assert [row[0] for row in found["rows"]] == ["logreg", "extratrees"]
+    of_sum = found["tables"]["sum of three"]
+    assert of_sum["columns"] == ["of 5 features", "of 8 features"]
+    assert [row[0] for row in of_sum["rows"]] == ["logreg", "extratrees"]
     chosen = [r for r in record["runs"] if (r["kind"], r["n_features"], r["model"]) == ("sum of three", 5, "logreg")]
     accuracy, loss = (np.mean([r[name] for r in chosen]) for name in ("accuracy", "log_loss"))
-    assert found["rows"][0][1] == f"{100 * accuracy:.1f}, {loss:.3f}"
+    assert of_sum["rows"][0][1] == f"{100 * accuracy:.1f}, {loss:.3f}"
     assert accuracy > 0.8
-    assert found["first"] == 0
+    assert (found["first"], found["compared"]) == (0, 4)
     assert relevance.context(tmp_path / "none") == {}
 
 
