@@ -86,6 +86,13 @@ def test_regressions_without_a_solution_know_nothing():
     assert sharpened(torch.ones(40), rows, targets, 1e17 * weight, START).tolist() == [1] * 40
 
 
+def test_one_group_with_all_of_the_first_rows_keeps_the_plain_kernel():
+    rows, targets, weight = table(n=700, d=20)
+    groups = np.zeros(700, int)
+    groups[-1] = 1
+    assert found(rows, targets, weight, groups)[0] is None
+
+
 def test_features_that_matter_alike_keep_the_plain_kernel():
     assert found(*table(n=150, d=40, informative=40))[0] is None
 
