@@ -54,8 +54,8 @@ class GenerativeTransportClassifier(
         smooth clip at ±3; "standard", by mean and deviation; "none". With "mixed" features come both by ranks and by mean and
         deviation, with a smooth clip at ±6: members of the network take turns, and the kernel takes the better.
     categorical_features : "from_dtype" or array-like, default="from_dtype"
-        Columns of a DataFrame that are categories: those of strings and categories, and with a list of names, numbers or
-        booleans also the ones listed, whatever their type.
+        Columns of a DataFrame that are categories: those of strings and categories, and also columns of numbers if they are
+        listed, by name, by number (from 0) or by a boolean for each column. Booleans remain one column of 0 and 1.
     kernel : {"auto", "gaussian", "laplacian"}, default="auto"
         Kernel of the closed form; "auto" chooses by the error on held-out rows, as for the bandwidth, the penalty and, in layered
         input, the weights of layers. With more than 1,000 features "auto" is "gaussian", which is faster.

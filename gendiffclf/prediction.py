@@ -282,7 +282,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @property
     def feature_relevance_(self) -> np.ndarray:
-        """Share of each scaled feature in the kernel's squared distances, (n_features,), summing to 1."""
+        """Share of each scaled feature in the kernel's squared distances, (n_features_out,), summing to 1."""
         check_is_fitted(self, "classes_")
         if self.kernel_ is None:
             raise AttributeError("feature_relevance_ needs a kernel; fit with estimator='both' or 'kernel'.")

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from decimal import Decimal
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -98,13 +98,15 @@ def declared_categories(X: Any, categorical_features: Any) -> set[int]:
             "or polars, of which categories become several columns; make X one."
         )
     names = [str(name) for name in X.columns]
-    given = np.asarray(categorical_features)
-    if given.dtype.kind == "b" and given.shape == (len(names),):
+    given = np.asarray(categorical_features, dtype=object)  # of names and numbers, an array would else be of strings
+    booleans = [isinstance(column, bool | np.bool_) for column in given.flat]
+    if given.shape == (len(names),) and all(booleans):
         return set(np.flatnonzero(given).tolist())
     places: dict[Any, int] = {name: i for i, name in enumerate(names)} | {i: i for i in range(len(names))}
-    if given.ndim != 1 or given.dtype.kind == "b" or not set(given.tolist()) <= set(places):
+    plain = all(isinstance(column, str | Integral) for column in given.flat) and not any(booleans)
+    if given.ndim != 1 or not plain or not set(given) <= set(places):
         raise ValueError(f"Got categorical_features={categorical_features!r}, {rule}; the columns are {names}.")
-    return {places[column] for column in given.tolist()}
+    return {places[column] for column in given}
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class TableColumn:
     missing : bool
         Whether training had missing values, which have a column.
     declared : bool
-        Whether numbers and booleans are categories too.
+        Whether numbers are categories too.
     """
 
     name: str
@@ -139,7 +141,7 @@ class TableColumn:
     def fit(cls, name: str, series: Any, weight: np.ndarray, declared: bool = False) -> TableColumn:
         """Fit to a column (n,) and the weights of its rows (n,)."""
         kind = _kind(name, series) or EMPTY
-        kind = CATEGORY if declared and kind != EMPTY else kind
+        kind = CATEGORY if declared and kind == NUMBER else kind
         if kind != CATEGORY:
             return cls(name, kind)
         values, missing = _texts(series)
@@ -181,7 +183,8 @@ class TableColumn:
         given = _kind(self.name, series)
         if self.kind == EMPTY:
             return np.full((len(series), 1), np.nan)
-        if given is not None and not self.declared and (given == CATEGORY) != (self.kind == CATEGORY):
+        is_category = given == CATEGORY or (self.declared and given == NUMBER)
+        if given is not None and is_category != (self.kind == CATEGORY):
             raise ValueError(
                 f"Got column {self.name!r} of {_PLURALS[given]}, expected {_PLURALS[self.kind]} as in fit; convert it, or fit "
                 "again."

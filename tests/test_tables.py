@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gendiffclf import GenerativeTransportClassifier
-from gendiffclf.tables import RARE_SHARE, TableColumn, TableEncoder, is_table, needs_encoding
+from gendiffclf.tables import RARE_SHARE, TableColumn, TableEncoder, declared_categories, is_table, needs_encoding
 
 COLOURS = ["red", "green", "blue"]
 
@@ -324,7 +324,28 @@ def test_declared_columns_are_categories_whatever_their_type(tiny, tmp_path, dec
         np.testing.assert_array_equal(GenerativeTransportClassifier.load(tmp_path / "model").predict_proba(X), expected)
 
 
-@pytest.mark.parametrize("declared", ["code", ["colour", "kind"], [3], [-1], [True], [["colour"]], None])
+def test_names_and_numbers_declare_columns_together():
+    X = pd.DataFrame({"a": [1, 2], "b": [3, 4], "c": [5, 6]})
+    assert declared_categories(X, ["c", 0]) == {0, 2}
+    assert declared_categories(X, [np.int64(1), "b"]) == {1}
+    assert declared_categories(X, []) == set()
+
+
+def test_declared_booleans_stay_booleans(tiny):
+    """0 and 1 are the same values; as categories, "True" and "1" would differ."""
+    X, y = pd.DataFrame({"open": np.arange(40) % 2 == 0, "size": np.arange(40.0)}), np.arange(40) % 2
+    classifier = tiny(estimator="kernel", categorical_features=["open"]).fit(X, y)
+    assert classifier.table_encoder_.get_feature_names_out().tolist() == ["open", "size"]
+    integers = X.astype({"open": int})
+    np.testing.assert_array_equal(classifier.predict_proba(integers), classifier.predict_proba(X))
+    of_integers = tiny(estimator="kernel", categorical_features=["open"]).fit(integers, y)
+    with pytest.raises(ValueError, match="Got column 'open' of booleans, expected categories as in fit; convert it"):
+        of_integers.predict(X)
+
+
+@pytest.mark.parametrize(
+    "declared", ["code", ["colour", "kind"], [3], [-1], [0.5], [True], [True, 0], [["colour"]], [[0], [0, 1]], None]
+)
 def test_columns_that_cannot_be_declared(tiny, declared):
     with pytest.raises(
         ValueError, match=r"Got categorical_features=.*, expected 'from_dtype', or a list of names or numb"
