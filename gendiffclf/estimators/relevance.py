@@ -85,11 +85,11 @@ def find_relevance(
     targets : Tensor of shape (s, K)
     weight : Tensor of shape (s,)
     folds : ndarray of shape (s,), int
-        Those that leave the same remainder of `N_FOLDS` are one.
+        Numbers with the same remainder modulo `N_FOLDS` are one fold. Without two folds there are no factors.
     kernels : sequence of str
         To choose from.
     selection : Selection
-        The best without factors. They are learned by the Gaussian kernel, where that was best.
+        Best hyperparameters without factors, and those of the Gaussian kernel, which learns the factors.
     groups : ndarray of shape (s,), optional
         Rows of one group are no independent evidence.
     """
@@ -142,7 +142,7 @@ def sharpened(factors: Tensor, rows: Tensor, targets: Tensor, weight: Tensor, st
     targets : Tensor of shape (n, K)
     weight : Tensor of shape (n,)
     start : Place
-        Of the Gaussian kernel.
+        Bandwidth and penalty of the Gaussian kernel, by their places in the grids.
     """
     scaled, targets, weight = rows[:LEARNING_ROWS] * factors, targets[:LEARNING_ROWS], weight[:LEARNING_ROWS]
     gram = _gram("gaussian", *distances("gaussian", scaled, weight), start[0])
@@ -201,7 +201,7 @@ class _FoldScore:
         """Whether the squared error of a choice is less than that of another by more than chance."""
         gain = self._squared_errors(other, other_place) - self._squared_errors(kernel, place)
         of_groups = np.bincount(self._groups, (gain * self._weight).cpu().numpy())
-        return of_groups.sum() > BEYOND_CHANCE * of_groups.std() * len(of_groups) ** 0.5
+        return of_groups.sum() > BEYOND_CHANCE * of_groups.std(ddof=1) * len(of_groups) ** 0.5
 
     def _squared_errors(self, kernel: str, place: tuple[int, ...]) -> Tensor:
         """Of each row, with the factor that is best for all, (s,)."""

@@ -137,6 +137,18 @@ def test_one_group_is_no_more_evidence_than_one_row():
     assert not score.better("gaussian", (4, 5, 0), "gaussian", (4, 5, 1))
 
 
+def test_the_standard_error_allows_for_few_groups():
+    rows, targets, weight = table(n=60, d=20)
+    score = relevance._FoldScore(rows, targets, weight, np.arange(60) % 3, START, np.arange(60) % 3)
+    gains = (
+        torch.tensor([0.1, 1.0, 1.9]).repeat(20).double()
+    )  # of groups 2, 20 and 38: 60 with a standard error of 31.2
+    score._squared_errors = lambda kernel, place: place[2] * gains
+    assert not score.better("gaussian", (4, 5, 0), "gaussian", (4, 5, 1))
+    score._squared_errors = lambda kernel, place: place[2] * (gains + 0.1)
+    assert score.better("gaussian", (4, 5, 0), "gaussian", (4, 5, 1))
+
+
 @pytest.mark.parametrize("n_centers", [None, 300])
 def test_rows_that_taught_factors_are_not_held_out(n_centers, monkeypatch):
     monkeypatch.setattr(kernel_module, "SELECTION_ROWS", 200)
