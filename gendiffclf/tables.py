@@ -95,7 +95,7 @@ def declared_categories(X: Any, categorical_features: Any) -> set[int]:
     if not is_table(X):
         raise ValueError(
             f"Got categorical_features={categorical_features!r} for X of type {type(X).__name__}, expected a DataFrame of pandas "
-            "or polars, of which categories become several columns; make X one."
+            "or polars, of which categories become several columns; make X one, in a pipeline by set_output(transform='pandas')."
         )
     names = [str(name) for name in X.columns]
     given = np.asarray(categorical_features, dtype=object)  # of names and numbers, an array would else be of strings
@@ -105,7 +105,8 @@ def declared_categories(X: Any, categorical_features: Any) -> set[int]:
     places: dict[Any, int] = {name: i for i, name in enumerate(names)} | {i: i for i in range(len(names))}
     plain = all(isinstance(column, str | Integral) for column in given.flat) and not any(booleans)
     if given.ndim != 1 or not plain or not set(given) <= set(places):
-        raise ValueError(f"Got categorical_features={categorical_features!r}, {rule}; the columns are {names}.")
+        listed = names if len(names) <= 20 else f"{str(names[:20])[:-1]}, ...]"
+        raise ValueError(f"Got categorical_features={categorical_features!r}, {rule}; the columns are {listed}.")
     return {places[column] for column in given}
 
 

@@ -319,7 +319,7 @@ def test_declared_columns_are_categories_whatever_their_type(tiny, tmp_path, dec
     expected = classifier.predict_proba(X)
     floats = pd.DataFrame({"size": X["size"], "code": np.where(code == 7, np.nan, code)})
     np.testing.assert_array_equal(classifier.predict_proba(floats)[code < 7], expected[code < 7])
-    if isinstance(declared, list):  # files hold no arrays as parameters
+    if not isinstance(declared, pd.Index):  # files hold no parameters of pandas
         classifier.save(tmp_path / "model")
         np.testing.assert_array_equal(GenerativeTransportClassifier.load(tmp_path / "model").predict_proba(X), expected)
 
@@ -329,6 +329,19 @@ def test_names_and_numbers_declare_columns_together():
     assert declared_categories(X, ["c", 0]) == {0, 2}
     assert declared_categories(X, [np.int64(1), "b"]) == {1}
     assert declared_categories(X, []) == set()
+
+
+def test_the_error_lists_few_of_many_columns():
+    X = pd.DataFrame(np.zeros((2, 100)), columns=[f"x{i}" for i in range(100)])
+    with pytest.raises(ValueError, match=r"the columns are \['x0', .*, 'x19', \.\.\.\]\.$"):
+        declared_categories(X, ["x100"])
+
+
+def test_declared_columns_need_a_table():
+    with pytest.raises(
+        ValueError, match=r"for X of type ndarray, .* in a pipeline by set_output\(transform='pandas'\)"
+    ):
+        declared_categories(np.zeros((2, 3)), [0])
 
 
 def test_declared_booleans_stay_booleans(tiny):
