@@ -4,8 +4,8 @@ A kernel that treats all features alike needs many rows where few features matte
 along a feature tells how much hangs on that feature (the diagonal of the average gradient outer product, Radhakrishnan et al.
 2024). Features are multiplied by its square root, the kernel is fitted anew, and so on for some rounds.
 
-Factors have seen the classes, so leaving single rows out no longer tells how good they are. Folds do: the factors that the rows
-outside of a fold teach are judged by the rows inside.
+Factors have seen the classes, so leaving single rows out no longer tells how good they are. Folds do: factors learned from
+the rows outside of a fold are judged by the rows inside.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Relevance:
         In units of the features multiplied by their factors.
     penalty : float
     held_out : Tensor of shape (s, K)
-        Estimates of each fold's rows by a regression on the rows outside, with the factors that these teach and by the choice
-        that they make.
+        Estimates of each fold's rows by a regression on the rows outside, with the factors and hyperparameters that these
+        choose.
     """
 
     factors: Tensor
@@ -152,8 +152,8 @@ def sharpened(factors: Tensor, rows: Tensor, targets: Tensor, weight: Tensor, st
         coefficients = coefficients @ (2 * signs - 1).to(coefficients)
     gram, squared = gram.to(scaled), torch.zeros_like(factors)
     for column in coefficients.to(scaled).mT:
-        pull = gram * column
-        slope = torch.addmm(pull.sum(1, keepdim=True) * scaled, pull, scaled, alpha=-1)  # (n, d), but for a constant
+        part = gram * column
+        slope = torch.addmm(part.sum(1, keepdim=True) * scaled, part, scaled, alpha=-1)  # (n, d), but for a constant
         squared += weight.to(scaled) @ slope.square_()
     found = factors * squared.sqrt_()
     found = (found / found.square().mean().sqrt()).nan_to_num_(1.0).clamp_min_(LEAST_FACTOR)
@@ -233,7 +233,7 @@ class _FoldScore:
         return distances(kernel, self._rows * self._factors(fold, n_rounds), self._weight)
 
     def _learned(self, fold: int, n_rounds: int) -> Tensor:
-        """Factors that the rows outside of a fold teach."""
+        """Factors learned from the rows outside of a fold."""
         if not n_rounds:
             return torch.ones_like(self._rows[0])
         outside = ~self._folds[fold]
