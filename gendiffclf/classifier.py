@@ -134,8 +134,7 @@ class GenerativeTransportClassifier(
     combination_ : Combination
         Weights of kernel and network, and the exponents of their mixture and of the logistic regression.
     held_out_index_ : ndarray of shape (r,)
-        Rows of `fit` that were held out: up to 20,000 rows all, but with a single network and no kernel a tenth, and of more than
-        1,500 rows without the 500 that taught factors, where `feature_relevance_` is unequal.
+        Rows of `fit` that were held out: up to 20,000 rows all, but with a single network and no kernel a tenth.
     held_out_proba_ : ndarray of shape (r, n_classes)
         Out-of-fold and leave-one-out probabilities of these rows. Neither attribute is kept in files and pickles.
     layer_weights_ : ndarray of shape (n_layers,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -145,10 +145,6 @@ def fit_estimators(
         fitted.kernel = kernel.estimator
         if params["estimator"] == "kernel":
             validation = kernel.index
-        else:  # rows that taught the kernel's factors have no held-out estimate of its
-            known = np.isin(validation, kernel.index)
-            folds = replace(folds, validation=validation[known], member=folds.member[known])
-            validation = folds.validation
         held_out.append(kernel.held_out[np.searchsorted(kernel.index, validation)])
     kernel_suffices = params["estimator"] == "both" and learned is None
     read_outs = [

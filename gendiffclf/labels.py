@@ -71,8 +71,7 @@ def label_quality(
 
     Notes
     -----
-    Of more than 20,000 rows, every k-th is held out. Of more than 1,500 rows, 500 have no score if the kernel learned from them
-    which features matter (`feature_relevance_`); `estimator="network"` scores these too.
+    Of more than 20,000 rows, every k-th is held out.
 
     Examples
     --------

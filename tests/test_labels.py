@@ -140,3 +140,19 @@ def test_prediction_sets_by_class_cover_each_class(tiny):
     assert marginal[rare, 1].mean() < 0.8
     by_class = [covered(held_out_y == label)[y[4000:] == label, label].mean() for label in (0, 1)]
     np.testing.assert_allclose(by_class, 0.9, atol=0.05)
+
+
+def test_every_row_has_a_score_where_the_kernel_learned_which_features_matter(tiny):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1600, 40))
+    y = X[:, 0] + np.abs(X[:, 1]) > 0.7
+    flipped = rng.choice(1600, 80, replace=False)
+    noisy = y.copy()
+    noisy[flipped] = ~noisy[flipped]
+    classifier = tiny(estimator="kernel")
+    relevance = classifier.fit(X, noisy).feature_relevance_
+    assert relevance[:2].sum() > 10 * relevance[2:].mean()
+    found = label_quality(X, noisy, classifier=classifier)
+    assert np.isfinite(found.score).all()
+    for rows in (flipped[flipped < 500], flipped[flipped >= 500]):
+        assert np.median(found.score[rows]) < 0.3

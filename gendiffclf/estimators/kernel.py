@@ -273,11 +273,9 @@ def fit_kernel(
         fitted = _exact(estimator, targets, weight, groups)
     else:
         fitted = _nystrom(estimator, rows, targets, weight, groups, reduce, part)
-    if honest is not None and n == m:
-        return replace(fitted, held_out=honest)
-    if relevance is not None:  # has seen the classes of these rows
-        kept = fitted.index >= LEARNING_ROWS
-        return replace(fitted, index=fitted.index[kept], held_out=fitted.held_out[kept])
+    if honest is not None:
+        first = fitted.index < len(honest)
+        fitted.held_out[first] = honest[fitted.index[first]]
     return fitted
 
 
@@ -292,20 +290,25 @@ def _chosen(
     *,
     exact: bool,
 ) -> tuple[KernelSettings, Tensor | None, Tensor | None]:
-    """Hyperparameters, factors of features, and estimates (n, K) that had no part in the choice of either, where rows are few."""
+    """
+    Hyperparameters, factors of features, and estimates of the first rows that had no part in either.
+
+    These are all rows where they are few, else those that taught factors. Leaving single ones out would not tell how good the
+    choice of many, or what they taught, will be for new rows.
+    """
     chosen = slice(0, min(len(rows), SELECTION_ROWS))
     few = exact and len(rows) <= SELECTION_ROWS
     seen, groups = rows[chosen].unflatten(1, (n_views, -1)), None if groups is None else groups[chosen]
     targets, weight = targets[chosen], weight[chosen]
     selection = select(seen, targets, weight, kernels, groups, folds if few else None)
     settings, found = selection.settings, None
-    # Held-out estimates have to come from folds of all rows, or from rows that taught no factors.
+    # Held-out estimates from folds are of no use where the fit has fewer centers than these.
     if folds is not None and seen.shape[2] == 1 and (few or len(rows) > SELECTION_ROWS):
         found = find_relevance(seen[:, settings.view, 0], targets, weight, folds[chosen], kernels, selection, groups)
     if found is None:
         return settings, None, selection.held_out
     settings = replace(settings, kernel=found.kernel, penalty=found.penalty, bandwidth=(found.bandwidth,))
-    return settings, found.factors, found.held_out if few else None
+    return settings, found.factors, found.held_out if few else found.held_out[:LEARNING_ROWS]
 
 
 def _exact(estimator: KernelEstimator, targets: Tensor, weight: Tensor, groups: np.ndarray | None) -> KernelFit:
