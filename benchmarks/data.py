@@ -13,6 +13,9 @@ import numpy as np
 import pandas as pd
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
+from sklearn.utils import _safe_indexing
+
+from .arff import FURTHER, read_arff
 
 BUNDLED = {"sk_digits": load_digits, "sk_breast_cancer": load_breast_cancer, "sk_wine": load_wine}
 N_SPLITS = 3
@@ -52,34 +55,38 @@ class Table:
     """Rows with labels; those of a group, such as a speaker, stay on one side of a split."""
 
     name: str
-    X: np.ndarray  # (n, d), float32
+    X: np.ndarray | pd.DataFrame  # (n, d), float32 or columns of numbers and categories
     y: np.ndarray  # (n,), str
     groups: np.ndarray | None = None  # (n,), str
 
     @property
     def digest(self) -> str:
         """Short hash of the content, by which records of another table under the same name are told apart."""
-        content = hashlib.sha256(np.ascontiguousarray(self.X).tobytes())
+        features = self.X.to_csv().encode() if isinstance(self.X, pd.DataFrame) else self.X.tobytes()
+        content = hashlib.sha256(features)
         for labels in (self.y, self.groups):
             content.update(b"" if labels is None else "\n".join(labels).encode())
         return content.hexdigest()[:12]
 
 
 def table_names(data_dir: Path | None = None) -> list[str]:
-    """Names of all tables: those in `tabular/*.csv.gz` of the folder, sorted, at least one, and scikit-learn's."""
+    """Names of all tables: those in `tabular/*.csv.gz` or `*.arff` of the folder, sorted, at least one, and scikit-learn's."""
     if data_dir is None:
         return list(BUNDLED)
-    found = sorted(path.name.removesuffix(".csv.gz") for path in (data_dir / "tabular").glob("*.csv.gz"))
+    found = [path.name.removesuffix(".csv.gz") for path in (data_dir / "tabular").glob("*.csv.gz")]
+    found += [path.stem for path in data_dir.glob("*.arff")]
     if not found:
-        raise ValueError(f"Got data_dir={str(data_dir)!r} without tables, expected a folder with tabular/*.csv.gz.")
-    return found + list(BUNDLED)
+        raise ValueError(
+            f"Got data_dir={str(data_dir)!r} without tables, expected a folder with tabular/*.csv.gz or *.arff."
+        )
+    return sorted(found) + list(BUNDLED)
 
 
 def chosen_tables(text: str | None, data_dir: Path | None, default: Sequence[str] | None = None) -> list[str]:
-    """Names of tables or of `SUBSETS` with commas between; without a text the default ones that there are, or else all."""
+    """Names of tables, of `SUBSETS` or "further", commas between; without a text the default ones that there are, or else all."""
     if text is None:
         return [name for name in table_names(data_dir) if default is None or name in default]
-    names = [name for word in text.split(",") for name in SUBSETS.get(word, (word,))]
+    names = [name for word in text.split(",") for name in (SUBSETS | {"further": FURTHER}).get(word, (word,))]
     for name in names:
         load_table(name, data_dir)
     return names
@@ -87,7 +94,7 @@ def chosen_tables(text: str | None, data_dir: Path | None, default: Sequence[str
 
 @lru_cache(maxsize=2)
 def load_table(name: str, data_dir: Path | None = None) -> Table:
-    """Read a table, one of `table_names`: numeric features, `target`, and `group` where there are groups."""
+    """Read a table, one of `table_names`: an ARFF file, or numeric features, `target`, and `group` where there are groups."""
     if name not in (names := table_names(data_dir)):
         remedy = "; more come with --data-dir" if data_dir is None else ""
         raise ValueError(f"Got table {name!r}, expected one of {', '.join(names)}{remedy}.")
@@ -95,6 +102,8 @@ def load_table(name: str, data_dir: Path | None = None) -> Table:
         X, y = BUNDLED[name](return_X_y=True)
         return Table(name, X.astype(np.float32), y.astype(str))
     assert data_dir is not None
+    if (path := data_dir / f"{name}.arff").exists():
+        return Table(name, *read_arff(path))
     frame = pd.read_csv(data_dir / "tabular" / f"{name}.csv.gz")
     y = np.array(frame.pop("target").astype(str).tolist())
     groups = np.array(frame.pop("group").astype(str).tolist()) if "group" in frame else None
@@ -121,14 +130,14 @@ class Split:
         return np.unique(self.table.y)
 
     @property
-    def fitting(self) -> tuple[np.ndarray, np.ndarray]:
+    def fitting(self) -> tuple[Any, np.ndarray]:
         """Features and labels of the training rows."""
-        return self.table.X[self.train], self.table.y[self.train]
+        return _safe_indexing(self.table.X, self.train), self.table.y[self.train]
 
     @property
-    def evaluation(self) -> tuple[np.ndarray, np.ndarray]:
+    def evaluation(self) -> tuple[Any, np.ndarray]:
         """Features and labels of the test rows."""
-        return self.table.X[self.test], self.table.y[self.test]
+        return _safe_indexing(self.table.X, self.test), self.table.y[self.test]
 
     @property
     def groups(self) -> np.ndarray | None:
@@ -164,7 +173,7 @@ def split_table(
     train, test = outer_splits(table)[number]
     if inner:
         groups = None if table.groups is None else table.groups[train]
-        fit, evaluate = outer_splits(Table(table.name, table.X[train], table.y[train], groups))[0]
+        fit, evaluate = outer_splits(Table(table.name, _safe_indexing(table.X, train), table.y[train], groups))[0]
         train, test = train[fit], train[evaluate]
     rng = np.random.default_rng(0)
     train = train if max_train is None else rng.permutation(train)[:max_train]

@@ -9,13 +9,16 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import BaseEstimator
+from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from gendiffclf import GenerativeTransportClassifier
 
@@ -89,6 +92,24 @@ def create_model(name: str, parameters: dict[str, Any] | None = None) -> BaseEst
         raise ValueError(f"Got model {name!r}, expected one of {', '.join(MODELS)}.")
     model = MODELS[name]()
     return model.set_params(**parameters) if parameters else model
+
+
+def for_columns(name: str, model: BaseEstimator, X: np.ndarray | pd.DataFrame) -> BaseEstimator:
+    """A model of `MODELS` as it is used on features of this kind: categories one-hot and gaps filled, unless it takes them."""
+    if not isinstance(X, pd.DataFrame) or name in ("ours", "hgb", "lightgbm"):
+        return model
+    if name == "catboost":  # takes categories as text, in which a gap is one more
+        columns = list(X.select_dtypes("category"))
+        gaps = dict.fromkeys(columns, "missing")
+        as_text = FunctionTransformer(lambda frame: frame.astype(dict.fromkeys(columns, object)).fillna(gaps))
+        return make_pipeline(as_text, model.set_params(cat_features=columns))
+    numbers = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    categories = OneHotEncoder(min_frequency=2, handle_unknown="infrequent_if_exist", sparse_output=False)
+    encoder = make_column_transformer(
+        (numbers, make_column_selector(dtype_include="number")),
+        (categories, make_column_selector(dtype_include="category")),
+    )
+    return make_pipeline(encoder, model)
 
 
 def configuration(model: BaseEstimator) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from sklearn.datasets import load_iris
 
 from .data import Split, load_table, split_table
 from .metrics import align_columns, score_probabilities
-from .models import configuration, create_model, plain
+from .models import configuration, create_model, for_columns, plain
 from .peers import inner_folds
 from .records import SCHEMA, Record, RecordStore, environment, load_average, now, record_key
 
@@ -91,7 +91,7 @@ def run_plan(plan: Plan, store: RecordStore) -> int:
             warm.add(variant.label)
         name = f"[{number}/{len(jobs)}] {variant.label} {identity['table']}/{identity['split']}"
         try:
-            measured = measure(variant.create(), split)
+            measured = measure(for_columns(variant.model, variant.create(), split.table.X), split)
         except Exception as error:  # one model's failure must not end a run of hours
             n_failed += 1
             print(f"{name}: failed, {type(error).__name__}: {error}", flush=True)

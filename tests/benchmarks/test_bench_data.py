@@ -8,6 +8,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 
+from benchmarks.arff import FURTHER
 from benchmarks.data import (
     BUNDLED,
     SAMPLE,
@@ -125,3 +126,45 @@ def test_unknown_table_is_refused(data_dir: Path):
 def test_folder_without_tables_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match=r"without tables, expected a folder with tabular/\*\.csv\.gz"):
         table_names(tmp_path)
+
+
+ARFF = """@relation few
+@attribute size numeric
+@attribute colour {red,dark-blue}
+@attribute Class {yes,no,rare}
+@attribute weight real
+@data
+"""
+
+
+def write_arff(path: Path, lines: list[str]) -> Path:
+    path.write_text(ARFF + "\n".join(lines), encoding="utf-8")
+    return path
+
+
+def test_arff_files_have_categories_gaps_and_the_classes_with_enough_rows(tmp_path: Path):
+    rows = [f"{i},{'red' if i % 3 else '?'},{'yes' if i % 2 else 'no'},{i / 2 if i else '?'}" for i in range(40)]
+    write_arff(tmp_path / "few.arff", [*rows, *["1,dark-blue,rare,2"] * 9])
+    assert table_names(tmp_path) == ["few", *BUNDLED]
+    table = load_table("few", tmp_path)
+    assert table.X.dtypes.astype(str).to_dict() == {"size": "float64", "colour": "category", "weight": "float64"}
+    assert table.X["colour"].isna().sum() == 14
+    assert np.isnan(table.X["weight"][0])
+    assert sorted(set(table.y)) == ["no", "yes"]
+    (X, y), (X_test, y_test) = (split := split_table(table)).fitting, split.evaluation
+    assert X["size"].tolist() == split.train.tolist()
+    assert [len(y), len(X_test), len(y_test)] == [28, 12, 12]
+    assert split_table(table, inner=True).fitting[0]["size"].isin(split.train).all()
+    assert table.digest == Table("other name", table.X.copy(), table.y).digest
+    assert table.digest != Table("few", table.X.assign(size=1.0), table.y).digest
+
+
+def test_an_arff_file_with_a_number_as_target_is_refused(tmp_path: Path):
+    text = write_arff(tmp_path / "few.arff", ["1,red,yes,2"]).read_text(encoding="utf-8").replace("Class", "kind")
+    (tmp_path / "few.arff").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"few\.arff with the numeric target 'weight', expected a nominal one"):
+        load_table("few", tmp_path)
+
+
+def test_further_tables_are_none_of_the_others():
+    assert not {name.replace(".", "_") for name in FURTHER} & set(SOURCES)

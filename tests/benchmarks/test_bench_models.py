@@ -3,11 +3,12 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks import models
-from benchmarks.models import MODELS, PLAIN, configuration, create_model
+from benchmarks.models import MODELS, OPTIONAL, PLAIN, configuration, create_model, for_columns
 from benchmarks.peers import CalibratedSVC, LabelEncoded, TunedLogistic, inner_folds
 from gendiffclf.transport.learned import LearnedPath
 
@@ -76,3 +77,22 @@ def test_inner_folds_keep_groups_whole_and_suit_rare_classes():
     rare = np.array(["a"] * 20 + ["b"] * 3)
     assert [("b" in rare[train], "b" in rare[test]) for train, test in inner_folds(rare)] == [(True, True)] * 3
     assert len(inner_folds(y, np.arange(60) // 20)) == 3
+
+
+@pytest.mark.parametrize("name", ["ours", "logreg_tuned", "hgb", "lightgbm", "catboost"])
+def test_models_take_columns_of_categories_with_gaps(name: str):
+    if name in OPTIONAL:
+        pytest.importorskip(name)
+    rng = np.random.default_rng(0)
+    colour = rng.choice(["red", "blue", None], 60)
+    X = pd.DataFrame({"size": rng.normal(size=60), "colour": pd.Categorical(colour)})
+    X.loc[::7, "size"] = np.nan
+    y = np.where(colour == "red", "yes", "no")
+    fast = {"ours": {"estimator": "kernel"}, "catboost": {"iterations": 20}}
+    model = for_columns(name, create_model(name, fast.get(name)), X).fit(X, y)
+    assert (model.predict_proba(X).argmax(1) == (y == "yes")).mean() == 1
+
+
+def test_models_on_arrays_are_themselves():
+    model = create_model("logreg_tuned")
+    assert for_columns("logreg_tuned", model, np.zeros((3, 2))) is model
