@@ -93,8 +93,8 @@ class GenerativeTransportClassifier(
         "auto" is 80, and a sixth of the rows where that is less, but at least 20. None makes all `max_steps`,
         and a single network without a kernel then learns from all rows.
     time_limit : float > 0 or None, default=None
-        Seconds for `fit`. The kernel is fitted first, and the network in the time that remains; its best weights so far are
-        kept. Where none remains, the kernel is used alone. The kernel itself is not interrupted.
+        Seconds for `fit`. The kernel is fitted first, with as many centres, at least 250, as leave time for the network; its
+        best weights so far are kept. Where no time remains, the kernel is used alone. Scaling is not interrupted.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class; "balanced" gives the rows of all classes one sum. See `partial_fit` for later rows.
     distributed : bool, default=False

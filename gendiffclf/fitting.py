@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from .estimators.combination import Combination, ReadOut, combine, fit_read_out, high_precision, uncalibrated
-from .estimators.kernel import HELD_OUT_ROWS, KernelEstimator, KernelFit, Rows, fit_kernel
+from .estimators.kernel import HELD_OUT_ROWS, LEAST_CENTERS, KernelEstimator, KernelFit, Rows, fit_kernel, most_centers
 from .estimators.logistic import LogisticEstimator, fit_logistic
 from .estimators.network import TransportNetwork
 from .novelty import Novelty, fit_novelty
@@ -123,8 +123,7 @@ def fit_estimators(
     processes : Processes
         Those that share the work.
     budget : Budget
-        For the network, after the kernel: if nothing is left, or training is interrupted before its first validation, the
-        kernel is alone.
+        If nothing is left of it after the kernel, or training is interrupted before its first validation, the kernel is alone.
 
     Raises
     ------
@@ -138,10 +137,10 @@ def fit_estimators(
         validate=params["patience"] is not None or params["estimator"] == "both",
         groups=data.groups,
     )
-    fitted, validation, held_out = Fitted(uncalibrated(1)), folds.validation, []
+    fitted, validation, held_out, logistic = Fitted(uncalibrated(1)), folds.validation, [], None
     learned = path if isinstance(path, LearnedPath) else None
     if params["estimator"] != "network":
-        kernel = _fit_kernel(params, data, processes)
+        kernel = _fit_kernel(params, data, processes, budget)
         fitted.kernel = kernel.estimator
         if params["estimator"] == "kernel":
             validation = kernel.index
@@ -153,6 +152,9 @@ def fit_estimators(
     if kernel_suffices and processes.first(budget.is_short_of(0)):
         fitted.training = TrainingResult(stopped_by="time_limit")
     elif params["estimator"] != "kernel":
+        if fitted.kernel is not None and len(validation):
+            layer_weights = fitted.kernel.settings.layer_weights
+            fitted.logistic, logistic = _fit_logistic(layer_weights, data, folds, processes)
         fitted.network = TransportNetwork(
             network_shape(params, *shape, len(lift[0])), lift, torch.Generator().manual_seed(seed)
         ).to(codes)
@@ -174,12 +176,12 @@ def fit_estimators(
         if fitted.training.best_step:
             held_out.append(fitted.training.held_out)
         elif kernel_suffices:
-            fitted.network = None
+            fitted.network = fitted.logistic = logistic = None
         else:
             raise KeyboardInterrupt("training was interrupted before its first validation")
     fitted.combination = uncalibrated(len(held_out))
     if len(validation):
-        _combine(fitted, held_out, read_outs, validation, data, folds, processes)
+        _combine(fitted, held_out, logistic, read_outs, validation, data, processes)
     members = folds.member if fitted.network is not None else np.zeros(len(validation), np.int64)
     fitted.novelty = fit_novelty(
         *(fitted.kernel, fitted.network, codes, learned, data.rows, data.groups),
@@ -189,26 +191,29 @@ def fit_estimators(
     return fitted
 
 
+def _fit_logistic(
+    layer_weights: tuple[float, ...], data: TrainingRows, folds: Folds, processes: Processes
+) -> tuple[LogisticEstimator, torch.Tensor]:
+    """Fit the logistic regression beside kernel and network, with its held-out estimates."""
+    used = folds.validation
+    # The folds of several members are all rows, or many; that of one member is too few to learn from.
+    if len(folds.train) == 1:
+        used = np.concatenate([used, folds.train[0][:HELD_OUT_ROWS]])
+    estimator, held_out = fit_logistic(data.rows, data.targets, data.weight, used, folds.member, layer_weights)
+    processes.copy_first([estimator.coefficients, estimator.offset])
+    return estimator, held_out
+
+
 def _combine(
     fitted: Fitted,
     held_out: list[torch.Tensor],
+    logistic: torch.Tensor | None,
     read_outs: list[ReadOut],
     validation: np.ndarray,
     data: TrainingRows,
-    folds: Folds,
     processes: Processes,
 ) -> None:
-    """Fit the logistic regression, if kernel and network are there, and the combination of all, given the kernel's read-out."""
-    logistic = None
-    if fitted.kernel is not None and fitted.network is not None:
-        used = folds.validation
-        # The folds of several members are all rows, or many; that of one member is too few to learn from.
-        if len(folds.train) == 1:
-            used = np.concatenate([used, folds.train[0][:HELD_OUT_ROWS]])
-        fitted.logistic, logistic = fit_logistic(
-            data.rows, data.targets, data.weight, used, folds.member, fitted.kernel.settings.layer_weights
-        )
-        processes.copy_first([fitted.logistic.coefficients, fitted.logistic.offset])
+    """Fit the combination of all, given the kernel's read-out."""
     found = combine(held_out, data.targets[validation], data.weight[validation], logistic, read_outs)
     fitted.combination = processes.first(found)
     fitted.validation = np.asarray(validation)
@@ -233,16 +238,26 @@ def _warn_of_an_early_end(fitted: Fitted, budget: Budget) -> None:
         )
 
 
-def _fit_kernel(params: dict[str, Any], data: TrainingRows, processes: Processes) -> KernelFit:
-    return fit_kernel(
-        data.rows,
-        data.targets,
-        data.weight,
-        kernels=kernels(params, data.rows[:1].shape[-1]),
-        n_views=n_views(params["scaling"]),
-        n_centers=None if params["n_centers"] == "auto" else params["n_centers"],
-        groups=data.groups,
-        folds=selection_folds(data.y.cpu().numpy(), np.random.default_rng(0), data.groups),
-        reduce=processes.summed,
-        part=processes.part,
-    )
+def _fit_kernel(params: dict[str, Any], data: TrainingRows, processes: Processes, budget: Budget) -> KernelFit:
+    """With a time limit, from few centres to more and more, as long as the next fit would leave time for the network."""
+    most = most_centers(len(data.rows), None if params["n_centers"] == "auto" else params["n_centers"])
+    n_centers = most if budget.limit is None else min(LEAST_CENTERS, most)
+    while True:
+        begin = budget.spent
+        kernel = fit_kernel(
+            data.rows,
+            data.targets,
+            data.weight,
+            kernels=kernels(params, data.rows[:1].shape[-1]),
+            n_views=n_views(params["scaling"]),
+            n_centers=n_centers,
+            n_selection=None if n_centers == most else n_centers,
+            groups=data.groups,
+            folds=selection_folds(data.y.cpu().numpy(), np.random.default_rng(0), data.groups),
+            reduce=processes.summed,
+            part=processes.part,
+        )
+        # Twice the centres take up to four times as long, and as much again is for the network.
+        if n_centers == most or processes.first(budget.is_short_of(8 * (budget.spent - begin))):
+            return kernel
+        n_centers = min(2 * n_centers, most)

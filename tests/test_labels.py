@@ -156,3 +156,24 @@ def test_every_row_has_a_score_where_the_kernel_learned_which_features_matter(ti
     assert np.isfinite(found.score).all()
     for rows in (flipped[flipped < 500], flipped[flipped >= 500]):
         assert np.median(found.score[rows]) < 0.3
+
+
+def test_prediction_sets_by_group_cover_each_group(tiny):
+    classification = pytest.importorskip("mapie.classification")
+    rng = np.random.default_rng(0)
+    X, y = make_classification(8000, 8, n_informative=5, class_sep=1.0, flip_y=0, random_state=0)
+    noisy = rng.random(8000) < 0.2  # in one hospital, half of the labels are chance
+    y = np.where(noisy & (rng.random(8000) < 0.5), rng.integers(0, 2, 8000), y)
+    classifier = tiny(estimator="kernel", n_centers=400).fit(X[:4000], y[:4000])
+    columns = Probabilities(classifier.classes_).fit(None, None)
+    held_out = classifier.held_out_index_
+    tested = np.arange(4000, 8000)
+
+    def covered(rows, tested):
+        sets = classification.SplitConformalClassifier(columns, confidence_level=0.9, prefit=True)
+        sets.conformalize(classifier.held_out_proba_[rows], y[held_out[rows]])
+        return sets.predict_set(classifier.predict_proba(X[tested]))[1][np.arange(len(tested)), y[tested], 0].mean()
+
+    assert covered(np.full(len(held_out), True), tested[noisy[tested]]) < 0.85
+    by_group = [covered(noisy[held_out] == one, tested[noisy[tested] == one]) for one in (False, True)]
+    np.testing.assert_allclose(by_group, 0.9, atol=0.04)

@@ -31,6 +31,8 @@ from .selection import SELECTION_ROWS, select
 EXACT_ROWS = 4500
 """Up to so many rows all of them are centres; beyond, `NYSTROM_CENTERS` of them."""
 NYSTROM_CENTERS = 2000
+LEAST_CENTERS = 250
+"""Where time is short; also the rows that then choose hyperparameters."""
 HELD_OUT_ROWS = 20_000
 """Held-out estimates are of at most so many rows, evenly spread."""
 _FLOAT64_ROWS = 20_000
@@ -213,6 +215,12 @@ class KernelFit:
     held_out: Tensor
 
 
+def most_centers(n_rows: int, n_centers: int | None = None) -> int:
+    """Number of centres of so many rows at most; by default all rows up to `EXACT_ROWS`, else `NYSTROM_CENTERS`."""
+    default = n_rows if n_rows <= EXACT_ROWS else NYSTROM_CENTERS
+    return min(n_rows, default if n_centers is None else n_centers)
+
+
 def fit_kernel(
     rows: Rows,
     targets: Tensor,
@@ -221,6 +229,7 @@ def fit_kernel(
     kernels: Sequence[str] = tuple(KERNELS),
     n_views: int = 1,
     n_centers: int | None = None,
+    n_selection: int | None = None,
     groups: np.ndarray | None = None,
     folds: np.ndarray | None = None,
     settings: KernelSettings | None = None,
@@ -243,7 +252,9 @@ def fit_kernel(
     n_views : int
         Scalings that rows come in, to choose from.
     n_centers : int, optional
-        Centres at most; by default all rows up to `EXACT_ROWS`, else `NYSTROM_CENTERS`.
+        Centres at most; see `most_centers` for the default.
+    n_selection : int, optional
+        Rows at most that select hyperparameters; never more than `SELECTION_ROWS`.
     groups : ndarray of shape (n,), optional
         Rows of one group are left out together.
     folds : ndarray of shape (s,), int, optional
@@ -261,11 +272,12 @@ def fit_kernel(
     KernelFit
     """
     n = len(rows)
-    default = n if n <= EXACT_ROWS else NYSTROM_CENTERS
-    m = min(n, default if n_centers is None else n_centers)
+    m = most_centers(n, n_centers)
     honest = relevance = None
     if settings is None:
-        settings, relevance, honest = _chosen(rows, targets, weight, kernels, n_views, groups, folds, exact=n == m)
+        settings, relevance, honest = _chosen(
+            rows, targets, weight, kernels, n_views, groups, folds, n_selection, exact=n == m
+        )
     estimator = KernelEstimator(settings, n_views, targets[:0], targets[:0], weighted_mean(targets, weight), weight[:0])
     estimator.relevance = relevance
     estimator.centers = estimator.view(rows[:m]).clone()
@@ -287,6 +299,7 @@ def _chosen(
     n_views: int,
     groups: np.ndarray | None,
     folds: np.ndarray | None,
+    n_selection: int | None,
     *,
     exact: bool,
 ) -> tuple[KernelSettings, Tensor | None, Tensor | None]:
@@ -296,7 +309,7 @@ def _chosen(
     These are all rows where they are few, else those that taught factors. Leaving single ones out would not tell how good the
     choice of many, or what they taught, will be for new rows.
     """
-    chosen = slice(0, min(len(rows), SELECTION_ROWS))
+    chosen = slice(0, min(len(rows), SELECTION_ROWS, n_selection or SELECTION_ROWS))
     few = exact and len(rows) <= SELECTION_ROWS
     seen, groups = rows[chosen].unflatten(1, (n_views, -1)), None if groups is None else groups[chosen]
     targets, weight = targets[chosen], weight[chosen]

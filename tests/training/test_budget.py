@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from sklearn.datasets import make_classification
 
-from gendiffclf import LearnedPath
+from gendiffclf import LearnedPath, fitting
 from gendiffclf.training import budget, loop
 from gendiffclf.training.budget import Budget
 
@@ -66,6 +67,28 @@ def test_without_time_for_the_network_the_kernel_is_alone(tiny, iris, monkeypatc
         assert tiny(time_limit=5, **changes).fit(*iris).n_iter_ == 1  # these need a network
 
 
+@pytest.mark.parametrize(
+    ("limit", "wanted", "n_updates"), [(15, [250], 13), (18, [250, 500], 14), (60, [250, 500, 600], 54)]
+)
+def test_the_kernel_grows_as_long_as_there_is_time(tiny, now, monkeypatch, limit, wanted, n_updates):
+    fit_kernel, seen = fitting.fit_kernel, []
+
+    def timed(*rows, **settings):
+        seen.append(settings["n_centers"])
+        now[0] += 2
+        return fit_kernel(*rows, **settings)
+
+    monkeypatch.setattr(fitting, "fit_kernel", timed)
+    X, y = make_classification(600, random_state=0)
+    limited = tiny(time_limit=limit, max_steps=500, patience=500).fit(X, y)
+    assert seen == wanted
+    assert len(limited.kernel_.centers) == wanted[-1]
+    assert limited.n_iter_ == n_updates
+    if wanted[-1] == 600:
+        free = tiny(max_steps=n_updates, patience=500).fit(X, y)
+        np.testing.assert_array_equal(limited.predict_proba(X), free.predict_proba(X))
+
+
 def test_an_interrupt_keeps_the_best_so_far(tiny, iris, monkeypatch):
     expected = tiny(max_steps=20).fit(*iris)
     interrupt_at(monkeypatch, 24)
@@ -87,8 +110,6 @@ def test_an_interrupt_before_the_first_validation(tiny, iris, monkeypatch):
 
 
 def test_a_second_interrupt_is_for_good(tiny, iris, monkeypatch):
-    from gendiffclf import fitting
-
     def second(*_):
         raise KeyboardInterrupt
 
