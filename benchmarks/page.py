@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 
 from . import few_shot, relevance
+from .arff import FURTHER
 from .data import EMBEDDINGS, SOURCES
 from .markdown import number, table
 from .models import NAMES
-from .records import TABLES, Record, RecordStore
+from .records import FURTHER_TABLES, TABLES, Record, RecordStore
 from .summary import HIGHER_IS_BETTER, SCORES, best, complete, current, less, means, runs
 
 SUBJECT = "ours"
@@ -65,6 +66,7 @@ def context(results: Path) -> dict[str, Any]:
         "each_table": _each_table(records, sorted(tables)),
         "behind": behind,
         "far": FAR,
+        "further": _further(results),
         "few_shot": few_shot.context(results),
         "relevance": relevance.context(results),
         "sizes": [
@@ -75,6 +77,32 @@ def context(results: Path) -> dict[str, Any]:
         "n_busy": sum((r["load_average"] or 0) > r["hardware"]["cores_usable"] for r in records),
         "summary": _summary(found),
         "leads": {FORMATS[m][0].removesuffix(", %"): _leads(found, m) for m in ("accuracy", "log_loss", "ece")},
+    }
+
+
+def _further(results: Path) -> dict[str, Any]:
+    """Names for the section on tables that no choice was made on; empty without records of the subject and a peer."""
+    records = [one for one in current(RecordStore(results / FURTHER_TABLES.name).read()) if one["table"] in FURTHER]
+    found = runs(records, complete(records, SUBJECT)) if records else pd.DataFrame()
+    if found.empty or SUBJECT not in found["accuracy"] or len(found["accuracy"].columns) < 2:
+        return {}
+    losses = found["log_loss"].groupby(level=0).mean()
+    first = {label: int(n) for label, n in losses.idxmin(axis=1).value_counts().items()}
+    others = {label: n for label, n in first.items() if label != SUBJECT}
+    return {
+        "records": records,
+        "tables": list(losses.index),
+        "sizes": [min(one["n_train"] for one in records), max(one["n_train"] for one in records)],
+        "models": _models(found, ("accuracy", "log_loss", "brier", "ece"), costs=True),
+        "differences": _against_each(found),
+        "n_first": first.get(SUBJECT, 0),
+        "others": ", ".join(f"{_named(label)} on {n}" for label, n in others.items()),
+        "summary": {
+            measure: (_scaled(values[SUBJECT], measure), _named(peer), _scaled(values[peer], measure))
+            for measure in ("accuracy", "log_loss")
+            for values in [means(found[measure])]
+            for peer in [best(values.drop(SUBJECT), measure)]
+        },
     }
 
 

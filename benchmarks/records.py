@@ -26,6 +26,7 @@ OURS = "ours"
 ROOT = Path(__file__).parent.parent
 RESULTS = Path("benchmarks/results")
 TABLES = RESULTS / "tables"
+FURTHER_TABLES = RESULTS / "further"
 _PACKAGES = (
     "gendiffclf", "numpy", "scipy", "scikit-learn", "torch", "lightgbm", "xgboost", "catboost", "pytabkit", "xrfm",
     "transformers", "soundfile", "opensmile", "resemblyzer", "cleanlab", "mapie", "onnx", "onnxruntime", "onnxscript",

@@ -62,6 +62,20 @@ def test_page_is_the_same_twice_and_needs_no_data(records: Path, tmp_path: Path,
     assert all(f"]({name})" in first["benchmarks.md"] and len(first[name]) < 100 * 1024 for name in images)
 
 
+def test_further_tables_have_a_section(records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert "no choice was made on" not in render(tmp_path, "one")["benchmarks.md"]
+    shutil.copytree(records, tmp_path / "further")
+    monkeypatch.setattr(page, "FURTHER", ("sk_wine",))
+    (tmp_path / "README.md").write_text(f"{BEGIN}\n{END}\n")
+    text = render(tmp_path, "two", "--readme", str(tmp_path / "README.md"))["benchmarks.md"]
+    section = text.partition("no choice was made on")[2].partition("## Reliability")[0]
+    found = pd.DataFrame(RecordStore(records).read())
+    of_wine = found[found["table"] == "sk_wine"].groupby("label")["log_loss"].mean()
+    assert re.search(rf"^\| logistic regression \|.* \**{of_wine['logreg']:.3f}", section, re.MULTILINE)
+    assert "least log-loss on 0 of the 1 tables, logistic regression on 1." in section
+    assert f"log-loss of {of_wine['ours']:.3f}; the best others" in (tmp_path / "README.md").read_text()
+
+
 def test_page_shows_what_records_hold(records: Path, tmp_path: Path):
     files = render(tmp_path, "one")
     text = files["benchmarks.md"]
