@@ -266,9 +266,15 @@ def _kind(name: str, series: Any) -> str | None:
     kind = _kind_of_polars(series) if _is_polars(series) else _kind_of_pandas(series)
     if kind != "other":
         return kind
+    values = series.drop_nulls() if _is_polars(series) else series.dropna()
+    vectors = len(values) and isinstance(values.to_list()[0], list | tuple | np.ndarray)
+    remedy = (
+        f"for embeddings, pass np.stack(X[{name!r}].to_list()) as X"
+        if vectors
+        else "make it one of these, or drop it. skrub's TableVectorizer does so for dates and free text"
+    )
     raise ValueError(
-        f"Got column {name!r} of dtype {series.dtype}, expected numbers, booleans, strings or categories of one type; make it "
-        "one of these, or drop it. skrub's TableVectorizer does so for dates and free text."
+        f"Got column {name!r} of dtype {series.dtype}, expected numbers, booleans, strings or categories of one type; {remedy}."
     )
 
 

@@ -150,6 +150,12 @@ def test_columns_of_other_types_are_refused_by_name(series):
         TableColumn.fit("c", series, np.ones(len(series)))
 
 
+@pytest.mark.parametrize("series", [pd.Series([None, np.ones(2)]), pd.Series([[1.0, 2.0]]), pl.Series([[1.0, 2.0]])])
+def test_a_column_of_vectors_is_refused_with_a_way_to_make_features_of_it(series):
+    with pytest.raises(ValueError, match=r"for embeddings, pass np\.stack\(X\['c'\]\.to_list\(\)\) as X"):
+        TableColumn.fit("c", series, np.ones(len(series)))
+
+
 @pytest.mark.parametrize(
     ("then", "now", "words"), [(["a"], [1], "numbers, expected categories"), ([1], ["a"], "categories, expected numb")]
 )
