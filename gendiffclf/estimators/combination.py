@@ -14,8 +14,8 @@ READ_OUT_PRIOR = (2.0, 0.12), 0.7
 """Medians of sharpness and softness, and the deviation of the logarithm of each: few rows say little about them."""
 LOG_RANGE = -6.0, 5.0
 """Range of the logarithms of sharpness and softness."""
-EXPONENT_DEVIATION = 0.5
-"""Of the exponents; their means are 1 for the mixture and 0 for the logistic regression."""
+EXPONENT_PRIOR = (0.7, 0.3), 0.3
+"""Means of the exponents of mixture and logistic regression, and the deviation of each; a mixture alone has the mean 1."""
 EXPONENTS = (0.0, 5.0), (0.0, 3.0)
 """Ranges of the exponents of mixture and logistic regression."""
 LEAST_PROBABILITY = 1e-6
@@ -168,12 +168,12 @@ def fit_exponents(probabilities: Sequence[Tensor], targets: Tensor, weight: Tens
     The loss is convex in them.
     """
     logarithms = torch.stack([_logarithm(p) for p in probabilities])  # (E, n, K)
-    means = torch.tensor([1.0, 0.0][: len(logarithms)], dtype=torch.float64)
+    means = torch.tensor(EXPONENT_PRIOR[0] if len(logarithms) > 1 else (1.0,), dtype=torch.float64)
     least, most = torch.tensor(EXPONENTS[: len(means)], dtype=torch.float64).T
 
     def loss(exponents: Tensor) -> Tensor:
         log_p = torch.log_softmax((exponents.clamp(least, most)[:, None, None] * logarithms).sum(0), dim=-1)
-        prior = ((exponents - means) / EXPONENT_DEVIATION).square().sum() / 2
+        prior = ((exponents - means) / EXPONENT_PRIOR[1]).square().sum() / 2
         return (prior - weight @ (targets * log_p).sum(1)) / len(weight)
 
     return tuple(_minimised(means, loss).clamp(least, most).tolist())
