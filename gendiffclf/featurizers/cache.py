@@ -143,11 +143,14 @@ class FeatureCache:
         temporary = path.with_name(f"{key}.{uuid.uuid4().hex}.tmp")
         try:
             temporary.write_bytes(content)
-            _move(temporary, path)
-        except BaseException:
+            os.replace(temporary, path)
+        except PermissionError:
+            # Windows refuses while another process reads the entry; it then exists already, with the same content.
+            if not path.exists():
+                raise
+        finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-            raise
 
     def trim(self) -> None:
         """Remove stale temporary files and, if the folder exceeds `max_bytes`, the least recently used entries."""
@@ -243,13 +246,3 @@ def _checksum(features: NDArray[Any]) -> bytes:
     state = hashlib.blake2b(f"{features.dtype.str} {features.shape}".encode(), digest_size=16)
     state.update(np.ascontiguousarray(features).data)
     return state.digest()
-
-
-def _move(temporary: Path, path: Path) -> None:
-    try:
-        os.replace(temporary, path)
-    except PermissionError:
-        # Windows refuses while another process reads the entry; it then exists already, with the same content.
-        if not path.exists():
-            raise
-        temporary.unlink()

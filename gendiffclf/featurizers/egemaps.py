@@ -7,7 +7,6 @@ import functools
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal
 
 import joblib
@@ -18,7 +17,7 @@ from ..optional import require
 from ..validation import check_choice
 from ._base import SpeechFeaturizer
 from .audio import AudioError
-from .engine import Encoder, Result, RowShape
+from .engine import ClipwiseEncoder, Encoder, Result, RowShape
 
 if TYPE_CHECKING:
     from .cache import FeatureCache
@@ -29,7 +28,6 @@ FEATURE_SETS = ("eGeMAPSv02", "GeMAPSv01b", "ComParE_2016")
 # openSMILE's names of the levels.
 LEVELS = {"functionals": "Functionals", "lld": "LowLevelDescriptors"}
 SAMPLING_RATE = 16000
-BATCH_SECONDS = 60.0
 
 
 class EgemapsFeaturizer(SpeechFeaturizer):
@@ -110,28 +108,22 @@ class EgemapsFeaturizer(SpeechFeaturizer):
         self._check_container(2 if self.level == "lld" else 1)
         return [SmileEncoder(self.feature_set, self.level) for _ in range(joblib.effective_n_jobs(self.n_jobs))]
 
-    def _session(self, encoders: list[Encoder]) -> AbstractContextManager[None]:
-        return _without_warnings()
+    @contextlib.contextmanager
+    def _session(self, encoders: list[Encoder]) -> Iterator[None]:
+        with warnings.catch_warnings():
+            # `SmileEncoder` turns the NaN that this warning is about into an error of the clip.
+            warnings.filterwarnings("ignore", message="Segment too short")
+            yield
 
     def _names(self) -> list[str]:
         (encoder, *_) = self._encoders()
         return list(encoder.smile.feature_names)  # type: ignore[attr-defined]
 
 
-class SmileEncoder:
-    """
-    An openSMILE extractor; each thread needs its own.
-
-    Parameters
-    ----------
-    feature_set : str
-        One of `FEATURE_SETS`.
-    level : str
-        A name of `LEVELS`.
-    """
+class SmileEncoder(ClipwiseEncoder):
+    """An openSMILE extractor for one of `FEATURE_SETS` and one of `LEVELS`; each thread needs its own."""
 
     sampling_rate = SAMPLING_RATE
-    batch_seconds = BATCH_SECONDS
 
     def __init__(self, feature_set: str, level: str) -> None:
         self.feature_set = feature_set
@@ -154,11 +146,8 @@ class SmileEncoder:
         version = load_opensmile().__version__
         return {"features": "opensmile", "set": self.feature_set, "level": self.level, "version": version}
 
-    def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
-        """Encode clips, as `Encoder.encode`; an `AudioError` for one that is too short for a frame."""
-        return [self._row(wave) for wave in waves]
-
     def _row(self, wave: NDArray[np.float32]) -> Result:
+        """Encode one clip; an `AudioError` if it is too short for a frame."""
         frames = self.smile(wave, SAMPLING_RATE)[0].T.astype(np.float32)  # (1, d, frames) -> (frames, d)
         if not np.isfinite(frames).all():
             seconds = len(wave) / SAMPLING_RATE
@@ -172,11 +161,3 @@ def load_opensmile() -> Any:
     opensmile = require("opensmile", "egemaps")
     logger.warning("openSMILE is free for research and education only; its licence forbids commercial products.")
     return opensmile
-
-
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # `_row` turns the NaN that this warning is about into an error of the clip.
-        warnings.filterwarnings("ignore", message="Segment too short")
-        yield

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .engine import Result, RowShape
-from .pooling import POOLINGS, frame_statistics
+from .engine import ClipwiseEncoder, RowShape
+from .pooling import POOLINGS, pooled
 
 SAMPLING_RATE = 16000
 # As in Kaldi: the floor of the energies is float32's epsilon, and the Povey window is a Hann window to this power.
@@ -22,34 +22,17 @@ DITHER_UNIT = 2.0**-15
 SPEECH_LEVEL = 10 ** (-26 / 20)
 # Frames on each side of the one whose slope is fitted.
 DELTA_REACH = 2
-BATCH_SECONDS = 60.0
 
 
 @dataclass
-class FbankEncoder:
+class FbankEncoder(ClipwiseEncoder):
     """
     Filterbank statistics of samples at 16 kHz.
 
-    Parameters
-    ----------
-    n_mels, window, hop : int
-        Number of filters, and samples per frame and per step.
-    f_min, f_max : float
-        Edges of the filters, in Hz.
-    pre_emphasis : float
-        In [0, 1].
-    dither : float
-        Standard deviation of the noise whose expected energy is added, in steps of 16-bit audio.
-    deltas : int
-        0, 1 or 2.
-    pooling : str
-        A name of `POOLINGS`.
-    normalize_level : bool
-        Whether each clip is scaled to `SPEECH_LEVEL` first.
+    The parameters are those of `FbankFeaturizer`, with `window` and `hop` in samples.
     """
 
     sampling_rate = SAMPLING_RATE
-    batch_seconds = BATCH_SECONDS
 
     n_mels: int
     window: int
@@ -72,16 +55,12 @@ class FbankEncoder:
         """Everything except the audio that the features depend on."""
         return {"features": "fbank", **asdict(self)}
 
-    def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
-        """Encode clips, as `Encoder.encode`."""
-        return [self._row(wave) for wave in waves]
-
     def _row(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
         stack = [self.log_mel(wave)]  # (frames, n_mels)
         for _ in range(self.deltas):
             stack.append(slopes(stack[-1]))
         frames = np.concatenate(stack, axis=1)  # (frames, n_mels · (1 + deltas))
-        return frame_statistics(frames, self.pooling).vector(self.pooling).astype(np.float32)
+        return pooled(frames, self.pooling).astype(np.float32)
 
     def log_mel(self, wave: NDArray[np.float32]) -> NDArray[np.float64]:
         """
