@@ -12,8 +12,7 @@ from torch import Tensor
 from ..device import resolve_device
 from ..featurizers.inputs import as_items
 from ..validation import all_or_nothing
-from .collation import collate
-from .emosphere_fitting import check_parameters, load_waves, new_network, new_plan, open_tuned, training_examples
+from .emosphere_fitting import check_parameters, load_waves, new_arguments, new_network, open_tuned, training_examples
 from .emosphere_network import EmoSphereNetwork
 from .emosphere_prediction import EmoSpherePrediction
 from .emosphere_targets import check_range, check_ratings, dimension_names
@@ -133,8 +132,6 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
     network_: EmoSphereNetwork
     value_range_: tuple[float, float]
 
-    _check_parameters = staticmethod(check_parameters)
-
     def __init__(
         self,
         encoder: Any = "microsoft/wavlm-large",
@@ -218,7 +215,8 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
         ImportError
             If the extra `finetune` is not installed.
         """
-        params = self._checked_parameters()
+        params = self.get_params(deep=False)
+        check_parameters(params)
         names = dimension_names(Y, self.dimensions)
         low, high = check_range(self.value_range)
         clips = as_items(X)
@@ -232,16 +230,12 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
             inputs, identity = encode(params, clips)
         network = new_network(params, encoder, inputs, seed)
         examples = training_examples(params, network, inputs, ratings, names, (low, high))
-        device = resolve_device(self.device)
         self.loss_curve_ = train_module(
             network,
             examples,
-            collate,
-            new_plan(params, device, len(examples)),
-            device=device,
             seed=seed,
             folder=checkpoint_folder(params, identity, examples, seed),
-            verbose=self.verbose,
+            **new_arguments(params, resolve_device(self.device), len(examples)),
         )
         self.network_ = network.eval()
         self.dimensions_, self.value_range_ = names, (low, high)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator
@@ -80,17 +79,6 @@ class ClipEstimator(BaseEstimator):
             ) from error
         estimator.network_.eval()
         return estimator
-
-    def _checked_parameters(self) -> dict[str, Any]:
-        """Return the parameters, or raise a ValueError that names the first one out of its range."""
-        params = self.get_params(deep=False)
-        self._check_parameters(params)
-        return params
-
-    @staticmethod
-    def _check_parameters(params: Mapping[str, Any]) -> None:
-        """Raise a ValueError for the first parameter out of its range."""
-        raise NotImplementedError
 
     def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the parameters and the fitted attributes except weights, of types that `save_system` accepts."""

@@ -14,15 +14,15 @@ from torch import Tensor
 from ..device import resolve_device
 from ..featurizers.inputs import as_items
 from ..validation import all_or_nothing
-from .collation import collate
 from .estimator import ClipEstimator
 from .selm_fitting import (
     EXCLUDED,
+    WARMUP_SHARE,
     check_parameters,
     checked_labels,
     initial_language_model,
+    new_arguments,
     new_model,
-    new_plan,
     training_examples,
 )
 from .selm_folder import (
@@ -157,8 +157,6 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
     network_: SelmModel
     loss_curve_: list[float]
 
-    _check_parameters = staticmethod(check_parameters)
-
     def __init__(
         self,
         encoder: Any = "facebook/wav2vec2-base",
@@ -244,7 +242,8 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         ImportError
             If the extra `finetune` is not installed.
         """
-        params = self._checked_parameters()
+        params = self.get_params(deep=False)
+        check_parameters(params)
         clips = as_items(X)
         labels = checked_labels(y, len(clips))
         trained = sorted_labels(labels)
@@ -255,16 +254,12 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         frames, identity = encode(params, clips)
         network = new_model(params, language_model, frames, seed)
         examples = training_examples(network, tokenizer, frames, labels, texts, self.prompt, views)
-        device = resolve_device(self.device)
         self.loss_curve_ = train_module(
             network,
             examples,
-            collate,
-            new_plan(params, device, len(examples), few_shot=False),
-            device=device,
             seed=seed,
             folder=checkpoint_folder(params, identity, examples, seed, EXCLUDED),
-            verbose=self.verbose,
+            **new_arguments(params, resolve_device(self.device), len(examples), warmup_steps=WARMUP_SHARE),
         )
         self.network_, self.tokenizer_, self.encoder_identity_ = network.eval(), tokenizer, identity
         self.trained_labels_, self.views_, self.prompt_ = trained, views, self.prompt
@@ -294,7 +289,8 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
             As in `fit`.
         """
         check_is_fitted(self)
-        params = self._checked_parameters()
+        params = self.get_params(deep=False)
+        check_parameters(params)
         clips = as_items(X)
         labels = checked_labels(y, len(clips))
         trained = sorted_labels([*self.trained_labels_, *labels.tolist()])
@@ -304,9 +300,9 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         tuned = network.tunes_language_model
         network.tune(language_model=False)
         examples = training_examples(network, self.tokenizer_, frames, labels, texts, self.prompt_, self.views_)
-        device = resolve_device(self.device)
-        plan = new_plan(params, device, len(examples), few_shot=True)
-        train_module(network, examples, collate, plan, device=device, seed=training_seed(params), verbose=self.verbose)
+        few_shot = {**params, "n_epochs": self.few_shot_epochs}
+        arguments = new_arguments(few_shot, resolve_device(self.device), len(examples))
+        train_module(network, examples, seed=training_seed(params), **arguments)
         network.tune(language_model=tuned)
         self.network_, self.trained_labels_ = network.eval(), trained
         return self
