@@ -211,17 +211,9 @@ class FeatureCache:
 
 def open_cache(cache: Any) -> FeatureCache | None:
     """
-    Turn a featuriser's `cache` parameter into a cache.
+    Turn a featuriser's `cache` parameter into a cache; a ValueError if it is of another type.
 
-    Parameters
-    ----------
-    cache : bool, str, Path, FeatureCache or None
-        True means `default_folder()` with at most 10 GiB; None and False mean no cache.
-
-    Raises
-    ------
-    ValueError
-        If `cache` is of another type.
+    True means `default_folder()` with at most 10 GiB; None and False mean no cache.
     """
     if cache is None or cache is False:
         return None

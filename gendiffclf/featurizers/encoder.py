@@ -174,16 +174,7 @@ class SpeechEncoder:
 
 
 def frame_count(config: Any, n_samples: int) -> int:
-    """
-    Number of frames that an encoder's convolutions make of a clip.
-
-    Parameters
-    ----------
-    config : PretrainedConfig
-        With `conv_kernel` and `conv_stride`.
-    n_samples : int
-        Number of samples of the clip.
-    """
+    """Number of frames that an encoder's convolutions make of a clip of `n_samples` samples."""
     for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
         n_samples = (n_samples - kernel) // stride + 1
     return n_samples
@@ -199,14 +190,7 @@ def receptive_field(config: Any) -> int:
 
 @contextlib.contextmanager
 def encoding_session(device_types: set[str]) -> Iterator[None]:
-    """
-    Disable TF32 on CUDA and restore the random state afterwards.
-
-    Parameters
-    ----------
-    device_types : set of str
-        Types of the devices in use.
-    """
+    """Disable TF32 if "cuda" is among the types of devices in use, and restore the random state afterwards."""
     import torch
 
     # Model construction and, in some versions, layer dropout draw random numbers without using them.

@@ -115,7 +115,7 @@ def encode_items(
     n_threads : int
         Threads that read and decode.
     stop_at_error : bool
-        Raise the first error instead of going on.
+        Raise the first `AudioError` instead of going on.
     progress : str
         Title of the progress bar; empty for none.
 
@@ -126,11 +126,6 @@ def encode_items(
         frame of NaN.
     failures : list of AudioError
         One per failed clip, in order.
-
-    Raises
-    ------
-    AudioError
-        If a clip fails and `stop_at_error` is true.
     """
     rows: list[Row | None] = [None] * len(items)
     failures: dict[int, AudioError] = {}

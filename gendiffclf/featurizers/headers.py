@@ -16,18 +16,10 @@ OGG_TAIL = 2 * 65307
 
 def declared_share(source: Any) -> float | None:
     """
-    Share of the data declared in a file's header that the file holds.
+    Share of the data declared in the header of a file, given by its path or content, that the file holds; at most 1.
 
-    Parameters
-    ----------
-    source : path or bytes
-        The file, or its content.
-
-    Returns
-    -------
-    share : float or None
-        At most 1. Measured on the audio data of WAV, RF64, Wave64, AIFF and AU files, and on the last page of Ogg files
-        (Vorbis, Opus). None for other formats, and for headers without a length.
+    Measured on the audio data of WAV, RF64, Wave64, AIFF and AU files, and on the last page of Ogg files (Vorbis, Opus). None
+    for other formats, and for headers without a length.
     """
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
         size = file.seek(0, os.SEEK_END)

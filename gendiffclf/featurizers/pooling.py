@@ -74,7 +74,6 @@ def batch_statistics(states: torch.Tensor, n_frames: list[int], pooling: str) ->
     states : Tensor of shape (batch, frames, d)
         Clip `i` has `n_frames[i]` frames, followed by padding, which must be finite.
     n_frames : list of int
-        Frames of each clip.
     pooling : str
         A name of `POOLINGS`.
 
