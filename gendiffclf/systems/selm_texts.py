@@ -112,11 +112,6 @@ def sorted_labels(labels: Iterable[Any]) -> list[Any]:
     return unique
 
 
-def default_label_texts(labels: Iterable[Any]) -> dict[Any, tuple[str, ...]]:
-    """Each label as its own text."""
-    return checked_label_texts({label: str(label) for label in sorted_labels(labels)})
-
-
 def checked_views(views: Any, labels: Iterable[Any]) -> dict[str, View]:
     """
     Return views by name, from names of `VIEWS` or a mapping.
