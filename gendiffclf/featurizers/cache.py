@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 from numpy.typing import NDArray
 
 from ..validation import check_integer
@@ -95,20 +96,17 @@ class FeatureCache:
         features : ndarray or None
             None if there is no entry, or if it cannot be read or does not match its checksum.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
         path = self._path(key)
         try:
             content = path.read_bytes()
         except OSError:  # missing or unreadable: only this entry is computed again
             return None
         try:
-            entry = load(content)
+            entry = safetensors.numpy.load(content)
             features = entry["features"]
             if _checksum(features) != entry["checksum"].tobytes():
                 raise KeyError("checksum")
-        except (SafetensorError, KeyError, ValueError):
+        except (safetensors.SafetensorError, KeyError, ValueError):
             with contextlib.suppress(OSError):
                 path.unlink()
             return None
@@ -133,11 +131,9 @@ class FeatureCache:
         OSError
             If the folder cannot be written, for example because the disk is full.
         """
-        from safetensors.numpy import save
-
         features = np.ascontiguousarray(features)
         checksum = np.frombuffer(_checksum(features), dtype=np.uint8)
-        content = save({"features": features, "checksum": checksum})
+        content = safetensors.numpy.save({"features": features, "checksum": checksum})
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{key}.{uuid.uuid4().hex}.tmp")

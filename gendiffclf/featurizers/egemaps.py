@@ -7,7 +7,7 @@ import functools
 import logging
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import joblib
 import numpy as np
@@ -17,10 +17,8 @@ from ..optional import require
 from ..validation import check_choice
 from ._base import SpeechFeaturizer
 from .audio import AudioError
+from .cache import FeatureCache
 from .engine import ClipwiseEncoder, Encoder, Result, RowShape
-
-if TYPE_CHECKING:
-    from .cache import FeatureCache
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,8 @@ from ..device import out_of_memory
 from ..validation import check_real, shown
 from ._base import SpeechFeaturizer
 from .audio import AudioError
+from .cache import FeatureCache
 from .engine import ClipwiseEncoder, Encoder, Result, Rows, RowShape
-
-if TYPE_CHECKING:
-    from .cache import FeatureCache
 
 
 class FunctionFeaturizer(SpeechFeaturizer):

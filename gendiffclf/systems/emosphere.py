@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
 from torch import Tensor
 
 from ..device import resolve_device
+from ..featurizers import FeatureCache
 from ..featurizers.inputs import as_items
 from ..validation import all_or_nothing
 from .emosphere_fitting import check_parameters, load_waves, new_arguments, new_network, open_tuned, training_examples
@@ -20,9 +21,6 @@ from .estimator import ClipEstimator
 from .steps import checkpoint_folder, encode, training_seed
 from .training import train_module
 from .tuned_encoder import TunedEncoder
-
-if TYPE_CHECKING:
-    from ..featurizers import FeatureCache
 
 
 class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
@@ -132,6 +130,8 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
     network_: EmoSphereNetwork
     value_range_: tuple[float, float]
 
+    _check_parameters = staticmethod(check_parameters)
+
     def __init__(
         self,
         encoder: Any = "microsoft/wavlm-large",
@@ -215,8 +215,7 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
         ImportError
             If the extra `finetune` is not installed.
         """
-        params = self.get_params(deep=False)
-        check_parameters(params)
+        params = self._checked_parameters()
         names = dimension_names(Y, self.dimensions)
         low, high = check_range(self.value_range)
         clips = as_items(X)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ..device import resolve_device
+from ..featurizers import FeatureCache
 from ..featurizers.inputs import as_items
 from ..validation import all_or_nothing
 from .estimator import ClipEstimator
@@ -38,9 +39,6 @@ from .selm_prediction import SelmPrediction
 from .selm_texts import PROMPT, View, checked_views, sorted_labels
 from .steps import checkpoint_folder, encode, training_seed
 from .training import train_module
-
-if TYPE_CHECKING:
-    from ..featurizers import FeatureCache
 
 
 class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
@@ -157,6 +155,8 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
     network_: SelmModel
     loss_curve_: list[float]
 
+    _check_parameters = staticmethod(check_parameters)
+
     def __init__(
         self,
         encoder: Any = "facebook/wav2vec2-base",
@@ -242,8 +242,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         ImportError
             If the extra `finetune` is not installed.
         """
-        params = self.get_params(deep=False)
-        check_parameters(params)
+        params = self._checked_parameters()
         clips = as_items(X)
         labels = checked_labels(y, len(clips))
         trained = sorted_labels(labels)
@@ -289,8 +288,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
             As in `fit`.
         """
         check_is_fitted(self)
-        params = self.get_params(deep=False)
-        check_parameters(params)
+        params = self._checked_parameters()
         clips = as_items(X)
         labels = checked_labels(y, len(clips))
         trained = sorted_labels([*self.trained_labels_, *labels.tolist()])

@@ -1,4 +1,4 @@
-"""Steps of `fit` and `predict` common to the systems: parameters, frames, seeds, plans, checkpoints and batches."""
+"""Steps of `fit` and `predict` common to the systems: parameters, frames, seeds, training arguments, checkpoints, batches."""
 
 from __future__ import annotations
 
