@@ -124,25 +124,14 @@ class SmileEncoder(ClipwiseEncoder):
     sampling_rate = SAMPLING_RATE
 
     def __init__(self, feature_set: str, level: str) -> None:
-        self.feature_set = feature_set
+        opensmile = load_opensmile()
+        self.smile = opensmile.Smile(
+            feature_set=opensmile.FeatureSet[feature_set], feature_level=opensmile.FeatureLevel[LEVELS[level]]
+        )
         self.level = level
+        self.identity = {"features": "opensmile", "set": feature_set, "level": level, "version": opensmile.__version__}
         width = len(self.smile.feature_names)
         self.row_shape: RowShape | None = (None, width) if level == "lld" else (width,)
-
-    @functools.cached_property
-    def smile(self) -> Any:
-        """The extractor, created on first use."""
-        opensmile = load_opensmile()
-        return opensmile.Smile(
-            feature_set=opensmile.FeatureSet[self.feature_set],
-            feature_level=opensmile.FeatureLevel[LEVELS[self.level]],
-        )
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Everything except the audio that the features depend on."""
-        version = load_opensmile().__version__
-        return {"features": "opensmile", "set": self.feature_set, "level": self.level, "version": version}
 
     def _row(self, wave: NDArray[np.float32]) -> Result:
         """Encode one clip; an `AudioError` if it is too short for a frame."""
