@@ -141,10 +141,6 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         """
         return np.asarray(self._names(), dtype=object)
 
-    def __sklearn_is_fitted__(self) -> bool:
-        """Return True: there is nothing to fit."""
-        return True
-
     def __sklearn_tags__(self) -> Tags:
         """Declare a stateless transformer of lists of paths or arrays."""
         tags = super().__sklearn_tags__()

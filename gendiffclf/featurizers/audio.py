@@ -102,17 +102,9 @@ class Clip:
 
     def digest(self, files: dict[str, bytes]) -> bytes:
         """
-        Hash the clip's content without decoding it.
+        Hash the clip's content without decoding it: clips with equal digests have equal samples.
 
-        Parameters
-        ----------
-        files : dict
-            Digests of files by path, updated in place, so that a file of many segments is hashed once.
-
-        Returns
-        -------
-        digest : bytes
-            Clips with equal digests have equal samples.
+        Digests of `files` by path are updated in place, so that a file of many segments is hashed once.
         """
         state = hashlib.blake2b(digest_size=20)
         if self.on_disk:
@@ -207,12 +199,7 @@ class Clip:
 
 def native_blocks(clip: Clip) -> Iterator[tuple[NDArray[np.float32], float]]:
     """
-    Decode a whole file block by block.
-
-    Parameters
-    ----------
-    clip : Clip
-        A file; `start` and `end` are ignored.
+    Decode a whole file, of which `start` and `end` are ignored, block by block.
 
     Yields
     ------

@@ -18,22 +18,10 @@ logger = logging.getLogger(__name__)
 
 def plan_batches(lengths: Sequence[float], limit: float, *, equal: bool = False) -> list[list[int]]:
     """
-    Group clips into batches whose padded length is at most `limit`.
+    Group clips into batches of indices whose padded length, the number of clips times the longest one, is at most `limit`.
 
-    Parameters
-    ----------
-    lengths : sequence of float
-        Length of each clip, in the unit of `limit`.
-    limit : float
-        Bound on the padded length of a batch: the number of clips times the longest one. A longer clip forms a batch
-        of its own.
-    equal : bool, default=False
-        Put only clips of equal length together.
-
-    Returns
-    -------
-    batches : list of list of int
-        Indices into `lengths`, each once. The longest clips come first, so that running out of memory shows early.
+    A longer clip forms a batch of its own. With `equal`, only clips of equal length share one. The longest clips come first,
+    so that running out of memory shows early.
 
     Examples
     --------
@@ -54,24 +42,9 @@ def plan_batches(lengths: Sequence[float], limit: float, *, equal: bool = False)
 
 def map_halving(function: Callable[[list[T]], list[R]], batch: list[T]) -> list[R]:
     """
-    Apply `function` to a batch, or to its halves if the batch does not fit in memory.
+    Apply `function`, from a list to a list of equal length, to a batch, or to its halves if it does not fit in memory.
 
-    Parameters
-    ----------
-    function : callable
-        From a list to a list of equal length.
-    batch : list
-        At least one item.
-
-    Returns
-    -------
-    results : list
-        One for each item, in order.
-
-    Raises
-    ------
-    Exception
-        The out-of-memory error if a single item does not fit; any other error of `function`.
+    The out-of-memory error of a single item, and any other error of `function`, is raised.
     """
     try:
         return function(batch)
@@ -87,21 +60,9 @@ def map_halving(function: Callable[[list[T]], list[R]], batch: list[T]) -> list[
 
 def map_ahead(function: Callable[[T], R], items: Iterable[T], n_threads: int) -> Generator[R, None, None]:
     """
-    Map `function` over `items` in threads, a few items ahead of the consumer.
+    Map `function` over `items` in threads, a few items ahead of the consumer, and yield the results in order.
 
-    Parameters
-    ----------
-    function : callable
-        From an item to a result.
-    items : iterable
-        Consumed as results are, so that only a few results wait in memory.
-    n_threads : int
-        Number of threads, at least 1.
-
-    Yields
-    ------
-    result : object
-        In the order of `items`.
+    `items` are consumed as results are, so that only a few results wait in memory.
     """
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(n_threads, thread_name_prefix="gendiffclf") as pool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 from numpy.typing import NDArray
 
 from ..validation import check_integer
@@ -95,20 +96,17 @@ class FeatureCache:
         features : ndarray or None
             None if there is no entry, or if it cannot be read or does not match its checksum.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
         path = self._path(key)
         try:
             content = path.read_bytes()
         except OSError:  # missing or unreadable: only this entry is computed again
             return None
         try:
-            entry = load(content)
+            entry = safetensors.numpy.load(content)
             features = entry["features"]
             if _checksum(features) != entry["checksum"].tobytes():
                 raise KeyError("checksum")
-        except (SafetensorError, KeyError, ValueError):
+        except (safetensors.SafetensorError, KeyError, ValueError):
             with contextlib.suppress(OSError):
                 path.unlink()
             return None
@@ -133,21 +131,22 @@ class FeatureCache:
         OSError
             If the folder cannot be written, for example because the disk is full.
         """
-        from safetensors.numpy import save
-
         features = np.ascontiguousarray(features)
         checksum = np.frombuffer(_checksum(features), dtype=np.uint8)
-        content = save({"features": features, "checksum": checksum})
+        content = safetensors.numpy.save({"features": features, "checksum": checksum})
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{key}.{uuid.uuid4().hex}.tmp")
         try:
             temporary.write_bytes(content)
-            _move(temporary, path)
-        except BaseException:
+            os.replace(temporary, path)
+        except PermissionError:
+            # Windows refuses while another process reads the entry; it then exists already, with the same content.
+            if not path.exists():
+                raise
+        finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
-            raise
 
     def trim(self) -> None:
         """Remove stale temporary files and, if the folder exceeds `max_bytes`, the least recently used entries."""
@@ -208,17 +207,9 @@ class FeatureCache:
 
 def open_cache(cache: Any) -> FeatureCache | None:
     """
-    Turn a featuriser's `cache` parameter into a cache.
+    Turn a featuriser's `cache` parameter into a cache; a ValueError if it is of another type.
 
-    Parameters
-    ----------
-    cache : bool, str, Path, FeatureCache or None
-        True means `default_folder()` with at most 10 GiB; None and False mean no cache.
-
-    Raises
-    ------
-    ValueError
-        If `cache` is of another type.
+    True means `default_folder()` with at most 10 GiB; None and False mean no cache.
     """
     if cache is None or cache is False:
         return None
@@ -243,13 +234,3 @@ def _checksum(features: NDArray[Any]) -> bytes:
     state = hashlib.blake2b(f"{features.dtype.str} {features.shape}".encode(), digest_size=16)
     state.update(np.ascontiguousarray(features).data)
     return state.digest()
-
-
-def _move(temporary: Path, path: Path) -> None:
-    try:
-        os.replace(temporary, path)
-    except PermissionError:
-        # Windows refuses while another process reads the entry; it then exists already, with the same content.
-        if not path.exists():
-            raise
-        temporary.unlink()

@@ -61,18 +61,8 @@ class Checkpoint:
         """
         Return the model on `device` in `dtype`, in evaluation mode.
 
-        Parameters
-        ----------
-        device : torch.device
-            Device of the weights.
-        dtype : torch.dtype
-            Precision of the weights.
-
-        Returns
-        -------
-        model : Module
-            Models loaded by name are cached in the process, so that the clones of a grid search share them. A model
-            that the caller loaded is never changed: it is used as it is, or copied if device, precision or mode differ.
+        Models loaded by name are cached in the process, so that the clones of a grid search share them. A model that the caller
+        loaded is never changed: it is used as it is, or copied if device, precision or mode differ.
         """
         if not isinstance(self.source, str):
             first = next(self.source.parameters())
@@ -97,21 +87,7 @@ def release_encoders() -> None:
 
 def open_checkpoint(model: Any, revision: str | None, do_normalize: bool | str) -> Checkpoint:
     """
-    Read the configuration of an encoder without loading its weights.
-
-    Parameters
-    ----------
-    model : str, Path or Module
-        A folder, a hub name or a loaded model.
-    revision : str or None
-        Branch, tag or commit of a hub name.
-    do_normalize : bool or "auto"
-        "auto" follows the checkpoint's preprocessor configuration.
-
-    Returns
-    -------
-    checkpoint : Checkpoint
-        Ready to load.
+    Read the configuration of an encoder, given as for `HubertFeaturizer`, without loading its weights.
 
     Raises
     ------
@@ -237,15 +213,7 @@ def weights_digest(model: nn.Module) -> str:
     """
     Hash the weights of a model.
 
-    Parameters
-    ----------
-    model : Module
-        On any device.
-
-    Returns
-    -------
-    digest : str
-        Weights in half precision and their float32 copies, which hold the same numbers, have the same digest.
+    Weights in half precision and their float32 copies, which hold the same numbers, have the same digest.
     """
     import torch
 

@@ -7,8 +7,7 @@ import functools
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import joblib
 import numpy as np
@@ -18,10 +17,8 @@ from ..optional import require
 from ..validation import check_choice
 from ._base import SpeechFeaturizer
 from .audio import AudioError
-from .engine import Encoder, Result, RowShape
-
-if TYPE_CHECKING:
-    from .cache import FeatureCache
+from .cache import FeatureCache
+from .engine import ClipwiseEncoder, Encoder, Result, RowShape
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +26,6 @@ FEATURE_SETS = ("eGeMAPSv02", "GeMAPSv01b", "ComParE_2016")
 # openSMILE's names of the levels.
 LEVELS = {"functionals": "Functionals", "lld": "LowLevelDescriptors"}
 SAMPLING_RATE = 16000
-BATCH_SECONDS = 60.0
 
 
 class EgemapsFeaturizer(SpeechFeaturizer):
@@ -110,55 +106,35 @@ class EgemapsFeaturizer(SpeechFeaturizer):
         self._check_container(2 if self.level == "lld" else 1)
         return [SmileEncoder(self.feature_set, self.level) for _ in range(joblib.effective_n_jobs(self.n_jobs))]
 
-    def _session(self, encoders: list[Encoder]) -> AbstractContextManager[None]:
-        return _without_warnings()
+    @contextlib.contextmanager
+    def _session(self, encoders: list[Encoder]) -> Iterator[None]:
+        with warnings.catch_warnings():
+            # `SmileEncoder` turns the NaN that this warning is about into an error of the clip.
+            warnings.filterwarnings("ignore", message="Segment too short")
+            yield
 
     def _names(self) -> list[str]:
         (encoder, *_) = self._encoders()
         return list(encoder.smile.feature_names)  # type: ignore[attr-defined]
 
 
-class SmileEncoder:
-    """
-    An openSMILE extractor; each thread needs its own.
-
-    Parameters
-    ----------
-    feature_set : str
-        One of `FEATURE_SETS`.
-    level : str
-        A name of `LEVELS`.
-    """
+class SmileEncoder(ClipwiseEncoder):
+    """An openSMILE extractor for one of `FEATURE_SETS` and one of `LEVELS`; each thread needs its own."""
 
     sampling_rate = SAMPLING_RATE
-    batch_seconds = BATCH_SECONDS
 
     def __init__(self, feature_set: str, level: str) -> None:
-        self.feature_set = feature_set
+        opensmile = load_opensmile()
+        self.smile = opensmile.Smile(
+            feature_set=opensmile.FeatureSet[feature_set], feature_level=opensmile.FeatureLevel[LEVELS[level]]
+        )
         self.level = level
+        self.identity = {"features": "opensmile", "set": feature_set, "level": level, "version": opensmile.__version__}
         width = len(self.smile.feature_names)
         self.row_shape: RowShape | None = (None, width) if level == "lld" else (width,)
 
-    @functools.cached_property
-    def smile(self) -> Any:
-        """The extractor, created on first use."""
-        opensmile = load_opensmile()
-        return opensmile.Smile(
-            feature_set=opensmile.FeatureSet[self.feature_set],
-            feature_level=opensmile.FeatureLevel[LEVELS[self.level]],
-        )
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Everything except the audio that the features depend on."""
-        version = load_opensmile().__version__
-        return {"features": "opensmile", "set": self.feature_set, "level": self.level, "version": version}
-
-    def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
-        """Encode clips, as `Encoder.encode`; an `AudioError` for one that is too short for a frame."""
-        return [self._row(wave) for wave in waves]
-
     def _row(self, wave: NDArray[np.float32]) -> Result:
+        """Encode one clip; an `AudioError` if it is too short for a frame."""
         frames = self.smile(wave, SAMPLING_RATE)[0].T.astype(np.float32)  # (1, d, frames) -> (frames, d)
         if not np.isfinite(frames).all():
             seconds = len(wave) / SAMPLING_RATE
@@ -172,11 +148,3 @@ def load_opensmile() -> Any:
     opensmile = require("opensmile", "egemaps")
     logger.warning("openSMILE is free for research and education only; its licence forbids commercial products.")
     return opensmile
-
-
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # `_row` turns the NaN that this warning is about into an error of the clip.
-        warnings.filterwarnings("ignore", message="Segment too short")
-        yield

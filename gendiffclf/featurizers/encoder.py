@@ -7,6 +7,7 @@ import functools
 import math
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from .batching import map_halving, plan_batches
 from .checkpoint import Checkpoint
 from .engine import Result, RowShape
 from .padding import exact_padding, paddable
-from .pooling import POOLINGS, FrameStatistics, batch_statistics
+from .pooling import POOLINGS, ChunkStatistics, batch_statistics, pooled_chunks
 from .products import fast_products
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 VARIANCE_EPS = 1e-7
 
 
+@dataclass(eq=False)
 class SpeechEncoder:
     """
     An encoder on one device, with the settings of a featuriser.
@@ -51,28 +53,20 @@ class SpeechEncoder:
         Bound on the padded length of a batch.
     """
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        device: torch.device,
-        dtype: torch.dtype,
-        layers: list[int],
-        pooling: str,
-        max_seconds: float | None,
-        batch_seconds: float,
-    ) -> None:
-        self.checkpoint = checkpoint
-        self.device = device
-        self.dtype = dtype
-        self.layers = layers
-        self.pooling = pooling
-        self.max_seconds = max_seconds
-        self.batch_seconds = batch_seconds
-        self.sampling_rate = checkpoint.sampling_rate
-        width = checkpoint.config.hidden_size
-        self.row_shape: RowShape | None = (len(layers), width * len(POOLINGS[pooling]))
-        if pooling == "none":
-            self.row_shape = (None, len(layers), width)
+    checkpoint: Checkpoint
+    device: torch.device
+    dtype: torch.dtype
+    layers: list[int]
+    pooling: str
+    max_seconds: float | None
+    batch_seconds: float
+
+    def __post_init__(self) -> None:
+        self.sampling_rate = self.checkpoint.sampling_rate
+        width = self.checkpoint.config.hidden_size
+        self.row_shape: RowShape | None = (len(self.layers), width * len(POOLINGS[self.pooling]))
+        if self.pooling == "none":
+            self.row_shape = (None, len(self.layers), width)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -96,27 +90,23 @@ class SpeechEncoder:
 
     def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
         """Encode clips of any lengths, as `Encoder.encode`; an `AudioError` for one that does not fit in memory even alone."""
-        chunks, owners = [], []
-        for owner, wave in enumerate(waves):
-            for chunk in self._chunks(self._normalised(wave)):
-                chunks.append(chunk)
-                owners.append(owner)
+        chunks = [(owner, chunk) for owner, wave in enumerate(waves) for chunk in self._chunks(self._normalised(wave))]
         # Chunks of a clip come back in order, since earlier ones are never shorter, and longer ones are encoded first.
-        pooled: list[FrameStatistics | AudioError | None] = [None] * len(waves)
+        by_clip: list[list[ChunkStatistics | AudioError]] = [[] for _ in waves]
         limit = self.batch_seconds * self.sampling_rate
-        for batch in plan_batches([len(chunk) for chunk in chunks], limit, equal=not paddable(self.model)):
-            results = map_halving(self._forward_or_error, [chunks[i] for i in batch])
+        for batch in plan_batches([len(chunk) for _, chunk in chunks], limit, equal=not paddable(self.model)):
+            results = map_halving(self._forward_or_error, [chunks[i][1] for i in batch])
             for index, result in zip(batch, results, strict=True):
-                before = pooled[owners[index]]
-                if isinstance(result, FrameStatistics) and isinstance(before, FrameStatistics):
-                    pooled[owners[index]] = before.merge(result)
-                elif not isinstance(before, AudioError):
-                    pooled[owners[index]] = result
-        return [p if isinstance(p, AudioError) else self._row(p) for p in pooled]
+                by_clip[chunks[index][0]].append(result)
+        return [self._row(results) for results in by_clip]
 
-    def _row(self, statistics: FrameStatistics | None) -> NDArray[np.float32]:
-        assert statistics is not None  # every clip has at least one chunk
-        return statistics.vector(self.pooling).astype(np.float32)
+    def _row(self, results: list[ChunkStatistics | AudioError]) -> Result:
+        statistics = []
+        for result in results:
+            if isinstance(result, AudioError):
+                return result
+            statistics.append(result)
+        return pooled_chunks(statistics, self.pooling).astype(np.float32)
 
     def _normalised(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
         """Standardise the unpadded clip to zero mean and unit variance, if the checkpoint asks for it."""
@@ -137,7 +127,7 @@ class SpeechEncoder:
         count = max(min(math.ceil(len(wave) / longest), len(wave) // shortest), 1)
         return np.array_split(wave, count)
 
-    def _forward_or_error(self, waves: list[NDArray[np.float32]]) -> list[FrameStatistics | AudioError]:
+    def _forward_or_error(self, waves: list[NDArray[np.float32]]) -> list[ChunkStatistics | AudioError]:
         try:
             return list(self._forward(waves))
         except Exception as error:
@@ -149,7 +139,7 @@ class SpeechEncoder:
         )
         return [AudioError(reason)]
 
-    def _forward(self, waves: list[NDArray[np.float32]]) -> list[FrameStatistics]:
+    def _forward(self, waves: list[NDArray[np.float32]]) -> list[ChunkStatistics]:
         import torch
 
         lengths = [len(wave) for wave in waves]
@@ -179,24 +169,12 @@ class SpeechEncoder:
             # layers × (batch, d) -> (batch, layers, d); layers × (batch, frames, d) -> (batch, frames, layers, d)
             host = {name: torch.stack(values, dim=-2).cpu().numpy() for name, values in by_statistic.items()}
         if self.pooling == "none":
-            return [FrameStatistics(n, frames=[host["frames"][i, :n].copy()]) for i, n in enumerate(n_frames)]
-        return [
-            FrameStatistics(n_frames[i], **{name: values[i].astype(np.float64) for name, values in host.items()})
-            for i in range(len(waves))
-        ]
+            return [(n, {"frames": host["frames"][i, :n].copy()}) for i, n in enumerate(n_frames)]
+        return [(n, {name: x[i].astype(np.float64) for name, x in host.items()}) for i, n in enumerate(n_frames)]
 
 
 def frame_count(config: Any, n_samples: int) -> int:
-    """
-    Number of frames that an encoder's convolutions make of a clip.
-
-    Parameters
-    ----------
-    config : PretrainedConfig
-        With `conv_kernel` and `conv_stride`.
-    n_samples : int
-        Number of samples of the clip.
-    """
+    """Number of frames that an encoder's convolutions make of a clip of `n_samples` samples."""
     for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
         n_samples = (n_samples - kernel) // stride + 1
     return n_samples
@@ -212,14 +190,7 @@ def receptive_field(config: Any) -> int:
 
 @contextlib.contextmanager
 def encoding_session(device_types: set[str]) -> Iterator[None]:
-    """
-    Disable TF32 on CUDA and restore the random state afterwards.
-
-    Parameters
-    ----------
-    device_types : set of str
-        Types of the devices in use.
-    """
+    """Disable TF32 if "cuda" is among the types of devices in use, and restore the random state afterwards."""
     import torch
 
     # Model construction and, in some versions, layer dropout draw random numbers without using them.

@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import json
 import warnings
+from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -64,15 +66,27 @@ class Encoder(Protocol):
         ...
 
 
-@dataclass
-class _Lookup:
-    """An input after the cache lookup: its clip and length, its cached row, or an error."""
+class ClipwiseEncoder(ABC):
+    """Base class of encoders that encode clips one by one."""
 
-    name: str
-    clip: Clip | None = None
-    key: str = ""
-    result: Result | None = None
-    seconds: float = 0.0
+    batch_seconds = 60.0
+
+    def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
+        """Encode clips, as `Encoder.encode`."""
+        return [self._row(wave) for wave in waves]
+
+    @abstractmethod
+    def _row(self, wave: NDArray[np.float32]) -> Result:
+        """Encode one clip."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Missing:
+    """A clip that is not cached, its key, and its length in seconds."""
+
+    clip: Clip
+    key: str
+    seconds: float
 
 
 def encode_items(
@@ -101,7 +115,7 @@ def encode_items(
     n_threads : int
         Threads that read and decode.
     stop_at_error : bool
-        Raise the first error instead of going on.
+        Raise the first `AudioError` instead of going on.
     progress : str
         Title of the progress bar; empty for none.
 
@@ -112,15 +126,10 @@ def encode_items(
         frame of NaN.
     failures : list of AudioError
         One per failed clip, in order.
-
-    Raises
-    ------
-    AudioError
-        If a clip fails and `stop_at_error` is true.
     """
     rows: list[Row | None] = [None] * len(items)
     failures: dict[int, AudioError] = {}
-    store = _Store(cache)
+    store = _Store(cache, encoders[0], sampling_rate)
 
     def record(index: int, name: str, result: Result) -> None:
         bar.update()
@@ -132,21 +141,22 @@ def encode_items(
             raise failures[index] from result
 
     with tqdm(total=len(items), unit="clip", desc=progress, disable=not progress) as bar:
-        missing: dict[str, _Lookup] = {}
-        places: dict[str, list[tuple[int, str]]] = {}  # a clip that occurs twice is encoded once
-        look_up = _CacheReader(sampling_rate, encoders[0], store)
-        for index, lookup in enumerate(map_ahead(look_up, items, n_threads)):
-            if lookup.result is not None:
-                record(index, lookup.name, lookup.result)
+        missing: dict[str, _Missing] = {}
+        places: dict[str, list[tuple[int, str]]] = defaultdict(list)  # a clip that occurs twice is encoded once
+        for index, (name, found) in enumerate(map_ahead(store.look_up, items, n_threads)):
+            if isinstance(found, _Missing):
+                key = found.key or str(index)
+                missing.setdefault(key, found)
+                places[key].append((index, name))
             else:
-                missing.setdefault(lookup.key or str(index), lookup)
-                places.setdefault(lookup.key or str(index), []).append((index, lookup.name))
-        for key, result in _encode_missing(missing, encoders, n_threads):
-            if not isinstance(result, AudioError):
-                store.put(missing[key].key, result)
-            for index, name in places[key]:
-                record(index, name, result)
-    store.close()
+                record(index, name, found)
+        for group in group_by_file({key: entry.clip for key, entry in missing.items()}):
+            for key, result in _encode(group, [missing[key].seconds for key in group], encoders, n_threads):
+                if not isinstance(result, AudioError):
+                    store.put(key, result)
+                for index, name in places[key]:
+                    record(index, name, result)
+    store.trim()
     return _with_nan(rows, encoders[0].row_shape), [failures[index] for index in sorted(failures)]
 
 
@@ -169,46 +179,33 @@ def join_rows(parts: list[Rows]) -> Rows:
     return np.concatenate(parts)
 
 
-class _CacheReader:
-    """Parses an input and looks it up in the cache; of a missing clip it reads the length."""
-
-    def __init__(self, sampling_rate: float | None, encoder: Encoder, store: _Store) -> None:
-        self.sampling_rate = sampling_rate
-        self.row_shape = encoder.row_shape
-        self.store = store
-        self.files: dict[str, bytes] = {}
-        settings = {"format": FORMAT, "sampling_rate": encoder.sampling_rate, **encoder.identity}
-        self.settings = json.dumps(settings, sort_keys=True).encode()
-
-    def __call__(self, item: Any) -> _Lookup:
-        lookup = _Lookup(type(item).__name__)
-        try:
-            lookup.clip = as_clip(item, self.sampling_rate)
-            lookup.name = lookup.clip.name
-            if self.store.cache is not None:
-                content = lookup.clip.digest(self.files)
-                lookup.key = hashlib.blake2b(self.settings + content, digest_size=20).hexdigest()
-                lookup.result = self.store.get(lookup.key, self.row_shape)
-            if lookup.result is None:
-                lookup.seconds = lookup.clip.seconds()
-        except AudioError as error:
-            lookup.result = error
-        return lookup
-
-
 class _Store:
     """The cache during one call; a failed write gives a warning and no error."""
 
-    def __init__(self, cache: FeatureCache | None) -> None:
+    def __init__(self, cache: FeatureCache | None, encoder: Encoder, sampling_rate: float | None) -> None:
+        settings = {"format": FORMAT, "sampling_rate": encoder.sampling_rate, **encoder.identity}
+        self.settings = json.dumps(settings, sort_keys=True).encode()
         self.cache = cache
+        self.row_shape = encoder.row_shape
+        self.sampling_rate = sampling_rate
+        self.files: dict[str, bytes] = {}
         self.untrimmed = 0
         self.warned = False
 
-    def get(self, key: str, shape: RowShape | None) -> Row | None:
-        if self.cache is None:
-            return None
-        row = self.cache.get(key)
-        return row if row is not None and _has_shape(row, shape) else None
+    def look_up(self, item: Any) -> tuple[str, Result | _Missing]:
+        """Name of an input, and its cached row, an error, or the clip to be encoded."""
+        name, key = type(item).__name__, ""
+        try:
+            clip = as_clip(item, self.sampling_rate)
+            name = clip.name
+            if self.cache is not None:
+                key = hashlib.blake2b(self.settings + clip.digest(self.files), digest_size=20).hexdigest()
+                row = self.cache.get(key)
+                if row is not None and _has_shape(row, self.row_shape):
+                    return name, row
+            return name, _Missing(clip, key, clip.seconds())
+        except AudioError as error:
+            return name, error
 
     def put(self, key: str, row: Row) -> None:
         if self.cache is None:
@@ -216,27 +213,23 @@ class _Store:
         try:
             self.cache.put(key, row)
         except OSError as error:
-            self._warn(error)
+            if not self.warned:
+                warnings.warn(
+                    f"Got cache={self.cache!r}, in which an entry cannot be written ({error}); its features are not cached. "
+                    "Set cache to a writable folder, or to None.",
+                    stacklevel=2,
+                )
+            self.warned = True
             return
         self.untrimmed += row.nbytes
         if self.cache.max_bytes is not None and self.untrimmed > self.cache.max_bytes // 10:
-            self.close()
+            self.trim()
 
-    def close(self) -> None:
+    def trim(self) -> None:
         if self.cache is not None and self.untrimmed:
             with contextlib.suppress(OSError):
                 self.cache.trim()
             self.untrimmed = 0
-
-    def _warn(self, error: OSError) -> None:
-        """Warn once about entries that cannot be written."""
-        if not self.warned:
-            warnings.warn(
-                f"Got cache={self.cache!r}, in which an entry cannot be written ({error}); its features are not cached. Set "
-                "cache to a writable folder, or to None.",
-                stacklevel=2,
-            )
-        self.warned = True
 
 
 def _has_shape(row: Row, shape: RowShape | None) -> bool:
@@ -245,16 +238,8 @@ def _has_shape(row: Row, shape: RowShape | None) -> bool:
     )
 
 
-def _encode_missing(
-    missing: dict[str, _Lookup], encoders: list[Encoder], n_threads: int
-) -> Iterator[tuple[str, Result]]:
-    clips = {key: lookup.clip for key, lookup in missing.items() if lookup.clip is not None}
-    for group in group_by_file(clips):
-        yield from _encode(group, {key: missing[key].seconds for key in group}, encoders, n_threads)
-
-
 def _encode(
-    clips: dict[str, Clip], seconds: dict[str, float], encoders: list[Encoder], n_threads: int
+    clips: dict[str, Clip], seconds: list[float], encoders: list[Encoder], n_threads: int
 ) -> Iterator[tuple[str, Result]]:
     """Decode in threads, a few batches ahead of the encoders."""
     keys = list(clips)
@@ -276,7 +261,7 @@ def _encode(
                 free.put(encoder)
         return list(results.items())
 
-    batches = plan_batches([seconds[key] for key in keys], encoders[0].batch_seconds)
+    batches = plan_batches(seconds, encoders[0].batch_seconds)
     with contextlib.closing(map_ahead(load, batches, n_threads)) as decoded:
         if len(encoders) == 1:
             for loaded in decoded:

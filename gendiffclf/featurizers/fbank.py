@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import joblib
 
 from ..validation import check_choice, check_flag, check_integer, check_real, shown
 from ._base import SpeechFeaturizer
+from .cache import FeatureCache
 from .engine import Encoder
 from .mel import SAMPLING_RATE, FbankEncoder
 from .pooling import POOLINGS, statistic_suffixes
-
-if TYPE_CHECKING:
-    from .cache import FeatureCache
 
 
 class FbankFeaturizer(SpeechFeaturizer):

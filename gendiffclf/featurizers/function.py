@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,8 @@ from ..device import out_of_memory
 from ..validation import check_real, shown
 from ._base import SpeechFeaturizer
 from .audio import AudioError
-from .engine import Encoder, Result, Rows, RowShape
-
-if TYPE_CHECKING:
-    from .cache import FeatureCache
-
-BATCH_SECONDS = 60.0
+from .cache import FeatureCache
+from .engine import ClipwiseEncoder, Encoder, Result, Rows, RowShape
 
 
 class FunctionFeaturizer(SpeechFeaturizer):
@@ -110,24 +106,12 @@ class FunctionFeaturizer(SpeechFeaturizer):
 
 
 @dataclass
-class FunctionEncoder:
-    """
-    A function as an encoder.
-
-    Parameters
-    ----------
-    function : callable
-        From samples to features.
-    name : str
-        Identifies the function.
-    sampling_rate : int
-        Sampling rate of its input, in Hz.
-    """
+class FunctionEncoder(ClipwiseEncoder):
+    """A function from samples at `sampling_rate`, in Hz, to features as an encoder, identified by `name`."""
 
     function: Callable[[NDArray[np.float32]], Any]
     name: str
     sampling_rate: int
-    batch_seconds = BATCH_SECONDS
     row_shape: RowShape | None = field(default=None, init=False)
 
     @property
@@ -135,11 +119,8 @@ class FunctionEncoder:
         """Everything except the audio that the features depend on."""
         return {"features": "function", "name": self.name}
 
-    def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
-        """Encode clips one by one, as `Encoder.encode`; an `AudioError` where the function fails or returns no array."""
-        return [self._row(wave) for wave in waves]
-
     def _row(self, wave: NDArray[np.float32]) -> Result:
+        """Encode one clip; an `AudioError` if the function fails or returns no array."""
         try:
             features = self.function(wave)
             features = features.detach().cpu().float().numpy() if hasattr(features, "detach") else features

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import IO, Any
 
 # Lengths that writers of streams put in headers.
@@ -16,18 +16,10 @@ OGG_TAIL = 2 * 65307
 
 def declared_share(source: Any) -> float | None:
     """
-    Share of the data declared in a file's header that the file holds.
+    Share of the data declared in the header of a file, given by its path or content, that the file holds; at most 1.
 
-    Parameters
-    ----------
-    source : path or bytes
-        The file, or its content.
-
-    Returns
-    -------
-    share : float or None
-        At most 1. Measured on the audio data of WAV, RF64, Wave64, AIFF and AU files, and on the last page of Ogg files
-        (Vorbis, Opus). None for other formats, and for headers without a length.
+    Measured on the audio data of WAV, RF64, Wave64, AIFF and AU files, and on the last page of Ogg files (Vorbis, Opus). None
+    for other formats, and for headers without a length.
     """
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
         size = file.seek(0, os.SEEK_END)
@@ -42,29 +34,31 @@ def declared_share(source: Any) -> float | None:
 DeclaredRange = tuple[int, int] | None
 
 
-def _riff(file: IO[bytes], size: int) -> DeclaredRange:
-    length_64 = 0
+def _chunks(file: IO[bytes], byte_order: str) -> Iterator[tuple[bytes, int]]:
+    """Names and lengths of the chunks of a RIFF or AIFF file, which is at the start of each chunk's content."""
     file.seek(12)
     while len(chunk := file.read(8)) == 8:
-        name, length = struct.unpack("<4sI", chunk)
+        name, length = struct.unpack(f"{byte_order}4sI", chunk)
+        start = file.tell()
+        yield name, length
+        file.seek(start + length + length % 2)
+
+
+def _riff(file: IO[bytes], size: int) -> DeclaredRange:
+    length_64 = 0
+    for name, length in _chunks(file, "<"):
+        if name == b"data":
+            unknown = not length_64 and (length == 0 or length >= 0x7FFFFFFF - 4096)
+            return None if unknown else (file.tell(), length_64 or length)
         if name == b"ds64":  # RF64
             length_64 = struct.unpack("<8xQ", file.read(16))[0]
-            length -= 16
-        elif name == b"data":
-            length = length_64 or length
-            unknown = not length_64 and (length == 0 or length >= 0x7FFFFFFF - 4096)
-            return None if unknown else (file.tell(), length)
-        file.seek(length + length % 2, os.SEEK_CUR)
     return None
 
 
 def _aiff(file: IO[bytes], size: int) -> DeclaredRange:
-    file.seek(12)
-    while len(chunk := file.read(8)) == 8:
-        name, length = struct.unpack(">4sI", chunk)
+    for name, length in _chunks(file, ">"):
         if name == b"SSND":
             return None if length in UNKNOWN_LENGTHS else (file.tell(), length)
-        file.seek(length + length % 2, os.SEEK_CUR)
     return None
 
 

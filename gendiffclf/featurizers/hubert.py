@@ -11,14 +11,14 @@ import numpy as np
 from ..device import resolve_device, resolve_precision
 from ..validation import check_choice, check_real, shown
 from ._base import SpeechFeaturizer
+from .cache import FeatureCache
+from .checkpoint import Checkpoint, open_checkpoint, weights_digest
+from .encoder import SpeechEncoder, encoding_session
 from .engine import Encoder, Rows
 from .pooling import POOLINGS, statistic_suffixes
 
 if TYPE_CHECKING:
     import torch
-
-    from .cache import FeatureCache
-    from .checkpoint import Checkpoint
 
 # Padded seconds per batch beyond which only memory grows, not speed. On a CPU a clip of a few seconds is enough.
 BATCH_SECONDS = {"cpu": 2.0}
@@ -154,8 +154,6 @@ class HubertFeaturizer(SpeechFeaturizer):
         model = state["model"]
         if not hasattr(model, "state_dict"):
             return state
-        from .checkpoint import weights_digest
-
         name = getattr(model.config, "_name_or_path", "")
         if not name:
             raise TypeError(
@@ -171,8 +169,6 @@ class HubertFeaturizer(SpeechFeaturizer):
             return
         import torch
 
-        from .checkpoint import weights_digest
-
         if weights_digest(checkpoint.load(torch.device("cpu"), torch.float32)) != expected:
             raise ValueError(
                 f"Got model={self.model!r} with weights that differ from those at pickling, expected the same; save the "
@@ -181,8 +177,6 @@ class HubertFeaturizer(SpeechFeaturizer):
         del self._weights
 
     def _encoders(self) -> list[Encoder]:
-        from .encoder import SpeechEncoder
-
         check_choice("pooling", self.pooling, POOLINGS)
         if self.do_normalize not in (True, False, "auto"):
             raise ValueError(f"Got do_normalize={shown(self.do_normalize)}, expected True, False or 'auto'.")
@@ -190,9 +184,9 @@ class HubertFeaturizer(SpeechFeaturizer):
             check_real("max_seconds", self.max_seconds, 0, low_open=True)
         if self.batch_seconds != "auto":
             check_real("batch_seconds", self.batch_seconds, 0, low_open=True)
-        if isinstance(self.device, list | tuple) and not self.device:
+        names = self.device if isinstance(self.device, list | tuple) else [self.device]
+        if not names:
             raise ValueError("Got device=[], expected at least one device, or 'auto'.")
-        names = list(self.device) if isinstance(self.device, list | tuple) else [self.device]
         devices = [resolve_device(name) for name in names]
         checkpoint = self._checkpoint()
         self._check_weights(checkpoint)
@@ -212,8 +206,6 @@ class HubertFeaturizer(SpeechFeaturizer):
         ]
 
     def _checkpoint(self) -> Checkpoint:
-        from .checkpoint import open_checkpoint
-
         return open_checkpoint(self.model, self.revision, self.do_normalize)
 
     def _batch_seconds(self, device: torch.device) -> float:
@@ -241,8 +233,6 @@ class HubertFeaturizer(SpeechFeaturizer):
         return stored[:, 0]  # (n, 1, d) -> (n, d)
 
     def _session(self, encoders: list[Encoder]) -> AbstractContextManager[None]:
-        from .encoder import encoding_session
-
         return encoding_session({encoder.device.type for encoder in encoders})  # type: ignore[attr-defined]
 
     def _names(self) -> list[str]:

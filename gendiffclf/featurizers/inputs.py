@@ -20,23 +20,10 @@ EXPECTED = (
 
 def as_items(X: Any) -> list[Any]:
     """
-    Split `X` into a list of inputs, one per row of the result.
+    Split `X` into a list of inputs, one per row of the result; they are not checked yet.
 
-    Parameters
-    ----------
-    X : list, ndarray, Series, DataFrame or another collection
-        A DataFrame has one column of clips, or the columns `path`, `start` and `end`. A two-dimensional numeric array
-        has one clip per row.
-
-    Returns
-    -------
-    items : list
-        The inputs, not yet checked.
-
-    Raises
-    ------
-    ValueError
-        If `X` is empty, a single clip, or a table with other columns.
+    A DataFrame has one column of clips, or the columns `path`, `start` and `end`. A two-dimensional numeric array has one clip
+    per row. A ValueError if `X` is empty, a single clip, or a table with other columns.
     """
     items = _split(X)
     if not items:
@@ -81,19 +68,13 @@ def _table_items(table: Any) -> list[Any]:
 
 def as_clip(item: Any, sampling_rate: float | None) -> Clip:
     """
-    Turn one input into a `Clip`.
+    Turn one input, in one of the forms listed at `HubertFeaturizer`, into a `Clip`, which is not read yet.
 
     Parameters
     ----------
     item : object
-        In one of the forms listed at `HubertFeaturizer`.
     sampling_rate : float or None
         Sampling rate of bare arrays, in Hz.
-
-    Returns
-    -------
-    clip : Clip
-        Not read yet.
 
     Raises
     ------
@@ -102,9 +83,7 @@ def as_clip(item: Any, sampling_rate: float | None) -> Clip:
     ValueError
         If it is a bare array and `sampling_rate` is None: an error of the call, whatever `on_error` is.
     """
-    if isinstance(item, str | os.PathLike):
-        return Clip(item)
-    if isinstance(item, bytes) or hasattr(item, "get_all_samples"):
+    if isinstance(item, str | os.PathLike | bytes) or hasattr(item, "get_all_samples"):
         return Clip(item)
     if isinstance(item, Mapping):
         return _from_mapping(item)

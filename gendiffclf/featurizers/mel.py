@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .engine import Result, RowShape
-from .pooling import POOLINGS, frame_statistics
+from .engine import ClipwiseEncoder, RowShape
+from .pooling import POOLINGS, pooled
 
 SAMPLING_RATE = 16000
 # As in Kaldi: the floor of the energies is float32's epsilon, and the Povey window is a Hann window to this power.
@@ -22,34 +22,17 @@ DITHER_UNIT = 2.0**-15
 SPEECH_LEVEL = 10 ** (-26 / 20)
 # Frames on each side of the one whose slope is fitted.
 DELTA_REACH = 2
-BATCH_SECONDS = 60.0
 
 
 @dataclass
-class FbankEncoder:
+class FbankEncoder(ClipwiseEncoder):
     """
     Filterbank statistics of samples at 16 kHz.
 
-    Parameters
-    ----------
-    n_mels, window, hop : int
-        Number of filters, and samples per frame and per step.
-    f_min, f_max : float
-        Edges of the filters, in Hz.
-    pre_emphasis : float
-        In [0, 1].
-    dither : float
-        Standard deviation of the noise whose expected energy is added, in steps of 16-bit audio.
-    deltas : int
-        0, 1 or 2.
-    pooling : str
-        A name of `POOLINGS`.
-    normalize_level : bool
-        Whether each clip is scaled to `SPEECH_LEVEL` first.
+    The parameters are those of `FbankFeaturizer`, with `window` and `hop` in samples.
     """
 
     sampling_rate = SAMPLING_RATE
-    batch_seconds = BATCH_SECONDS
 
     n_mels: int
     window: int
@@ -72,31 +55,15 @@ class FbankEncoder:
         """Everything except the audio that the features depend on."""
         return {"features": "fbank", **asdict(self)}
 
-    def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
-        """Encode clips, as `Encoder.encode`."""
-        return [self._row(wave) for wave in waves]
-
     def _row(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
         stack = [self.log_mel(wave)]  # (frames, n_mels)
         for _ in range(self.deltas):
             stack.append(slopes(stack[-1]))
         frames = np.concatenate(stack, axis=1)  # (frames, n_mels · (1 + deltas))
-        return frame_statistics(frames, self.pooling).vector(self.pooling).astype(np.float32)
+        return pooled(frames, self.pooling).astype(np.float32)
 
     def log_mel(self, wave: NDArray[np.float32]) -> NDArray[np.float64]:
-        """
-        Log energies of the mel filters over time.
-
-        Parameters
-        ----------
-        wave : ndarray of shape (n_samples,)
-            At 16 kHz.
-
-        Returns
-        -------
-        energies : ndarray of shape (frames, n_mels), float64
-            Natural logarithms.
-        """
+        """Natural logarithms of the energies of the mel filters over time: (n_samples,) -> (frames, n_mels), float64."""
         # In near silence float32 would not have enough digits for the logarithms.
         samples = wave.astype(np.float64)
         if self.normalize_level:
@@ -115,12 +82,9 @@ class FbankEncoder:
 
 def normalized_level(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     """
-    Remove the mean of a clip and scale it to a root mean square of `SPEECH_LEVEL`.
+    Remove the mean of a clip, of shape (n_samples,), and scale it to a root mean square of `SPEECH_LEVEL`.
 
-    Parameters
-    ----------
-    samples : ndarray of shape (n_samples,)
-        One clip. Silence, including a constant offset, is not amplified.
+    Silence, including a constant offset, is not amplified.
     """
     centred = samples - samples.mean()
     rms = np.sqrt((centred**2).mean())
@@ -138,18 +102,8 @@ def noise_power(window: int, n_fft: int, pre_emphasis: float) -> NDArray[np.floa
     """
     Expected power spectrum of a frame of white noise of unit variance, after pre-emphasis and windowing.
 
-    Parameters
-    ----------
-    window, n_fft : int
-        Lengths of a frame and of its Fourier transform, in samples.
-    pre_emphasis : float
-        In [0, 1].
-
-    Returns
-    -------
-    power : ndarray of shape (n_fft / 2 + 1,)
-        Read-only. Pre-emphasis multiplies the spectrum by |1 - a exp(-iω)|²; the removal of each frame's mean and the
-        smearing of this factor by the window are neglected.
+    Of shape (n_fft / 2 + 1,), read-only. Pre-emphasis multiplies the spectrum by |1 - a exp(-iω)|²; the removal of each
+    frame's mean and the smearing of this factor by the window are neglected.
     """
     omega = 2 * np.pi * np.arange(n_fft // 2 + 1) / n_fft
     power = (_window(window) ** 2).sum() * np.abs(1 - pre_emphasis * np.exp(-1j * omega)) ** 2
@@ -160,21 +114,9 @@ def noise_power(window: int, n_fft: int, pre_emphasis: float) -> NDArray[np.floa
 @functools.lru_cache(maxsize=8)
 def mel_filters(n_mels: int, n_fft: int, f_min: float, f_max: float) -> NDArray[np.float64]:
     """
-    Filters that are triangular and equally spaced on the mel scale.
+    Weights of filters that are triangular and equally spaced on the mel scale from `f_min` to `f_max`, in Hz.
 
-    Parameters
-    ----------
-    n_mels : int
-        Number of filters.
-    n_fft : int
-        Length of the Fourier transform, in samples at 16 kHz.
-    f_min, f_max : float
-        Edges, in Hz.
-
-    Returns
-    -------
-    filters : ndarray of shape (n_fft / 2 + 1, n_mels)
-        Weights in [0, 1]; read-only.
+    In [0, 1], of shape (n_fft / 2 + 1, n_mels), read-only.
     """
     edges = np.linspace(_mel(np.array(f_min)), _mel(np.array(f_max)), n_mels + 2)
     bins = _mel(np.arange(n_fft // 2 + 1) * SAMPLING_RATE / n_fft)[:, None]  # (bins, 1)
@@ -186,19 +128,7 @@ def mel_filters(n_mels: int, n_fft: int, f_min: float, f_max: float) -> NDArray[
 
 
 def slopes(frames: NDArray[np.float64]) -> NDArray[np.float64]:
-    """
-    Least-squares slope of each feature over two frames on each side; edge frames are repeated.
-
-    Parameters
-    ----------
-    frames : ndarray of shape (frames, d)
-        Features over time.
-
-    Returns
-    -------
-    slopes : ndarray of shape (frames, d)
-        Change per frame.
-    """
+    """Least-squares slopes per frame, over two frames on each side; edge frames are repeated: (frames, d) -> (frames, d)."""
     count = len(frames)
     padded = np.pad(frames, ((DELTA_REACH, DELTA_REACH), (0, 0)), mode="edge")
     reach = range(1, DELTA_REACH + 1)

@@ -30,15 +30,7 @@ def paddable(model: Any) -> bool:
     """
     Whether clips of different lengths may share a batch.
 
-    Parameters
-    ----------
-    model : Module
-        A speech encoder of transformers.
-
-    Returns
-    -------
-    paddable : bool
-        False for model types not known to be safe; these get batches of clips of equal length.
+    Encoders of types not known to be safe get batches of clips of equal length.
     """
     return model.config.model_type in PADDABLE
 
@@ -46,13 +38,14 @@ def paddable(model: Any) -> bool:
 @contextlib.contextmanager
 def exact_padding(model: Any, n_samples: torch.Tensor | None, n_frames: torch.Tensor | None) -> Iterator[None]:
     """
-    Register hooks on `model` that keep padding out of the frames of each clip.
+    Register hooks on an encoder that keep padding out of the frames of each clip.
+
+    The encoder is locked meanwhile, also for batches without padding, since the hooks of another thread's batch must not act on
+    them.
 
     Parameters
     ----------
     model : Module
-        An encoder. It is locked meanwhile, also for batches without padding, since the hooks of another thread's batch
-        must not act on them.
     n_samples, n_frames : Tensor of shape (batch,), int64, or None
         Numbers of samples and frames of each clip, on the model's device; None for a batch without padding.
     """

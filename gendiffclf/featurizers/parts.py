@@ -23,15 +23,8 @@ def group_by_file(clips: Mapping[K, Clip]) -> Iterator[dict[K, Clip]]:
     """
     Yield clips in groups: first those to be read directly, then the segments of each MP3 that has many.
 
-    Parameters
-    ----------
-    clips : mapping to Clip
-
-    Yields
-    ------
-    group : dict of Clip
-        Clips with the same samples and messages as those passed in. The decoded copy of a group is deleted when the next
-        group is requested, so that there is one at a time.
+    They have the same samples and messages as those passed in. The decoded copy of a group is deleted when the next group is
+    requested, so that there is one at a time.
     """
     segments: dict[str, dict[K, Clip]] = defaultdict(dict)
     for key, clip in clips.items():

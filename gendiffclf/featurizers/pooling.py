@@ -1,8 +1,8 @@
-"""Pooling of a clip's frames into one vector, by statistics that can be merged over chunks of the clip."""
+"""Pooling of a clip's frames into one vector, also from statistics of chunks of the clip."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ POOLINGS: dict[str, tuple[str, ...]] = {
     "max": ("max",),
     "none": (),
 }
+ChunkStatistics = tuple[int, dict[str, NDArray[np.floating]]]
 
 
 def statistic_suffixes(pooling: str) -> list[str]:
@@ -26,90 +27,42 @@ def statistic_suffixes(pooling: str) -> list[str]:
     return [f"_{statistic}" for statistic in POOLINGS[pooling]] or [""]
 
 
-@dataclass
-class FrameStatistics:
+def pooled(frames: NDArray[np.floating], pooling: str) -> NDArray[np.floating]:
+    """Pool the frames of a clip: (n_frames, d) -> (statistics · d,), or the frames themselves for "none"."""
+    if pooling == "none":
+        return frames
+    # The statistics are named like NumPy's methods.
+    return np.concatenate([getattr(frames, statistic)(axis=0) for statistic in POOLINGS[pooling]])
+
+
+def pooled_chunks(chunks: Sequence[ChunkStatistics], pooling: str) -> NDArray[np.floating]:
     """
-    Statistics over the frames of a clip or of a chunk.
+    Pool a clip from the statistics of its chunks.
 
     Parameters
     ----------
-    n_frames : int
-        Number of frames.
-    mean, m2, max : ndarray of shape (..., d) or None
-        Mean, sum of squared deviations from it, and maximum over the frames; None if not needed.
-    frames : list of ndarray of shape (n, ..., d)
-        The frames themselves, chunk by chunk; empty if not needed.
-    """
-
-    n_frames: int
-    mean: NDArray[np.floating] | None = None
-    m2: NDArray[np.floating] | None = None
-    max: NDArray[np.floating] | None = None
-    frames: list[NDArray[np.floating]] = field(default_factory=list)
-
-    def merge(self, other: FrameStatistics) -> FrameStatistics:
-        """
-        Return the statistics over the frames of both.
-
-        Notes
-        -----
-        Mean and variance are merged as in Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for
-        computing sample variances", 1979, which avoids cancellation.
-        """
-        total = self.n_frames + other.n_frames
-        merged = FrameStatistics(total, frames=self.frames + other.frames)
-        if self.mean is not None and other.mean is not None:
-            step = other.mean - self.mean
-            merged.mean = self.mean + step * (other.n_frames / total)
-            if self.m2 is not None and other.m2 is not None:
-                merged.m2 = self.m2 + other.m2 + step**2 * (self.n_frames * other.n_frames / total)
-        if self.max is not None and other.max is not None:
-            merged.max = np.maximum(self.max, other.max)
-        return merged
-
-    def vector(self, pooling: str) -> NDArray[np.floating]:
-        """
-        Concatenate the statistics of `pooling`.
-
-        Parameters
-        ----------
-        pooling : {"mean", "std", "mean_std", "max", "none"}
-            The standard deviation is divided by n, so that of a single frame is 0. "none" returns the frames.
-
-        Returns
-        -------
-        vector : ndarray of shape (..., d) or (..., 2 * d), or (n_frames, ..., d)
-            In the precision of the statistics.
-        """
-        if pooling == "none":
-            return np.concatenate(self.frames)
-        parts = {"mean": self.mean, "max": self.max}
-        if self.m2 is not None:
-            parts["std"] = np.sqrt(self.m2 / self.n_frames)
-        chosen = [part for name in POOLINGS[pooling] if (part := parts.get(name)) is not None]
-        return np.concatenate(chosen, axis=-1)  # k × (..., d) -> (..., k * d)
-
-
-def frame_statistics(frames: NDArray[np.floating], pooling: str) -> FrameStatistics:
-    """
-    Compute the statistics of one clip in NumPy.
-
-    Parameters
-    ----------
-    frames : ndarray of shape (n_frames, d)
-        At least one frame.
+    chunks : sequence of (n_frames, statistics)
+        For each chunk, its number of frames and its part of what `batch_statistics` returns, of shape (..., d).
     pooling : str
-        A name of `POOLINGS`; only what it needs is computed.
+        A name of `POOLINGS`. The standard deviation is divided by n, so that of a single frame is 0.
+
+    Returns
+    -------
+    vector : ndarray of shape (..., statistics · d), or (n_frames, ..., d) for "none"
     """
-    needed = POOLINGS[pooling]
-    result = FrameStatistics(len(frames), frames=[frames] if pooling == "none" else [])
-    if "max" in needed:
-        result.max = frames.max(axis=0)
-    if "mean" in needed or "std" in needed:
-        result.mean = mean = frames.mean(axis=0)
-        if "std" in needed:
-            result.m2 = ((frames - mean) ** 2).sum(axis=0)
-    return result
+    if pooling == "none":
+        return np.concatenate([statistics["frames"] for _, statistics in chunks])
+    counts = np.array([n_frames for n_frames, _ in chunks])
+    parts = {name: np.stack([statistics[name] for _, statistics in chunks], axis=-1) for name in chunks[0][1]}
+    result = {}
+    if "max" in parts:
+        result["max"] = parts["max"].max(axis=-1)  # (..., d, chunks) -> (..., d)
+    if "mean" in parts:
+        result["mean"] = mean = parts["mean"] @ counts / counts.sum()
+        if "m2" in parts:
+            between = (parts["mean"] - mean[..., None]) ** 2 @ counts
+            result["std"] = np.sqrt((parts["m2"].sum(axis=-1) + between) / counts.sum())
+    return np.concatenate([result[name] for name in POOLINGS[pooling]], axis=-1)
 
 
 def batch_statistics(states: torch.Tensor, n_frames: list[int], pooling: str) -> dict[str, torch.Tensor]:
@@ -121,15 +74,14 @@ def batch_statistics(states: torch.Tensor, n_frames: list[int], pooling: str) ->
     states : Tensor of shape (batch, frames, d)
         Clip `i` has `n_frames[i]` frames, followed by padding, which must be finite.
     n_frames : list of int
-        Frames of each clip.
     pooling : str
         A name of `POOLINGS`.
 
     Returns
     -------
     statistics : dict of str to Tensor of shape (batch, d)
-        "mean", "m2" and "max" as needed by `pooling`, in float32, or float64 for float64 states. For "none", "frames"
-        with the states of shape (batch, frames, d).
+        "mean", "max" and "m2", the sum of squared deviations from the mean, as needed by `pooling`, in float32, or float64
+        for float64 states. For "none", "frames" with the states of shape (batch, frames, d).
     """
     import torch
 

@@ -16,18 +16,7 @@ def fast_products(device: torch.device, dtype: torch.dtype) -> AbstractContextMa
     """
     Run the linear layers of this thread with oneDNN where that is known to be faster; otherwise do nothing.
 
-    Parameters
-    ----------
-    device : torch.device
-        Device of the encoder.
-    dtype : torch.dtype
-        Its precision.
-
-    Returns
-    -------
-    context : context manager
-        Inside it the order of summation differs, which changes float32 features by a relative 1e-6. Models stay
-        unchanged.
+    The order of summation differs, which changes float32 features by a relative 1e-6. Models stay unchanged.
     """
     import torch
 

@@ -117,7 +117,10 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             valid = indices[~np.isnan(flat[indices]).any(axis=1)]
             if len(valid) == 1:
                 single.append(str(name))
-            result[indices] = self._normalized(flat, valid, indices)
+            result[indices] = np.nan
+            if len(valid):
+                scaler = StandardScaler().fit(flat[valid[: self.n_clips]])
+                result[indices] = scaler.transform(flat[indices])
         if single:
             shown = ", ".join(single[:N_SHOWN]) + (", …" if len(single) > N_SHOWN else "")
             warnings.warn(
@@ -159,9 +162,3 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return np.asarray(
             validate_data(self, X, reset=reset, dtype=types, allow_nd=True, ensure_all_finite="allow-nan")
         )
-
-    def _normalized(self, flat: NDArray[Any], valid: NDArray[Any], indices: NDArray[Any]) -> NDArray[Any]:
-        """Standardise the rows `indices` of one speaker by the first `n_clips` of the rows `valid`."""
-        if not len(valid):
-            return np.full_like(flat[indices], np.nan)
-        return np.asarray(StandardScaler().fit(flat[valid[: self.n_clips]]).transform(flat[indices]))

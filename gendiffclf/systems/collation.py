@@ -17,12 +17,7 @@ MIN_DEVIATION = 1e-5
 
 def pad(arrays: Sequence[NDArray[Any] | Tensor]) -> tuple[Tensor, Tensor]:
     """
-    Pad arrays of different lengths with zeros and stack them.
-
-    Parameters
-    ----------
-    arrays : sequence of ndarray or Tensor of shape (length, ...)
-        Of equal shapes apart from the first axis.
+    Pad arrays of shape (length, ...) with zeros and stack them.
 
     Returns
     -------
@@ -44,18 +39,10 @@ def pad(arrays: Sequence[NDArray[Any] | Tensor]) -> tuple[Tensor, Tensor]:
 
 def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
     """
-    Collate examples into a batch.
+    Collate examples with equal keys into a batch with the same keys, and "mask" of shape (batch, longest), bool.
 
-    Parameters
-    ----------
-    examples : sequence of mappings
-        With equal keys. "frames" of shape (n_frames, d) or "waves" of shape (n_samples,) are padded; all other values are
-        numbers, or arrays of equal shape.
-
-    Returns
-    -------
-    batch : dict of str to Tensor
-        The same keys, with a leading batch axis, and "mask" of shape (batch, longest), bool.
+    "frames" of shape (n_frames, d) or "waves" of shape (n_samples,) are padded; all other values are numbers, or arrays of equal
+    shape.
     """
     batch: dict[str, Tensor] = {}
     for name in examples[0]:
@@ -67,14 +54,18 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
     return batch
 
 
+def moments(arrays: Sequence[NDArray[np.float32]]) -> tuple[Any, Any]:
+    """Mean and variance over the first axis of all arrays together, in float64."""
+    count = sum(len(array) for array in arrays)
+    mean = sum(array.sum(axis=0, dtype=np.float64) for array in arrays) / count
+    return mean, sum(((array - mean) ** 2).sum(axis=0) for array in arrays) / count
+
+
 class FrameScaler(nn.Module):
     """
-    Standardises each feature by its mean and standard deviation over the training frames; padding stays 0.
+    Standardises each of `n_features` by its mean and standard deviation over the training frames; padding stays 0.
 
-    Parameters
-    ----------
-    n_features : int
-        d. Before `fit`, the scaler is the identity.
+    Before `fit`, the scaler is the identity.
     """
 
     mean: Tensor
@@ -86,31 +77,12 @@ class FrameScaler(nn.Module):
         self.register_buffer("deviation", torch.ones(n_features))
 
     def fit(self, frames: Sequence[NDArray[np.float32]]) -> FrameScaler:
-        """
-        Compute mean and standard deviation over all frames of all clips.
-
-        Parameters
-        ----------
-        frames : sequence of ndarray of shape (n_frames, d)
-        """
-        count = sum(len(clip) for clip in frames)
-        mean = sum(clip.sum(axis=0, dtype=np.float64) for clip in frames) / count
-        variance = sum(((clip - mean) ** 2).sum(axis=0) for clip in frames) / count
+        """Compute mean and standard deviation over all frames of clips of shape (n_frames, d)."""
+        mean, variance = moments(frames)
         self.mean.copy_(torch.as_tensor(mean))
         self.deviation.copy_(torch.as_tensor(np.sqrt(variance)).clamp_min(MIN_DEVIATION))
         return self
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """
-        Scale a batch.
-
-        Parameters
-        ----------
-        frames : Tensor of shape (batch, n_frames, d)
-        mask : Tensor of shape (batch, n_frames), bool
-
-        Returns
-        -------
-        scaled : Tensor of shape (batch, n_frames, d)
-        """
+        """Scale a batch: (batch, n_frames, d), (batch, n_frames) -> (batch, n_frames, d)."""
         return ((frames - self.mean) / self.deviation) * mask[..., None]

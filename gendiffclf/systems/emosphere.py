@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
 from torch import Tensor
 
 from ..device import resolve_device
+from ..featurizers import FeatureCache
 from ..featurizers.inputs import as_items
 from ..validation import all_or_nothing
-from .collation import collate
-from .emosphere_fitting import check_parameters, load_waves, new_network, new_plan, open_tuned, training_examples
+from .emosphere_fitting import check_parameters, load_waves, new_arguments, new_network, open_tuned, training_examples
 from .emosphere_network import EmoSphereNetwork
 from .emosphere_prediction import EmoSpherePrediction
 from .emosphere_targets import check_range, check_ratings, dimension_names
@@ -21,9 +21,6 @@ from .estimator import ClipEstimator
 from .steps import checkpoint_folder, encode, training_seed
 from .training import train_module
 from .tuned_encoder import TunedEncoder
-
-if TYPE_CHECKING:
-    from ..featurizers import FeatureCache
 
 
 class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
@@ -232,16 +229,12 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
             inputs, identity = encode(params, clips)
         network = new_network(params, encoder, inputs, seed)
         examples = training_examples(params, network, inputs, ratings, names, (low, high))
-        device = resolve_device(self.device)
         self.loss_curve_ = train_module(
             network,
             examples,
-            collate,
-            new_plan(params, device, len(examples)),
-            device=device,
             seed=seed,
             folder=checkpoint_folder(params, identity, examples, seed),
-            verbose=self.verbose,
+            **new_arguments(params, resolve_device(self.device), len(examples)),
         )
         self.network_ = network.eval()
         self.dimensions_, self.value_range_ = names, (low, high)

@@ -17,9 +17,8 @@ from .emosphere_losses import region_weights
 from .emosphere_network import N_HEADS, POOLINGS, EmoSphereNetwork
 from .emosphere_targets import DIMENSIONS
 from .frames import clip_waves
-from .steps import check_training_parameters, training_plan
-from .training import TrainingPlan
-from .tuned_encoder import TunedEncoder, pad_short
+from .steps import check_training_parameters, training_arguments
+from .tuned_encoder import TunedEncoder
 
 LEARNING_RATES = {"tuned": 1e-5, "frozen": 1e-3}
 """Values of "auto": the paper's for a tuned encoder, and our own for pooling and heads alone."""
@@ -65,8 +64,7 @@ def open_tuned(params: Mapping[str, Any]) -> tuple[TunedEncoder, dict[str, Any]]
 
 def load_waves(params: Mapping[str, Any], encoder: TunedEncoder, clips: Sequence[Any]) -> list[NDArray[np.float32]]:
     """Waveforms of shape (n_samples,) for a tuned encoder."""
-    waves = clip_waves(clips, encoder.rate, params["sampling_rate"], params["max_seconds"])
-    return pad_short(waves, encoder.min_samples)
+    return clip_waves(clips, encoder.rate, params["sampling_rate"], params["max_seconds"], encoder.min_samples)
 
 
 def new_network(
@@ -98,26 +96,10 @@ def training_examples(
     value_range: tuple[float, float],
 ) -> list[dict[str, Any]]:
     """
-    Build the training examples; if there are regions, set the network's class weights.
+    Build examples of an input of the network, "target" in [0, 1] and, if there are regions, "region".
 
-    Parameters
-    ----------
-    params : mapping
-        Parameters of the estimator.
-    network : EmoSphereNetwork
-    inputs : sequence of ndarray
-        Frames or waveforms.
-    ratings : ndarray of shape (n, 3)
-        On the caller's scale, in the caller's order.
-    names : list of str
-        Names of the columns of `ratings`.
-    value_range : (float, float)
-        Ends of the rating scale.
-
-    Returns
-    -------
-    examples : list of dict
-        With the network's input, "target" in [0, 1] and, if there are regions, "region".
+    The columns of `ratings`, of shape (n, 3) on the scale `value_range`, have `names`. The network's class weights of the
+    regions are set.
     """
     low, high = value_range
     examples = [
@@ -133,10 +115,17 @@ def training_examples(
     return examples
 
 
-def new_plan(params: Mapping[str, Any], device: torch.device, n_examples: int) -> TrainingPlan:
-    """Training plan from the parameters of an estimator and the number of examples."""
+def new_arguments(params: Mapping[str, Any], device: torch.device, n_examples: int) -> dict[str, Any]:
+    """Arguments of `train_module` from the parameters of an estimator and the number of examples."""
     rate = params["learning_rate"]
     if rate == "auto":
         rate = LEARNING_RATES["tuned" if params["tune_encoder"] else "frozen"]
-    # The CCC over the few clips of an incomplete batch is mostly noise.
-    return training_plan(params, device, n_examples, AUTO_EPOCHS, learning_rate=rate, drop_last=True)
+    return training_arguments(
+        params,
+        device,
+        n_examples,
+        AUTO_EPOCHS,
+        learning_rate=rate,
+        lr_scheduler_type="constant",
+        dataloader_drop_last=True,  # the CCC over the few clips of an incomplete batch is mostly noise
+    )

@@ -17,16 +17,9 @@ EPS = 1e-8
 
 def concordance(prediction: Tensor, target: Tensor) -> Tensor:
     """
-    Concordance correlation coefficient over the batch.
+    Concordance correlation coefficients over a batch: (batch, k), (batch, k) -> (k,).
 
-    Parameters
-    ----------
-    prediction, target : Tensor of shape (batch, k)
-
-    Returns
-    -------
-    ccc : Tensor of shape (k,)
-        2 s_xy / (s_x² + s_y² + (x̄ - ȳ)²) with population moments, in [-1, 1]; 0 if the denominator is 0.
+    2 s_xy / (s_x² + s_y² + (x̄ - ȳ)²) with population moments, in [-1, 1]; 0 if the denominator is 0.
     """
     mean_p, mean_t = prediction.mean(0), target.mean(0)
     covariance = ((prediction - mean_p) * (target - mean_t)).mean(0)
@@ -41,17 +34,7 @@ def concordance_loss(prediction: Tensor, target: Tensor) -> Tensor:
 
 def dynamic_weight(epoch: int) -> float:
     """
-    Weight of the cross-entropy of regions.
-
-    Parameters
-    ----------
-    epoch : int
-        Number of the epoch, from 0.
-
-    Returns
-    -------
-    weight : float
-        1 - (epoch / 5)(1 - 0.01) before epoch 5, and 0 from then on.
+    Weight of the cross-entropy of regions: 1 - (epoch / 5)(1 - 0.01) before epoch 5, counted from 0, and 0 from then on.
 
     Examples
     --------
@@ -63,18 +46,9 @@ def dynamic_weight(epoch: int) -> float:
 
 def region_weights(numbers: NDArray[np.integer], n_regions: int) -> Tensor:
     """
-    Class weights N / (n_regions · n_k) of the cross-entropy.
+    Class weights N / (n_regions · n_k) of the cross-entropy, of shape (n_regions,), float32; 0 for regions with no clips.
 
-    Parameters
-    ----------
-    numbers : ndarray of shape (N,), int
-        Region of each training clip.
-    n_regions : int
-
-    Returns
-    -------
-    weights : Tensor of shape (n_regions,), float32
-        0 for regions with no clips.
+    `numbers` are the regions of the N training clips.
 
     Examples
     --------

@@ -25,14 +25,6 @@ class StylePooling(nn.Module):
     """
     The paper's pooling: spectral layers, temporal layers, self-attention, and the mean over frames.
 
-    Parameters
-    ----------
-    n_features, width : int
-        Size of a frame and of the style vector.
-    dropout : float
-
-    Notes
-    -----
     The layers follow the released code, except that padding is set to zero before each convolution, so that the result of a
     clip does not depend on its batch.
 
@@ -238,27 +230,15 @@ class EmoSphereNetwork(nn.Module):
         """Name of the input: "frames", or "waves" with a tuned encoder."""
         return "frames" if self.encoder is None else "waves"
 
-    def style(self, mask: Tensor, frames: Tensor | None = None, waves: Tensor | None = None) -> Tensor:
+    def style(self, inputs: Tensor | None, mask: Tensor) -> Tensor:
         """
-        Compute the pooled vectors.
+        Pool a batch: (batch, longest, n_features) or (batch, longest), (batch, longest) -> (batch, d).
 
-        Parameters
-        ----------
-        mask : Tensor of shape (batch, longest), bool
-            Mask of the frames or waveforms; False for padding.
-        frames : Tensor of shape (batch, n_frames, n_features), optional
-        waves : Tensor of shape (batch, n_samples), optional
-            Used instead of frames with a tuned encoder.
-
-        Returns
-        -------
-        style : Tensor of shape (batch, d)
+        `inputs` are frames, or waveforms for a tuned encoder; `mask` is False for padding.
         """
         if self.encoder is not None:
-            frames, mask = self.encoder(waves, mask)
-        else:
-            frames = self.scaler(frames, mask)  # type: ignore[misc]
-        return self.pooling(frames, mask)
+            return self.pooling(*self.encoder(inputs, mask))
+        return self.pooling(self.scaler(inputs, mask), mask)  # type: ignore[misc]
 
     def forward(
         self,
@@ -273,10 +253,11 @@ class EmoSphereNetwork(nn.Module):
 
         Parameters
         ----------
-        mask, frames, waves : Tensor
-            As for `style`.
+        mask : Tensor of shape (batch, longest), bool
         target : Tensor of shape (batch, 3)
             Ratings in [0, 1].
+        frames, waves : Tensor
+            One of them, the inputs of `style`.
         region : Tensor of shape (batch,), int64, optional
             Region of each clip, if the network has a head for regions.
 
@@ -285,7 +266,7 @@ class EmoSphereNetwork(nn.Module):
         output : dict
             "loss", a scalar.
         """
-        style = self.style(mask, frames, waves)
+        style = self.style(frames if waves is None else waves, mask)
         # Half precision would be too coarse for the moments once the loss is small.
         loss = concordance_loss(self.ratings(style).float(), target.float())
         if self.regions is not None and region is not None:

@@ -149,7 +149,7 @@ class EmoSpherePrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         head = None if name == "style" else getattr(network, name)
 
         def outputs(padded: Tensor, mask: Tensor) -> NDArray[np.float64]:
-            style = network.style(mask, **{network.input_name: padded})
+            style = network.style(padded, mask)
             return (style if head is None else head(style)).double().cpu().numpy()
 
         return np.stack(map_batches(outputs, inputs, PREDICTION_LIMITS[network.input_name], device))

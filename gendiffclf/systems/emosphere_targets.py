@@ -15,24 +15,9 @@ DIMENSIONS = ("arousal", "valence", "dominance")
 
 def dimension_names(Y: Any, dimensions: Any) -> list[str]:
     """
-    Return the names of the columns of `Y`.
+    Names of the columns of `Y`, from a DataFrame or from `dimensions`: "arousal", "valence" and "dominance" in any order.
 
-    Parameters
-    ----------
-    Y : array-like of shape (n, 3)
-        Ratings; a DataFrame has column names.
-    dimensions : sequence of str or None
-        Names of the columns, required for arrays.
-
-    Returns
-    -------
-    names : list of str
-        "arousal", "valence" and "dominance" in the order of the columns.
-
-    Raises
-    ------
-    ValueError
-        If there are no names, other names, or `dimensions` contradicts the columns of a DataFrame.
+    A ValueError if there are no names, other names, or `dimensions` contradicts the columns.
     """
     columns = [str(name) for name in Y.columns] if hasattr(Y, "columns") else None
     if dimensions is None and columns is None:
@@ -54,19 +39,9 @@ def dimension_names(Y: Any, dimensions: Any) -> list[str]:
 
 def in_order(Y: Any, names: list[str]) -> Any:
     """
-    Return true ratings with their columns in the order of a fitted regressor.
+    True ratings with their columns in the order of `names`; those of arrays are already in order.
 
-    Parameters
-    ----------
-    Y : array-like of shape (n, 3)
-        Ratings; the columns of a DataFrame are selected by name, those of other arrays are already in order.
-    names : list of str
-        Names of the columns, in order.
-
-    Raises
-    ------
-    ValueError
-        If a DataFrame lacks one of the columns.
+    A ValueError if a DataFrame lacks one of the columns.
     """
     if not hasattr(Y, "columns"):
         return Y
@@ -93,16 +68,9 @@ def check_range(value_range: Any) -> tuple[float, float]:
 
 def check_ratings(Y: Any, low: float, high: float, n_clips: int) -> NDArray[np.float64]:
     """
-    Return the ratings as an array.
+    Ratings as an array of shape (n_clips, 3), float64.
 
-    Returns
-    -------
-    ratings : ndarray of shape (n_clips, 3), float64
-
-    Raises
-    ------
-    ValueError
-        If there are not three numbers for each clip, or one is missing or outside [low, high].
+    A ValueError if there are not three numbers for each clip, or one is missing or outside [low, high].
     """
     try:
         ratings = np.asarray(Y, dtype=np.float64)

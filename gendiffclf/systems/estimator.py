@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator
@@ -19,6 +19,7 @@ class ClipEstimator(BaseEstimator):
     """Base class of estimators on clips with one trained module, `network_`."""
 
     network_: nn.Module
+    _check_parameters: Callable[[Mapping[str, Any]], None]
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """
@@ -86,11 +87,6 @@ class ClipEstimator(BaseEstimator):
         params = self.get_params(deep=False)
         self._check_parameters(params)
         return params
-
-    @staticmethod
-    def _check_parameters(params: Mapping[str, Any]) -> None:
-        """Raise a ValueError for the first parameter out of its range."""
-        raise NotImplementedError
 
     def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the parameters and the fitted attributes except weights, of types that `save_system` accepts."""

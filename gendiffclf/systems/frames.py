@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from ..featurizers import AudioError, FbankFeaturizer, HubertFeaturizer, SpeechFeaturizer
 from ..featurizers.inputs import as_clip, as_items
-from ..validation import check_real, shown
+from ..validation import shown
 
 Frames = list[NDArray[np.float32]]
 
 
 def frame_featurizer(encoder: Any, *, layer: int, sampling_rate: float | None = None, **settings: Any) -> Any:
     """
-    Return the featuriser that turns clips into frames.
+    Return the featuriser whose `transform` turns clips into a list of frames of shape (n_frames, d).
 
     Parameters
     ----------
@@ -34,16 +34,6 @@ def frame_featurizer(encoder: Any, *, layer: int, sampling_rate: float | None = 
     **settings
         Parameters of a new featuriser, such as `cache`, `device`, `n_jobs` and `verbose`; those that it does not have
         are ignored.
-
-    Returns
-    -------
-    featurizer : SpeechFeaturizer
-        With `pooling="none"`: `transform` gives a list of arrays of shape (frames, d).
-
-    Raises
-    ------
-    ValueError
-        If `encoder` is of another type, or a featuriser without the parameter `pooling`.
     """
     if isinstance(encoder, SpeechFeaturizer):
         if "pooling" not in encoder.get_params(deep=False):
@@ -68,26 +58,9 @@ def frame_featurizer(encoder: Any, *, layer: int, sampling_rate: float | None = 
 
 def clip_frames(featurizer: SpeechFeaturizer, clips: Any, max_seconds: float | None = None) -> Frames:
     """
-    Return the frames of each clip.
+    Frames of each clip, from a featuriser of `frame_featurizer`: n arrays of shape (n_frames, d), float32, in memory.
 
-    Parameters
-    ----------
-    featurizer : SpeechFeaturizer
-        From `frame_featurizer`.
-    clips : list of clips
-        In the forms listed at `HubertFeaturizer`.
-    max_seconds : float or None
-        Longer clips are truncated to this length, in seconds, before encoding.
-
-    Returns
-    -------
-    frames : list of ndarray of shape (n_frames, d), float32
-        One for each clip, held in memory.
-
-    Raises
-    ------
-    AudioError
-        If a clip cannot be read; it names the clip and its index.
+    Clips longer than `max_seconds` are truncated before encoding.
     """
     rate = featurizer._encoders()[0].sampling_rate
     items = _truncated(as_items(clips), rate, featurizer.sampling_rate, max_seconds)
@@ -97,21 +70,9 @@ def clip_frames(featurizer: SpeechFeaturizer, clips: Any, max_seconds: float | N
 
 def given_frames(items: Sequence[Any]) -> Frames:
     """
-    Validate frames that the caller passed instead of clips.
+    Validate frames passed instead of clips, as n arrays of shape (n_frames, d), float32.
 
-    Parameters
-    ----------
-    items : sequence of n array-likes of shape (n_frames, d)
-        As returned by a featuriser with `pooling="none"`; at least one.
-
-    Returns
-    -------
-    frames : list of n ndarrays of shape (n_frames, d), float32
-
-    Raises
-    ------
-    ValueError
-        If an item has another shape, or holds NaN or infinity.
+    A ValueError if one has another shape, or holds NaN or infinity.
     """
     frames: Frames = []
     for index, item in enumerate(items):
@@ -130,32 +91,13 @@ def given_frames(items: Sequence[Any]) -> Frames:
 
 
 def clip_waves(
-    clips: Any, rate: int, sampling_rate: float | None = None, max_seconds: float | None = None
+    clips: Any, rate: int, sampling_rate: float | None = None, max_seconds: float | None = None, min_samples: int = 0
 ) -> list[NDArray[np.float32]]:
     """
-    Return the waveform of each clip, for a tuned encoder.
+    Waveforms of clips, of shape (n_samples,), float32, at `rate` in Hz.
 
-    Parameters
-    ----------
-    clips : list of clips
-        In the forms listed at `HubertFeaturizer`.
-    rate : int
-        Sampling rate of the result, in Hz.
-    sampling_rate : float or None
-        Sampling rate of bare arrays, in Hz.
-    max_seconds : float or None
-        Longer clips are truncated to this length, in seconds.
-
-    Returns
-    -------
-    waves : list of ndarray of shape (n_samples,), float32
-
-    Raises
-    ------
-    AudioError
-        If a clip cannot be read; it names the clip and its index.
-    ValueError
-        If there are no clips.
+    Bare arrays are at `sampling_rate`. Clips longer than `max_seconds` are truncated, those shorter than `min_samples`
+    zero-padded. The `AudioError` for one that cannot be read names its index.
     """
     waves = []
     for index, item in enumerate(_truncated(as_items(clips), rate, sampling_rate, max_seconds)):
@@ -163,9 +105,10 @@ def clip_waves(
         try:
             clip = as_clip(item, sampling_rate)
             name = clip.name
-            waves.append(clip.load(rate))
+            wave = clip.load(rate)
         except AudioError as error:
             raise error.at(name, index) from error
+        waves.append(np.pad(wave, (0, max(min_samples - len(wave), 0))))
     return waves
 
 
@@ -173,7 +116,6 @@ def _truncated(items: Sequence[Any], rate: int, sampling_rate: float | None, max
     """Replace items longer than `max_seconds` by their samples up to there."""
     if max_seconds is None:
         return list(items)
-    check_real("max_seconds", max_seconds, 0, low_open=True)
     return [_first_seconds(item, rate, sampling_rate, max_seconds) for item in items]
 
 

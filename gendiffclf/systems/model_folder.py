@@ -53,25 +53,18 @@ def save_system(
     Parameters
     ----------
     folder : path-like
-        A new folder, unless `overwrite`.
+        A new folder, unless `overwrite`; otherwise a ValueError.
     kind : str
         Name of the estimator's class.
     parameters : mapping
         From `get_params(deep=False)`; featurisers of `FEATURIZERS` and paths are converted to JSON, `RUNTIME_PARAMETERS` are
-        left out, and a random generator becomes None.
+        left out, and a random generator becomes None. A TypeError for others, such as a loaded model.
     fitted : mapping
         Fitted attributes except the weights, of JSON types or NumPy's.
     weights : mapping of str to Tensor
         On any device.
     overwrite : bool, default=False
         Whether to replace an existing system.
-
-    Raises
-    ------
-    ValueError
-        If the folder exists and may not be replaced.
-    TypeError
-        If a parameter cannot be converted to JSON, such as a loaded model.
     """
     folder = check_new_folder("folder", folder, overwrite)
     description = {
@@ -92,13 +85,7 @@ def save_system(
 
 def load_system(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
     """
-    Load a folder that `save_system` wrote.
-
-    Parameters
-    ----------
-    folder : path-like
-    kind : str
-        Expected name of the estimator's class.
+    Load a folder that `save_system` wrote for the class `kind`.
 
     Returns
     -------
@@ -133,14 +120,7 @@ def check_new_folder(name: str, folder: str | os.PathLike[str], overwrite: bool)
     """
     Raise a ValueError if a model cannot be saved to a folder; otherwise return its path.
 
-    Parameters
-    ----------
-    name : str
-        Name of the folder's parameter or option, for messages.
-    folder : path-like
-        Folder to be created.
-    overwrite : bool
-        Whether an existing model may be replaced.
+    Messages call the folder by the `name` of its parameter or option.
     """
     folder = Path(folder)
     if folder.exists() and not (overwrite and (folder / DESCRIPTION).is_file()):

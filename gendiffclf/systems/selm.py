@@ -5,24 +5,25 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from ..device import resolve_device
+from ..featurizers import FeatureCache
 from ..featurizers.inputs import as_items
 from ..validation import all_or_nothing
-from .collation import collate
 from .estimator import ClipEstimator
 from .selm_fitting import (
     EXCLUDED,
+    WARMUP_SHARE,
     check_parameters,
     checked_labels,
     initial_language_model,
+    new_arguments,
     new_model,
-    new_plan,
     training_examples,
 )
 from .selm_folder import (
@@ -38,9 +39,6 @@ from .selm_prediction import SelmPrediction
 from .selm_texts import PROMPT, View, checked_views, sorted_labels
 from .steps import checkpoint_folder, encode, training_seed
 from .training import train_module
-
-if TYPE_CHECKING:
-    from ..featurizers import FeatureCache
 
 
 class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
@@ -255,16 +253,12 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         frames, identity = encode(params, clips)
         network = new_model(params, language_model, frames, seed)
         examples = training_examples(network, tokenizer, frames, labels, texts, self.prompt, views)
-        device = resolve_device(self.device)
         self.loss_curve_ = train_module(
             network,
             examples,
-            collate,
-            new_plan(params, device, len(examples), few_shot=False),
-            device=device,
             seed=seed,
             folder=checkpoint_folder(params, identity, examples, seed, EXCLUDED),
-            verbose=self.verbose,
+            **new_arguments(params, resolve_device(self.device), len(examples), warmup_steps=WARMUP_SHARE),
         )
         self.network_, self.tokenizer_, self.encoder_identity_ = network.eval(), tokenizer, identity
         self.trained_labels_, self.views_, self.prompt_ = trained, views, self.prompt
@@ -304,9 +298,9 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         tuned = network.tunes_language_model
         network.tune(language_model=False)
         examples = training_examples(network, self.tokenizer_, frames, labels, texts, self.prompt_, self.views_)
-        device = resolve_device(self.device)
-        plan = new_plan(params, device, len(examples), few_shot=True)
-        train_module(network, examples, collate, plan, device=device, seed=training_seed(params), verbose=self.verbose)
+        few_shot = {**params, "n_epochs": self.few_shot_epochs}
+        arguments = new_arguments(few_shot, resolve_device(self.device), len(examples))
+        train_module(network, examples, seed=training_seed(params), **arguments)
         network.tune(language_model=tuned)
         self.network_, self.trained_labels_ = network.eval(), trained
         return self

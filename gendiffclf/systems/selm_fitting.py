@@ -16,12 +16,12 @@ from ..validation import check_flag, check_integer, check_none_missing, check_re
 from .selm_language import BYTES, answer_tokens, check_positions, load_language_model, prompt_tokens
 from .selm_model import SelmModel
 from .selm_texts import View
-from .steps import check_training_parameters, training_plan
-from .training import TrainingPlan
+from .steps import check_training_parameters, training_arguments
 
 AUTO_EPOCHS = (30, 500)
 """Minimum numbers of epochs and of updates; with more updates, few clips are overfitted."""
 WARMUP_SHARE = 0.1
+"""Share of the updates of `fit` in which the learning rate rises; few-shot training starts from trained mappers."""
 EXCLUDED = ("label_texts", "length_normalize", "views")
 """Parameters that the name of the checkpoint folder does not depend on: they do not affect training, or only its examples."""
 
@@ -90,26 +90,11 @@ def training_examples(
     views: Mapping[str, View],
 ) -> list[dict[str, Any]]:
     """
-    Build training examples, each of a clip, a prompt and an answer.
+    Build training examples for `collate`, each of the frames of a clip, a prompt and an answer.
 
-    Parameters
-    ----------
-    model : SelmModel
-        Its language model must have enough positions for the answers.
-    tokenizer : PreTrainedTokenizer
-    frames : sequence of n ndarrays of shape (n_frames, d)
-    labels : ndarray of shape (n,)
-    texts : mapping of label to texts
-        Each text of a clip's label is an answer to `prompt`.
-    prompt : str
-    views : mapping of str to View
-        Each view with an answer for a clip's label adds an example.
-
-    Returns
-    -------
-    examples : list of dict
-        For `collation.collate`: "frames", "prompt", "n_prompt", "answer", "n_answer". Prompts and answers are zero-padded to
-        equal lengths.
+    Each of the `texts` of a clip's label is an answer to `prompt`, and each view with an answer for the label adds an example.
+    "n_prompt" and "n_answer" are the lengths of "prompt" and "answer", which are zero-padded to equal lengths. A ValueError if
+    the model's language model has too few positions for the answers.
     """
     triplets: list[tuple[int, str, str]] = []
     for i, label in enumerate(labels.tolist()):
@@ -131,7 +116,9 @@ def training_examples(
     return examples
 
 
-def new_plan(params: Mapping[str, Any], device: torch.device, n_examples: int, *, few_shot: bool) -> TrainingPlan:
-    """Training plan; few-shot training starts from trained mappers and needs no warm-up."""
-    changes = {"n_epochs": params["few_shot_epochs"]} if few_shot else {"warmup_share": WARMUP_SHARE}
-    return training_plan(params, device, n_examples, AUTO_EPOCHS, schedule="linear", **changes)
+def new_arguments(
+    params: Mapping[str, Any], device: torch.device, n_examples: int, warmup_steps: float = 0
+) -> dict[str, Any]:
+    """Arguments of `train_module`; a `warmup_steps` below 1 is a share of all updates."""
+    changes = {"lr_scheduler_type": "linear", "warmup_steps": warmup_steps}
+    return training_arguments(params, device, n_examples, AUTO_EPOCHS, **changes)

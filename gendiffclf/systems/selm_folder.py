@@ -12,14 +12,7 @@ from .selm_texts import View
 
 
 def language_description(language_model: Any, tokenizer: Any) -> dict[str, Any]:
-    """
-    Return a language model's architecture and its tokenizer as JSON types.
-
-    Raises
-    ------
-    TypeError
-        If the tokenizer is not a fast one.
-    """
+    """Architecture of a language model and its tokenizer as JSON types; a TypeError if the tokenizer is not a fast one."""
     if not tokenizer.is_fast:
         raise TypeError(
             f"Got a tokenizer of type {type(tokenizer).__name__}, expected a fast tokenizer, which can be saved as JSON; "

@@ -19,20 +19,13 @@ END = "<|endoftext|>"
 
 def load_language_model(name: str | os.PathLike[str]) -> tuple[nn.Module, Any]:
     """
-    Load a causal language model and its tokenizer.
+    Load a causal language model, in float32 and evaluation mode on the CPU, and its tokenizer, with an end-of-text token.
 
     Parameters
     ----------
     name : str or path-like
         A name on the Hugging Face hub, a folder written by `save_pretrained`, or "bytes": a small GPT-2 over bytes with
         random weights, drawn from torch's global random state.
-
-    Returns
-    -------
-    model : Module
-        In float32 and evaluation mode, on the CPU.
-    tokenizer : PreTrainedTokenizer
-        With an end-of-text token.
 
     Raises
     ------

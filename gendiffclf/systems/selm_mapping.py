@@ -12,18 +12,11 @@ class FrameProjection(nn.Module):
     """
     Two linear layers with a residual connection, applied per frame: LayerNorm(u + dropout(W2 GELU(u))), u = W1 x.
 
-    Parameters
-    ----------
-    n_features, width : int
-        Sizes of the input and the output.
-    dropout : float
-        In [0, 1).
-
-    Notes
-    -----
     SELM's abstract mentions "two linear layers with GELU"; residual connection and norm follow Pengi (arXiv 2305.11834).
 
-    Shape: (..., n_features) -> (..., width).
+    Shape
+    -----
+    (..., n_features) -> (..., width)
     """
 
     def __init__(self, n_features: int, width: int, dropout: float) -> None:
@@ -41,22 +34,11 @@ class FrameProjection(nn.Module):
 
 class PrefixMapper(nn.Module):
     """
-    Transformer over a sequence and learned constants; the output at the constants is the prefix.
+    Pre-norm transformer over a sequence and learned constants; the output at the constants is the prefix.
 
-    Parameters
-    ----------
-    width : int
-        Width of the sequence and of the prefix.
-    n_prefix : int
-        Length of the prefix, in tokens.
-    n_layers, n_heads : int
-        Layers and attention heads of the pre-norm transformer.
-    dropout : float
-        In [0, 1).
-
-    Notes
+    Shape
     -----
-    Shape: (batch, steps, width) -> (batch, n_prefix, width).
+    (batch, steps, width) -> (batch, n_prefix, width)
     """
 
     def __init__(self, width: int, n_prefix: int, n_layers: int, n_heads: int, dropout: float) -> None:
@@ -69,15 +51,7 @@ class PrefixMapper(nn.Module):
         self.layers = nn.TransformerEncoder(layer, n_layers, norm=norm, enable_nested_tensor=False)
 
     def forward(self, sequence: torch.Tensor, padding: torch.Tensor | None = None) -> torch.Tensor:
-        """
-        Map a sequence to a prefix.
-
-        Parameters
-        ----------
-        sequence : Tensor of shape (batch, steps, width)
-        padding : Tensor of shape (batch, steps), bool, optional
-            True for padding.
-        """
+        """Map a sequence to a prefix; `padding`, of shape (batch, steps), is True for padding."""
         constants = self.constants.expand(len(sequence), -1, -1)  # (n_prefix, width) -> (batch, n_prefix, width)
         if padding is not None:
             padding = nn.functional.pad(padding, (0, constants.shape[1]))  # (batch, steps + n_prefix)
@@ -89,24 +63,15 @@ class AudioMapper(nn.Module):
     """
     Maps the frames of a clip to a prefix of fixed length.
 
-    Parameters
-    ----------
-    n_features : int
-        Size of a frame.
-    width : int
-        Width of the language model.
-    n_prefix, n_layers, n_heads, dropout
-        As for `PrefixMapper`.
-
-    Notes
-    -----
     Frames are standardised by the mean and standard deviation of the training frames, and projected. The sequence mapper
     divides the clip into `n_prefix` spans of equal length, whose means become tokens, and adds a linear map of mean and
     standard deviation over the whole clip. The tokens and as many learned constants pass through the transformer. SELM's
     abstract mentions a sequence mapper and transformer layers; the design of the mapper is ours. The prefix does not depend
     on padding.
 
-    Shape: (batch, frames, n_features) -> (batch, n_prefix, width).
+    Shape
+    -----
+    (batch, frames, n_features), (batch, frames) -> (batch, n_prefix, width)
     """
 
     def __init__(self, n_features: int, width: int, n_prefix: int, n_layers: int, n_heads: int, dropout: float) -> None:
@@ -117,15 +82,7 @@ class AudioMapper(nn.Module):
         self.mapper = PrefixMapper(width, n_prefix, n_layers, n_heads, dropout)
 
     def forward(self, frames: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """
-        Map frames to a prefix.
-
-        Parameters
-        ----------
-        frames : Tensor of shape (batch, frames, n_features)
-        mask : Tensor of shape (batch, frames), bool
-            False for padding, which must be finite.
-        """
+        """Map frames to a prefix; `mask` is False for padding, which must be finite."""
         states = self.projection(self.scaler(frames, mask))  # (batch, frames, width)
         summary = self.to_tokens(mean_and_deviation(states, mask))  # (batch, n_prefix * width)
         tokens = span_means(states, mask, len(self.mapper.constants))  # (batch, n_prefix, width)
@@ -134,20 +91,9 @@ class AudioMapper(nn.Module):
 
 def span_means(states: torch.Tensor, mask: torch.Tensor, n_spans: int) -> torch.Tensor:
     """
-    Means over spans of equal length.
+    Means over spans of equal length: (batch, steps, width), (batch, steps) -> (batch, n_spans, width).
 
-    Parameters
-    ----------
-    states : Tensor of shape (batch, steps, width)
-    mask : Tensor of shape (batch, steps), bool
-        False for padding, which comes last.
-    n_spans : int
-        Number of spans; step t of n is in span floor(t · n_spans / n).
-
-    Returns
-    -------
-    means : Tensor of shape (batch, n_spans, width)
-        Zeros for empty spans, which a clip with fewer than `n_spans` steps has.
+    Step t of n is in span floor(t · n_spans / n). Spans are zeros if empty, as a clip with fewer than `n_spans` steps has.
     """
     count = mask.sum(dim=1, keepdim=True)  # (batch, 1)
     span = torch.arange(mask.shape[1], device=mask.device) * n_spans // count  # (batch, steps)
@@ -159,19 +105,9 @@ def span_means(states: torch.Tensor, mask: torch.Tensor, n_spans: int) -> torch.
 
 def mean_and_deviation(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """
-    Mean and standard deviation over the unpadded steps.
+    Mean and population standard deviation over unpadded steps: (batch, steps, width), (batch, steps) -> (batch, 2 · width).
 
-    Parameters
-    ----------
-    states : Tensor of shape (batch, steps, width)
-    mask : Tensor of shape (batch, steps), bool
-        True for at least one step of each row.
-
-    Returns
-    -------
-    summary : Tensor of shape (batch, 2 * width)
-        float32 or float64. The standard deviation is that of the population; a small constant added to the variance keeps
-        the gradient finite for a single step.
+    In float32 or float64. A small constant added to the variance keeps the gradient finite for a single step.
     """
     states = states if states.dtype == torch.float64 else states.float()
     weight = mask[:, :, None].to(states.dtype)  # (batch, steps, 1)

@@ -25,10 +25,8 @@ class SelmModel(nn.Module):
         Size of a frame.
     n_prefix : int
         Number of tokens of the audio prefix, and of the prompt prefix.
-    n_layers, n_heads : int
-        Layers and attention heads of each mapper's transformer.
-    dropout : float
-        Dropout in the mappers, in [0, 1).
+    n_layers, n_heads, dropout
+        Layers, attention heads and dropout of each mapper's transformer.
     tune_language_model : bool
         Whether the language model's weights are trained.
 
@@ -92,7 +90,7 @@ class SelmModel(nn.Module):
         self, frames: torch.Tensor, mask: torch.Tensor, prompt: torch.Tensor, n_prompt: torch.Tensor
     ) -> torch.Tensor:
         """
-        Compute the prefix of the answer.
+        Compute the prefix of the answer, of shape (batch, 2 * n_prefix, width).
 
         Parameters
         ----------
@@ -103,10 +101,6 @@ class SelmModel(nn.Module):
             Tokens of the prompts, padded with any token; a single row is used for all clips.
         n_prompt : Tensor of shape (batch,) or (1,), int
             Number of tokens of each prompt.
-
-        Returns
-        -------
-        prefix : Tensor of shape (batch, 2 * n_prefix, width)
         """
         audio = self.audio_mapper(frames, mask)  # (batch, n_prefix, width)
         padding = torch.arange(prompt.shape[1], device=prompt.device) >= n_prompt[:, None]
@@ -162,7 +156,10 @@ def _drop_copies(module: nn.Module, state: dict[str, Any], prefix: str, metadata
 
 def text_scores(language_model: Any, prefix: torch.Tensor, texts: Sequence[Sequence[int]]) -> torch.Tensor:
     """
-    Log-probabilities of texts after a common prefix.
+    Log-probabilities of texts after a common prefix, sums over their tokens: (batch, texts), float32.
+
+    The prefix passes through the model once, and its keys and values are reused; each text then needs a call over its tokens
+    except the last. A text of one token needs no call.
 
     Parameters
     ----------
@@ -172,16 +169,6 @@ def text_scores(language_model: Any, prefix: torch.Tensor, texts: Sequence[Seque
         Embeddings of the prefix.
     texts : sequence of sequence of int
         Tokens of each text, including the end-of-text token; at least one.
-
-    Returns
-    -------
-    scores : Tensor of shape (batch, texts), float32
-        Sums of the tokens' log-probabilities.
-
-    Notes
-    -----
-    The prefix passes through the model once, and its keys and values are reused; each text then needs a call over its
-    tokens except the last. A text of one token needs no call.
     """
     start = language_model(inputs_embeds=prefix, use_cache=True, logits_to_keep=1)
     first = start.logits[:, -1].float().log_softmax(dim=-1)  # (batch, vocab)
@@ -205,24 +192,11 @@ def label_scores(
     scores: torch.Tensor, n_tokens: Sequence[int], owners: Sequence[int], n_labels: int, *, length_normalize: bool
 ) -> torch.Tensor:
     """
-    Scores of labels from the scores of their texts.
+    Scores of labels from the scores of their texts: (batch, texts) -> (batch, n_labels).
 
-    Parameters
-    ----------
-    scores : Tensor of shape (batch, texts)
-        log P(text | prefix).
-    n_tokens, owners : sequence of int
-        Length of each text, and the index of its label.
-    n_labels : int
-        Number of labels; each has at least one text.
-    length_normalize : bool
-        Divide the score of each text by its number of tokens first.
-
-    Returns
-    -------
-    scores : Tensor of shape (batch, n_labels)
-        Logarithm of the summed probabilities of a label's texts, that is of the probability of any of them. With
-        `length_normalize`, the logarithm of their mean, so that labels with more texts have no advantage.
+    Each is the logarithm of the summed probabilities of a label's texts, that is of the probability of any of them. With
+    `length_normalize`, the score of each text is first divided by its number of tokens, and the result is the logarithm of their
+    mean, so that labels with more texts have no advantage. `owners` are the indices of the texts' labels.
     """
     owner = torch.as_tensor(owners, device=scores.device)
     if length_normalize:

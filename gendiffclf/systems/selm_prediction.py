@@ -16,7 +16,7 @@ from ..featurizers.inputs import as_items
 from ..validation import check_choice, check_integer, shown
 from .selm_language import answer_tokens, check_positions, prompt_tokens
 from .selm_model import SelmModel, label_scores, text_scores
-from .selm_texts import View, checked_label_texts, default_label_texts, sorted_labels
+from .selm_texts import View, checked_label_texts, sorted_labels
 from .steps import encode, map_batches
 
 PREDICTION_LIMIT = 64_000
@@ -161,7 +161,7 @@ class SelmPrediction:
     def _texts(self, trained: list[Any], needed: Sequence[Any] | None = None) -> dict[Any, tuple[str, ...]]:
         """Texts of the labels; those in `needed`, by default all training labels, must have one."""
         if self.label_texts is None:
-            return default_label_texts(trained)
+            return checked_label_texts({label: str(label) for label in trained})
         texts = checked_label_texts(self.label_texts)
         missing = sorted_labels(label for label in (trained if needed is None else needed) if label not in texts)
         if missing:

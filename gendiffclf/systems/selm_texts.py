@@ -66,22 +66,9 @@ VIEWS: dict[str, View] = {
 
 def checked_label_texts(label_texts: Any) -> dict[Any, tuple[str, ...]]:
     """
-    Validate the texts of labels and return them as tuples, sorted by label.
+    Return the texts of labels as tuples, stripped of surrounding blanks and sorted by label.
 
-    Parameters
-    ----------
-    label_texts : mapping of label to str or sequence of str
-        As passed to `SelmClassifier`.
-
-    Returns
-    -------
-    texts : dict of label to tuple of str
-        At least one text for each label, stripped of surrounding blanks.
-
-    Raises
-    ------
-    ValueError
-        If `label_texts` is not a mapping or empty, a text is blank or not a string, or two labels share a text.
+    A ValueError if `label_texts` is not a mapping or empty, a text is blank or not a string, or two labels share a text.
     """
     if not isinstance(label_texts, Mapping) or not label_texts:
         raise ValueError(
@@ -125,30 +112,11 @@ def sorted_labels(labels: Iterable[Any]) -> list[Any]:
     return unique
 
 
-def default_label_texts(labels: Iterable[Any]) -> dict[Any, tuple[str, ...]]:
-    """Each label as its own text."""
-    return checked_label_texts({label: str(label) for label in sorted_labels(labels)})
-
-
 def checked_views(views: Any, labels: Iterable[Any]) -> dict[str, View]:
     """
-    Validate views and return them by name.
+    Return views by name, from names of `VIEWS` or a mapping.
 
-    Parameters
-    ----------
-    views : sequence of str, or mapping of str to View
-        Names of `VIEWS`, or custom views by name.
-    labels : iterable of labels
-        Training labels; each view must have an answer for at least one of them.
-
-    Returns
-    -------
-    views : dict of str to View
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown, a value is not a `View`, or a view has no answer for any of the labels.
+    A ValueError if a name is unknown, a value is not a `View`, or a view has no answer for any of the training labels.
     """
     if isinstance(views, Mapping):
         by_name = dict(views)

@@ -1,4 +1,4 @@
-"""Steps of `fit` and `predict` common to the systems: parameters, frames, seeds, plans, checkpoints and batches."""
+"""Steps of `fit` and `predict` common to the systems: parameters, frames, seeds, training arguments, checkpoints, batches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..validation import check_choice, check_flag, check_integer, check_real, sh
 from .collation import pad
 from .frames import Frames, clip_frames, frame_featurizer, given_frames
 from .model_folder import RUNTIME_PARAMETERS
-from .training import TrainingPlan, run_folder
+from .training import run_folder
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 MAX_BATCH = 64
@@ -58,27 +58,13 @@ def encode(
     """
     Encode clips into frames with a frozen encoder.
 
-    Parameters
-    ----------
-    params : mapping
-        Parameters of an estimator.
-    clips : sequence of n clips
-        With `encoder=None`, arrays of frames.
-    expected : mapping, optional
-        Identity of the encoder in training.
+    With `encoder=None`, `clips` are frames already. A ValueError if the encoder differs from the `expected` one.
 
     Returns
     -------
     frames : list of n ndarrays of shape (n_frames, d), float32
     identity : dict
         Identifies the encoder's weights and settings, as JSON types.
-
-    Raises
-    ------
-    AudioError
-        If a clip cannot be read.
-    ValueError
-        If the encoder differs from the expected one.
     """
     if params["encoder"] is None:
         frames = given_frames(clips)
@@ -95,7 +81,7 @@ def encode(
 
 def check_identity(encoder: Any, identity: Mapping[str, Any], expected: Mapping[str, Any] | None) -> None:
     """Raise a ValueError if the encoder differs from that in training."""
-    different = sorted(name for name in expected or {} if identity.get(name) != (expected or {})[name])
+    different = sorted(name for name, value in (expected or {}).items() if identity.get(name) != value)
     if different:
         raise ValueError(
             f"Got encoder={shown(encoder)} whose {', '.join(different)} differ from those in fit, expected the same encoder; "
@@ -103,29 +89,31 @@ def check_identity(encoder: Any, identity: Mapping[str, Any], expected: Mapping[
         )
 
 
-def training_plan(
+def training_arguments(
     params: Mapping[str, Any], device: torch.device, n_examples: int, bounds: tuple[int, int], **changes: Any
-) -> TrainingPlan:
+) -> dict[str, Any]:
     """
-    Training plan from the parameters of an estimator, with changes.
+    Arguments of `train_module` from the parameters of an estimator, with changes.
 
-    Parameters
-    ----------
-    params : mapping
-    device : torch.device
-    n_examples : int
-    bounds : (int, int)
-        Minimum numbers of epochs and of updates for `n_epochs="auto"`.
-    **changes
-        Attributes of the plan.
+    `bounds` are the minimum numbers of epochs and of updates for `n_epochs="auto"`.
     """
-    names = ("n_epochs", "batch_size", "accumulation_steps", "learning_rate", "weight_decay", "distributed")
-    settings = {name: params[name] for name in names} | {"precision": resolve_precision(params["precision"], device)}
-    if settings["n_epochs"] == "auto":
+    n_epochs = params["n_epochs"]
+    if n_epochs == "auto":
         per_update = params["batch_size"] * params["accumulation_steps"] * group_size(params)
         min_epochs, min_updates = bounds
-        settings["n_epochs"] = max(min_epochs, math.ceil(min_updates / max(n_examples // per_update, 1)))
-    return TrainingPlan(**{**settings, **changes})
+        n_epochs = max(min_epochs, math.ceil(min_updates / max(n_examples // per_update, 1)))
+    arguments = {
+        "num_train_epochs": n_epochs,
+        "per_device_train_batch_size": params["batch_size"],
+        "gradient_accumulation_steps": params["accumulation_steps"],
+        "learning_rate": params["learning_rate"],
+        "weight_decay": params["weight_decay"],
+        "bf16": resolve_precision(params["precision"], device) == torch.bfloat16,
+        "distributed": params["distributed"],
+        "verbose": params["verbose"],
+        "device": device,
+    }
+    return {**arguments, **changes}
 
 
 def group_size(params: Mapping[str, Any]) -> int:
@@ -143,12 +131,8 @@ def checkpoint_folder(
     """
     Return the folder for the checkpoints of a fit, or None.
 
-    Parameters
-    ----------
-    params, identity, examples, seed
-        Everything that the weights depend on, with the number of processes.
-    excluded : collection of str
-        Parameters that the weights do not depend on, except through the examples.
+    Its name depends on all arguments and the number of processes, but not on the parameters `excluded`, which affect the weights
+    only through the examples.
     """
     if params["checkpoints"] is None:
         return None
@@ -171,23 +155,10 @@ def map_batches(
     device: torch.device,
 ) -> list[Any]:
     """
-    Apply a function to padded batches and return one result per clip.
+    Apply a function to padded batches of frames or waveforms, and return one result per clip, in order.
 
-    Parameters
-    ----------
-    function : callable
-        From a padded batch of shape (batch, longest, ...) and its mask of shape (batch, longest), both on `device`, to a
-        sequence of `batch` results.
-    inputs : sequence of n ndarrays of shape (length, ...)
-        Frames or waveforms.
-    limit : int
-        Bound on the number of steps of a padded batch. A batch that does not fit in memory is halved.
-    device : torch.device
-
-    Returns
-    -------
-    results : list of n objects
-        In the order of `inputs`.
+    `function` gets a padded batch of shape (batch, longest, ...) and its mask of shape (batch, longest), both on `device`, and
+    returns a sequence of `batch` results. Batches have at most `limit` padded steps; one that does not fit in memory is halved.
     """
 
     def batch_results(indices: list[int]) -> list[Any]:

@@ -8,20 +8,20 @@ import hashlib
 import os
 import random
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from ..optional import require
+from .collation import collate
 
 if TYPE_CHECKING:
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+    from transformers import Trainer, TrainerCallback
 
 COMPLETE = "complete"
 """File that is written to each checkpoint last; a checkpoint without it is incomplete."""
@@ -29,56 +29,16 @@ COMPLETE = "complete"
 GROUP_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-@dataclass(frozen=True)
-class TrainingPlan:
-    """
-    Hyperparameters of a training.
-
-    Attributes
-    ----------
-    n_epochs : int
-        Passes over the examples.
-    batch_size, accumulation_steps : int
-        Examples per step on one device, and steps whose gradients are averaged for an update.
-    learning_rate, weight_decay : float
-        Of AdamW.
-    precision : torch.dtype
-        float32, or bfloat16 for mixed precision.
-    max_grad_norm : float
-        Gradients are clipped to this norm.
-    warmup_share : float
-        Share of the updates in which the learning rate rises from 0.
-    schedule : str
-        Learning rate schedule after that, by its name in transformers: "constant_with_warmup", "linear", "cosine".
-    drop_last : bool
-        Skip the incomplete batch at the end of an epoch, if there are complete ones.
-    distributed : bool
-        Train with the other processes of a launched group (`torchrun`).
-    """
-
-    n_epochs: int = 20
-    batch_size: int = 32
-    accumulation_steps: int = 1
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    precision: torch.dtype = torch.float32
-    max_grad_norm: float = 1.0
-    warmup_share: float = 0.0
-    schedule: str = "constant_with_warmup"
-    drop_last: bool = False
-    distributed: bool = False
-
-
 def train_module(
     module: nn.Module,
     examples: Sequence[Mapping[str, Any]],
-    collate: Callable[[list[Mapping[str, Any]]], dict[str, Tensor]],
-    plan: TrainingPlan,
     *,
     device: torch.device,
     seed: int,
     folder: str | os.PathLike[str] | None = None,
+    distributed: bool = False,
     verbose: int = 0,
+    **arguments: Any,
 ) -> list[float]:
     """
     Train a module in place.
@@ -91,9 +51,6 @@ def train_module(
         from 0. The module may be on any device, and is moved to `device`.
     examples : sequence of mappings
         In memory, or a dataset of torch that reads them.
-    collate : callable
-        From a list of examples to a batch, such as `collation.collate`.
-    plan : TrainingPlan
     device : torch.device
         In a distributed group on CUDA, each process uses a device of its own instead.
     seed : int
@@ -102,8 +59,13 @@ def train_module(
         Folder for a checkpoint after each epoch, of which the latest two are kept. If it has a complete one, training
         resumes from it and ends with the same weights as without interruption; so use one folder per training, as from
         `run_folder`. None writes no checkpoints.
+    distributed : bool
+        Train with the other processes of a launched group (`torchrun`).
     verbose : int
         If nonzero, show a progress bar with the time left.
+    **arguments
+        Of `transformers.TrainingArguments`, such as `learning_rate`. `dataloader_drop_last` has no effect if there is no
+        complete batch.
 
     Returns
     -------
@@ -122,35 +84,28 @@ def train_module(
     with contextlib.ExitStack() as stack:
         stack.enter_context(_restored_random_states())
         stack.enter_context(_errors_only())
-        stack.enter_context(_process_group(plan.distributed))
-        stack.enter_context(_cuda_device(device, plan.distributed))
+        stack.enter_context(_process_group(distributed))
+        stack.enter_context(_cuda_device(device, distributed))
         output = folder if folder is not None else stack.enter_context(tempfile.TemporaryDirectory())
-        arguments = _arguments(plan, Path(output), device, seed, save=folder is not None)
-        # Each process of a group takes a batch; an epoch with no complete ones would be empty.
-        complete = len(examples) >= plan.batch_size * arguments.world_size
-        arguments.dataloader_drop_last = plan.drop_last and complete
-        trainer = _trainer(module, arguments, examples, collate, verbose)
+        saving = "no" if folder is None else "epoch"
+        trainer = _trainer(
+            module, examples, device, verbose, output_dir=str(output), save_strategy=saving, seed=seed, **arguments
+        )
         trainer.train(resume_from_checkpoint=None if folder is None else last_checkpoint(folder))
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     if losses and not np.isfinite(losses).all():
         raise FloatingPointError(
-            f"Got a training loss of {losses[-1]}, expected a finite one; lower learning_rate ({plan.learning_rate})."
+            f"Got a training loss of {losses[-1]}, expected a finite one; lower learning_rate "
+            f"({trainer.args.learning_rate})."
         )
     return losses
 
 
 def run_folder(folder: str | os.PathLike[str], **values: Any) -> Path:
     """
-    Return the subfolder of one training, named by a hash of everything that it depends on.
+    Return the subfolder of one training, named by a hash of `values`: everything that it depends on, as JSON types and arrays.
 
     Trainings on other data or with other parameters, as in a grid search, thus never share checkpoints.
-
-    Parameters
-    ----------
-    folder : path-like
-        Folder of all trainings.
-    **values
-        Arrays, numbers, strings, and lists and dicts of them.
     """
     state = hashlib.blake2b(digest_size=12)
     for name, value in sorted(values.items()):
@@ -180,25 +135,13 @@ def _update(state: Any, value: Any) -> None:
         state.update(repr(value).encode())
 
 
-def _arguments(plan: TrainingPlan, output: Path, device: torch.device, seed: int, *, save: bool) -> TrainingArguments:
-    from transformers import TrainingArguments
+def _trainer(module: nn.Module, examples: Any, device: torch.device, verbose: int, **changes: Any) -> Trainer:
+    from transformers import PrinterCallback, Trainer, TrainingArguments
 
     arguments = TrainingArguments(
-        output_dir=str(output),
-        num_train_epochs=plan.n_epochs,
-        per_device_train_batch_size=plan.batch_size,
-        gradient_accumulation_steps=plan.accumulation_steps,
-        learning_rate=plan.learning_rate,
-        weight_decay=plan.weight_decay,
-        max_grad_norm=plan.max_grad_norm,
-        lr_scheduler_type=plan.schedule,
-        warmup_steps=plan.warmup_share,  # a value below 1 is a share
         dataloader_pin_memory=device.type == "cuda",
-        bf16=plan.precision == torch.bfloat16,
         use_cpu=device.type == "cpu",
         ddp_find_unused_parameters=False,
-        seed=seed,
-        save_strategy="epoch" if save else "no",
         save_total_limit=2,
         logging_strategy="epoch",
         logging_nan_inf_filter=False,
@@ -206,17 +149,13 @@ def _arguments(plan: TrainingPlan, output: Path, device: torch.device, seed: int
         disable_tqdm=True,
         remove_unused_columns=False,
         label_names=[],
+        **changes,
     )
     # Otherwise the Trainer would split a batch over all visible devices.
     arguments._n_gpu = min(arguments.n_gpu, 1)
-    return arguments
-
-
-def _trainer(
-    module: nn.Module, arguments: TrainingArguments, examples: Any, collate: Callable[..., Any], verbose: int
-) -> Trainer:
-    from transformers import PrinterCallback, Trainer
-
+    # Each process of a group takes a batch; an epoch with no complete ones would be empty.
+    complete = len(examples) >= arguments.per_device_train_batch_size * arguments.world_size
+    arguments.dataloader_drop_last = arguments.dataloader_drop_last and complete
     trainer = Trainer(module, arguments, data_collator=collate, train_dataset=examples)
     trainer.remove_callback(PrinterCallback)
     for callback in _callbacks(module, verbose):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..featurizers.checkpoint import Checkpoint
 from ..featurizers.encoder import VARIANCE_EPS, frame_count, receptive_field
 from ..featurizers.padding import PADDABLE, exact_padding, paddable
+from .collation import moments
 
 
 class TunedEncoder(nn.Module):
@@ -92,9 +93,7 @@ class TunedEncoder(nn.Module):
 
     def fit(self, waves: Sequence[NDArray[np.float32]]) -> TunedEncoder:
         """Compute mean and standard deviation over all samples of clips of shape (n_samples,)."""
-        count = sum(len(wave) for wave in waves)
-        mean = sum(wave.sum(dtype=np.float64) for wave in waves) / count
-        variance = sum(((wave - mean) ** 2).sum() for wave in waves) / count
+        mean, variance = moments(waves)
         self.mean.fill_(float(mean))
         self.deviation.fill_(float(np.sqrt(variance + VARIANCE_EPS)))
         return self
@@ -111,8 +110,3 @@ class TunedEncoder(nn.Module):
             warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask and attn_mask")
             states = self.model(values, attention_mask=mask.long() if ragged else None).last_hidden_state
         return states, torch.arange(states.shape[1], device=states.device) < n_frames[:, None]
-
-
-def pad_short(waves: Sequence[NDArray[np.float32]], n_samples: int) -> list[NDArray[np.float32]]:
-    """Zero-pad waveforms of fewer than `n_samples` samples."""
-    return [np.pad(wave, (0, max(n_samples - len(wave), 0))) for wave in waves]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gendiffclf.featurizers.pooling import POOLINGS, FrameStatistics, batch_statistics, frame_statistics
+from gendiffclf.featurizers.pooling import POOLINGS, batch_statistics, pooled, pooled_chunks
 
 STATISTICS = [name for name in POOLINGS if name != "none"]
 FRAMES = hnp.arrays(np.float64, st.tuples(st.integers(1, 12), st.just(3)), elements=st.floats(-5, 5))
@@ -22,16 +22,16 @@ def expected(frames, pooling):
 
 @given(frames=FRAMES, pooling=st.sampled_from(list(POOLINGS)))
 def test_against_numpy(frames, pooling):
-    found = frame_statistics(frames, pooling).vector(pooling)
-    np.testing.assert_allclose(found, expected(frames, pooling), atol=1e-7)
+    np.testing.assert_allclose(pooled(frames, pooling), expected(frames, pooling), atol=1e-7)
 
 
-@given(parts=st.lists(FRAMES, min_size=2, max_size=4), pooling=st.sampled_from(list(POOLINGS)))
-def test_merged_parts_are_the_whole(parts, pooling):
-    merged = frame_statistics(parts[0], pooling)
-    for part in parts[1:]:
-        merged = merged.merge(frame_statistics(part, pooling))
-    np.testing.assert_allclose(merged.vector(pooling), expected(np.concatenate(parts), pooling), atol=1e-7)
+@given(parts=st.lists(FRAMES, min_size=1, max_size=4), pooling=st.sampled_from(list(POOLINGS)))
+def test_chunks_are_pooled_like_the_whole(parts, pooling):
+    chunks = []
+    for part in parts:
+        statistics = batch_statistics(torch.from_numpy(part[None]), [len(part)], pooling)
+        chunks.append((len(part), {name: value[0].numpy() for name, value in statistics.items()}))
+    np.testing.assert_allclose(pooled_chunks(chunks, pooling), expected(np.concatenate(parts), pooling), atol=1e-7)
 
 
 @given(clips=st.lists(FRAMES, min_size=1, max_size=4), pooling=st.sampled_from(STATISTICS), fill=st.floats(-9, 9))
@@ -42,8 +42,10 @@ def test_padding_does_not_count(clips, pooling, fill):
         row[: len(clip)] = torch.from_numpy(clip)
     found = batch_statistics(states, lengths, pooling)
     for i, clip in enumerate(clips):
-        statistics = FrameStatistics(lengths[i], **{name: value[i].numpy() for name, value in found.items()})
-        np.testing.assert_allclose(statistics.vector(pooling), expected(clip, pooling), atol=1e-7)
+        statistics = {name: value[i].numpy() for name, value in found.items()}
+        np.testing.assert_allclose(
+            pooled_chunks([(lengths[i], statistics)], pooling), expected(clip, pooling), atol=1e-7
+        )
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

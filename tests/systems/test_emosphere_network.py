@@ -70,7 +70,7 @@ def test_the_loss_adds_the_weighted_task(by_epoch, epoch, weight, ragged, genera
     module.region_weights.copy_(torch.rand(8, generator=generator))
     frames, mask = pad(ragged)
     target, region = torch.rand(4, 3, generator=generator), torch.tensor([0, 3, 7, 3])
-    style = module.style(mask, frames)
+    style = module.style(frames, mask)
     loss = concordance_loss(module.ratings(style), target)
     log_p = module.regions(style).log_softmax(-1)[torch.arange(4), region]
     entropy = -(module.region_weights[region] * log_p).sum() / module.region_weights[region].sum()
@@ -84,7 +84,7 @@ def test_without_regions_there_is_no_second_head(ragged, generator):
     target = torch.rand(4, 3, generator=generator)
     torch.testing.assert_close(
         module(mask=mask, target=target, frames=frames)["loss"],
-        concordance_loss(module.ratings(module.style(mask, frames)), target),
+        concordance_loss(module.ratings(module.style(frames, mask)), target),
     )
     assert not any(name.startswith("regions.") for name in module.state_dict())
 

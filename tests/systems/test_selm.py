@@ -6,7 +6,10 @@ import shutil
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
 from sklearn.pipeline import Pipeline
 
@@ -14,6 +17,7 @@ pytest.importorskip("accelerate")
 
 from gendiffclf import FbankFeaturizer, SelmClassifier
 from gendiffclf.featurizers.mel import FbankEncoder
+from gendiffclf.metrics import expected_calibration_error
 from gendiffclf.systems.selm_language import byte_tokenizer
 from gendiffclf.systems.selm_texts import View
 
@@ -257,6 +261,18 @@ def test_cross_validation_by_speakers_and_a_grid(clips, labels):
     assert found["test_score"].mean() == search.best_score_
     again = pickle.loads(pickle.dumps(search.best_estimator_))
     np.testing.assert_array_equal(again.predict(clips), search.predict(clips))
+
+
+def test_a_temperature_from_held_out_clips_calibrates_overconfident_probabilities(learnt):
+    pytest.importorskip("sklearn", minversion="1.8")
+    clips = [(tone(0.2, (250, 1500)[i % 2], 0.5, i), RATE) for i in range(80)]
+    labels = np.array([("low", "high")[(i + (i % 10 < 4)) % 2] for i in range(80)])  # the pitch tells 60 % of them
+    calibrated = CalibratedClassifierCV(FrozenEstimator(learnt), method="temperature").fit(clips[:40], labels[:40])
+    before, after = (classifier.predict_proba(clips[40:]) for classifier in (learnt, calibrated))
+    np.testing.assert_array_equal(after.argmax(axis=1), before.argmax(axis=1))
+    assert expected_calibration_error(labels[40:], before) > 0.2
+    assert expected_calibration_error(labels[40:], after) < 0.1
+    assert log_loss(labels[40:], after) < log_loss(labels[40:], before)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 from gendiffclf import EmoSphereRegressor, FbankFeaturizer, SelmClassifier
 from gendiffclf.featurizers import FunctionFeaturizer
 from gendiffclf.systems.frames import frame_featurizer, given_frames
-from gendiffclf.systems.steps import MAX_BATCH, checkpoint_folder, map_batches, training_plan
+from gendiffclf.systems.steps import MAX_BATCH, checkpoint_folder, map_batches, training_arguments
 
 from .test_selm import SMALL
 
@@ -94,12 +94,14 @@ def test_weights_of_another_model_are_refused(small, rated, tmp_path):
 def test_few_clips_are_seen_more_often(given, n_examples, expected, monkeypatch):
     params = EmoSphereRegressor(n_epochs=given, batch_size=2, accumulation_steps=2).get_params()
     device = torch.device("cpu")
-    assert training_plan(params, device, n_examples, (20, 1000)).n_epochs == expected
+
+    def n_epochs(n_examples, **changes):
+        return training_arguments({**params, **changes}, device, n_examples, (20, 1000))["num_train_epochs"]
+
+    assert n_epochs(n_examples) == expected
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert (
-        training_plan(params, device, n_examples, (20, 1000)).n_epochs == expected
-    )  # a group that this fit takes no part in
-    assert training_plan({**params, "distributed": True}, device, 2 * n_examples, (20, 1000)).n_epochs == expected
+    assert n_epochs(n_examples) == expected  # a group that this fit takes no part in
+    assert n_epochs(2 * n_examples, distributed=True) == expected
 
 
 def test_groups_of_other_sizes_have_other_checkpoints(monkeypatch, tmp_path):

@@ -14,7 +14,6 @@ from gendiffclf import EmoSphereRegressor, SelmClassifier
 from gendiffclf.systems.collation import FrameScaler, collate, pad
 from gendiffclf.systems.training import (
     COMPLETE,
-    TrainingPlan,
     _cuda_device,
     last_checkpoint,
     run_folder,
@@ -47,24 +46,33 @@ def examples(count=24):
     return [{"frames": clip, "target": np.float32(i % 2)} for i, clip in enumerate(frames)]
 
 
+SETTINGS = {
+    "num_train_epochs": 3,
+    "per_device_train_batch_size": 8,
+    "learning_rate": 0.05,
+    "lr_scheduler_type": "constant",
+    "device": torch.device("cpu"),
+    "seed": 1,
+}
+
+
 def train(folder=None, rows=None, **changes):
-    plan = TrainingPlan(**{"n_epochs": 3, "batch_size": 8, "learning_rate": 0.05, **changes})
     module = Summing()
-    losses = train_module(module, rows or examples(), collate, plan, device=torch.device("cpu"), seed=1, folder=folder)
+    losses = train_module(module, rows or examples(), folder=folder, **{**SETTINGS, **changes})
     return module, losses
 
 
 def test_it_trains_and_tells_the_module_its_epoch():
-    module, losses = train(n_epochs=20)
+    module, losses = train(num_train_epochs=20)
     assert module.seen == [epoch for epoch in range(20) for _ in range(3)]
     assert len(losses) == 20
     assert losses[-1] < losses[0]
 
 
 def test_accumulation_averages_gradients_and_short_batches_can_be_left_out():
-    assert len(train(accumulation_steps=3, n_epochs=1)[0].seen) == 3
-    assert len(train(rows=examples(20), n_epochs=1)[0].seen) == 3
-    assert len(train(rows=examples(20), n_epochs=1, drop_last=True)[0].seen) == 2
+    assert len(train(gradient_accumulation_steps=3, num_train_epochs=1)[0].seen) == 3
+    assert len(train(rows=examples(20), num_train_epochs=1)[0].seen) == 3
+    assert len(train(rows=examples(20), num_train_epochs=1, dataloader_drop_last=True)[0].seen) == 2
 
 
 def test_accumulated_batches_are_one_larger_batch():
@@ -72,13 +80,12 @@ def test_accumulated_batches_are_one_larger_batch():
     def weights(**changes):
         module = Summing()
         module.dropout.p = 0.0
-        plan = TrainingPlan(**{"n_epochs": 3, "learning_rate": 0.05, **changes})
-        train_module(module, examples(), collate, plan, device=torch.device("cpu"), seed=1)
+        train_module(module, examples(), **{**SETTINGS, **changes})
         return module.linear.weight
 
-    one = weights(batch_size=8)
-    torch.testing.assert_close(weights(batch_size=4, accumulation_steps=2), one)
-    assert not torch.allclose(weights(batch_size=4), one)
+    one = weights()
+    torch.testing.assert_close(weights(per_device_train_batch_size=4, gradient_accumulation_steps=2), one)
+    assert not torch.allclose(weights(per_device_train_batch_size=4), one)
 
 
 def test_random_states_and_environment_come_back(monkeypatch):
@@ -87,7 +94,7 @@ def test_random_states_and_environment_come_back(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     module = Summing()
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # noqa: NPY002
-    train_module(module, examples(), collate, TrainingPlan(n_epochs=1), device=torch.device("cpu"), seed=1)
+    train_module(module, examples(), **SETTINGS)
     assert random.getstate() == before[0]
     assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), before[2])
@@ -190,12 +197,10 @@ def save_weights(out, batch_size, counts):
     for count in counts:
         module = Summing()
         module.dropout.p = 0.0
-        plan = TrainingPlan(
-            n_epochs=3, batch_size=batch_size, learning_rate=0.05, distributed=distributed, drop_last=True
-        )
+        changes = {"per_device_train_batch_size": batch_size, "distributed": distributed, "dataloader_drop_last": True}
         # Of one length, as frames summed over clips of several would be padded otherwise.
         rows = [{**row, "frames": row["frames"][:2]} for row in examples(count)]
-        losses = train_module(module, rows, collate, plan, device=torch.device("cpu"), seed=1)
+        losses = train_module(module, rows, **{**SETTINGS, **changes})
         assert len(losses) == 3, losses
         assert torch.distributed.is_initialized() == distributed
         found.append(module.linear.weight.detach().numpy())

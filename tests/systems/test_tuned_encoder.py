@@ -9,7 +9,7 @@ import torch
 from gendiffclf import AudioError, EmoSphereRegressor, FbankFeaturizer, HubertFeaturizer, SelmClassifier
 from gendiffclf.systems.collation import collate
 from gendiffclf.systems.frames import clip_frames, clip_waves, frame_featurizer
-from gendiffclf.systems.tuned_encoder import TunedEncoder, pad_short
+from gendiffclf.systems.tuned_encoder import TunedEncoder
 
 from .conftest import NAMES, RATE, tone
 from .test_selm import SMALL as SELM
@@ -150,9 +150,11 @@ def test_frames_come_from_the_layer_asked_for(encoders):
 def test_waves_are_cut_and_short_ones_padded(tmp_path):
     soundfile.write(tmp_path / "long.wav", tone(0.5, 300, 0.5, 0), RATE)
     short = np.ones(100, np.float32)
-    waves = clip_waves([tmp_path / "long.wav", short, (tmp_path / "long.wav", 0.3, 0.35)], RATE, RATE, max_seconds=0.1)
-    assert [len(wave) for wave in waves] == [1600, 100, 800]
-    assert [len(wave) for wave in pad_short(waves, 400)] == [1600, 400, 800]
+    waves = clip_waves(
+        [tmp_path / "long.wav", short, (tmp_path / "long.wav", 0.3, 0.35)], RATE, RATE, 0.1, min_samples=400
+    )
+    assert [len(wave) for wave in waves] == [1600, 400, 800]
+    assert waves[1].sum() == 100
     with pytest.raises(AudioError, match=r"missing\.wav") as caught:
         clip_waves([short, tmp_path / "missing.wav"], RATE, RATE)
     assert caught.value.index == 1
