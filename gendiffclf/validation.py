@@ -105,9 +105,11 @@ def checked_rows(
         Number of each row's group; zeros without groups.
     """
     check_table(X)
-    given = np.asarray(y)
+    given = np.asarray(y)  # pandas' nullable integers and booleans too, which scikit-learn would turn into floats
     if given.ndim == 1:
         check_none_missing("y", given)
+        _check_one_type(given)
+        y = given
     if feature_shape is None:
         estimator.table_encoder_ = None
         declared = declared_categories(X, categorical_features)
@@ -176,6 +178,16 @@ def check_none_missing(name: str, values: np.ndarray) -> None:
         )
 
 
+def _check_one_type(labels: np.ndarray) -> None:
+    """Raise if labels (n,) are objects other than strings, in words of scikit-learn and with what to do."""
+    others = {type(label).__name__ for label in labels if not isinstance(label, str)} if labels.dtype == object else ()
+    if others:
+        raise ValueError(
+            f"Unknown label type: Got y of dtype object with labels of type {', '.join(sorted(others))}, expected strings, or an "
+            "array of numbers or booleans; convert it, for example by y.astype(int) or y.astype(str)."
+        )
+
+
 def checked_features(
     estimator: BaseEstimator, X: ArrayLike, feature_shape: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -205,6 +217,7 @@ def _text_explained() -> Iterator[None]:
         message, _, text = str(error).partition("could not convert string to float: ")
         if message or not text:
             raise
+        text = text.removeprefix("np.str_(").removesuffix(")")
         raise ValueError(
             f"Got X with the text {text}, expected numbers; make X a DataFrame, of which columns of text become categories."
         ) from error
@@ -216,6 +229,10 @@ def _encoded(estimator: BaseEstimator, X: Any) -> Any:
     if encoder is None:
         if needs_encoding(X):
             numbers_of(X)  # raises by name what NumPy could not convert
+        if isinstance(X, np.ndarray) and X.dtype.kind in "mM":  # NaT would become the number -2**63
+            raise ValueError(
+                f"Got X of dtype {X.dtype}, expected numbers; convert dates and durations to numbers, in a unit that suits them."
+            )
         return X
     if is_table(X):
         validate_data(estimator, X, skip_check_array=True, reset=False)  # the columns' names and number
@@ -338,7 +355,10 @@ def class_factors(
         if not (by_class[labels] * weight).any():
             raise ValueError(f"Got class_weight={shown(class_weight)}, expected a row with a positive weight.")
         return by_class[labels]
-    check_choice("class_weight", class_weight, ["balanced"])
+    if not (isinstance(class_weight, str) and class_weight == "balanced"):
+        raise ValueError(
+            f"Got class_weight={shown(class_weight)}, expected a dict of weights by label, 'balanced' or None."
+        )
     present = sizes > 0
     factor = np.ones(len(sizes))
     factor[present] = sizes.sum() / (present.sum() * sizes[present])
