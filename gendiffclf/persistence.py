@@ -90,7 +90,7 @@ def save_classifier(classifier: Any, path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     check_place(path)
-    _check_labels(classifier.classes_)
+    check_labels(classifier.classes_)
     parameters = classifier.get_params(deep=False)
     tensors: dict[str, Tensor] = {}
     content = {
@@ -205,9 +205,10 @@ def _checked_content(data: bytes, path: str | os.PathLike[str]) -> dict[str, Any
 # ----------------------------------------------------------------- the values
 
 
-def _check_labels(classes: np.ndarray) -> None:
+def check_labels(classes: np.ndarray) -> None:
+    """Raise unless labels are of types that files hold."""
     plain = classes.dtype.kind in "iubU" or (classes.dtype.kind == "f" and classes.dtype.itemsize <= 8)
-    if not plain and not (classes.dtype == object and all(isinstance(c, (str, int, float)) for c in classes)):
+    if not plain and not (classes.dtype == object and all(isinstance(c, str) for c in classes)):
         raise TypeError(
             f"Got labels of dtype {classes.dtype} (the first is {shown(classes[0])}), expected numbers, booleans or "
             "strings; encode them, or use pickle."
@@ -219,6 +220,8 @@ def _pack_parameter(name: str, value: Any) -> Any:
         return None
     if isinstance(value, torch.device):
         return str(value)
+    if hasattr(value, "to_list"):  # of pandas and polars
+        value = value.to_list()
     tensors: dict[str, Tensor] = {}
     with contextlib.suppress(TypeError):
         packed = _pack(value, name, tensors)
