@@ -93,7 +93,6 @@ def test_every_hook_is_named():
 
 
 def test_the_diagram_shows_every_module():
-    pytest.importorskip("grimp")
     diagram = hook("diagram")
     page = diagram.on_page_markdown(f"before\n{diagram.PLACE}\nafter")
     assert diagram.PLACE in read("docs/architecture.md")

@@ -59,7 +59,7 @@ def verdict(rows: Sequence[Comparison]) -> str:
     _, counts = np.unique(best.y, return_counts=True)
     error = np.sqrt(best.accuracy * (1 - best.accuracy) / len(best.y))
     return (
-        f"Highest accuracy: {' and '.join(tied)}; lowest log-loss: {calibrated.classifier}. Always predicting the most frequent "
+        f"Highest accuracy: {', '.join(tied)}; lowest log-loss: {calibrated.classifier}. Always predicting the most frequent "
         f"class has an accuracy of {counts.max() / counts.sum():.3f}. With {len(best.y):,} rows, the standard error of an "
         f"accuracy is about {error:.3f}; smaller differences mean little."
     )

@@ -120,7 +120,10 @@ class OnnxPredictor:
             with np.errstate(over="ignore"):
                 rows = np.asarray(X, np.float32)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"Got X that is no array ({error}), expected numbers or NaN of shape {shape}.") from error
+            table = "" if self.table_encoder_ is None else ", or a DataFrame with the columns of fit"
+            raise ValueError(
+                f"Got X that is no array ({error}), expected numbers or NaN of shape {shape}{table}."
+            ) from error
         if rows.shape[1:] != self.feature_shape_ or len(rows) == 0:
             raise ValueError(
                 f"Got X of shape {rows.shape}, expected {shape} with at least one row; pass the features of fit."
