@@ -64,30 +64,7 @@ Classifier = TypeVar("Classifier", bound=Any)
 
 
 def save_classifier(classifier: Any, path: str | os.PathLike[str]) -> None:
-    """
-    Write a fitted classifier to one file.
-
-    The file appears under its name only when it is complete; one that was there before is replaced as a whole.
-
-    Parameters
-    ----------
-    classifier : GenerativeTransportClassifier
-        Fitted.
-    path : path-like
-        Where to write.
-
-    Raises
-    ------
-    IsADirectoryError, FileNotFoundError
-        If the path is a folder, or in a folder that does not exist.
-    TypeError
-        If labels are neither numbers, booleans nor strings, or a parameter has a value that JSON cannot hold.
-
-    Notes
-    -----
-    A `random_state` that is a `RandomState` instance is written as None: it is a stream that other code draws from too,
-    and a copy would repeat draws that were already made. Set it again before another `fit`.
-    """
+    """Write a fitted classifier to one file, see `GenerativeTransportClassifier.save`."""
     path = Path(path)
     check_place(path)
     check_labels(classifier.classes_)
@@ -118,24 +95,9 @@ def save_classifier(classifier: Any, path: str | os.PathLike[str]) -> None:
 
 def load_classifier(empty_classifier: Classifier, path: str | os.PathLike[str]) -> Classifier:
     """
-    Fill a new classifier from a file that `save_classifier` wrote.
+    Fill a classifier that is not fitted from a file that `save_classifier` wrote, and return it.
 
-    Parameters
-    ----------
-    empty_classifier : GenerativeTransportClassifier
-        With default parameters and not fitted; changed in place.
-    path : path-like
-        What to read.
-
-    Returns
-    -------
-    GenerativeTransportClassifier
-        The same object. Its tensors are on the CPU until it predicts.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, of another kind, or of another version of the format.
+    Its tensors are on the CPU until it predicts.
     """
     data = Path(path).read_bytes()
     content = _checked_content(data, path)
