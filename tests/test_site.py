@@ -124,29 +124,4 @@ def test_files_of_the_repository_become_pages_with_links_within_the_site():
 
 
 def test_pages_without_a_place_stay():
-    for name in ("diagram", "better_elsewhere"):
-        assert hook(name).on_page_markdown("text") == "text"
-
-
-def record(table, label, accuracy):
-    return {"table": table, "label": label, "accuracy": accuracy, "n_train": 70, "n_test": 30}
-
-
-def test_tables_where_others_lead_are_listed_the_largest_lead_first():
-    elsewhere = hook("better_elsewhere")
-    records = [
-        *(record("near", label, value) for label, value in {"ours": 0.9, "mlp": 0.903}.items()),
-        *(record("lost", label, value) for label, value in {"ours": 0.8, "mlp": 0.9, "logreg": 0.85}.items()),
-        *(record("won", label, value) for label, value in {"ours": 0.9, "mlp": 0.8}.items()),
-        *(record("worse", label, value) for label, value in {"ours": 0.5, "logreg": 0.7}.items()),
-        record("elsewhere", "mlp", 0.9),
-    ]
-    found = elsewhere.better(records)
-    assert [row[:3] for row in found] == [("worse", 100, "logreg"), ("lost", 100, "mlp")]
-    block = elsewhere.block(records)
-    assert block.startswith("On 2 of 4 tables")
-    assert "| worse | 100 | logistic regression | 70.0 | 50.0 |" in block
-
-
-def test_the_page_has_a_place_for_them():
-    assert hook("better_elsewhere").PLACE in read("docs/which-classifier.md")
+    assert hook("diagram").on_page_markdown("text") == "text"
