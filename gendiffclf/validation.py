@@ -170,7 +170,7 @@ def check_none_missing(name: str, values: np.ndarray) -> None:
     if values.dtype.kind == "O":
         missing = np.array([value is None or is_scalar_nan(value) or is_pandas_na(value) for value in values], bool)
     else:
-        missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(0, bool)
+        missing = np.isnan(values) if values.dtype.kind in "fmM" else np.zeros(0, bool)
     if missing.any():
         row = int(missing.argmax())
         raise ValueError(

@@ -182,6 +182,10 @@ def test_groups_of_any_names_are_numbered(table):
         ({"groups": np.r_[np.ones(11), np.nan]}, "Got groups with nan at index 11"),
         ({"groups": np.ones((12, 2))}, r"Got groups of shape \(12, 2\), expected \(12,\): one group per row"),
         ({"y": [None, *"abcdefghijk"]}, "Got y with None at index 0, expected a value for each row"),
+        (
+            {"y": np.array(["NaT", *["2020"] * 11], "M8[D]")},
+            r"Got y with .*NaT.* at index 0, expected a value for each",
+        ),
         ({"sample_weight": np.zeros(12)}, "Got a sample_weight of zeros only|must contain at least one non-zero"),
         (
             {"X": np.zeros((12, 2, 2, 2))},
