@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import sys
 
 import pytest
 
@@ -34,8 +35,6 @@ plt.show()
 def hook(name):
     spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    import sys
-
     sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
@@ -114,13 +113,23 @@ def test_formulas_become_mathml():
 
 
 def test_files_of_the_repository_become_pages_with_links_within_the_site():
-    pages = hook("root_pages")
+    pages = hook("pages")
     page = pages.page("CONTRIBUTING.md")
     assert "](docs/" in read("CONTRIBUTING.md")
     assert "](docs/" not in page
     assert "](architecture.md)" in page
     assert "](changelog.md)" in page
-    assert all(name in read("mkdocs.yml") for name in pages.PAGES)
+    assert all(name in read("mkdocs.yml") for name in pages.FILES)
+
+
+def test_every_export_is_on_an_api_page():
+    pages = hook("pages")
+    for path, module in pages.MODULES.items():
+        page = pages.api(module)
+        for name in importlib.import_module(module).__all__:
+            assert f"::: {module}.{name}" in page
+        assert path in read("mkdocs.yml")
+    assert "gendiffclf" in pages.MODULES.values()
 
 
 def test_pages_without_a_place_stay():
