@@ -105,11 +105,12 @@ def checked_rows(
         Number of each row's group; zeros without groups.
     """
     check_table(X)
-    given = np.asarray(y)  # pandas' nullable integers and booleans too, which scikit-learn would turn into floats
+    given = np.asarray(y)
     if given.ndim == 1:
         check_none_missing("y", given)
-        _check_one_type(given)
-        y = given
+        # Nullable numbers and booleans of pandas would be floats for scikit-learn; before 2.2, pandas makes objects of them.
+        y = given.astype(getattr(getattr(y, "dtype", None), "numpy_dtype", given.dtype), copy=False)
+        _check_one_type(y)
     if feature_shape is None:
         estimator.table_encoder_ = None
         declared = declared_categories(X, categorical_features)
