@@ -205,7 +205,7 @@ def checked_features(
                     estimator, matrix, dtype=_DTYPES, allow_nd=True, ensure_all_finite=False, reset=False
                 )
         rows = _with_layers(matrix)
-    consequence = "get the shares of the classes in training as probabilities"
+    consequence = "get the shares of the classes in training as probabilities, and NaN as scores and states"
     return rows, _missing_rows(rows, consequence, _feature_names(estimator))
 
 
