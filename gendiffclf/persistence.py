@@ -227,16 +227,13 @@ def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
             return dict(packed)
         return {"__pairs__": packed}
     if type(value) in _DATACLASSES:
-        return {f"__{type(value).__name__}__": _pack(_fields(value), name, tensors)}
+        own = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {f"__{type(value).__name__}__": _pack(own, name, tensors)}
     if type(value) in _PATHS:
         return {f"__{type(value).__name__}__": _pack(value.get_params(), name, tensors)}
     if isinstance(value, TransportNetwork):
         return {"__TransportNetwork__": _pack({"shape": value.shape, "state": value.state_dict()}, name, tensors)}
     raise TypeError(f"Got {name} of type {type(value).__name__}, expected numbers, strings, arrays or tensors.")
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
 def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
