@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from os import PathLike, fspath
+from os.path import abspath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,8 @@ class OnnxPredictor:
         Session of the file.
     metadata : dict
         Metadata of the file: labels, shape and columns.
+    source : tuple of (str, int or None)
+        Arguments for `load_predictor`. A pickle holds only these: another process reads the file again.
 
     Attributes
     ----------
@@ -54,8 +57,8 @@ class OnnxPredictor:
     (178, 3)
     """
 
-    def __init__(self, session: Any, metadata: dict[str, Any]) -> None:
-        self._session = session
+    def __init__(self, session: Any, metadata: dict[str, Any], source: tuple[str, int | None]) -> None:
+        self._session, self._source = session, source
         self.classes_ = np.array(metadata["classes"]["values"], dtype=metadata["classes"]["dtype"])
         self.n_features_in_: int = metadata["n_features_in"]
         self.feature_shape_: tuple[int, ...] = tuple(metadata["feature_shape"])
@@ -66,6 +69,9 @@ class OnnxPredictor:
                 TableColumn(**{**column, "categories": tuple(column["categories"])}) for column in metadata["columns"]
             ]
             self.table_encoder_ = TableEncoder(tuple(columns))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return load_predictor, self._source
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """
@@ -179,7 +185,7 @@ def load_predictor(path: str | PathLike[str], n_threads: int | None = None) -> O
     Raises
     ------
     ValueError
-        If the file is not an exported classifier, or has another version of the format.
+        If the file is not an exported classifier, or has another version of the format, or `n_threads` is below 1.
     FileNotFoundError
         If the file does not exist.
     ImportError
@@ -202,6 +208,8 @@ def load_predictor(path: str | PathLike[str], n_threads: int | None = None) -> O
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if n_threads is not None:
+        if not isinstance(n_threads, int) or n_threads < 1:
+            raise ValueError(f"Got n_threads={n_threads!r}, expected an integer >= 1, or None for one per core.")
         options.intra_op_num_threads = n_threads
     try:
         session = onnxruntime.InferenceSession(fspath(path), options, providers=["CPUExecutionProvider"])
@@ -216,7 +224,7 @@ def load_predictor(path: str | PathLike[str], n_threads: int | None = None) -> O
             f"Got {fspath(path)} of format version {metadata['format_version']}, expected {FORMAT_VERSION}; export it with this "
             "version of gendiffclf, or load it with the version that exported it."
         )
-    return OnnxPredictor(session, metadata)
+    return OnnxPredictor(session, metadata, (abspath(path), n_threads))
 
 
 def _load_errors() -> tuple[type[Exception], ...]:

@@ -1,5 +1,6 @@
 """ONNX files give what the classifier gives, and `load_predictor` needs neither torch nor scikit-learn for it."""
 
+import pickle
 import subprocess
 import sys
 
@@ -148,6 +149,23 @@ def test_tables_of_numbers(tiny, tmp_path):
         ValueError, match=r"Got X that is no array \(.*'long'\), expected numbers or NaN of shape \(rows, 4\)"
     ):
         predictor.predict([["long"] * 4])
+
+
+def test_predictors_go_to_other_processes(table_classifier, table_file, monkeypatch):
+    monkeypatch.chdir(table_file.parent)
+    predictor = load_predictor(table_file.name, n_threads=1)
+    pickled = pickle.dumps(predictor)
+    monkeypatch.chdir("/")
+    other = pickle.loads(pickled)
+    X = table_classifier[1]
+    np.testing.assert_array_equal(other.predict_proba(X), predictor.predict_proba(X))
+    assert len(pickled) < 1000
+
+
+@pytest.mark.parametrize("n_threads", [0, -1, 2.5, "two"])
+def test_numbers_of_threads_that_make_no_sense(table_file, n_threads):
+    with pytest.raises(ValueError, match=r"Got n_threads=.*, expected an integer >= 1, or None for one per core\."):
+        load_predictor(table_file, n_threads=n_threads)
 
 
 def test_an_array_of_texts_in_place_of_a_table_is_refused(table_classifier, table_file):
