@@ -110,7 +110,7 @@ def checked_rows(
         check_none_missing("y", given)
         # Nullable numbers and booleans of pandas would be floats for scikit-learn; before 2.2, pandas makes objects of them.
         y = given.astype(getattr(getattr(y, "dtype", None), "numpy_dtype", given.dtype), copy=False)
-        _check_one_type(y)
+        _check_no_objects(y)
     if feature_shape is None:
         estimator.table_encoder_ = None
         declared = declared_categories(X, categorical_features)
@@ -179,8 +179,8 @@ def check_none_missing(name: str, values: np.ndarray) -> None:
         )
 
 
-def _check_one_type(labels: np.ndarray) -> None:
-    """Raise if labels (n,) are objects other than strings, in words of scikit-learn and with what to do."""
+def _check_no_objects(labels: np.ndarray) -> None:
+    """Raise if labels (n,) are objects other than strings; scikit-learn asks for the first words of the message."""
     others = {type(label).__name__ for label in labels if not isinstance(label, str)} if labels.dtype == object else ()
     if others:
         raise ValueError(
