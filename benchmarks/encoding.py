@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,6 @@ RATIOS = (("ours", "single"), ("ours", "padded"), ("bfloat16", "single"), ("bflo
 
 Rows = NDArray[np.float32]
 Method = Callable[[list[Path]], Rows]
-STATISTICS: dict[str, Callable[..., Any]] = {"median": np.median, "min": np.min, "max": np.max}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print and record; the exit status is 1 where features differ."""
     import torch
 
+    from gendiffclf.featurizers.encoder import encoding_session
+
     for name in ("n_clips", "rounds", "batch_size"):
         if getattr(arguments, name) < 1:
             option = "--" + name.replace("_", "-")
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         paths = make_clips(folder / "clips", arguments.n_clips)
         seconds = [path.stat().st_size / (2 * RATE) for path in paths]
         methods = make_methods(model, folder / "cache", arguments.device, arguments.batch_size)
-        with _float32(arguments.device):
+        with encoding_session({arguments.device.partition(":")[0]}):
             # A first pass of each fills the cache and is not timed: it also loads weights and meets every length.
             reference = methods["single"](paths)
             differences = {
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def spread(values: Any) -> dict[str, float]:
     """Median, least and most."""
-    return {name: float(function(values)) for name, function in STATISTICS.items()}
+    return {"median": float(np.median(values)), "min": float(np.min(values)), "max": float(np.max(values))}
 
 
 def make_model(folder: Path, size: str) -> Path:
@@ -181,13 +181,6 @@ def difference(rows: Rows, reference: Rows) -> dict[str, float]:
     distance = np.linalg.norm(rows.astype(np.float64) - reference, axis=-1)  # (n, layers, d) -> (n, layers)
     found = spread(distance / np.linalg.norm(reference.astype(np.float64), axis=-1))
     return {name: found[name] for name in ("max", "median")}
-
-
-def _float32(device: str) -> AbstractContextManager[None]:
-    """No way computes in TF32."""
-    from gendiffclf.featurizers.encoder import encoding_session
-
-    return encoding_session({device.partition(":")[0]})
 
 
 def context(results: Path) -> dict[str, Any]:

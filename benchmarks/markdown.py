@@ -33,6 +33,14 @@ def listing(values: Iterable[float], digits: int = 3, scale: float = 1) -> str:
     return f"{', '.join(first)} and {last}"
 
 
+def by_command(records: Iterable[Record]) -> list[list[Record]]:
+    """Records in groups that one command made each."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record["command"], []).append(record)
+    return list(groups.values())
+
+
 def circumstances(records: Sequence[Record], packages: Sequence[str] = ()) -> str:
     """
     How records were made: commands, hardware, commits, versions, days, warnings, and defaults that are others now.

@@ -17,8 +17,8 @@ from .records import FURTHER_TABLES, TABLES, Record, RecordStore
 from .summary import HIGHER_IS_BETTER, SCORES, best, complete, current, less, means, runs
 
 SUBJECT = "ours"
-FAR = 2
-"""Points of accuracy below the best other model that the page names."""
+NEAR, FAR = 0.5, 2
+"""Points of accuracy below the best other model from which pages list, and name, a table."""
 FEW_ROWS, MANY_CLASSES = 400, 8
 TAKES_GROUPS = ("logreg_tuned", "svc_rbf", "svc_rbf_c10", "svc_tuned", "realmlp_td", "tabm_d", "xrfm")
 FORMATS = {
@@ -51,7 +51,7 @@ def context(results: Path) -> dict[str, Any]:
     tables = {record["table"]: record for record in records}
     measured = pd.DataFrame(records).groupby("label")["table"].nunique()
     without = {r["label"] for r in records if r["grouped"] and not r.get("takes_groups")} & set(TAKES_GROUPS)
-    behind = [text for name in sorted(tables) if (text := far_behind(records, name))]
+    behind = _behind(records, sorted(tables))
     return {
         "records": records,
         "found": found,
@@ -64,7 +64,9 @@ def context(results: Path) -> dict[str, Any]:
         "against_best": _against_best(found),
         "against_each": _against_each(found),
         "each_table": _each_table(records, sorted(tables)),
-        "behind": behind,
+        "behind": [f"{name} by {gap:.2f} points ({peer})" for name, gap, peer, *_ in behind if gap > FAR],
+        "elsewhere": [[name, f"{rows:,}", peer, *found] for name, _, peer, rows, *found in behind],
+        "near": NEAR,
         "far": FAR,
         "further": _further(results),
         "few_shot": few_shot.context(results),
@@ -229,11 +231,15 @@ def _each_table(records: Sequence[Record], names: Sequence[str]) -> str:
     return table(("Table", "Accuracy, %", "Log-loss"), rows, numbers=False)
 
 
-def far_behind(records: Sequence[Record], name: str) -> str:
-    """By how much the subject is behind on a table, if by more than `FAR` points of accuracy."""
-    own, peer, other = _beside_best(records, name, "accuracy") or (0, "", 0)
-    gap = 100 * (other - own)
-    return f"{name} by {gap:.2f} points ({_named(peer)})" if gap > FAR else ""
+def _behind(records: Sequence[Record], names: Sequence[str]) -> list[tuple[str, float, str, int, str, str]]:
+    """Tables on which the best other model leads by `NEAR`, the largest lead first: name, lead, model, rows, both accuracies."""
+    sizes = {record["table"]: record["n_train"] + record["n_test"] for record in records}
+    found = []
+    for name in names:
+        own, peer, other = _beside_best(records, name, "accuracy") or (0, "", 0)
+        if (gap := 100 * (other - own)) >= NEAR:
+            found.append((name, gap, _named(peer), sizes[name], number(100 * other, 1), number(100 * own, 1)))
+    return sorted(found, key=lambda row: -row[1])
 
 
 def _summary(found: pd.DataFrame) -> str:

@@ -27,6 +27,7 @@ PAGES: dict[str, ModuleType] = {
 SECTIONS: dict[str, ModuleType] = {
     "labels": labels,
     "missing-values": missing,
+    "which-classifier": page,
     "deployment": onnx,
     "long-recordings": timeline,
 }
@@ -48,7 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the pages of which there are records, and the plots."""
     results, docs = arguments.results, arguments.docs
     docs.mkdir(parents=True, exist_ok=True)
-    contexts = {name: module.context(results) for name, module in {**PAGES, **SECTIONS}.items()}
+    found = {module: module.context(results) for module in {*PAGES.values(), *SECTIONS.values()}}
+    contexts = {name: found[module] for name, module in {**PAGES, **SECTIONS}.items()}
     for name in PAGES:
         if contexts[name]:
             (docs / f"{name}.md").write_text(MADE + render(name, contexts[name]), encoding="utf-8")

@@ -19,7 +19,7 @@ from gendiffclf import GenerativeTransportClassifier
 
 from . import gpu
 from .data import class_rows
-from .markdown import number, table
+from .markdown import by_command, number, table
 from .memory import added_memory
 from .models import NAMES, create_model
 from .options import add_options, add_parts, chosen, refuse_quick
@@ -207,7 +207,8 @@ def context(results: Path) -> dict[str, Any]:
     records = {part: record for part, record in read.items() if record}
     views = {"import": _imports, "predict": _predict, "scale": _scale, "growth": _growth}
     found = {part: views[part](record["figures"]) for part, record in records.items()}
-    names = {"records": records, "parts": found, "names": list(PARTS), "gpu": gpu.context(results)}
+    commands = by_command(records.values())
+    names = {"commands": commands, "parts": found, "names": list(PARTS), "gpu": gpu.context(results)}
     return names if records else {}
 
 

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from .data import SAMPLE, Split
-from .markdown import number, table
+from .markdown import by_command, number, table
 from .metrics import align_columns, score_probabilities
 from .models import create_model
 from .options import add_options, add_parts, chosen, splits_of
@@ -236,9 +236,7 @@ def context(results: Path) -> dict[str, Any]:
     return {
         "parts": {part: views[part](record["rows"]) for part, record in records.items()},
         "tables": {part: sorted({row["table"] for row in record["rows"]}) for part, record in records.items()},
-        "commands": {
-            r["command"]: [x for x in records.values() if x["command"] == r["command"]] for r in records.values()
-        },
+        "commands": by_command(records.values()),
         "answers": _answers(records) if len(records) == len(PARTS) else {},
         "n_draws": N_DRAWS,
         "most_classes": MOST_CLASSES,

@@ -39,6 +39,7 @@ class IncrementalMixin:
         code_index_: np.ndarray
         kernel_: KernelEstimator | None
         logistic_: LogisticEstimator | None
+        held_out_proba_: np.ndarray
         _class_counts: np.ndarray
         _predictors: dict[Any, Predictor]
 
@@ -167,6 +168,8 @@ class IncrementalMixin:
         index = np.concatenate([self.code_index_, self.code_index_.max() + 1 + np.arange(len(new))])
         self.classes_, self.code_index_ = both[order], index[order]
         self._class_counts = np.concatenate([self._class_counts, np.zeros(len(new))])[order]
+        if hasattr(self, "held_out_proba_"):
+            self.held_out_proba_ = np.pad(self.held_out_proba_, [(0, 0), (0, len(new))])[:, order]
         if self.kernel_ is not None:
             self.kernel_ = self.kernel_.with_classes(order)
         if self.logistic_ is not None:

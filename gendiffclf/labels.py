@@ -90,7 +90,7 @@ def label_quality(
             "estimates; for others, pass probabilities of cross_val_predict to cleanlab."
         )
     fitted = clone(classifier).fit(X, y, sample_weight=sample_weight, groups=groups)
-    labels = column_or_1d(y)
+    labels = column_or_1d(np.asarray(y))
     rows, probabilities = fitted.held_out_index_, fitted.held_out_proba_
     if not len(rows):
         raise ValueError(

@@ -47,12 +47,12 @@ def reliability_bins(
     """Sort rows into bins of equal width, see `expected_calibration_error`."""
     check_integer("n_bins", n_bins, 1)
     truth = column_or_1d(y_true)
-    proba: np.ndarray = np.asarray(check_array(y_proba, dtype=np.float64))
+    proba: np.ndarray = np.asarray(check_array(y_proba, dtype=np.float64, ensure_2d=False, allow_nd=True))
     check_consistent_length(truth, proba)
     names = np.unique(truth) if labels is None else np.asarray(labels)
-    if proba.shape[1] != len(names):
+    if proba.shape[1:] != (len(names),):
         raise ValueError(
-            f"Got y_proba of {proba.shape[1]} columns for {len(names)} labels, expected one column per label; "
+            f"Got y_proba of shape {proba.shape} for {len(names)} labels, expected one column per label; "
             "pass labels=classifier.classes_."
         )
     if not (np.all(proba >= 0) and np.allclose(proba.sum(axis=1), 1, atol=1e-3)):

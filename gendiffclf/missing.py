@@ -201,6 +201,7 @@ def _descent(covariance: np.ndarray) -> tuple[np.ndarray, float]:
 
 def _effective(weight: np.ndarray) -> np.ndarray:
     """Weights scaled to sum to the effective number of rows (Kish 1965)."""
+    weight = weight / weight.max()  # squares of very small or large ones would be 0 or infinite
     return weight * weight.sum() / (weight**2).sum()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from .classifier import GenerativeTransportClassifier
 from .export.graph import OPSET, feature_shape, onnx_model
 from .optional import require
+from .tables import CATEGORY
 
 _ALIAS = "GendiffclfGenerativeTransportClassifier"
 _DEFAULT_DOMAIN = ""
@@ -49,6 +50,12 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
         raise ValueError(
             f"Got a classifier of layered input {shape}, expected rows (n, d), as from scikit-learn's steps; export it alone, "
             "with to_onnx."
+        )
+    columns = () if classifier.table_encoder_ is None else classifier.table_encoder_.columns
+    if categories := [column.name for column in columns if column.kind == CATEGORY]:
+        raise ValueError(
+            f"Got a classifier fitted to the categories {categories}, expected numbers only; encode them in the pipeline, for "
+            "example by OneHotEncoder, or export the classifier alone, with to_onnx."
         )
     if container.target_opset < OPSET:
         raise ValueError(

@@ -64,33 +64,10 @@ Classifier = TypeVar("Classifier", bound=Any)
 
 
 def save_classifier(classifier: Any, path: str | os.PathLike[str]) -> None:
-    """
-    Write a fitted classifier to one file.
-
-    The file appears under its name only when it is complete; one that was there before is replaced as a whole.
-
-    Parameters
-    ----------
-    classifier : GenerativeTransportClassifier
-        Fitted.
-    path : path-like
-        Where to write.
-
-    Raises
-    ------
-    IsADirectoryError, FileNotFoundError
-        If the path is a folder, or in a folder that does not exist.
-    TypeError
-        If labels are neither numbers, booleans nor strings, or a parameter has a value that JSON cannot hold.
-
-    Notes
-    -----
-    A `random_state` that is a `RandomState` instance is written as None: it is a stream that other code draws from too,
-    and a copy would repeat draws that were already made. Set it again before another `fit`.
-    """
+    """Write a fitted classifier to one file, see `GenerativeTransportClassifier.save`."""
     path = Path(path)
     check_place(path)
-    _check_labels(classifier.classes_)
+    check_labels(classifier.classes_)
     parameters = classifier.get_params(deep=False)
     tensors: dict[str, Tensor] = {}
     content = {
@@ -118,24 +95,9 @@ def save_classifier(classifier: Any, path: str | os.PathLike[str]) -> None:
 
 def load_classifier(empty_classifier: Classifier, path: str | os.PathLike[str]) -> Classifier:
     """
-    Fill a new classifier from a file that `save_classifier` wrote.
+    Fill a classifier that is not fitted from a file that `save_classifier` wrote, and return it.
 
-    Parameters
-    ----------
-    empty_classifier : GenerativeTransportClassifier
-        With default parameters and not fitted; changed in place.
-    path : path-like
-        What to read.
-
-    Returns
-    -------
-    GenerativeTransportClassifier
-        The same object. Its tensors are on the CPU until it predicts.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, of another kind, or of another version of the format.
+    Its tensors are on the CPU until it predicts.
     """
     data = Path(path).read_bytes()
     content = _checked_content(data, path)
@@ -205,9 +167,10 @@ def _checked_content(data: bytes, path: str | os.PathLike[str]) -> dict[str, Any
 # ----------------------------------------------------------------- the values
 
 
-def _check_labels(classes: np.ndarray) -> None:
+def check_labels(classes: np.ndarray) -> None:
+    """Raise unless labels are of types that files hold."""
     plain = classes.dtype.kind in "iubU" or (classes.dtype.kind == "f" and classes.dtype.itemsize <= 8)
-    if not plain and not (classes.dtype == object and all(isinstance(c, (str, int, float)) for c in classes)):
+    if not plain and not (classes.dtype == object and all(isinstance(c, str) for c in classes)):
         raise TypeError(
             f"Got labels of dtype {classes.dtype} (the first is {shown(classes[0])}), expected numbers, booleans or "
             "strings; encode them, or use pickle."
@@ -219,6 +182,8 @@ def _pack_parameter(name: str, value: Any) -> Any:
         return None
     if isinstance(value, torch.device):
         return str(value)
+    if hasattr(value, "to_list"):  # of pandas and polars
+        value = value.to_list()
     tensors: dict[str, Tensor] = {}
     with contextlib.suppress(TypeError):
         packed = _pack(value, name, tensors)
@@ -262,16 +227,13 @@ def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
             return dict(packed)
         return {"__pairs__": packed}
     if type(value) in _DATACLASSES:
-        return {f"__{type(value).__name__}__": _pack(_fields(value), name, tensors)}
+        own = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {f"__{type(value).__name__}__": _pack(own, name, tensors)}
     if type(value) in _PATHS:
         return {f"__{type(value).__name__}__": _pack(value.get_params(), name, tensors)}
     if isinstance(value, TransportNetwork):
         return {"__TransportNetwork__": _pack({"shape": value.shape, "state": value.state_dict()}, name, tensors)}
     raise TypeError(f"Got {name} of type {type(value).__name__}, expected numbers, strings, arrays or tensors.")
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
 def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:

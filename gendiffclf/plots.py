@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _num_samples, check_consistent_length, check_is_fitted, column_or_1d
 
 from .metrics import ReliabilityBins, reliability_bins
 from .optional import require
@@ -109,7 +109,7 @@ class TransportDisplay:
         require("matplotlib", "plots")
         check_is_fitted(estimator, "classes_")
         check_integer("row", row, 0)
-        n_rows = X.shape[0] if hasattr(X, "shape") else len(X)  # type: ignore[arg-type]
+        n_rows = _num_samples(X)
         if row >= n_rows:
             raise ValueError(f"Got row={row}, expected an index below {n_rows}, the number of rows in X.")
         n_steps = getattr(estimator.path_, "n_steps", 20) if n_steps is None else n_steps
@@ -121,7 +121,9 @@ class TransportDisplay:
             number = int(cosines(torch.as_tensor(states[-1]).double(), torch.as_tensor(codes)).argmax())
             name = f"code of the nearest class, {estimator.classes_[number]}"
         else:
-            label = _safe_indexing(y, row)
+            labels = column_or_1d(np.asarray(y))
+            check_consistent_length(X, labels)
+            label = labels[row]
             matches = np.flatnonzero(estimator.classes_ == label)
             if not len(matches):
                 raise ValueError(f"Got the label {shown(label)}, expected one of {estimator.classes_.tolist()}.")

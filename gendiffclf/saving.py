@@ -43,7 +43,12 @@ class SavingMixin:
         IsADirectoryError, FileNotFoundError
             If the path is a folder, or in a folder that does not exist.
         TypeError
-            If labels are neither numbers, booleans nor strings.
+            If labels are neither numbers, booleans nor strings, or a parameter has a value that JSON cannot hold.
+
+        Notes
+        -----
+        A `random_state` that is a `RandomState` instance is written as None: it is a stream that other code draws from too,
+        and a copy would repeat draws that were already made. Set it again before another `fit`.
         """
         from .persistence import save_classifier
 

@@ -108,6 +108,9 @@ def checked_rows(
     given = np.asarray(y)
     if given.ndim == 1:
         check_none_missing("y", given)
+        # Nullable numbers and booleans of pandas would be floats for scikit-learn; before 2.2, pandas makes objects of them.
+        y = given.astype(getattr(getattr(y, "dtype", None), "numpy_dtype", given.dtype), copy=False)
+        _check_no_objects(y)
     if feature_shape is None:
         estimator.table_encoder_ = None
         declared = declared_categories(X, categorical_features)
@@ -168,11 +171,21 @@ def check_none_missing(name: str, values: np.ndarray) -> None:
     if values.dtype.kind == "O":
         missing = np.array([value is None or is_scalar_nan(value) or is_pandas_na(value) for value in values], bool)
     else:
-        missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(0, bool)
+        missing = np.isnan(values) if values.dtype.kind in "fmM" else np.zeros(0, bool)
     if missing.any():
         row = int(missing.argmax())
         raise ValueError(
             f"Got {name} with {shown(values[row])} at index {row}, expected a value for each row; name it, or leave the row out."
+        )
+
+
+def _check_no_objects(labels: np.ndarray) -> None:
+    """Raise if labels (n,) are objects other than strings; scikit-learn asks for the first words of the message."""
+    others = {type(label).__name__ for label in labels if not isinstance(label, str)} if labels.dtype == object else ()
+    if others:
+        raise ValueError(
+            f"Unknown label type: Got y of dtype object with labels of type {', '.join(sorted(others))}, expected strings, or an "
+            "array of numbers or booleans; convert it, for example by y.astype(int) or y.astype(str)."
         )
 
 
@@ -192,7 +205,7 @@ def checked_features(
                     estimator, matrix, dtype=_DTYPES, allow_nd=True, ensure_all_finite=False, reset=False
                 )
         rows = _with_layers(matrix)
-    consequence = "get the shares of the classes in training as probabilities"
+    consequence = "get the shares of the classes in training as probabilities, and NaN as scores and states"
     return rows, _missing_rows(rows, consequence, _feature_names(estimator))
 
 
@@ -205,6 +218,7 @@ def _text_explained() -> Iterator[None]:
         message, _, text = str(error).partition("could not convert string to float: ")
         if message or not text:
             raise
+        text = text.removeprefix("np.str_(").removesuffix(")")
         raise ValueError(
             f"Got X with the text {text}, expected numbers; make X a DataFrame, of which columns of text become categories."
         ) from error
@@ -216,6 +230,10 @@ def _encoded(estimator: BaseEstimator, X: Any) -> Any:
     if encoder is None:
         if needs_encoding(X):
             numbers_of(X)  # raises by name what NumPy could not convert
+        if isinstance(X, np.ndarray) and X.dtype.kind in "mM":  # NaT would become the number -2**63
+            raise ValueError(
+                f"Got X of dtype {X.dtype}, expected numbers; convert dates and durations to numbers, in a unit that suits them."
+            )
         return X
     if is_table(X):
         validate_data(estimator, X, skip_check_array=True, reset=False)  # the columns' names and number
@@ -338,7 +356,10 @@ def class_factors(
         if not (by_class[labels] * weight).any():
             raise ValueError(f"Got class_weight={shown(class_weight)}, expected a row with a positive weight.")
         return by_class[labels]
-    check_choice("class_weight", class_weight, ["balanced"])
+    if not (isinstance(class_weight, str) and class_weight == "balanced"):
+        raise ValueError(
+            f"Got class_weight={shown(class_weight)}, expected a dict of weights by label, 'balanced' or None."
+        )
     present = sizes > 0
     factor = np.ones(len(sizes))
     factor[present] = sizes.sum() / (present.sum() * sizes[present])

@@ -107,7 +107,14 @@ def _checked_votes(votes: Any, classes: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _finite(name: str, values: Any) -> np.ndarray:
     """Votes or probabilities as floats (n, K)."""
-    checked: np.ndarray = np.asarray(check_array(values, dtype=np.float64, input_name=name, ensure_all_finite=False))
+    given = check_array(
+        values, dtype=np.float64, input_name=name, ensure_all_finite=False, ensure_2d=False, allow_nd=True
+    )
+    checked: np.ndarray = np.asarray(given)
+    if checked.ndim != 2:
+        raise ValueError(
+            f"Got {name} of shape {checked.shape}, expected a column for each class; make single labels one-hot."
+        )
     if not np.isfinite(checked).all():
         row, column = np.argwhere(~np.isfinite(checked))[0]
         raise ValueError(

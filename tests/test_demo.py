@@ -258,6 +258,9 @@ def test_verdict_names_the_best_and_the_error():
     said = report.verdict(rows)
     assert "Highest accuracy: b; lowest log-loss: b." in said
     assert "accuracy of 0.750" in said
+    assert "With 4 rows, the standard error of an accuracy is about 0.153;" in said
+    tied = [*rows, Comparison("t", "c", y, sure, 0.0), Comparison("t", "d", y, sure, 0.0)]
+    assert "Highest accuracy: b, c, d; lowest log-loss: b." in report.verdict(tied)
 
 
 def test_errors_are_named_by_their_row_in_the_file():

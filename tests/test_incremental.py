@@ -50,6 +50,18 @@ def test_ten_examples_of_a_new_digit_over_five_draws(digits, estimator):
     assert lost <= 0.007
 
 
+def test_held_out_estimates_get_a_column_for_a_new_class(tiny, iris, tmp_path):
+    X, y = iris
+    names = np.array(["b", "d", "e"])[y]
+    classifier = tiny(estimator="kernel").fit(X, names)
+    before = classifier.held_out_proba_
+    classifier.partial_fit(X[:2] + 50, ["a", "c"])
+    assert classifier.classes_.tolist() == list("abcde")
+    np.testing.assert_array_equal(classifier.held_out_proba_[:, [1, 3, 4]], before)
+    assert not classifier.held_out_proba_[:, [0, 2]].any()
+    assert "| Accuracy |" in classifier.write_model_card(tmp_path / "model", names).read_text()
+
+
 @pytest.mark.parametrize("estimator", WITH_KERNEL)
 def test_what_stays_when_a_class_comes(tiny, digits_without_9, estimator):
     X, y, nines, X_test, _ = digits_without_9

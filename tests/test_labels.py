@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from sklearn.base import BaseEstimator, ClassifierMixin
+from mapie.classification import SplitConformalClassifier
 from sklearn.datasets import make_classification
 from sklearn.metrics import average_precision_score
 from sklearn.svm import SVC
 
+from benchmarks.labels import Probabilities
 from gendiffclf import GenerativeTransportClassifier, label_quality
 
 ESTIMATORS = ["both", "kernel", "network"]
@@ -70,6 +71,14 @@ def test_labels_that_cannot_be_judged(tiny, iris):
         label_quality(*iris, classifier=SVC())
 
 
+def test_nullable_integers_stay_integers(tiny, iris):
+    X, y = iris
+    classifier = tiny(estimator="kernel")
+    found = label_quality(X, pd.Series(y, dtype="Int64"), classifier=classifier)
+    assert found.proposed.dtype == y.dtype
+    np.testing.assert_array_equal(found.score, label_quality(X, y, classifier=classifier).score)
+
+
 @pytest.mark.parametrize("kind", ["list", "category", "string", "polars"])
 def test_labels_of_every_kind(tiny, iris, kind):
     X, y = iris
@@ -91,30 +100,12 @@ def test_held_out_estimates_stay_out_of_files_and_pickles(tiny, iris, tmp_path):
     assert len(classifier.held_out_index_) > 100
 
 
-class Probabilities(ClassifierMixin, BaseEstimator):
-    """Takes probabilities for features, as in docs/labels.md."""
-
-    def __init__(self, classes):
-        self.classes = classes
-
-    def fit(self, X, y):
-        self.classes_ = np.asarray(self.classes)
-        return self
-
-    def predict_proba(self, X):
-        return np.asarray(X)
-
-    def predict(self, X):
-        return self.classes_[np.argmax(X, axis=1)]
-
-
 @pytest.mark.parametrize("estimator", ["kernel", "both"])
 def test_prediction_sets_of_mapie_cover_what_was_asked(tiny, estimator):
-    classification = pytest.importorskip("mapie.classification")
     X, y = make_classification(4000, 8, n_informative=5, n_classes=3, class_sep=0.7, flip_y=0.1, random_state=0)
     classifier = tiny(estimator=estimator, n_centers=400).fit(X[:1500], y[:1500])
     columns = Probabilities(classifier.classes_).fit(None, None)
-    sets = classification.SplitConformalClassifier(columns, confidence_level=[0.8, 0.9, 0.95], prefit=True)
+    sets = SplitConformalClassifier(columns, confidence_level=[0.8, 0.9, 0.95], prefit=True)
     sets.conformalize(classifier.held_out_proba_, y[:1500][classifier.held_out_index_])
     _, found = sets.predict_set(classifier.predict_proba(X[1500:]))  # (n, K, levels)
     covered = found[np.arange(2500), y[1500:]].mean(0)
@@ -123,14 +114,13 @@ def test_prediction_sets_of_mapie_cover_what_was_asked(tiny, estimator):
 
 
 def test_prediction_sets_by_class_cover_each_class(tiny):
-    classification = pytest.importorskip("mapie.classification")
     X, y = make_classification(8000, 8, n_informative=5, weights=[0.8], class_sep=0.7, random_state=0)
     classifier = tiny(estimator="kernel", n_centers=400).fit(X[:4000], y[:4000])
     columns = Probabilities(classifier.classes_).fit(None, None)
     held_out_y, proba = y[:4000][classifier.held_out_index_], classifier.predict_proba(X[4000:])
 
     def covered(rows):
-        sets = classification.SplitConformalClassifier(columns, confidence_level=0.9, prefit=True)
+        sets = SplitConformalClassifier(columns, confidence_level=0.9, prefit=True)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*less labels")
             sets.conformalize(classifier.held_out_proba_[rows], held_out_y[rows])

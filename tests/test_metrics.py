@@ -52,7 +52,8 @@ def test_edges_belong_to_the_bin_below():
     [
         (([0, 1], [[0.5, 0.5], [0.7, 0.7]]), "expected rows >= 0 that sum to 1"),
         (([0, 1], [[0.5, 0.5], [1.5, -0.5]]), "expected rows >= 0 that sum to 1"),
-        (([0, 0], [[0.5, 0.5], [0.5, 0.5]]), "2 columns for 1 labels, expected one column per label"),
+        (([0, 0], [[0.5, 0.5], [0.5, 0.5]]), r"shape \(2, 2\) for 1 labels, expected one column per label"),
+        (([0, 1], [0.5, 0.7]), r"Got y_proba of shape \(2,\) for 2 labels, expected one column per label; pass labels"),
         (([0, 1], [[0.5, 0.5]]), "inconsistent numbers of samples"),
     ],
 )

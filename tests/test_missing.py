@@ -200,3 +200,11 @@ def test_rows_on_disk_may_have_gaps(tiny, iris, tmp_path):
     np.save(tmp_path / "rows.npy", X)
     mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
     np.testing.assert_array_equal(tiny().fit(mapped, y).predict_proba(X), tiny().fit(X, y).predict_proba(X))
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_the_scale_of_weights_does_not_matter(tiny, iris, scale):
+    X, y = iris
+    X[::7, 1] = np.nan
+    found = tiny(estimator="kernel").fit(X, y, sample_weight=np.full(150, scale)).predict_proba(X)
+    np.testing.assert_allclose(found, tiny(estimator="kernel").fit(X, y).predict_proba(X), atol=1e-6)

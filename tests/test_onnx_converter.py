@@ -49,6 +49,15 @@ def test_layers_are_refused(tiny):
         skl2onnx.to_onnx(classifier, X[:1])
 
 
+def test_categories_of_the_classifier_are_refused(tiny):
+    scaler = StandardScaler().set_output(transform="pandas")
+    pipeline = make_pipeline(scaler, tiny(estimator="kernel", categorical_features=["x0"])).fit(np.round(X), y)
+    with pytest.raises(
+        ValueError, match=r"Got a classifier fitted to the categories \['x0'\], expected numbers only; encode"
+    ):
+        skl2onnx.to_onnx(pipeline, X[:1], target_opset=18)
+
+
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "skl2onnx", None)
     with pytest.raises(ImportError, match=r"needs the package 'skl2onnx'.*\[onnx\]"):

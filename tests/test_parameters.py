@@ -58,7 +58,10 @@ OUTSIDE = {
     ],
     "time_limit": [(0, r"a number in \(0, inf\)"), ("1 min", "a number")],
     "ema_decay": [(1, r"a number in \[0, 1\)"), (float("nan"), r"a number in \[0, 1\)")],
-    "class_weight": [("even", "one of 'balanced'"), ({0: -1.0}, "non-negative finite weights")],
+    "class_weight": [
+        ("even", "a dict of weights by label, 'balanced' or None"),
+        ({0: -1.0}, "non-negative finite weights"),
+    ],
     "distributed": [(1, "True or False"), (None, "True or False")],
     "device": [("abacus", "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'")],
 }

@@ -7,6 +7,7 @@ import pickle
 from dataclasses import asdict
 
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors
 import torch
@@ -172,8 +173,7 @@ def test_other_labels_are_refused(classifier, tmp_path, labels):
 
 
 def test_feature_names_come_back(tiny, tmp_path):
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame(X, columns=[f"feature {i}" for i in range(X.shape[1])])
+    frame = pd.DataFrame(X, columns=[f"feature {i}" for i in range(X.shape[1])])
     before = tiny().fit(frame, y)
     after = round_trip(before, tmp_path / "classifier")
     assert_equal(before.feature_names_in_, after.feature_names_in_)
@@ -190,6 +190,7 @@ def test_feature_names_come_back(tiny, tmp_path):
         ("mlp_ratio", np.float32(2.5), 2.5),
         ("path", LearnedPath(steepness=np.float32(2.5)), LearnedPath(steepness=2.5)),
         ("device", torch.device("cpu"), "cpu"),
+        ("categorical_features", pd.Index(["colour"]), ["colour"]),
     ],
 )
 def test_parameters_come_back(classifier, tmp_path, name, value, expected):

@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_wine
 
@@ -80,10 +81,15 @@ def test_transport_without_labels_draws_the_nearest_code(classifier):
 
 
 def test_transport_takes_frames(classifier):
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame(X)
-    display = TransportDisplay.from_estimator(classifier, frame, pandas.Series(NAMES[y], index=frame.index + 7), row=5)
+    frame = pd.DataFrame(X)
+    display = TransportDisplay.from_estimator(classifier, frame, pd.Series(NAMES[y], index=frame.index + 7), row=5)
     assert display.code_name.endswith(NAMES[y[5]])
+
+
+def test_transport_names_nullable_integers_as_integers(tiny):
+    fitted = tiny(width=16, estimator="kernel").fit(X, y)
+    display = TransportDisplay.from_estimator(fitted, X, pd.Series(y, dtype="Int64"), row=80)
+    assert display.code_name == f"code of its class, {y[80]}"
 
 
 def test_transport_draws_on_given_axes(classifier, pyplot):
@@ -102,6 +108,10 @@ def test_transport_refuses_rows_that_are_not_there(classifier):
         TransportDisplay.from_estimator(classifier, X, row=-1)
     with pytest.raises(ValueError, match=r"Got the label 'rosé', expected one of \['barbera'"):
         TransportDisplay.from_estimator(classifier, X, ["rosé"] * len(X))
+    with pytest.raises(ValueError, match=r"Got the label 0, expected one of \['barbera'"):
+        TransportDisplay.from_estimator(classifier, X, y)
+    with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[178, 3\]"):
+        TransportDisplay.from_estimator(classifier, X, NAMES, row=5)
     with pytest.raises(ValueError, match="Got n_steps=0, expected an integer >= 1"):
         TransportDisplay.from_estimator(classifier, X, n_steps=0)
     with pytest.raises(ValueError, match="Got n_panels=1, expected an integer >= 2"):

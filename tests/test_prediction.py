@@ -317,7 +317,9 @@ def test_rows_of_nan_get_the_prior_alone_and_among_others(tiny, iris, estimator)
     broken = X.copy()
     broken[[3, 77]] = np.nan
     kept = np.setdiff1d(np.arange(150), [3, 77])
-    with pytest.warns(UserWarning, match=r"Got 2 of 150 rows of NaN only, the first at index 3; they get the shares"):
+    with pytest.warns(
+        UserWarning, match=r"Got 2 of 150 rows of NaN only, the first at index 3; they get the shares.*NaN as scores"
+    ):
         together = classifier.predict_proba(broken)
     with pytest.warns(UserWarning, match=r"Got 1 of 1 rows of NaN only, the first at index 0; they get the shares"):
         alone = classifier.predict_proba(broken[3:4])

@@ -137,6 +137,14 @@ def test_what_is_like_rows_becomes_rows(table):
     np.testing.assert_array_equal(weight, np.full(12, 2.0))
 
 
+@pytest.mark.parametrize(("dtype", "expected"), [("Int64", np.int64), ("boolean", bool), ("int8[pyarrow]", np.int8)])
+def test_nullable_labels_of_pandas_keep_their_type(table, dtype, expected):
+    X, y = table
+    labels = checked_rows(Estimator(), X, pd.Series(y).astype(dtype), None, None)[1]
+    assert labels.dtype == expected
+    np.testing.assert_array_equal(labels, y)
+
+
 def test_the_callers_weights_are_not_changed(table):
     X, y = table
     X[3] = np.nan
@@ -174,12 +182,25 @@ def test_groups_of_any_names_are_numbered(table):
         ({"groups": np.r_[np.ones(11), np.nan]}, "Got groups with nan at index 11"),
         ({"groups": np.ones((12, 2))}, r"Got groups of shape \(12, 2\), expected \(12,\): one group per row"),
         ({"y": [None, *"abcdefghijk"]}, "Got y with None at index 0, expected a value for each row"),
+        (
+            {"y": np.array(["NaT", *["2020"] * 11], "M8[D]")},
+            r"Got y with .*NaT.* at index 0, expected a value for each",
+        ),
         ({"sample_weight": np.zeros(12)}, "Got a sample_weight of zeros only|must contain at least one non-zero"),
         (
             {"X": np.zeros((12, 2, 2, 2))},
             r"Got X of 4 dimensions, expected \(rows, features\) or \(rows, layers, features\)\.",
         ),
         ({"y": np.arange(12) / 7}, "Unknown label type: continuous"),
+        (
+            {"y": np.array([1, "a", 2.5] * 4, object)},
+            "Unknown label type: Got y of dtype object with labels of type float, int, expected strings, or an array of",
+        ),
+        ({"X": np.full((12, 3), "1 m")}, "Got X with the text '1 m', expected numbers; make X a DataFrame"),
+        (
+            {"X": np.full((12, 3), "NaT", "M8[D]")},
+            r"Got X of dtype datetime64\[D\], expected numbers; convert dates and",
+        ),
         ({"sample_weight": -np.ones(12)}, "Negative values"),
         ({"y": np.arange(11)}, "inconsistent numbers of samples"),
     ],
@@ -346,8 +367,8 @@ def test_a_class_weight_may_name_more_classes_than_there_are():
         ({"a": -1}, r"Got class_weight=\{'a': -1\}, expected non-negative finite weights\."),
         ({"a": np.inf}, r"Got class_weight=\{'a': inf\}, expected non-negative finite weights\."),
         ({"a": 0, "b": 0}, r"Got class_weight=\{'a': 0, 'b': 0\}, expected a row with a positive weight\."),
-        ("even", r"Got class_weight='even', expected one of 'balanced'\."),
-        (3, r"Got class_weight=3, expected one of 'balanced'\."),
+        ("even", r"Got class_weight='even', expected a dict of weights by label, 'balanced' or None\."),
+        ([1, 2, 3], r"Got class_weight=\[1, 2, 3\], expected a dict of weights by label, 'balanced' or None\."),
     ],
 )
 def test_no_such_class_weights(class_weight, message):

@@ -74,6 +74,10 @@ def test_weights_and_groups_of_votes(tiny, voted):
             {"votes": np.full((150, 3), np.nan)},
             "Got votes with nan in row 0, column 0, expected finite numbers >= 0; write 0 for a class without votes",
         ),
+        (
+            {"votes": np.ones(150)},
+            r"Got votes of shape \(150,\), expected a column for each class; make single labels one-hot",
+        ),
         ({"groups": np.arange(2)}, r"Got groups of shape \(2,\) for 150 rows, expected one group per row\."),
         ({"sample_weight": -np.ones(150)}, "Negative values in data passed to `sample_weight`"),
         ({"classes": ["a", 1, 2]}, r"Got classes=\['a', 1, 2\] .* all different and of one type"),

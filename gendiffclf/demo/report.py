@@ -57,10 +57,12 @@ def verdict(rows: Sequence[Comparison]) -> str:
     best = max(rows, key=lambda row: row.accuracy)
     tied = [row.classifier for row in rows if row.accuracy == best.accuracy]
     _, counts = np.unique(best.y, return_counts=True)
-    error = np.sqrt(best.accuracy * (1 - best.accuracy) / len(best.y))
+    n = len(best.y)
+    share = (best.accuracy * n + 2) / (n + 4)  # Agresti and Coull 1998, so that an accuracy of 1 has an error too
+    error = np.sqrt(share * (1 - share) / (n + 4))
     return (
-        f"Highest accuracy: {' and '.join(tied)}; lowest log-loss: {calibrated.classifier}. Always predicting the most frequent "
-        f"class has an accuracy of {counts.max() / counts.sum():.3f}. With {len(best.y):,} rows, the standard error of an "
+        f"Highest accuracy: {', '.join(tied)}; lowest log-loss: {calibrated.classifier}. Always predicting the most frequent "
+        f"class has an accuracy of {counts.max() / counts.sum():.3f}. With {n:,} rows, the standard error of an "
         f"accuracy is about {error:.3f}; smaller differences mean little."
     )
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from .._version import VERSION
 from ..estimators.network import TransportNetwork
 from ..optional import require
+from ..persistence import check_labels
 from ..transport.solvers import step_noise
 from .predictor import FORMAT_VERSION, METADATA_KEY
 from .scaling import ScalingModule
@@ -240,19 +241,9 @@ def _store_in_float32(model: ModelProto) -> None:
 
 def _onnx_labels(classes: np.ndarray) -> np.ndarray:
     """Convert labels to types of ONNX: int64, float64, booleans or strings."""
-    kind = classes.dtype.kind
-    if kind == "O" and all(isinstance(c, str) for c in classes):
-        return classes
-    if kind in "iu":
-        return classes.astype(np.int64)
-    if kind == "U":
-        return classes.astype(object)
-    if kind == "b" or (kind == "f" and classes.dtype.itemsize <= 8):
-        return classes if kind == "b" else classes.astype(np.float64)
-    raise TypeError(
-        f"Got labels of dtype {classes.dtype} (the first is {classes[0]!r}), expected numbers, booleans or strings; encode them, "
-        "or use save."
-    )
+    check_labels(classes)
+    types = {"i": np.int64, "u": np.int64, "f": np.float64, "U": object}
+    return classes.astype(types.get(classes.dtype.kind, classes.dtype))
 
 
 def _metadata(classifier: Any, shape: tuple[int, ...]) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import warnings
+from numbers import Integral
 from os import PathLike, fspath
+from os.path import abspath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +35,8 @@ class OnnxPredictor:
         Session of the file.
     metadata : dict
         Metadata of the file: labels, shape and columns.
+    source : tuple of (str, int or None)
+        Arguments for `load_predictor`. A pickle holds only these: another process reads the file again.
 
     Attributes
     ----------
@@ -54,8 +58,8 @@ class OnnxPredictor:
     (178, 3)
     """
 
-    def __init__(self, session: Any, metadata: dict[str, Any]) -> None:
-        self._session = session
+    def __init__(self, session: Any, metadata: dict[str, Any], source: tuple[str, int | None]) -> None:
+        self._session, self._source = session, source
         self.classes_ = np.array(metadata["classes"]["values"], dtype=metadata["classes"]["dtype"])
         self.n_features_in_: int = metadata["n_features_in"]
         self.feature_shape_: tuple[int, ...] = tuple(metadata["feature_shape"])
@@ -66,6 +70,9 @@ class OnnxPredictor:
                 TableColumn(**{**column, "categories": tuple(column["categories"])}) for column in metadata["columns"]
             ]
             self.table_encoder_ = TableEncoder(tuple(columns))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return load_predictor, self._source
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """
@@ -120,7 +127,10 @@ class OnnxPredictor:
             with np.errstate(over="ignore"):
                 rows = np.asarray(X, np.float32)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"Got X that is no array ({error}), expected numbers or NaN of shape {shape}.") from error
+            table = "" if self.table_encoder_ is None else ", or a DataFrame with the columns of fit"
+            raise ValueError(
+                f"Got X that is no array ({error}), expected numbers or NaN of shape {shape}{table}."
+            ) from error
         if rows.shape[1:] != self.feature_shape_ or len(rows) == 0:
             raise ValueError(
                 f"Got X of shape {rows.shape}, expected {shape} with at least one row; pass the features of fit."
@@ -176,7 +186,7 @@ def load_predictor(path: str | PathLike[str], n_threads: int | None = None) -> O
     Raises
     ------
     ValueError
-        If the file is not an exported classifier, or has another version of the format.
+        If the file is not an exported classifier, or has another version of the format, or `n_threads` is below 1.
     FileNotFoundError
         If the file does not exist.
     ImportError
@@ -199,6 +209,8 @@ def load_predictor(path: str | PathLike[str], n_threads: int | None = None) -> O
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if n_threads is not None:
+        if not isinstance(n_threads, Integral) or n_threads < 1:
+            raise ValueError(f"Got n_threads={n_threads!r}, expected an integer >= 1, or None for one per core.")
         options.intra_op_num_threads = n_threads
     try:
         session = onnxruntime.InferenceSession(fspath(path), options, providers=["CPUExecutionProvider"])
@@ -213,7 +225,7 @@ def load_predictor(path: str | PathLike[str], n_threads: int | None = None) -> O
             f"Got {fspath(path)} of format version {metadata['format_version']}, expected {FORMAT_VERSION}; export it with this "
             "version of gendiffclf, or load it with the version that exported it."
         )
-    return OnnxPredictor(session, metadata)
+    return OnnxPredictor(session, metadata, (abspath(path), n_threads))
 
 
 def _load_errors() -> tuple[type[Exception], ...]:

@@ -47,7 +47,7 @@ def test_a_fit_that_takes_too_long_is_stopped():
 def test_the_page_names_the_device_and_what_was_stopped():
     names = gpu.context(RESULTS)
     device = names["records"]["recipe"]["environment"]["hardware"]["gpu"]
-    page = render("speed", {"records": {}, "parts": {}, "names": [], "gpu": names})
+    page = render("speed", {"commands": [], "parts": {}, "names": [], "gpu": names})
     assert page.count(f"Hardware: {names['records']['recipe']['environment']['hardware']['cpu']}") == 3
     assert device in page
     for case, models in names["records"]["classifiers"]["figures"].items():

@@ -29,7 +29,6 @@ def test_flipped_labels_are_others():
 
 @pytest.mark.usefixtures("few_updates")
 def test_sets_of_groups():
-    pytest.importorskip("mapie")
     table = load_table("sk_wine", None)
     table = dataclasses.replace(table, groups=np.arange(len(table.y)) % 20)
     found = labels.measure_sets(split_table(table, max_train=100))
@@ -40,8 +39,6 @@ def test_sets_of_groups():
 
 @pytest.fixture
 def record(tmp_path, few_updates):
-    pytest.importorskip("mapie")
-    pytest.importorskip("cleanlab")
     path = tmp_path / "labels.json"
     words = ["--tables", "sk_wine", "--max-train", "100", "--splits", "0"]
     assert main(["labels", *words, "--output", str(path)]) == 0

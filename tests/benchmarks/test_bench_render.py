@@ -107,8 +107,30 @@ def test_kinds_of_data_have_places_of_their_own(records: Path, tmp_path: Path, m
 def test_tables_far_behind_and_leads_are_named(records: Path, tmp_path: Path):
     text = render(tmp_path, "one")["benchmarks.md"]
     (line,) = [line for line in text.splitlines() if line.startswith("`ours` is more than 2 points")]
-    assert re.findall(r"(sk_\w+) by \d+\.\d\d points \(logistic regression\)", line) == ["sk_breast_cancer", "sk_wine"]
+    leads = re.findall(r"(sk_\w+) by (\d+\.\d\d) points \(logistic regression\)", line)
+    assert {name for name, _ in leads} == {"sk_breast_cancer", "sk_wine"}
+    assert float(leads[0][1]) > float(leads[1][1])
     assert re.search(r"^\| Brier \| 0\.\d+ \| logistic regression<br>0\.\d+ \| \*\*-0", text, re.MULTILINE)
+
+
+def test_tables_where_others_lead_are_listed_the_largest_lead_first():
+    accuracies = {
+        "near": {"ours": 0.9, "mlp": 0.903},
+        "lost": {"ours": 0.8, "mlp": 0.9, "logreg": 0.85},
+        "won": {"ours": 0.9, "mlp": 0.8},
+        "worse": {"ours": 0.5, "logreg": 0.7},
+        "elsewhere": {"mlp": 0.9},
+    }
+    records = [
+        {"table": table, "label": label, "accuracy": accuracy, "n_train": 70, "n_test": 30}
+        for table, own in accuracies.items()
+        for label, accuracy in own.items()
+    ]
+    found = [(name, round(gap), *rest) for name, gap, *rest in page._behind(records, list(accuracies))]
+    assert found == [
+        ("worse", 20, "logistic regression", 100, "70.0", "50.0"),
+        ("lost", 10, "MLP (256, 256)", 100, "90.0", "80.0"),
+    ]
 
 
 def test_a_model_that_lacks_tables_stands_beside_the_subject(records: Path, tmp_path: Path):
@@ -174,7 +196,7 @@ def test_marks_that_are_no_pair_for_each_text_are_refused(tmp_path: Path, text: 
 
 def test_pages_are_those_of_the_records_whatever_the_locale(tmp_path: Path):
     made = ("three-systems", "benchmarks", "ablation", "uncertainty", "speed", "speech-results")
-    between_marks = ("deployment", "missing-values", "labels", "long-recordings")
+    between_marks = ("deployment", "missing-values", "labels", "long-recordings", "which-classifier")
     names = [f"docs/{name}.md" for name in (*made, *between_marks)]
     (tmp_path / "docs").mkdir()
     for name in ("README.md", *(f"docs/{name}.md" for name in between_marks)):

@@ -38,7 +38,8 @@ def test_records_hold_what_was_measured(records: Path):
 def test_page_shows_the_records(records: Path, tmp_path: Path):
     (tmp_path / "speed").symlink_to(records)
     page = render("speed", speed.context(tmp_path))
-    assert page.count("## ") == len(speed.PARTS)
+    assert page.count("## ") == len(speed.PARTS) + 1
+    assert page.count("```console") == 1  # of one command
     assert "| 1 row, 200 centres |" in page
     assert "| rows, 200 to 400 |" in page
     assert "1,000,000 rows on disk, 64 features, 10 classes:\n" in page

@@ -1,9 +1,11 @@
 """ONNX files give what the classifier gives, and `load_predictor` needs neither torch nor scikit-learn for it."""
 
+import pickle
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import NotFittedError
@@ -107,10 +109,9 @@ def test_learned_paths(tiny, tmp_path, path):
 
 @pytest.fixture(scope="module")
 def table_classifier(tiny):
-    pandas = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 60)
-    X = pandas.DataFrame({"size": rng.normal(y), "kind": np.where(rng.random(60) < 0.2, "x", np.array(["y", "z"])[y])})
+    X = pd.DataFrame({"size": rng.normal(y), "kind": np.where(rng.random(60) < 0.2, "x", np.array(["y", "z"])[y])})
     return tiny(estimator="kernel").fit(X, y), X
 
 
@@ -129,7 +130,6 @@ def test_tables(table_classifier, table_file):
 
 
 def test_tables_of_numbers(tiny, tmp_path):
-    pandas = pytest.importorskip("pandas")
     X, y = load_iris(return_X_y=True, as_frame=True)
     classifier = tiny(estimator="kernel").fit(X, y)
     predictor = load_predictor(exported(classifier, tmp_path))
@@ -144,11 +144,34 @@ def test_tables_of_numbers(tiny, tmp_path):
         ):
             predictor.predict(other)
     with pytest.raises(ValueError, match=r"pandas\.Series, expected an array, or a DataFrame .* use X\.to_frame"):
-        predictor.predict(pandas.Series([1.0]))
+        predictor.predict(pd.Series([1.0]))
     with pytest.raises(
         ValueError, match=r"Got X that is no array \(.*'long'\), expected numbers or NaN of shape \(rows, 4\)"
     ):
         predictor.predict([["long"] * 4])
+
+
+def test_predictors_go_to_other_processes(table_classifier, table_file, monkeypatch):
+    monkeypatch.chdir(table_file.parent)
+    predictor = load_predictor(table_file.name, n_threads=1)
+    pickled = pickle.dumps(predictor)
+    monkeypatch.chdir("/")
+    other = pickle.loads(pickled)
+    X = table_classifier[1]
+    np.testing.assert_array_equal(other.predict_proba(X), predictor.predict_proba(X))
+    assert len(pickled) < 1000
+
+
+@pytest.mark.parametrize("n_threads", [0, -1, 2.5, "two"])
+def test_numbers_of_threads_that_make_no_sense(table_file, n_threads):
+    with pytest.raises(ValueError, match=r"Got n_threads=.*, expected an integer >= 1, or None for one per core\."):
+        load_predictor(table_file, n_threads=n_threads)
+
+
+def test_an_array_of_texts_in_place_of_a_table_is_refused(table_classifier, table_file):
+    message = r"Got X that is no array .* of shape \(rows, 4\), or a DataFrame with the columns of fit\."
+    with pytest.raises(ValueError, match=message):
+        load_predictor(table_file).predict(table_classifier[1].to_numpy())
 
 
 def test_columns_in_another_order_are_refused(table_classifier, table_file):
