@@ -96,6 +96,7 @@ def _further(results: Path) -> dict[str, Any]:
         "tables": list(losses.index),
         "sizes": [min(one["n_train"] for one in records), max(one["n_train"] for one in records)],
         "models": _models(found, ("accuracy", "log_loss", "brier", "ece"), costs=True),
+        "incomplete": _incomplete(records, found),
         "differences": _against_each(found),
         "n_first": first.get(SUBJECT, 0),
         "others": ", ".join(f"{_named(label)} on {n}" for label, n in others.items()),

@@ -71,8 +71,9 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         ndarray of shape (n, n_classes), float64
             Columns in the order of `classes_`. Rows with only NaN get the class frequencies in training, with a warning. More
-            than 32 rows are computed in float32 unless `precision="float64"`: rounding changes probabilities by about 1e-5, and
-            by 1e-4 on some data. Otherwise the probabilities of a row do not depend on the other rows.
+            than 32 rows are computed in float32 unless `precision="float64"`: rounding changes probabilities by about 1e-5, by
+            1e-4 on some data, and by 1e-2 where hundreds of features are copies of one. Otherwise the probabilities of a row do
+            not depend on the other rows.
         """
         probabilities, missing = self._compute(X, lambda predictor, rows: predictor.probabilities(rows))
         probabilities[missing] = self.class_prior_

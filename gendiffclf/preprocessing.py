@@ -24,6 +24,8 @@ _FIT_VALUES = 2**20
 _TRANSFORM_VALUES = 2**15
 _COLUMNS = 64
 """In `transform`, values and features at a time: with their tables they stay in the processor's cache."""
+LARGEST_SCALED = 1e15
+"""Squares of numbers up to this do not overflow in float32."""
 _LARGEST = 8e307
 """Differences of numbers up to this do not overflow."""
 
@@ -111,6 +113,11 @@ class FeatureScaler:
                 n_present[place] = len(found)
                 if not len(found):
                     continue
+                if kind == "none" and (largest := np.abs(found).max()) > LARGEST_SCALED:
+                    raise ValueError(
+                        f'Got X with values up to {largest:.3g} in size and scaling="none", expected at most '
+                        f"{LARGEST_SCALED:g}; choose another scaling, or divide them."
+                    )
                 middle, spread, points = _statistics(found, sample_weight[present], kind)
                 center[place], scale[place] = middle, spread
                 if quantiles is not None:
@@ -185,7 +192,7 @@ class FeatureScaler:
                 values /= scale[part]
                 if (clip := {"robust": SMOOTH_CLIP, "mixed": WIDE_CLIP}.get(self.kind)) is not None:
                     values /= np.hypot(1, values / clip)  # no square that overflows
-                scaled[:, scaled.shape[1] - n_values :][:, part] = values
+                scaled[:, scaled.shape[1] - n_values :][:, part] = np.clip(values, -LARGEST_SCALED, LARGEST_SCALED)
 
     def _to_normal(self, x: np.ndarray, part: slice) -> np.ndarray:
         """

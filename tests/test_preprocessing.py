@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gendiffclf import preprocessing
+from gendiffclf import GenerativeTransportClassifier, preprocessing
 from gendiffclf.device import thread_limit
 from gendiffclf.preprocessing import SCALINGS, SMOOTH_CLIP, FeatureScaler, lift_matrix, n_views
 
@@ -271,3 +271,16 @@ def test_a_pickle_holds_nothing_that_follows_from_the_rest():
     expected = scaler.transform(X)
     assert len(pickle.dumps(scaler)) == len(before)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(scaler)).transform(X), expected)
+
+
+def test_values_beyond_float32_need_a_scaling():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), np.arange(60) % 2
+    X[:, 0] += 3 * y
+    with pytest.raises(
+        ValueError, match=r'values up to 1e\+300 .* scaling="none", expected at most 1e\+15; choose another'
+    ):
+        GenerativeTransportClassifier(estimator="kernel", scaling="none").fit(np.vstack([X[:-1], [1e300, 0, 0]]), y)
+    for scaling in SCALINGS:
+        classifier = GenerativeTransportClassifier(estimator="kernel", scaling=scaling).fit(X, y)
+        assert np.isfinite(classifier.predict_proba([[1e300, 0, 0], [-1e300, 1e300, 0]])).all()

@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 from torch import Tensor, nn
 
 from ..missing import N_STEPS
-from ..preprocessing import SMOOTH_CLIP, WIDE_CLIP, FeatureScaler, RankTables, n_views
+from ..preprocessing import LARGEST_SCALED, SMOOTH_CLIP, WIDE_CLIP, FeatureScaler, RankTables, n_views
 
 _DEGREE = 12
 """Degree of the polynomial for normal quantiles, which has an error below 1e-8."""
@@ -91,7 +91,7 @@ class ScalingModule(nn.Module):
             scaled = (x - self.center) / self.scale
             if (clip := {"robust": SMOOTH_CLIP, "mixed": WIDE_CLIP}.get(self.kind)) is not None:
                 scaled = scaled / (1.0 + (scaled / clip).square()).sqrt()
-            views.append(scaled)
+            views.append(scaled.clamp(-LARGEST_SCALED, LARGEST_SCALED))
         if self.indicators is not None:
             views = [torch.where(self.indicators, x - self.center, view) for view in views]
         # (n, layers, d) -> (n, views * layers, d)
