@@ -136,7 +136,8 @@ class GenerativeTransportClassifier(
     held_out_index_ : ndarray of shape (r,)
         Rows of `fit` that were held out: up to 20,000 rows all, but with a single network and no kernel a tenth.
     held_out_proba_ : ndarray of shape (r, n_classes)
-        Out-of-fold and leave-one-out probabilities of these rows. Neither attribute is kept in files and pickles.
+        Out-of-fold and leave-one-out probabilities of these rows, 0 for classes that `partial_fit` added. Neither attribute is
+        kept in files and pickles.
     layer_weights_ : ndarray of shape (n_layers,)
         For layered input and with a kernel: weight of each layer, summing to 1.
     feature_relevance_ : ndarray of shape (n_features_out,)
