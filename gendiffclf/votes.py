@@ -150,6 +150,17 @@ def _distributions(
     return shares / shares.sum(1, keepdims=True), proba / proba.sum(1, keepdims=True), weight
 
 
+def cross_entropies(shares: np.ndarray, proba: np.ndarray) -> np.ndarray:
+    """Cross-entropy of each row, (n, K), (n, K) -> (n,), in nats."""
+    with np.errstate(divide="ignore"):
+        return -xlogy(shares, proba).sum(1)
+
+
+def divergences(shares: np.ndarray, proba: np.ndarray) -> np.ndarray:
+    """Jensen-Shannon divergence of each row, (n, K), (n, K) -> (n,), in nats."""
+    return np.nan_to_num(jensenshannon(shares, proba, axis=1)) ** 2
+
+
 def vote_cross_entropy(votes: ArrayLike, y_proba: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
     """
     Mean cross-entropy of probabilities against the shares of votes, in nats: the logarithmic loss if all votes of a row agree.
@@ -180,8 +191,7 @@ def vote_cross_entropy(votes: ArrayLike, y_proba: ArrayLike, *, sample_weight: A
     0.562
     """
     shares, proba, weight = _distributions(votes, y_proba, sample_weight)
-    with np.errstate(divide="ignore"):
-        return float(np.average(-xlogy(shares, proba).sum(1), weights=weight))
+    return float(np.average(cross_entropies(shares, proba), weights=weight))
 
 
 def jensen_shannon_divergence(votes: ArrayLike, y_proba: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
@@ -214,4 +224,4 @@ def jensen_shannon_divergence(votes: ArrayLike, y_proba: ArrayLike, *, sample_we
     0.693
     """
     shares, proba, weight = _distributions(votes, y_proba, sample_weight)
-    return float(np.average(np.nan_to_num(jensenshannon(shares, proba, axis=1)) ** 2, weights=weight))
+    return float(np.average(divergences(shares, proba), weights=weight))

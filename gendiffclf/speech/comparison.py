@@ -12,13 +12,13 @@ from scipy.stats import binomtest
 
 from ..optional import require
 from ..validation import check_choice
-from .intervals import LEVEL, interval
+from .intervals import LEVEL
 from .measures import LOWER_IS_BETTER, MEASURES, TITLES
 from .provenance import JsonResult, as_json
 from .results import Evaluation
-from .tables import draw_measures, tally_by
+from .tables import differences, number_voices, tally_by
 from .votes import LOWER_IS_BETTER as LOWER_OF_VOTES
-from .votes import PREFIX, VOTE_TITLES, compare_votes, votes_of
+from .votes import PREFIX, VOTE_TITLES, VoteTally, votes_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,17 +172,12 @@ def compare(
     check_choice("measure", measure, tuple(ALL_TITLES))
     first, second = _predictions(a, "a"), _predictions(b, "b")
     classes, second = _matched(first, second)
-    names_of_voices, voice = np.unique(first["voice"].to_numpy().astype(str), return_inverse=True)
-    n_drawn = len(names_of_voices)
-    tallies = [tally_by(table, classes, voice, n_drawn) for table in (first, second)]
-    (of_a, drawn_a), (of_b, drawn_b) = draw_measures(tallies, random_state)
-    rows: dict[str, tuple[float, ...]] = {}
-    for name in MEASURES:
-        bounds = interval(drawn_a[name] - drawn_b[name], n_drawn)
-        rows[name] = (of_a[name], of_b[name], of_a[name] - of_b[name], *bounds)
+    voice, n_drawn = number_voices(first)
+    rows = differences([tally_by(table, classes, voice, n_drawn) for table in (first, second)], random_state)
     votes = _shared_votes(first, second)
     if votes is not None:
-        rows |= compare_votes((first, second), votes, classes, voice, n_drawn, random_state)
+        tallies = [VoteTally.of(table, votes, classes, voice, n_drawn) for table in (first, second)]
+        rows |= differences(tallies, random_state)
     elif measure in VOTE_TITLES:
         raise ValueError(
             f"Got measure={measure!r} for evaluations without votes, expected one of {list(MEASURES)}; specify the columns of "

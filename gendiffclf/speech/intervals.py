@@ -3,42 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self, TypeVar
 
 import numpy as np
 from scipy.stats import norm, t
-
-from .measures import Tally
 
 LEVEL = 0.95
 N_RESAMPLES = 2000
 _CHUNK = 200
 
 
-def resample(tallies: Sequence[Tally], random_state: int, n_resamples: int = N_RESAMPLES) -> list[Tally]:
-    """
-    Return tallies of bootstrap samples of units, the same samples for all tallies.
+@dataclass(frozen=True)
+class Sums:
+    """Sums over the clips of m units, such as folds or speakers, in arrays of m rows; subclasses compute measures from them."""
 
-    Parameters
-    ----------
-    tallies : sequence of Tally
-        Over the same m units each, such as the clips of two groups by speaker, or of two classifiers.
-    random_state : int
-        Seed of the bootstrap.
-    n_resamples : int, default=2000
-        Number of bootstrap samples.
+    @property
+    def n_units(self) -> int:
+        """The number m of units."""
+        return len(next(iter(vars(self).values())))
 
-    Returns
-    -------
-    resampled : list of Tally
-        One for each of `tallies`, with `n_resamples` units.
-    """
-    parts: list[list[Tally]] = [[] for _ in tallies]
-    for weights in draw_weights(len(tallies[0].loss), random_state, n_resamples):
-        for kept, tally in zip(parts, tallies, strict=True):
-            kept.append(tally.weighted(weights))
+    def weighted(self, weights: np.ndarray) -> Self:
+        """Return the sums of b samples, in which units occur as often as `weights` of shape (b, m) says."""
+        return type(self)(*(np.tensordot(weights, part, axes=1) for part in vars(self).values()))
+
+    def measures(self) -> dict[str, np.ndarray]:
+        """Return the measures of each unit, of shape (m,), by name; NaN if undefined."""
+        raise NotImplementedError
+
+
+T = TypeVar("T", bound=Sums)
+
+
+def resample(tallies: Sequence[T], random_state: int, n_resamples: int = N_RESAMPLES) -> list[T]:
+    """Return the sums of bootstrap samples of units, the same samples for all tallies, which have the same units."""
+    weights = draw_weights(tallies[0].n_units, random_state, n_resamples)
+    chunks = [[tally.weighted(drawn) for tally in tallies] for drawn in weights]
     return [
-        Tally(*(np.concatenate([getattr(part, name) for part in kept]) for name in ("confusion", "loss", "bins")))
-        for kept in parts
+        type(parts[0])(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
+        for parts in zip(*chunks, strict=True)
     ]
 
 

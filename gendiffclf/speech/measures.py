@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .intervals import Sums
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MEASURES = ("wa", "uar", "macro_f1", "log_loss", "ece")
 TITLES = {"wa": "WA", "uar": "UAR", "macro_f1": "macro-F1", "log_loss": "log-loss", "ece": "ECE"}
@@ -14,8 +20,13 @@ N_BINS = 15
 EPS = float(np.finfo(np.float64).eps)
 
 
+def probabilities(predictions: pd.DataFrame, classes: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Return the columns `p_<label>` of a table of predictions as an array of shape (n, K)."""
+    return predictions[[f"p_{label}" for label in classes]].to_numpy(dtype=np.float64)
+
+
 @dataclass(frozen=True)
-class Tally:
+class Tally(Sums):
     """
     Sums over the clips of m units, such as folds or speakers, from which every measure is computed.
 
@@ -63,13 +74,6 @@ class Tally:
         values = (confidence, proba.argmax(axis=1) == true, np.ones(len(true)))
         bins = np.stack([np.bincount(cell, value, minlength=n_units * N_BINS) for value in values], axis=-1)
         return cls(confusion, np.bincount(unit, loss, minlength=n_units), bins.reshape(n_units, N_BINS, 3))
-
-    def weighted(self, weights: np.ndarray) -> Tally:
-        """Return the tallies of b samples, in which units occur as often as `weights` of shape (b, m) says."""
-        parts = []
-        for part in (self.confusion, self.loss, self.bins):
-            parts.append((weights @ part.reshape(len(part), -1)).reshape(len(weights), *part.shape[1:]))
-        return Tally(*parts)
 
     def measures(self) -> dict[str, np.ndarray]:
         """

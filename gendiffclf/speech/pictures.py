@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..plots import ReliabilityDisplay
-from .measures import TITLES
+from .measures import TITLES, probabilities
 from .results import Evaluation
-from .tables import probabilities
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

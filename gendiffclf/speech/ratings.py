@@ -29,6 +29,7 @@ from .folds import (
 from .intervals import N_RESAMPLES, draw_weights, interval
 from .provenance import JsonResult, as_json, describe_run, steps_of
 from .sound_checks import warn_of_sound
+from .tables import number_voices
 from .training import (
     ClipFeatures,
     encode_audited,
@@ -97,13 +98,13 @@ class RatingEvaluation(JsonResult):
         ccc : ndarray of shape (n_resamples, dimensions)
             Evaluations of the same clips have the same samples, so that differences can be taken sample by sample.
         """
-        voices, unit = np.unique(self.predictions["voice"].to_numpy().astype(str), return_inverse=True)
+        unit, n_voices = number_voices(self.predictions)
         x = self.predictions[list(self.dimensions)].to_numpy(dtype=np.float64)
         y = self.predictions[[f"predicted_{name}" for name in self.dimensions]].to_numpy(dtype=np.float64)
         moments = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)  # (clips, 6, dimensions)
-        sums = np.zeros((len(voices), *moments.shape[1:]))
+        sums = np.zeros((n_voices, *moments.shape[1:]))
         np.add.at(sums, unit, moments)
-        draws = np.concatenate(list(draw_weights(len(voices), random_state, n_resamples)))
+        draws = np.concatenate(list(draw_weights(n_voices, random_state, n_resamples)))
         n, *rest = np.moveaxis(np.tensordot(draws, sums, axes=1), 1, 0)  # 6 × (n_resamples, dimensions)
         x, y, xx, yy, xy = (total / n for total in rest)
         distance = xx - x**2 + yy - y**2 + (x - y) ** 2

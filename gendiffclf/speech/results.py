@@ -13,8 +13,8 @@ from .findings import Audit
 from .intervals import LEVEL, N_RESAMPLES
 from .measures import MEASURES, TITLES, confusion_text, measures
 from .provenance import JsonResult, as_json
-from .tables import measure_all, measure_by, measure_classes, measure_groups
-from .votes import PREFIX, VOTE_TITLES, measure_votes
+from .tables import measure_all, measure_by, measure_classes, measure_groups, measure_votes
+from .votes import PREFIX, VOTE_TITLES
 
 if TYPE_CHECKING:
     import pandas as pd

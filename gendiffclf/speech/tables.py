@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .intervals import interval, resample
-from .measures import MEASURES, Tally
+from .intervals import Sums, interval, resample
+from .measures import MEASURES, Tally, probabilities
+from .votes import VoteTally, votes_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,18 +21,13 @@ MAX_GROUPS = 10
 """Numeric columns with more different values are divided into quartiles."""
 
 
-def probabilities(predictions: pd.DataFrame, classes: Sequence[Any] | np.ndarray) -> np.ndarray:
-    """Return the columns `p_<label>` of a table of predictions as an array of shape (n, K)."""
-    return predictions[[f"p_{label}" for label in classes]].to_numpy(dtype=np.float64)
-
-
 def tally_by(predictions: pd.DataFrame, classes: np.ndarray, unit: np.ndarray, n_units: int) -> Tally:
     """Tally predictions by unit."""
     truth, predicted = predictions["label"].to_numpy(), predictions["predicted"].to_numpy()
     return Tally.of(truth, predicted, probabilities(predictions, classes), classes, unit, n_units)
 
 
-def draw_measures(tallies: Sequence[Tally], random_state: int) -> list[tuple[dict[str, float], dict[str, np.ndarray]]]:
+def draw_measures(tallies: Sequence[Sums], random_state: int) -> list[tuple[dict[str, float], dict[str, np.ndarray]]]:
     """
     Return the measures over all units, and over bootstrap samples of units, the same samples for all tallies.
 
@@ -50,13 +46,19 @@ def draw_measures(tallies: Sequence[Tally], random_state: int) -> list[tuple[dic
     """
     results = []
     for tally, drawn in zip(tallies, resample(tallies, random_state), strict=True):
-        overall = tally.weighted(np.ones((1, len(tally.loss)))).measures()
+        overall = tally.weighted(np.ones((1, tally.n_units))).measures()
         value, sampled = {name: float(values[0]) for name, values in overall.items()}, drawn.measures()
-        known = sampled["ece"][~np.isnan(sampled["ece"])]
-        if known.any():
+        if "ece" in sampled and (known := sampled["ece"][~np.isnan(sampled["ece"])]).any():
             sampled["ece"] = sampled["ece"] * (value["ece"] / known.mean())
         results.append((value, sampled))
     return results
+
+
+def differences(tallies: Sequence[Sums], random_state: int) -> dict[str, tuple[float, ...]]:
+    """Return for each measure its values in two tallies of the same units, their difference, and its low and high."""
+    (of_a, drawn_a), (of_b, drawn_b) = draw_measures(tallies, random_state)
+    bounds = {name: interval(drawn_a[name] - drawn_b[name], tallies[0].n_units) for name in of_a}
+    return {name: (of_a[name], of_b[name], of_a[name] - of_b[name], *bounds[name]) for name in of_a}
 
 
 def measure_by(predictions: pd.DataFrame, classes: np.ndarray, column: str) -> pd.DataFrame:
@@ -70,11 +72,22 @@ def measure_by(predictions: pd.DataFrame, classes: np.ndarray, column: str) -> p
 
 def measure_all(predictions: pd.DataFrame, classes: np.ndarray, random_state: int) -> pd.DataFrame:
     """Return value, low and high of each measure (rows) over all clips."""
+    return _with_intervals(tally_by(predictions, classes, *number_voices(predictions)), random_state)
+
+
+def measure_votes(predictions: pd.DataFrame, classes: np.ndarray, random_state: int) -> pd.DataFrame | None:
+    """Return value, low and high of each measure against votes (rows); None without votes."""
+    votes = votes_of(predictions)
+    if votes is None:
+        return None
+    return _with_intervals(VoteTally.of(predictions, votes, classes, *number_voices(predictions)), random_state)
+
+
+def _with_intervals(tally: Sums, random_state: int) -> pd.DataFrame:
     import pandas as pd
 
-    voice, n_voices = _voices(predictions)
-    ((value, drawn),) = draw_measures([tally_by(predictions, classes, voice, n_voices)], random_state)
-    rows = {name: (value[name], *interval(drawn[name], n_voices)) for name in MEASURES}
+    ((value, drawn),) = draw_measures([tally], random_state)
+    rows = {name: (value[name], *interval(drawn[name], tally.n_units)) for name in value}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
 
 
@@ -82,7 +95,7 @@ def measure_classes(predictions: pd.DataFrame, classes: np.ndarray, random_state
     """Return clips, speakers, recall, precision and F1 of each class, with intervals, and the most frequent mistake."""
     import pandas as pd
 
-    voice, n_voices = _voices(predictions)
+    voice, n_voices = number_voices(predictions)
     tally = tally_by(predictions, classes, voice, n_voices)
     (drawn,) = resample([tally], random_state)
     overall = tally.weighted(np.ones((1, n_voices)))
@@ -120,7 +133,7 @@ def measure_groups(
     """
     import pandas as pd
 
-    voice, n_voices = _voices(predictions)
+    voice, n_voices = number_voices(predictions)
     groups, gaps = [], []
     for column in columns:
         of_row = _group_names(predictions[column])
@@ -193,6 +206,7 @@ def _by_number(name: str) -> tuple[float, str]:
         return np.inf, name
 
 
-def _voices(predictions: pd.DataFrame) -> tuple[np.ndarray, int]:
+def number_voices(predictions: pd.DataFrame) -> tuple[np.ndarray, int]:
+    """Return the number of each clip's voice, from 0, and the number of voices."""
     names, voice = np.unique(predictions["voice"].to_numpy().astype(str), return_inverse=True)
     return voice, len(names)

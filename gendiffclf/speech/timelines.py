@@ -14,6 +14,7 @@ from sklearn.base import clone
 
 from ..featurizers import AudioError, SpeechFeaturizer
 from ..validation import check_flag, check_real
+from .measures import probabilities
 from .segments import most_probable_segments
 from .streaming import SpeechDetector, blocks
 from .training import before_classifier, needs_speakers, split_pipeline
@@ -55,7 +56,7 @@ class Timeline:
     @property
     def probabilities(self) -> NDArray[np.floating]:
         """Probabilities of the steps, of shape (n, K)."""
-        return self.table[[f"p_{label}" for label in self.classes]].to_numpy()
+        return probabilities(self.table, self.classes)
 
     def save(self, path: Any) -> None:
         """

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..votes import jensen_shannon_divergence, vote_cross_entropy
-from .intervals import draw_weights, interval
-from .measures import EPS
+from ..votes import cross_entropies, divergences
+from .intervals import Sums
+from .measures import EPS, probabilities
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +93,7 @@ def votes_of(corpus: pd.DataFrame) -> pd.DataFrame | None:
 
 
 @dataclass(frozen=True)
-class VoteTally:
+class VoteTally(Sums):
     """
     Sums over the clips of m units, such as speakers, from which every measure against votes is computed.
 
@@ -127,27 +127,22 @@ class VoteTally:
             Number of units.
         """
         shares = votes.reindex(columns=classes, fill_value=0.0).to_numpy()
-        proba = np.clip(predictions[[f"p_{label}" for label in classes]].to_numpy(float), EPS, 1)
+        proba = np.clip(probabilities(predictions, classes), EPS, 1)
         majority = has_majority(shares)
         right = predictions["predicted"].to_numpy() == classes[shares.argmax(axis=1)]
-        sums, counts = np.zeros((m, 3)), np.zeros((m, 3))
-        for number in np.unique(unit):
-            rows = unit == number
-            n = int(rows.sum())
-            means = [np.nan, np.nan]
-            if not np.isnan(proba[rows]).any():
-                means = [
-                    measure(shares[rows], proba[rows]) for measure in (jensen_shannon_divergence, vote_cross_entropy)
-                ]
-            sums[number] = [*(n * mean for mean in means), right[rows & majority].sum()]
-            counts[number] = [n, n, (rows & majority).sum()]
+        missing = np.where(np.isnan(proba).any(axis=1), np.nan, 0.0)
+        values = (divergences(shares, proba) + missing, cross_entropies(shares, proba) + missing, right & majority)
+        clips = np.ones(len(right))
+        sums, counts = (
+            np.stack([np.bincount(unit, part, minlength=m) for part in parts], axis=1)
+            for parts in (values, (clips, clips, majority))
+        )
         return cls(sums, counts)
 
-    def measures(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """Return the measures over all units, of shape (3,), or of b samples with `weights` of shape (b, m): (b, 3)."""
-        weights = np.ones(len(self.sums)) if weights is None else weights
-        sums, counts = weights @ self.sums, weights @ self.counts
-        return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    def measures(self) -> dict[str, np.ndarray]:
+        """Return the measures of each unit, of shape (m,); NaN without clips, or without probabilities that they need."""
+        with np.errstate(invalid="ignore"):
+            return dict(zip(VOTE_TITLES, (self.sums / self.counts).T, strict=True))
 
 
 def has_majority(votes: pd.DataFrame | np.ndarray) -> np.ndarray:
@@ -161,66 +156,7 @@ def constant_guess(votes: pd.DataFrame) -> dict[str, float]:
     mean, labels = votes.mean(axis=0), votes.columns.to_numpy().astype(str)
     table = votes.assign(predicted=mean.idxmax(), **{f"p_{label}": mean[label] for label in labels})
     values = VoteTally.of(table, votes, labels, np.zeros(len(votes), int), 1).measures()
-    return dict(zip(VOTE_TITLES, map(float, values), strict=True))
-
-
-def measure_votes(predictions: pd.DataFrame, classes: np.ndarray, random_state: int) -> pd.DataFrame | None:
-    """
-    Return the measures of probabilities against votes, with intervals over speakers; None without votes.
-
-    Parameters
-    ----------
-    predictions : DataFrame
-        As in `Evaluation`, with `votes_<label>`.
-    classes : ndarray of shape (K,)
-    random_state : int
-        Seed of the bootstrap.
-
-    Returns
-    -------
-    measures : DataFrame
-        Rows of `VOTE_TITLES`, columns `value`, `low`, `high`. Divergence and cross-entropy are means over clips, in nats, and NaN
-        without probabilities. The accuracy is over clips where one label has more votes than any other.
-    """
-    import pandas as pd
-
-    votes = votes_of(predictions)
-    if votes is None:
-        return None
-    names, voice = np.unique(predictions["voice"].to_numpy().astype(str), return_inverse=True)
-    tally = VoteTally.of(predictions, votes, classes, voice, len(names))
-    drawn = np.concatenate([tally.measures(weights) for weights in draw_weights(len(names), random_state)])
-    rows = {
-        name: (value, *interval(drawn[:, k], len(names)))
-        for k, (name, value) in enumerate(zip(VOTE_TITLES, tally.measures(), strict=True))
-    }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
-
-
-def compare_votes(
-    tables: Sequence[pd.DataFrame],
-    votes: pd.DataFrame,
-    classes: np.ndarray,
-    voice: np.ndarray,
-    m: int,
-    random_state: int,
-) -> dict[str, tuple[float, ...]]:
-    """
-    Return both values of each measure against votes, their difference, and its interval over m voices.
-
-    Parameters
-    ----------
-    tables : sequence of two DataFrames
-        Predictions for the same clips, in the same order.
-    votes, classes, voice, m
-        As for `VoteTally.of`.
-    random_state : int
-        Seed of the bootstrap, which samples the same voices for both.
-    """
-    a, b = (VoteTally.of(table, votes, classes, voice, m) for table in tables)
-    drawn = np.concatenate([a.measures(weights) - b.measures(weights) for weights in draw_weights(m, random_state)])
-    values = zip(VOTE_TITLES, a.measures(), b.measures(), strict=True)
-    return {name: (of_a, of_b, of_a - of_b, *interval(drawn[:, k], m)) for k, (name, of_a, of_b) in enumerate(values)}
+    return {name: float(value[0]) for name, value in values.items()}
 
 
 def _check_votes(corpus: pd.DataFrame, votes: pd.DataFrame) -> None:
