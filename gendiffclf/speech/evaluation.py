@@ -9,20 +9,11 @@ import numpy as np
 from tqdm import tqdm
 
 from .corpora import check_corpus
-from .folds import (
-    Fold,
-    check_folds,
-    fold_rows,
-    shared_speakers,
-    warn_of_learnt_clips,
-    warn_of_learnt_speakers,
-    without_copies,
-)
+from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt, without_copies
 from .provenance import describe_run
 from .results import Evaluation, FoldResult, summarize
 from .tables import group_columns
 from .training import (
-    ClipFeatures,
     before_classifier,
     check_speakers,
     encode_audited,
@@ -32,6 +23,7 @@ from .training import (
     scores_of,
     speakers_of,
     split_pipeline,
+    voices_at,
 )
 from .votes import votes_of
 
@@ -133,8 +125,16 @@ def evaluate(
     pairs = without_copies(pairs, audited.content)
     shared = shared_speakers(corpus, pairs)
     about = describe_run(pipeline, corpus, audited.content, folds, [test for _, test in pairs], **settings)
-    details = {"audited": audited, "groups": columns, "about": about, "random_state": random_state}
-    return _cross_validate(estimator, corpus, encoded, pairs, shared, verbose, details)
+    y, votes = corpus["label"].to_numpy(), votes_of(corpus)
+    classes = np.unique(y[encoded.valid]) if votes is None else votes.columns.to_numpy().astype(str)
+    parts = []
+    for train, test in tqdm(pairs, unit="fold", desc="Folds", disable=not verbose):
+        shares = None if votes is None else votes.iloc[train]
+        fitted = fit_rows(estimator, encoded.rows[train], y[train], voices_at(train, corpus, audited), shares)
+        end_if_interrupted(fitted)
+        parts.append(_test(fitted, encoded.rows[test], classes, voices_at(test, corpus, audited), train, test))
+    details = {"shared_speakers": shared, "about": about, "random_state": random_state}
+    return summarize(corpus, classes, parts, failed(encoded, corpus), audited, columns, **details)
 
 
 def evaluate_fitted(
@@ -184,8 +184,7 @@ def evaluate_fitted(
     ignored = (*REPORTED, "rare-class", "one-class")
     encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=ignored)
     test = encoded.valid
-    warn_of_learnt_speakers(pipeline, corpus, test)
-    warn_of_learnt_clips(pipeline, audited.content[test])
+    warn_of_learnt(pipeline, corpus, test, audited.content)
     labels, trained = np.unique(corpus["label"].to_numpy()[test]), rest.classes_
     if not np.isin(labels, trained).any():
         raise ValueError(
@@ -193,45 +192,20 @@ def evaluate_fitted(
         )
     votes = votes_of(corpus)
     classes = np.union1d(trained, labels if votes is None else votes.columns.to_numpy().astype(str))
-    classifier, rows = before_classifier(rest, encoded.rows[test], speakers_of(corpus, test))
-    proba = class_probabilities(classifier, rows, classes)
-    part = FoldResult(np.empty(0, int), test, classifier.predict(rows), proba, scores_of(classifier, rows))
+    part = _test(rest, encoded.rows[test], classes, speakers_of(corpus, test), np.empty(0, int), test)
     about = describe_run(pipeline, corpus, audited.content, "a fitted pipeline", [test], random_state=random_state)
-    details: dict[str, Any] = {"about": about, "random_state": random_state}
-    details["layer_weights"] = _layer_weights([classifier])
-    return summarize(corpus, classes, [part], failed(encoded, corpus), groups=columns, audited=audited, **details)
+    details = {"about": about, "random_state": random_state}
+    return summarize(corpus, classes, [part], failed(encoded, corpus), audited, columns, **details)
 
 
-def _cross_validate(
-    estimator: Any,
-    corpus: pd.DataFrame,
-    encoded: ClipFeatures,
-    pairs: list[Fold],
-    shared: tuple[str, ...],
-    verbose: int,
-    details: dict[str, Any],
-) -> Evaluation:
-    y = corpus["label"].to_numpy()
-    voices = details["audited"].voices if "speaker" in corpus else None
-    votes = votes_of(corpus)
-    classes = np.unique(y[encoded.valid]) if votes is None else votes.columns.to_numpy().astype(str)
-    parts, models = [], []
-    for train, test in tqdm(pairs, unit="fold", desc="Folds", disable=not verbose):
-        speakers, shares = None if voices is None else voices[train], None if votes is None else votes.iloc[train]
-        fitted = fit_rows(estimator, encoded.rows[train], y[train], speakers, shares)
-        end_if_interrupted(fitted)
-        classifier, rows = before_classifier(fitted, encoded.rows[test], None if voices is None else voices[test])
-        proba = class_probabilities(classifier, rows, classes)
-        parts.append(FoldResult(train, test, classifier.predict(rows), proba, scores_of(classifier, rows)))
-        models.append(classifier)
-    details["layer_weights"] = _layer_weights(models)
-    return summarize(corpus, classes, parts, failed(encoded, corpus), shared, **details)
-
-
-def _layer_weights(classifiers: Sequence[Any]) -> np.ndarray | None:
-    """Layer weights of shape (classifiers, layers); None unless all classifiers have them, for several layers."""
-    weights: list[Any] = [getattr(classifier, "layer_weights_", None) for classifier in classifiers]
-    return np.stack(weights) if all(np.ndim(w) == 1 and len(w) > 1 for w in weights) else None
+def _test(
+    fitted: Any, X: np.ndarray, classes: np.ndarray, speakers: np.ndarray | None, train: np.ndarray, test: np.ndarray
+) -> FoldResult:
+    """Predict the test rows, whose features are X."""
+    classifier, rows = before_classifier(fitted, X, speakers)
+    proba = class_probabilities(classifier, rows, classes)
+    scores, layer_weights = scores_of(classifier, rows), getattr(classifier, "layer_weights_", None)
+    return FoldResult(train, test, classifier.predict(rows), proba, scores, layer_weights)
 
 
 def class_probabilities(fitted: Any, X: np.ndarray, classes: np.ndarray) -> np.ndarray:

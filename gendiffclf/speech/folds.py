@@ -39,29 +39,19 @@ def check_folds(corpus: pd.DataFrame, folds: Any, n_folds: int) -> None:
 def fold_rows(
     corpus: pd.DataFrame,
     valid: np.ndarray,
-    folds: str | Iterable[Fold] | Any = "speaker",
+    folds: str | Iterable[Fold] | Any,
     *,
-    n_folds: int = 5,
-    random_state: int = 0,
-    voices: np.ndarray | None = None,
+    n_folds: int,
+    random_state: int,
+    voices: np.ndarray,
 ) -> list[Fold]:
     """
-    Return the training and test rows of each fold; `check_folds` comes first.
+    Return the training and test rows of each fold, among the `valid` rows; `check_folds` comes first.
 
-    Parameters
-    ----------
-    corpus : DataFrame
-    valid : ndarray of int
-        Rows of clips that are not broken; the folds contain only these.
-    folds, n_folds, random_state
-        As for `evaluate`.
-    voices : ndarray of shape (n_clips,), str, optional
-        Groups that folds by speaker keep together, as in `Audit`; by default the speakers.
+    Folds by speaker keep together the voices of an `Audit`, of shape (n_clips,).
     """
     y = corpus["label"].to_numpy()[valid]
-    if voices is None and "speaker" in corpus:
-        voices = corpus["speaker"].to_numpy().astype(str)
-    groups = voices[valid] if voices is not None and "speaker" in corpus else None
+    groups = voices[valid] if "speaker" in corpus else None
     if isinstance(folds, str):
         if folds == "split":
             return [_published_split(corpus, valid)]
@@ -89,18 +79,9 @@ def fold_rows(
 
 def without_copies(pairs: list[Fold], content: np.ndarray) -> list[Fold]:
     """
-    Remove training clips whose content is also tested.
+    Remove training clips whose content, a digest as in `Audit`, is also tested, and warn of them.
 
-    Parameters
-    ----------
-    pairs : list of Fold
-    content : ndarray of shape (n_clips,), str
-        Digests, as in `Audit`.
-
-    Warns
-    -----
-    UserWarning
-        If there are such clips; folds by speaker have none, since speakers who share a clip are one voice.
+    Folds by speaker have none, since speakers who share a clip are one voice.
     """
     kept = [(train[~np.isin(content[train], content[test])], test) for train, test in pairs]
     n_left_out = sum(len(train) for train, _ in pairs) - sum(len(train) for train, _ in kept)
@@ -137,8 +118,20 @@ def shared_speakers(corpus: pd.DataFrame, pairs: list[Fold]) -> tuple[str, ...]:
     return tuple(shared)
 
 
-def warn_of_learnt_speakers(pipeline: Any, corpus: pd.DataFrame, test: np.ndarray) -> None:
-    """Warn of tested speakers in the training data, or unknown ones; no error, as people may have the same name."""
+def warn_of_learnt(pipeline: Any, corpus: pd.DataFrame, test: np.ndarray, content: np.ndarray) -> None:
+    """
+    Warn of tested speakers and clips that are in the training data of a fitted pipeline, or of unknown speakers.
+
+    Speakers are no error, as people may have the same name. `train` records digests of the training clips as `clips_`.
+    """
+    learnt = set(getattr(pipeline, "clips_", ()))
+    n_learnt = sum(digest[:N_DIGITS] in learnt for digest in content[test])
+    if n_learnt:
+        warnings.warn(
+            f"Got {n_learnt} of {len(test)} clips that are in the model's training data: results on them say nothing "
+            "about other clips; leave them out, or cross-validate without a model.",
+            stacklevel=3,
+        )
     if "speaker" not in corpus:
         warnings.warn(
             "Got a corpus without the column 'speaker': whether its speakers are in the model's training data is unknown, and "
@@ -153,18 +146,6 @@ def warn_of_learnt_speakers(pipeline: Any, corpus: pd.DataFrame, test: np.ndarra
             f"Got a corpus in which {len(shared)} of {len(tested)} speakers are also in the model's training data "
             f"({first_few(shared)}): results may be too optimistic for new speakers; leave out their clips, unless they are "
             "different people of the same name.",
-            stacklevel=3,
-        )
-
-
-def warn_of_learnt_clips(pipeline: Any, content: np.ndarray) -> None:
-    """Warn if tested clips are among the training clips, whose digests `train` records as `clips_`."""
-    learnt = set(getattr(pipeline, "clips_", ()))
-    n_learnt = sum(digest[:N_DIGITS] in learnt for digest in content)
-    if n_learnt:
-        warnings.warn(
-            f"Got {n_learnt} of {len(content)} clips that are in the model's training data: results on them say nothing "
-            "about other clips; leave them out, or cross-validate without a model.",
             stacklevel=3,
         )
 

@@ -17,15 +17,7 @@ from ..systems.emosphere_targets import DIMENSIONS
 from ..validation import shown
 from .corpora import check_corpus
 from .evaluation import REPORTED
-from .folds import (
-    Fold,
-    check_folds,
-    fold_rows,
-    shared_speakers,
-    warn_of_learnt_clips,
-    warn_of_learnt_speakers,
-    without_copies,
-)
+from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt, without_copies
 from .intervals import N_RESAMPLES, draw_weights, interval
 from .provenance import JsonResult, as_json, describe_run, steps_of
 from .sound_checks import warn_of_sound
@@ -38,6 +30,7 @@ from .training import (
     fit_rows,
     record_training_data,
     split_pipeline,
+    voices_at,
     warn_of_broken,
 )
 
@@ -316,8 +309,7 @@ def evaluate_ratings(
     encoded, audited = encode_audited(featurizer, corpus, features, accept=accept, ignore=IGNORED)
     settings = {"n_folds": n_folds, "random_state": random_state}
     if fitted:
-        warn_of_learnt_speakers(pipeline, corpus, encoded.valid)
-        warn_of_learnt_clips(pipeline, audited.content[encoded.valid])
+        warn_of_learnt(pipeline, corpus, encoded.valid, audited.content)
         pairs = [(np.empty(0, int), encoded.valid)]
     else:
         unlabelled = corpus.assign(label="rated")
@@ -328,7 +320,7 @@ def evaluate_ratings(
     rows, tables = [], []
     for number, (train, test) in enumerate(tqdm(pairs, unit="fold", desc="Folds", disable=not verbose)):
         if not fitted:
-            voices = audited.voices[train] if "speaker" in corpus else None
+            voices = voices_at(train, corpus, audited)
             rest = fit_rows(unfitted, encoded.rows[train], corpus.loc[train, list(names)], voices)
         table = _predictions(rest, corpus, encoded, test, names, audited.voices)
         values = concordance_correlation(

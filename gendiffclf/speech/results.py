@@ -11,9 +11,9 @@ import numpy as np
 
 from .findings import Audit
 from .intervals import LEVEL, N_RESAMPLES
-from .measures import MEASURES, TITLES, confusion_text, measures
+from .measures import MEASURES, TITLES, confusion_text
 from .provenance import JsonResult, as_json
-from .tables import measure_all, measure_by, measure_classes, measure_groups, measure_votes
+from .tables import measure_all, measure_by, measure_classes, measure_groups, measure_votes, tally_by
 from .votes import PREFIX, VOTE_TITLES
 
 if TYPE_CHECKING:
@@ -34,13 +34,16 @@ class FoldResult(NamedTuple):
         Probabilities.
     scores : ndarray of shape (n_test,), optional
         `score_samples` of the classifier.
+    layer_weights : ndarray of shape (layers,), optional
+        `layer_weights_` of the classifier.
     """
 
     train: np.ndarray
     test: np.ndarray
     predicted: np.ndarray
     proba: np.ndarray
-    scores: np.ndarray | None = None
+    scores: np.ndarray | None
+    layer_weights: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -255,70 +258,46 @@ class Evaluation(JsonResult):
 def summarize(
     corpus: pd.DataFrame,
     classes: np.ndarray,
-    parts: list[Any],
+    parts: list[FoldResult],
     failures: pd.DataFrame,
-    shared: tuple[str, ...] = (),
-    *,
-    groups: tuple[str, ...] = (),
-    audited: Audit | None = None,
+    audited: Audit,
+    groups: tuple[str, ...],
     **details: Any,
 ) -> Evaluation:
     """
     Combine the predictions of folds into an `Evaluation`.
 
-    Parameters
-    ----------
-    corpus : DataFrame
-    classes : ndarray of shape (K,)
-    parts : list of FoldResult
-        Or of tuples of its attributes.
-    failures : DataFrame
-        As in `Evaluation`.
-    shared : tuple of str
-        Speakers on both sides of a fold.
-    groups : tuple of str
-        Columns whose groups are measured.
-    audited : Audit, optional
-        Audit of the corpus, which determines the voices.
-    **details
-        Other attributes of `Evaluation`.
+    The audit determines the voices, `groups` are the columns whose groups are measured, and `details` are other attributes.
     """
     import pandas as pd
 
-    speakers = corpus["speaker"] if "speaker" in corpus else pd.Series([f"clip {i}" for i in range(len(corpus))])
-    voices = speakers.to_numpy().astype(str) if audited is None else audited.voices
     kept = [name for name in ("speaker", *groups) if name in corpus and name not in ("label", "path")]
     kept += [name for name in corpus if str(name).startswith(PREFIX)]
-    rows, confusions, predictions = [], [], []
-    for number, part in enumerate(map(lambda part: FoldResult(*part), parts)):
+    sizes, predictions = [], []
+    for number, part in enumerate(parts):
         test = part.test
         table = corpus.iloc[test]
         columns = {name: table[name] for name in ("path", "start", "end") if name in corpus} | {"fold": number}
-        columns |= {name: table[name] for name in kept} | {"voice": voices[test]}
+        columns |= {name: table[name] for name in kept} | {"voice": audited.voices[test]}
         columns |= {"label": table["label"], "predicted": part.predicted}
         columns |= {f"p_{label}": part.proba[:, k] for k, label in enumerate(classes)}
         columns["confidence"] = part.proba[np.arange(len(test)), np.searchsorted(classes, part.predicted)]
         columns["score"] = np.full(len(test), np.nan) if part.scores is None else part.scores
         predictions.append(pd.DataFrame(columns, index=test))
         n_speakers = table["speaker"].nunique() if "speaker" in corpus else None
-        sizes = {"n_train": len(part.train), "n_test": len(test), "n_test_speakers": n_speakers}
-        values = measures(table["label"], part.predicted, part.proba, classes)
-        rows.append({"fold": number, **sizes, **values})
-        confusions.append(_confusion(table["label"].to_numpy(), part.predicted, classes))
+        sizes.append({"fold": number, "n_train": len(part.train), "n_test": len(test), "n_test_speakers": n_speakers})
+    together = pd.concat(predictions).sort_index()
+    tally = tally_by(together, classes, together["fold"].to_numpy(), len(parts))
+    weights: list[Any] = [part.layer_weights for part in parts]
+    layered = all(np.ndim(w) == 1 and len(w) > 1 for w in weights)
     return Evaluation(
         classes,
-        pd.DataFrame(rows),
-        np.stack(confusions),
-        pd.concat(predictions).sort_index(),
+        pd.DataFrame(sizes).assign(**tally.measures()),
+        tally.confusion,
+        together,
         failures,
-        shared,
         groups=tuple(name for name in groups if name != "label"),
         audit=audited,
+        layer_weights=np.stack(weights) if layered else None,
         **details,
     )
-
-
-def _confusion(truth: np.ndarray, predicted: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    from sklearn.metrics import confusion_matrix
-
-    return np.asarray(confusion_matrix(truth, predicted, labels=classes))

@@ -226,6 +226,11 @@ def speakers_of(corpus: pd.DataFrame, rows: np.ndarray) -> np.ndarray | None:
     return corpus["speaker"].to_numpy()[rows].astype(str) if "speaker" in corpus else None
 
 
+def voices_at(rows: np.ndarray, corpus: pd.DataFrame, audited: Audit) -> np.ndarray | None:
+    """Return the voices of some rows of a corpus, which are the groups of a fit; None if speakers are unknown."""
+    return audited.voices[rows] if "speaker" in corpus else None
+
+
 def _takes_groups(step: Any, method: str) -> bool:
     return hasattr(step, method) and "groups" in inspect.signature(getattr(step, method)).parameters
 
@@ -299,8 +304,7 @@ def train(
     featurizer = None if featurizer is None else clone(featurizer)
     encoded, audited = encode_audited(featurizer, corpus, features, accept=accept, ignore=("broken",))
     valid = encoded.valid
-    voices = audited.voices[valid] if "speaker" in corpus else None
-    votes = votes_of(corpus.iloc[valid])
+    voices, votes = voices_at(valid, corpus, audited), votes_of(corpus.iloc[valid])
     fitted = fit_rows(rest, encoded.rows[valid], corpus["label"].to_numpy()[valid], voices, votes)
     first = [] if featurizer is None else [(pipeline.steps[0][0], featurizer)]
     trained = Pipeline([*first, *steps_of(fitted, "classifier")])
