@@ -7,7 +7,8 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,6 +112,17 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show each warning as one line without its source."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run a command.
@@ -130,7 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.words = list(sys.argv[1:] if arguments is None else arguments)
     options.command_line = shlex.join(["gendiffclf", *options.words])  # for the provenance of results
     try:
-        COMMANDS[options.command].run(options)
+        with _plain_warnings():
+            COMMANDS[options.command].run(options)
         sys.stdout.flush()
     except (KeyboardInterrupt, RuntimeError) as error:
         # Before Python 3.12, an interrupt during the import of a class may be the cause of a RuntimeError.

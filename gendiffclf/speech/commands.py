@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .options import (
     FOLD_NAMES,
@@ -14,18 +15,20 @@ from .options import (
     add_layout_options,
     add_pipeline_options,
     add_run_options,
+    add_system_options,
     build_pipeline,
     check_output,
     check_report,
+    checked_system,
+    featurizer_changes,
     form_by_ending,
     kind_of_folds,
-    model_changes,
-    plain_array,
-    plain_warnings,
     read_source,
     refuse_ignored,
 )
-from .system_commands import add_system_options, evaluate_rated, named_system, train_rated
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def add_audit_options(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +89,7 @@ def run_features(options: argparse.Namespace) -> None:
     frames = rows.dtype == object
     if options.output is not None:
         names = [name for name in ("path", "start", "end", "label", "speaker") if name in corpus]
-        columns = {name: plain_array(corpus[name]) for name in names}
+        columns = {name: _plain_array(corpus[name]) for name in names}
         if frames:
             columns["n_frames"] = np.array([len(row) for row in rows])
         with atomic_file(options.output, binary=True) as file:  # savez would append .npz to other names
@@ -95,6 +98,13 @@ def run_features(options: argparse.Namespace) -> None:
     print(f"{len(corpus) - len(failures)} of {len(corpus)} clips have {what}.")
     for path, reason in zip(failures["path"], failures["reason"], strict=True):
         print(f"broken: {path}: {reason}")
+
+
+def _plain_array(column: pd.Series) -> Any:
+    """Return a column as an array without objects, which an .npz file could only hold pickled."""
+    import numpy as np
+
+    return column.to_numpy() if column.dtype.kind in "iufb" else np.array(column.astype(str).tolist())
 
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:
@@ -115,27 +125,29 @@ def run_train(options: argparse.Namespace) -> None:
     """Train a pipeline and save it to a folder."""
     from ..systems.model_folder import check_new_folder
     from .model_folder import save_model
+    from .ratings import train_ratings
     from .training import end_if_interrupted, train
 
     check_new_folder("--output", options.output, options.overwrite)  # before hours of training
-    rated = named_system(options) == "emosphere"
+    rated = checked_system(options) == "emosphere"
     corpus = read_source(options, options.source)
-    with plain_warnings():
-        if rated:
-            return train_rated(options, build_pipeline(options), corpus)
+    if rated:
+        pipeline = train_ratings(build_pipeline(options), corpus, accept=options.accept)
+    else:
         pipeline = train(build_pipeline(options), corpus, without_speakers=options.no_speakers, accept=options.accept)
     end_if_interrupted(pipeline)
-    n_broken = len(pipeline.steps[0][1].failures_)
+    n_broken = len(getattr(pipeline.steps[0][1], "failures_", ()))
     about = {
-        "target": options.target,
+        "target": "ratings" if rated else options.target,
         "n_clips": len(corpus) - n_broken,
         "n_broken": n_broken,
         "n_speakers": int(corpus["speaker"].nunique()) if "speaker" in corpus else None,
         "accepted": options.accept,
     }
     save_model(pipeline, options.output, overwrite=options.overwrite, copy_encoder=options.copy_encoder, about=about)
-    classes = ", ".join(map(str, pipeline.classes_))
-    print(f"Trained on {about['n_clips']} clips of {classes}; the model is in {options.output}.")
+    outputs = pipeline.steps[-1][1].dimensions_ if rated else pipeline.classes_
+    what = f"clips {'rated for' if rated else 'of'} {', '.join(map(str, outputs))}"
+    print(f"Trained on {about['n_clips']} {what}; the model is in {options.output}.")
 
 
 def add_predict_options(parser: argparse.ArgumentParser) -> None:
@@ -164,10 +176,9 @@ def run_predict(options: argparse.Namespace) -> None:
 
     form = options.format or form_by_ending(options.output)
     check_output("--output", options.output)
-    pipeline = load_model(options.model, **model_changes(options))
+    pipeline = load_model(options.model, **featurizer_changes(options))
     corpus = pd.concat([read_source(options, source, to_predict=True) for source in options.sources], ignore_index=True)
-    with plain_warnings():
-        predictions = (predict_ratings if rates(pipeline) else predict_clips)(pipeline, corpus)
+    predictions = (predict_ratings if rates(pipeline) else predict_clips)(pipeline, corpus)
     write_predictions(predictions, options.output or sys.stdout, form)
     _say_written(predictions=options.output)
     if predictions["error"].notna().all():
@@ -206,32 +217,15 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
 
 def run_evaluate(options: argparse.Namespace) -> None:
     """Cross-validate, or evaluate a model, and print the measures."""
-    from .evaluation import evaluate, evaluate_fitted
-    from .model_folder import load_model
     from .prediction import write_predictions
-    from .system_pipelines import rates
 
     check_output("--output", options.output)
     check_output("--predictions", options.predictions)
     check_report(options)
     if options.model is not None:
         refuse_ignored(options.words, ("--featurizer", "--normalize", "--set", "--folds", "--n-folds", "--system"))
-    named_system(options)
-    corpus = read_source(options, options.source)
-    common = {"groups": options.group, "accept": options.accept}
-    with plain_warnings():
-        model = (
-            build_pipeline(options) if options.model is None else load_model(options.model, **model_changes(options))
-        )
-        if rates(model):
-            evaluate_rated(options, model, corpus)
-            return _say_written(measures=options.output, predictions=options.predictions)
-        if options.model is not None:
-            evaluation = evaluate_fitted(model, corpus, random_state=options.seed, **common)
-        else:
-            seed, progress = options.seed, int(not options.quiet)
-            settings = {"n_folds": options.n_folds, "random_state": seed, "verbose": progress, **common}
-            evaluation = evaluate(model, corpus, options.folds, **settings)
+    checked_system(options)
+    evaluation = _evaluate(options, read_source(options, options.source))
     evaluation.about["command"] = options.command_line
     print(evaluation)
     if options.output is not None:
@@ -247,6 +241,25 @@ def run_evaluate(options: argparse.Namespace) -> None:
     _say_written(
         measures=options.output, predictions=options.predictions, report=options.report, pictures=options.pictures
     )
+
+
+def _evaluate(options: argparse.Namespace, corpus: pd.DataFrame) -> Any:
+    from .evaluation import evaluate, evaluate_fitted
+    from .model_folder import load_model
+    from .ratings import evaluate_ratings
+    from .system_pipelines import rates
+
+    fitted = options.model is not None
+    model = load_model(options.model, **featurizer_changes(options)) if fitted else build_pipeline(options)
+    common: dict[str, Any] = {"random_state": options.seed, "accept": options.accept}
+    settings: dict[str, Any] = {"n_folds": options.n_folds, "verbose": int(not options.quiet), **common}
+    if rates(model):
+        if options.report is not None or options.group is not None:
+            raise ValueError("Got --report or --group for ratings, expected labels; leave out these options.")
+        return evaluate_ratings(model, corpus, options.folds, fitted=fitted, **settings)
+    if fitted:
+        return evaluate_fitted(model, corpus, groups=options.group, **common)
+    return evaluate(model, corpus, options.folds, groups=options.group, **settings)
 
 
 def add_compare_options(parser: argparse.ArgumentParser) -> None:

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .options import add_accept_option, add_pipeline_options, build_pipeline, check_output, plain_warnings
-from .system_commands import add_system_options
+from .options import add_accept_option, add_pipeline_options, add_system_options, build_pipeline, check_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,19 +56,17 @@ def run_few_shot(options: argparse.Namespace) -> None:
         raise ValueError(f"Got --shots {options.shots}, expected numbers such as {SHOTS}.") from error
     if options.system == "emosphere":
         raise ValueError("Got --system emosphere, expected gen-ser or selm, which classify and can be adapted.")
-    with plain_warnings():
-        tables = [_corpus(source, options, options.train_where) for source in options.train]
-        test = _corpus(options.test, options, options.test_where)
-        result = few_shot(
-            build_pipeline(options),
-            tables,
-            test,
-            shots=shots,
-            n_repeats=options.repeats,
-            random_state=options.seed,
-            accept=options.accept,
-            verbose=int(not options.quiet),
-        )
+    tables = [_corpus(source, options, options.train_where) for source in options.train]
+    result = few_shot(
+        build_pipeline(options),
+        tables,
+        _corpus(options.test, options, options.test_where),
+        shots=shots,
+        n_repeats=options.repeats,
+        random_state=options.seed,
+        accept=options.accept,
+        verbose=int(not options.quiet),
+    )
     result.about["command"] = options.command_line
     print(result)
     if options.output is not None:

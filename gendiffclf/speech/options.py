@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 import ast
-import contextlib
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .system_commands import named_system, system_pipeline_of
+from .layouts import LAYOUTS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,14 +16,14 @@ if TYPE_CHECKING:
 FEATURIZER_NAMES = ("egemaps", "fbank", "hubert")
 # More accurate than the featuriser's defaults; --set overrides them.
 FBANK = {"n_mels": 40, "deltas": 2}
-LAYOUT_NAMES = ("ravdess", "emodb", "crema-d", "savee", "tess", "meld", "nemo", "urdu")
 FOLD_NAMES = ("speaker", "leave-one-speaker-out", "split", "random")
 MEASURE_NAMES = ("wa", "uar", "macro_f1", "log_loss", "ece", "jensen_shannon", "cross_entropy", "majority_accuracy")
+SYSTEM_NAMES = ("gen-ser", "emosphere", "selm")
 # Repeated here, since the parser of every command imports this module; tests compare them with the originals.
 
 
 def add_layout_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--layout", choices=LAYOUT_NAMES, help="corpus with known file names")
+    parser.add_argument("--layout", choices=tuple(LAYOUTS), help="corpus with known file names")
     parser.add_argument("--pattern", help="pattern of the paths in the folder, such as {label}/{speaker}_*.wav")
     parser.add_argument(
         "--target", "--label-column", help="column to predict (default: emotion for a layout, otherwise label)"
@@ -55,7 +52,9 @@ def add_accept_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--cache", help="folder of cached features (default: $GENDIFFCLF_CACHE or the user's cache)")
+    parser.add_argument(
+        "--cache", default=True, help="folder of cached features (default: $GENDIFFCLF_CACHE or the user's cache)"
+    )
     parser.add_argument("--no-cache", action="store_true", help="do not cache features")
     parser.add_argument("--jobs", type=int, help="number of threads that read clips")
     parser.add_argument("--device", help="device of encoder and classifier (default: first of cuda, mps, cpu)")
@@ -81,25 +80,63 @@ def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
     add_run_options(parser)
 
 
+def add_system_options(parser: argparse.ArgumentParser) -> None:
+    """Add `--system` and the options specific to one of the systems."""
+    parser.add_argument(
+        "--system",
+        choices=SYSTEM_NAMES,
+        default="gen-ser",
+        help="gen-ser or selm (language model) for labels, emosphere for ratings (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--value-range",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="ends of the rating scale of the columns arousal, valence and dominance, for emosphere",
+    )
+    parser.add_argument("--tune-encoder", action="store_true", help="fine-tune the speech encoder, with emosphere")
+
+
 def read_source(options: argparse.Namespace, source: str, *, to_predict: bool = False) -> pd.DataFrame:
     from .corpora import read_corpus
 
-    mismatch = "warn" if options.skip_unfit else "raise"
     is_folder = Path(source).is_dir()
-    with plain_warnings():
-        return read_corpus(
-            source,
-            # `predict` may get folders with a layout together with single clips.
-            layout=options.layout if is_folder else None,
-            pattern=options.pattern if is_folder else None,
-            target=options.target,
-            path_column=options.path_column,
-            speaker_column=options.speaker_column,
-            votes=getattr(options, "votes_columns", None),  # `predict` has no votes
-            raters=getattr(options, "rater_columns", None),
-            on_mismatch=mismatch,
-            to_predict=to_predict,
+    return read_corpus(
+        source,
+        # `predict` may get folders with a layout together with single clips.
+        layout=options.layout if is_folder else None,
+        pattern=options.pattern if is_folder else None,
+        target=options.target,
+        path_column=options.path_column,
+        speaker_column=options.speaker_column,
+        votes=getattr(options, "votes_columns", None),  # `predict` has no votes
+        raters=getattr(options, "rater_columns", None),
+        on_mismatch="warn" if options.skip_unfit else "raise",
+        to_predict=to_predict,
+    )
+
+
+def checked_system(options: argparse.Namespace) -> str:
+    """Return the requested system after a check of its options; for commands without the option, the first."""
+    if "system" not in options:
+        return SYSTEM_NAMES[0]
+    rated = options.system == "emosphere"
+    for name, given in (("--value-range", options.value_range), ("--tune-encoder", options.tune_encoder)):
+        if given and not rated:
+            raise ValueError(f"Got {name} with --system {options.system}, expected --system emosphere; leave it out.")
+    if rated and options.value_range is None:
+        raise ValueError(
+            "Got --system emosphere without --value-range, expected the ends of the rating scale; add --value-range 1 7."
         )
+    if options.system != SYSTEM_NAMES[0] and options.normalize is not None:
+        raise ValueError(
+            f"Got --normalize with --system {options.system}, which standardises frames itself, expected one of them; leave it "
+            "out."
+        )
+    if options.tune_encoder and options.encoder is None:
+        raise ValueError("Got --tune-encoder without --encoder, expected both; add --encoder NAME or FOLDER.")
+    return str(options.system)
 
 
 def build_pipeline(options: argparse.Namespace) -> Pipeline:
@@ -107,38 +144,33 @@ def build_pipeline(options: argparse.Namespace) -> Pipeline:
 
     from ..classifier import GenerativeTransportClassifier
     from ..featurizers import FEATURIZERS, SpeakerNormalizer
+    from .system_pipelines import system_pipeline
 
+    system = checked_system(options)
     kind = "hubert" if options.encoder is not None else options.featurizer
     featurizer = FEATURIZERS[kind](**(FBANK if kind == "fbank" else {}))
-    parameters = run_parameters(options)
     own = featurizer.get_params()
-    featurizer.set_params(**{name: value for name, value in parameters.items() if name in own})
-    if options.encoder is not None:
-        featurizer.set_params(model=options.encoder)
-    device = {} if options.device is None else {"device": options.device}
+    featurizer.set_params(**{name: value for name, value in featurizer_changes(options).items() if name in own})
     # With folds, there is a progress bar over folds.
-    verbose = int(not options.quiet and "folds" not in options)
-    run = {"random_state": options.seed, "verbose": verbose, **device}
-    if (system := named_system(options)) != "gen-ser":
-        pipeline = system_pipeline_of(options, system, featurizer, **run)
-        return pipeline.set_params(**dict(setting(text) for text in options.set))
-    classifier = GenerativeTransportClassifier(**run)
-    normalizer = [("normalizer", SpeakerNormalizer())] if options.normalize else []
-    pipeline = Pipeline([("featurizer", featurizer), *normalizer, ("classifier", classifier)])
-    return pipeline.set_params(**dict(setting(text) for text in options.set))
+    run = {"random_state": options.seed, "verbose": int(not options.quiet and "folds" not in options)}
+    if options.device is not None:
+        run["device"] = options.device
+    if system == "gen-ser":
+        normalizer = [("normalizer", SpeakerNormalizer())] if options.normalize else []
+        classifier = GenerativeTransportClassifier(**run)
+        pipeline = Pipeline([("featurizer", featurizer), *normalizer, ("classifier", classifier)])
+    else:
+        tuned = options.encoder if options.tune_encoder else None
+        pipeline = system_pipeline(system, featurizer, value_range=options.value_range, tuned_encoder=tuned, **run)
+    return pipeline.set_params(**dict(map(setting, options.set)))
 
 
-def run_parameters(options: argparse.Namespace) -> dict[str, Any]:
-    """Parameters of a featuriser that do not change its features."""
-    cache = None if options.no_cache else (options.cache if options.cache is not None else True)
-    parameters: dict[str, Any] = {"cache": cache, "n_jobs": options.jobs, "verbose": int(not options.quiet)}
-    return parameters if options.device is None else {**parameters, "device": options.device}
-
-
-def model_changes(options: argparse.Namespace) -> dict[str, Any]:
-    """Changes for `load_model`: runtime parameters, and the path of the speech encoder."""
-    encoder = {} if options.encoder is None else {"model": options.encoder}
-    return {**run_parameters(options), **encoder}
+def featurizer_changes(options: argparse.Namespace) -> dict[str, Any]:
+    """Parameters of a featuriser that do not change its features, and the path of the speech encoder."""
+    cache = None if options.no_cache else options.cache
+    changes = {"cache": cache, "n_jobs": options.jobs, "verbose": int(not options.quiet)}
+    given = {"device": options.device, "model": options.encoder}
+    return changes | {name: value for name, value in given.items() if value is not None}
 
 
 def refuse_ignored(words: list[str], names: tuple[str, ...]) -> None:
@@ -202,25 +234,3 @@ def setting(text: str) -> tuple[str, Any]:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return name, value
-
-
-def plain_array(column: pd.Series) -> Any:
-    """Return a column as an array without objects, which an .npz file could only hold pickled."""
-    import numpy as np
-
-    return column.to_numpy() if column.dtype.kind in "iufb" else np.array(column.astype(str).tolist())
-
-
-@contextlib.contextmanager
-def plain_warnings() -> Iterator[None]:
-    """Show each warning as one line without its source."""
-    before = warnings.formatwarning
-
-    def plain(message: Warning | str, *source: Any) -> str:
-        return f"warning: {message}\n"
-
-    warnings.formatwarning = plain  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        warnings.formatwarning = before

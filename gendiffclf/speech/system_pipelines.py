@@ -12,7 +12,6 @@ from ..systems.emosphere_targets import DIMENSIONS
 from ..systems.selm import SelmClassifier
 from ..validation import check_choice, shown
 
-SYSTEMS = ("gen-ser", "emosphere", "selm")
 LAYERS = {"emosphere": -1, "selm": 4}
 """Hidden state of the speech encoder used in each paper."""
 FRAMES = {"hop_seconds": 0.04, "window_seconds": 0.05}

@@ -7,8 +7,8 @@ import pytest
 
 from gendiffclf import EmoSphereRegressor, FbankFeaturizer, HubertFeaturizer, SelmClassifier, cli
 from gendiffclf.featurizers import EgemapsFeaturizer
-from gendiffclf.speech.system_commands import SYSTEM_NAMES
-from gendiffclf.speech.system_pipelines import LAYERS, SMALL, SYSTEMS, system_pipeline
+from gendiffclf.speech.options import SYSTEM_NAMES
+from gendiffclf.speech.system_pipelines import LAYERS, SMALL, system_pipeline
 
 pytest.importorskip("accelerate")
 PATTERN = ["--pattern", "{speaker}/{label}_*.wav"]
@@ -26,7 +26,7 @@ def short(monkeypatch):
 
 
 def test_names_in_options_are_those_of_the_code():
-    assert SYSTEM_NAMES == SYSTEMS
+    assert SYSTEM_NAMES[1:] == tuple(LAYERS)
 
 
 @pytest.mark.usefixtures("short")
@@ -76,6 +76,19 @@ def test_emosphere_from_ratings_to_measures(ratings, clip_folder, tmp_path, caps
     ):
         assert run("evaluate", ratings, "--model", model) == 0
     assert "18 clips, 6 voices, 1 fold:" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("short")
+def test_broken_clips_are_no_training_clips(ratings, tmp_path, capsys):
+    table = pd.read_csv(ratings)
+    table.loc[0, "path"] = "nowhere.wav"
+    table.to_csv(ratings, index=False)
+    options = ["--system", "emosphere", "--value-range", 1, 7, "--output", tmp_path / "model"]
+    with pytest.warns(UserWarning, match="Got 1 of 18 clips that are broken"):
+        assert run("train", ratings, *options) == 0
+    assert "Trained on 17 clips rated for arousal" in capsys.readouterr().out
+    about = json.loads((tmp_path / "model" / "model.json").read_text())["about"]
+    assert (about["target"], about["n_clips"], about["n_broken"]) == ("ratings", 17, 1)
 
 
 @pytest.mark.parametrize(
