@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ._version import VERSION
+from .optional import require
 from .speech import commands as speech
 from .speech import few_shot_command, timeline_command
 
@@ -142,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.words = list(sys.argv[1:] if arguments is None else arguments)
     options.command_line = shlex.join(["gendiffclf", *options.words])  # for the provenance of results
     try:
+        require("pandas", "demo" if options.command == "demo" else "speech")
         with _plain_warnings():
             COMMANDS[options.command].run(options)
         sys.stdout.flush()

@@ -77,6 +77,31 @@ def test_import_is_light(statement):
     assert not set(heavy) & set(loaded)
 
 
+@pytest.mark.parametrize(("command", "extra"), [("audit .", "speech"), ("demo", "demo")])
+def test_without_pandas_commands_name_the_extra(command, extra, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(command.split())
+    assert stop.value.code == 1
+    assert (
+        f"This needs the package 'pandas', which is not installed: `pip install -e '.[{extra}]'`"
+        in capsys.readouterr().err
+    )
+
+
+def test_without_pandas_speech_names_the_extra_where_it_needs_it():
+    statement = """
+import sys
+sys.modules["pandas"] = None
+from gendiffclf.speech import LAYOUTS, load_model, save_model, synthesize_vowel
+try:
+    from gendiffclf.speech import evaluate
+except ImportError as error:
+    print(error)
+"""
+    assert run_python("-c", statement).startswith("This needs the package 'pandas', which is not installed")
+
+
 def test_the_classifier_needs_no_plots_and_no_speech():
     statement = "import sys; from gendiffclf import GenerativeTransportClassifier; print(*sys.modules)"
     loaded = run_python("-c", statement).split()

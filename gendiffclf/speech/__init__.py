@@ -79,7 +79,14 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    from ..optional import require
+
+    try:
+        module = import_module(f".{_MODULES[name]}", __name__)
+    except ModuleNotFoundError as error:
+        require(error.name or name)  # names the extra that installs it
+        raise
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

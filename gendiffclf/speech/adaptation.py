@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import t
 from tqdm import tqdm
 
@@ -19,9 +20,6 @@ from .intervals import LEVEL
 from .measures import measures
 from .provenance import JsonResult, as_json, describe_run
 from .training import before_classifier, encode_audited, end_if_interrupted, fit_rows, split_pipeline
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SHOTS = (0, 4, 8, 16)
 MEASURES = ("wa", "uar")
@@ -57,34 +55,18 @@ class FewShot(JsonResult):
         repetitions, with `uar_gain_low` and `uar_gain_high`. Intervals are Student's t over repetitions, which sample shots and
         speakers from one corpus; they say nothing about other corpora.
         """
-        import pandas as pd
-
         wide = {name: self.runs.pivot(index="repeat", columns="shots", values=name) for name in MEASURES}
         wide["uar_gain"] = wide["uar"].sub(wide["uar"].iloc[:, 0], axis=0)
-        rows: dict[int, dict[str, float]] = {}
-        for shots in wide["uar"]:
-            rows[shots] = {}
-            for name, table in wide.items():
-                values = table[shots].to_numpy()
-                half_width = t.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-                rows[shots] |= {
-                    name: values.mean(),
-                    f"{name}_low": values.mean() - half_width,
-                    f"{name}_high": values.mean() + half_width,
-                }
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("shots")
+        columns: dict[str, pd.Series] = {}
+        for name, table in wide.items():
+            mean, half_width = table.mean(), t.ppf((1 + LEVEL) / 2, len(table) - 1) * table.sem()
+            columns |= {name: mean, f"{name}_low": mean - half_width, f"{name}_high": mean + half_width}
+        return pd.DataFrame(columns)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON types."""
-        return as_json(
-            {
-                "summary": self.summary.reset_index().to_dict("records"),
-                "runs": self.runs.to_dict("records"),
-                "n_train": self.n_train,
-                "n_train_speakers": self.n_train_speakers,
-                "about": self.about,
-            }
-        )
+        summary, runs = (table.to_dict("records") for table in (self.summary.reset_index(), self.runs))
+        return as_json({"summary": summary, **vars(self), "runs": runs})
 
     def __str__(self) -> str:
         """Return a table with a line for each number of shots per class."""
@@ -162,8 +144,6 @@ def few_shot(
     >>> from gendiffclf.speech import read_corpus
     >>> result = few_shot(pipeline, [read_corpus("a.csv"), read_corpus("b.csv")], read_corpus("c.csv"))  # doctest: +SKIP
     """
-    import pandas as pd
-
     check_integer("n_repeats", n_repeats, 2)
     numbers = _checked_shots(shots)
     featurizer, rest = split_pipeline(pipeline)
@@ -172,7 +152,7 @@ def few_shot(
             f"Got a classifier of type {type(rest.steps[-1][1]).__name__}, expected one with partial_fit, such as "
             "GenerativeTransportClassifier or SelmClassifier."
         )
-    parts = [train] if hasattr(train, "columns") else list(train)
+    parts = [train] if isinstance(train, pd.DataFrame) else list(train)
     tables = [check_corpus(part, ("path", "label", "speaker")) for part in (*parts, test)]
     corpus = pd.concat(tables, ignore_index=True)
     tested = np.arange(len(corpus)) >= len(corpus) - len(tables[-1])

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from .corpora import check_corpus, clips
 from .findings import SEVERITIES, Audit, Finding
 from .recordings import Recording, measure_recordings
 from .sound_checks import check_copies, check_recordings, content_of
 from .table_checks import check_table, voices_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None) -> Audit:
@@ -72,41 +69,26 @@ def audit_first(
     corpus: pd.DataFrame, rows: np.ndarray | None = None, *, accept: Iterable[str] = (), ignore: Iterable[str] = ()
 ) -> Audit:
     """
-    Audit a corpus before training or evaluation, and raise or warn for its findings.
+    Audit a corpus before training or evaluation, and raise or warn for its findings, unless their codes are accepted or ignored.
 
-    Parameters
-    ----------
-    corpus : DataFrame
-    rows : ndarray, optional
-        Precomputed features; if given, no clip is decoded.
-    accept, ignore : iterable of str
-        Codes for `Audit.accept` and `Audit.enforce`.
+    With precomputed features as `rows`, no clip is decoded, and clips of equal features are copies.
 
     Raises
     ------
     ValueError
         If there are errors; those in the table are raised before any clip is decoded.
     """
+    different = [f"clip {i}" for i in range(len(corpus))]
     if rows is None:
-        _audit(corpus, _all_different(len(corpus))).accept(accept).raise_errors(ignore)
-    audited = (audit(corpus) if rows is None else audit_features(corpus, rows)).accept(accept)
+        _audit(corpus, np.array(different)).accept(accept).raise_errors(ignore)
+        audited = audit(corpus)
+    else:
+        digests = [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).hexdigest() for row in rows]
+        broken = [np.isnan(row).any() for row in rows]
+        audited = _audit(corpus, np.where(broken, different, digests))
+    audited = audited.accept(accept)
     audited.enforce(ignore)
     return audited
-
-
-def _all_different(n_clips: int) -> np.ndarray:
-    return np.array([f"clip {i}" for i in range(n_clips)])
-
-
-def audit_features(corpus: pd.DataFrame, rows: np.ndarray) -> Audit:
-    """Audit a table with precomputed features; clips with equal features are copies."""
-    content = [
-        f"clip {i}"
-        if np.isnan(row).any()
-        else hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).hexdigest()
-        for i, row in enumerate(rows)
-    ]
-    return _audit(corpus, np.array(content))
 
 
 def _audit(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import binomtest
 
-from ..optional import require
 from ..validation import check_choice
 from .intervals import LEVEL
 from .measures import LOWER_IS_BETTER, MEASURES, TITLES
@@ -19,9 +19,6 @@ from .results import Evaluation
 from .tables import differences, number_voices, tally_by
 from .votes import LOWER_IS_BETTER as LOWER_OF_VOTES
 from .votes import PREFIX, VOTE_TITLES, VoteTally, votes_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 ALL_TITLES = {**TITLES, **VOTE_TITLES}
 ALL_LOWER = (*LOWER_IS_BETTER, *LOWER_OF_VOTES)
@@ -187,7 +184,7 @@ def compare(
     only_a, only_b = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     return Comparison(
         names=names,
-        differences=type(first).from_dict(rows, orient="index", columns=["a", "b", "difference", "low", "high"]),
+        differences=pd.DataFrame.from_dict(rows, orient="index", columns=["a", "b", "difference", "low", "high"]),
         only_a=only_a,
         only_b=only_b,
         p_value=float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0,
@@ -202,12 +199,11 @@ def _predictions(given: Any, name: str) -> pd.DataFrame:
     if isinstance(given, Evaluation):
         table = given.predictions
     elif isinstance(given, str | os.PathLike):
-        pandas = require("pandas")
         if not Path(given).is_file():
             raise ValueError(f"Got {os.fspath(given)!r}, which is not a file, expected predictions as CSV.")
-        text = pandas.read_csv(given, dtype=str, keep_default_na=False)
+        text = pd.read_csv(given, dtype=str, keep_default_na=False)
         numbers = [column for column in text if column.startswith(("p_", PREFIX))]
-        table = text.assign(**{column: pandas.to_numeric(text[column]) for column in numbers})
+        table = text.assign(**{column: pd.to_numeric(text[column]) for column in numbers})
     else:
         table = given
     missing = [column for column in ("path", "fold", "voice", "label", "predicted") if column not in table]

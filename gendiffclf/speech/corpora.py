@@ -7,17 +7,14 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from ..optional import require
 from ..validation import check_choice
 from .layouts import LAYOUTS, Layout, Row
 from .votes import with_votes
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".w64", ".rf64")
 N_SHOWN = 3
@@ -103,7 +100,6 @@ def read_corpus(
     0  angry    anna
     1   calm     ben
     """
-    pandas = require("pandas")
     check_choice("on_mismatch", on_mismatch, ("raise", "warn"))
     if layout is not None and pattern is not None:
         raise ValueError(f"Got layout={layout!r} and pattern={pattern!r}, expected one of them.")
@@ -121,7 +117,7 @@ def read_corpus(
     elif source.suffix.lower() in (".csv", ".tsv"):
         corpus = _read_table(source, path_column)
     else:
-        corpus = pandas.DataFrame({"path": [str(source)]})
+        corpus = pd.DataFrame({"path": [str(source)]})
         target = None if to_predict else target  # a single clip has no columns
     corpus = _with_speaker(corpus, speaker_column)
     if "speaker" in corpus and not to_predict:
@@ -144,7 +140,7 @@ def check_corpus(
     ValueError
         If the table is empty, a needed column is missing, or a needed or optional one has missing values.
     """
-    if not (hasattr(corpus, "columns") and hasattr(corpus, "iloc")):
+    if not isinstance(corpus, pd.DataFrame):
         raise ValueError(f"Got a corpus of type {type(corpus).__name__}, expected a DataFrame, as from read_corpus.")
     if not len(corpus):
         raise ValueError("Got a corpus of 0 clips, expected at least 1.")
@@ -179,8 +175,6 @@ def clip_name(path: str, row: Any) -> str:
 
 
 def _read_folder(folder: Path, layout: str | None, pattern: str | None, on_mismatch: str) -> pd.DataFrame:
-    import pandas as pd
-
     naming = LAYOUTS[layout] if layout is not None else Layout("", "a clip", ".*")
     ignored = re.compile(naming.ignore)
     files = _files_below(folder)
@@ -271,8 +265,6 @@ def _without_duplicates(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read_table(path: Path, path_column: str) -> pd.DataFrame:
-    import pandas as pd
-
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     separators = "tabs" if separator == "\t" else "commas"
     rule = f"expected a table in UTF-8 with columns separated by {separators} and their names in the first line"
@@ -324,7 +316,7 @@ def _with_label(corpus: pd.DataFrame, target: str | None, gaps_allowed: bool) ->
     label = corpus[name].mask(_gaps(corpus, name))
     rest = corpus.drop(columns="label", errors="ignore")
     first = {"path": rest["path"], "label": label, **({"speaker": rest["speaker"]} if "speaker" in rest else {})}
-    return type(corpus)({**first, **{column: rest[column] for column in rest if column not in first}})
+    return pd.DataFrame({**first, **{column: rest[column] for column in rest if column not in first}})
 
 
 def _with_speaker(corpus: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from .corpora import check_corpus
@@ -26,9 +27,6 @@ from .training import (
     voices_at,
 )
 from .votes import votes_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 REPORTED = ("broken", "no-speakers")
 """Findings reported by `encode_audited` and `shared_speakers` instead."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
 from ..validation import check_choice, check_integer
 from .corpora import first_few
 from .table_checks import missing_speakers
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Fold = tuple[np.ndarray, np.ndarray]
 """Training rows and test rows of a corpus."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 import numpy as np
+import pandas as pd
 
 from ..files import atomic_file
 from .corpora import check_corpus
@@ -22,9 +23,6 @@ from .training import (
     split_pipeline,
     warn_of_broken,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _KEPT = ("path", "start", "end", "label", "speaker")
 
@@ -67,8 +65,6 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     >>> from gendiffclf.speech import load_model, predict_clips, read_corpus
     >>> predictions = predict_clips(load_model("model"), read_corpus("new clips"))  # doctest: +SKIP
     """
-    import pandas as pd
-
     corpus = check_corpus(corpus, ("path",), ())
     featurizer, rest = split_pipeline(pipeline, features)
     check_speakers(rest, corpus)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from tqdm import tqdm
@@ -33,9 +34,6 @@ from .training import (
     voices_at,
     warn_of_broken,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 IGNORED = (*REPORTED, "no-labels")
 """Findings of `audit` that are reported elsewhere, or do not matter for ratings."""
@@ -229,8 +227,6 @@ def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[st
     UserWarning
         If there are broken clips or clips with a warning.
     """
-    import pandas as pd
-
     corpus = check_corpus(corpus, ("path",), ())
     featurizer, rest = _split(pipeline)
     encoded = encode_clips(featurizer, corpus)
@@ -328,8 +324,6 @@ def evaluate_ratings(
         )
         rows.append({"n_train": len(train), "n_test": len(test), **dict(zip(names, np.ravel(values), strict=True))})
         tables.append(table.assign(fold=number))
-    import pandas as pd
-
     about = describe_run(pipeline, corpus, audited.content, folds, [test for _, test in pairs], **settings)
     about["audit"] = audited.as_dict()
     return RatingEvaluation(names, pd.DataFrame(rows), pd.concat(tables), failed(encoded, corpus), about)
@@ -348,8 +342,6 @@ def _predictions(
 
 def _rated(corpus: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
     """Return the table with ratings as numbers."""
-    import pandas as pd
-
     corpus = check_corpus(corpus, ("path", *names))
     corpus = corpus.drop(columns="label", errors="ignore")  # so that the audit does not check it
     for name in names:

@@ -65,21 +65,7 @@ class Recording:
 
 
 def measure_recordings(clips: Sequence[Any], n_jobs: int | None = None) -> list[Recording | AudioError]:
-    """
-    Measure clips in threads.
-
-    Parameters
-    ----------
-    clips : sequence
-        Paths, or (path, start, end), as returned by `corpora.clips`.
-    n_jobs : int, optional
-        Number of threads; by default one per processor.
-
-    Returns
-    -------
-    recordings : list of Recording or AudioError
-        An error for each clip that cannot be read.
-    """
+    """Measure clips, as returned by `corpora.clips`, in threads; the result has an error for each that cannot be read."""
     workers = n_jobs if n_jobs is not None and n_jobs > 0 else os.cpu_count() or 1
     results: dict[int, Recording | AudioError] = {}
     valid: dict[int, Clip] = {}
@@ -113,20 +99,7 @@ def _measured(clip: Clip) -> Recording | AudioError:
 
 
 def measure(samples: NDArray[np.float32], rate: float) -> Recording:
-    """
-    Measure decoded samples.
-
-    Parameters
-    ----------
-    samples : ndarray of shape (n_frames, n_channels), float32
-    rate : float
-        In Hz.
-
-    Raises
-    ------
-    AudioError
-        If there are no samples.
-    """
+    """Measure decoded samples of shape (n_frames, n_channels), with the rate in Hz; an AudioError if there are none."""
     if not len(samples):
         raise AudioError("it holds no samples, expected at least one")
     mono = samples.mean(axis=1)  # (n_frames, n_channels) -> (n_frames,)
@@ -169,10 +142,10 @@ def _clipped_share(channel: NDArray[np.float32], peak: float) -> float:
 
 def bandwidth(mono: NDArray[np.float32], rate: float) -> float:
     """Upper end of the average spectrum, in Hz; NaN for clips of less than 1,024 samples or without sound."""
-    frames = _frames(mono)
-    if frames is None:
+    if len(mono) < _FRAME:
         return float("nan")
-    windowed = np.asarray(frames) * np.hanning(_FRAME)
+    frames = np.lib.stride_tricks.sliding_window_view(mono, _FRAME)[::_FRAME]
+    windowed = frames[:: -(-len(frames) // _MAX_FRAMES)] * np.hanning(_FRAME)
     power = np.square(np.abs(np.fft.rfft(windowed, axis=1))).mean(axis=0)  # (n_frames, bins) -> (bins,)
     power = power[1:].reshape(-1, 8).mean(axis=1)  # 64 bands
     rounding = np.square(np.hanning(_FRAME)).sum() / 12 / 32768**2  # power of the rounding noise of 16 bits
@@ -181,10 +154,3 @@ def bandwidth(mono: NDArray[np.float32], rate: float) -> float:
     if not len(above):
         return float("nan")
     return float((above[-1] + 1) / len(power) * rate / 2)
-
-
-def _frames(mono: NDArray[np.float32]) -> NDArray[np.float32] | None:
-    if len(mono) < _FRAME:
-        return None
-    frames = np.lib.stride_tricks.sliding_window_view(mono, _FRAME)[::_FRAME]
-    return frames[:: -(-len(frames) // _MAX_FRAMES)]

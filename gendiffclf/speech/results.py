@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from .findings import Audit
 from .intervals import LEVEL, N_RESAMPLES
@@ -15,9 +16,6 @@ from .measures import MEASURES, TITLES, confusion_text
 from .provenance import JsonResult, as_json
 from .tables import measure_all, measure_by, measure_classes, measure_groups, measure_votes, tally_by
 from .votes import PREFIX, VOTE_TITLES
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class FoldResult(NamedTuple):
@@ -269,8 +267,6 @@ def summarize(
 
     The audit determines the voices, `groups` are the columns whose groups are measured, and `details` are other attributes.
     """
-    import pandas as pd
-
     kept = [name for name in ("speaker", *groups) if name in corpus and name not in ("label", "path")]
     kept += [name for name in corpus if str(name).startswith(PREFIX)]
     sizes, predictions = [], []

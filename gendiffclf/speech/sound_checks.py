@@ -5,18 +5,15 @@ from __future__ import annotations
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from ..featurizers.audio import AudioError
 from .corpora import clips
 from .findings import Finding
 from .recordings import NO_FILE, SPECTRUM_FLOOR, Recording, measure_recordings
 from .table_checks import finding
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SILENT_PEAK = 1e-3
 UNSCALED_PEAK = 2.0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -70,30 +71,6 @@ DECLINATION = 0.1
 JITTER, SHIMMER = 0.01, 0.03
 PITCH_SPREAD, TRACT_SPREAD, TAKE_SPREAD = 0.1, 0.03, 0.02
 """Relative standard deviations of pitch and vocal tract length between voices, and of formants between takes."""
-
-
-@dataclass(frozen=True)
-class Voice:
-    """
-    A speaker.
-
-    Attributes
-    ----------
-    name : str
-    gender : {"male", "female"}
-    pitch : float
-        Factor on the average pitch of the gender.
-    tract : float
-        Factor on the length of the vocal tract, by which all formants are divided.
-    breath : float
-        Level of the added noise.
-    """
-
-    name: str
-    gender: str
-    pitch: float = 1.0
-    tract: float = 1.0
-    breath: float = 0.01
 
 
 def synthesize_vowel(
@@ -215,35 +192,28 @@ def synthesize_corpus(
     check_integer("n_takes", n_takes, 1)
     rng = np.random.default_rng(random_state)
     rows = []
-    for voice in synthesize_voices(n_speakers, rng):
-        for vowel in vowels:
-            for take in range(n_takes):
-                samples = synthesize_vowel(
-                    vowel,
-                    voice.gender,
-                    seconds=rng.uniform(0.25, 0.5),
-                    pitch=voice.pitch * rng.normal(1, PITCH_SPREAD / 2),
-                    tract=voice.tract * rng.normal(1, TAKE_SPREAD),
-                    breath=voice.breath,
-                    level=rng.uniform(0.1, 0.8),
-                    random_state=rng,
-                )
-                path = Path(folder) / voice.name / f"{vowel.replace(chr(39), '')}_{take}.wav"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                soundfile.write(path, samples, RATE)
-                rows.append((str(path), vowel, voice.name, voice.gender, take))
+    for number, voice in enumerate(list(_voices(n_speakers, rng)), 1):
+        name = f"{voice['gender'][0]}{number:02}"
+        for vowel, take in itertools.product(vowels, range(n_takes)):
+            own = {
+                "seconds": rng.uniform(0.25, 0.5),
+                "pitch": voice["pitch"] * rng.normal(1, PITCH_SPREAD / 2),
+                "tract": voice["tract"] * rng.normal(1, TAKE_SPREAD),
+                "level": rng.uniform(0.1, 0.8),
+            }
+            samples = synthesize_vowel(vowel, **{**voice, **own}, random_state=rng)
+            path = Path(folder) / name / f"{vowel.replace(chr(39), '')}_{take}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, samples, RATE)
+            rows.append((str(path), vowel, name, voice["gender"], take))
     return pandas.DataFrame(rows, columns=["path", "label", "speaker", "gender", "take"])
 
 
-def synthesize_voices(n_speakers: int, rng: np.random.Generator) -> list[Voice]:
-    """Sample voices around the averages, alternating men and women."""
-    voices = []
+def _voices(n_speakers: int, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    """Yield parameters of `synthesize_vowel` for voices around the averages, alternating men and women."""
     for i in range(n_speakers):
-        gender = ("male", "female")[i % 2]
         pitch, tract = 1 + np.array((PITCH_SPREAD, TRACT_SPREAD)) * rng.normal(size=2).clip(-2, 2)
-        breath = float(rng.uniform(0.002, 0.03))
-        voices.append(Voice(f"{gender[0]}{i + 1:02}", gender, float(pitch), float(tract), breath))
-    return voices
+        yield {"gender": ("male", "female")[i % 2], "pitch": pitch, "tract": tract, "breath": rng.uniform(0.002, 0.03)}
 
 
 def _source(pitch: float, n_samples: int, rng: np.random.Generator) -> np.ndarray:

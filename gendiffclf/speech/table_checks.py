@@ -6,18 +6,15 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from .corpora import clip_name
 from .findings import Finding
 from .votes import PREFIX
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _SPEAKER_LIKE = re.compile(
     r"(speaker|spk|spkr|actor|subject|participant|talker|singer|client|voice|person|user)s?(id|name|no|nr|number)?"

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from .intervals import Sums, interval, resample
 from .measures import MEASURES, Tally, probabilities
 from .votes import VoteTally, votes_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 GROUP_COLUMNS = ("gender", "sex", "age", "corpus", "language", "accent", "intensity", "channel")
 """Columns whose groups are measured by default, if a corpus has them."""
@@ -63,8 +60,6 @@ def differences(tallies: Sequence[Sums], random_state: int) -> dict[str, tuple[f
 
 def measure_by(predictions: pd.DataFrame, classes: np.ndarray, column: str) -> pd.DataFrame:
     """Return number of clips and measures for each value of a column, sorted, without intervals."""
-    import pandas as pd
-
     values, unit = np.unique(predictions[column].to_numpy(), return_inverse=True)
     tally = tally_by(predictions, classes, unit, len(values))
     return pd.DataFrame({column: values, "n_clips": np.bincount(unit, minlength=len(values)), **tally.measures()})
@@ -84,8 +79,6 @@ def measure_votes(predictions: pd.DataFrame, classes: np.ndarray, random_state: 
 
 
 def _with_intervals(tally: Sums, random_state: int) -> pd.DataFrame:
-    import pandas as pd
-
     ((value, drawn),) = draw_measures([tally], random_state)
     rows = {name: (value[name], *interval(drawn[name], tally.n_units)) for name in value}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
@@ -93,8 +86,6 @@ def _with_intervals(tally: Sums, random_state: int) -> pd.DataFrame:
 
 def measure_classes(predictions: pd.DataFrame, classes: np.ndarray, random_state: int) -> pd.DataFrame:
     """Return clips, speakers, recall, precision and F1 of each class, with intervals, and the most frequent mistake."""
-    import pandas as pd
-
     voice, n_voices = number_voices(predictions)
     tally = tally_by(predictions, classes, voice, n_voices)
     (drawn,) = resample([tally], random_state)
@@ -131,8 +122,6 @@ def measure_groups(
         `column`, `a`, `b`, `measure`, `difference` (a minus b), `low`, `high`. Bootstrap samples have the same speakers for both
         groups, so that groups within speakers, such as intensities, are compared within speakers.
     """
-    import pandas as pd
-
     voice, n_voices = number_voices(predictions)
     groups, gaps = [], []
     for column in columns:
@@ -183,8 +172,6 @@ def group_columns(corpus: pd.DataFrame, groups: Sequence[str] | None) -> tuple[s
 
 def _group_names(column: pd.Series) -> np.ndarray:
     """Return values as strings, quartiles for numbers with many different values, and "unknown" for missing values."""
-    import pandas as pd
-
     column = column.reset_index(drop=True)
     text = column.astype(object).where(column.notna() & (column.astype(str).str.strip() != ""), "unknown").astype(str)
     numbers = pd.to_numeric(column, errors="coerce")

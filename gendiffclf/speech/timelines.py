@@ -6,9 +6,10 @@ import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import clone
 
@@ -18,9 +19,6 @@ from .measures import probabilities
 from .segments import most_probable_segments
 from .streaming import SpeechDetector, blocks
 from .training import before_classifier, needs_speakers, split_pipeline
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 BATCH = 64
 # Minimum share of speech in a time step that counts as speech, as there are pauses between words.
@@ -136,8 +134,6 @@ def timeline(
     >>> result = timeline(load_model("model"), "meeting.mp3")  # doctest: +SKIP
     >>> result.save("meeting.csv")  # doctest: +SKIP
     """
-    import pandas as pd
-
     check_real("window", window, 0, low_open=True)
     check_real("hop", hop, 0, window, low_open=True)
     check_real("min_duration", min_duration, 0)

@@ -6,9 +6,10 @@ import inspect
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import numpy as np
+import pandas as pd
 import sklearn
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
@@ -17,14 +18,10 @@ from ..classifier import GenerativeTransportClassifier
 from ..featurizers import SpeechFeaturizer
 from .auditing import audit_first
 from .corpora import check_corpus, clips
+from .findings import Audit
 from .folds import N_DIGITS
 from .provenance import steps_of
 from .votes import votes_of
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from .findings import Audit
 
 N_SHOWN = 3
 
@@ -57,8 +54,6 @@ def encode_clips(featurizer: SpeechFeaturizer | None, corpus: pd.DataFrame) -> C
 
     The broken clips are also in the featuriser's `failures_`. Without a featuriser, the rows are the clips themselves.
     """
-    import pandas as pd
-
     if featurizer is None:
         return ClipFeatures(pd.Series(clips(corpus), dtype=object).to_numpy())
     tolerant = clone(featurizer).set_params(on_error="nan")
@@ -333,8 +328,6 @@ def _broken(features: ClipFeatures, corpus: pd.DataFrame) -> str:
 
 def failed(features: ClipFeatures, corpus: pd.DataFrame) -> pd.DataFrame:
     """Return the broken clips as a table of `path` and `reason`, indexed by their row."""
-    import pandas as pd
-
     rows = list(features.failures)
     reasons = list(features.failures.values())
     return pd.DataFrame({"path": corpus["path"].iloc[rows].tolist(), "reason": reasons}, index=rows)
