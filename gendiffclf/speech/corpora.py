@@ -135,10 +135,7 @@ def check_corpus(
     """
     Validate a table as returned by `read_corpus`, and reset its index.
 
-    Raises
-    ------
-    ValueError
-        If the table is empty, a needed column is missing, or a needed or optional one has missing values.
+    Raises a ValueError if the table is empty, a needed column is missing, or a needed or optional one has missing values.
     """
     if not isinstance(corpus, pd.DataFrame):
         raise ValueError(f"Got a corpus of type {type(corpus).__name__}, expected a DataFrame, as from read_corpus.")

@@ -54,21 +54,9 @@ def draw_weights(m: int, random_state: int, n_resamples: int = N_RESAMPLES) -> I
 
 def interval(values: np.ndarray, n_units: int, level: float = LEVEL) -> tuple[float, float]:
     """
-    Return the bounds of an expanded percentile interval.
+    Return the bounds of an expanded percentile interval, from values of a measure on b bootstrap samples of units, (b,).
 
-    Parameters
-    ----------
-    values : ndarray of shape (b,)
-        A measure on each bootstrap sample; NaN if undefined.
-    n_units : int
-        Number of units.
-    level : float in (0, 1), default=0.95
-        Confidence level.
-
-    Returns
-    -------
-    low, high : float
-        NaN for fewer than 2 units, or if all values are NaN.
+    They are NaN for fewer than 2 units, or if all values are NaN.
 
     Notes
     -----

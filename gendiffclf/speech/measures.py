@@ -28,16 +28,11 @@ def probabilities(predictions: pd.DataFrame, classes: Sequence[Any] | np.ndarray
 @dataclass(frozen=True)
 class Tally(Sums):
     """
-    Sums over the clips of m units, such as folds or speakers, from which every measure is computed.
+    Counts over the clips of m units, from which the measures of K classes are computed.
 
-    Attributes
-    ----------
-    confusion : ndarray of shape (m, K, K)
-        Number of clips by true label (rows) and predicted label (columns).
-    loss : ndarray of shape (m,)
-        Summed negative log-probability of the true labels; NaN without probabilities.
-    bins : ndarray of shape (m, 15, 3)
-        For each bin of confidence: sum of confidences, number of clips whose most probable label is correct, number of clips.
+    `confusion` counts clips by true and predicted label, (m, K, K); `loss` sums negative log-probabilities of the true
+    labels, (m,), NaN without probabilities; `bins` holds for each of 15 bins of confidence the sum of confidences, the number
+    of clips whose most probable label is correct, and the number of clips, (m, 15, 3).
     """
 
     confusion: np.ndarray
@@ -47,20 +42,9 @@ class Tally(Sums):
     @classmethod
     def of(cls, truth: Any, predicted: Any, proba: np.ndarray, classes: np.ndarray, unit: Any, n_units: int) -> Tally:
         """
-        Count clips.
+        Count n clips by true and predicted label, which are among the sorted `classes`.
 
-        Parameters
-        ----------
-        truth, predicted : array-like of shape (n,)
-            Labels, all in `classes`.
-        proba : ndarray of shape (n, K)
-            Probabilities; NaN if there are none.
-        classes : ndarray of shape (K,)
-            Label of each column, sorted.
-        unit : array-like of shape (n,), int
-            Unit of each clip, from 0 to `n_units - 1`.
-        n_units : int
-            Number of units.
+        `proba` has shape (n, K), NaN if there are none; `unit` is the number of each clip's unit, from 0 to `n_units - 1`.
         """
         unit = np.asarray(unit)
         true, chosen = np.searchsorted(classes, np.asarray(truth)), np.searchsorted(classes, np.asarray(predicted))
@@ -77,13 +61,10 @@ class Tally(Sums):
 
     def measures(self) -> dict[str, np.ndarray]:
         """
-        Return the measures of each unit.
+        Return the measures of each unit, of shape (m,), by name.
 
-        Returns
-        -------
-        measures : dict of str to ndarray of shape (m,)
-            NaN for units without clips; log-loss and ECE are also NaN without probabilities. UAR and macro-F1 are means over
-            the classes that occur in a unit, since a fold of one speaker need not have all.
+        They are NaN for units without clips; log-loss and ECE also without probabilities. UAR and macro-F1 are means over the
+        classes that occur in a unit, since a fold of one speaker need not have all.
         """
         n = self.confusion.sum(axis=(1, 2))
         by_class = self.class_measures()
@@ -110,23 +91,7 @@ class Tally(Sums):
 
 
 def measures(y_true: Any, y_pred: Any, proba: np.ndarray, classes: np.ndarray) -> dict[str, float]:
-    """
-    Return the usual measures of classification.
-
-    Parameters
-    ----------
-    y_true, y_pred : array-like of shape (n,)
-        Labels.
-    proba : ndarray of shape (n, K)
-        Probabilities; NaN if there are none.
-    classes : ndarray of shape (K,)
-        Label of each column, sorted.
-
-    Returns
-    -------
-    measures : dict of str to float
-        `wa` (accuracy), `uar` (mean recall of the classes that occur), `macro_f1`, `log_loss`, `ece`.
-    """
+    """Return the measures of n clips by name; the arguments are those of `Tally.of`."""
     tally = Tally.of(y_true, y_pred, proba, classes, np.zeros(len(np.asarray(y_true)), int), 1)
     return {name: float(value[0]) for name, value in tally.measures().items()}
 

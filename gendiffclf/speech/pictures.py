@@ -19,15 +19,7 @@ _WIDTH = 4.8  # inches; legible on a page 390 pixels wide
 
 
 def draw(evaluation: Evaluation) -> dict[str, tuple[Figure, str]]:
-    """
-    Draw the figures that an evaluation has data for.
-
-    Returns
-    -------
-    pictures : dict of str to (Figure, str)
-        By name, among "confusion", "speakers", "groups", "reliability" and "layers", each with a description as alternative
-        text.
-    """
+    """Draw the figures that an evaluation has data for, by name, each with a description as alternative text."""
     pictures = {"confusion": _confusion(evaluation)}
     if evaluation.by_speaker is not None and len(evaluation.by_speaker) > 1:
         pictures["speakers"] = _speakers(evaluation)

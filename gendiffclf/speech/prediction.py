@@ -96,16 +96,9 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
 
 def write_predictions(predictions: pd.DataFrame, output: str | os.PathLike[str] | TextIO, form: str = "csv") -> None:
     """
-    Write predictions as CSV or as JSON lines.
+    Write predictions as CSV or as JSON lines, with an object `probabilities`, to a stream or a file.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        From `predict_clips`.
-    output : path-like or text stream
-        A file is written under a temporary name and renamed when it is complete.
-    form : {"csv", "jsonl"}, default="csv"
-        In JSON lines, the probabilities are an object, `{"probabilities": {label: ...}}`.
+    A file is written under a temporary name and renamed when it is complete.
     """
     if isinstance(output, str | os.PathLike):
         with atomic_file(output) as file:

@@ -60,12 +60,7 @@ def corpus_hash(corpus: pd.DataFrame, content: np.ndarray) -> str:
     """
     Return the SHA-256 hash of a corpus: of content, label, speaker and votes of all clips, independent of paths and order.
 
-    Parameters
-    ----------
-    corpus : DataFrame
-        With `label` and optionally `speaker` and `votes_<label>`.
-    content : ndarray of shape (n_clips,), str
-        Digests, as in `Audit`.
+    `content` are digests of the clips, of shape (n_clips,), as in `Audit`.
     """
     names = [name for name in ("label", "speaker") if name in corpus]
     names += sorted(name for name in map(str, corpus.columns) if name.startswith(PREFIX))
@@ -97,18 +92,8 @@ def describe_run(
     """
     Return everything needed to repeat an evaluation, as JSON types.
 
-    Parameters
-    ----------
-    pipeline : estimator
-        The estimator before fitting.
-    corpus, content
-        As for `corpus_hash`.
-    folds : object
-        As passed to `evaluate`.
-    tested : list of ndarray of int
-        Test rows of each fold.
-    **settings
-        Further settings, such as seeds.
+    `pipeline` and `folds` are as passed to `evaluate`, `content` as for `corpus_hash`; `tested` holds the test rows of each
+    fold, and `settings` are others, such as seeds.
     """
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),

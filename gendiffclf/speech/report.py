@@ -41,16 +41,7 @@ def write_report(
 
 
 def page(evaluation: Evaluation, title: str, figures: dict[str, tuple[str, str]]) -> str:
-    """
-    Return the HTML of the report.
-
-    Parameters
-    ----------
-    evaluation : Evaluation
-    title : str
-    figures : dict of str to (str, str)
-        SVG and description of each figure, by name.
-    """
+    """Return the HTML of the report; `figures` are SVG and description of each figure, by name."""
     sections = [
         ("Result", _result(evaluation)),
         ("Against votes", _votes(evaluation)),

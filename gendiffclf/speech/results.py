@@ -20,20 +20,10 @@ from .votes import PREFIX, VOTE_TITLES
 
 class FoldResult(NamedTuple):
     """
-    Predictions of one fold.
+    Training rows, test rows, and predictions for the latter: labels (n,), probabilities (n, K), and `score_samples` (n,) if
+    any.
 
-    Attributes
-    ----------
-    train, test : ndarray of int
-        Rows of the corpus.
-    predicted : ndarray of shape (n_test,)
-        Labels.
-    proba : ndarray of shape (n_test, K)
-        Probabilities.
-    scores : ndarray of shape (n_test,), optional
-        `score_samples` of the classifier.
-    layer_weights : ndarray of shape (layers,), optional
-        `layer_weights_` of the classifier.
+    `layer_weights` are the classifier's `layer_weights_`, (layers,), if any.
     """
 
     train: np.ndarray

@@ -13,17 +13,8 @@ def most_probable_segments(proba: NDArray[np.floating], min_steps: int) -> list[
     """
     Divide time steps into segments of one class each, with the greatest product of probabilities.
 
-    Parameters
-    ----------
-    proba : ndarray of shape (n, K)
-        Probabilities of the steps; rows of NaN belong to no segment and separate segments.
-    min_steps : int
-        Minimum number of steps of a segment. A shorter run between rows of NaN is one segment.
-
-    Returns
-    -------
-    segments : list of (int, int, int)
-        First step, step after the last, and class of each segment, in order.
+    Rows of NaN in `proba` (n, K) belong to no segment and separate segments. Each has at least `min_steps` steps; a shorter
+    run between rows of NaN is one segment. Returns first step, step after the last, and class of each segment, in order.
     """
     present = ~np.isnan(proba).any(axis=1)
     edges = np.flatnonzero(np.diff(np.r_[False, present, False]))

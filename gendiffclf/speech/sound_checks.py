@@ -164,18 +164,7 @@ def warn_of_sound(corpus: pd.DataFrame, n_jobs: int | None = None) -> list[str |
     """
     Warn of clips whose predictions are unreliable, such as silent ones.
 
-    Parameters
-    ----------
-    corpus : DataFrame
-        With `path`.
-    n_jobs : int, optional
-        Number of decoding threads.
-
-    Returns
-    -------
-    codes : list of str or None
-        Codes of the warnings of each clip, such as "silent" or "clipped; short"; None if there are none, or the clip cannot be
-        read.
+    Returns the codes of the warnings of each clip, such as "clipped; short"; None without any, or if the clip cannot be read.
     """
     recordings = measure_recordings(clips(corpus), n_jobs)
     known = {i: recording for i, recording in enumerate(recordings) if isinstance(recording, Recording)}

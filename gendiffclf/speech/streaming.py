@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,24 +22,10 @@ DETECTOR_MODE = 2
 
 def blocks(recording: Any, rate: int) -> Iterator[NDArray[np.float32]]:
     """
-    Decode a recording block by block.
+    Decode a recording, a path or (array, rate), into mono blocks (n,) with `rate` in Hz; memory does not grow with its
+    length.
 
-    Parameters
-    ----------
-    recording : path or (array, rate)
-        A file, or samples and their sampling rate in Hz.
-    rate : int
-        Sampling rate of the result, in Hz.
-
-    Yields
-    ------
-    samples : ndarray of shape (n,), float32
-        Successive mono blocks; memory does not grow with the length of the recording.
-
-    Raises
-    ------
-    AudioError
-        If the recording is not audio, is truncated, cannot be decoded, or holds NaN or infinity.
+    Raises an AudioError if it is not audio, is truncated, cannot be decoded, or holds NaN or infinity.
     """
     clip = as_clip(recording, None)
     resampler, native_rate = None, 0.0
@@ -69,32 +54,20 @@ def _native(clip: Clip) -> Iterator[tuple[NDArray[np.float32], float]]:
     yield from ((samples[start : start + size], native_rate) for start in range(0, len(samples), size))
 
 
-@dataclass
 class SpeechDetector:
     """
     Detects speech in frames of 30 ms by the voice activity detector of WebRTC (package webrtcvad-wheels).
 
-    Parameters
-    ----------
-    rate : int
-        Sampling rate, in Hz.
-
-    Attributes
-    ----------
-    flags : list of bool
-        Whether each frame so far is speech.
+    `rate` is the sampling rate in Hz, which is resampled if the detector does not support it; `flags` says of each frame so far
+    whether it is speech.
     """
 
-    rate: int
-    flags: list[bool] = field(default_factory=list)
-    _rest: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
-
-    def __post_init__(self) -> None:
-        """Create the detector, and a resampler if it does not support the sampling rate."""
+    def __init__(self, rate: int) -> None:
+        self.flags: list[bool] = []
+        self._rest: NDArray[np.float32] = np.empty(0, dtype=np.float32)
         self._detector = require("webrtcvad").Vad(DETECTOR_MODE)
-        self._own_rate = self.rate if self.rate in DETECTOR_RATES else DETECTOR_RATE
-        stream = None if self._own_rate == self.rate else require("soxr").ResampleStream(self.rate, self._own_rate, 1)
-        self._resampler = stream
+        self._own_rate = rate if rate in DETECTOR_RATES else DETECTOR_RATE
+        self._resampler = None if self._own_rate == rate else require("soxr").ResampleStream(rate, self._own_rate, 1)
 
     def add(self, samples: NDArray[np.float32]) -> None:
         """Process the next samples, of shape (n,)."""

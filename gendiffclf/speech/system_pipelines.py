@@ -40,29 +40,13 @@ def system_pipeline(
     **run: Any,
 ) -> Pipeline:
     """
-    Build a pipeline of a featuriser and EmoSphere-SER or SELM.
+    Build a pipeline of a featuriser and EmoSphere-SER or SELM, with steps "featurizer" and "regressor" or "classifier".
 
-    Parameters
-    ----------
-    system : {"emosphere", "selm"}
-    featurizer : FbankFeaturizer or HubertFeaturizer
-        Set to return frames, for log-mel energies one every 40 ms, which small models are used with.
-    value_range : (float, float), optional
-        Ends of the rating scale, for EmoSphere-SER.
-    tuned_encoder : str or Path, optional
-        An encoder that EmoSphere-SER fine-tunes, instead of the featuriser.
-    **run
-        Parameters of the estimator, such as `random_state`, `device`, `verbose`.
+    The featuriser, of log-mel energies or a speech encoder, is set to return frames. `value_range` are the ends of the rating
+    scale, for EmoSphere-SER, which may fine-tune `tuned_encoder` (str or Path) instead of using the featuriser. `run` are
+    parameters of the estimator, such as `random_state`, `device`, `verbose`.
 
-    Returns
-    -------
-    pipeline : Pipeline
-        Steps "featurizer" and "classifier" (SELM) or "regressor" (EmoSphere-SER).
-
-    Raises
-    ------
-    ValueError
-        If there is no such system, the featuriser has no frames, or `tuned_encoder` is set for SELM.
+    Raises a ValueError if there is no such system, the featuriser has no frames, or `tuned_encoder` is set for SELM.
     """
     check_choice("system", system, tuple(LAYERS))
     if system == "selm" and tuned_encoder is not None:

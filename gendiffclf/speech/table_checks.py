@@ -177,11 +177,7 @@ def voices_of(corpus: pd.DataFrame, content: np.ndarray) -> np.ndarray:
     """
     Return the voice of each clip, which splits keep together: the first name of each group of connected speakers.
 
-    Parameters
-    ----------
-    corpus : DataFrame
-    content : ndarray of shape (n_clips,), str
-        Digests. Speakers who share one are connected, as are those whose names are variants of each other.
+    Speakers are connected if they share a digest of `content`, (n_clips,), or if their names are variants of each other.
     """
     if "speaker" not in corpus:
         return content

@@ -26,20 +26,10 @@ def tally_by(predictions: pd.DataFrame, classes: np.ndarray, unit: np.ndarray, n
 
 def draw_measures(tallies: Sequence[Sums], random_state: int) -> list[tuple[dict[str, float], dict[str, np.ndarray]]]:
     """
-    Return the measures over all units, and over bootstrap samples of units, the same samples for all tallies.
+    Return for each tally the measures over all units, and over b bootstrap samples of units, (b,), the same for all tallies.
 
-    Parameters
-    ----------
-    tallies : sequence of Tally
-        Over the same units each.
-    random_state : int
-        Seed of the bootstrap.
-
-    Returns
-    -------
-    measures : list of (dict of str to float, dict of str to ndarray of shape (b,))
-        For each tally. As bootstrap samples have fewer different clips, their ECE is biased upwards; it is scaled so that its
-        mean equals the ECE over all units.
+    As bootstrap samples have fewer different clips, their ECE is biased upwards; it is scaled so that its mean equals the ECE
+    over all units.
     """
     results = []
     for tally, drawn in zip(tallies, resample(tallies, random_state), strict=True):
@@ -114,13 +104,9 @@ def measure_groups(
     """
     Return the measures of the groups of each column, and the differences between any two groups of a column.
 
-    Returns
-    -------
-    groups : DataFrame
-        `column`, `value`, `n_clips`, `n_speakers`, and each measure with `_low` and `_high`.
-    gaps : DataFrame
-        `column`, `a`, `b`, `measure`, `difference` (a minus b), `low`, `high`. Bootstrap samples have the same speakers for both
-        groups, so that groups within speakers, such as intensities, are compared within speakers.
+    The former have the columns `column`, `value`, `n_clips`, `n_speakers`, and each measure with `_low` and `_high`; the
+    latter `column`, `a`, `b`, `measure`, `difference` (a minus b), `low`, `high`. Bootstrap samples have the same speakers
+    for both groups, so that groups within speakers, such as intensities, are compared within speakers.
     """
     voice, n_voices = number_voices(predictions)
     groups, gaps = [], []
@@ -148,18 +134,9 @@ def measure_groups(
 
 def group_columns(corpus: pd.DataFrame, groups: Sequence[str] | None) -> tuple[str, ...]:
     """
-    Return the names of the columns whose groups are measured.
+    Return the names of the columns whose groups are measured, after a check that the corpus has the requested ones.
 
-    Parameters
-    ----------
-    corpus : DataFrame
-    groups : sequence of str or None
-        Requested columns; None means those of `GROUP_COLUMNS` that have several values and are not the label.
-
-    Raises
-    ------
-    ValueError
-        If there is no such column.
+    By default they are those of `GROUP_COLUMNS` that have several values and are not the label.
     """
     if groups is None:
         present = [name for name in GROUP_COLUMNS if name in corpus and corpus[name].nunique() > 1]

@@ -29,16 +29,7 @@ def check_ending(path: str | os.PathLike[str]) -> str:
 
 
 def save_timeline(timeline: Timeline, path: str | os.PathLike[str]) -> None:
-    """
-    Write a timeline in the format given by the suffix; see `Timeline.save`.
-
-    Parameters
-    ----------
-    timeline : Timeline
-        The timeline to write.
-    path : path-like
-        An existing file is replaced once the new one is complete.
-    """
+    """Write a timeline in the format given by the suffix; see `Timeline.save`."""
     ending = check_ending(path)
     if ending in PICTURES:
         with atomic_file(path, binary=True) as file:
@@ -56,19 +47,7 @@ def save_timeline(timeline: Timeline, path: str | os.PathLike[str]) -> None:
 
 
 def draw_timeline(timeline: Timeline) -> Any:
-    """
-    Draw probabilities over time, and the segments below them.
-
-    Parameters
-    ----------
-    timeline : Timeline
-        The timeline to draw.
-
-    Returns
-    -------
-    figure : matplotlib Figure
-        Its width grows with the length of the recording, up to 8 minutes.
-    """
+    """Draw probabilities over time, and the segments below them; the figure grows with the recording, up to 8 minutes."""
     from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch

@@ -166,25 +166,10 @@ def overlap_add(
     weights: NDArray[np.floating],
 ) -> NDArray[np.floating]:
     """
-    Compute the probabilities of time steps from those of overlapping windows.
+    Compute the probabilities of n time steps, (n, K), from those of m overlapping windows, `proba` of shape (m, K).
 
-    Parameters
-    ----------
-    edges : ndarray of shape (n + 1,)
-        Boundaries of the steps, in seconds.
-    starts : ndarray of shape (m,)
-        Starts of the windows, in seconds, ascending.
-    window : float
-        Length of a window, in seconds.
-    proba : ndarray of shape (m, K)
-        Probabilities of the windows.
-    weights : ndarray of shape (m,)
-        Weights of the windows.
-
-    Returns
-    -------
-    probabilities : ndarray of shape (n, K)
-        Means weighted by Hann windows; NaN for steps that no window of positive weight covers.
+    `edges` (n + 1,) are the boundaries of the steps and `starts` (m,) the ascending starts of the windows, in seconds. The
+    means are weighted by Hann windows and `weights` (m,); NaN for steps that no window of positive weight covers.
     """
     middles = (edges[1:] + edges[:-1]) / 2
     total, mass = np.zeros((len(middles), proba.shape[1])), np.zeros(len(middles))

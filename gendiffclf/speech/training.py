@@ -31,12 +31,8 @@ class ClipFeatures:
     """
     Features of the clips of a corpus.
 
-    Attributes
-    ----------
-    rows : ndarray of shape (n, d) or (n, layers, d), float32
-        NaN for broken clips. Frames, which featurisers return as a list, are an array of n objects.
-    failures : dict of int to str
-        Reason for each broken clip, by its row.
+    `rows` has shape (n, d) or (n, layers, d), with NaN for broken clips; frames, which featurisers return as a list, are an
+    array of n objects. `failures` holds the reason for each broken clip, by its row.
     """
 
     rows: np.ndarray
@@ -82,10 +78,7 @@ def encode_audited(
     """
     Audit a corpus and then encode its clips, unless `features` are given; warn of broken ones.
 
-    Raises
-    ------
-    ValueError
-        If `audit` finds an error, all clips are broken, or there is not one row of features per clip.
+    Raises a ValueError if `audit` finds an error, all clips are broken, or there is not one row of features per clip.
     """
     if features is None:
         audited = audit_first(corpus, accept=accept, ignore=ignore)
@@ -114,11 +107,8 @@ def split_pipeline(pipeline: Any, features: Any = None) -> tuple[SpeechFeaturize
     """
     Return the featuriser and a pipeline of the steps after it; with precomputed features, None and the pipeline.
 
-    Raises
-    ------
-    ValueError
-        If the first step is not a featuriser, there is nothing after it, a parameter of a step is out of its range, or a
-        `GenerativeTransportClassifier` would get frames.
+    Raises a ValueError if the first step is not a featuriser, there is nothing after it, a parameter of a step is out of its
+    range, or a `GenerativeTransportClassifier` would get frames.
     """
     if features is not None:
         return None, pipeline

@@ -27,20 +27,10 @@ LOWER_IS_BETTER = ("jensen_shannon", "cross_entropy")
 
 def with_votes(corpus: pd.DataFrame, columns: Sequence[str] | None, raters: Sequence[str] | None) -> pd.DataFrame:
     """
-    Add the columns `votes_<label>`, and `label` with the label that has most votes.
+    Add the columns `votes_<label>`, and `label` with the label that has most votes; see `read_corpus`.
 
-    Parameters
-    ----------
-    corpus : DataFrame
-    columns : sequence of str, optional
-        One column for each class, named after it: counts or shares of votes, empty for none.
-    raters : sequence of str, optional
-        One column for each rater: the label given by the rater, empty for none.
-
-    Raises
-    ------
-    ValueError
-        If both or neither are given, a column is missing or has no valid votes, or a clip has no votes.
+    Raises a ValueError if both or neither kind of columns are given, one is missing or has no valid votes, or a clip has no
+    votes.
     """
     import pandas as pd
 
@@ -76,12 +66,8 @@ def with_votes(corpus: pd.DataFrame, columns: Sequence[str] | None, raters: Sequ
 
 def votes_of(corpus: pd.DataFrame) -> pd.DataFrame | None:
     """
-    Return the shares of votes, of shape (n_clips, n_classes), with sorted labels as columns; None without votes.
-
-    Raises
-    ------
-    ValueError
-        If a clip has no votes.
+    Return the shares of votes, (n_clips, n_classes), with sorted labels as columns; None without votes, an error if a clip
+    has none.
     """
     names = sorted(name for name in map(str, corpus.columns) if name.startswith(PREFIX))
     if not names:
@@ -97,10 +83,8 @@ class VoteTally(Sums):
     """
     Sums over the clips of m units, such as speakers, from which every measure against votes is computed.
 
-    Attributes
-    ----------
-    sums, counts : ndarray of shape (m, 3)
-        In the order of `VOTE_TITLES`; a measure is their quotient. Sums are NaN without probabilities.
+    `sums` and `counts` have shape (m, 3), in the order of `VOTE_TITLES`; a measure is their quotient. Sums are NaN without
+    probabilities.
     """
 
     sums: np.ndarray
@@ -110,22 +94,7 @@ class VoteTally(Sums):
     def of(
         cls, predictions: pd.DataFrame, votes: pd.DataFrame, classes: np.ndarray, unit: np.ndarray, m: int
     ) -> VoteTally:
-        """
-        Sum over clips.
-
-        Parameters
-        ----------
-        predictions : DataFrame of n rows
-            With `predicted` and `p_<label>`.
-        votes : DataFrame of shape (n, n_labels)
-            Shares from `votes_of`, in the order of `predictions`.
-        classes : ndarray of shape (K,)
-            Sorted labels.
-        unit : ndarray of shape (n,), int
-            Unit of each clip, from 0 to `m - 1`.
-        m : int
-            Number of units.
-        """
+        """Sum over predictions and their shares of votes, from `votes_of` in the same order; see `Tally.of`."""
         shares = votes.reindex(columns=classes, fill_value=0.0).to_numpy()
         proba = np.clip(probabilities(predictions, classes), EPS, 1)
         majority = has_majority(shares)
