@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..files import atomic_file
 from ..html_page import as_svg, document, figure
@@ -70,15 +71,14 @@ def _result(evaluation: Evaluation) -> str:
         bounds = "" if np.isnan(low) else f", 95&nbsp;% interval {low:.3f} to {high:.3f}"
         headline.append(f"<strong>{TITLES[name]} {value:.3f}</strong>{bounds}")
     several = len(evaluation.folds) > 1
-    header = ["", "all clips", "95 % interval", *(["mean of folds", "standard error"] if several else [])]
-    rows = []
-    for name in evaluation.measured:
-        value, low, high = intervals.loc[name]
-        folds = [_number(evaluation.mean[name]), _number(evaluation.standard_error[name])] if several else []
-        rows.append([TITLES[name], _number(value), _bounds(low, high), *folds])
+    table = intervals.assign(title=TITLES, mean=evaluation.mean, error=evaluation.standard_error).loc[
+        evaluation.measured
+    ]
+    of_folds = {"mean": "mean of folds", "error": "standard error"} if several else {}
+    rows = _rows(table, "title", "value", ("low", "high"), *of_folds)
     guess = 1 / max(len(np.unique(predictions["label"])), 1)
     text = f'<p class="headline">{"; ".join(headline)}, over {n_drawn} {evaluation.unit}. Chance UAR: {guess:.3f}.</p>'
-    text += _table("Measures of all tested clips", header, rows)
+    text += _table("Measures of all tested clips", ["", "all clips", "95 % interval", *of_folds.values()], rows)
     text += (
         f"<p>{len(predictions)} clips in {len(evaluation.folds)} {'folds' if several else 'fold'}. Intervals are from a "
         f"bootstrap over {evaluation.unit} with all their clips; they cover the variation between speakers, but not that "
@@ -92,17 +92,9 @@ def _result(evaluation: Evaluation) -> str:
             f"({escape(shared)}): results are too optimistic for new speakers.</p></div>"
         )
     if several:
-        columns = ["n_train", "n_test", "n_test_speakers", *evaluation.measured]
-        header = [
-            "fold",
-            "training clips",
-            "test clips",
-            "test speakers",
-            *(TITLES[name] for name in evaluation.measured),
-        ]
-        records = evaluation.folds.to_dict("records")
-        rows = [[str(record["fold"]), *(_number(record[name]) for name in columns)] for record in records]
-        text += _table("Folds", header, rows)
+        titles = {"n_train": "training clips", "n_test": "test clips", "n_test_speakers": "test speakers"}
+        titles = {"fold": "fold", **titles, **{name: TITLES[name] for name in evaluation.measured}}
+        text += _table("Folds", list(titles.values()), _rows(evaluation.folds, *titles))
     return text
 
 
@@ -111,10 +103,9 @@ def _votes(evaluation: Evaluation) -> str:
     if votes is None or evaluation.votes is None:
         return ""
     constant, least = constant_guess(votes), vote_cross_entropy(votes, votes)
-    rows = [
-        [VOTE_TITLES[name], _number(value), _bounds(low, high), _number(constant[name])]
-        for name, value, low, high in evaluation.votes.itertuples()
-    ]
+    rows = _rows(
+        evaluation.votes.assign(title=VOTE_TITLES, constant=constant), "title", "value", ("low", "high"), "constant"
+    )
     header = ["", "all clips", "95 % interval", "mean votes for every clip"]
     return _table("Probabilities against votes", header, rows) + (
         "<p>The measures above are against the label with most votes; these are against all votes. "
@@ -167,65 +158,37 @@ def _confusion(evaluation: Evaluation) -> str:
 
 
 def _classes(evaluation: Evaluation) -> str:
-    header = [
-        "label",
-        "clips",
-        "speakers",
-        "recall",
-        "95 % interval",
-        "precision",
-        "F1",
-        "95 % interval",
-        "most often taken for",
-    ]
-    rows = [
-        [
-            str(r["label"]), str(r["n_clips"]), str(r["n_speakers"]), _number(r["recall"]),
-            _bounds(r["recall_low"], r["recall_high"]), _number(r["precision"]), _number(r["f1"]),
-            _bounds(r["f1_low"], r["f1_high"]), "" if r["most_often_taken_for"] is None else str(r["most_often_taken_for"]),
-        ]
-        for r in evaluation.by_class.to_dict("records")
-    ]  # fmt: skip
-    return _table("Measures of each class", header, rows)
+    bounds = "95 % interval"
+    header = ["label", "clips", "speakers", "recall", bounds, "precision", "F1", bounds, "most often taken for"]
+    recall, f1 = ("recall_low", "recall_high"), ("f1_low", "f1_high")
+    columns = ("n_clips", "n_speakers", "recall", recall, "precision", "f1", f1, "most_often_taken_for")
+    return _table("Measures of each class", header, _rows(evaluation.by_class, "label", *columns))
 
 
 def _speakers(evaluation: Evaluation, figures: dict[str, tuple[str, str]]) -> str:
     if evaluation.by_speaker is None:
         return "<p>The speakers are unknown: results may be too optimistic for new speakers.</p>"
     header = ["speaker", "clips", *(TITLES[name] for name in evaluation.measured)]
-    table = evaluation.by_speaker.sort_values("wa", kind="stable")
-    rows = [
-        [str(r["speaker"]), str(r["n_clips"]), *(_number(r[name]) for name in evaluation.measured)]
-        for r in table.to_dict("records")
-    ]
-    return f'<div class="pair">{_figure(figures, "speakers")}<div>{_table("Speakers, worst first", header, rows)}</div></div>'
+    worst_first = evaluation.by_speaker.sort_values("wa", kind="stable")
+    table = _table("Speakers, worst first", header, _rows(worst_first, "speaker", "n_clips", *evaluation.measured))
+    return f'<div class="pair">{_figure(figures, "speakers")}<div>{table}</div></div>'
 
 
 def _groups(evaluation: Evaluation, figures: dict[str, tuple[str, str]]) -> str:
-    if not len(evaluation.by_group):
+    groups, gaps = evaluation.by_group, evaluation.gaps
+    if not len(groups):
         return ""
     others = [name for name in ("log_loss", "ece") if name in evaluation.measured]
     header = ["group", "clips", "speakers", "UAR", "95 % interval", "WA", "95 % interval", *(TITLES[m] for m in others)]
-    rows = [
-        [
-            f"{r['column']}: {r['value']}", str(r["n_clips"]), str(r["n_speakers"]), _number(r["uar"]),
-            _bounds(r["uar_low"], r["uar_high"]), _number(r["wa"]), _bounds(r["wa_low"], r["wa_high"]),
-            *(_number(r[m]) for m in others),
-        ]
-        for r in evaluation.by_group.to_dict("records")
-    ]  # fmt: skip
-    gaps = [
-        [
-            f"{r['column']}: {r['a']} minus {r['b']}",
-            TITLES[r["measure"]],
-            _number(r["difference"]),
-            _bounds(r["low"], r["high"]),
-        ]
-        for r in evaluation.gaps.to_dict("records")
-        if r["measure"] in ("uar", "wa")
-    ]
+    columns = ["group", "n_clips", "n_speakers", "uar", ("uar_low", "uar_high"), "wa", ("wa_low", "wa_high"), *others]
+    rows = _rows(groups.assign(group=groups["column"] + ": " + groups["value"]), *columns)
     tables = _table("Measures of each group", header, rows)
-    tables += _table("Gaps between groups", ["groups", "measure", "difference", "95 % interval"], gaps)
+    gaps = gaps[gaps["measure"].isin(["uar", "wa"])]
+    gaps = gaps.assign(
+        pair=gaps["column"] + ": " + gaps["a"] + " minus " + gaps["b"], title=gaps["measure"].map(TITLES)
+    )
+    header = ["groups", "measure", "difference", "95 % interval"]
+    tables += _table("Gaps between groups", header, _rows(gaps, "pair", "title", "difference", ("low", "high")))
     return (
         f'<div class="pair">{_figure(figures, "groups")}<div>{tables}<p>A gap is significant if its interval excludes zero and '
         "it was chosen beforehand. UAR is the mean over the classes that occur in a group.</p></div></div>"
@@ -255,19 +218,15 @@ def _errors(evaluation: Evaluation) -> str:
     if not len(wrong) or wrong["confidence"].isna().all():
         return ""
     table = wrong.sort_values("confidence", ascending=False, kind="stable").head(N_ERRORS)
-    spoken = "speaker" in table
-    header = ["clip", *(["speaker"] if spoken else []), "label", "predicted", "confidence", "score"]
     folder = _common_folder(table["path"].astype(str).tolist())
-    rows = [
-        [_location(r, folder), *([str(r["speaker"])] if spoken else []), str(r["label"]), str(r["predicted"]),
-         _number(r["confidence"]), _number(r["score"])]
-        for r in table.to_dict("records")
-    ]  # fmt: skip
+    table = table.assign(clip=[_location(row, folder) for row in table.to_dict("records")])
+    columns = ["clip", *(["speaker"] if "speaker" in table else []), "label", "predicted", "confidence", "score"]
+    rows = _rows(table, *columns)
     below = f" Paths are below <code>{escape(folder)}</code>." if folder else ""
     return (
         f"<p>Listen to these clips, since their labels may be wrong. A low score means that a clip is unlike the training "
         f"data.{below}</p>"
-    ) + _table(f"{len(rows)} of {len(wrong)} errors", header, rows, path=True)
+    ) + _table(f"{len(rows)} of {len(wrong)} errors", columns, rows, path=True)
 
 
 def _about(evaluation: Evaluation) -> str:
@@ -299,6 +258,14 @@ def _about(evaluation: Evaluation) -> str:
 
 def _figure(figures: dict[str, tuple[str, str]], name: str) -> str:
     return figure(*figures[name]) if name in figures else ""
+
+
+def _rows(table: pd.DataFrame, *columns: str | tuple[str, str]) -> list[list[str]]:
+    """Return the text of the cells of some columns; a pair of columns is an interval."""
+    return [
+        [_number(row[name]) if isinstance(name, str) else _bounds(*(row[end] for end in name)) for name in columns]
+        for row in table.to_dict("records")
+    ]
 
 
 def _number(value: Any) -> str:

@@ -250,6 +250,16 @@ def test_reports_without_probabilities_leave_their_measures_out(table, tmp_path)
     assert ">log-loss</th>" not in text
 
 
+def test_a_class_without_mistakes_is_taken_for_no_other(table, tmp_path):
+    pytest.importorskip("matplotlib")
+    corpus, features = table
+    sure = features + 100 * (corpus["label"] == "calm").to_numpy()[:, None]
+    found = evaluate(LogisticRegression(), corpus, features=sure)
+    assert found.by_class.set_index("label")["most_often_taken_for"].isna().tolist() == [False, True, False]
+    found.report(tmp_path / "report.html")
+    assert ">nan<" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
 class Page(html.parser.HTMLParser):
     """Counts what a screen reader needs, and what would need a network."""
 
