@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
 
+from ..featurizers import SpeechFeaturizer
 from ..files import atomic_file
 from .corpora import check_corpus
 from .provenance import as_json
 from .sound_checks import warn_of_sound
 from .training import (
+    ClipFeatures,
     before_classifier,
     check_speakers,
     encode_clips,
@@ -21,7 +24,6 @@ from .training import (
     scores_of,
     speakers_of,
     split_pipeline,
-    warn_of_broken,
 )
 
 _KEPT = ("path", "start", "end", "label", "speaker")
@@ -68,30 +70,39 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     corpus = check_corpus(corpus, ("path",), ())
     featurizer, rest = split_pipeline(pipeline, features)
     check_speakers(rest, corpus)
-    cautions = [None] * len(corpus) if featurizer is None else warn_of_sound(corpus, featurizer.n_jobs)
-    encoded = encode_clips(featurizer, corpus) if features is None else given_features(features, len(corpus))
-    warn_of_broken(encoded, corpus)
+    encoded, remarks = encode_with_remarks(featurizer, corpus, features)
     valid, classes = encoded.valid, rest.classes_
     proba, scores = np.full((len(corpus), len(classes)), np.nan), np.full(len(corpus), np.nan)
-    predicted: list[Any] = [None] * len(corpus)
+    predicted = np.full(len(corpus), None, dtype=object)
     if len(valid):
         classifier, rows = before_classifier(rest, encoded.rows[valid], speakers_of(corpus, valid))
         if hasattr(classifier, "predict_proba"):
             proba[valid] = classifier.predict_proba(rows)
-            labels = classes[proba[valid].argmax(axis=1)]
+            predicted[valid] = classes[proba[valid].argmax(axis=1)]
         else:
-            labels = classifier.predict(rows)
+            predicted[valid] = classifier.predict(rows)
         if (sample_scores := scores_of(classifier, rows)) is not None:
             scores[valid] = sample_scores
-        for i, label in zip(valid, labels, strict=True):
-            predicted[i] = label
     table = {name: corpus[name] for name in _KEPT if name in corpus}
-    table["predicted"] = pd.Series(predicted, dtype=object)
+    table["predicted"] = pd.Series(predicted)
     table |= {f"p_{label}": pd.Series(proba[:, k]) for k, label in enumerate(classes)}
     table |= {"confidence": pd.Series(proba.max(axis=1)), "score": pd.Series(scores)}
-    table["warning"] = pd.Series(cautions, dtype=object)
-    table["error"] = pd.Series([encoded.failures.get(i) for i in range(len(corpus))], dtype=object)
-    return pd.DataFrame(table)
+    return pd.DataFrame(table | remarks)
+
+
+def encode_with_remarks(
+    featurizer: SpeechFeaturizer | None, corpus: pd.DataFrame, features: Any = None
+) -> tuple[ClipFeatures, dict[str, pd.Series]]:
+    """Encode clips unless `features` are given, and return the columns `warning` and `error`, which are also shown."""
+    if features is None:
+        encoded = encode_clips(featurizer, corpus)
+        cautions = warn_of_sound(corpus, None if featurizer is None else featurizer.n_jobs)
+    else:
+        encoded, cautions = given_features(features, len(corpus)), [None] * len(corpus)
+    if encoded.failures:
+        warnings.warn(f"{encoded.broken(corpus)}; they have no prediction, see the column error.", stacklevel=3)
+    errors = [encoded.failures.get(i) for i in range(len(corpus))]
+    return encoded, {"warning": pd.Series(cautions, dtype=object), "error": pd.Series(errors, dtype=object)}
 
 
 def write_predictions(predictions: pd.DataFrame, output: str | os.PathLike[str] | TextIO, form: str = "csv") -> None:

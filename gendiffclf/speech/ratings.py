@@ -20,19 +20,19 @@ from .corpora import check_corpus
 from .evaluation import REPORTED
 from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt, without_copies
 from .intervals import N_RESAMPLES, draw_weights, interval
+from .prediction import encode_with_remarks
 from .provenance import JsonResult, as_json, describe_run, steps_of
-from .sound_checks import warn_of_sound
 from .tables import number_voices
 from .training import (
-    ClipFeatures,
+    before_classifier,
+    check_speakers,
     encode_audited,
-    encode_clips,
     failed,
     fit_rows,
-    record_training_data,
+    joined,
+    speakers_of,
     split_pipeline,
     voices_at,
-    warn_of_broken,
 )
 
 IGNORED = (*REPORTED, "no-labels")
@@ -196,11 +196,13 @@ def train_ratings(
     """
     names = tuple(dimensions)
     corpus = _rated(corpus, names)
-    featurizer, rest = _split(clone(pipeline))
+    featurizer, rest = _split(pipeline)
+    check_speakers(rest, corpus)
+    featurizer = None if featurizer is None else clone(featurizer)
     encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=IGNORED)
-    rest.fit(encoded.rows[encoded.valid], corpus.loc[encoded.valid, list(names)])
-    fitted = Pipeline([*([] if featurizer is None else [("featurizer", featurizer)]), *steps_of(rest, "regressor")])
-    return record_training_data(fitted, corpus, encoded.valid, audited.content)
+    valid = encoded.valid
+    fitted = fit_rows(rest, encoded.rows[valid], corpus.loc[valid, list(names)], voices_at(valid, corpus, audited))
+    return joined(pipeline, featurizer, fitted, "regressor", corpus.iloc[valid], audited.content[valid])
 
 
 def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[str] | None = None) -> pd.DataFrame:
@@ -229,18 +231,17 @@ def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[st
     """
     corpus = check_corpus(corpus, ("path",), ())
     featurizer, rest = _split(pipeline)
-    encoded = encode_clips(featurizer, corpus)
-    cautions = warn_of_sound(corpus, None if featurizer is None else featurizer.n_jobs)
-    warn_of_broken(encoded, corpus)
+    check_speakers(rest, corpus)
+    encoded, remarks = encode_with_remarks(featurizer, corpus)
+    valid = encoded.valid
     names = list(steps_of(rest)[-1][1].dimensions_ if dimensions is None else dimensions)
     predicted = np.full((len(corpus), len(names)), np.nan)
-    if len(encoded.valid):
-        predicted[encoded.valid] = rest.predict(encoded.rows[encoded.valid])
+    if len(valid):
+        regressor, rows = before_classifier(rest, encoded.rows[valid], speakers_of(corpus, valid))
+        predicted[valid] = regressor.predict(rows)
     table = {name: corpus[name] for name in _KEPT if name in corpus}
     table |= {name: pd.Series(predicted[:, k]) for k, name in enumerate(names)}
-    table["warning"] = pd.Series(cautions, dtype=object)
-    table["error"] = pd.Series([encoded.failures.get(i) for i in range(len(corpus))], dtype=object)
-    return pd.DataFrame(table)
+    return pd.DataFrame(table | remarks)
 
 
 def evaluate_ratings(
@@ -302,6 +303,7 @@ def evaluate_ratings(
     if not fitted:
         check_folds(corpus, folds, n_folds)
     featurizer, rest = _split(pipeline) if features is None else (None, pipeline)
+    check_speakers(rest, corpus)
     encoded, audited = encode_audited(featurizer, corpus, features, accept=accept, ignore=IGNORED)
     settings = {"n_folds": n_folds, "random_state": random_state}
     if fitted:
@@ -312,13 +314,16 @@ def evaluate_ratings(
         pairs = fold_rows(unlabelled, encoded.valid, folds, voices=audited.voices, **settings)
         pairs = without_copies(pairs, audited.content)
         shared_speakers(corpus, pairs)
-        unfitted = rest
-    rows, tables = [], []
+    rows, tables, model = [], [], rest
     for number, (train, test) in enumerate(tqdm(pairs, unit="fold", desc="Folds", disable=not verbose)):
         if not fitted:
-            voices = voices_at(train, corpus, audited)
-            rest = fit_rows(unfitted, encoded.rows[train], corpus.loc[train, list(names)], voices)
-        table = _predictions(rest, corpus, encoded, test, names, audited.voices)
+            ratings, voices = corpus.loc[train, list(names)], voices_at(train, corpus, audited)
+            model = fit_rows(rest, encoded.rows[train], ratings, voices)
+        regressor, features_tested = before_classifier(model, encoded.rows[test], voices_at(test, corpus, audited))
+        predicted = np.asarray(regressor.predict(features_tested))
+        order = list(getattr(regressor, "dimensions_", names))
+        table = corpus.loc[test, ["path", *names]].assign(voice=audited.voices[test])
+        table = table.assign(**{f"predicted_{name}": predicted[:, order.index(name)] for name in names})
         values = concordance_correlation(
             table[list(names)], table[[f"predicted_{name}" for name in names]], multioutput="raw_values"
         )
@@ -327,17 +332,6 @@ def evaluate_ratings(
     about = describe_run(pipeline, corpus, audited.content, folds, [test for _, test in pairs], **settings)
     about["audit"] = audited.as_dict()
     return RatingEvaluation(names, pd.DataFrame(rows), pd.concat(tables), failed(encoded, corpus), about)
-
-
-def _predictions(
-    rest: Any, corpus: pd.DataFrame, encoded: ClipFeatures, test: np.ndarray, names: tuple[str, ...], voices: np.ndarray
-) -> pd.DataFrame:
-    predicted = np.asarray(rest.predict(encoded.rows[test]))
-    order = list(getattr(steps_of(rest)[-1][1], "dimensions_", names))
-    table = corpus.loc[test, ["path", *names]].assign(voice=voices[test])
-    for name in names:
-        table[f"predicted_{name}"] = predicted[:, order.index(name)]
-    return table
 
 
 def _rated(corpus: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, overload
 
 import numpy as np
@@ -17,13 +18,11 @@ from sklearn.pipeline import Pipeline
 from ..classifier import GenerativeTransportClassifier
 from ..featurizers import SpeechFeaturizer
 from .auditing import audit_first
-from .corpora import check_corpus, clips
+from .corpora import N_SHOWN, check_corpus, clips
 from .findings import Audit
 from .folds import N_DIGITS
 from .provenance import steps_of
 from .votes import votes_of
-
-N_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,12 @@ class ClipFeatures:
     def valid(self) -> np.ndarray:
         """Row numbers of clips that are not broken."""
         return np.setdiff1d(np.arange(len(self.rows)), list(self.failures))
+
+    def broken(self, corpus: pd.DataFrame) -> str:
+        """Message about the broken clips."""
+        first = [f"{corpus['path'][i]}: {reason}" for i, reason in islice(self.failures.items(), N_SHOWN)]
+        shown = "; ".join(first) + ("; …" if len(self.failures) > N_SHOWN else "")
+        return f"Got {len(self.failures)} of {len(corpus)} clips that are broken ({shown})"
 
 
 def encode_clips(featurizer: SpeechFeaturizer | None, corpus: pd.DataFrame) -> ClipFeatures:
@@ -86,7 +91,10 @@ def encode_audited(
     else:
         encoded = given_features(features, len(corpus))
         audited = audit_first(corpus, encoded.rows, accept=accept, ignore=ignore)
-    _report_failures(encoded, corpus)
+    if len(encoded.failures) == len(corpus):
+        raise ValueError(f"{encoded.broken(corpus)}, expected at least one that can be read; check the paths.")
+    if encoded.failures:
+        warnings.warn(f"{encoded.broken(corpus)}; they are left out.", stacklevel=3)
     return encoded, audited
 
 
@@ -220,13 +228,25 @@ def _takes_groups(step: Any, method: str) -> bool:
     return hasattr(step, method) and "groups" in inspect.signature(getattr(step, method)).parameters
 
 
-def record_training_data(fitted: Pipeline, corpus: pd.DataFrame, rows: np.ndarray, content: np.ndarray) -> Pipeline:
-    """Set `speakers_`, if known, and `clips_`, digests of the clips, of a fitted pipeline."""
-    speakers = speakers_of(corpus, rows)
-    if speakers is not None:
-        fitted.speakers_ = sorted(set(speakers.tolist()))
-    fitted.clips_ = sorted({digest[:N_DIGITS] for digest in content[rows].tolist()})
-    return fitted
+def joined(
+    pipeline: Any,
+    featurizer: SpeechFeaturizer | None,
+    fitted: Any,
+    name: str,
+    corpus: pd.DataFrame,
+    content: np.ndarray,
+) -> Pipeline:
+    """
+    Return a fitted pipeline of the featuriser and the steps after it; another fitted estimator is a step with this name.
+
+    It has `speakers_`, if known, and `clips_`, digests of the clips, of the training clips in `corpus`.
+    """
+    first = [] if featurizer is None else [(pipeline.steps[0][0], featurizer)]
+    trained = Pipeline([*first, *steps_of(fitted, name)])
+    if "speaker" in corpus:
+        trained.speakers_ = sorted(set(corpus["speaker"].astype(str)))
+    trained.clips_ = sorted({digest[:N_DIGITS] for digest in content.tolist()})
+    return trained
 
 
 def train(
@@ -291,29 +311,7 @@ def train(
     valid = encoded.valid
     voices, votes = voices_at(valid, corpus, audited), votes_of(corpus.iloc[valid])
     fitted = fit_rows(rest, encoded.rows[valid], corpus["label"].to_numpy()[valid], voices, votes)
-    first = [] if featurizer is None else [(pipeline.steps[0][0], featurizer)]
-    trained = Pipeline([*first, *steps_of(fitted, "classifier")])
-    return record_training_data(trained, corpus, valid, audited.content)
-
-
-def _report_failures(features: ClipFeatures, corpus: pd.DataFrame) -> None:
-    """Warn of broken clips, which are left out; raise a ValueError if all clips are broken."""
-    if len(features.failures) == len(corpus):
-        raise ValueError(f"{_broken(features, corpus)}, expected at least one that can be read; check the paths.")
-    if features.failures:
-        warnings.warn(f"{_broken(features, corpus)}; they are left out.", stacklevel=4)
-
-
-def warn_of_broken(features: ClipFeatures, corpus: pd.DataFrame) -> None:
-    """Warn of broken clips, which keep their rows."""
-    if features.failures:
-        warnings.warn(f"{_broken(features, corpus)}; they have no prediction, see the column error.", stacklevel=3)
-
-
-def _broken(features: ClipFeatures, corpus: pd.DataFrame) -> str:
-    shown = "; ".join(f"{corpus['path'][i]}: {reason}" for i, reason in list(features.failures.items())[:N_SHOWN])
-    rest = "; …" if len(features.failures) > N_SHOWN else ""
-    return f"Got {len(features.failures)} of {len(corpus)} clips that are broken ({shown}{rest})"
+    return joined(pipeline, featurizer, fitted, "classifier", corpus.iloc[valid], audited.content[valid])
 
 
 def failed(features: ClipFeatures, corpus: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 
 from gendiffclf import EmoSphereRegressor, FbankFeaturizer
+from gendiffclf.featurizers import SpeakerNormalizer
 from gendiffclf.metrics import concordance_correlation
 from gendiffclf.speech.model_folder import load_model, save_model
 from gendiffclf.speech.ratings import evaluate_ratings, predict_ratings, train_ratings
@@ -49,6 +50,18 @@ def test_concordance_of_folds_and_of_all(rated, linear, tmp_path):
     stored = json.loads((tmp_path / "found.json").read_text())
     assert stored["ccc"] == pytest.approx(found.ccc)
     assert len(stored["intervals"]["mean"]) == 2
+
+
+def test_features_normalised_by_speaker(rated):
+    pipeline = make_pipeline(FbankFeaturizer(n_mels=20), SpeakerNormalizer(), LinearRegression())
+    features = SpeakerNormalizer().fit_transform(pipeline[0].transform(rated["path"].tolist()), groups=rated["speaker"])
+    expected = LinearRegression().fit(features, rated[list(DIMENSIONS)]).predict(features)
+    fitted = train_ratings(pipeline, rated)
+    assert [name for name, _ in fitted.steps] == ["fbankfeaturizer", "speakernormalizer", "linearregression"]
+    np.testing.assert_allclose(predict_ratings(fitted, rated, DIMENSIONS)[list(DIMENSIONS)], expected, atol=1e-4)
+    assert len(evaluate_ratings(pipeline, rated, n_folds=3).folds) == 3
+    with pytest.raises(ValueError, match="expected 'speaker' among them, since features are normalised by speaker"):
+        predict_ratings(fitted, rated.drop(columns="speaker"), DIMENSIONS)
 
 
 def test_bootstrap_samples_are_those_of_drawn_voices(rated, linear):
