@@ -12,7 +12,7 @@ import numpy as np
 
 from ..validation import check_choice
 from .corpora import first_few
-from .provenance import JsonResult
+from .provenance import JsonResult, as_json
 
 SEVERITIES = ("error", "warning", "note")
 CODES = (
@@ -147,23 +147,23 @@ class Audit(JsonResult):
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything except digests and voices as JSON types."""
-        return {
-            "n_clips": self.n_clips,
-            "n_speakers": self.n_speakers,
-            "seconds": None if np.isnan(self.seconds) else self.seconds,
-            "classes": self.classes,
-            "findings": [asdict(finding) for finding in self.findings],
-            "accepted": list(self.accepted),
-        }
+        content = {name: value for name, value in vars(self).items() if name not in ("content", "voices")}
+        return as_json({**content, "findings": [asdict(finding) for finding in self.findings]})
+
+    @property
+    def size(self) -> str:
+        """Numbers of clips, speakers and minutes, as text."""
+        speakers = "unknown speakers" if self.n_speakers is None else f"{self.n_speakers} speakers"
+        return f"{self.n_clips} clips of {speakers}" + (
+            "" if np.isnan(self.seconds) else f", {self.seconds / 60:.1f} minutes"
+        )
 
     def __str__(self) -> str:
         """Return a line for the corpus and one for each finding."""
-        speakers = "unknown speakers" if self.n_speakers is None else f"{self.n_speakers} speakers"
-        length = "" if np.isnan(self.seconds) else f", {self.seconds / 60:.1f} minutes"
         labels = ", ".join(
             f"{label if label == label.strip() else repr(label)} {count}" for label, count in self.classes.items()
         )
-        lines = [f"{self.n_clips} clips of {speakers}{length}." + (f" Clips by label: {labels}." if labels else "")]
+        lines = [f"{self.size}." + (f" Clips by label: {labels}." if labels else "")]
         for finding in self.findings:
             accepted = ", accepted" if finding.code in self.accepted else ""
             lines.append(f"{finding.severity}{accepted}: {finding.code}: {finding}")

@@ -103,8 +103,11 @@ class RatingEvaluation(JsonResult):
 
     def intervals(self, random_state: int = 0) -> dict[str, tuple[float, float]]:
         """95 % bootstrap intervals of `ccc` over voices."""
+        return self._bounds(self.resampled(random_state))
+
+    def _bounds(self, drawn: np.ndarray) -> dict[str, tuple[float, float]]:
+        """95 % intervals of values for each bootstrap sample and dimension, and of their mean."""
         n_voices = self.predictions["voice"].nunique()
-        drawn = self.resampled(random_state)
         columns = [*drawn.T, drawn.mean(axis=1)]
         return {name: interval(column, n_voices) for name, column in zip(self.ccc, columns, strict=True)}
 
@@ -134,13 +137,11 @@ class RatingEvaluation(JsonResult):
                 f"Got evaluations of {len(self.predictions)} and {len(other.predictions)} clips that are not the same, "
                 "expected the same clips and dimensions."
             )
-        drawn = self.resampled(random_state) - other.resampled(random_state)
-        n_voices = self.predictions["voice"].nunique()
-        differences = {}
-        for name, column in zip(self.ccc, [*drawn.T, drawn.mean(axis=1)], strict=True):
-            low, high = interval(column, n_voices)
-            differences[name] = {"difference": self.ccc[name] - other.ccc[name], "low": low, "high": high}
-        return differences
+        bounds, other_ccc = self._bounds(self.resampled(random_state) - other.resampled(random_state)), other.ccc
+        return {
+            name: {"difference": value - other_ccc[name], "low": bounds[name][0], "high": bounds[name][1]}
+            for name, value in self.ccc.items()
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything except the predictions as JSON types."""

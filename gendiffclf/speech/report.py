@@ -121,10 +121,8 @@ def _audit(evaluation: Evaluation) -> str:
     audited = evaluation.audit
     if audited is None:
         return ""
-    speakers = "unknown speakers" if audited.n_speakers is None else f"{audited.n_speakers} speakers"
-    length = "" if np.isnan(audited.seconds) else f", {audited.seconds / 60:.1f} minutes"
     labels = ", ".join(f"{escape(label)} {count}" for label, count in audited.classes.items())
-    text = f"<p>{audited.n_clips} clips of {speakers}{length}. Clips by label: {labels}.</p>"
+    text = f"<p>{audited.size}. Clips by label: {labels}.</p>"
     for finding in audited.findings:
         clips = "; ".join(escape(clip) for clip in finding.clips[:N_CLIPS])
         accepted = ", accepted" if finding.code in audited.accepted else ""

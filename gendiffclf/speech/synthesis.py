@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.signal import lfilter
@@ -21,41 +21,33 @@ RATE = 16000
 """Sampling rate of synthesised speech, in Hz."""
 
 
-class Vowel(NamedTuple):
-    """Averages of one vowel for one gender, in Hz."""
-
-    pitch: float
-    f1: float
-    f2: float
-    f3: float
-
-
 # G. E. Peterson and H. L. Barney, "Control methods used in a study of the vowels", JASA 24 (1952), Table II:
-# averages over 33 men and 28 women of the vowels in these words.
-VOWELS: dict[str, dict[str, Vowel]] = {
+# averages over 33 men and 28 women of the vowels in these words, as
+# pitch and three formants in Hz.
+VOWELS: dict[str, dict[str, tuple[float, float, float, float]]] = {
     "male": {
-        "heed": Vowel(136, 270, 2290, 3010),
-        "hid": Vowel(135, 390, 1990, 2550),
-        "head": Vowel(130, 530, 1840, 2480),
-        "had": Vowel(127, 660, 1720, 2410),
-        "hod": Vowel(124, 730, 1090, 2440),
-        "hawed": Vowel(129, 570, 840, 2410),
-        "hood": Vowel(137, 440, 1020, 2240),
-        "who'd": Vowel(141, 300, 870, 2240),
-        "hud": Vowel(130, 640, 1190, 2390),
-        "heard": Vowel(133, 490, 1350, 1690),
+        "heed": (136, 270, 2290, 3010),
+        "hid": (135, 390, 1990, 2550),
+        "head": (130, 530, 1840, 2480),
+        "had": (127, 660, 1720, 2410),
+        "hod": (124, 730, 1090, 2440),
+        "hawed": (129, 570, 840, 2410),
+        "hood": (137, 440, 1020, 2240),
+        "who'd": (141, 300, 870, 2240),
+        "hud": (130, 640, 1190, 2390),
+        "heard": (133, 490, 1350, 1690),
     },
     "female": {
-        "heed": Vowel(235, 310, 2790, 3310),
-        "hid": Vowel(232, 430, 2480, 3070),
-        "head": Vowel(223, 610, 2330, 2990),
-        "had": Vowel(210, 860, 2050, 2850),
-        "hod": Vowel(212, 850, 1220, 2810),
-        "hawed": Vowel(216, 590, 920, 2710),
-        "hood": Vowel(232, 470, 1160, 2680),
-        "who'd": Vowel(231, 370, 950, 2670),
-        "hud": Vowel(221, 760, 1400, 2780),
-        "heard": Vowel(218, 500, 1640, 1960),
+        "heed": (235, 310, 2790, 3310),
+        "hid": (232, 430, 2480, 3070),
+        "head": (223, 610, 2330, 2990),
+        "had": (210, 860, 2050, 2850),
+        "hod": (212, 850, 1220, 2810),
+        "hawed": (216, 590, 920, 2710),
+        "hood": (232, 470, 1160, 2680),
+        "who'd": (231, 370, 950, 2670),
+        "hud": (221, 760, 1400, 2780),
+        "heard": (218, 500, 1640, 1960),
     },
 }
 # Fourth and fifth resonance of a uniform tube, (2n - 1) c / 4L, for c = 350 m/s and a length of 17.5 or 14.7 cm.
@@ -132,11 +124,10 @@ def synthesize_vowel(
     check_real("breath", breath, 0)
     check_real("level", level, 0, 1, low_open=True)
     rng = np.random.default_rng(random_state)
-    average = VOWELS[gender][vowel]
+    mean_pitch, *formants = VOWELS[gender][vowel]
     n_samples = max(1, round(seconds * RATE))
-    wave = _source(average.pitch * pitch, n_samples, rng) + breath * rng.normal(size=n_samples)
-    formants = (average.f1, average.f2, average.f3, *HIGH_FORMANTS[gender])
-    for formant, bandwidth in zip(formants, BANDWIDTHS, strict=True):
+    wave = _source(mean_pitch * pitch, n_samples, rng) + breath * rng.normal(size=n_samples)
+    for formant, bandwidth in zip((*formants, *HIGH_FORMANTS[gender]), BANDWIDTHS, strict=True):
         wave = _resonance(wave, formant / tract, bandwidth)
     fade = min(round(FADE_SECONDS * RATE), n_samples // 2)
     ramp = 0.5 - 0.5 * np.cos(np.pi * np.arange(fade) / max(fade, 1))

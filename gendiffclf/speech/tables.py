@@ -89,9 +89,7 @@ def measure_classes(predictions: pd.DataFrame, classes: np.ndarray, random_state
             "n_speakers": int(tally.confusion[:, k].any(axis=1).sum()),
         }
         for name in ("recall", "precision", "f1"):
-            row[name] = value[name][0, k]
-            if name != "precision":
-                row[f"{name}_low"], row[f"{name}_high"] = interval(sampled[name][:, k], row["n_speakers"])
+            row |= _bounded(name, value[name][0, k], sampled[name][:, k], row["n_speakers"])
         mistakes = np.where(np.arange(len(classes)) == k, 0, overall.confusion[0, k])
         row["most_often_taken_for"] = classes[mistakes.argmax()] if mistakes.any() else None
         rows.append(row)
@@ -120,8 +118,7 @@ def measure_groups(
         for i, name in enumerate(names):
             row = {"column": column, "value": name, "n_clips": len(rows[i]), "n_speakers": n_speakers[i]}
             for measure in MEASURES:
-                row[measure] = values[i][measure]
-                row[f"{measure}_low"], row[f"{measure}_high"] = interval(drawn[i][measure], n_speakers[i])
+                row |= _bounded(measure, values[i][measure], drawn[i][measure], n_speakers[i])
             groups.append(row)
         for (i, a), (j, b) in combinations(enumerate(names), 2):
             for measure in MEASURES:
@@ -130,6 +127,11 @@ def measure_groups(
                 gaps.append((column, a, b, measure, difference, low, high))
     gap_columns = ["column", "a", "b", "measure", "difference", "low", "high"]
     return pd.DataFrame(groups), pd.DataFrame(gaps, columns=gap_columns)
+
+
+def _bounded(name: str, value: float, drawn: np.ndarray, n_speakers: int) -> dict[str, float]:
+    low, high = interval(drawn, n_speakers)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def group_columns(corpus: pd.DataFrame, groups: Sequence[str] | None) -> tuple[str, ...]:
