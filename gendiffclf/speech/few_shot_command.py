@@ -18,11 +18,7 @@ def add_few_shot_options(parser: argparse.ArgumentParser) -> None:
     """Options of `few-shot`."""
     shape = "LAYOUT=FOLDER, such as ravdess=FOLDER, a folder with --pattern, or a table"
     parser.add_argument(
-        "--train",
-        action="append",
-        required=True,
-        metavar="CORPUS",
-        help=f"training corpus: {shape}; can be repeated",
+        "--train", action="append", required=True, metavar="CORPUS", help=f"training corpus: {shape}; can be repeated"
     )
     parser.add_argument("--test", required=True, metavar="CORPUS", help="corpus to test on and adapt to")
     parser.add_argument("--pattern", help="pattern of paths in folders without a layout: {label}/{speaker}_*.wav")

@@ -180,12 +180,7 @@ LAYOUTS: dict[str, Layout] = {
         r"(?P<speaker>1\d{3})_(?P<sentence>[A-Z]{3})_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_(?P<intensity>LO|MD|HI|XX?)",
         {
             "emotion": {
-                "ANG": "angry",
-                "DIS": "disgusted",
-                "FEA": "fearful",
-                "HAP": "happy",
-                "NEU": "neutral",
-                "SAD": "sad",
+                name[:3].upper(): name for name in ("angry", "disgusted", "fearful", "happy", "neutral", "sad")
             },
             "intensity": {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified", "X": "unspecified"},
         },
@@ -234,10 +229,7 @@ LAYOUTS: dict[str, Layout] = {
         "URDU",
         "SM1_F10_A010.wav",
         r"(?P<speaker>S(?P<gender>[MF])\d+)_F(?P<file>\d+)_(?P<emotion>[AHNS])\d+",
-        {
-            "emotion": {"A": "angry", "H": "happy", "N": "neutral", "S": "sad"},
-            "gender": {"M": "male", "F": "female"},
-        },
+        {"emotion": {"A": "angry", "H": "happy", "N": "neutral", "S": "sad"}, "gender": {"M": "male", "F": "female"}},
     ),
 }
 """Known corpora by name."""

@@ -18,13 +18,7 @@ from ..classifier import GenerativeTransportClassifier
 from ..featurizers import FEATURIZERS, SpeakerNormalizer, SpeechFeaturizer
 from ..files import complete_folder
 from ..optional import require
-from ..systems.model_folder import (
-    DESCRIPTION,
-    WEIGHTS,
-    check_new_folder,
-    featurizer_kind,
-    plain_parameters,
-)
+from ..systems.model_folder import DESCRIPTION, WEIGHTS, check_new_folder, featurizer_kind, plain_parameters
 from .provenance import as_json
 
 FORMAT = "gendiffclf.speech"

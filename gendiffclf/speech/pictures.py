@@ -108,7 +108,4 @@ def _layers(weights: np.ndarray) -> tuple[Figure, str]:
     for fold in weights:
         ax.plot(layer, fold, ".", color="black", markersize=3)
     ax.set(xlabel="layer of the features", ylabel="weight in the kernel")
-    return (
-        figure,
-        f"Weights of {len(mean)} layers; layer {int(mean.argmax())} has the largest, {mean.max():.2f}.",
-    )
+    return (figure, f"Weights of {len(mean)} layers; layer {int(mean.argmax())} has the largest, {mean.max():.2f}.")

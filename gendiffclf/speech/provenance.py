@@ -98,7 +98,7 @@ def describe_run(
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "pipeline": describe_pipeline(pipeline),
-        "folds": folds if isinstance(folds, str) else as_json(folds),
+        "folds": as_json(folds),
         "test_rows": [rows.tolist() for rows in tested],
         **settings,
         "corpus_sha256": corpus_hash(corpus, content),

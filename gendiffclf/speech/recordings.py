@@ -33,25 +33,12 @@ class Recording:
     """
     Measurements of one clip.
 
-    Attributes
-    ----------
-    content : str
-        Digest of the decoded samples, rounded to 16 bits, and the sampling rate; the same for copies under other names, in
-        other lossless formats, or with other metadata.
-    rate : int
-        Sampling rate in Hz.
-    seconds : float
-        Length in seconds.
-    peak : float
-        Largest absolute sample; 1 is full scale.
-    level : float
-        Root mean square of the mono mix in dB below full scale; -inf for digital silence.
-    clipped : float
-        Share of samples, in [0, 1], in runs of at least three at the peak.
-    bandwidth : float
-        Frequency in Hz above which the average spectrum is at least 70 dB below its strongest band.
-    cancelled : float
-        Share of the channels' mean energy that is lost in the mono mix, in [0, 1]; 1 for channels in anti-phase.
+    `content` is a digest of the decoded samples, rounded to 16 bits, and the sampling rate; it is the same for copies under
+    other names, in other lossless formats, or with other metadata. `rate` and `bandwidth`, above which the average spectrum
+    is at least 70 dB below its strongest band, are in Hz; `peak` is the largest absolute sample, 1 for full scale; `level` is
+    the root mean square of the mono mix in dB below full scale, -inf for digital silence. Two shares in [0, 1]: `clipped` of
+    samples in runs of at least three at the peak, and `cancelled` of the channels' mean energy that is lost in the mono mix,
+    1 for anti-phase.
     """
 
     content: str

@@ -32,12 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 
 def system_pipeline(
-    system: str,
-    featurizer: SpeechFeaturizer,
-    *,
-    value_range: Any = None,
-    tuned_encoder: Any = None,
-    **run: Any,
+    system: str, featurizer: SpeechFeaturizer, *, value_range: Any = None, tuned_encoder: Any = None, **run: Any
 ) -> Pipeline:
     """
     Build a pipeline of a featuriser and EmoSphere-SER or SELM, with steps "featurizer" and "regressor" or "classifier".
