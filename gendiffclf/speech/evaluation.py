@@ -12,7 +12,7 @@ from tqdm import tqdm
 from .corpora import check_corpus
 from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt, without_copies
 from .provenance import describe_run
-from .results import Evaluation, FoldResult, summarize
+from .results import Evaluation, summarize
 from .tables import group_columns
 from .training import (
     before_classifier,
@@ -125,14 +125,16 @@ def evaluate(
     about = describe_run(pipeline, corpus, audited.content, folds, [test for _, test in pairs], **settings)
     y, votes = corpus["label"].to_numpy(), votes_of(corpus)
     classes = np.unique(y[encoded.valid]) if votes is None else votes.columns.to_numpy().astype(str)
-    parts = []
+    tested = []
     for train, test in tqdm(pairs, unit="fold", desc="Folds", disable=not verbose):
         shares = None if votes is None else votes.iloc[train]
         fitted = fit_rows(estimator, encoded.rows[train], y[train], voices_at(train, corpus, audited), shares)
         end_if_interrupted(fitted)
-        parts.append(_test(fitted, encoded.rows[test], classes, voices_at(test, corpus, audited), train, test))
+        tested.append(_test(fitted, encoded.rows[test], classes, voices_at(test, corpus, audited), test))
     details = {"shared_speakers": shared, "about": about, "random_state": random_state}
-    return summarize(corpus, classes, parts, failed(encoded, corpus), audited, columns, **details)
+    tables, weights = map(list, zip(*tested, strict=True))
+    n_train, broken = [len(train) for train, _ in pairs], failed(encoded, corpus)
+    return summarize(corpus, classes, tables, n_train, weights, broken, audited, columns, **details)
 
 
 def evaluate_fitted(
@@ -190,20 +192,23 @@ def evaluate_fitted(
         )
     votes = votes_of(corpus)
     classes = np.union1d(trained, labels if votes is None else votes.columns.to_numpy().astype(str))
-    part = _test(rest, encoded.rows[test], classes, speakers_of(corpus, test), np.empty(0, int), test)
+    table, weights = _test(rest, encoded.rows[test], classes, speakers_of(corpus, test), test)
     about = describe_run(pipeline, corpus, audited.content, "a fitted pipeline", [test], random_state=random_state)
     details = {"about": about, "random_state": random_state}
-    return summarize(corpus, classes, [part], failed(encoded, corpus), audited, columns, **details)
+    return summarize(corpus, classes, [table], [0], [weights], failed(encoded, corpus), audited, columns, **details)
 
 
 def _test(
-    fitted: Any, X: np.ndarray, classes: np.ndarray, speakers: np.ndarray | None, train: np.ndarray, test: np.ndarray
-) -> FoldResult:
-    """Predict the test rows, whose features are X."""
-    classifier, rows = before_classifier(fitted, X, speakers)
-    proba = class_probabilities(classifier, rows, classes)
-    scores, layer_weights = scores_of(classifier, rows), getattr(classifier, "layer_weights_", None)
-    return FoldResult(train, test, classifier.predict(rows), proba, scores, layer_weights)
+    fitted: Any, X: np.ndarray, classes: np.ndarray, speakers: np.ndarray | None, rows: np.ndarray
+) -> tuple[pd.DataFrame, np.ndarray | None]:
+    """Predict the rows of a fold, whose features are X; also return the classifier's layer weights, None without any."""
+    classifier, features = before_classifier(fitted, X, speakers)
+    predicted, proba = classifier.predict(features), class_probabilities(classifier, features, classes)
+    table = pd.DataFrame(proba, index=rows, columns=[f"p_{label}" for label in classes])
+    table.insert(0, "predicted", predicted)
+    table["confidence"] = proba[np.arange(len(rows)), np.searchsorted(classes, predicted)]
+    table["score"] = scores_of(classifier, features)
+    return table, getattr(classifier, "layer_weights_", None)
 
 
 def class_probabilities(fitted: Any, X: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -81,8 +81,7 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
             predicted[valid] = classes[proba[valid].argmax(axis=1)]
         else:
             predicted[valid] = classifier.predict(rows)
-        if (sample_scores := scores_of(classifier, rows)) is not None:
-            scores[valid] = sample_scores
+        scores[valid] = scores_of(classifier, rows)
     table = {name: corpus[name] for name in _KEPT if name in corpus}
     table["predicted"] = pd.Series(predicted)
     table |= {f"p_{label}": pd.Series(proba[:, k]) for k, label in enumerate(classes)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,22 +16,6 @@ from .measures import MEASURES, TITLES, confusion_text
 from .provenance import JsonResult, as_json
 from .tables import measure_all, measure_by, measure_classes, measure_groups, measure_votes, tally_by
 from .votes import PREFIX, VOTE_TITLES
-
-
-class FoldResult(NamedTuple):
-    """
-    Training rows, test rows, and predictions for the latter: labels (n,), probabilities (n, K), and `score_samples` (n,) if
-    any.
-
-    `layer_weights` are the classifier's `layer_weights_`, (layers,), if any.
-    """
-
-    train: np.ndarray
-    test: np.ndarray
-    predicted: np.ndarray
-    proba: np.ndarray
-    scores: np.ndarray | None
-    layer_weights: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -246,44 +230,45 @@ class Evaluation(JsonResult):
 def summarize(
     corpus: pd.DataFrame,
     classes: np.ndarray,
-    parts: list[FoldResult],
+    tested: list[pd.DataFrame],
+    n_train: list[int],
+    layer_weights: list[Any],
     failures: pd.DataFrame,
     audited: Audit,
     groups: tuple[str, ...],
     **details: Any,
 ) -> Evaluation:
     """
-    Combine the predictions of folds into an `Evaluation`.
+    Combine folds into an `Evaluation`.
 
-    The audit determines the voices, `groups` are the columns whose groups are measured, and `details` are other attributes.
+    For each fold, `tested` holds `predicted`, `p_<label>`, `confidence` and `score` of the tested clips, indexed by their rows,
+    `n_train` the number of training clips, and `layer_weights` those of the classifier, None if it has none. The audit
+    determines the voices; `groups` are the columns whose groups are measured, and `details` are other attributes.
     """
     kept = [name for name in ("speaker", *groups) if name in corpus and name not in ("label", "path")]
     kept += [name for name in corpus if str(name).startswith(PREFIX)]
-    sizes, predictions = [], []
-    for number, part in enumerate(parts):
-        test = part.test
-        table = corpus.iloc[test]
-        columns = {name: table[name] for name in ("path", "start", "end") if name in corpus} | {"fold": number}
-        columns |= {name: table[name] for name in kept} | {"voice": audited.voices[test]}
-        columns |= {"label": table["label"], "predicted": part.predicted}
-        columns |= {f"p_{label}": part.proba[:, k] for k, label in enumerate(classes)}
-        columns["confidence"] = part.proba[np.arange(len(test)), np.searchsorted(classes, part.predicted)]
-        columns["score"] = np.full(len(test), np.nan) if part.scores is None else part.scores
-        predictions.append(pd.DataFrame(columns, index=test))
-        n_speakers = table["speaker"].nunique() if "speaker" in corpus else None
-        sizes.append({"fold": number, "n_train": len(part.train), "n_test": len(test), "n_test_speakers": n_speakers})
-    together = pd.concat(predictions).sort_index()
-    tally = tally_by(together, classes, together["fold"].to_numpy(), len(parts))
-    weights: list[Any] = [part.layer_weights for part in parts]
-    layered = all(np.ndim(w) == 1 and len(w) > 1 for w in weights)
+    tables = []
+    for fold, found in enumerate(tested):
+        table = corpus.loc[found.index]
+        columns = {name: table[name] for name in ("path", "start", "end") if name in corpus} | {"fold": fold}
+        columns |= {name: table[name] for name in kept} | {
+            "voice": audited.voices[found.index],
+            "label": table["label"],
+        }
+        tables.append(pd.DataFrame(columns | dict(found)))
+    predictions = pd.concat(tables).sort_index()
+    tally = tally_by(predictions, classes, predictions["fold"].to_numpy(), len(tables))
+    n_speakers = [table["speaker"].nunique() if "speaker" in corpus else None for table in tables]
+    sizes = {"n_train": n_train, "n_test": [len(table) for table in tables], "n_test_speakers": n_speakers}
+    layered = all(np.ndim(weights) == 1 and len(weights) > 1 for weights in layer_weights)
     return Evaluation(
         classes,
-        pd.DataFrame(sizes).assign(**tally.measures()),
+        pd.DataFrame({"fold": range(len(tables)), **sizes, **tally.measures()}),
         tally.confusion,
-        together,
+        predictions,
         failures,
         groups=tuple(name for name in groups if name != "label"),
         audit=audited,
-        layer_weights=np.stack(weights) if layered else None,
+        layer_weights=np.stack(layer_weights) if layered else None,
         **details,
     )

@@ -195,9 +195,9 @@ def before_classifier(fitted: Any, X: np.ndarray, speakers: np.ndarray | None) -
     return fitted.steps[-1][1], X
 
 
-def scores_of(classifier: Any, X: np.ndarray) -> np.ndarray | None:
-    """Return `score_samples` of the classifier, of shape (n,); None if it has none."""
-    return np.asarray(classifier.score_samples(X)) if hasattr(classifier, "score_samples") else None
+def scores_of(classifier: Any, X: np.ndarray) -> np.ndarray:
+    """Return `score_samples` of the classifier, of shape (n,); NaN if it has none."""
+    return np.asarray(classifier.score_samples(X)) if hasattr(classifier, "score_samples") else np.full(len(X), np.nan)
 
 
 def needs_speakers(fitted: Any) -> bool:
