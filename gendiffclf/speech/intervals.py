@@ -52,7 +52,7 @@ def draw_weights(m: int, random_state: int, n_resamples: int = N_RESAMPLES) -> I
         yield rng.multinomial(m, np.full(m, 1 / m), size=min(_CHUNK, n_resamples - start)).astype(np.float64)
 
 
-def interval(values: np.ndarray, n_units: int, level: float = LEVEL) -> tuple[float, float]:
+def interval(values: np.ndarray, n_units: int) -> tuple[float, float]:
     """
     Return the bounds of an expanded percentile interval, from values of a measure on b bootstrap samples of units, (b,).
 
@@ -67,7 +67,6 @@ def interval(values: np.ndarray, n_units: int, level: float = LEVEL) -> tuple[fl
     values = values[~np.isnan(values)]
     if n_units < 2 or not len(values):
         return float("nan"), float("nan")
-    tail = (1 - level) / 2
-    expanded = norm.cdf(np.sqrt(n_units / (n_units - 1)) * t.ppf(tail, n_units - 1))
+    expanded = norm.cdf(np.sqrt(n_units / (n_units - 1)) * t.ppf((1 - LEVEL) / 2, n_units - 1))
     low, high = np.quantile(values, [expanded, 1 - expanded])
     return float(low), float(high)

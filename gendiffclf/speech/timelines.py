@@ -142,7 +142,8 @@ def timeline(
     if not hasattr(rest, "predict_proba"):
         raise ValueError(f"Got a {type(rest.steps[-1][1]).__name__}, expected a classifier with predict_proba.")
     stream = _Windows(featurizer, recording, window, hop, detect_speech)
-    starts, proba = _predict(stream, rest)
+    proba = _predict(stream, rest)
+    starts = np.array(stream.starts)
     count = max(math.ceil(stream.duration / hop - 1e-9), 1)
     edges = np.minimum(np.arange(count + 1) * hop, stream.duration)
     share = np.array([stream.speech_share(a, b) for a, b in itertools.pairwise(edges)])
@@ -203,17 +204,9 @@ class _Windows:
         return 1.0 if self.detector is None else self.detector.share(start, min(end, self.duration))
 
     def batches(self) -> Iterator[Any]:
-        waves: list[NDArray[np.float32]] = []
-        for wave in self._waves():
-            waves.append(wave)
-            if len(waves) == BATCH:
-                yield self._features(waves)
-                waves = []
-        if waves:
-            yield self._features(waves)
-
-    def _features(self, waves: list[NDArray[np.float32]]) -> Any:
-        return self.featurizer.transform([(wave, self.rate) for wave in waves])
+        clips = ((wave, self.rate) for wave in self._waves())
+        while batch := list(itertools.islice(clips, BATCH)):
+            yield self.featurizer.transform(batch)
 
     def _waves(self) -> Iterator[NDArray[np.float32]]:
         """Yield windows at every hop, and one that ends with the recording; `kept` holds the samples for later ones."""
@@ -241,11 +234,10 @@ class _Windows:
         return kept[start - first : start - first + self.window]
 
 
-def _predict(stream: _Windows, rest: Any) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Return the starts of the windows, of shape (m,), and their probabilities, of shape (m, K)."""
+def _predict(stream: _Windows, rest: Any) -> NDArray[np.floating]:
+    """Return the probabilities of the windows, of shape (m, K)."""
     if needs_speakers(rest):
         features = np.concatenate(list(stream.batches()))
         classifier, rows = before_classifier(rest, features, np.full(len(features), "the recording"))
-        return np.array(stream.starts), classifier.predict_proba(rows)
-    parts = [rest.predict_proba(features) for features in stream.batches()]
-    return np.array(stream.starts), np.concatenate(parts)
+        return np.asarray(classifier.predict_proba(rows))
+    return np.concatenate([rest.predict_proba(features) for features in stream.batches()])
