@@ -24,7 +24,7 @@ from sklearn.svm import SVC
 from gendiffclf import FbankFeaturizer, FeatureCache
 from gendiffclf.featurizers import EgemapsFeaturizer, FunctionFeaturizer, SpeakerNormalizer
 from gendiffclf.speech import Evaluation, audit, compare, evaluate, read_corpus
-from gendiffclf.speech.measures import LOWER_IS_BETTER, TITLES
+from gendiffclf.speech.names import LOWER_IS_BETTER, TITLES
 from gendiffclf.speech.training import encode_clips
 
 from . import encoding

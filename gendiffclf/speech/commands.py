@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .names import FOLDS, MEASURES, VOTE_MEASURES
 from .options import (
-    FOLD_NAMES,
-    MEASURE_NAMES,
     add_accept_option,
     add_corpus_options,
     add_layout_options,
@@ -200,7 +199,7 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folds",
         type=kind_of_folds,
-        choices=FOLD_NAMES,
+        choices=FOLDS,
         default="speaker",
         help="kind of folds (default: %(default)s); their number is --n-folds",
     )
@@ -267,7 +266,10 @@ def add_compare_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", type=Path, help="predictions that `evaluate --predictions` wrote")
     parser.add_argument("b", type=Path, help="predictions for the same clips in the same folds")
     parser.add_argument(
-        "--measure", choices=MEASURE_NAMES, default="uar", help="measure to compare by (default: %(default)s)"
+        "--measure",
+        choices=(*MEASURES, *VOTE_MEASURES),
+        default="uar",
+        help="measure to compare by (default: %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=0, help="random state of the bootstrap (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="also write the comparison to this JSON file")

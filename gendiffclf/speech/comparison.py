@@ -13,15 +13,11 @@ from scipy.stats import binomtest
 
 from ..validation import check_choice
 from .intervals import LEVEL
-from .measures import LOWER_IS_BETTER, MEASURES, TITLES
+from .names import LOWER_IS_BETTER, MEASURES, TITLES, VOTE_MEASURES
 from .provenance import JsonResult, as_json
 from .results import Evaluation
 from .tables import differences, number_voices, tally_by
-from .votes import LOWER_IS_BETTER as LOWER_OF_VOTES
-from .votes import PREFIX, VOTE_TITLES, VoteTally, votes_of
-
-ALL_TITLES = {**TITLES, **VOTE_TITLES}
-ALL_LOWER = (*LOWER_IS_BETTER, *LOWER_OF_VOTES)
+from .votes import PREFIX, VoteTally, votes_of
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ class Comparison(JsonResult):
     def claim(self) -> str:
         """The conclusion that the interval allows, as a sentence."""
         difference, low, high = self.differences.loc[self.measure, ["difference", "low", "high"]]
-        title, sign = ALL_TITLES[self.measure], -1 if self.measure in ALL_LOWER else 1
+        title, sign = TITLES[self.measure], -1 if self.measure in LOWER_IS_BETTER else 1
         bounds = f"95 % interval of {self.names[0]} minus {self.names[1]} {low:.3f} to {high:.3f}"
         size = f"by {abs(difference):.3f} {title}, {bounds} over {self.n_drawn} {self.unit}"
         first, second = self.names if sign * difference >= 0 else self.names[::-1]
@@ -74,7 +70,7 @@ class Comparison(JsonResult):
             return f"{first} is better than {second} on unseen {self.unit} like these ({size})."
         ending = (
             f" They differ over clips (McNemar, p = {self.p_value:.2g}), but not beyond the variation over {self.unit}."
-            if self.p_value < 1 - LEVEL and self.unit == "speakers" and self.measure not in ALL_LOWER
+            if self.p_value < 1 - LEVEL and self.unit == "speakers" and self.measure not in LOWER_IS_BETTER
             else ""
         )
         return f"It cannot be claimed that {first} is better than {second} ({size}).{ending}"
@@ -98,7 +94,7 @@ class Comparison(JsonResult):
     def __str__(self) -> str:
         """Return a table of differences, McNemar's counts and the conclusion."""
         width = max(10, *(len(name) + 2 for name in self.names))
-        titles = {name: ALL_TITLES[name] for name in self.differences.index}
+        titles = {name: TITLES[name] for name in self.differences.index}
         first = max(10, *(len(title) + 1 for title in titles.values()))
         lines = [
             f"{'':<{first}}{self.names[0]:>{width}}{self.names[1]:>{width}}{'difference':>12}{'95 % interval':>20}"
@@ -166,7 +162,7 @@ def compare(
     >>> compare(a, b, names=("logistic regression", "chance")).claim
     'logistic regression is better than chance on unseen speakers like these (by 0.500 UAR, ...
     """
-    check_choice("measure", measure, tuple(ALL_TITLES))
+    check_choice("measure", measure, TITLES)
     first, second = _predictions(a, "a"), _predictions(b, "b")
     classes, second = _matched(first, second)
     voice, n_drawn = number_voices(first)
@@ -175,7 +171,7 @@ def compare(
     if votes is not None:
         tallies = [VoteTally.of(table, votes, classes, voice, n_drawn) for table in (first, second)]
         rows |= differences(tallies, random_state)
-    elif measure in VOTE_TITLES:
+    elif measure in VOTE_MEASURES:
         raise ValueError(
             f"Got measure={measure!r} for evaluations without votes, expected one of {list(MEASURES)}; specify the columns of "
             "votes when reading the corpus (raters or votes, --rater-columns or --votes-columns)."

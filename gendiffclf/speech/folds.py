@@ -12,6 +12,7 @@ from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, Stra
 
 from ..validation import check_choice, check_integer
 from .corpora import first_few
+from .names import FOLDS
 from .table_checks import missing_speakers
 
 Fold = tuple[np.ndarray, np.ndarray]
@@ -19,7 +20,6 @@ Fold = tuple[np.ndarray, np.ndarray]
 
 N_DIGITS = 16
 """Number of digits of clips' digests in trained pipelines and model folders."""
-FOLDS = ("speaker", "leave-one-speaker-out", "split", "random")
 
 
 def check_folds(corpus: pd.DataFrame, folds: Any, n_folds: int) -> None:

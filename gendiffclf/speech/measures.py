@@ -13,9 +13,6 @@ from .intervals import Sums
 if TYPE_CHECKING:
     import pandas as pd
 
-MEASURES = ("wa", "uar", "macro_f1", "log_loss", "ece")
-TITLES = {"wa": "WA", "uar": "UAR", "macro_f1": "macro-F1", "log_loss": "log-loss", "ece": "ECE"}
-LOWER_IS_BETTER = ("log_loss", "ece")
 N_BINS = 15
 EPS = float(np.finfo(np.float64).eps)
 

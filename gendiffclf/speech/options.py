@@ -8,18 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .layouts import LAYOUTS
+from .names import FOLDS, SYSTEMS
 
 if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
-FEATURIZER_NAMES = ("egemaps", "fbank", "hubert")
+FEATURIZER_NAMES = ("egemaps", "fbank", "hubert")  # not imported, since every command needs this parser; see the tests
 # More accurate than the featuriser's defaults; --set overrides them.
 FBANK = {"n_mels": 40, "deltas": 2}
-FOLD_NAMES = ("speaker", "leave-one-speaker-out", "split", "random")
-MEASURE_NAMES = ("wa", "uar", "macro_f1", "log_loss", "ece", "jensen_shannon", "cross_entropy", "majority_accuracy")
-SYSTEM_NAMES = ("gen-ser", "emosphere", "selm")
-# Repeated here, since the parser of every command imports this module; tests compare them with the originals.
 
 
 def add_layout_options(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +81,7 @@ def add_system_options(parser: argparse.ArgumentParser) -> None:
     """Add `--system` and the options specific to one of the systems."""
     parser.add_argument(
         "--system",
-        choices=SYSTEM_NAMES,
+        choices=SYSTEMS,
         default="gen-ser",
         help="gen-ser or selm (language model) for labels, emosphere for ratings (default: %(default)s)",
     )
@@ -120,7 +117,7 @@ def read_source(options: argparse.Namespace, source: str, *, to_predict: bool = 
 def checked_system(options: argparse.Namespace) -> str:
     """Return the requested system after a check of its options; for commands without the option, the first."""
     if "system" not in options:
-        return SYSTEM_NAMES[0]
+        return SYSTEMS[0]
     rated = options.system == "emosphere"
     for name, given in (("--value-range", options.value_range), ("--tune-encoder", options.tune_encoder)):
         if given and not rated:
@@ -129,7 +126,7 @@ def checked_system(options: argparse.Namespace) -> str:
         raise ValueError(
             "Got --system emosphere without --value-range, expected the ends of the rating scale; add --value-range 1 7."
         )
-    if options.system != SYSTEM_NAMES[0] and options.normalize is not None:
+    if options.system != SYSTEMS[0] and options.normalize is not None:
         raise ValueError(
             f"Got --normalize with --system {options.system}, which standardises frames itself, expected one of them; leave it "
             "out."
@@ -221,7 +218,7 @@ def kind_of_folds(text: str) -> str:
     """Refuse a number, which belongs to another option; `choices` refuse the rest."""
     if text.isdecimal():
         raise argparse.ArgumentTypeError(
-            f"Got {text}, expected a kind of folds ({', '.join(FOLD_NAMES)}); their number is --n-folds {text}."
+            f"Got {text}, expected a kind of folds ({', '.join(FOLDS)}); their number is --n-folds {text}."
         )
     return text
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..plots import ReliabilityDisplay
-from .measures import TITLES, probabilities
+from .measures import probabilities
+from .names import TITLES
 from .results import Evaluation
 
 if TYPE_CHECKING:

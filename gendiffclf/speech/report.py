@@ -18,11 +18,11 @@ from ..html_page import captioned as _captioned
 from ..html_page import table as _table
 from ..votes import vote_cross_entropy
 from .corpora import clip_name
-from .measures import TITLES
+from .names import TITLES
 from .pictures import draw
 from .results import Evaluation
 from .tables import tally_by
-from .votes import VOTE_TITLES, constant_guess, has_majority, votes_of
+from .votes import constant_guess, has_majority, votes_of
 
 N_ERRORS = 15
 N_CLIPS = 5
@@ -104,7 +104,7 @@ def _votes(evaluation: Evaluation) -> str:
         return ""
     constant, least = constant_guess(votes), vote_cross_entropy(votes, votes)
     rows = _rows(
-        evaluation.votes.assign(title=VOTE_TITLES, constant=constant), "title", "value", ("low", "high"), "constant"
+        evaluation.votes.assign(title=TITLES, constant=constant), "title", "value", ("low", "high"), "constant"
     )
     header = ["", "all clips", "95 % interval", "mean votes for every clip"]
     return _table("Probabilities against votes", header, rows) + (

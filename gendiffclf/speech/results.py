@@ -12,10 +12,11 @@ import pandas as pd
 
 from .findings import Audit
 from .intervals import LEVEL, N_RESAMPLES
-from .measures import MEASURES, TITLES, confusion_text
+from .measures import confusion_text
+from .names import MEASURES, TITLES
 from .provenance import JsonResult, as_json
 from .tables import measure_all, measure_by, measure_classes, measure_groups, measure_votes, tally_by
-from .votes import PREFIX, VOTE_TITLES
+from .votes import PREFIX
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ class Evaluation(JsonResult):
         if self.votes is not None:
             lines += ["", f"{'against votes':<30}{'all clips':>10}{'95 % interval':>18}"]
             lines += [
-                f"{VOTE_TITLES[name]:<30}{value:>10.3f}{f'{low:.3f} to {high:.3f}':>18}"
+                f"{TITLES[name]:<30}{value:>10.3f}{f'{low:.3f} to {high:.3f}':>18}"
                 for name, value, low, high in self.votes.itertuples()
             ]
         n_folds, n_drawn = len(self.folds), self.predictions["voice"].nunique()

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from .intervals import Sums, interval, resample
-from .measures import MEASURES, Tally, probabilities
+from .measures import Tally, probabilities
+from .names import MEASURES
 from .votes import VoteTally, votes_of
 
 GROUP_COLUMNS = ("gender", "sex", "age", "corpus", "language", "accent", "intensity", "channel")

@@ -11,18 +11,13 @@ import numpy as np
 from ..votes import cross_entropies, divergences
 from .intervals import Sums
 from .measures import EPS, probabilities
+from .names import VOTE_MEASURES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PREFIX = "votes_"
 """Prefix of the columns `votes_<label>`, with the number or share of votes for each label."""
-VOTE_TITLES = {
-    "jensen_shannon": "Jensen-Shannon divergence",
-    "cross_entropy": "cross-entropy",
-    "majority_accuracy": "accuracy against the majority",
-}
-LOWER_IS_BETTER = ("jensen_shannon", "cross_entropy")
 
 
 def with_votes(corpus: pd.DataFrame, columns: Sequence[str] | None, raters: Sequence[str] | None) -> pd.DataFrame:
@@ -83,7 +78,7 @@ class VoteTally(Sums):
     """
     Sums over the clips of m units, such as speakers, from which every measure against votes is computed.
 
-    `sums` and `counts` have shape (m, 3), in the order of `VOTE_TITLES`; a measure is their quotient. Sums are NaN without
+    `sums` and `counts` have shape (m, 3), in the order of `VOTE_MEASURES`; a measure is their quotient. Sums are NaN without
     probabilities.
     """
 
@@ -111,7 +106,7 @@ class VoteTally(Sums):
     def measures(self) -> dict[str, np.ndarray]:
         """Return the measures of each unit, of shape (m,); NaN without clips, or without probabilities that they need."""
         with np.errstate(invalid="ignore"):
-            return dict(zip(VOTE_TITLES, (self.sums / self.counts).T, strict=True))
+            return dict(zip(VOTE_MEASURES, (self.sums / self.counts).T, strict=True))
 
 
 def has_majority(votes: pd.DataFrame | np.ndarray) -> np.ndarray:
@@ -121,7 +116,7 @@ def has_majority(votes: pd.DataFrame | np.ndarray) -> np.ndarray:
 
 
 def constant_guess(votes: pd.DataFrame) -> dict[str, float]:
-    """Return the measures of `VOTE_TITLES` if every clip has the mean shares of votes as its probabilities."""
+    """Return the measures of `VOTE_MEASURES` if every clip has the mean shares of votes as its probabilities."""
     mean, labels = votes.mean(axis=0), votes.columns.to_numpy().astype(str)
     table = votes.assign(predicted=mean.idxmax(), **{f"p_{label}": mean[label] for label in labels})
     values = VoteTally.of(table, votes, labels, np.zeros(len(votes), int), 1).measures()

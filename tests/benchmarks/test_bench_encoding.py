@@ -11,7 +11,7 @@ from benchmarks import encoding, speech
 from benchmarks.__main__ import main
 from benchmarks.records import SCHEMA
 from benchmarks.render import render
-from gendiffclf.speech.measures import MEASURES
+from gendiffclf.speech.names import MEASURES
 
 pytest.importorskip("transformers")
 pytest.importorskip("soundfile")

@@ -16,7 +16,7 @@ from benchmarks.summary import Interval
 from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier
 from gendiffclf.featurizers import SpeakerNormalizer
 from gendiffclf.speech import synthesize_corpus
-from gendiffclf.speech.measures import MEASURES
+from gendiffclf.speech.names import MEASURES
 
 soundfile = pytest.importorskip("soundfile")
 

@@ -19,7 +19,8 @@ from sklearn.svm import LinearSVC
 from gendiffclf import cli, expected_calibration_error
 from gendiffclf.speech import compare, evaluate
 from gendiffclf.speech.intervals import interval, resample
-from gendiffclf.speech.measures import MEASURES, Tally
+from gendiffclf.speech.measures import Tally
+from gendiffclf.speech.names import MEASURES
 from gendiffclf.speech.provenance import describe_run
 from gendiffclf.speech.tables import GROUP_COLUMNS, draw_measures
 

@@ -7,7 +7,7 @@ import pytest
 
 from gendiffclf import EmoSphereRegressor, FbankFeaturizer, HubertFeaturizer, SelmClassifier, cli
 from gendiffclf.featurizers import EgemapsFeaturizer
-from gendiffclf.speech.options import SYSTEM_NAMES
+from gendiffclf.speech.names import SYSTEMS
 from gendiffclf.speech.system_pipelines import LAYERS, SMALL, system_pipeline
 
 pytest.importorskip("accelerate")
@@ -26,7 +26,7 @@ def short(monkeypatch):
 
 
 def test_names_in_options_are_those_of_the_code():
-    assert SYSTEM_NAMES[1:] == tuple(LAYERS)
+    assert SYSTEMS[1:] == tuple(LAYERS)
 
 
 @pytest.mark.usefixtures("short")

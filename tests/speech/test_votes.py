@@ -12,7 +12,8 @@ from sklearn.preprocessing import StandardScaler
 from gendiffclf import GenerativeTransportClassifier, cli, jensen_shannon_divergence, vote_cross_entropy
 from gendiffclf.featurizers import SpeakerNormalizer
 from gendiffclf.speech import audit, compare, evaluate, read_corpus, train
-from gendiffclf.speech.votes import VOTE_TITLES, votes_of
+from gendiffclf.speech.names import VOTE_MEASURES
+from gendiffclf.speech.votes import votes_of
 
 from .conftest import QUICK
 
@@ -229,7 +230,7 @@ def test_votes_from_the_command_line(vowels, tmp_path, capsys):
     outputs = ["--output", str(tmp_path / "measures.json"), "--predictions", str(tmp_path / "predictions.csv")]
     assert cli.main(["evaluate", *words, "--n-folds", "2", *outputs]) == 0
     assert "accuracy against the majority" in capsys.readouterr().out
-    assert set(json.loads((tmp_path / "measures.json").read_text())["votes"]) == set(VOTE_TITLES)
+    assert set(json.loads((tmp_path / "measures.json").read_text())["votes"]) == set(VOTE_MEASURES)
     assert pd.read_csv(tmp_path / "predictions.csv").filter(like="votes_").sum(axis=1).eq(3).all()
     assert cli.main(["compare", *[str(tmp_path / "predictions.csv")] * 2, "--measure", "jensen_shannon"]) == 0
     assert "better than" in capsys.readouterr().out

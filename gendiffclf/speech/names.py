@@ -1,0 +1,16 @@
+"""Names of measures, folds and systems, apart from the code, so that the command line loads them quickly."""
+
+TITLES = {
+    "wa": "WA",
+    "uar": "UAR",
+    "macro_f1": "macro-F1",
+    "log_loss": "log-loss",
+    "ece": "ECE",
+    "jensen_shannon": "Jensen-Shannon divergence",
+    "cross_entropy": "cross-entropy",
+    "majority_accuracy": "accuracy against the majority",
+}
+MEASURES, VOTE_MEASURES = tuple(TITLES)[:5], tuple(TITLES)[5:]
+LOWER_IS_BETTER = ("log_loss", "ece", "jensen_shannon", "cross_entropy")
+FOLDS = ("speaker", "leave-one-speaker-out", "split", "random")
+SYSTEMS = ("gen-ser", "emosphere", "selm")
