@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from .._version import VERSION
 from ..files import write_json
-from .votes import PREFIX
+from .votes import vote_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,8 +63,7 @@ def corpus_hash(corpus: pd.DataFrame, content: np.ndarray) -> str:
     `content` are digests of the clips, of shape (n_clips,), as in `Audit`.
     """
     names = [name for name in ("label", "speaker") if name in corpus]
-    names += sorted(name for name in map(str, corpus.columns) if name.startswith(PREFIX))
-    columns = [content, *(corpus[name].astype(str) for name in names)]
+    columns = [content, *(corpus[name].astype(str) for name in (*names, *vote_columns(corpus)))]
     rows = sorted("\t".join(row) for row in zip(*columns, strict=True))
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 

@@ -16,7 +16,7 @@ from .measures import confusion_text
 from .names import MEASURES, TITLES
 from .provenance import JsonResult, as_json
 from .tables import measure_all, measure_by, measure_classes, measure_groups, measure_votes, tally_by
-from .votes import PREFIX
+from .votes import vote_columns
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ def summarize(
     determines the voices; `groups` are the columns whose groups are measured, and `details` are other attributes.
     """
     kept = [name for name in ("speaker", *groups) if name in corpus and name not in ("label", "path")]
-    kept += [name for name in corpus if str(name).startswith(PREFIX)]
+    kept += vote_columns(corpus)
     tables = []
     for fold, found in enumerate(tested):
         table = corpus.loc[found.index]

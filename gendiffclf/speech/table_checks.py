@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 
 from .corpora import clip_name
 from .findings import Finding
-from .votes import PREFIX
+from .votes import PREFIX, vote_columns
 
 _SPEAKER_LIKE = re.compile(
     r"(speaker|spk|spkr|actor|subject|participant|talker|singer|client|voice|person|user)s?(id|name|no|nr|number)?"
@@ -77,7 +77,7 @@ def _check_labels(corpus: pd.DataFrame) -> Iterator[Finding]:
             "add clips of other labels, or specify another column by target (--label-column)",
             corpus,
         )
-    voted = [str(name).removeprefix(PREFIX) for name in corpus.columns if str(name).startswith(PREFIX)]
+    voted = [name.removeprefix(PREFIX) for name in vote_columns(corpus)]
     for variants in _variants([*labels, *voted]):
         misspelt.update(variants)
         spelled = labels[labels.isin(variants)]

@@ -59,12 +59,17 @@ def with_votes(corpus: pd.DataFrame, columns: Sequence[str] | None, raters: Sequ
     return pd.concat([corpus, votes.add_prefix(PREFIX)], axis=1)
 
 
+def vote_columns(corpus: pd.DataFrame) -> list[str]:
+    """Return the names of the columns `votes_<label>`, sorted."""
+    return sorted(name for name in map(str, corpus.columns) if name.startswith(PREFIX))
+
+
 def votes_of(corpus: pd.DataFrame) -> pd.DataFrame | None:
     """
     Return the shares of votes, (n_clips, n_classes), with sorted labels as columns; None without votes, an error if a clip
     has none.
     """
-    names = sorted(name for name in map(str, corpus.columns) if name.startswith(PREFIX))
+    names = vote_columns(corpus)
     if not names:
         return None
     votes = corpus[names].astype(float).rename(columns=lambda name: name.removeprefix(PREFIX))
