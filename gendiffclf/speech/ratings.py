@@ -69,9 +69,8 @@ class RatingEvaluation(JsonResult):
     @property
     def ccc(self) -> dict[str, float]:
         """CCC of each dimension over the tested clips of all folds, and their `mean`."""
-        predicted = self.predictions[[f"predicted_{name}" for name in self.dimensions]]
-        values = concordance_correlation(self.predictions[list(self.dimensions)], predicted, multioutput="raw_values")
-        return {**dict(zip(self.dimensions, np.ravel(values).tolist(), strict=True)), "mean": float(np.mean(values))}
+        values = _concordance(self.predictions, self.dimensions)
+        return {**values, "mean": float(np.mean(list(values.values())))}
 
     def resampled(self, random_state: int = 0, n_resamples: int = N_RESAMPLES) -> np.ndarray:
         """
@@ -325,14 +324,17 @@ def evaluate_ratings(
         order = list(getattr(regressor, "dimensions_", names))
         table = corpus.loc[test, ["path", *names]].assign(voice=audited.voices[test])
         table = table.assign(**{f"predicted_{name}": predicted[:, order.index(name)] for name in names})
-        values = concordance_correlation(
-            table[list(names)], table[[f"predicted_{name}" for name in names]], multioutput="raw_values"
-        )
-        rows.append({"n_train": len(train), "n_test": len(test), **dict(zip(names, np.ravel(values), strict=True))})
+        rows.append({"n_train": len(train), "n_test": len(test), **_concordance(table, names)})
         tables.append(table.assign(fold=number))
     about = describe_run(pipeline, corpus, audited.content, folds, [test for _, test in pairs], **settings)
     about["audit"] = audited.as_dict()
     return RatingEvaluation(names, pd.DataFrame(rows), pd.concat(tables), failed(encoded, corpus), about)
+
+
+def _concordance(predictions: pd.DataFrame, names: tuple[str, ...]) -> dict[str, float]:
+    predicted = predictions[[f"predicted_{name}" for name in names]]
+    values = concordance_correlation(predictions[list(names)], predicted, multioutput="raw_values")
+    return dict(zip(names, np.ravel(values).tolist(), strict=True))
 
 
 def _rated(corpus: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
