@@ -1,6 +1,9 @@
 """Speech classification: reading and auditing corpora, evaluation by speaker, training, prediction and model folders."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from ..optional import require
 
 if TYPE_CHECKING:
     from .adaptation import FewShot, few_shot
@@ -45,48 +48,34 @@ __all__ = [
     "train_ratings",
 ]
 
-_MODULES = {
-    "Audit": "findings",
-    "Comparison": "comparison",
-    "Evaluation": "results",
-    "FewShot": "adaptation",
-    "Finding": "findings",
-    "LAYOUTS": "layouts",
-    "RatingEvaluation": "ratings",
-    "Timeline": "timelines",
-    "audit": "auditing",
-    "compare": "comparison",
-    "evaluate": "evaluation",
-    "evaluate_fitted": "evaluation",
-    "evaluate_ratings": "ratings",
-    "few_shot": "adaptation",
-    "load_model": "model_folder",
-    "predict_clips": "prediction",
-    "predict_ratings": "ratings",
-    "read_corpus": "corpora",
-    "save_model": "model_folder",
-    "synthesize_corpus": "synthesis",
-    "synthesize_vowel": "synthesis",
-    "timeline": "timelines",
-    "train": "training",
-    "train_ratings": "ratings",
+_EXPORTS = {
+    "adaptation": ("FewShot", "few_shot"),
+    "auditing": ("audit",),
+    "comparison": ("Comparison", "compare"),
+    "corpora": ("read_corpus",),
+    "evaluation": ("evaluate", "evaluate_fitted"),
+    "findings": ("Audit", "Finding"),
+    "layouts": ("LAYOUTS",),
+    "model_folder": ("load_model", "save_model"),
+    "prediction": ("predict_clips",),
+    "ratings": ("RatingEvaluation", "evaluate_ratings", "predict_ratings", "train_ratings"),
+    "results": ("Evaluation",),
+    "synthesis": ("synthesize_corpus", "synthesize_vowel"),
+    "timelines": ("Timeline", "timeline"),
+    "training": ("train",),
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use, since the command line imports this package for every command."""
-    if name not in _MODULES:
+    home = next((module for module, names in _EXPORTS.items() if name in names), None)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    from ..optional import require
-
     try:
-        module = import_module(f".{_MODULES[name]}", __name__)
+        return getattr(import_module(f".{home}", __name__), name)
     except ModuleNotFoundError as error:
         require(error.name or name)  # names the extra that installs it
         raise
-    return getattr(module, name)
 
 
 def __dir__() -> list[str]:
