@@ -14,6 +14,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -32,6 +33,7 @@ OURS, MLP = "ours", "mlp"
 METHODS = ("sigmoid", "isotonic")
 CALIBRATED = ("mlp", "extratrees", *(name for name in ("lightgbm", "catboost") if find_spec(name)))
 TOP, NOVELTY, NEIGHBOURS = "top probability", "novelty (`-score_samples`)", "5 nearest training rows"
+N_FOLDS = 3
 N_DRAWS = 16
 MOST_CLASSES = 3
 SHARES, NOISES = (0.1, 0.3, 0.5), (0.5, 1.0)
@@ -48,18 +50,22 @@ FORMATS = {
 Row = dict[str, Any]
 
 
-def create(name: str) -> BaseEstimator:
-    """A model of `MODELS`, or "svc"; "mlp + sigmoid" is one in `CalibratedClassifierCV(method="sigmoid", cv=3)`."""
+def create(name: str, cv: Any = N_FOLDS) -> BaseEstimator:
+    """A model of `MODELS`, or "svc"; "mlp + sigmoid" is one in `CalibratedClassifierCV(method="sigmoid")`."""
     model, _, method = name.partition(" + ")
     created = make_pipeline(StandardScaler(), SVC()) if model == "svc" else create_model(model)
-    return CalibratedClassifierCV(created, method=method, cv=3) if method else created
+    return CalibratedClassifierCV(created, method=method, cv=cv) if method else created
 
 
-def fit(name: str, X: np.ndarray, y: np.ndarray, **of_fit: Any) -> Any:
-    """A model fitted on rows."""
+def fit(name: str, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None) -> Any:
+    """A model fitted on rows; ours and the folds of calibration hold groups out together."""
+    cv: Any = N_FOLDS
+    if groups is not None and " + " in name:
+        cv = list(StratifiedGroupKFold(N_FOLDS, shuffle=True, random_state=0).split(X, y, groups))
+    of_fit = {} if groups is None or name != OURS else {"groups": groups}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # peers that stop before they converge do so with their own settings
-        return create(name).fit(X, y, **of_fit)
+        return create(name, cv).fit(X, y, **of_fit)
 
 
 class Cell:
@@ -68,13 +74,13 @@ class Cell:
     def __init__(self, split: Split) -> None:
         self.labels, self.seed = split.labels, split.number
         self._fitted: dict[str, Any] = {}
-        self.X_train, self.y_train = split.fitting
+        (self.X_train, self.y_train), self.groups = split.fitting, split.groups
         self.X_test, self.y_test = split.evaluation
 
     def fitted(self, name: str) -> Any:
         """A model fitted on the training part, at the first call."""
         if name not in self._fitted:
-            self._fitted[name] = fit(name, self.X_train, self.y_train)
+            self._fitted[name] = fit(name, self.X_train, self.y_train, self.groups)
         return self._fitted[name]
 
     def probabilities(self, name: str) -> np.ndarray:
@@ -164,8 +170,8 @@ def fit_with_dropout(name: str, cell: Cell) -> Any:
     missing = rng.random(copies.shape) < rng.uniform(0, max(SHARES), (len(copies), 1))
     copies = np.where(missing, np.median(X, axis=0), copies).astype(X.dtype)
     # Copies of a row must not validate what has learnt from it.
-    of_fit = {"groups": np.tile(np.arange(len(X)), N_COPIES + 1)} if name == OURS else {}
-    return fit(name, np.concatenate([X, copies]), np.tile(cell.y_train, N_COPIES + 1), **of_fit)
+    groups = np.tile(np.arange(len(X)) if cell.groups is None else cell.groups, N_COPIES + 1)
+    return fit(name, np.concatenate([X, copies]), np.tile(cell.y_train, N_COPIES + 1), groups)
 
 
 def changed(X_train: np.ndarray, X: np.ndarray, seed: int) -> dict[str, np.ndarray]:

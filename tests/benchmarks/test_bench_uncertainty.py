@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import uncertainty
@@ -110,18 +111,33 @@ def test_changed_rows_are_nested():
     np.testing.assert_allclose(found["noise 1 SD"] - X, 2 * (found["noise 0.5 SD"] - X), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [uncertainty.OURS, uncertainty.MLP])
-def test_feature_dropout_adds_copies_that_lack_values(name: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(uncertainty, "fit", lambda name, X, y, **of_fit: (X, y, of_fit.get("groups")))
+def test_feature_dropout_adds_copies_that_lack_values(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(uncertainty, "fit", lambda name, X, y, groups: (X, y, groups))
     cell = uncertainty.Cell(split_table(load_table("sk_wine")))
-    X, y, groups = uncertainty.fit_with_dropout(name, cell)
+    X, y, groups = uncertainty.fit_with_dropout(uncertainty.OURS, cell)
     n, times = len(cell.X_train), uncertainty.N_COPIES + 1
     np.testing.assert_array_equal(X[:n], cell.X_train)
     missing = np.tile(cell.X_train, (times, 1)) != X
     assert 0.2 < missing[n:].mean() < 0.3
     np.testing.assert_array_equal(X[missing], np.broadcast_to(np.median(X[:n], axis=0), X.shape)[missing])
     np.testing.assert_array_equal(y, np.tile(cell.y_train, times))
-    np.testing.assert_array_equal(groups, np.tile(np.arange(n), times) if name == uncertainty.OURS else None)
+    np.testing.assert_array_equal(groups, np.tile(np.arange(n), times))
+    cell.groups = np.arange(n) // 2
+    groups = uncertainty.fit_with_dropout(uncertainty.OURS, cell)[2]
+    np.testing.assert_array_equal(groups, np.tile(np.arange(n) // 2, times))
+
+
+def test_groups_are_held_out_together(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(uncertainty, "create_model", lambda name: LogisticRegression())
+    X, y = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 2
+    groups = np.arange(60) // 4
+    folds = uncertainty.fit("mlp + sigmoid", X, y, groups).cv
+    assert len(folds) == 3
+    assert not any(set(groups[train]) & set(groups[test]) for train, test in folds)
+    assert uncertainty.fit("mlp + sigmoid", X, y).cv == 3
+    monkeypatch.setattr(uncertainty, "create_model", lambda name: GenerativeTransportClassifier(estimator="kernel"))
+    with_groups, without = (uncertainty.fit("ours", X, y, of_rows) for of_rows in (groups, None))
+    assert np.abs(with_groups.held_out_proba_ - without.held_out_proba_).max() > 1e-3
 
 
 def test_rows_far_from_training_are_far_from_neighbours(iris):
