@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from .estimators.combination import Combination, ReadOut, combine, fit_read_out, high_precision, uncalibrated
-from .estimators.kernel import HELD_OUT_ROWS, LEAST_CENTERS, KernelEstimator, KernelFit, Rows, fit_kernel, most_centers
+from .estimators.kernel import HELD_OUT_ROWS, LEAST_CENTERS, KernelFit, Rows, fit_kernel, most_centers
+from .estimators.kernel_estimator import KernelEstimator
 from .estimators.logistic import LogisticEstimator, fit_logistic
 from .estimators.network import TransportNetwork
 from .novelty import Novelty, fit_novelty

@@ -13,7 +13,7 @@ from .validation import all_or_nothing, checked_rows, class_factors
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from .estimators.kernel import KernelEstimator
+    from .estimators.kernel_estimator import KernelEstimator
     from .estimators.logistic import LogisticEstimator
     from .predictor import Predictor
 

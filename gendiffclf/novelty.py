@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from .estimators.combination import high_precision
-from .estimators.kernel import KernelEstimator, Rows
+from .estimators.kernel import Rows
+from .estimators.kernel_estimator import KernelEstimator
 from .estimators.network import TransportNetwork, estimate
 from .transport.learned import LearnedPath
 from .transport.readout import outside_span

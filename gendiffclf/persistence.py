@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ._version import VERSION
 from .estimators.combination import Combination, ReadOut
-from .estimators.kernel import KernelEstimator
+from .estimators.kernel_estimator import KernelEstimator
 from .estimators.logistic import LogisticEstimator
 from .estimators.network import NetworkShape, TransportNetwork
 from .estimators.ridge import KernelSettings

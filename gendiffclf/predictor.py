@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .estimators.combination import Combination
-from .estimators.kernel import KernelEstimator
+from .estimators.kernel_estimator import KernelEstimator
 from .estimators.logistic import LogisticEstimator
 from .estimators.network import TransportNetwork, estimate
 from .novelty import entropy, outside

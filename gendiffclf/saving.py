@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from .estimators.kernel import KernelEstimator
+    from .estimators.kernel_estimator import KernelEstimator
     from .estimators.logistic import LogisticEstimator
     from .estimators.network import TransportNetwork
 

@@ -285,7 +285,7 @@ def test_a_failing_first_call_leaves_the_classifier_unfitted(tiny, iris, case):
 
 def test_an_interrupted_call_leaves_everything_as_it_was(tiny, iris, monkeypatch):
     """The interruption comes when the correction has been computed; the next call is as if it had not been."""
-    from gendiffclf.estimators.kernel import KernelEstimator
+    from gendiffclf.estimators.kernel_estimator import KernelEstimator
 
     X, y = iris
     classifier, other = (tiny().fit(X, y) for _ in range(2))

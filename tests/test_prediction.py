@@ -9,7 +9,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 
 from gendiffclf import ExactPath, LearnedPath
-from gendiffclf.estimators.kernel import KernelEstimator
+from gendiffclf.estimators.kernel_estimator import KernelEstimator
 from gendiffclf.estimators.network import TransportNetwork
 from gendiffclf.inference import FEW_ROWS, exact_dtype, prediction_dtype
 from gendiffclf.transport.codes import label_codes

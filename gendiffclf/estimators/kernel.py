@@ -15,7 +15,6 @@ al. 2008). Bandwidth, penalty, kernel, scaling of the features and the weights o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -24,8 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .kernel_estimator import KernelEstimator
 from .relevance import LEARNING_ROWS, find_relevance
-from .ridge import KERNELS, LEAST_EXPONENT, KernelSettings, rows_of_groups, solve, weighted_mean
+from .ridge import KERNELS, KernelSettings, rows_of_groups, solve, weighted_mean
 from .selection import SELECTION_ROWS, select
 
 EXACT_ROWS = 4500
@@ -37,8 +37,6 @@ HELD_OUT_ROWS = 20_000
 """Held-out estimates are of at most so many rows, evenly spread."""
 _FLOAT64_ROWS = 20_000
 """Rows up to which Nyström's normal equations are summed in float64."""
-CORRECTION_SCALES = tuple(np.geomspace(1, 8, 40))
-"""Factors that are compared for a correction by later rows."""
 _BLOCK_VALUES = 2**23
 """Kernel values in memory at a time."""
 _JITTER = {torch.float64: 1e-11, torch.float32: 1e-6}
@@ -53,147 +51,6 @@ class Rows(Protocol):
 
     def __getitem__(self, index: Any) -> Tensor:
         """The rows of a slice or of numbers (b,), (b, views * layers, d)."""
-
-
-@dataclass
-class KernelEstimator:
-    """
-    A fitted kernel regression onto the codes.
-
-    It keeps rows: its centres, in the one scaling that it reads.
-
-    Attributes
-    ----------
-    settings : KernelSettings
-    n_views : int
-        Scalings that rows come in.
-    centers : Tensor of shape (m, layers, d)
-        Scaled rows.
-    coefficients : Tensor of shape (m, K)
-        α, in the coordinates of the codes.
-    offset : Tensor of shape (K,)
-        x̄0: the shares of the classes.
-    center_weight : Tensor of shape (m,)
-        How many rows of mean weight a centre stands for.
-    relevance : Tensor of shape (d,), optional
-        Factors of the features; of one layer only.
-    corrections : Tensor of shape (E, m, K), optional
-        Coefficients of what rows that came after the fit add to the estimate of each of the classifier's E estimators.
-    """
-
-    settings: KernelSettings
-    n_views: int
-    centers: Tensor
-    coefficients: Tensor
-    offset: Tensor
-    center_weight: Tensor
-    relevance: Tensor | None = None
-    corrections: Tensor | None = None
-
-    def to(self, like: Tensor | str) -> KernelEstimator:
-        """A copy on a tensor's device and in its precision, or on the device named."""
-        tensors: dict[str, Any] = {name: x.to(like) for name, x in vars(self).items() if isinstance(x, Tensor)}
-        return replace(self, **tensors)
-
-    def view(self, rows: Tensor) -> Tensor:
-        """What the kernel reads of rows, (B, views * layers, d) -> (B, layers, d)."""
-        seen = rows.unflatten(1, (self.n_views, -1))[:, self.settings.view]
-        return seen if self.relevance is None else seen * self.relevance.to(seen)
-
-    def estimate(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        """
-        Coordinates of x̂0 along the codes, without the corrections by later rows, and these, if there are any.
-
-        Shape
-        -----
-        (B, views * layers, d), in the precision of the centres -> (B, K) and (E, B, K)
-        """
-        gram = self.settings.gram(self.view(rows), self.centers)
-        corrections = None if self.corrections is None else gram @ self.corrections
-        return (gram @ self.coefficients).add_(self.offset), corrections
-
-    def distance(self, rows: Tensor, excluded: Tensor | None = None, n_neighbors: int = 5) -> Tensor:
-        """
-        Mean of -log k(x, c) over the nearest centres c of rows (B, views * layers, d), (B,).
-
-        For one layer and the Gaussian kernel that is half the squared distance in bandwidths; centres may be excluded, (B, m).
-        """
-        gram = self.settings.gram(self.view(rows), self.centers)
-        if excluded is not None:
-            gram.masked_fill_(excluded, 0)
-        nearest = gram.topk(min(n_neighbors, len(self.centers)), dim=1).values
-        return -nearest.clamp_min(math.exp(LEAST_EXPONENT)).log().mean(1)
-
-    def with_classes(self, order: np.ndarray) -> KernelEstimator:
-        """With new classes, which come last before they are put in this order, (K,)."""
-
-        def extended(x: Tensor) -> Tensor:
-            missing = len(order) - x.shape[-1]
-            return torch.nn.functional.pad(x, (0, missing))[..., torch.as_tensor(order, device=x.device)]
-
-        corrections = None if self.corrections is None else extended(self.corrections)
-        return replace(
-            self, coefficients=extended(self.coefficients), offset=extended(self.offset), corrections=corrections
-        )
-
-    def corrected(
-        self,
-        rows: Tensor,
-        targets: Tensor,
-        estimates: Tensor,
-        weight: Tensor,
-        read_out: Callable[[Tensor], Tensor],
-    ) -> KernelEstimator:
-        """
-        With rows that came after the fit among the centres.
-
-        A correction of each estimator is fitted in closed form: what its estimates lack at the new rows, and nothing at the
-        centres of before. A ridge shrinks what it has seen little of, so the corrections are scaled by the factor for which
-        held-out rows have the least squared error (Eq. 8).
-
-        Parameters
-        ----------
-        rows : Tensor of shape (q, views * layers, d)
-            New rows, scaled.
-        targets : Tensor of shape (q, K)
-            Coordinates of their codes.
-        estimates : Tensor of shape (E, q, K)
-            What each estimator makes of them.
-        weight : Tensor of shape (q,)
-            How many rows of mean weight each counts for.
-        read_out : callable
-            From the coordinates by all estimators (E, n, K) to class probabilities (n, K).
-        """
-        n_old = len(self.centers)
-        centers = torch.cat([self.centers, self.view(rows)])
-        weights = torch.cat([self.center_weight, weight])
-        gram = self.settings.gram(centers, centers)
-        fitted = gram[:n_old, :n_old] @ self.coefficients + self.offset
-        known = torch.nn.functional.one_hot(fitted.argmax(1), fitted.shape[1]).to(fitted)
-        gram.diagonal().add_(self.settings.penalty / weights)
-        # (E, m, K) -> (m, E K): all estimators at once
-        wanted = torch.cat([torch.zeros_like(fitted).expand(len(estimates), -1, -1), targets - estimates], dim=1)
-        wanted = wanted.transpose(0, 1).flatten(1)
-        coefficients, residual = solve(gram, wanted)
-        held_out = (wanted - residual).unflatten(1, (len(estimates), -1)).transpose(0, 1)  # (E, m, K)
-        before = torch.cat([fitted.expand(len(estimates), -1, -1), estimates], dim=1)
-        truth = torch.cat([known, targets])
-
-        def squared_error(scale: float) -> float:
-            return float(weights @ (read_out(before + scale * held_out) - truth).square().sum(1))
-
-        corrections = coefficients.unflatten(1, (len(estimates), -1)).transpose(0, 1)
-        corrections = corrections.contiguous() * min(CORRECTION_SCALES, key=squared_error)
-        if self.corrections is not None:
-            corrections[:, :n_old] += self.corrections
-        pad = (0, 0, 0, len(rows))
-        return replace(
-            self,
-            centers=centers,
-            coefficients=torch.nn.functional.pad(self.coefficients, pad),
-            center_weight=weights,
-            corrections=corrections,
-        )
 
 
 @dataclass(frozen=True)

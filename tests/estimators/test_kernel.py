@@ -8,8 +8,8 @@ import torch
 from kernel_tables import CLOSE, GAUSSIAN, GROUPS, SETTINGS, table
 from sklearn.kernel_ridge import KernelRidge
 
-from gendiffclf.estimators import kernel as kernel_module
-from gendiffclf.estimators.kernel import KernelEstimator, fit_kernel
+from gendiffclf.estimators.kernel import fit_kernel
+from gendiffclf.estimators.kernel_estimator import CORRECTION_SCALES, KernelEstimator
 from gendiffclf.estimators.ridge import KERNELS
 from gendiffclf.transport.readout import project_on_simplex
 
@@ -233,7 +233,7 @@ def test_the_correction_is_a_ridge_times_the_factor_that_suits_held_out_rows(pen
         moved = project_on_simplex(estimates + factor * held_out) - truth
         return float(found.center_weight @ moved.square().sum(1))
 
-    costs = [cost(factor) for factor in kernel_module.CORRECTION_SCALES]
+    costs = [cost(factor) for factor in CORRECTION_SCALES]
     assert cost(scale) == pytest.approx(min(costs))
 
 

@@ -6,7 +6,8 @@ import torch
 from kernel_tables import CLOSE, GAUSSIAN, GROUPS, SETTINGS, Counted, table
 
 from gendiffclf.estimators import kernel as kernel_module
-from gendiffclf.estimators.kernel import KernelEstimator, fit_kernel
+from gendiffclf.estimators.kernel import fit_kernel
+from gendiffclf.estimators.kernel_estimator import KernelEstimator
 from gendiffclf.estimators.ridge import KernelSettings
 
 
