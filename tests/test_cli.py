@@ -108,6 +108,21 @@ def test_the_classifier_needs_no_plots_and_no_speech():
     assert not {"torch", "matplotlib", "transformers", "soundfile"} & set(loaded)
 
 
+def test_fit_and_predict_do_without_the_compiler_of_torch():
+    """Its import would take longer than a fit of a small table."""
+    statement = """
+import sys
+from sklearn.datasets import load_iris
+from gendiffclf import GenerativeTransportClassifier
+X, y = load_iris(return_X_y=True)
+GenerativeTransportClassifier().fit(X, y).predict_proba(X)
+print(*sys.modules)
+"""
+    loaded = run_python("-c", statement).split()
+    assert "torch" in loaded
+    assert "torch._dynamo" not in loaded
+
+
 def test_every_export_loads_and_has_one_home():
     assert sorted(gendiffclf._HOMES) == gendiffclf.__all__
     for name in gendiffclf.__all__:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..transport.readout import positive_shares
+from .minimizing import minimized
 
 READ_OUT_PRIOR = (2.0, 0.12), 0.7
 """Medians of sharpness and softness, and the deviation of the logarithm of each: few rows say little about them."""
@@ -20,6 +21,8 @@ EXPONENTS = (0.0, 5.0), (0.0, 3.0)
 """Ranges of the exponents of mixture and logistic regression."""
 LEAST_PROBABILITY = 1e-6
 """Of the logistic regression, before its exponent: less could outweigh all else."""
+N_ITERATIONS = 20
+"""Iterations of L-BFGS at most."""
 _FIT_VALUES = 2**21
 """Probabilities of the rows that a combination is fitted on, at most."""
 
@@ -154,11 +157,11 @@ def fit_read_out(coordinates: Tensor, targets: Tensor, weight: Tensor) -> ReadOu
     medians = torch.tensor(READ_OUT_PRIOR[0], dtype=torch.float64).log()
 
     def loss(logarithms: Tensor) -> Tensor:
-        sharpness, softness = logarithms.clamp(*LOG_RANGE).exp()
+        sharpness, softness = logarithms.exp()
         log_loss = -(weight @ (targets * _logarithm(positive_shares(coordinates, sharpness, softness))).sum(1))
         return (log_loss + ((logarithms - medians) / READ_OUT_PRIOR[1]).square().sum() / 2) / len(weight)
 
-    return ReadOut(*_minimised(medians, loss).clamp(*LOG_RANGE).exp().tolist())
+    return ReadOut(*minimized(medians, loss, N_ITERATIONS, [LOG_RANGE] * 2).exp().tolist())
 
 
 def fit_exponents(probabilities: Sequence[Tensor], targets: Tensor, weight: Tensor) -> tuple[float, ...]:
@@ -169,27 +172,10 @@ def fit_exponents(probabilities: Sequence[Tensor], targets: Tensor, weight: Tens
     """
     logarithms = torch.stack([_logarithm(p) for p in probabilities])  # (E, n, K)
     means = torch.tensor(EXPONENT_PRIOR[0] if len(logarithms) > 1 else (1.0,), dtype=torch.float64)
-    least, most = torch.tensor(EXPONENTS[: len(means)], dtype=torch.float64).T
 
     def loss(exponents: Tensor) -> Tensor:
-        log_p = torch.log_softmax((exponents.clamp(least, most)[:, None, None] * logarithms).sum(0), dim=-1)
+        log_p = torch.log_softmax((exponents[:, None, None] * logarithms).sum(0), dim=-1)
         prior = ((exponents - means) / EXPONENT_PRIOR[1]).square().sum() / 2
         return (prior - weight @ (targets * log_p).sum(1)) / len(weight)
 
-    return tuple(_minimised(means, loss).clamp(least, most).tolist())
-
-
-def _minimised(start: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
-    """Where L-BFGS from a start ends."""
-    free = start.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS([free], max_iter=20, tolerance_change=1e-6, line_search_fn="strong_wolfe")
-
-    def objective() -> Tensor:
-        optimizer.zero_grad()
-        found = loss(free)
-        found.backward()
-        return found
-
-    with torch.enable_grad():
-        optimizer.step(objective)
-    return free.detach()
+    return tuple(minimized(means, loss, N_ITERATIONS, EXPONENTS[: len(means)]).tolist())

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from .kernel import Rows
+from .minimizing import minimized
 
 PENALTIES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4, 3e-5)
 """λ in the mean loss plus λ / 2 times the squared coefficients; from each, the next starts, while held-out rows gain."""
@@ -182,18 +183,10 @@ def _logits(x: Tensor, coefficients: Tensor) -> Tensor:
 
 def _minimised(start: Tensor, x: Tensor, targets: Tensor, shares: Tensor, penalty: float) -> Tensor:
     """Coefficients (d + 1, F, K), the last row the offsets, of F regressions that weigh the rows by shares (n, F)."""
-    free, importance = start.clone().requires_grad_(), shares[:, :, None] * targets[:, None]
-    optimizer = torch.optim.LBFGS(
-        [free], max_iter=N_ITERATIONS, tolerance_grad=1e-5, tolerance_change=1e-7, line_search_fn="strong_wolfe"
-    )
+    importance = shares[:, :, None] * targets[:, None]
 
-    def objective() -> Tensor:
+    def loss(free: Tensor) -> Tensor:
         log_p = torch.log_softmax(_logits(x, free), dim=-1)
-        loss = penalty / 2 * free[:-1].square().sum() - (importance * log_p).sum()
-        optimizer.zero_grad()
-        loss.backward()
-        return loss
+        return penalty / 2 * free[:-1].square().sum() - (importance * log_p).sum()
 
-    with torch.enable_grad():
-        optimizer.step(objective)
-    return free.detach()
+    return minimized(start, loss, N_ITERATIONS)

@@ -77,18 +77,17 @@ class Processes:
             distributed.all_reduce(tensor)
         return tensor
 
-    def sum_gradients(self, module: nn.Module) -> None:
+    def summed_gradients(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         """
-        Replace gradients by their sum over processes, in one exchange.
+        Their sums over processes, in one exchange.
 
         DistributedDataParallel would overlap it with the backward pass; networks here are small.
         """
         if self.count == 1:
-            return
-        gradients = [x.grad for x in module.parameters() if x.grad is not None]
+            return list(gradients)
         flat = self.summed(torch.cat([x.flatten() for x in gradients]))
-        for gradient, part in zip(gradients, flat.split([x.numel() for x in gradients]), strict=True):
-            gradient.copy_(part.view_as(gradient))
+        parts = flat.split([x.numel() for x in gradients])
+        return [part.view_as(x) for part, x in zip(parts, gradients, strict=True)]
 
     def gathered(self, value: T) -> list[T]:
         """The value that each process has here; small."""

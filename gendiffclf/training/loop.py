@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Generator, Tensor
+from torch.optim.adam import adam
 from tqdm.auto import tqdm
 
 from ..estimators.combination import convex_weights, high_precision
@@ -147,14 +148,10 @@ class _Learner:
         self._data, self._settings, self._learned, self._processes = data, settings, learned, processes
         self._noise = torch.Generator(device).manual_seed(seed + 1 + processes.rank)
         on_cuda = device.type == "cuda"
-        self._optimizer = torch.optim.Adam(
-            network.parameters(),
-            lr=settings.learning_rate,
-            fused=on_cuda or device.type == "cpu",
-            capturable=on_cuda,
-        )
         self._averages: list[Tensor] = list(self.average.parameters()) if settings.ema_decay else []
-        self._weights = [x.detach() for x in network.parameters()]
+        self._weights: list[Tensor] = list(network.parameters())
+        self._means, self._squares = ([torch.zeros_like(x) for x in self._weights] for _ in range(2))
+        self._counts = [x.new_zeros((), dtype=torch.float32) for x in self._weights]
         self._captured: CapturedUpdate | None = None
         self._compiled: Update | None = None
         # Not with several processes, or rows on disk: sums and reading need the host in every update.
@@ -179,13 +176,32 @@ class _Learner:
         codes = data.codes[data.y[own]]
         error = loss(self.network, data.take(own), codes, self._learned, self._noise, settings.precision)
         summed = (error * data.weight[own]).sum() / self.batches.size
-        self._optimizer.zero_grad()
-        summed.backward()
-        self._processes.sum_gradients(self.network)
-        self._optimizer.step()
-        if self._averages:
-            _approach(self._averages, self._weights, gain)
+        gradients = self._processes.summed_gradients(torch.autograd.grad(summed, self._weights))
+        with torch.no_grad():
+            self._step(gradients)
+            if self._averages:
+                _approach(self._averages, self._weights, gain)
         return summed.detach()
+
+    def _step(self, gradients: list[Tensor]) -> None:
+        """Make a step of Adam, by a function, as the import of torch's compiler by `torch.optim.Adam` takes a second."""
+        adam(
+            self._weights,
+            gradients,
+            self._means,
+            self._squares,
+            [],
+            self._counts,
+            fused=self._counts[0].device.type in ("cpu", "cuda"),
+            capturable=self._counts[0].is_cuda,
+            lr=self._settings.learning_rate,
+            beta1=0.9,
+            beta2=0.999,
+            eps=1e-8,
+            weight_decay=0.0,
+            amsgrad=False,
+            maximize=False,
+        )
 
 
 def _approach(averages: list[Tensor], weights: list[Tensor], gain: float | Tensor) -> None:

@@ -1,0 +1,58 @@
+"""Minimising a smooth function of a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from threadpoolctl import ThreadpoolController
+from torch import Tensor
+
+
+def minimized(
+    start: Tensor,
+    loss: Callable[[Tensor], Tensor],
+    n_iterations: int,
+    bounds: Sequence[tuple[float, float]] | None = None,
+) -> Tensor:
+    """
+    Where L-BFGS-B from a start is after so many iterations, or where nothing is gained any more.
+
+    Parameters
+    ----------
+    start : Tensor
+    loss : callable
+        From a tensor like `start` to a scalar.
+    n_iterations : int
+    bounds : sequence of (least, most), optional
+        Of each value.
+    """
+
+    def value_and_gradient(values: np.ndarray) -> tuple[float, np.ndarray]:
+        free = torch.from_numpy(values).to(start).view_as(start).requires_grad_()
+        with torch.enable_grad():
+            value = loss(free)
+        (gradient,) = torch.autograd.grad(value, free)
+        return float(value.detach()), gradient.double().cpu().numpy().ravel()
+
+    with _open_blas().limit(
+        limits=1
+    ):  # else its threads and those of torch wait by turns for cores that the others hold
+        found = minimize(
+            value_and_gradient,
+            start.double().cpu().numpy().ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options={"maxiter": n_iterations, "ftol": 1e-7, "gtol": 1e-5},
+        )
+    return torch.from_numpy(found.x).to(start).view_as(start)
+
+
+@cache
+def _open_blas() -> ThreadpoolController:
+    """The copies of OpenBLAS in the process, which have threads of their own."""
+    return ThreadpoolController().select(internal_api="openblas")
