@@ -39,7 +39,7 @@ AUTO_BATCH = (32, 256)
 """Fewest and most rows of a batch for `batch_size="auto"`."""
 FLOAT32_VALUES = 4096
 """Rows of a batch times width up to which processors do better with float32: bfloat16 saves less than converting costs."""
-AUTO_PATIENCE = (20, 80)
+AUTO_PATIENCE = (10, 80)
 """Fewest and most updates for `patience="auto"`."""
 
 
@@ -225,7 +225,7 @@ def training_settings(
         batch_size = min(most, max(least, n_rows // 8))
     if patience == "auto":
         least, most = AUTO_PATIENCE
-        patience = min(most, max(least, n_rows // 6))
+        patience = min(most, max(least, n_rows // 8))
     if params["precision"] == "auto" and device.type == "cpu" and batch_size * width <= FLOAT32_VALUES:
         precision = torch.float32
     return TrainingSettings(

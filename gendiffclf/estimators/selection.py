@@ -103,9 +103,11 @@ def select(
         counts = better
     if sum(counts) > 1:
         place = descend(partial(few, kernel, view, counts), place, GRID)
-    if many is not few:  # more rows may want a narrower kernel
-        narrower = max(place[0] - 1, 0), place[1]
-        place = min(place, narrower, key=lambda p: many(kernel, view, counts, p))
+    if many is not few:  # more rows may want a smaller penalty, or a narrower kernel
+        for step in ((0, 1), (1, 0)):
+            near = place[0] - step[0], place[1] - step[1]
+            if min(near) >= 0 and many(kernel, view, counts, near) < many(kernel, view, counts, place):
+                place = near
     power = KERNELS[kernel].power
     bandwidth = tuple(
         float(few.distances(kernel, view, layer)[1] ** (1 / power) * BANDWIDTHS[place[0]]) if counts[layer] else 1.0
