@@ -108,7 +108,7 @@ def all_parts() -> dict[str, Part]:
                 default,
                 *(choice(f"{name} alone", {"estimator": name}) for name in ("network", "kernel")),
                 *(choice(f"{n} network{'s' * (n > 1)}", {"n_members": n}) for n in (1, 6)),
-                *(choice(f"{name} kernel", {"kernel": name}) for name in ("gaussian", "laplacian")),
+                *(choice(f"{name} kernel", {"kernel": name}) for name in ("gaussian", "cosine", "laplacian")),
             ],
         ),
         "combination": Part(

@@ -56,9 +56,10 @@ class GenerativeTransportClassifier(
     categorical_features : "from_dtype" or array-like, default="from_dtype"
         Columns of a DataFrame that are categories: those of strings and categories, and also columns of numbers if they are
         listed, by name, by number (from 0) or by a boolean for each column. Booleans remain one column of 0 and 1.
-    kernel : {"auto", "gaussian", "laplacian"}, default="auto"
-        Kernel of the closed form; "auto" chooses by the error on held-out rows, as for the bandwidth, the penalty and, in layered
-        input, the weights of layers. With more than 1,000 features "auto" is "gaussian", which is faster.
+    kernel : {"auto", "gaussian", "cosine", "laplacian"}, default="auto"
+        Kernel of the closed form; "cosine" is the Gaussian of rows divided by their lengths. "auto" chooses by the error on
+        held-out rows, as for the bandwidth, the penalty and, in layered input, the weights of layers; it tries "cosine" from 100
+        features on, and "laplacian", which is slower, up to 1,000.
     n_centers : int >= 1 or "auto", default="auto"
         Number m of training rows that the kernel keeps. "auto" keeps all of up to 4,500 rows, and 2,000 of more. This bounds its
         memory: about 4·m·d + 8·m·n_classes bytes, and during `fit` about 30·m² bytes with all rows, 60·m² with fewer.

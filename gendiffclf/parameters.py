@@ -28,6 +28,8 @@ HEAD_WIDTH, MOST_HEADS = 16, 16
 """Width of an attention head at least, and number of heads at most."""
 AUTO_LAPLACIAN_FEATURES = 1000
 """Features up to which `kernel="auto"` tries the Laplacian kernel: its distances are no matrix product."""
+AUTO_COSINE_FEATURES = 100
+"""Features from which `kernel="auto"` tries the cosine kernel: it is for embeddings, whose lengths tell less than directions."""
 AUTO_FREQUENCIES_FEATURES = 40
 """Features up to which `n_frequencies="auto"` embeds them periodically; more of them gain nothing and cost time."""
 AUTO_LEARNING_RATE = 0.01, 0.005
@@ -158,7 +160,8 @@ def kernels(params: dict[str, Any], n_features: int) -> tuple[str, ...]:
 
     if params["kernel"] != "auto":
         return (params["kernel"],)
-    return tuple(KERNELS) if n_features <= AUTO_LAPLACIAN_FEATURES else ("gaussian",)
+    tried = {"laplacian": n_features <= AUTO_LAPLACIAN_FEATURES, "cosine": n_features >= AUTO_COSINE_FEATURES}
+    return tuple(name for name in KERNELS if tried.get(name, True))
 
 
 def n_heads(width: int) -> int:

@@ -15,6 +15,7 @@ from gendiffclf.estimators.network import TransportNetwork
 from gendiffclf.estimators.tokenizers import TOKENIZERS
 from gendiffclf.parameters import (
     AUTO_BATCH,
+    AUTO_COSINE_FEATURES,
     AUTO_LAPLACIAN_FEATURES,
     AUTO_WIDTH,
     ESTIMATORS,
@@ -192,10 +193,12 @@ def test_size_of_the_papers_network(monkeypatch, queries_and_keys, n_parameters)
 # ------------------------------------------------------------- what follows
 
 
-def test_many_features_have_the_gaussian_kernel():
+def test_which_kernels_are_tried_goes_by_the_number_of_features():
     params = {"kernel": "auto"}
-    assert set(kernels(params, AUTO_LAPLACIAN_FEATURES)) == {"gaussian", "laplacian"}
-    assert kernels(params, AUTO_LAPLACIAN_FEATURES + 1) == ("gaussian",)
+    assert set(kernels(params, AUTO_COSINE_FEATURES - 1)) == {"gaussian", "laplacian"}
+    assert set(kernels(params, AUTO_COSINE_FEATURES)) == {"gaussian", "cosine", "laplacian"}
+    assert set(kernels(params, AUTO_LAPLACIAN_FEATURES)) == {"gaussian", "cosine", "laplacian"}
+    assert set(kernels(params, AUTO_LAPLACIAN_FEATURES + 1)) == {"gaussian", "cosine"}
     assert kernels({"kernel": "laplacian"}, AUTO_LAPLACIAN_FEATURES + 1) == ("laplacian",)
 
 
@@ -247,7 +250,7 @@ def test_many_rows_and_wide_networks_get_a_lower_rate(n_rows, width, rate):
     assert settings.learning_rate == pytest.approx(rate)
 
 
-@pytest.mark.parametrize(("n_rows", "patience"), [(10, 20), (300, 50), (480, 80), (10_000, 80)])
+@pytest.mark.parametrize(("n_rows", "patience"), [(10, 10), (80, 10), (300, 37), (640, 80), (10_000, 80)])
 def test_patience_grows_with_the_rows(n_rows, patience):
     params = GenerativeTransportClassifier().get_params(deep=False)
     assert training_settings(params, n_rows, 64, torch.device("cpu"), validated=True).patience == patience

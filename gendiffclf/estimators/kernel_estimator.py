@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .ridge import LEAST_EXPONENT, KernelSettings, solve
+from .ridge import KERNELS, LEAST_EXPONENT, KernelSettings, solve
 
 CORRECTION_SCALES = tuple(np.geomspace(1, 8, 40))
 """Factors that are compared for a correction by later rows."""
@@ -60,7 +60,8 @@ class KernelEstimator:
     def view(self, rows: Tensor) -> Tensor:
         """What the kernel reads of rows, (B, views * layers, d) -> (B, layers, d)."""
         seen = rows.unflatten(1, (self.n_views, -1))[:, self.settings.view]
-        return seen if self.relevance is None else seen * self.relevance.to(seen)
+        seen = seen if self.relevance is None else seen * self.relevance.to(seen)
+        return KERNELS[self.settings.kernel].read(seen)
 
     def estimate(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """

@@ -41,17 +41,29 @@ class Kernel:
         From rows (n, d) and (m, d) to (n, m); 0 for equal rows, but for rounding, and negative for others.
     power : int
         With rows c times as far apart the exponent is c^power times as large.
+    of_directions : bool
+        Whether rows are divided by their lengths first.
     """
 
     exponent: Exponent
     power: int
+    of_directions: bool = False
+
+    def read(self, rows: Tensor) -> Tensor:
+        """What it reads of rows (..., d)."""
+        return torch.nn.functional.normalize(rows, dim=-1) if self.of_directions else rows
 
 
-KERNELS: dict[str, Kernel] = {"gaussian": Kernel(_gaussian, 2), "laplacian": Kernel(_laplacian, 1)}
+KERNELS: dict[str, Kernel] = {
+    "gaussian": Kernel(_gaussian, 2),
+    "cosine": Kernel(_gaussian, 2, of_directions=True),
+    "laplacian": Kernel(_laplacian, 1),
+}
 
 
 def distances(kernel: str, rows: Tensor, like: Tensor) -> tuple[Tensor, float]:
     """Negative exponents of rows (n, d), (n, n), and their median over few rows, with which the kernel is exp(-1)."""
+    rows = KERNELS[kernel].read(rows)
     found = KERNELS[kernel].exponent(rows, rows).neg_().clamp_min_(0).to(like)
     apart = found[:MEDIAN_ROWS, :MEDIAN_ROWS].flatten()
     apart = apart[apart > 1e-6 * apart.max()]
@@ -89,7 +101,7 @@ class KernelSettings:
     layer_weights: tuple[float, ...]
 
     def gram(self, a: Tensor, b: Tensor) -> Tensor:
-        """Kernel values of rows (n, layers, d) and (m, layers, d), (n, m)."""
+        """Kernel values of what the kernel reads of rows (n, layers, d) and (m, layers, d), (n, m)."""
         kernel = KERNELS[self.kernel]
         total: Tensor | None = None
         for layer, (weight, width) in enumerate(zip(self.layer_weights, self.bandwidth, strict=True)):

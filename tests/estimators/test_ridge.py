@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics.pairwise import laplacian_kernel, rbf_kernel
+from sklearn.metrics.pairwise import cosine_similarity, laplacian_kernel, rbf_kernel
 
 from gendiffclf.estimators import ridge
-from gendiffclf.estimators.ridge import KERNELS, KernelSettings, rows_of_groups, solve, weighted_mean
+from gendiffclf.estimators.ridge import KERNELS, KernelSettings, distances, rows_of_groups, solve, weighted_mean
 
 
 def settings(kernel: str = "gaussian", bandwidth=(2.0,), layer_weights=(1.0,)) -> KernelSettings:
@@ -29,6 +29,22 @@ def test_kernels_are_those_of_scikit_learn(table, kernel, expected, gamma):
     rows = table[0]
     found = settings(kernel).gram(rows[:, :1], rows[:7, :1])
     np.testing.assert_allclose(found, expected(rows[:, 0], rows[:7, 0], gamma=gamma), rtol=1e-10)
+
+
+def test_the_cosine_kernel_is_the_gaussian_of_directions(table):
+    rows = 10 * table[0]
+    kernel = settings("cosine", (0.5,))
+    read = KERNELS["cosine"].read(rows[:, :1])
+    expected = np.exp((cosine_similarity(rows[:, 0]) - 1) / 0.5**2)
+    np.testing.assert_allclose(kernel.gram(read, read), expected, rtol=1e-10)
+    found, unit = distances("cosine", rows[:, 0], table[2])
+    np.testing.assert_allclose(torch.exp(-found / 0.5**2), expected, rtol=1e-10)
+    assert unit == found[found > 1e-9].median()
+
+
+def test_rows_without_length_have_no_direction():
+    read = KERNELS["cosine"].read(torch.zeros(2, 1, 3))
+    assert torch.equal(read, torch.zeros(2, 1, 3))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

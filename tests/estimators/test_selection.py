@@ -17,9 +17,15 @@ def best(*args):
     return select(*args).settings
 
 
+def own_gram(settings, rows):
+    """Kernel values of rows (n, views, layers, d) among themselves."""
+    read = KERNELS[settings.kernel].read(rows[:, settings.view])
+    return settings.gram(read, read)
+
+
 def score(settings, rows, targets, weight, groups=None):
     """Squared error of held-out estimates times the best factor, as a share of that of the mean."""
-    gram = settings.gram(rows[:, settings.view], rows[:, settings.view])
+    gram = own_gram(settings, rows)
     centred = targets - weighted_mean(targets, weight)
     _, residual = solve(gram + torch.diag(settings.penalty / weight), centred, groups)
     estimate, weight = centred - residual, weight[:, None].expand_as(centred)
@@ -95,7 +101,15 @@ def test_units_are_medians_so_that_scale_does_not_matter():
     for kernel in KERNELS:
         one, other = best(rows, targets, weight, [kernel]), best(8 * rows, targets, weight, [kernel])
         assert other.penalty == one.penalty
-        assert other.bandwidth[0] == pytest.approx(8 * one.bandwidth[0], rel=1e-9)
+        factor = 1 if kernel == "cosine" else 8  # directions have no scale
+        assert other.bandwidth[0] == pytest.approx(factor * one.bandwidth[0], rel=1e-9)
+
+
+def test_lengths_that_say_nothing_call_for_the_cosine_kernel():
+    rows, targets, weight = table(n=150, d=20)
+    assert best(rows, targets, weight, list(KERNELS)).kernel != "cosine"
+    lengths = torch.exp(torch.randn(150, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
+    assert best(lengths[:, None, None, None] * rows, targets, weight, list(KERNELS)).kernel == "cosine"
 
 
 def test_the_layer_that_shows_the_class_gets_the_weight():
@@ -182,7 +196,7 @@ def test_held_out_estimates_are_by_the_choice_of_other_folds(grouped, n_descent,
     centred = targets - weighted_mean(targets, weight)
     estimates = []
     for one in choices[: len(choices) // 2]:
-        gram = one.gram(rows[:, one.view], rows[:, one.view]) + torch.diag(one.penalty / weight)
+        gram = own_gram(one, rows) + torch.diag(one.penalty / weight)
         estimates.append(centred - solve(gram, centred, groups)[1])
     assert len(estimates) >= 3
     for fold in range(5):
@@ -211,7 +225,7 @@ def test_a_choice_by_chance_does_not_look_like_knowledge():
         found, held_out = chosen.settings, chosen.held_out
         honest.append(float((held_out.argmax(1) == y).double().mean()))
         centred = targets - weighted_mean(targets, weight)
-        gram = found.gram(rows[:, found.view], rows[:, found.view]) + torch.eye(60) * found.penalty
+        gram = own_gram(found, rows) + torch.eye(60) * found.penalty
         estimate = targets - solve(gram.double(), centred)[1]
         right.append(float((estimate.argmax(1) == y).double().mean()))
     assert np.mean(right) > np.mean(honest) + 0.02

@@ -66,9 +66,10 @@ def test_missing_values_and_strings(tiny, tmp_path):
     assert assert_equal(classifier, exported(classifier, tmp_path), X).dtype == object
 
 
-def test_laplacian_kernel_and_later_rows(tiny, tmp_path):
+@pytest.mark.parametrize("kernel", ["cosine", "laplacian"])
+def test_kernels_and_later_rows(tiny, tmp_path, kernel):
     X, y = table(load_iris)
-    classifier = tiny(kernel="laplacian").fit(X[::2], y[::2].astype(np.int8)).partial_fit(X[1::4], y[1::4] + 1)
+    classifier = tiny(kernel=kernel).fit(X[::2], y[::2].astype(np.int8)).partial_fit(X[1::4], y[1::4] + 1)
     assert classifier.kernel_.corrections is not None
     assert_equal(classifier, exported(classifier, tmp_path), X)
 
