@@ -31,28 +31,33 @@ def minimized(
         Of each value.
     """
 
+    def like_start(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(start.dtype).to(start.device).view_as(start)
+
     def value_and_gradient(values: np.ndarray) -> tuple[float, np.ndarray]:
-        free = torch.from_numpy(values).to(start).view_as(start).requires_grad_()
+        free = like_start(values).requires_grad_()
         with torch.enable_grad():
             value = loss(free)
         (gradient,) = torch.autograd.grad(value, free)
-        return float(value.detach()), gradient.double().cpu().numpy().ravel()
+        return float(value.detach()), gradient.cpu().double().numpy().ravel()
 
-    with _open_blas().limit(
-        limits=1
-    ):  # else its threads and those of torch wait by turns for cores that the others hold
+    with _open_blas().limit(limits=1):
         found = minimize(
             value_and_gradient,
-            start.double().cpu().numpy().ravel(),
+            start.cpu().double().numpy().ravel(),
             jac=True,
             method="L-BFGS-B",
             bounds=bounds,
             options={"maxiter": n_iterations, "ftol": 1e-7, "gtol": 1e-5},
         )
-    return torch.from_numpy(found.x).to(start).view_as(start)
+    return like_start(found.x)
 
 
 @cache
 def _open_blas() -> ThreadpoolController:
-    """The copies of OpenBLAS in the process, which have threads of their own."""
+    """
+    The copies of OpenBLAS in the process, of which scipy uses one.
+
+    They have threads of their own. With those of torch they would wait by turns for cores that the others hold, for a second.
+    """
     return ThreadpoolController().select(internal_api="openblas")

@@ -94,7 +94,8 @@ def select(
     many = on(SELECTION_ROWS) if len(rows) > DESCENT_ROWS else few
     scores = [few(c[0], c[1], counts, c[2]) for c in candidates]
     close = [c for c, score in zip(candidates, scores, strict=True) if score <= CLOSE * min(scores)]
-    kernel, view, place = min(close, key=lambda c: many(c[0], c[1], counts, c[2]))
+    # Of one row a class nothing can be told: all scores are 1, and directions tell more of a distance between embeddings.
+    kernel, view, place = min(close, key=lambda c: (many(c[0], c[1], counts, c[2]), c[0] != "cosine"))
     while n_layers > 1 and sum(counts) < 2 * n_layers:
         joined = [tuple(np.add(counts, one).tolist()) for one in alone]
         better = min(joined, key=lambda c: few(kernel, view, c, place))

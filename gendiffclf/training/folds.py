@@ -148,7 +148,7 @@ def assign_folds(
     Assign rows to members.
 
     Each of M >= 2 members leaves out its own fold of M, which validates it; a single one leaves out a tenth of the rows. Very
-    few rows are all learnt from.
+    few rows are all learnt from, and so is one row a class: without it a member would not know the class.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def assign_folds(
     n_parts = n_members if n_members > 1 else SINGLE_FOLDS
     if groups is not None:
         n_parts = min(n_parts, len(np.unique(groups)))
-    if n_parts < 2 or n < 2 * n_parts or (n_members == 1 and not validate):
+    if n_parts < 2 or n < 2 * n_parts or n == len(np.unique(y)) or (n_members == 1 and not validate):
         return Folds([everything] * n_members, everything[:0], everything[:0])
     part = split_rows(y, n_parts, rng, groups)
     candidates = everything[:: -(-n // HELD_OUT_ROWS)]

@@ -112,6 +112,12 @@ def test_lengths_that_say_nothing_call_for_the_cosine_kernel():
     assert best(lengths[:, None, None, None] * rows, targets, weight, list(KERNELS)).kernel == "cosine"
 
 
+def test_one_row_a_class_calls_for_the_cosine_kernel_if_it_is_tried():
+    rows, weight = torch.randn(8, 2, 1, 120, generator=torch.Generator().manual_seed(0)).double(), torch.ones(8).double()
+    assert best(rows, torch.eye(8).double(), weight, list(KERNELS)).kernel == "cosine"
+    assert best(rows, torch.eye(8).double(), weight, ["gaussian", "laplacian"]).kernel == "gaussian"
+
+
 def test_the_layer_that_shows_the_class_gets_the_weight():
     rows, targets, weight = table(n=150, n_layers=4, informative=(2,))
     weights = np.array(best(rows, targets, weight, list(KERNELS)).layer_weights)

@@ -105,6 +105,13 @@ def test_no_row_is_validated_by_a_member_that_learnt_from_it(y, n_members, group
         assert of[row] not in of[assignment.train[member]]
 
 
+@pytest.mark.parametrize("n_members", [1, 4])
+def test_one_row_a_class_is_learnt_by_every_member(n_members):
+    assignment = assign(np.arange(20), n_members)
+    assert [list(rows) for rows in assignment.train] == [list(range(20))] * n_members
+    assert not len(assignment.validation)
+
+
 @pytest.mark.parametrize("n_members", [2, 3, 4, 7])
 def test_each_of_several_members_leaves_out_a_fold_of_its_own(n_members):
     y = np.arange(53) % 3
