@@ -37,7 +37,7 @@ AUTO_LEARNING_RATE = 0.01, 0.005
 FEW_TRAINING_ROWS = 256
 AUTO_RATE_WIDTH = 1.28
 """Product of learning rate and width at most: wider networks, those of many classes, diverge by more."""
-AUTO_BATCH = (32, 256)
+AUTO_BATCH = (16, 256)
 """Fewest and most rows of a batch for `batch_size="auto"`."""
 FLOAT32_VALUES = 4096
 """Rows of a batch times width up to which processors do better with float32: bfloat16 saves less than converting costs."""
