@@ -27,11 +27,15 @@ VALIDATION_BLOCK = 1024
 """Rows per member in one pass of validation."""
 LEAST_GAIN, LEAST_ROWS = 1e-3, 0.5
 """Improvement that patience asks for: at least this share of the score, and the score of so many rows."""
-CATCHING_UP = 0.05, 2.0
+LEAST_PACE = 0.02
 """
-Beside another estimator, patience also goes on while the network alone improves by this share, if its Brier score is less than so
-many times that of the mixture: its part in it may still grow.
+Beside another estimator, patience also goes on while the network alone improves by this share, for its part in the mixture may
+still grow: if it has hardly begun, or is about to catch up.
 """
+HARDLY_BEGUN = 0.8
+"""Brier score, as a share of that of the classes' frequencies."""
+CATCHING_UP = 2.0, 10.0
+"""Its Brier score is less than so many times that of the mixture, and at its pace it equals it within so many patiences."""
 LEAST_EVERY = 10
 """Updates between two validations, at least: on small tables one costs as much as an update."""
 PER_PATIENCE = 5
@@ -217,12 +221,13 @@ def _approach(averages: list[Tensor], weights: list[Tensor], gain: float | Tenso
 class _Best:
     """The best weights so far, and how long they have been the best."""
 
-    def __init__(self, n_validation: int, n_classes: int, patience: int | None) -> None:
-        self.kept: tuple[int, Tensor, dict[str, Tensor] | None] = 0, torch.empty(0, n_classes), None
+    def __init__(self, shares: Tensor, n_validation: int, patience: int | None) -> None:
+        self.kept: tuple[int, Tensor, dict[str, Tensor] | None] = 0, torch.empty(0, len(shares)), None
         """Update, estimates of the validation rows, weights; one object, so that an interrupt leaves all or none of it."""
         self._score, self._improved_at = float("inf"), 0
         self._reference, self._alone_reference = float("inf"), float("inf")  # at the last improvements that count
         self._tolerance, self._patience = LEAST_ROWS / max(1, n_validation), patience
+        self._of_shares = 1 - float(shares.square().sum())
 
     def compare(self, step: int, score: float, alone: float, held_out: Tensor, network: TransportNetwork) -> bool:
         """Keep these weights if they are better; whether patience is at its end."""
@@ -231,9 +236,15 @@ class _Best:
             self._score = score
             if score < min(self._reference * (1 - LEAST_GAIN), self._reference - self._tolerance):
                 self._improved_at, self._reference = step, score
-        if alone < self._alone_reference * (1 - CATCHING_UP[0]) and alone < self._score * CATCHING_UP[1]:
+        if self._approaches(alone):
             self._improved_at, self._alone_reference = step, alone
         return self._patience is not None and step - self._improved_at >= self._patience
+
+    def _approaches(self, alone: float) -> bool:
+        """Whether the network alone has come so much closer that its part in the mixture may grow."""
+        pace, behind = 1 - alone / self._alone_reference, max(1.0, alone / max(self._score, 1e-12))
+        catches_up = behind < CATCHING_UP[0] and math.log(behind) < CATCHING_UP[1] * pace
+        return pace > LEAST_PACE and (catches_up or alone > HARDLY_BEGUN * self._of_shares)
 
 
 def train(
@@ -285,7 +296,8 @@ def train(
     """
     budget = Budget() if budget is None else budget
     learner = _Learner(network, data, folds, settings, seed, learned, processes)
-    best = _Best(len(folds.validation), len(data.codes), settings.patience)
+    shares = torch.bincount(data.y.cpu(), data.weight.cpu(), len(data.codes)) / len(data.y)
+    best = _Best(shares, len(folds.validation), settings.patience)
     result, started, validation_seconds = TrainingResult(stopped_by="max_steps"), budget.spent, 0.0
     every = max(LEAST_EVERY, learner.batches.n_per_pass, (settings.patience or 0) // PER_PATIENCE)
     total = torch.zeros((), device=data.weight.device)

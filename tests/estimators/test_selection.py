@@ -113,7 +113,10 @@ def test_lengths_that_say_nothing_call_for_the_cosine_kernel():
 
 
 def test_one_row_a_class_calls_for_the_cosine_kernel_if_it_is_tried():
-    rows, weight = torch.randn(8, 2, 1, 120, generator=torch.Generator().manual_seed(0)).double(), torch.ones(8).double()
+    rows, weight = (
+        torch.randn(8, 2, 1, 120, generator=torch.Generator().manual_seed(0)).double(),
+        torch.ones(8).double(),
+    )
     assert best(rows, torch.eye(8).double(), weight, list(KERNELS)).kernel == "cosine"
     assert best(rows, torch.eye(8).double(), weight, ["gaussian", "laplacian"]).kernel == "gaussian"
 

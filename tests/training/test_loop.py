@@ -221,3 +221,27 @@ def test_training_leaves_no_cycle_behind(monkeypatch):
         assert made[0]() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("alone", "waits"),
+    [
+        ([0.46, 0.46], False),  # stands still
+        ([0.46, 0.43], True),  # has hardly begun
+        ([0.30, 0.28], True),  # catches up
+        ([0.38, 0.372], False),  # too slowly
+        ([0.39, 0.42], False),  # is getting worse
+        ([0.06, 0.05], True),  # near the mixture
+    ],
+)
+def test_patience_waits_for_a_network_whose_part_may_grow(alone, waits):
+    score = 0.2 if alone[0] > 0.1 else 0.04
+    best, network = loop._Best(torch.tensor([0.5, 0.5]), 1000, 20), torch.nn.Linear(1, 1)
+    assert not best.compare(10, score, alone[0], torch.empty(0, 2), network)
+    assert best.compare(30, score, alone[1], torch.empty(0, 2), network) is not waits
+
+
+def test_patience_does_not_wait_far_behind():
+    best, network = loop._Best(torch.tensor([0.5, 0.5]), 1000, 20), torch.nn.Linear(1, 1)
+    assert not best.compare(10, 0.01, 0.3, torch.empty(0, 2), network)
+    assert best.compare(30, 0.01, 0.1, torch.empty(0, 2), network)
