@@ -34,7 +34,7 @@ still grow: if it has hardly begun, or is about to catch up.
 """
 HARDLY_BEGUN = 0.8
 """Brier score, as a share of that of the classes' frequencies."""
-CATCHING_UP = 2.0, 10.0
+CATCHING_UP = 2.0, 15.0
 """Its Brier score is less than so many times that of the mixture, and at its pace it equals it within so many patiences."""
 LEAST_EVERY = 10
 """Updates between two validations, at least: on small tables one costs as much as an update."""
