@@ -29,12 +29,17 @@ from .runner import quiet, timed
 FOLDER = RESULTS / "speed"
 QUICK = {"max_steps": 3, "n_members": 2, "width": 32, "depth": 1}
 """Parameters of the classifier where figures mean nothing."""
+_IRIS = "from sklearn.datasets import load_iris; X, y = load_iris(return_X_y=True)"
 STATEMENTS = {
     "sklearn": "import sklearn",
     "sklearn and gendiffclf": "import sklearn; import gendiffclf",
     "sklearn and our classifier": "import sklearn; from gendiffclf import GenerativeTransportClassifier",
     "sklearn and MLPClassifier": "import sklearn; from sklearn.neural_network import MLPClassifier",
     "sklearn and torch": "import sklearn; import torch",
+    "first fit of our classifier": f"{_IRIS}; from gendiffclf import GenerativeTransportClassifier; "
+    "GenerativeTransportClassifier().fit(X, y)",
+    "first fit of MLPClassifier": f"{_IRIS}; from sklearn.neural_network import MLPClassifier; "
+    "MLPClassifier((256, 256)).fit(X, y)",
 }
 PEERS = ("ours", "logreg", "mlp_early", "lightgbm")
 CASES: dict[str, dict[str, Any]] = {
@@ -72,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def measure_imports(quick: bool) -> Figures:
-    """Seconds of import statements in fresh processes, all in turn; the first round fills the system's cache."""
+    """Seconds of imports and first fits in fresh processes, all in turn; the first round fills the system's cache."""
     code = "import time; b = time.perf_counter(); exec(__import__('sys').argv[1]); print(time.perf_counter() - b)"
     seconds: dict[str, list[float]] = {name: [] for name in STATEMENTS}
     for turn in range(1 if quick else 8):
