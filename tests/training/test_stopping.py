@@ -48,7 +48,7 @@ def test_all_updates_are_made_without_patience():
 
 
 def test_beside_another_estimator_training_stops_when_the_mixture_no_longer_improves():
-    data = make_data(noise=1.5)
+    data = make_data(noise=0.5)
     folds = make_folds(data)
     targets = torch.eye(CLASSES, dtype=torch.float64)[data.y[folds.validation]]
     perfect, useless = targets.clone(), torch.full_like(targets, 1 / CLASSES)
