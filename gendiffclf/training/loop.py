@@ -36,6 +36,8 @@ HARDLY_BEGUN = 0.8
 """Brier score, as a share of that of the classes' frequencies."""
 CATCHING_UP = 2.0, 15.0
 """Its Brier score is less than so many times that of the mixture, and at its pace it equals it within so many patiences."""
+_LEAST_SCORE = 1e-12
+"""In ratios: where rows are far apart, scores may be 0."""
 LEAST_EVERY = 10
 """Updates between two validations, at least: on small tables one costs as much as an update."""
 PER_PATIENCE = 5
@@ -242,7 +244,8 @@ class _Best:
 
     def _approaches(self, alone: float) -> bool:
         """Whether the network alone has come so much closer that its part in the mixture may grow."""
-        pace, behind = 1 - alone / self._alone_reference, max(1.0, alone / max(self._score, 1e-12))
+        alone, reference, score = (max(x, _LEAST_SCORE) for x in (alone, self._alone_reference, self._score))
+        pace, behind = 1 - alone / reference, max(1.0, alone / score)
         catches_up = behind < CATCHING_UP[0] and math.log(behind) < CATCHING_UP[1] * pace
         return pace > LEAST_PACE and (catches_up or alone > HARDLY_BEGUN * self._of_shares)
 

@@ -232,6 +232,7 @@ def test_training_leaves_no_cycle_behind(monkeypatch):
         ([0.38, 0.372], False),  # too slowly
         ([0.39, 0.42], False),  # is getting worse
         ([0.06, 0.05], True),  # near the mixture
+        ([0.0, 0.0], False),  # is perfect
     ],
 )
 def test_patience_waits_for_a_network_whose_part_may_grow(alone, waits):
