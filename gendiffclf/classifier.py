@@ -83,7 +83,7 @@ class GenerativeTransportClassifier(
     max_steps : int >= 1, default=2000
         Largest number of updates of the network.
     batch_size : int >= 1 or "auto", default="auto"
-        Rows per update of each member. "auto" is an eighth of the rows, but at least 32 and at most 256.
+        Rows per update of each member. "auto" is an eighth of the rows, but at least 16 and at most 256.
     learning_rate : float > 0 or "auto", default="auto"
         Learning rate of Adam. "auto" is 0.01 for up to 256 rows per member and 0.005 for more, but at most 1.28 divided by
         the width, which many classes increase.
@@ -91,7 +91,7 @@ class GenerativeTransportClassifier(
         Decay per update of the moving average of the weights that prediction uses; 0 for the last weights.
     patience : int >= 1, "auto" or None, default="auto"
         Updates without a validation score that is better by a thousandth and by half a row's worth, after which training stops:
-        "auto" is 80, and a sixth of the rows where that is less, but at least 20. None makes all `max_steps`,
+        "auto" is 80, and an eighth of the rows where that is less, but at least 10. None makes all `max_steps`,
         and a single network without a kernel then learns from all rows.
     time_limit : float > 0 or None, default=None
         Seconds for `fit`. The kernel is fitted first, with as many centres, at least 250, as leave time for the network; its
