@@ -90,9 +90,9 @@ class GenerativeTransportClassifier(
     ema_decay : float in [0, 1), default=0.99
         Decay per update of the moving average of the weights that prediction uses; 0 for the last weights.
     patience : int >= 1, "auto" or None, default="auto"
-        Updates without a validation score that is better by a thousandth and by half a row's worth, after which training stops:
-        "auto" is 80, and an eighth of the rows where that is less, but at least 10. None makes all `max_steps`,
-        and a single network without a kernel then learns from all rows.
+        Updates without a validation score that is half a percent better, after which training stops: "auto" is 80, and an
+        eighth of the rows where that is less, but at least 10. None makes all `max_steps`, and a single network without a
+        kernel then learns from all rows.
     time_limit : float > 0 or None, default=None
         Seconds for `fit`. The kernel is fitted first, with as many centres, at least 250, as leave time for the network; its
         best weights so far are kept. Where no time remains, the kernel is used alone. Scaling is not interrupted.

@@ -25,8 +25,8 @@ from .folds import Folds
 
 VALIDATION_BLOCK = 1024
 """Rows per member in one pass of validation."""
-LEAST_GAIN, LEAST_ROWS = 1e-3, 0.5
-"""Improvement that patience asks for: at least this share of the score, and the score of so many rows."""
+LEAST_GAIN = 0.005
+"""Improvement that patience asks for, as a share of the score."""
 LEAST_PACE = 0.02
 """
 Beside another estimator, patience also goes on while the network alone improves by this share, for its part in the mixture may
@@ -223,20 +223,19 @@ def _approach(averages: list[Tensor], weights: list[Tensor], gain: float | Tenso
 class _Best:
     """The best weights so far, and how long they have been the best."""
 
-    def __init__(self, shares: Tensor, n_validation: int, patience: int | None) -> None:
+    def __init__(self, shares: Tensor, patience: int | None) -> None:
         self.kept: tuple[int, Tensor, dict[str, Tensor] | None] = 0, torch.empty(0, len(shares)), None
         """Update, estimates of the validation rows, weights; one object, so that an interrupt leaves all or none of it."""
         self._score, self._improved_at = float("inf"), 0
         self._reference, self._alone_reference = float("inf"), float("inf")  # at the last improvements that count
-        self._tolerance, self._patience = LEAST_ROWS / max(1, n_validation), patience
-        self._of_shares = 1 - float(shares.square().sum())
+        self._of_shares, self._patience = 1 - float(shares.square().sum()), patience
 
     def compare(self, step: int, score: float, alone: float, held_out: Tensor, network: TransportNetwork) -> bool:
         """Keep these weights if they are better; whether patience is at its end."""
         if score < self._score:
             self.kept = step, held_out, {name: x.clone() for name, x in network.state_dict().items()}
             self._score = score
-            if score < min(self._reference * (1 - LEAST_GAIN), self._reference - self._tolerance):
+            if score < self._reference * (1 - LEAST_GAIN):
                 self._improved_at, self._reference = step, score
         if self._approaches(alone):
             self._improved_at, self._alone_reference = step, alone
@@ -300,7 +299,7 @@ def train(
     budget = Budget() if budget is None else budget
     learner = _Learner(network, data, folds, settings, seed, learned, processes)
     shares = torch.bincount(data.y.cpu(), data.weight.cpu(), len(data.codes)) / len(data.y)
-    best = _Best(shares, len(folds.validation), settings.patience)
+    best = _Best(shares, settings.patience)
     result, started, validation_seconds = TrainingResult(stopped_by="max_steps"), budget.spent, 0.0
     every = max(LEAST_EVERY, learner.batches.n_per_pass, (settings.patience or 0) // PER_PATIENCE)
     total = torch.zeros((), device=data.weight.device)

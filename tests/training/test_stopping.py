@@ -20,9 +20,8 @@ def test_patience_counts_updates(patience):
     """Training stops at the first validation that comes so many updates after the last improvement."""
     _, result = run(max_steps=3000, patience=patience, learning_rate=0.05)
     reference, improved, stops = float("inf"), 0, []
-    share, rows = loop.LEAST_GAIN, loop.LEAST_ROWS
     for step, score in zip(result.history["step"], result.history["validation_brier"], strict=True):
-        if score < reference * (1 - share) and score < reference - rows / 120:
+        if score < reference * (1 - loop.LEAST_GAIN):
             improved, reference = step, score
         stops += [step] if step - improved >= patience else []
     assert stops == [result.n_steps]
