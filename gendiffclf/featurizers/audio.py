@@ -69,16 +69,8 @@ class Clip:
     """
     A clip before decoding: its source, and the segment to read.
 
-    Parameters
-    ----------
-    source : path, bytes, ndarray or decoder
-        Path or content of a file, samples, or an object with `get_all_samples()`.
-    rate : float or None
-        Sampling rate in Hz; None if the source has its own.
-    start, end : float or None
-        The segment, in seconds; `end=None` means the end of the source.
-    copy : str or None
-        Path of a decoded copy to read instead of `source`.
+    The source is a path, the content of a file, samples, or an object with `get_all_samples()`; `rate`, in Hz, is None if it has
+    its own. The segment is in seconds; `end=None` means the end of the source. `copy` is a decoded copy to read instead.
     """
 
     source: Any
@@ -90,7 +82,7 @@ class Clip:
     @property
     def name(self) -> str:
         """Name of the clip in messages."""
-        if isinstance(self.source, str | os.PathLike):
+        if self.on_disk:
             part = "" if not self.start and self.end is None else f", {self.start:g} s to {_end_name(self.end)}"
             return f"{os.fspath(self.source)}{part}"
         return type(self.source).__name__
@@ -133,22 +125,10 @@ class Clip:
 
     def load(self, rate: int) -> NDArray[np.float32]:
         """
-        Decode, crop, mix down to mono and resample.
+        Decode, crop, mix down to mono and resample to `rate`, in Hz, into an array of shape (n_samples,), float32.
 
-        Parameters
-        ----------
-        rate : int
-            Sampling rate of the result, in Hz.
-
-        Returns
-        -------
-        samples : ndarray of shape (n_samples,), float32
-            Finite; nominally in [-1, 1], as integers are scaled by the range of their type.
-
-        Raises
-        ------
-        AudioError
-            If the clip is missing, not audio, truncated, empty, has more than two dimensions, or holds NaN or infinity.
+        Samples are finite and nominally in [-1, 1], as integers are scaled by the range of their type. Raises an `AudioError` if
+        the clip is missing, not audio, truncated, empty, has more than two dimensions, or holds NaN or infinity.
         """
         if self.on_disk or isinstance(self.source, bytes):
             samples, native_rate = self.native_samples()
@@ -168,30 +148,17 @@ class Clip:
 
     def native_samples(self) -> tuple[NDArray[np.float32], float]:
         """
-        Decode and crop a file, without mixing or resampling.
+        Decode and crop a file into samples, (n_samples,) or (n_samples, n_channels), float32, at its own rate, in Hz.
 
-        Returns
-        -------
-        samples : ndarray of shape (n_samples,) or (n_samples, n_channels), float32
-        rate : float
-            In Hz.
-
-        Raises
-        ------
-        AudioError
-            If the file is missing, not audio, truncated, or too short for the segment.
+        Raises an `AudioError` if the file is missing, not audio, truncated, or too short for the segment.
         """
-        soundfile = require("soundfile")
         with open_whole(self.copy or self.source, self.name) as file:
             segment = _frame_range(self, file.frames, file.samplerate)
             seek = file.format != "MP3"  # seeking in MP3 is inexact
-            try:
-                if seek and segment.start:
-                    file.seek(segment.start)
-                count = segment.stop - segment.start if seek else segment.stop
-                samples = file.read(count, dtype="float32", always_2d=False)
-            except soundfile.SoundFileError as error:
-                raise AudioError(f"decoding failed ({_error_text(error)})", self.name) from error
+            if seek and segment.start:
+                file.seek(segment.start)
+            count = segment.stop - segment.start if seek else segment.stop
+            samples = file.read(count, dtype="float32", always_2d=False)
             if len(samples) < MIN_SHARE * count:
                 raise AudioError(_truncated(len(samples) / count), self.name)
             return samples if seek else samples[segment.start :], float(file.samplerate)
@@ -199,31 +166,17 @@ class Clip:
 
 def native_blocks(clip: Clip) -> Iterator[tuple[NDArray[np.float32], float]]:
     """
-    Decode a whole file, of which `start` and `end` are ignored, block by block.
+    Decode a whole file, of which `start` and `end` are ignored; yields blocks of at most `BLOCK_SECONDS` and their rate, in Hz.
 
-    Yields
-    ------
-    block : ndarray of shape (n, channels), float32
-        Of at most `BLOCK_SECONDS`.
-    rate : float
-        In Hz.
-
-    Raises
-    ------
-    AudioError
-        If the file is not audio, is truncated, or cannot be decoded.
+    Blocks have the shape (n, channels), float32. An `AudioError` if the file is not audio, is truncated, or cannot be decoded.
     """
-    soundfile = require("soundfile")
     with open_whole(clip.source, clip.name) as file:
         # soundfile seeks to the current position after each read, which is inexact in MP3.
         file.seekable = lambda: False
         rate, declared, count = float(file.samplerate), file.frames, 0
-        try:
-            while len(block := file.read(round(BLOCK_SECONDS * rate), dtype="float32", always_2d=True)):
-                count += len(block)
-                yield block, rate
-        except soundfile.SoundFileError as error:
-            raise AudioError(f"decoding failed ({_error_text(error)})", clip.name) from error
+        while len(block := file.read(round(BLOCK_SECONDS * rate), dtype="float32", always_2d=True)):
+            count += len(block)
+            yield block, rate
     if 0 < declared < UNKNOWN_FRAMES and count < MIN_SHARE * declared:
         raise AudioError(_truncated(count / declared), clip.name)
 
@@ -244,30 +197,32 @@ def _error_text(error: Exception) -> str:
 def open_audio(source: Any) -> Any:
     """Open a path or the content of a file with soundfile."""
     soundfile = require("soundfile")
-    name = source if isinstance(source, str | os.PathLike) else "bytes"
-    if not isinstance(source, bytes):
-        path = os.fspath(source)
-        if not os.path.exists(path):
-            raise AudioError("there is no such file", path)
-        if os.path.isdir(path):
-            raise AudioError("it is a folder, expected an audio file", path)
+    in_memory = isinstance(source, bytes)
+    name = "bytes" if in_memory else os.fspath(source)
+    if not in_memory and not os.path.exists(name):
+        raise AudioError("there is no such file", name)
+    if not in_memory and os.path.isdir(name):
+        raise AudioError("it is a folder, expected an audio file", name)
     try:
-        return soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else os.fspath(source))
+        return soundfile.SoundFile(io.BytesIO(source) if in_memory else name)
     except (soundfile.SoundFileError, OSError, TypeError) as error:
         raise AudioError(
             f"it cannot be read as audio ({_error_text(error)}), expected wav, flac, ogg, mp3 or another format of libsndfile",
-            os.fspath(name),
+            name,
         ) from error
 
 
 @contextlib.contextmanager
 def open_whole(source: Any, name: str) -> Iterator[Any]:
-    """Open an audio file; raise `AudioError` if it is shorter than its header declares."""
+    """Open an audio file; an `AudioError` if it is shorter than its header declares, or reading from it fails."""
     with open_audio(source) as file:
         share = declared_share(source)
         if share is not None and share < MIN_SHARE:
             raise AudioError(_truncated(share), name)
-        yield file
+        try:
+            yield file
+        except require("soundfile").SoundFileError as error:
+            raise AudioError(f"decoding failed ({_error_text(error)})", name) from error
 
 
 def _file_digest(path: str) -> bytes:

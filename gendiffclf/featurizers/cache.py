@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..validation import check_integer
 
 DEFAULT_MAX_BYTES = 10 * 2**30
+ENDING = ".safetensors"
 # A temporary file older than this was left by a process killed while writing.
 STALE_SECONDS = 3600.0
 # Trimming goes below the bound, so that it is not due again after the next few clips.
@@ -151,41 +152,34 @@ class FeatureCache:
     def trim(self) -> None:
         """Remove stale temporary files and, if the folder exceeds `max_bytes`, the least recently used entries."""
         entries, stale = [], time.time() - STALE_SECONDS
-        for entry in self._scan():
-            with contextlib.suppress(FileNotFoundError):
-                status = entry.stat()
-                if entry.name.endswith(".safetensors"):
-                    entries.append((status.st_mtime, status.st_size, entry.path))
-                elif status.st_mtime < stale:
-                    os.unlink(entry.path)
+        for path, status in self._files():
+            if path.suffix == ENDING:
+                entries.append((status.st_mtime, status.st_size, path))
+            elif status.st_mtime < stale:
+                path.unlink(missing_ok=True)
         total = sum(size for _, size, _ in entries)
         if self.max_bytes is None or total <= self.max_bytes:
             return
         for _, size, path in sorted(entries):
             with contextlib.suppress(OSError):
-                os.unlink(path)
+                path.unlink()
             total -= size
             if total <= TRIM_TO * self.max_bytes:
                 return
 
     def clear(self) -> None:
         """Remove every entry; the folder stays."""
-        for entry in self._scan():
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(entry.path)
+        for path, _ in self._files():
+            path.unlink(missing_ok=True)
 
     @property
     def n_bytes(self) -> int:
         """Size of all entries, in bytes."""
-        total = 0
-        for entry in self._scan():
-            with contextlib.suppress(FileNotFoundError):
-                total += entry.stat().st_size
-        return total
+        return sum(status.st_size for _, status in self._files())
 
     def __len__(self) -> int:
         """Count the entries."""
-        return sum(entry.name.endswith(".safetensors") for entry in self._scan())
+        return sum(path.suffix == ENDING for path, _ in self._files())
 
     def __bool__(self) -> bool:
         """Return True, also for an empty cache."""
@@ -193,16 +187,14 @@ class FeatureCache:
 
     def _path(self, key: str) -> Path:
         # 256 subfolders, since some filesystems are slow with very large ones.
-        return Path(self.folder) / key[:2] / f"{key}.safetensors"
+        return Path(self.folder) / key[:2] / f"{key}{ENDING}"
 
-    def _scan(self) -> Iterator[os.DirEntry[str]]:
-        """Yield the files written by this class; others in the folder are left alone."""
-        with contextlib.suppress(FileNotFoundError), os.scandir(self.folder) as shards:
-            for shard in shards:
-                if not re.fullmatch("[0-9a-f]{2}", shard.name) or not shard.is_dir():
-                    continue
-                with contextlib.suppress(FileNotFoundError), os.scandir(shard) as entries:
-                    yield from (e for e in entries if re.fullmatch(r"[0-9a-f]+\.(safetensors|[0-9a-f]+\.tmp)", e.name))
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Yield the files written by this class with their size and times; others in the folder are left alone."""
+        for path in Path(self.folder).glob("[0-9a-f][0-9a-f]/*"):
+            if re.fullmatch(r"[0-9a-f]+\.(safetensors|[0-9a-f]+\.tmp)", path.name):
+                with contextlib.suppress(FileNotFoundError):
+                    yield path, path.stat()
 
 
 def open_cache(cache: Any) -> FeatureCache | None:

@@ -34,20 +34,8 @@ class Checkpoint:
     """
     A speech encoder whose weights are loaded on demand.
 
-    Parameters
-    ----------
-    config : PretrainedConfig
-        Architecture of the encoder.
-    sampling_rate : int
-        Sampling rate of its input, in Hz.
-    do_normalize : bool
-        Whether clips are standardised to zero mean and unit variance before they are encoded.
-    fingerprint : str
-        Equal fingerprints mean equal architecture and weights.
-    source : str or Module
-        A folder, a hub name, or a loaded model.
-    revision : str or None
-        The resolved commit of a hub name.
+    `sampling_rate` of its input is in Hz; with `do_normalize`, clips are standardised before they are encoded. Equal fingerprints
+    mean equal architecture and weights. `source` is a folder, a hub name, or a loaded model; `revision` the commit of a hub name.
     """
 
     config: Any
@@ -89,12 +77,8 @@ def open_checkpoint(model: Any, revision: str | None, do_normalize: bool | str) 
     """
     Read the configuration of an encoder, given as for `HubertFeaturizer`, without loading its weights.
 
-    Raises
-    ------
-    ValueError
-        If the model does not take waveforms, or has an adapter after its last layer.
-    OSError
-        If the folder, name or revision does not exist or cannot be reached.
+    Raises a ValueError if the model does not take waveforms or has an adapter after its last layer, and an OSError if the folder,
+    name or revision does not exist or cannot be reached.
     """
     require("transformers")
     if not isinstance(model, str | os.PathLike):

@@ -33,24 +33,10 @@ VARIANCE_EPS = 1e-7
 @dataclass(eq=False)
 class SpeechEncoder:
     """
-    An encoder on one device, with the settings of a featuriser.
+    An encoder on one device, with the settings of `HubertFeaturizer`.
 
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        The encoder; its weights are loaded on first use.
-    device : torch.device
-        Device that it runs on.
-    dtype : torch.dtype
-        float32, float64, or bfloat16, which means autocast with weights in float32.
-    layers : list of int
-        Indices of the hidden states to pool: 0 is the input of the first layer, `num_hidden_layers` the final state.
-    pooling : str
-        A name of `POOLINGS`.
-    max_seconds : float or None
-        Longer clips are encoded in chunks of at most this length.
-    batch_seconds : float
-        Bound on the padded length of a batch.
+    With bfloat16 as `dtype`, the model runs under autocast with weights in float32. `layers` are indices of hidden states: 0 is
+    the input of the first layer, `num_hidden_layers` the final one. `max_seconds` bounds chunks, `batch_seconds` padded batches.
     """
 
     checkpoint: Checkpoint

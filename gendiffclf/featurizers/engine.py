@@ -100,32 +100,11 @@ def encode_items(
     progress: str,
 ) -> tuple[Rows, list[AudioError]]:
     """
-    Turn inputs into features in this process.
+    Turn inputs, as the caller passed them, into features, of shape (n, *row_shape), float32, and errors of failed clips.
 
-    Parameters
-    ----------
-    items : list
-        Inputs as the caller passed them.
-    encoders : list of Encoder
-        With equal settings; each takes the next batch when it is free.
-    cache : FeatureCache or None
-        Searched first, and filled with what was missing.
-    sampling_rate : float or None
-        Sampling rate of bare arrays, in Hz.
-    n_threads : int
-        Threads that read and decode.
-    stop_at_error : bool
-        Raise the first `AudioError` instead of going on.
-    progress : str
-        Title of the progress bar; empty for none.
-
-    Returns
-    -------
-    rows : ndarray of shape (n, *row_shape), float32, or list of ndarray
-        In the order of `items`, with NaN for failed clips. A list if `row_shape` has a None; a failed clip then has one
-        frame of NaN.
-    failures : list of AudioError
-        One per failed clip, in order.
+    The encoders have equal settings; each takes the next batch when it is free. `sampling_rate` is that of bare arrays, in Hz;
+    `progress` is the title of the progress bar, empty for none. Rows of failed clips are NaN. If `row_shape` has a None, rows are
+    a list, and a failed clip has one frame of NaN. With `stop_at_error`, the first `AudioError` is raised.
     """
     rows: list[Row | None] = [None] * len(items)
     failures: dict[int, AudioError] = {}

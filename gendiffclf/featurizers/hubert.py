@@ -192,6 +192,7 @@ class HubertFeaturizer(SpeechFeaturizer):
         self._check_weights(checkpoint)
         layers = self._layer_indices(checkpoint)
         self._check_container(1 if isinstance(self.layers, Integral) and self.pooling != "none" else 2)
+        auto = self.batch_seconds == "auto"
         return [
             SpeechEncoder(
                 checkpoint,
@@ -200,18 +201,13 @@ class HubertFeaturizer(SpeechFeaturizer):
                 layers,
                 self.pooling,
                 self.max_seconds,
-                self._batch_seconds(device),
+                BATCH_SECONDS.get(device.type, BATCH_SECONDS_ACCELERATOR) if auto else float(self.batch_seconds),
             )
             for device in devices
         ]
 
     def _checkpoint(self) -> Checkpoint:
         return open_checkpoint(self.model, self.revision, self.do_normalize)
-
-    def _batch_seconds(self, device: torch.device) -> float:
-        if isinstance(self.batch_seconds, str):
-            return BATCH_SECONDS.get(device.type, BATCH_SECONDS_ACCELERATOR)
-        return float(self.batch_seconds)
 
     def _layer_indices(self, checkpoint: Checkpoint) -> list[int]:
         count = checkpoint.config.num_hidden_layers + 1

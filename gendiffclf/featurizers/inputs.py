@@ -70,18 +70,8 @@ def as_clip(item: Any, sampling_rate: float | None) -> Clip:
     """
     Turn one input, in one of the forms listed at `HubertFeaturizer`, into a `Clip`, which is not read yet.
 
-    Parameters
-    ----------
-    item : object
-    sampling_rate : float or None
-        Sampling rate of bare arrays, in Hz.
-
-    Raises
-    ------
-    AudioError
-        If the input has none of these forms: an error of this clip, subject to `on_error`.
-    ValueError
-        If it is a bare array and `sampling_rate` is None: an error of the call, whatever `on_error` is.
+    `sampling_rate` is that of bare arrays, in Hz. An input in none of these forms is an AudioError, subject to `on_error`; a bare
+    array without `sampling_rate` is a ValueError of the call, whatever `on_error` is.
     """
     if isinstance(item, str | os.PathLike | bytes) or hasattr(item, "get_all_samples"):
         return Clip(item)

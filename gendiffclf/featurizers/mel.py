@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import correlate1d
 
 from .engine import ClipwiseEncoder, RowShape
 from .pooling import POOLINGS, pooled
@@ -20,8 +21,8 @@ POVEY_POWER = 0.85
 DITHER_UNIT = 2.0**-15
 # Root mean square after level normalisation: 26 dB below full scale, a common level of speech under ITU-T P.56.
 SPEECH_LEVEL = 10 ** (-26 / 20)
-# Frames on each side of the one whose slope is fitted.
-DELTA_REACH = 2
+# The slope of a least-squares fit to five frames, as a weighted sum of them.
+DELTA_WEIGHTS = np.arange(-2, 3) / 10
 
 
 @dataclass
@@ -47,8 +48,8 @@ class FbankEncoder(ClipwiseEncoder):
 
     def __post_init__(self) -> None:
         width = self.n_mels * (1 + self.deltas)
-        pooled = (width * len(POOLINGS[self.pooling]),)
-        self.row_shape: RowShape | None = (None, width) if self.pooling == "none" else pooled
+        n_statistics = len(POOLINGS[self.pooling])
+        self.row_shape: RowShape | None = (width * n_statistics,) if n_statistics else (None, width)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -73,7 +74,7 @@ class FbankEncoder(ClipwiseEncoder):
         frames = frames - frames.mean(axis=1, keepdims=True)
         before = np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
         frames = (frames - self.pre_emphasis * before) * _window(self.window)
-        n_fft = fft_length(self.window)
+        n_fft = 1 << (self.window - 1).bit_length()  # the next power of two
         power = np.abs(np.fft.rfft(frames, n_fft)) ** 2  # (frames, n_fft / 2 + 1)
         power += (self.dither * DITHER_UNIT) ** 2 * noise_power(self.window, n_fft, self.pre_emphasis)
         energies = power @ mel_filters(self.n_mels, n_fft, self.f_min, self.f_max)  # (frames, n_mels)
@@ -90,11 +91,6 @@ def normalized_level(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     rms = np.sqrt((centred**2).mean())
     audible = rms > np.finfo(np.float32).eps * np.abs(samples).max()
     return np.asarray(centred * (SPEECH_LEVEL / rms)) if audible else centred
-
-
-def fft_length(window: int) -> int:
-    """Smallest power of two that is at least `window`."""
-    return 1 << (window - 1).bit_length()
 
 
 @functools.lru_cache(maxsize=8)
@@ -129,11 +125,7 @@ def mel_filters(n_mels: int, n_fft: int, f_min: float, f_max: float) -> NDArray[
 
 def slopes(frames: NDArray[np.float64]) -> NDArray[np.float64]:
     """Least-squares slopes per frame, over two frames on each side; edge frames are repeated: (frames, d) -> (frames, d)."""
-    count = len(frames)
-    padded = np.pad(frames, ((DELTA_REACH, DELTA_REACH), (0, 0)), mode="edge")
-    reach = range(1, DELTA_REACH + 1)
-    total = sum(k * (padded[DELTA_REACH + k :][:count] - padded[DELTA_REACH - k :][:count]) for k in reach)
-    return np.asarray(total / (2 * sum(k * k for k in reach)))
+    return np.asarray(correlate1d(frames, DELTA_WEIGHTS, axis=0, mode="nearest"))
 
 
 @functools.lru_cache(maxsize=8)

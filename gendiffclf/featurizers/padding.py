@@ -10,6 +10,7 @@ itself stays unchanged.
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 import weakref
 from collections.abc import Iterator
@@ -40,63 +41,50 @@ def exact_padding(model: Any, n_samples: torch.Tensor | None, n_frames: torch.Te
     """
     Register hooks on an encoder that keep padding out of the frames of each clip.
 
-    The encoder is locked meanwhile, also for batches without padding, since the hooks of another thread's batch must not act on
-    them.
-
-    Parameters
-    ----------
-    model : Module
-    n_samples, n_frames : Tensor of shape (batch,), int64, or None
-        Numbers of samples and frames of each clip, on the model's device; None for a batch without padding.
+    `n_samples` and `n_frames` of each clip are int64 tensors of shape (batch,) on the model's device, or None for a batch without
+    padding. The encoder is locked meanwhile, also without padding, since the hooks of another thread's batch must not act on it.
     """
-    handles = []
-    with _lock(model):
-        try:
-            if n_samples is not None and n_frames is not None:
-                length = (n_samples - model.config.conv_kernel[0]) // model.config.conv_stride[0] + 1
-                for module in _group_norms(model):
-                    handles.append(module.register_forward_hook(_ClipwiseNorm(length)))
-                for module in _padding_sensitive_modules(model):
-                    handles.append(module.register_forward_hook(_ZeroPadding(n_frames)))
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    with _locks_guard:
+        lock = _locks.setdefault(model, threading.RLock())
+    with lock, contextlib.ExitStack() as stack:
+        if n_samples is not None and n_frames is not None:
+            length = (n_samples - model.config.conv_kernel[0]) // model.config.conv_stride[0] + 1
+            hooks = [(module, functools.partial(_normalize_clips, length)) for module in _group_norms(model)]
+            hooks += [(module, functools.partial(_zero_padding, n_frames)) for module in _sensitive_modules(model)]
+            for module, hook in hooks:
+                stack.callback(module.register_forward_hook(hook).remove)
+        yield
 
 
-class _ClipwiseNorm:
+def _normalize_clips(
+    length: torch.Tensor, norm: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor
+) -> torch.Tensor:
     """Forward hook of a group normalisation: normalises by statistics over the unpadded steps of each clip."""
+    import torch
 
-    def __init__(self, length: torch.Tensor) -> None:
-        self.length = length
-
-    def __call__(self, norm: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        x = inputs[0].to(output.dtype)  # (batch, channels, steps)
-        padding = torch.arange(x.shape[-1], device=x.device) >= self.length[:, None, None]  # (batch, 1, steps)
-        count = self.length[:, None, None]
-        mean = x.masked_fill(padding, 0).sum(dim=-1, keepdim=True) / count  # (batch, channels, 1)
-        x = x - mean
-        variance = x.masked_fill(padding, 0).square_().sum(dim=-1, keepdim=True) / count
-        scale = torch.rsqrt(variance + norm.eps)
-        if norm.affine:
-            scale = scale * norm.weight[:, None]
-            return torch.addcmul(norm.bias[:, None].to(x.dtype), x, scale)
-        return x * scale
+    x = inputs[0].to(output.dtype)  # (batch, channels, steps)
+    padding = _is_padding(x, length)
+    count = length[:, None, None]
+    mean = x.masked_fill(padding, 0).sum(dim=-1, keepdim=True) / count  # (batch, channels, 1)
+    x = x - mean
+    variance = x.masked_fill(padding, 0).square_().sum(dim=-1, keepdim=True) / count
+    scale = torch.rsqrt(variance + norm.eps)
+    if norm.affine:
+        scale = scale * norm.weight[:, None]
+        return torch.addcmul(norm.bias[:, None].to(x.dtype), x, scale)
+    return x * scale
 
 
-class _ZeroPadding:
+def _zero_padding(n_frames: torch.Tensor, module: Any, inputs: Any, output: torch.Tensor) -> torch.Tensor:
     """Forward hook of a convolution: sets its output beyond the end of each clip to zero."""
+    return output.masked_fill(_is_padding(output, n_frames), 0)  # (batch, d, frames)
 
-    def __init__(self, n_frames: torch.Tensor) -> None:
-        self.n_frames = n_frames
 
-    def __call__(self, module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-        import torch
+def _is_padding(x: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+    """Mask of the steps of x beyond the length of each clip: (batch, d, steps), (batch,) -> (batch, 1, steps)."""
+    import torch
 
-        padding = torch.arange(output.shape[-1], device=output.device) >= self.n_frames[:, None, None]
-        return output.masked_fill(padding, 0)  # (batch, d, frames)
+    return torch.arange(x.shape[-1], device=x.device) >= length[:, None, None]
 
 
 def _group_norms(model: Any) -> list[nn.Module]:
@@ -105,14 +93,9 @@ def _group_norms(model: Any) -> list[nn.Module]:
     return [module for module in model.feature_extractor.modules() if isinstance(module, nn.GroupNorm)]
 
 
-def _padding_sensitive_modules(model: Any) -> list[nn.Module]:
+def _sensitive_modules(model: Any) -> list[nn.Module]:
     """Modules before the last positional convolution that turn zeros of padding into other values."""
     embedding = model.encoder.pos_conv_embed
     stacked = list(getattr(embedding, "layers", []))[:-1]
     normalised = getattr(embedding, "batch_norm", None)  # HuBERT with conv_pos_batch_norm
     return stacked + ([normalised] if normalised is not None else [])
-
-
-def _lock(model: Any) -> threading.RLock:
-    with _locks_guard:
-        return _locks.setdefault(model, threading.RLock())

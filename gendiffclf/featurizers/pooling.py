@@ -37,18 +37,10 @@ def pooled(frames: NDArray[np.floating], pooling: str) -> NDArray[np.floating]:
 
 def pooled_chunks(chunks: Sequence[ChunkStatistics], pooling: str) -> NDArray[np.floating]:
     """
-    Pool a clip from the statistics of its chunks.
+    Pool a clip from its chunks into an array of shape (..., statistics · d), or (n_frames, ..., d) for "none".
 
-    Parameters
-    ----------
-    chunks : sequence of (n_frames, statistics)
-        For each chunk, its number of frames and its part of what `batch_statistics` returns, of shape (..., d).
-    pooling : str
-        A name of `POOLINGS`. The standard deviation is divided by n, so that of a single frame is 0.
-
-    Returns
-    -------
-    vector : ndarray of shape (..., statistics · d), or (n_frames, ..., d) for "none"
+    Each chunk has a number of frames and its part of what `batch_statistics` returns, of shape (..., d). The standard deviation
+    is divided by n, so that of a single frame is 0.
     """
     if pooling == "none":
         return np.concatenate([statistics["frames"] for _, statistics in chunks])
@@ -67,21 +59,11 @@ def pooled_chunks(chunks: Sequence[ChunkStatistics], pooling: str) -> NDArray[np
 
 def batch_statistics(states: torch.Tensor, n_frames: list[int], pooling: str) -> dict[str, torch.Tensor]:
     """
-    Compute the statistics of a batch of padded clips on its device.
+    Compute the statistics that `pooling` needs of a batch of padded clips, on its device.
 
-    Parameters
-    ----------
-    states : Tensor of shape (batch, frames, d)
-        Clip `i` has `n_frames[i]` frames, followed by padding, which must be finite.
-    n_frames : list of int
-    pooling : str
-        A name of `POOLINGS`.
-
-    Returns
-    -------
-    statistics : dict of str to Tensor of shape (batch, d)
-        "mean", "max" and "m2", the sum of squared deviations from the mean, as needed by `pooling`, in float32, or float64
-        for float64 states. For "none", "frames" with the states of shape (batch, frames, d).
+    Clip `i` of `states`, (batch, frames, d), has `n_frames[i]` frames, followed by padding, which must be finite. Statistics are
+    "mean", "max" and "m2", the sum of squared deviations from the mean, of shape (batch, d); for "none", "frames" are the states.
+    They are float32, or float64 for float64 states.
     """
     import torch
 

@@ -19,16 +19,11 @@ def fast_products(device: torch.device, dtype: torch.dtype) -> AbstractContextMa
     The order of summation differs, which changes float32 features by a relative 1e-6. Models stay unchanged.
     """
     import torch
-
-    if device.type == "cpu" and dtype == torch.float32 and mkl_holds_back():
-        return _onednn_mode()
-    return contextlib.nullcontext()
-
-
-def _onednn_mode() -> AbstractContextManager[Any]:
-    import torch
     from torch.nn import functional
     from torch.overrides import TorchFunctionMode
+
+    if device.type != "cpu" or dtype != torch.float32 or not mkl_holds_back():
+        return contextlib.nullcontext()
 
     class OneDnnMode(TorchFunctionMode):
         """Replaces `torch.nn.functional.linear` in this thread."""
