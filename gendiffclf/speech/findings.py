@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections import Counter
 from collections.abc import Iterable
@@ -9,17 +10,22 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..validation import check_choice
-from .corpora import first_few
+from .corpora import clip_name, first_few
 from .provenance import JsonResult, as_json
 
-SEVERITIES = ("error", "warning", "note")
-CODES = (
-    "anti-phase", "band-limited", "broken", "clipped", "copies", "copies-across-labels", "copies-across-speakers", "few-speakers",
-    "label-variants", "level-by-class", "long", "no-labels", "no-speakers", "one-class", "rare-class", "rates-by-class", "short",
-    "silent", "speaker-per-clip", "speaker-variants", "unscaled",
-)  # fmt: skip
+CODES = {
+    "error": ("copies-across-labels", "label-variants", "no-speakers", "one-class"),
+    "warning": (
+        *("anti-phase", "band-limited", "broken", "clipped", "copies", "copies-across-speakers", "rare-class"),
+        *("rates-by-class", "short", "silent", "speaker-per-clip", "speaker-variants", "unscaled"),
+    ),
+    "note": ("few-speakers", "level-by-class", "long", "no-labels"),
+}
+"""Codes of findings by severity."""
+SEVERITIES = tuple(CODES)
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,16 @@ class Finding:
         """Return message, first clips and remedy."""
         shown = first_few(list(dict.fromkeys(self.clips)))
         return f"{self.message}{f' ({shown})' if shown else ''}; {self.remedy}."
+
+
+def finding(
+    code: str, message: str, remedy: str, corpus: pd.DataFrame, rows: Iterable[int] = (), severity: str | None = None
+) -> Finding:
+    """Create a finding with the paths of its rows, of the severity in `CODES` unless another is given."""
+    severity = severity or next(name for name, codes in CODES.items() if code in codes)
+    numbers = tuple(int(row) for row in rows)
+    clips = tuple(clip_name(str(corpus["path"].iloc[row]), corpus.iloc[row]) for row in numbers)
+    return Finding(code, severity, message, remedy, numbers, clips)
 
 
 @dataclass(frozen=True)
@@ -113,7 +129,7 @@ class Audit(JsonResult):
         """
         codes = tuple(codes)
         for code in codes:
-            check_choice("accept", code, CODES)
+            check_choice("accept", code, sorted(itertools.chain(*CODES.values())))
         return replace(self, accepted=tuple(dict.fromkeys((*self.accepted, *codes))))
 
     def enforce(self, ignore: Iterable[str] = ()) -> None:

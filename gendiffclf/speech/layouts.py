@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -60,14 +61,16 @@ class Layout:
         return meaning.get(code, code) if isinstance(meaning, Mapping) else meaning(code)
 
 
-def add_crema_d_metadata(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Add gender and age of the actors from VideoDemographics.csv, if it exists."""
-    people = _metadata(folder, "VideoDemographics.csv")
-    if people is None:
+def add_people(
+    table: pd.DataFrame, folder: Path, *, name: str, speaker: str, gender: str, age: str, separator: str = ","
+) -> pd.DataFrame:
+    """Add gender and age of the speakers from the columns of a metadata file, if it exists."""
+    lines = _metadata(folder, name, separator)
+    if lines is None:
         return table
-    people = people.set_index("ActorID")
-    sex = people["Sex"].str.strip().str.lower().map(_SEXES)
-    return table.assign(gender=table["speaker"].map(sex), age=table["speaker"].map(people["Age"]))
+    people = lines.drop_duplicates(speaker).set_index(speaker)
+    genders = people[gender].str.lower().map(_SEXES)
+    return table.assign(gender=table["speaker"].map(genders), age=table["speaker"].map(people[age]))
 
 
 def add_meld_metadata(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -82,52 +85,39 @@ def add_meld_metadata(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
             raise ValueError(
                 f"Got {folder} without {split}_sent_emo.csv, expected this file of MELD, which holds the emotions; add it."
             )
-        parts.append(
-            pd.DataFrame(
-                {
-                    "split": split,
-                    "dialogue": lines["Dialogue_ID"].astype(int),
-                    "utterance": lines["Utterance_ID"].astype(int),
-                    "speaker": lines["Speaker"].str.strip(),
-                    "emotion": lines["Emotion"].str.strip().str.lower().map(_EMOTIONS),
-                    "sentiment": lines["Sentiment"].str.strip().str.lower(),
-                    "text": lines["Utterance"],
-                }
-            )
-        )
+        columns = {
+            "split": split,
+            "dialogue": lines["Dialogue_ID"].astype(int),
+            "utterance": lines["Utterance_ID"].astype(int),
+            "speaker": lines["Speaker"],
+            "emotion": lines["Emotion"].str.lower().map(_EMOTIONS),
+            "sentiment": lines["Sentiment"].str.lower(),
+            "text": lines["Utterance"],
+        }
+        parts.append(pd.DataFrame(columns))
     metadata = pd.concat(parts).drop_duplicates(keys)
     merged = table.merge(metadata, on=keys, how="left", validate="many_to_one")
     return merged.assign(gender=merged["speaker"].map(_MELD_SEXES))
 
 
-def add_nemo_metadata(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Add gender and age from data.tsv, if it exists."""
-    lines = _metadata(folder, "data.tsv", separator="\t")
-    if lines is None:
-        return table
-    lines = lines.apply(lambda column: column.str.strip())  # identifiers have leading spaces
-    people = lines.drop_duplicates("speaker_id").set_index("speaker_id")
-    gender = people["gender"].str.lower().map(_SEXES)
-    return table.assign(gender=table["speaker"].map(gender), age=table["speaker"].map(people["age"]))
-
-
 def _metadata(folder: Path, name: str, separator: str = ",") -> pd.DataFrame | None:
-    """Read a metadata file in, below or next to the corpus' folder, with all values as strings; None if it is missing."""
+    """Read a metadata file in, below or next to the corpus' folder, as stripped strings; None if it is missing."""
     import pandas as pd
 
     candidates = [folder / name, *sorted(folder.rglob(name)), folder.parent / name]
     path = next((candidate for candidate in candidates if candidate.is_file()), None)
     if path is None:
         return None
-    return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)
+    lines = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)
+    return lines.apply(lambda column: column.str.strip())
 
 
 _EMOTIONS = {
     **dict.fromkeys(("anger", "angry"), "angry"),
-    **dict.fromkeys(("disgust",), "disgusted"),
+    "disgust": "disgusted",
     **dict.fromkeys(("fear", "fearful"), "fearful"),
     **dict.fromkeys(("happiness", "happy", "joy"), "happy"),
-    **dict.fromkeys(("neutral",), "neutral"),
+    "neutral": "neutral",
     **dict.fromkeys(("sad", "sadness"), "sad"),
     **dict.fromkeys(("ps", "surprise", "surprised"), "surprised"),
 }
@@ -162,15 +152,7 @@ LAYOUTS: dict[str, Layout] = {
         "03a01Fa.wav",
         r"(?P<speaker>(?P<gender>03|08|09|1[0-6]))(?P<sentence>[ab]\d\d)(?P<emotion>[WLNFATE])(?P<version>[a-z]?)",
         {
-            "emotion": {
-                "W": "angry",
-                "L": "bored",
-                "N": "neutral",
-                "F": "happy",
-                "A": "fearful",
-                "T": "sad",
-                "E": "disgusted",
-            },
+            "emotion": dict(W="angry", L="bored", N="neutral", F="happy", A="fearful", T="sad", E="disgusted"),
             "gender": lambda speaker: "male" if speaker in ("03", "10", "11", "12", "15") else "female",
         },
     ),
@@ -184,22 +166,14 @@ LAYOUTS: dict[str, Layout] = {
             },
             "intensity": {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified", "X": "unspecified"},
         },
-        add_metadata=add_crema_d_metadata,
+        add_metadata=partial(add_people, name="VideoDemographics.csv", speaker="ActorID", gender="Sex", age="Age"),
     ),
     "savee": Layout(
         "SAVEE",
         "DC/a01.wav or DC_a01.wav",
         r"(?P<speaker>DC|JE|JK|KL)[_/](?P<emotion>sa|su|[adfhn])(?P<sentence>\d\d)",
         {
-            "emotion": {
-                "a": "angry",
-                "d": "disgusted",
-                "f": "fearful",
-                "h": "happy",
-                "n": "neutral",
-                "sa": "sad",
-                "su": "surprised",
-            }
+            "emotion": dict(a="angry", d="disgusted", f="fearful", h="happy", n="neutral", sa="sad", su="surprised"),
         },
         same={"gender": "male"},
     ),
@@ -223,7 +197,9 @@ LAYOUTS: dict[str, Layout] = {
         "AB0_anger_12.wav",
         r"(?P<speaker>[A-Za-z0-9]+)_(?P<emotion>anger|fear|happiness|neutral|sadness|surprised?)_(?P<sentence>\w+)",
         {"emotion": _EMOTIONS},
-        add_metadata=add_nemo_metadata,
+        add_metadata=partial(
+            add_people, name="data.tsv", speaker="speaker_id", gender="gender", age="age", separator="\t"
+        ),
     ),
     "urdu": Layout(
         "URDU",

@@ -12,8 +12,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from .corpora import clip_name
-from .findings import Finding
+from .findings import Finding, finding
 from .votes import PREFIX, vote_columns
 
 _SPEAKER_LIKE = re.compile(
@@ -59,7 +58,6 @@ def _missing_labels(corpus: pd.DataFrame) -> Finding:
     named = f"target={similar[0]!r} (--label-column {similar[0]})" if similar else "target (--label-column)"
     return finding(
         "no-labels",
-        "note",
         f"there is no column 'label'{hint}, so that nothing can be trained or evaluated",
         f"specify the column by {named}, or take it from paths by layout or pattern (--layout, --pattern)",
         corpus,
@@ -72,7 +70,6 @@ def _check_labels(corpus: pd.DataFrame) -> Iterator[Finding]:
     if labels.nunique() == 1:
         yield finding(
             "one-class",
-            "error",
             f"all clips have the label {labels.iloc[0]!r}, so there is nothing to classify",
             "add clips of other labels, or specify another column by target (--label-column)",
             corpus,
@@ -84,7 +81,6 @@ def _check_labels(corpus: pd.DataFrame) -> Iterator[Finding]:
         rarer = labels.isin(variants) & ~labels.isin(spelled.mode()[:1])
         yield finding(
             "label-variants",
-            "error",
             f"{' and '.join(map(repr, variants))} are labels that differ only by case, spaces or hyphens",
             "give them the same name in the table, for example by corpus['label'].str.strip().str.lower()",
             corpus,
@@ -98,7 +94,6 @@ def _check_labels(corpus: pd.DataFrame) -> Iterator[Finding]:
         what = "1 clip" if len(part) == 1 else f"{len(part)} clips of 1 speaker"
         yield finding(
             "rare-class",
-            "warning",
             f"the label {label!r} has {what}, so it cannot be both trained and tested on different speakers",
             "add clips of other speakers, or leave out the label",
             corpus,
@@ -111,7 +106,6 @@ def _check_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
     for variants in _variants(speakers):
         yield finding(
             "speaker-variants",
-            "warning",
             f"{' and '.join(map(repr, variants))} are speakers whose names differ only by case, spaces or hyphens; they count as "
             "one",
             "give them the same name, or clearly different ones",
@@ -122,7 +116,6 @@ def _check_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
     if n_speakers == len(corpus) >= MANY_CLIPS:
         yield finding(
             "speaker-per-clip",
-            "warning",
             f"each of {len(corpus)} clips has its own speaker, so folds of speakers are random folds",
             "check that the column speaker holds speakers and not clips, or specify another by speaker_column "
             "(--speaker-column)",
@@ -131,7 +124,6 @@ def _check_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
     elif n_speakers < FEW_SPEAKERS:
         yield finding(
             "few-speakers",
-            "note",
             f"results on {n_speakers} {'speaker' if n_speakers == 1 else 'speakers'} say little about others",
             "report the intervals, which are wide, and not only the values",
             corpus,
@@ -158,7 +150,6 @@ def missing_speakers(corpus: pd.DataFrame, *, evaluated: bool = False) -> Findin
         whose = "their"
     return finding(
         "no-speakers",
-        "error",
         f"there is no column 'speaker'{hint}, so that speakers may be in both training and test",
         f"{remedy}; {without} none, but {whose} results say little about new speakers",
         corpus,
@@ -194,14 +185,3 @@ def voices_of(corpus: pd.DataFrame, content: np.ndarray) -> np.ndarray:
     component = connected_components(edges, directed=False)[1][:n]
     first = {number: name for number, name in zip(component[::-1], names[::-1], strict=True)}  # names are sorted
     return np.array([first[component[i]] for i in speaker])
-
-
-def finding(
-    code: str, severity: str, message: str, remedy: str, corpus: pd.DataFrame, rows: Iterable[int] = ()
-) -> Finding:
-    """Create a finding with the paths of its rows."""
-    numbers = tuple(int(row) for row in rows)
-    clips = (corpus.iloc[row] for row in numbers)
-    return Finding(
-        code, severity, message, remedy, numbers, tuple(clip_name(str(clip["path"]), clip) for clip in clips)
-    )
