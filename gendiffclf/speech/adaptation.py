@@ -65,8 +65,7 @@ class FewShot(JsonResult):
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON types."""
-        summary, runs = (table.to_dict("records") for table in (self.summary.reset_index(), self.runs))
-        return as_json({"summary": summary, **vars(self), "runs": runs})
+        return as_json({"summary": self.summary.reset_index(), **vars(self)})
 
     def __str__(self) -> str:
         """Return a table with a line for each number of shots per class."""
@@ -145,7 +144,9 @@ def few_shot(
     >>> result = few_shot(pipeline, [read_corpus("a.csv"), read_corpus("b.csv")], read_corpus("c.csv"))  # doctest: +SKIP
     """
     check_integer("n_repeats", n_repeats, 2)
-    numbers = _checked_shots(shots)
+    numbers = sorted({0, *shots})
+    for number in numbers:
+        check_integer("shots", number, 0)
     featurizer, rest = split_pipeline(pipeline)
     if not hasattr(rest.steps[-1][1], "partial_fit"):
         raise ValueError(
@@ -188,14 +189,6 @@ def _adapt(classifier: Any, X: np.ndarray, y: np.ndarray, chosen: np.ndarray, he
     scores = measures(y[held_out], classes[proba.argmax(axis=1)], proba, classes)
     fewest = int(min(np.unique(y[chosen], return_counts=True)[1], default=0))
     return {"n_shots": len(chosen), "fewest": fewest, **{name: scores[name] for name in MEASURES}}
-
-
-def _checked_shots(shots: Iterable[int]) -> list[int]:
-    """Return the numbers of shots in ascending order, beginning with 0."""
-    numbers = sorted({0, *shots})
-    for number in numbers:
-        check_integer("shots", number, 0)
-    return numbers
 
 
 def _disjoint_rows(

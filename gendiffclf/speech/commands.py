@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 
 def add_audit_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `audit`."""
     add_corpus_options(parser)
     add_accept_option(parser)
     parser.add_argument("--table-only", action="store_true", help="check only the table, without opening clips")
@@ -63,7 +62,6 @@ def run_audit(options: argparse.Namespace) -> None:
 
 
 def add_features_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `features`."""
     add_corpus_options(parser)
     add_pipeline_options(parser)
     parser.add_argument(
@@ -78,13 +76,13 @@ def run_features(options: argparse.Namespace) -> None:
     import numpy as np
 
     from ..files import atomic_file
-    from .training import encode_clips, failed
+    from .training import encode_clips
 
     check_output("--output", options.output)
     corpus = read_source(options, options.source)
     featurizer = build_pipeline(options).steps[0][1]
     features = encode_clips(featurizer, corpus)
-    failures, rows = failed(features, corpus), features.rows
+    broken, rows = features.broken, features.rows
     frames = rows.dtype == object
     if options.output is not None:
         names = [name for name in ("path", "start", "end", "label", "speaker") if name in corpus]
@@ -94,8 +92,8 @@ def run_features(options: argparse.Namespace) -> None:
         with atomic_file(options.output, binary=True) as file:  # savez would append .npz to other names
             np.savez(file, features=np.concatenate(rows) if frames else rows, **columns)
     what = f"frames of shape {rows[0].shape[1:]}" if frames else f"features of shape {rows.shape[1:]}"
-    print(f"{len(corpus) - len(failures)} of {len(corpus)} clips have {what}.")
-    for path, reason in zip(failures["path"], failures["reason"], strict=True):
+    print(f"{len(corpus) - len(broken)} of {len(corpus)} clips have {what}.")
+    for path, reason in broken.itertuples(index=False):
         print(f"broken: {path}: {reason}")
 
 
@@ -107,7 +105,6 @@ def _plain_array(column: pd.Series) -> Any:
 
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `train`."""
     add_corpus_options(parser)
     add_pipeline_options(parser)
     add_accept_option(parser)
@@ -150,7 +147,6 @@ def run_train(options: argparse.Namespace) -> None:
 
 
 def add_predict_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `predict`."""
     parser.add_argument("model", type=Path, help="folder that `train` wrote")
     parser.add_argument("sources", nargs="+", help="clips, folders, or tables with the column path")
     parser.add_argument("--encoder", help="new path of the speech encoder, if it was moved")
@@ -189,7 +185,6 @@ def run_predict(options: argparse.Namespace) -> None:
 
 
 def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `evaluate`."""
     add_corpus_options(parser)
     add_pipeline_options(parser)
     add_accept_option(parser)
@@ -262,7 +257,6 @@ def _evaluate(options: argparse.Namespace, corpus: pd.DataFrame) -> Any:
 
 
 def add_compare_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `compare`."""
     parser.add_argument("a", type=Path, help="predictions that `evaluate --predictions` wrote")
     parser.add_argument("b", type=Path, help="predictions for the same clips in the same folds")
     parser.add_argument(

@@ -310,10 +310,9 @@ def _with_label(corpus: pd.DataFrame, target: str | None, gaps_allowed: bool) ->
         return corpus
     if not gaps_allowed:
         _check_gaps(corpus, name)
-    label = corpus[name].mask(_gaps(corpus, name))
-    rest = corpus.drop(columns="label", errors="ignore")
-    first = {"path": rest["path"], "label": label, **({"speaker": rest["speaker"]} if "speaker" in rest else {})}
-    return pd.DataFrame({**first, **{column: rest[column] for column in rest if column not in first}})
+    corpus = corpus.assign(label=corpus[name].mask(_gaps(corpus, name)))
+    first = [column for column in ("path", "label", "speaker") if column in corpus]
+    return corpus[[*first, *corpus.columns.difference(first, sort=False)]]
 
 
 def _with_speaker(corpus: pd.DataFrame, name: str) -> pd.DataFrame:

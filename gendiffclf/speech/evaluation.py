@@ -16,10 +16,8 @@ from .results import Evaluation, summarize
 from .tables import group_columns
 from .training import (
     before_classifier,
-    check_speakers,
     encode_audited,
     end_if_interrupted,
-    failed,
     fit_rows,
     scores_of,
     speakers_of,
@@ -115,8 +113,7 @@ def evaluate(
     corpus = check_corpus(corpus)
     check_folds(corpus, folds, n_folds)
     columns = group_columns(corpus, groups)
-    featurizer, estimator = split_pipeline(pipeline, features)
-    check_speakers(estimator, corpus)
+    featurizer, estimator = split_pipeline(pipeline, corpus, whole=features is not None)
     encoded, audited = encode_audited(featurizer, corpus, features, accept=accept, ignore=REPORTED)
     settings = {"n_folds": n_folds, "random_state": random_state}
     pairs = fold_rows(corpus, encoded.valid, folds, voices=audited.voices, **settings)
@@ -128,13 +125,13 @@ def evaluate(
     tested = []
     for train, test in tqdm(pairs, unit="fold", desc="Folds", disable=not verbose):
         shares = None if votes is None else votes.iloc[train]
-        fitted = fit_rows(estimator, encoded.rows[train], y[train], voices_at(train, corpus, audited), shares)
+        fitted = fit_rows(estimator, encoded.rows[train], y[train], voices_at(train, audited), shares)
         end_if_interrupted(fitted)
-        tested.append(_test(fitted, encoded.rows[test], classes, voices_at(test, corpus, audited), test))
+        tested.append(_test(fitted, encoded.rows[test], classes, voices_at(test, audited), test))
     details = {"shared_speakers": shared, "about": about, "random_state": random_state}
     tables, weights = map(list, zip(*tested, strict=True))
-    n_train, broken = [len(train) for train, _ in pairs], failed(encoded, corpus)
-    return summarize(corpus, classes, tables, n_train, weights, broken, audited, columns, **details)
+    n_train = [len(train) for train, _ in pairs]
+    return summarize(corpus, classes, tables, n_train, weights, encoded.broken, audited, columns, **details)
 
 
 def evaluate_fitted(
@@ -178,8 +175,7 @@ def evaluate_fitted(
     """
     corpus = check_corpus(corpus)
     columns = group_columns(corpus, groups)
-    featurizer, rest = split_pipeline(pipeline)
-    check_speakers(rest, corpus)
+    featurizer, rest = split_pipeline(pipeline, corpus)
     # Rare classes matter for training only.
     ignored = (*REPORTED, "rare-class", "one-class")
     encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=ignored)
@@ -195,7 +191,7 @@ def evaluate_fitted(
     table, weights = _test(rest, encoded.rows[test], classes, speakers_of(corpus, test), test)
     about = describe_run(pipeline, corpus, audited.content, "a fitted pipeline", [test], random_state=random_state)
     details = {"about": about, "random_state": random_state}
-    return summarize(corpus, classes, [table], [0], [weights], failed(encoded, corpus), audited, columns, **details)
+    return summarize(corpus, classes, [table], [0], [weights], encoded.broken, audited, columns, **details)
 
 
 def _test(

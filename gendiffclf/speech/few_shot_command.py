@@ -15,7 +15,6 @@ SHOTS = "0,4,8,16"
 
 
 def add_few_shot_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `few-shot`."""
     shape = "LAYOUT=FOLDER, such as ravdess=FOLDER, a folder with --pattern, or a table"
     parser.add_argument(
         "--train", action="append", required=True, metavar="CORPUS", help=f"training corpus: {shape}; can be repeated"

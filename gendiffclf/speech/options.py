@@ -194,14 +194,15 @@ def check_report(options: argparse.Namespace) -> None:
     """Check the paths of `--report` and `--pictures`, and that matplotlib is installed."""
     from ..optional import require
 
-    if options.pictures is not None and options.report is None:
-        raise ValueError(f"Got --pictures {options.pictures} without --report, expected both; add --report FILE.")
-    if options.pictures is not None and options.pictures.exists() and not options.pictures.is_dir():
-        raise ValueError(f"Got --pictures {options.pictures}, which is a file, expected the path of a folder.")
-    check_output("--report", options.report)
-    if options.pictures is not None:
-        check_output("--pictures", options.pictures / "confusion.svg")
-    if options.report is not None:
+    report, pictures = options.report, options.pictures
+    if pictures is not None:
+        if report is None:
+            raise ValueError(f"Got --pictures {pictures} without --report, expected both; add --report FILE.")
+        if pictures.exists() and not pictures.is_dir():
+            raise ValueError(f"Got --pictures {pictures}, which is a file, expected the path of a folder.")
+        check_output("--pictures", pictures / "confusion.svg")
+    if report is not None:
+        check_output("--report", report)
         require("matplotlib", "plots")
 
 

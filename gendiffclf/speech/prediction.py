@@ -18,9 +18,7 @@ from .sound_checks import warn_of_sound
 from .training import (
     ClipFeatures,
     before_classifier,
-    check_speakers,
     encode_clips,
-    given_features,
     scores_of,
     speakers_of,
     split_pipeline,
@@ -68,8 +66,7 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     >>> predictions = predict_clips(load_model("model"), read_corpus("new clips"))  # doctest: +SKIP
     """
     corpus = check_corpus(corpus, ("path",), ())
-    featurizer, rest = split_pipeline(pipeline, features)
-    check_speakers(rest, corpus)
+    featurizer, rest = split_pipeline(pipeline, corpus, whole=features is not None)
     encoded, remarks = encode_with_remarks(featurizer, corpus, features)
     valid, classes = encoded.valid, rest.classes_
     proba, scores = np.full((len(corpus), len(classes)), np.nan), np.full(len(corpus), np.nan)
@@ -93,15 +90,13 @@ def encode_with_remarks(
     featurizer: SpeechFeaturizer | None, corpus: pd.DataFrame, features: Any = None
 ) -> tuple[ClipFeatures, dict[str, pd.Series]]:
     """Encode clips unless `features` are given, and return the columns `warning` and `error`, which are also shown."""
+    encoded, cautions = encode_clips(featurizer, corpus, features), pd.Series([None] * len(corpus), dtype=object)
     if features is None:
-        encoded = encode_clips(featurizer, corpus)
         cautions = warn_of_sound(corpus, None if featurizer is None else featurizer.n_jobs)
-    else:
-        encoded, cautions = given_features(features, len(corpus)), [None] * len(corpus)
     if encoded.failures:
-        warnings.warn(f"{encoded.broken(corpus)}; they have no prediction, see the column error.", stacklevel=3)
-    errors = [encoded.failures.get(i) for i in range(len(corpus))]
-    return encoded, {"warning": pd.Series(cautions, dtype=object), "error": pd.Series(errors, dtype=object)}
+        warnings.warn(f"{encoded.message}; they have no prediction, see the column error.", stacklevel=3)
+    errors = pd.Series([encoded.failures.get(i) for i in range(len(corpus))], dtype=object)
+    return encoded, {"warning": cautions, "error": errors}
 
 
 def write_predictions(predictions: pd.DataFrame, output: str | os.PathLike[str] | TextIO, form: str = "csv") -> None:

@@ -108,7 +108,9 @@ def describe_run(
 
 
 def as_json(value: Any) -> Any:
-    """Convert a value to JSON types; NaN becomes None, and objects of other types become strings."""
+    """Convert a value to JSON types; tables become lists of rows, NaN None, and objects of other types strings."""
+    if hasattr(value, "itertuples"):  # a DataFrame; model folders are read and written without pandas
+        value = value.to_dict("records")
     if isinstance(value, dict):
         return {str(name): as_json(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

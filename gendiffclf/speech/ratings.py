@@ -25,9 +25,7 @@ from .provenance import JsonResult, as_json, describe_run, steps_of
 from .tables import number_voices
 from .training import (
     before_classifier,
-    check_speakers,
     encode_audited,
-    failed,
     fit_rows,
     joined,
     speakers_of,
@@ -148,8 +146,8 @@ class RatingEvaluation(JsonResult):
             {
                 "ccc": self.ccc,
                 "intervals": self.intervals(),
-                "folds": self.folds.to_dict("records"),
-                "failures": self.failures.to_dict("records"),
+                "folds": self.folds,
+                "failures": self.failures,
                 "about": self.about,
             }
         )
@@ -196,12 +194,11 @@ def train_ratings(
     """
     names = tuple(dimensions)
     corpus = _rated(corpus, names)
-    featurizer, rest = _split(pipeline)
-    check_speakers(rest, corpus)
+    featurizer, rest = _split(pipeline, corpus)
     featurizer = None if featurizer is None else clone(featurizer)
     encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=IGNORED)
     valid = encoded.valid
-    fitted = fit_rows(rest, encoded.rows[valid], corpus.loc[valid, list(names)], voices_at(valid, corpus, audited))
+    fitted = fit_rows(rest, encoded.rows[valid], corpus.loc[valid, list(names)], voices_at(valid, audited))
     return joined(pipeline, featurizer, fitted, "regressor", corpus.iloc[valid], audited.content[valid])
 
 
@@ -230,8 +227,7 @@ def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[st
         If there are broken clips or clips with a warning.
     """
     corpus = check_corpus(corpus, ("path",), ())
-    featurizer, rest = _split(pipeline)
-    check_speakers(rest, corpus)
+    featurizer, rest = _split(pipeline, corpus)
     encoded, remarks = encode_with_remarks(featurizer, corpus)
     valid = encoded.valid
     names = list(steps_of(rest)[-1][1].dimensions_ if dimensions is None else dimensions)
@@ -302,8 +298,7 @@ def evaluate_ratings(
     corpus = _rated(corpus, names)
     if not fitted:
         check_folds(corpus, folds, n_folds)
-    featurizer, rest = _split(pipeline) if features is None else (None, pipeline)
-    check_speakers(rest, corpus)
+    featurizer, rest = _split(pipeline, corpus, features)
     encoded, audited = encode_audited(featurizer, corpus, features, accept=accept, ignore=IGNORED)
     settings = {"n_folds": n_folds, "random_state": random_state}
     if fitted:
@@ -317,9 +312,9 @@ def evaluate_ratings(
     rows, tables, model = [], [], rest
     for number, (train, test) in enumerate(tqdm(pairs, unit="fold", desc="Folds", disable=not verbose)):
         if not fitted:
-            ratings, voices = corpus.loc[train, list(names)], voices_at(train, corpus, audited)
+            ratings, voices = corpus.loc[train, list(names)], voices_at(train, audited)
             model = fit_rows(rest, encoded.rows[train], ratings, voices)
-        regressor, features_tested = before_classifier(model, encoded.rows[test], voices_at(test, corpus, audited))
+        regressor, features_tested = before_classifier(model, encoded.rows[test], voices_at(test, audited))
         predicted = np.asarray(regressor.predict(features_tested))
         order = list(getattr(regressor, "dimensions_", names))
         table = corpus.loc[test, ["path", *names]].assign(voice=audited.voices[test])
@@ -328,7 +323,7 @@ def evaluate_ratings(
         tables.append(table.assign(fold=number))
     about = describe_run(pipeline, corpus, audited.content, folds, [test for _, test in pairs], **settings)
     about["audit"] = audited.as_dict()
-    return RatingEvaluation(names, pd.DataFrame(rows), pd.concat(tables), failed(encoded, corpus), about)
+    return RatingEvaluation(names, pd.DataFrame(rows), pd.concat(tables), encoded.broken, about)
 
 
 def _concordance(predictions: pd.DataFrame, names: tuple[str, ...]) -> dict[str, float]:
@@ -350,6 +345,7 @@ def _rated(corpus: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
     return corpus
 
 
-def _split(pipeline: Any) -> tuple[SpeechFeaturizer | None, Any]:
-    """Return the featuriser, None for a regressor of clips, and the steps after it."""
-    return split_pipeline(pipeline) if isinstance(steps_of(pipeline)[0][1], SpeechFeaturizer) else (None, pipeline)
+def _split(pipeline: Any, corpus: pd.DataFrame, features: Any = None) -> tuple[Any, Any]:
+    """Return the featuriser, None with features or for a regressor of clips, and the steps after it."""
+    whole = features is not None or not isinstance(steps_of(pipeline)[0][1], SpeechFeaturizer)
+    return split_pipeline(pipeline, corpus, whole=whole)

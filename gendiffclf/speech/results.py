@@ -141,7 +141,6 @@ class Evaluation(JsonResult):
 
     def as_dict(self) -> dict[str, Any]:
         """Return measures, intervals, tables, audit and provenance as JSON types."""
-        intervals = self.intervals.to_dict("index")
         content = {
             "classes": [str(label) for label in self.classes],
             "pooled": self.pooled,
@@ -151,21 +150,21 @@ class Evaluation(JsonResult):
                 "n_drawn": int(self.predictions["voice"].nunique()),
                 "n_resamples": N_RESAMPLES,
                 "random_state": self.random_state,
-                "measures": intervals,
+                "measures": self.intervals.to_dict("index"),
             },
             "votes": None if self.votes is None else self.votes.to_dict("index"),
             "mean": self.mean,
             "standard_error": self.standard_error,
-            "folds": self.folds.to_dict("records"),
-            "confusion": self.confusion.tolist(),
-            "confusions": self.confusions.tolist(),
-            "by_class": self.by_class.to_dict("records"),
-            "by_speaker": None if self.by_speaker is None else self.by_speaker.to_dict("records"),
-            "by_group": self.by_group.to_dict("records"),
-            "gaps": self.gaps.to_dict("records"),
+            "folds": self.folds,
+            "confusion": self.confusion,
+            "confusions": self.confusions,
+            "by_class": self.by_class,
+            "by_speaker": self.by_speaker,
+            "by_group": self.by_group,
+            "gaps": self.gaps,
             "layer_weights": self.layer_weights,
-            "shared_speakers": list(self.shared_speakers),
-            "failures": self.failures.to_dict("records"),
+            "shared_speakers": self.shared_speakers,
+            "failures": self.failures,
             "audit": None if self.audit is None else self.audit.as_dict(),
             "about": self.about,
         }
@@ -246,17 +245,12 @@ def summarize(
     `n_train` the number of training clips, and `layer_weights` those of the classifier, None if it has none. The audit
     determines the voices; `groups` are the columns whose groups are measured, and `details` are other attributes.
     """
-    kept = [name for name in ("speaker", *groups) if name in corpus and name not in ("label", "path")]
-    kept += vote_columns(corpus)
+    columns = ["path", "start", "end", "fold", "speaker", *groups, *vote_columns(corpus), "voice", "label"]
     tables = []
     for fold, found in enumerate(tested):
-        table = corpus.loc[found.index]
-        columns = {name: table[name] for name in ("path", "start", "end") if name in corpus} | {"fold": fold}
-        columns |= {name: table[name] for name in kept} | {
-            "voice": audited.voices[found.index],
-            "label": table["label"],
-        }
-        tables.append(pd.DataFrame(columns | dict(found)))
+        table = corpus.assign(fold=fold, voice=audited.voices).loc[found.index]
+        known = [name for name in dict.fromkeys(columns) if name in table and name not in (*found, "label")]
+        tables.append(table[[*known, "label"]].assign(**found))
     predictions = pd.concat(tables).sort_index()
     tally = tally_by(predictions, classes, predictions["fold"].to_numpy(), len(tables))
     n_speakers = [table["speaker"].nunique() if "speaker" in corpus else None for table in tables]

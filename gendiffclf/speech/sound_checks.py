@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 
@@ -149,19 +149,19 @@ def _check_each(corpus: pd.DataFrame, table: pd.DataFrame) -> Iterator[Finding]:
             yield finding(code, _of_clips(rows, corpus, what), remedy, corpus, rows)
 
 
-def warn_of_sound(corpus: pd.DataFrame, n_jobs: int | None = None) -> list[str | None]:
+def warn_of_sound(corpus: pd.DataFrame, n_jobs: int | None = None) -> pd.Series:
     """
     Warn of clips whose predictions are unreliable, such as silent ones.
 
     Returns the codes of the warnings of each clip, such as "clipped; short"; None without any, or if the clip cannot be read.
     """
-    codes: dict[int, list[str]] = defaultdict(list)
+    codes = pd.Series([None] * len(corpus), dtype=object)
     for warning in _check_each(corpus, _measurements(measure_recordings(clips(corpus), n_jobs))):
         if warning.severity == "warning":
             warnings.warn(f"{warning.code}: {warning}", stacklevel=3)
-            for row in warning.rows:
-                codes[row].append(warning.code)
-    return ["; ".join(codes[i]) if i in codes else None for i in range(len(corpus))]
+            rows = list(warning.rows)
+            codes[rows] = (codes[rows] + "; ").fillna("") + warning.code
+    return codes
 
 
 def _check_bandwidth(corpus: pd.DataFrame, table: pd.DataFrame) -> Iterator[Finding]:

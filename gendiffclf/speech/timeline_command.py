@@ -11,7 +11,6 @@ from .options import add_run_options, check_output, featurizer_changes
 
 
 def add_timeline_options(parser: argparse.ArgumentParser) -> None:
-    """Options of `timeline`."""
     parser.add_argument("model", type=Path, help="folder that `train` wrote")
     parser.add_argument("recording", type=Path, help="audio file of any length")
     parser.add_argument("--encoder", help="new path of the speech encoder, if it was moved")

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,7 @@ class ClipFeatures:
     array of n objects. `failures` holds the reason for each broken clip, by its row.
     """
 
+    corpus: pd.DataFrame
     rows: np.ndarray
     failures: dict[int, str] = field(default_factory=dict)
 
@@ -42,34 +43,40 @@ class ClipFeatures:
         """Row numbers of clips that are not broken."""
         return np.setdiff1d(np.arange(len(self.rows)), list(self.failures))
 
-    def broken(self, corpus: pd.DataFrame) -> str:
+    @property
+    def broken(self) -> pd.DataFrame:
+        """The broken clips as a table of `path` and `reason`, indexed by their row."""
+        rows = list(self.failures)
+        paths = self.corpus["path"].iloc[rows].tolist()
+        return pd.DataFrame({"path": paths, "reason": list(self.failures.values())}, index=rows)
+
+    @property
+    def message(self) -> str:
         """Message about the broken clips."""
-        first = [f"{corpus['path'][i]}: {reason}" for i, reason in islice(self.failures.items(), N_SHOWN)]
+        first = [f"{self.corpus['path'][i]}: {reason}" for i, reason in islice(self.failures.items(), N_SHOWN)]
         shown = "; ".join(first) + ("; …" if len(self.failures) > N_SHOWN else "")
-        return f"Got {len(self.failures)} of {len(corpus)} clips that are broken ({shown})"
+        return f"Got {len(self.failures)} of {len(self.rows)} clips that are broken ({shown})"
 
 
-def encode_clips(featurizer: SpeechFeaturizer | None, corpus: pd.DataFrame) -> ClipFeatures:
+def encode_clips(featurizer: SpeechFeaturizer | None, corpus: pd.DataFrame, features: Any = None) -> ClipFeatures:
     """
-    Compute the features of all clips and collect broken ones, whatever the featuriser's `on_error` is.
+    Compute the features of all clips, unless they are given, and collect broken ones, whatever the featuriser's `on_error` is.
 
-    The broken clips are also in the featuriser's `failures_`. Without a featuriser, the rows are the clips themselves.
+    The broken clips are also in the featuriser's `failures_`. Given features with NaN count as broken clips. Without features and
+    featuriser, the rows are the clips themselves.
     """
+    if features is not None:
+        rows = _indexable(features)
+        if (rows.ndim < 2 and rows.dtype != object) or len(rows) != len(corpus):
+            raise ValueError(f"Got features of shape {rows.shape} for {len(corpus)} clips, expected one row per clip.")
+        broken = [i for i, row in enumerate(rows) if np.isnan(row).any()]
+        return ClipFeatures(corpus, rows, dict.fromkeys(broken, "its features hold NaN"))
     if featurizer is None:
-        return ClipFeatures(pd.Series(clips(corpus), dtype=object).to_numpy())
+        return ClipFeatures(corpus, pd.Series(clips(corpus), dtype=object).to_numpy())
     tolerant = clone(featurizer).set_params(on_error="nan")
     rows = _indexable(tolerant.transform(clips(corpus)))
     featurizer.failures_ = tolerant.failures_
-    return ClipFeatures(rows, {failure.index: failure.reason for failure in tolerant.failures_})
-
-
-def given_features(features: Any, n_clips: int) -> ClipFeatures:
-    """Validate precomputed features; rows with NaN count as broken clips."""
-    rows = _indexable(features)
-    if (rows.ndim < 2 and rows.dtype != object) or len(rows) != n_clips:
-        raise ValueError(f"Got features of shape {rows.shape} for {n_clips} clips, expected one row per clip.")
-    broken = [i for i, row in enumerate(rows) if np.isnan(row).any()]
-    return ClipFeatures(rows, {int(i): "its features hold NaN" for i in broken})
+    return ClipFeatures(corpus, rows, {failure.index: failure.reason for failure in tolerant.failures_})
 
 
 def encode_audited(
@@ -89,12 +96,12 @@ def encode_audited(
         audited = audit_first(corpus, accept=accept, ignore=ignore)
         encoded = encode_clips(featurizer, corpus)
     else:
-        encoded = given_features(features, len(corpus))
+        encoded = encode_clips(None, corpus, features)
         audited = audit_first(corpus, encoded.rows, accept=accept, ignore=ignore)
     if len(encoded.failures) == len(corpus):
-        raise ValueError(f"{encoded.broken(corpus)}, expected at least one that can be read; check the paths.")
+        raise ValueError(f"{encoded.message}, expected at least one that can be read; check the paths.")
     if encoded.failures:
-        warnings.warn(f"{encoded.broken(corpus)}; they are left out.", stacklevel=3)
+        warnings.warn(f"{encoded.message}; they are left out.", stacklevel=3)
     return encoded, audited
 
 
@@ -107,20 +114,26 @@ def _indexable(features: Any) -> np.ndarray:
     return rows
 
 
-@overload
-def split_pipeline(pipeline: Any, features: None = None) -> tuple[SpeechFeaturizer, Pipeline]: ...
-@overload
-def split_pipeline(pipeline: Any, features: Any) -> tuple[SpeechFeaturizer | None, Any]: ...
-def split_pipeline(pipeline: Any, features: Any = None) -> tuple[SpeechFeaturizer | None, Any]:
+def split_pipeline(pipeline: Any, corpus: pd.DataFrame | None = None, *, whole: bool = False) -> tuple[Any, Any]:
     """
-    Return the featuriser and a pipeline of the steps after it; with precomputed features, None and the pipeline.
+    Return the featuriser and a pipeline of the steps after it; with `whole`, for precomputed features, None and the pipeline.
 
     Raises a ValueError if the first step is not a featuriser, there is nothing after it, a parameter of a step is out of its
-    range, or a `GenerativeTransportClassifier` would get frames.
+    range, a `GenerativeTransportClassifier` would get frames, or a step needs speakers and the corpus has none.
     """
-    if features is not None:
-        return None, pipeline
     steps = steps_of(pipeline)
+    rest = pipeline if whole else Pipeline(steps[1:])
+    if not whole:
+        _check_steps(steps)
+    if corpus is not None and needs_speakers(rest) and "speaker" not in corpus:
+        raise ValueError(
+            f"Got a corpus with the columns {list(corpus.columns)}, expected 'speaker' among them, since features are normalised "
+            "by speaker; specify the column by speaker_column (--speaker-column), or take it from paths by pattern (--pattern)."
+        )
+    return None if whole else steps[0][1], rest
+
+
+def _check_steps(steps: list[tuple[str, Any]]) -> None:
     if len(steps) < 2 or not isinstance(steps[0][1], SpeechFeaturizer):
         names = " -> ".join(type(step).__name__ for _, step in steps)
         raise ValueError(
@@ -138,7 +151,6 @@ def split_pipeline(pipeline: Any, features: Any = None) -> tuple[SpeechFeaturize
                 f"Got {name}={value!r} with GenerativeTransportClassifier, expected one vector per clip and not its frames; "
                 f"choose another {name}, or an estimator that pools frames."
             )
-    return featurizer, Pipeline(steps[1:])
 
 
 def fit_rows(
@@ -205,23 +217,14 @@ def needs_speakers(fitted: Any) -> bool:
     return isinstance(fitted, Pipeline) and any(_takes_groups(step, "transform") for _, step in fitted.steps)
 
 
-def check_speakers(estimator: Any, corpus: pd.DataFrame) -> None:
-    """Raise a ValueError if a step needs speakers and the corpus has none."""
-    if needs_speakers(estimator) and "speaker" not in corpus:
-        raise ValueError(
-            f"Got a corpus with the columns {list(corpus.columns)}, expected 'speaker' among them, since features are normalised "
-            "by speaker; specify the column by speaker_column (--speaker-column), or take it from paths by pattern (--pattern)."
-        )
-
-
 def speakers_of(corpus: pd.DataFrame, rows: np.ndarray) -> np.ndarray | None:
     """Return the speakers of some rows of a corpus as strings; None if unknown."""
     return corpus["speaker"].to_numpy()[rows].astype(str) if "speaker" in corpus else None
 
 
-def voices_at(rows: np.ndarray, corpus: pd.DataFrame, audited: Audit) -> np.ndarray | None:
+def voices_at(rows: np.ndarray, audited: Audit) -> np.ndarray | None:
     """Return the voices of some rows of a corpus, which are the groups of a fit; None if speakers are unknown."""
-    return audited.voices[rows] if "speaker" in corpus else None
+    return None if audited.n_speakers is None else audited.voices[rows]
 
 
 def _takes_groups(step: Any, method: str) -> bool:
@@ -303,19 +306,11 @@ def train(
     >>> fitted = train(pipeline, read_corpus("clips.csv"))  # doctest: +SKIP
     """
     corpus = check_corpus(corpus)
-    featurizer, rest = split_pipeline(pipeline, features)
-    check_speakers(rest, corpus)
+    featurizer, rest = split_pipeline(pipeline, corpus, whole=features is not None)
     accept = (*accept, *(("no-speakers",) if without_speakers else ()))
     featurizer = None if featurizer is None else clone(featurizer)
     encoded, audited = encode_audited(featurizer, corpus, features, accept=accept, ignore=("broken",))
     valid = encoded.valid
-    voices, votes = voices_at(valid, corpus, audited), votes_of(corpus.iloc[valid])
+    voices, votes = voices_at(valid, audited), votes_of(corpus.iloc[valid])
     fitted = fit_rows(rest, encoded.rows[valid], corpus["label"].to_numpy()[valid], voices, votes)
     return joined(pipeline, featurizer, fitted, "classifier", corpus.iloc[valid], audited.content[valid])
-
-
-def failed(features: ClipFeatures, corpus: pd.DataFrame) -> pd.DataFrame:
-    """Return the broken clips as a table of `path` and `reason`, indexed by their row."""
-    rows = list(features.failures)
-    reasons = list(features.failures.values())
-    return pd.DataFrame({"path": corpus["path"].iloc[rows].tolist(), "reason": reasons}, index=rows)
