@@ -155,13 +155,13 @@ def warn_of_sound(corpus: pd.DataFrame, n_jobs: int | None = None) -> pd.Series:
 
     Returns the codes of the warnings of each clip, such as "clipped; short"; None without any, or if the clip cannot be read.
     """
-    codes = pd.Series([None] * len(corpus), dtype=object)
+    codes: list[list[str]] = [[] for _ in range(len(corpus))]
     for warning in _check_each(corpus, _measurements(measure_recordings(clips(corpus), n_jobs))):
         if warning.severity == "warning":
             warnings.warn(f"{warning.code}: {warning}", stacklevel=3)
-            rows = list(warning.rows)
-            codes[rows] = (codes[rows] + "; ").fillna("") + warning.code
-    return codes
+            for row in warning.rows:
+                codes[row].append(warning.code)
+    return pd.Series(["; ".join(found) or None for found in codes], dtype=object)
 
 
 def _check_bandwidth(corpus: pd.DataFrame, table: pd.DataFrame) -> Iterator[Finding]:

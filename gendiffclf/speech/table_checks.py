@@ -6,11 +6,11 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.cluster.hierarchy import DisjointSet
 
 from .findings import Finding, finding
 from .votes import PREFIX, vote_columns
@@ -172,16 +172,14 @@ def voices_of(corpus: pd.DataFrame, content: np.ndarray) -> np.ndarray:
     """
     if "speaker" not in corpus:
         return content
-    speakers = corpus["speaker"].to_numpy().astype(str)
-    names, speaker = np.unique(speakers, return_inverse=True)
-    plain = np.array([plain_name(name) for name in speakers])
-    # Nodes of a graph are speakers, contents and normalised names; the latter two connect the speakers they occur with.
-    n = len(names)
-    others = [n + np.unique(content, return_inverse=True)[1]]
-    others.append(others[0].max() + 1 + np.unique(plain, return_inverse=True)[1])
-    ends = np.concatenate(others)
-    n_nodes = int(ends.max()) + 1
-    edges = coo_array((np.ones(len(ends)), (np.tile(speaker, 2), ends)), shape=(n_nodes, n_nodes))
-    component = connected_components(edges, directed=False)[1][:n]
-    first = {number: name for number, name in zip(component[::-1], names[::-1], strict=True)}  # names are sorted
-    return np.array([first[component[i]] for i in speaker])
+    speakers = corpus["speaker"].astype(str).tolist()
+    names = sorted(set(speakers))
+    links = {(name, ("content", digest)) for name, digest in zip(speakers, content.tolist(), strict=True)}
+    links |= {(name, ("name", plain_name(name))) for name in names}
+    groups = DisjointSet({node for link in links for node in link})
+    for link in links:
+        groups.merge(*link)
+    first: dict[Any, str] = {}
+    for name in names:
+        first.setdefault(groups[name], name)
+    return np.array([first[groups[name]] for name in speakers])
