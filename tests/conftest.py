@@ -96,3 +96,23 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     folder = tmp_path_factory.mktemp("cache") / "features"
     monkeypatch.setenv("GENDIFFCLF_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list that grows by the number of clips whenever an encoder is given some."""
+    from gendiffclf.featurizers.egemaps import SmileEncoder
+    from gendiffclf.featurizers.encoder import SpeechEncoder
+    from gendiffclf.featurizers.function import FunctionEncoder
+    from gendiffclf.featurizers.mel import FbankEncoder
+
+    counts: list[int] = []
+    for owner in (SpeechEncoder, FbankEncoder, FunctionEncoder, SmileEncoder):
+        original = owner.encode
+
+        def counted(self: Any, waves: list[np.ndarray], original: Callable[..., Any] = original) -> Any:
+            counts.append(len(waves))
+            return original(self, waves)
+
+        monkeypatch.setattr(owner, "encode", counted)
+    return counts

@@ -112,26 +112,6 @@ def make(request, checkpoint):
 
 
 @pytest.fixture
-def encoded(monkeypatch):
-    """A list that grows by the number of clips whenever an encoder is given some."""
-    from gendiffclf.featurizers.egemaps import SmileEncoder
-    from gendiffclf.featurizers.encoder import SpeechEncoder
-    from gendiffclf.featurizers.function import FunctionEncoder
-    from gendiffclf.featurizers.mel import FbankEncoder
-
-    counts = []
-    for owner in (SpeechEncoder, FbankEncoder, FunctionEncoder, SmileEncoder):
-        original = owner.encode
-
-        def counted(self, waves, original=original):
-            counts.append(len(waves))
-            return original(self, waves)
-
-        monkeypatch.setattr(owner, "encode", counted)
-    return counts
-
-
-@pytest.fixture
 def broken(tmp_path):
     """Input and message for everything that can be wrong with a clip, by name."""
     good = tmp_path / "good.wav"

@@ -35,6 +35,21 @@ def worst(found, expected):
     return error.max()
 
 
+@pytest.fixture
+def before_forward(monkeypatch):
+    """A function that sets what is called with the waves of each batch before they are encoded."""
+    forward = SpeechEncoder._forward
+
+    def change(function):
+        def called(self, waves):
+            function(waves)
+            return forward(self, waves)
+
+        monkeypatch.setattr(SpeechEncoder, "_forward", called)
+
+    return change
+
+
 @pytest.mark.parametrize(("model_type", "norm"), ARCHITECTURES)
 def test_batches_give_what_the_bare_model_gives_one_clip(model_type, norm):
     model = random_model(tiny_config(model_type, norm))
@@ -75,16 +90,10 @@ def test_batch_norm_before_the_positions_is_kept_free_of_padding():
     assert worst(featurizer(model).transform(clips()), featurizer(model, batch_seconds=0.001).transform(clips())) < 1e-5
 
 
-def test_encoders_of_unknown_types_get_equal_lengths(monkeypatch, checkpoint):
+def test_encoders_of_unknown_types_get_equal_lengths(monkeypatch, checkpoint, before_forward):
     monkeypatch.setattr("gendiffclf.featurizers.padding.PADDABLE", ())
     seen = []
-    original = SpeechEncoder._forward
-
-    def forward(self, waves):
-        seen.append([len(wave) for wave in waves])
-        return original(self, waves)
-
-    monkeypatch.setattr(SpeechEncoder, "_forward", forward)
+    before_forward(lambda waves: seen.append([len(wave) for wave in waves]))
     alone = featurizer(checkpoint, batch_seconds=0.001).transform(clips())
     seen.clear()
     assert worst(featurizer(checkpoint).transform(clips()), alone) < 1e-5
@@ -202,31 +211,26 @@ def test_precisions(checkpoint):
     assert single.dtype == double.dtype == half.dtype == np.float32
 
 
-def test_a_batch_that_does_not_fit_is_halved(checkpoint, monkeypatch):
+def test_a_batch_that_does_not_fit_is_halved(checkpoint, before_forward):
     expected = featurizer(checkpoint).transform(clips())
     sizes = []
-    original = SpeechEncoder._forward
 
-    def forward(self, waves):
+    @before_forward
+    def allocate(waves):
         if sum(map(len, waves)) > 20000:
             raise torch.OutOfMemoryError("out of memory")
         sizes.append(len(waves))
-        return original(self, waves)
 
-    monkeypatch.setattr(SpeechEncoder, "_forward", forward)
     assert worst(featurizer(checkpoint, batch_seconds=100).transform(clips()), expected) < 1e-5
     assert sum(sizes) == len(LENGTHS)
 
 
-def test_a_clip_that_does_not_fit_even_alone_is_a_failure(checkpoint, monkeypatch):
-    original = SpeechEncoder._forward
-
-    def forward(self, waves):
+def test_a_clip_that_does_not_fit_even_alone_is_a_failure(checkpoint, before_forward):
+    @before_forward
+    def allocate(waves):
         if max(map(len, waves)) > 15000:
             raise torch.OutOfMemoryError("out of memory")
-        return original(self, waves)
 
-    monkeypatch.setattr(SpeechEncoder, "_forward", forward)
     with pytest.raises(ValueError, match=r"Got clip 0 .*1.0 s do not fit in the memory of cpu; set max_seconds=30"):
         featurizer(checkpoint).transform(clips())
     calm = featurizer(checkpoint, on_error="nan")
@@ -238,18 +242,12 @@ def test_a_clip_that_does_not_fit_even_alone_is_a_failure(checkpoint, monkeypatc
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_several_devices_share_the_work(norm, checkpoints, monkeypatch):
+def test_several_devices_share_the_work(norm, checkpoints, before_forward):
     import threading
 
     threads = set()
-    original = SpeechEncoder._forward
-
-    def forward(self, waves):
-        threads.add(threading.current_thread().name)
-        return original(self, waves)
-
     expected = featurizer(checkpoints[norm]).transform(clips())
-    monkeypatch.setattr(SpeechEncoder, "_forward", forward)
+    before_forward(lambda waves: threads.add(threading.current_thread().name))
     found = featurizer(checkpoints[norm], device=["cpu", "cpu"], batch_seconds=1).transform(clips())
     assert worst(found, expected) < 1e-5
     assert threading.main_thread().name not in threads

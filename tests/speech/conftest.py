@@ -1,11 +1,11 @@
-"""Synthesised clips, a classifier that fits in a blink, and a count of the clips that are encoded."""
+"""Synthesised clips, a classifier that fits in a blink, and the command line."""
 
 import shutil
 
 import pytest
 from sklearn.pipeline import make_pipeline
 
-from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier
+from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier, cli
 from gendiffclf.speech import synthesize_corpus
 
 pytest.importorskip("pandas")
@@ -22,6 +22,12 @@ QUICK = {
     "learning_rate": 0.01,
     "random_state": 0,
 }
+PATTERN = ["--pattern", "{speaker}/{label}_*.wav"]
+
+
+def run(*words):
+    """Run a command without progress bars."""
+    return cli.main([*map(str, words), *([] if words[0] == "demo-speech" else ["--quiet"])])
 
 
 @pytest.fixture
@@ -60,19 +66,3 @@ def broken(tmp_path):
     path = tmp_path / "broken.wav"
     path.write_bytes(b"this is no audio")
     return str(path)
-
-
-@pytest.fixture
-def encoded(monkeypatch):
-    """A list that grows by the number of clips whenever the encoder is given some."""
-    from gendiffclf.featurizers.mel import FbankEncoder
-
-    counts = []
-    original = FbankEncoder.encode
-
-    def counted(self, waves):
-        counts.append(len(waves))
-        return original(self, waves)
-
-    monkeypatch.setattr(FbankEncoder, "encode", counted)
-    return counts

@@ -17,12 +17,9 @@ from gendiffclf.featurizers.mel import FbankEncoder
 from gendiffclf.speech import options
 from gendiffclf.training import loop
 
-PATTERN = ["--pattern", "{speaker}/{label}_*.wav"]
+from .conftest import PATTERN, run
+
 pytestmark = pytest.mark.usefixtures("quick")
-
-
-def run(*words):
-    return cli.main([*map(str, words), *([] if words[0] == "demo-speech" else ["--quiet"])])
 
 
 def test_names_in_options_are_those_of_the_code():

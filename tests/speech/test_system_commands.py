@@ -10,12 +10,9 @@ from gendiffclf.featurizers import EgemapsFeaturizer
 from gendiffclf.speech.names import SYSTEMS
 from gendiffclf.speech.system_pipelines import LAYERS, SMALL, system_pipeline
 
+from .conftest import PATTERN, run
+
 pytest.importorskip("accelerate")
-PATTERN = ["--pattern", "{speaker}/{label}_*.wav"]
-
-
-def run(*words):
-    return cli.main([*map(str, words), "--quiet"])
 
 
 @pytest.fixture
