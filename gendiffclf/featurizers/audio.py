@@ -22,6 +22,7 @@ MIN_SHARE = 0.99
 END_TOLERANCE_SECONDS = 0.05
 MAX_CHANNELS = 32
 BLOCK_SECONDS = 20.0
+NO_FILE = "there is no such file"
 # libsndfile's number of frames for streams of unknown length.
 UNKNOWN_FRAMES = 2**62
 
@@ -200,7 +201,7 @@ def open_audio(source: Any) -> Any:
     in_memory = isinstance(source, bytes)
     name = "bytes" if in_memory else os.fspath(source)
     if not in_memory and not os.path.exists(name):
-        raise AudioError("there is no such file", name)
+        raise AudioError(NO_FILE, name)
     if not in_memory and os.path.isdir(name):
         raise AudioError("it is a folder, expected an audio file", name)
     try:
@@ -225,14 +226,20 @@ def open_whole(source: Any, name: str) -> Iterator[Any]:
             raise AudioError(f"decoding failed ({_error_text(error)})", name) from error
 
 
-def _file_digest(path: str) -> bytes:
+@contextlib.contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Raise errors of the file system as errors of the clip with this name."""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).digest()
+        yield
     except FileNotFoundError as error:
-        raise AudioError("there is no such file", path) from error
+        raise AudioError(NO_FILE, name) from error
     except OSError as error:
-        raise AudioError(f"it cannot be read ({error.strerror})", path) from error
+        raise AudioError(f"it cannot be read ({error.strerror})", name) from error
+
+
+def _file_digest(path: str) -> bytes:
+    with reading(path), open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).digest()
 
 
 def _decoded(source: Any, rate: float | None) -> tuple[NDArray[Any], float]:

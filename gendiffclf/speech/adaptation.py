@@ -213,7 +213,6 @@ def _sample_shots(
     """Rows of the tested speakers, and for each number of shots the rows to adapt to, of other speakers."""
     names = rng.permutation(np.unique(voices))
     adapted_to = np.isin(voices, names[: len(names) // 2])
-    order = rng.permutation(np.flatnonzero(adapted_to))
-    by_class = [order[y[order] == label] for label in np.unique(y[order])]
-    chosen = {count: np.sort(np.concatenate([rows[:count] for rows in by_class])) for count in numbers}
-    return np.flatnonzero(~adapted_to), chosen
+    order = pd.Series(rng.permutation(np.flatnonzero(adapted_to)))
+    by_class = order.groupby(y[order])
+    return np.flatnonzero(~adapted_to), {count: np.sort(by_class.head(count)) for count in numbers}

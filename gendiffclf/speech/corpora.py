@@ -185,8 +185,8 @@ def _read_folder(folder: Path, layout: str | None, pattern: str | None, on_misma
         hint = f"; extract the sound of its {others} videos first, for example with ffmpeg" if others else ""
         raise ValueError(f"Got {folder} without audio files, expected {', '.join(AUDIO_SUFFIXES)} in it{hint}.")
     parse: Callable[[str], Row | None] = naming.parse if pattern is None else _pattern_parser(pattern)
-    rows = [parse(name) for name in names]
-    unfit = [name for name, row in zip(names, rows, strict=True) if row is None]
+    rows = {name: parse(name) for name in names}
+    unfit = [name for name, row in rows.items() if row is None]
     if unfit:
         form = (
             f"names like {naming.example}, as {naming.title} has them" if pattern is None else f"paths like {pattern}"
@@ -195,8 +195,7 @@ def _read_folder(folder: Path, layout: str | None, pattern: str | None, on_misma
         if on_mismatch == "raise" or len(unfit) == len(names):
             raise ValueError(f"{message}; on_mismatch='warn' (--skip-unfit) leaves them out.")
         warnings.warn(f"{message}; they are left out.", stacklevel=3)
-    fit = [(name, row) for name, row in zip(names, rows, strict=True) if row is not None]
-    table = pd.DataFrame([{"path": str(folder / name), **row} for name, row in fit])
+    table = pd.DataFrame([{"path": str(folder / name), **row} for name, row in rows.items() if row is not None])
     if layout is not None and layout != "meld":  # where numbers start again in each split
         table = _without_duplicates(table)
     return table if naming.add_metadata is None else naming.add_metadata(table, folder)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..featurizers.audio import AudioError, Clip
+from ..featurizers.audio import AudioError, Clip, reading
 from ..featurizers.inputs import as_clip
 from ..featurizers.parts import group_by_file
 
@@ -20,7 +20,6 @@ FLAT_TOP = 3
 """Number of consecutive samples at the peak value that counts as clipping; speech passes its peaks in one or two."""
 SPECTRUM_FLOOR = 70.0
 """Level below the strongest band, in dB, at which the spectrum counts as empty."""
-NO_FILE = "there is no such file"
 _FRAME = 1024
 _MAX_FRAMES = 500
 CACHE_SIZE = 100_000
@@ -69,20 +68,17 @@ def measure_recordings(clips: Sequence[Any], n_jobs: int | None = None) -> list[
 
 def _measured(clip: Clip) -> Recording | AudioError:
     try:
-        status = os.stat(clip.source)
-        key = (os.fspath(clip.source), clip.start, clip.end, status.st_size, status.st_mtime_ns)
-        if key not in _cache:
-            samples, rate = clip.native_samples()
-            if len(_cache) >= CACHE_SIZE:
-                _cache.clear()
-            _cache[key] = measure(samples[:, None] if samples.ndim == 1 else samples, rate)  # mono has one axis
-        return _cache[key]
+        with reading(clip.name):
+            status = os.stat(clip.source)
+            key = (os.fspath(clip.source), clip.start, clip.end, status.st_size, status.st_mtime_ns)
+            if key not in _cache:
+                samples, rate = clip.native_samples()
+                if len(_cache) >= CACHE_SIZE:
+                    _cache.clear()
+                _cache[key] = measure(samples[:, None] if samples.ndim == 1 else samples, rate)  # mono has one axis
+            return _cache[key]
     except AudioError as error:
         return error
-    except FileNotFoundError:
-        return AudioError(NO_FILE, clip.name)
-    except OSError as error:
-        return AudioError(f"it cannot be read ({error.strerror})", clip.name)
 
 
 def measure(samples: NDArray[np.float32], rate: float) -> Recording:

@@ -10,10 +10,10 @@ from dataclasses import fields
 import numpy as np
 import pandas as pd
 
-from ..featurizers.audio import AudioError
+from ..featurizers.audio import NO_FILE, AudioError
 from .corpora import clips
 from .findings import Finding, finding
-from .recordings import NO_FILE, SPECTRUM_FLOOR, Recording, measure_recordings
+from .recordings import SPECTRUM_FLOOR, Recording, measure_recordings
 
 SILENT_PEAK = 1e-3
 UNSCALED_PEAK = 2.0
