@@ -30,14 +30,12 @@ def plain_name(name: object) -> str:
     return re.sub(r"[\s_-]+", " ", text).strip()
 
 
-def speaker_like_columns(corpus: pd.DataFrame) -> list[str]:
-    """Columns that may hold speakers, by their names."""
-    return _columns_like(corpus, _SPEAKER_LIKE, "speaker")
-
-
-def _columns_like(corpus: pd.DataFrame, pattern: re.Pattern[str], excluded: str) -> list[str]:
-    names = [str(name) for name in corpus.columns if name != excluded]
-    return [name for name in names if pattern.fullmatch(re.sub(r"[\W_]+", "", name).casefold())]
+def _similar_column(corpus: pd.DataFrame, pattern: re.Pattern[str]) -> tuple[str, str]:
+    """Name of the first column whose name matches without case and punctuation, and a hint at it; empty if there is none."""
+    for name in map(str, corpus.columns):
+        if pattern.fullmatch(re.sub(r"[\W_]+", "", name).casefold()):
+            return name, f", but {name!r} with {corpus[name].nunique()} values may be it"
+    return "", ""
 
 
 def check_table(corpus: pd.DataFrame) -> Iterator[Finding]:
@@ -53,9 +51,8 @@ def check_table(corpus: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _missing_labels(corpus: pd.DataFrame) -> Finding:
-    similar = _columns_like(corpus, _LABEL_LIKE, "label")
-    hint = f", but {similar[0]!r} with {corpus[similar[0]].nunique()} values may be it" if similar else ""
-    named = f"target={similar[0]!r} (--label-column {similar[0]})" if similar else "target (--label-column)"
+    name, hint = _similar_column(corpus, _LABEL_LIKE)
+    named = f"target={name!r} (--label-column {name})" if name else "target (--label-column)"
     return finding(
         "no-labels",
         f"there is no column 'label'{hint}, so that nothing can be trained or evaluated",
@@ -136,14 +133,10 @@ def missing_speakers(corpus: pd.DataFrame, *, evaluated: bool = False) -> Findin
 
     With `evaluated`, the remedy names only what `evaluate` has.
     """
-    similar = speaker_like_columns(corpus)
-    if similar:
-        name = similar[0]
-        hint = f", but {name!r} with {corpus[name].nunique()} values may be it"
+    name, hint = _similar_column(corpus, _SPEAKER_LIKE)
+    remedy = "add the column, or specify another by speaker_column (--speaker-column)"
+    if name:
         remedy = f"specify it by speaker_column={name!r} (--speaker-column {name})"
-    else:
-        hint = ""
-        remedy = "add the column, or specify another by speaker_column (--speaker-column)"
     without, whose = "folds='random' (--folds random) needs", "its"
     if not evaluated:
         without = "train(without_speakers=True) (--no-speakers) and folds='random' (--folds random) need"
