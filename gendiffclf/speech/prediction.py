@@ -116,8 +116,6 @@ def write_predictions(predictions: pd.DataFrame, output: str | os.PathLike[str] 
 
 
 def _json_row(row: dict[str, Any]) -> dict[str, Any]:
-    plain = {name: as_json(value) for name, value in row.items() if not name.startswith("p_")}
-    names = [name for name in row if name.startswith("p_")]
-    proba = {name.removeprefix("p_"): row[name] for name in names}
-    plain["probabilities"] = None if row["error"] is not None else proba
-    return plain
+    plain = {name: value for name, value in row.items() if not name.startswith("p_")}
+    proba = {name.removeprefix("p_"): value for name, value in row.items() if name.startswith("p_")}
+    return as_json({**plain, "probabilities": None if row["error"] is not None else proba})

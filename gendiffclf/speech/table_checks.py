@@ -167,8 +167,9 @@ def voices_of(corpus: pd.DataFrame, content: np.ndarray) -> np.ndarray:
         return content
     speakers = corpus["speaker"].astype(str).tolist()
     names = sorted(set(speakers))
-    links = {(name, ("content", digest)) for name, digest in zip(speakers, content.tolist(), strict=True)}
-    links |= {(name, ("name", plain_name(name))) for name in names}
+    links = {(name, ("name", plain_name(name))) for name in names}
+    for row in np.flatnonzero(pd.Series(content).duplicated(keep=False)):
+        links.add((speakers[row], ("content", content[row])))
     groups = DisjointSet({node for link in links for node in link})
     for link in links:
         groups.merge(*link)

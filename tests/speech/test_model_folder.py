@@ -12,6 +12,7 @@ from featurizers.conftest import save_checkpoint, tiny_config
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 
 from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier, HubertFeaturizer, cli
 from gendiffclf.featurizers import FunctionFeaturizer, SpeakerNormalizer
@@ -70,6 +71,17 @@ def test_predictions_have_a_row_for_every_clip(vowels, pipeline, broken, tmp_pat
     assert second["probabilities"] == pytest.approx(dict(zip(["heed", "hod", "who'd"], proba.iloc[1], strict=True)))
     assert second["error"] is None
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]
+
+
+def test_json_lines_without_probabilities_hold_null(vowels, tmp_path):
+    rows = FbankFeaturizer(n_mels=20).transform(vowels["path"])
+    fitted = train(make_pipeline(StandardScaler(), LinearSVC()), vowels, features=rows)
+    write_predictions(predict_clips(fitted, vowels, features=rows), tmp_path / "found.jsonl", "jsonl")
+    text = (tmp_path / "found.jsonl").read_text()
+    assert "NaN" not in text  # which is no JSON
+    first = json.loads(text.splitlines()[0])
+    assert first["probabilities"] == {"heed": None, "hod": None, "who'd": None}
+    assert first["predicted"] in first["probabilities"]
 
 
 def test_nothing_but_broken_clips(vowels, pipeline, broken):
