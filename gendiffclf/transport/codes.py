@@ -40,15 +40,12 @@ class SinusoidalCodes:
     """
 
     def capacity(self, width: int) -> int:
-        """`⌊(width - 1) / 2⌋`."""
         return (width - 1) // 2
 
     def width_for(self, n_classes: int) -> int:
-        """`2 n_classes + 1`."""
         return 2 * n_classes + 1
 
     def matrix(self, n_classes: int, width: int) -> np.ndarray:
-        """One sine a row."""
         return _sinusoid(np.arange(1, n_classes + 1), width)
 
 
@@ -60,11 +57,9 @@ class PairedCodes:
     """
 
     def capacity(self, width: int) -> int:
-        """`width - 1`."""
         return width - 1
 
     def width_for(self, n_classes: int) -> int:
-        """`n_classes + 1`."""
         return n_classes + 1
 
     def matrix(self, n_classes: int, width: int) -> np.ndarray:
@@ -82,31 +77,19 @@ class OneHotCodes:
     """Unit vectors scaled to the norm of the sinusoids."""
 
     def capacity(self, width: int) -> int:
-        """`width`."""
         return width
 
     def width_for(self, n_classes: int) -> int:
-        """`n_classes`."""
         return n_classes
 
     def matrix(self, n_classes: int, width: int) -> np.ndarray:
-        """Rows of the identity times `sqrt(width / 2)`."""
         return np.eye(n_classes, width) * np.sqrt(width / 2)
 
 
-class RandomCodes:
+class RandomCodes(OneHotCodes):
     """Rows of one random orthogonal matrix, the same for a given width, scaled to the norm of the sinusoids."""
 
-    def capacity(self, width: int) -> int:
-        """`width`."""
-        return width
-
-    def width_for(self, n_classes: int) -> int:
-        """`n_classes`."""
-        return n_classes
-
     def matrix(self, n_classes: int, width: int) -> np.ndarray:
-        """The first rows of the orthogonal factor of a fixed Gaussian matrix."""
         orthogonal, _ = np.linalg.qr(np.random.default_rng(width).standard_normal((width, width)))
         return orthogonal[:n_classes] * np.sqrt(width / 2)
 
@@ -121,21 +104,7 @@ CODES: dict[str, type[LabelCodes]] = {
 
 def label_codes(kind: str, n_classes: int, width: int) -> np.ndarray:
     """
-    The codes of `n_classes` classes.
-
-    Parameters
-    ----------
-    kind : str
-        A key of `CODES`.
-    n_classes : int
-        Number of classes, K.
-    width : int
-        Width of the code space, L.
-
-    Returns
-    -------
-    ndarray of shape (n_classes, width), float64
-        Orthogonal rows of squared norm `width / 2`.
+    Codes of one of `CODES`, float64 of shape (n_classes, width): orthogonal rows of squared norm `width / 2`.
 
     Raises
     ------

@@ -3,17 +3,18 @@
 There are finitely many classes, and the state of each at time t is Gaussian with known mean and variance (Eq. 4). So Bayes' rule
 gives the class probabilities at a state, `q_c ∝ p_c exp(-||x_t - μ_t(x0(c), x1)||² / (2 σ_t²))`, and `x̂0 = Σ_c q_c x0(c)` is the
 minimiser of the loss (Eq. 8) there. Nothing along the path has to be learnt.
+
+In all functions `p` (..., K) are class probabilities at t = 1, rows summing to 1; `x1` (..., L) are features, where the path
+starts; and `codes` (K, L) are orthogonal codes of equal norm. They compute in float64, or float32 on MPS, which has no float64.
 """
 
 from __future__ import annotations
 
 import torch
-from sklearn.base import BaseEstimator
 from torch import Generator, Tensor
 
-from .path import Path
-from .schedules import check_schedules, mean_schedule, variance_schedule
-from .solvers import SOLVERS, step_noise, time_grid, transport
+from .path import Path, PathParameters
+from .solvers import SOLVERS, time_grid, transport
 
 NEGLIGIBLE_VARIANCE = 1e-24
 """A variance σ_t² below this counts as zero: the likelihood would overflow."""
@@ -22,7 +23,7 @@ BLOCK_VALUES = 2**20
 """States are sampled in blocks of about this many values, so that memory does not grow with the number of draws."""
 
 
-class ExactPath(BaseEstimator):
+class ExactPath(PathParameters):
     """
     The path of the exact posterior.
 
@@ -57,45 +58,12 @@ class ExactPath(BaseEstimator):
         self.variance = variance
         self.sigma = sigma
 
-    def check(self) -> None:
-        """
-        Check the parameters.
-
-        Raises
-        ------
-        ValueError
-            If a parameter is out of its range.
-        """
-        check_schedules(self.mean, self.steepness, self.variance, self.sigma)
-
-    def path(self) -> Path:
-        """The path of these schedules."""
-        return Path(mean_schedule(self.mean, self.steepness), variance_schedule(self.variance, self.sigma))
-
 
 def posterior(path: Path, p: Tensor, x_t: Tensor, x1: Tensor, codes: Tensor, t: Tensor) -> Tensor:
     """
-    Class probabilities given a state of the path.
+    Class probabilities (..., K) given states x_t (..., L) of the path at times t in [0, 1], broadcastable to (...).
 
-    Parameters
-    ----------
-    path : Path
-        Mean and variance of the states.
-    p : Tensor of shape (..., K)
-        Class probabilities at t = 1, rows summing to 1. A class of probability 0 keeps it.
-    x_t : Tensor of shape (..., L)
-        States.
-    x1 : Tensor of shape (..., L)
-        Features, where the path starts.
-    codes : Tensor of shape (K, L)
-        Orthogonal codes of equal norm.
-    t : Tensor, broadcastable to (...)
-        Times in [0, 1].
-
-    Returns
-    -------
-    Tensor of shape (..., K), float64 (float32 on MPS)
-        Rows summing to 1.
+    A class of probability 0 keeps it.
 
     Notes
     -----
@@ -122,27 +90,7 @@ def posterior(path: Path, p: Tensor, x_t: Tensor, x1: Tensor, codes: Tensor, t: 
 
 def walk(path: Path, p: Tensor, x1: Tensor, codes: Tensor, *, n_steps: int, solver: str = "exact") -> Tensor:
     """
-    Carry features to codes along the exact path.
-
-    Parameters
-    ----------
-    path : Path
-        Mean and variance of the states.
-    p : Tensor of shape (..., K)
-        Class probabilities, rows summing to 1.
-    x1 : Tensor of shape (..., L)
-        Features, where the path starts.
-    codes : Tensor of shape (K, L)
-        Orthogonal codes of equal norm.
-    n_steps : int
-        Number of steps N >= 1.
-    solver : str
-        A key of `SOLVERS`.
-
-    Returns
-    -------
-    Tensor of shape (n_steps + 1, ..., L), float64 (float32 on MPS)
-        All states, `x1` first.
+    Carry features to codes along the exact path by one of `SOLVERS`; all states (n_steps + 1, ..., L), `x1` first.
 
     Notes
     -----
@@ -154,40 +102,17 @@ def walk(path: Path, p: Tensor, x1: Tensor, codes: Tensor, *, n_steps: int, solv
     def estimate(x_t: Tensor, t: Tensor) -> Tensor:
         return posterior(path, p, x_t, x1, codes, t) @ codes
 
-    noise = step_noise(n_steps, x1.shape[-1]).to(x1) if SOLVERS[solver].stochastic else None
-    return transport(SOLVERS[solver](), path, estimate, x1, n_steps=n_steps, noise=noise)
+    return transport(SOLVERS[solver](), path, estimate, x1, n_steps=n_steps)
 
 
 def sample(
     path: Path, p: Tensor, x1: Tensor, codes: Tensor, *, n_draws: int, n_steps: int, generator: Generator
 ) -> Tensor:
     """
-    Sample classes by stochastic transport.
+    Sample classes by stochastic transport: indices in [0, K), int64 of shape (B, n_draws), for p (B, K) and x1 (B, L).
 
     Each step samples a class from the posterior at its state and moves to a fresh state of that class. The class of the last step
     is the result: class c comes with probability `p_c`, for any number of steps.
-
-    Parameters
-    ----------
-    path : Path
-        Mean and variance of the states.
-    p : Tensor of shape (B, K)
-        Class probabilities, rows summing to 1.
-    x1 : Tensor of shape (B, L)
-        Features, where the path starts.
-    codes : Tensor of shape (K, L)
-        Orthogonal codes of equal norm.
-    n_draws : int
-        Samples of each row, at least 1.
-    n_steps : int
-        Number of steps N >= 1.
-    generator : torch.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    Tensor of shape (B, n_draws), int64
-        Class indices in [0, K).
     """
     p, x1, codes = _in_high_precision(p[:, None], x1[:, None], codes)  # (B, K), (B, L) -> (B, 1, K), (B, 1, L)
     block = max(1, BLOCK_VALUES // max(1, len(p) * max(codes.shape)))

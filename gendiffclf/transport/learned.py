@@ -9,13 +9,12 @@ from __future__ import annotations
 from typing import Protocol
 
 import torch
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 from torch import Generator, Tensor
 
 from ..validation import check_choice, check_integer, check_real
-from .path import Path
-from .schedules import check_schedules, mean_schedule, variance_schedule
-from .solvers import SOLVERS, Estimator, step_noise, transport
+from .path import Path, PathParameters
+from .solvers import SOLVERS, Estimator, transport
 from .times import TIME_SAMPLERS, sample_times
 
 TINY = 1e-4
@@ -44,11 +43,9 @@ class TargetMatching:
     needs_interior = False
 
     def target(self, path: Path, x0: Tensor, x1: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """x0."""
         return x0
 
     def x0_hat(self, path: Path, output: Tensor, x_t: Tensor, x1: Tensor, t: Tensor) -> Tensor:
-        """The output."""
         return output
 
 
@@ -83,7 +80,6 @@ class NoiseMatching:
     needs_interior = True
 
     def target(self, path: Path, x0: Tensor, x1: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """The noise."""
         return noise
 
     def x0_hat(self, path: Path, output: Tensor, x_t: Tensor, x1: Tensor, t: Tensor) -> Tensor:
@@ -99,7 +95,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
 }
 
 
-class LearnedPath(BaseEstimator):
+class LearnedPath(PathParameters):
     """
     A path along which a network is trained, as in the paper.
 
@@ -177,7 +173,7 @@ class LearnedPath(BaseEstimator):
         ValueError
             If a parameter is out of its range, or the parameters cannot work together.
         """
-        check_schedules(self.mean, self.steepness, self.variance, self.sigma)
+        super().check()
         check_choice("objective", self.objective, OBJECTIVES)
         check_choice("time_sampling", self.time_sampling, TIME_SAMPLERS)
         check_real("t_max", self.t_max, 0, 1, low_open=True)
@@ -212,32 +208,12 @@ class LearnedPath(BaseEstimator):
                 f"({INTERIOR}, {1 - INTERIOR}); use t_min=0.001 and t_max=1.0, or objective='target'."
             )
 
-    def path(self) -> Path:
-        """The path of these schedules."""
-        return Path(mean_schedule(self.mean, self.steepness), variance_schedule(self.variance, self.sigma))
-
 
 def draw(learned: LearnedPath, x0: Tensor, x1: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
     """
-    Sample a training time, state and regression target of each row.
+    Sample a training time t (...), state (..., L) and regression target (..., L) of each row, in this order: state, time, target.
 
-    Parameters
-    ----------
-    learned : LearnedPath
-        Checked settings.
-    x0, x1 : Tensor of shape (..., L)
-        Codes and features.
-    generator : torch.Generator
-        Source of times and noise.
-
-    Returns
-    -------
-    x_t : Tensor of shape (..., L)
-        States.
-    t : Tensor of shape (...)
-        Times in [t_min, t_max].
-    target : Tensor of shape (..., L)
-        What the network is to return for `x_t` and `t`.
+    `x0` and `x1` (..., L) are codes and features; times are in [t_min, t_max].
     """
     t, noise = sample_times_and_noise(learned, x1, generator)
     x_t, target = states_and_targets(learned.path(), OBJECTIVES[learned.objective](), x0, x1, t, noise)
@@ -262,23 +238,10 @@ def carry(
     learned: LearnedPath, network: Estimator, x1: Tensor, n_steps: int | None = None, solver: str | None = None
 ) -> Tensor:
     """
-    Carry features to codes with a trained network.
+    Carry features x1 (..., L) to codes with a trained network; all states (n_steps + 1, ..., L), `x1` first.
 
-    Parameters
-    ----------
-    learned : LearnedPath
-        Checked settings, those of training.
-    network : callable
-        From states (..., L) and a time () to the quantity that the objective names, of shape (..., L).
-    x1 : Tensor of shape (..., L)
-        Features, where the path starts.
-    n_steps, solver : optional
-        Replace those of `learned`.
-
-    Returns
-    -------
-    Tensor of shape (n_steps + 1, ..., L)
-        All states, `x1` first.
+    The network maps states (..., L) and a time () to the quantity that the objective names, of shape (..., L). `n_steps` and
+    `solver` replace those of `learned`.
 
     Raises
     ------
@@ -289,15 +252,14 @@ def carry(
     if changes:
         learned = clone(learned).set_params(**changes)
         learned.check()
-    path, objective, solve = learned.path(), OBJECTIVES[learned.objective](), SOLVERS[learned.solver]()
+    path, objective = learned.path(), OBJECTIVES[learned.objective]()
 
     def estimate(x_t: Tensor, t: Tensor) -> Tensor:
         if objective.needs_interior:
             t = t.clamp(INTERIOR, 1 - INTERIOR)
         return objective.x0_hat(path, network(x_t, t), x_t, x1, t)
 
-    noise = step_noise(learned.n_steps, x1.shape[-1]).to(x1) if solve.stochastic else None
-    return transport(solve, path, estimate, x1, n_steps=learned.n_steps, t_max=learned.t_max, noise=noise)
+    return transport(SOLVERS[learned.solver](), path, estimate, x1, n_steps=learned.n_steps, t_max=learned.t_max)
 
 
 def _time_range(learned: LearnedPath) -> tuple[float, float]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from .schedules import MeanSchedule, VarianceSchedule
+from ..validation import check_choice, check_real
+from .schedules import MEAN_SCHEDULES, VARIANCE_SCHEDULES, MeanSchedule, VarianceSchedule, mean_schedule
 
 
 @dataclass(frozen=True)
@@ -51,3 +53,30 @@ class Path:
         inside = self.variance.rate(t.clamp_max(1 - 1e-6))[..., None] * (x_t - self.position(x0_hat, x1, t))
         at_end = self.variance.end_rate * drift
         return drift + torch.where(t[..., None] >= 1, at_end, inside)
+
+
+class PathParameters(BaseEstimator):
+    """Base of the paths that a classifier takes: their schedules by name, as `ExactPath` describes them."""
+
+    mean: str
+    steepness: float
+    variance: str
+    sigma: float
+
+    def check(self) -> None:
+        """
+        Check the parameters.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range.
+        """
+        check_choice("mean", self.mean, MEAN_SCHEDULES)
+        check_real("steepness", self.steepness, 0, 200)
+        check_choice("variance", self.variance, VARIANCE_SCHEDULES)
+        check_real("sigma", self.sigma, 0, low_open=True)
+
+    def path(self) -> Path:
+        """The path of these schedules."""
+        return Path(mean_schedule(self.mean, self.steepness), VARIANCE_SCHEDULES[self.variance](self.sigma))

@@ -15,19 +15,7 @@ LEAST_IN_ERRORS = -60.0
 
 
 def project_on_codes(x0_hat: Tensor, codes: Tensor) -> Tensor:
-    """
-    Coordinates of estimates along the codes.
-
-    Parameters
-    ----------
-    x0_hat : Tensor of shape (..., L)
-    codes : Tensor of shape (K, L)
-
-    Returns
-    -------
-    Tensor of shape (..., K)
-        `2 <x̂0, x0(c)> / L`; 1 at the code of c, 0 at the others.
-    """
+    """Coordinates `2 <x̂0, x0(c)> / L` of estimates (..., L) along codes (K, L), (..., K): 1 at the code of c, 0 at the others."""
     return x0_hat @ codes.mT * (2 / codes.shape[-1])
 
 
@@ -38,18 +26,7 @@ def outside_span(x0_hat: Tensor, codes: Tensor) -> Tensor:
 
 
 def project_on_simplex(scores: Tensor) -> Tensor:
-    """
-    The nearest point of the probability simplex (Duchi et al. 2008).
-
-    Parameters
-    ----------
-    scores : Tensor of shape (..., K)
-
-    Returns
-    -------
-    Tensor of shape (..., K)
-        Non-negative, each row summing to 1.
-    """
+    """The nearest point of the probability simplex, (..., K) -> (..., K) (Duchi et al. 2008)."""
     descending = scores.sort(dim=-1, descending=True).values
     excess = descending.cumsum(-1) - 1
     rank = torch.arange(1, scores.shape[-1] + 1, device=scores.device, dtype=scores.dtype)
@@ -71,18 +48,11 @@ def cosines(x0_hat: Tensor, codes: Tensor) -> Tensor:
 
 def positive_shares(coordinates: Tensor, sharpness: float | Tensor, softness: float | Tensor) -> Tensor:
     """
-    Probabilities of coordinates that have errors: `p_c ∝ softplus(x_c / softness) ** sharpness`.
+    Probabilities of coordinates that have errors, (..., K) -> (..., K): `p_c ∝ softplus(x_c / softness) ** sharpness`.
 
     A coordinate far above the error counts as it is, one far below 0 for nothing, and near 0 for about the error: with many
     classes, projecting on the simplex would take that from the likely ones instead. The order of classes is kept.
-
-    Parameters
-    ----------
-    coordinates : Tensor of shape (..., K)
-    sharpness : float
-        Positive; above 1 for estimates that are shrunk towards the mean code.
-    softness : float
-        Positive; about the size of the error.
+    `softness` > 0 is about the size of the error; `sharpness` > 0 is above 1 for estimates that are shrunk to the mean code.
     """
     in_errors = (coordinates / softness).clamp(LEAST_IN_ERRORS, 1 / torch.finfo(coordinates.dtype).tiny)
     return torch.softmax(sharpness * torch.nn.functional.softplus(in_errors).log(), dim=-1)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
-
-from ..validation import check_choice, check_real
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,6 @@ class LogisticMean:
     steepness: float
 
     def __call__(self, t: Tensor) -> Scheduled:
-        """Value and slope at `t`."""
         k = self.steepness
         if k < 1e-3:  # here the curve is the line to within k²/100, and the quotient of tiny tanhs loses digits
             return LinearMean()(t)
@@ -68,7 +66,6 @@ class LinearMean:
     """The straight line `m(t) = t` of flow matching."""
 
     def __call__(self, t: Tensor) -> Scheduled:
-        """Value and slope at `t`."""
         return Scheduled(t, torch.ones_like(t))
 
 
@@ -77,7 +74,6 @@ class CosineMean:
     """`m(t) = sin²(π t / 2)`, the cosine schedule of diffusion models."""
 
     def __call__(self, t: Tensor) -> Scheduled:
-        """Value and slope at `t`."""
         return Scheduled(torch.sin(math.pi / 2 * t) ** 2, math.pi / 2 * torch.sin(math.pi * t))
 
 
@@ -89,7 +85,6 @@ class BridgeVariance:
     end_rate = -0.5
 
     def __call__(self, t: Tensor) -> Tensor:
-        """σ_t at `t`."""
         return self.sigma * (t * (1 - t)).clamp_min(0).sqrt()
 
     def rate(self, t: Tensor) -> Tensor:
@@ -99,52 +94,27 @@ class BridgeVariance:
 
 @dataclass(frozen=True)
 class ConstantVariance:
-    """`σ_t = σ` at every t."""
+    """`σ_t = σ` at every t; for σ = 0 the path is deterministic."""
 
     sigma: float
     end_rate = 0.0
 
     def __call__(self, t: Tensor) -> Tensor:
-        """σ_t at `t`."""
         return torch.full_like(t, self.sigma)
 
     def rate(self, t: Tensor) -> Tensor:
-        """0."""
-        return torch.zeros_like(t)
-
-
-@dataclass(frozen=True)
-class ZeroVariance:
-    """No noise: a deterministic path."""
-
-    end_rate = 0.0
-
-    def __call__(self, t: Tensor) -> Tensor:
-        """0 at `t`."""
-        return torch.zeros_like(t)
-
-    def rate(self, t: Tensor) -> Tensor:
-        """0."""
         return torch.zeros_like(t)
 
 
 MEAN_SCHEDULES = {"logistic": LogisticMean, "linear": LinearMean, "cosine": CosineMean}
-VARIANCE_SCHEDULES = {"bridge": BridgeVariance, "constant": ConstantVariance, "zero": ZeroVariance}
+VARIANCE_SCHEDULES: dict[str, Callable[[float], VarianceSchedule]] = {
+    "bridge": BridgeVariance,
+    "constant": ConstantVariance,
+    "zero": lambda sigma: ConstantVariance(0.0),
+}
+"""Functions of the scale σ > 0."""
 
 
 def mean_schedule(kind: str, steepness: float) -> MeanSchedule:
     """The mean schedule of that name; `steepness` (k >= 0) matters to `"logistic"` alone."""
     return LogisticMean(steepness) if kind == "logistic" else MEAN_SCHEDULES[kind]()
-
-
-def variance_schedule(kind: str, sigma: float) -> VarianceSchedule:
-    """The variance schedule of that name; `sigma` (σ > 0) is its scale, unused by `"zero"`."""
-    return ZeroVariance() if kind == "zero" else VARIANCE_SCHEDULES[kind](sigma)
-
-
-def check_schedules(mean: str, steepness: float, variance: str, sigma: float) -> None:
-    """Raise a ValueError that names the first value out of its range."""
-    check_choice("mean", mean, MEAN_SCHEDULES)
-    check_real("steepness", steepness, 0, 200)
-    check_choice("variance", variance, VARIANCE_SCHEDULES)
-    check_real("sigma", sigma, 0, low_open=True)

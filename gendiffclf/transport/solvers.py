@@ -47,7 +47,6 @@ class ExactSolver:
     def step(
         self, path: Path, estimate: Estimator, x: Tensor, x1: Tensor, t: Tensor, s: Tensor, noise: Tensor
     ) -> Tensor:
-        """One closed-form step."""
         x0_hat = estimate(x, t)
         sigma_t, sigma_s = path.variance(t), path.variance(s)
         ratio = torch.where(sigma_t > 0, sigma_s / torch.where(sigma_t > 0, sigma_t, 1.0), 0.0)
@@ -64,7 +63,6 @@ class EulerSolver:
     def step(
         self, path: Path, estimate: Estimator, x: Tensor, x1: Tensor, t: Tensor, s: Tensor, noise: Tensor
     ) -> Tensor:
-        """`x_t + (s - t) u`."""
         return x + (s - t) * path.field(x, estimate(x, t), x1, t)
 
 
@@ -97,7 +95,6 @@ class StochasticSolver:
     def step(
         self, path: Path, estimate: Estimator, x: Tensor, x1: Tensor, t: Tensor, s: Tensor, noise: Tensor
     ) -> Tensor:
-        """One step with fresh noise."""
         x0_hat = estimate(x, t)
         return torch.where(s > 0, path.sample(x0_hat, x1, s, noise), x0_hat)
 
@@ -131,36 +128,15 @@ def transport(
     *,
     n_steps: int,
     t_max: float = 1.0,
-    noise: Tensor | None = None,
 ) -> Tensor:
     """
-    Carry features to codes in `n_steps` steps.
+    Carry features x1 (..., L) to codes in `n_steps` >= 1 steps, from time `t_max` on.
 
-    Parameters
-    ----------
-    solver : Solver
-        Makes one step.
-    path : Path
-        Mean and variance of the states.
-    estimate : callable
-        x̂0 of a state (..., L) at a time (); asked `n_steps * solver.calls_per_step` times.
-    x1 : Tensor of shape (..., L)
-        Features, where transport starts.
-    n_steps : int
-        Number of steps N >= 1.
-    t_max : float
-        Where it starts, T.
-    noise : Tensor of shape (n_steps, L), optional
-        Standard normal noise of each step, needed by a stochastic solver.
-
-    Returns
-    -------
-    Tensor of shape (n_steps + 1, ..., L)
-        Every state on the way: the first is `x1`, the last the estimate at t = 0.
+    Returns every state on the way, (n_steps + 1, ..., L): the first is `x1`, the last the estimate at t = 0.
     """
     grid = time_grid(n_steps, t_max, x1)
-    if noise is None:
-        noise = x1.new_zeros(n_steps, x1.shape[-1])
+    shape = n_steps, x1.shape[-1]
+    noise = step_noise(*shape).to(x1) if solver.stochastic else x1.new_zeros(shape)
     states = [x1]
     for i in range(n_steps):
         states.append(solver.step(path, estimate, states[-1], x1, grid[i], grid[i + 1], noise[i]))

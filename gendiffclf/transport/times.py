@@ -48,22 +48,8 @@ TIME_SAMPLERS: dict[str, TimeSampler] = {
 
 def sample_times(kind: str, shape: Sequence[int], t_min: float, t_max: float, generator: Generator) -> Tensor:
     """
-    Sample training times.
+    Sample training times in [t_min, t_max], t_eps and T of Eq. 8, by one of `TIME_SAMPLERS`.
 
-    Parameters
-    ----------
-    kind : str
-        A key of `TIME_SAMPLERS`.
-    shape : sequence of int
-        Shape of the result.
-    t_min, t_max : float
-        Earliest and latest time, t_eps and T of Eq. 8, `0 <= t_min < t_max <= 1`.
-    generator : torch.Generator
-        Source of randomness; times come back on its device.
-
-    Returns
-    -------
-    Tensor of the given shape, float32
-        Times in [t_min, t_max].
+    Times are float32 of the given shape, on the device of the generator.
     """
     return t_min + (t_max - t_min) * TIME_SAMPLERS[kind](shape, generator)

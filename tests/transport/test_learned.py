@@ -13,7 +13,7 @@ from gendiffclf.transport.codes import label_codes
 from gendiffclf.transport.exact import posterior, walk
 from gendiffclf.transport.learned import INTERIOR, OBJECTIVES, LearnedPath, carry, draw
 from gendiffclf.transport.path import Path
-from gendiffclf.transport.schedules import MEAN_SCHEDULES, VARIANCE_SCHEDULES, mean_schedule, variance_schedule
+from gendiffclf.transport.schedules import MEAN_SCHEDULES, VARIANCE_SCHEDULES, mean_schedule
 from gendiffclf.transport.solvers import SOLVERS
 from gendiffclf.transport.times import TIME_SAMPLERS
 
@@ -34,7 +34,7 @@ DEFAULTS = {
 
 
 def make_path(mean="logistic", variance="bridge", steepness=10.0, sigma=0.5) -> Path:
-    return Path(mean_schedule(mean, steepness), variance_schedule(variance, sigma))
+    return Path(mean_schedule(mean, steepness), VARIANCE_SCHEDULES[variance](sigma))
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)

@@ -7,13 +7,13 @@ import torch
 from torch.autograd.functional import jacobian
 
 from gendiffclf.transport.path import Path
-from gendiffclf.transport.schedules import MEAN_SCHEDULES, VARIANCE_SCHEDULES, mean_schedule, variance_schedule
+from gendiffclf.transport.schedules import MEAN_SCHEDULES, VARIANCE_SCHEDULES, mean_schedule
 
 PATHS = list(itertools.product(MEAN_SCHEDULES, VARIANCE_SCHEDULES))
 
 
 def make_path(mean="logistic", variance="bridge", steepness=10.0, sigma=0.5) -> Path:
-    return Path(mean_schedule(mean, steepness), variance_schedule(variance, sigma))
+    return Path(mean_schedule(mean, steepness), VARIANCE_SCHEDULES[variance](sigma))
 
 
 @pytest.mark.parametrize(("mean", "variance"), PATHS)

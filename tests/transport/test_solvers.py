@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from torch.autograd.functional import jacobian
 
 from gendiffclf.transport.path import Path
-from gendiffclf.transport.schedules import MEAN_SCHEDULES, VARIANCE_SCHEDULES, mean_schedule, variance_schedule
+from gendiffclf.transport.schedules import MEAN_SCHEDULES, VARIANCE_SCHEDULES, mean_schedule
 from gendiffclf.transport.solvers import SOLVERS, step_noise, time_grid, transport
 
 DETERMINISTIC = [name for name, solver in SOLVERS.items() if not solver.stochastic]
 
 
 def make_path(mean="logistic", variance="bridge", steepness=5.0, sigma=0.5) -> Path:
-    return Path(mean_schedule(mean, steepness), variance_schedule(variance, sigma))
+    return Path(mean_schedule(mean, steepness), VARIANCE_SCHEDULES[variance](sigma))
 
 
 class CountedEstimate:
@@ -42,7 +42,7 @@ def ends(generator):
 def test_every_solver_keeps_its_contract(ends, name, n_steps, dtype):
     x0, x1 = (x.to(dtype) for x in ends)
     solver, estimate = SOLVERS[name](), CountedEstimate(x0, 0.3)
-    states = transport(solver, make_path(), estimate, x1, n_steps=n_steps, noise=torch.randn(n_steps, 4).to(dtype))
+    states = transport(solver, make_path(), estimate, x1, n_steps=n_steps)
     assert states.shape == (n_steps + 1, 3, 4)
     assert states.dtype == dtype
     assert states.isfinite().all()
@@ -56,12 +56,9 @@ def test_every_solver_keeps_its_contract(ends, name, n_steps, dtype):
 @pytest.mark.parametrize("name", SOLVERS)
 def test_rows_do_not_see_each_other(ends, name):
     x0, x1 = ends
-    noise = torch.randn(4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
 
     def end(rows):
-        return transport(
-            SOLVERS[name](), make_path(), CountedEstimate(x0[rows], 0.3), x1[rows], n_steps=4, noise=noise
-        )[-1]
+        return transport(SOLVERS[name](), make_path(), CountedEstimate(x0[rows], 0.3), x1[rows], n_steps=4)[-1]
 
     torch.testing.assert_close(end(slice(1, 2)), end(slice(None))[1:2])
 
@@ -69,8 +66,7 @@ def test_rows_do_not_see_each_other(ends, name):
 @pytest.mark.parametrize("name", SOLVERS)
 def test_a_frozen_estimate_is_reached(ends, name):
     x0, x1 = ends
-    noise = torch.randn(512, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    end = transport(SOLVERS[name](), make_path(), CountedEstimate(x0), x1, n_steps=512, noise=noise)[-1]
+    end = transport(SOLVERS[name](), make_path(), CountedEstimate(x0), x1, n_steps=512)[-1]
     torch.testing.assert_close(end, x0, rtol=0, atol=0.01)
 
 
@@ -177,12 +173,11 @@ def test_share_of_the_way_that_one_euler_step_covers(ends, steepness, share):
 def test_stochastic_states_have_the_noise_of_the_path(ends):
     x0, x1 = ends
     path, n_steps = make_path(sigma=0.8), 4
-    noise = torch.randn(n_steps, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    states = transport(SOLVERS["stochastic"](), path, CountedEstimate(x0), x1, n_steps=n_steps, noise=noise)
+    states = transport(SOLVERS["stochastic"](), path, CountedEstimate(x0), x1, n_steps=n_steps)
     for i in range(1, n_steps):
         t = torch.tensor(1 - i / n_steps, dtype=torch.float64)
         z = (states[i] - path.position(x0, x1, t)) / path.variance(t)
-        torch.testing.assert_close(z, noise[i - 1].expand(3, 4))
+        torch.testing.assert_close(z, step_noise(n_steps, 4)[i - 1].double().expand(3, 4))
     torch.testing.assert_close(states[-1], x0)
 
 
