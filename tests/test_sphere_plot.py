@@ -9,7 +9,6 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from gendiffclf import SphereDisplay
-from gendiffclf.systems.spherical import from_spherical
 
 pytest.importorskip("matplotlib")
 NAMES = ["arousal", "valence", "dominance"]
@@ -26,7 +25,8 @@ def drawn(display):
 
 def test_points_are_at_their_angles():
     azimuth, polar = np.array([0.3, -2.0, 2.9]), np.array([0.4, 2.0, 1.2])
-    points = from_spherical(0.5, azimuth, polar)
+    horizontal = 0.5 * np.sin(polar)
+    points = np.column_stack([horizontal * np.cos(azimuth), 0.5 * np.cos(polar), horizontal * np.sin(azimuth)])
     display = SphereDisplay.from_predictions(points, **SCALE)
     np.testing.assert_allclose(display.points, points)
     found = {tuple(np.round(row, 6)) for row in drawn(display)}

@@ -249,22 +249,10 @@ class EmoSphereNetwork(nn.Module):
         region: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """
-        Compute the loss of a batch: Σ over dimensions of 1 - CCC, plus w(epoch) times the cross-entropy of regions.
+        Return the "loss" of a batch, a scalar: Σ over dimensions of 1 - CCC, plus w(epoch) times the cross-entropy of regions.
 
-        Parameters
-        ----------
-        mask : Tensor of shape (batch, longest), bool
-        target : Tensor of shape (batch, 3)
-            Ratings in [0, 1].
-        frames, waves : Tensor
-            One of them, the inputs of `style`.
-        region : Tensor of shape (batch,), int64, optional
-            Region of each clip, if the network has a head for regions.
-
-        Returns
-        -------
-        output : dict
-            "loss", a scalar.
+        `frames` or `waves`, and `mask`, are the inputs of `style`; `target`, of shape (batch, 3), holds ratings in [0, 1], and
+        `region`, of shape (batch,), the region of each clip as int64, if the network has a head for regions.
         """
         style = self.style(frames if waves is None else waves, mask)
         # Half precision would be too coarse for the moments once the loss is small.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import os
@@ -22,18 +23,10 @@ def frame_featurizer(encoder: Any, *, layer: int, sampling_rate: float | None = 
     """
     Return the featuriser whose `transform` turns clips into a list of frames of shape (n_frames, d).
 
-    Parameters
-    ----------
-    encoder : "fbank", str, Path, Module or SpeechFeaturizer
-        "fbank" means log-mel energies (80 filters, a frame every 10 ms); a name, folder or loaded model is passed to
-        `HubertFeaturizer`; a featuriser keeps its settings except `pooling`, `layers` and `on_error`.
-    layer : int
-        Hidden state of a pretrained encoder; -1 is the last. Ignored for log-mel energies.
-    sampling_rate : float or None
-        Sampling rate of bare arrays, in Hz, unless the featuriser has its own.
-    **settings
-        Parameters of a new featuriser, such as `cache`, `device`, `n_jobs` and `verbose`; those that it does not have
-        are ignored.
+    The `encoder` "fbank" means log-mel energies (80 filters, a frame every 10 ms); a name, folder or loaded model is passed to
+    `HubertFeaturizer`, of which `layer` is the hidden state to use, -1 the last; a `SpeechFeaturizer` keeps its settings except
+    `pooling`, `layers` and `on_error`. `sampling_rate`, in Hz, is that of bare arrays, unless the featuriser has its own.
+    `settings` are parameters of a new featuriser, such as `cache` and `device`; those that it does not have are ignored.
     """
     if isinstance(encoder, SpeechFeaturizer):
         if "pooling" not in encoder.get_params(deep=False):
@@ -116,14 +109,11 @@ def _truncated(items: Sequence[Any], rate: int, sampling_rate: float | None, max
     """Replace items longer than `max_seconds` by their samples up to there."""
     if max_seconds is None:
         return list(items)
-    return [_first_seconds(item, rate, sampling_rate, max_seconds) for item in items]
-
-
-def _first_seconds(item: Any, rate: int, sampling_rate: float | None, max_seconds: float) -> Any:
-    try:
-        clip = as_clip(item, sampling_rate)
-        if clip.seconds() <= max_seconds:
-            return item
-        return dataclasses.replace(clip, end=clip.start + max_seconds).load(rate), rate
-    except AudioError:
-        return item  # the error is reported, with the clip's index, when it is read
+    shortened = []
+    for item in items:
+        with contextlib.suppress(AudioError):  # reported, with the clip's index, when the item is read
+            clip = as_clip(item, sampling_rate)
+            if clip.seconds() > max_seconds:
+                item = dataclasses.replace(clip, end=clip.start + max_seconds).load(rate), rate
+        shortened.append(item)
+    return shortened

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -48,23 +49,12 @@ def save_system(
     overwrite: bool = False,
 ) -> None:
     """
-    Save a fitted system to a folder, which is written under a temporary name and renamed when it is complete.
+    Save a fitted system of the class `kind` to a folder, which is written under a temporary name and renamed when complete.
 
-    Parameters
-    ----------
-    folder : path-like
-        A new folder, unless `overwrite`; otherwise a ValueError.
-    kind : str
-        Name of the estimator's class.
-    parameters : mapping
-        From `get_params(deep=False)`; featurisers of `FEATURIZERS` and paths are converted to JSON, `RUNTIME_PARAMETERS` are
-        left out, and a random generator becomes None. A TypeError for others, such as a loaded model.
-    fitted : mapping
-        Fitted attributes except the weights, of JSON types or NumPy's.
-    weights : mapping of str to Tensor
-        On any device.
-    overwrite : bool, default=False
-        Whether to replace an existing system.
+    Of the `parameters`, from `get_params(deep=False)`, featurisers of `FEATURIZERS` and paths are converted to JSON,
+    `RUNTIME_PARAMETERS` are left out, and a random generator becomes None; a TypeError for others, such as a loaded model.
+    `fitted` holds attributes of JSON types or NumPy's; `weights` may be on any device. A ValueError if the folder exists, unless
+    it holds a system and `overwrite` is True.
     """
     folder = check_new_folder("folder", folder, overwrite)
     description = {
@@ -73,7 +63,7 @@ def save_system(
         "package_version": VERSION,
         "kind": kind,
         "parameters": plain_parameters(parameters),
-        "fitted": {name: _plain(name, value) for name, value in fitted.items()},
+        "fitted": _plain(fitted),
     }
     text = json.dumps(description, indent=1) + "\n"
     with complete_folder(folder) as temporary:
@@ -85,19 +75,10 @@ def save_system(
 
 def load_system(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
     """
-    Load a folder that `save_system` wrote for the class `kind`.
+    Load parameters, fitted attributes and weights (on the CPU) from a folder that `save_system` wrote for the class `kind`.
 
-    Returns
-    -------
-    parameters, fitted : dict
-        As saved, with featurisers constructed again; arrays and tuples become lists.
-    weights : dict of str to Tensor
-        On the CPU.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds no system, a system of another class, or one of a newer format.
+    Featurisers are constructed again; arrays and tuples become lists. A ValueError if the folder holds no system, a system of
+    another class, or one of a newer format.
     """
     folder = Path(folder)
     try:
@@ -133,7 +114,7 @@ def check_new_folder(name: str, folder: str | os.PathLike[str], overwrite: bool)
 
 def plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Convert parameters to JSON types, without `RUNTIME_PARAMETERS`."""
-    return {name: _plain(name, value) for name, value in parameters.items() if name not in RUNTIME_PARAMETERS}
+    return _plain({name: value for name, value in parameters.items() if name not in RUNTIME_PARAMETERS})
 
 
 def featurizer_kind(featurizer: SpeechFeaturizer) -> str:
@@ -144,21 +125,26 @@ def featurizer_kind(featurizer: SpeechFeaturizer) -> str:
     return kind
 
 
-def _plain(name: str, value: Any) -> Any:
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert values to JSON types."""
+    return {
+        name: json.loads(json.dumps(value, default=functools.partial(_converted, name)))
+        for name, value in values.items()
+    }
+
+
+def _converted(name: str, value: Any) -> Any:
+    """Convert one level of a value that JSON lacks, or raise a TypeError."""
     if isinstance(value, SpeechFeaturizer):
         return {"featurizer": featurizer_kind(value), "parameters": plain_parameters(value.get_params(deep=False))}
     if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
+        return value.tolist()
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, np.random.RandomState | np.random.Generator):
         return None
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list | tuple):
-        return [_plain(name, part) for part in value]
     if isinstance(value, Mapping):
-        return {str(key): _plain(name, part) for key, part in value.items()}
+        return dict(value)
     raise TypeError(
         f"Got {name} of type {type(value).__name__}, expected a number, a string or a list; pass a loaded model by the "
         "folder that it was saved in."

@@ -26,17 +26,19 @@ from .selm_fitting import (
     new_model,
     training_examples,
 )
-from .selm_folder import (
-    language_description,
-    language_from_description,
+from .selm_language import language_description, language_from_description
+from .selm_model import SelmModel
+from .selm_prediction import SelmPrediction
+from .selm_texts import (
+    PROMPT,
+    View,
+    checked_views,
     plain_texts,
     plain_views,
+    sorted_labels,
     texts_from_plain,
     views_from_plain,
 )
-from .selm_model import SelmModel
-from .selm_prediction import SelmPrediction
-from .selm_texts import PROMPT, View, checked_views, sorted_labels
 from .steps import checkpoint_folder, encode, training_seed
 from .training import train_module
 
@@ -155,8 +157,6 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
     network_: SelmModel
     loss_curve_: list[float]
 
-    _check_parameters = staticmethod(check_parameters)
-
     def __init__(
         self,
         encoder: Any = "facebook/wav2vec2-base",
@@ -242,7 +242,8 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         ImportError
             If the extra `finetune` is not installed.
         """
-        params = self._checked_parameters()
+        params = self.get_params(deep=False)
+        check_parameters(params)
         clips = as_items(X)
         labels = checked_labels(y, len(clips))
         trained = sorted_labels(labels)
@@ -288,7 +289,8 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
             As in `fit`.
         """
         check_is_fitted(self)
-        params = self._checked_parameters()
+        params = self.get_params(deep=False)
+        check_parameters(params)
         clips = as_items(X)
         labels = checked_labels(y, len(clips))
         trained = sorted_labels([*self.trained_labels_, *labels.tolist()])

@@ -1,8 +1,9 @@
-"""SELM's language model and its tokenizer: a pretrained one of transformers, or a small one with random weights."""
+"""SELM's language model and its tokenizer, pretrained ones of transformers or small ones, also as JSON."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..featurizers.checkpoint import quiet_progress
@@ -21,18 +22,9 @@ def load_language_model(name: str | os.PathLike[str]) -> tuple[nn.Module, Any]:
     """
     Load a causal language model, in float32 and evaluation mode on the CPU, and its tokenizer, with an end-of-text token.
 
-    Parameters
-    ----------
-    name : str or path-like
-        A name on the Hugging Face hub, a folder written by `save_pretrained`, or "bytes": a small GPT-2 over bytes with
-        random weights, drawn from torch's global random state.
-
-    Raises
-    ------
-    OSError
-        If the folder or name does not exist or cannot be reached.
-    ValueError
-        If `name` is neither a string nor a path, or the tokenizer has no end-of-text token.
+    The `name` is one on the Hugging Face hub, a folder written by `save_pretrained`, or "bytes": a small GPT-2 over bytes with
+    random weights, drawn from torch's global random state. An OSError if the folder or name does not exist or cannot be
+    reached; a ValueError if `name` is neither a string nor a path, or the tokenizer has no end-of-text token.
     """
     transformers = require("transformers")
     if not isinstance(name, str | os.PathLike):
@@ -100,3 +92,29 @@ def check_positions(language_model: Any, n_prefix: int, longest: int) -> None:
             f"Got n_prefix={n_prefix} and an answer of {longest} tokens, which need {needed} positions, expected at most "
             f"the {available} of the language model; choose a smaller n_prefix or a shorter answer."
         )
+
+
+def language_description(language_model: Any, tokenizer: Any) -> dict[str, Any]:
+    """Architecture of a language model and its tokenizer as JSON types; a TypeError if the tokenizer is not a fast one."""
+    if not tokenizer.is_fast:
+        raise TypeError(
+            f"Got a tokenizer of type {type(tokenizer).__name__}, expected a fast tokenizer, which can be saved as JSON; "
+            "convert it and save it to the folder of the language model before fit."
+        )
+    return {
+        "config": language_model.config.to_diff_dict() | {"model_type": language_model.config.model_type},
+        "tokenizer": tokenizer.backend_tokenizer.to_str(),
+        "end_of_text": tokenizer.eos_token,
+    }
+
+
+def language_from_description(description: Mapping[str, Any]) -> tuple[nn.Module, Any]:
+    """Return a language model whose weights are not loaded yet, and its tokenizer."""
+    transformers, tokenizers = require("transformers"), require("tokenizers")
+    settings = dict(description["config"])
+    config = transformers.AutoConfig.for_model(settings.pop("model_type"), **settings)
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype="float32")
+    backend = tokenizers.Tokenizer.from_str(description["tokenizer"])
+    return model.eval(), transformers.PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token=description["end_of_text"]
+    )

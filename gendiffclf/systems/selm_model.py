@@ -92,15 +92,9 @@ class SelmModel(nn.Module):
         """
         Compute the prefix of the answer, of shape (batch, 2 * n_prefix, width).
 
-        Parameters
-        ----------
-        frames : Tensor of shape (batch, frames, n_features)
-        mask : Tensor of shape (batch, frames), bool
-            False for padding, which must be finite.
-        prompt : Tensor of shape (batch, tokens) or (1, tokens), int
-            Tokens of the prompts, padded with any token; a single row is used for all clips.
-        n_prompt : Tensor of shape (batch,) or (1,), int
-            Number of tokens of each prompt.
+        `frames` are of shape (batch, frames, n_features), and `mask`, of shape (batch, frames), is False for padding, which must
+        be finite. `prompt`, of shape (batch, tokens), holds the tokens of each prompt, padded with any token, and `n_prompt`, of
+        shape (batch,), their numbers; a single row of both is used for all clips.
         """
         audio = self.audio_mapper(frames, mask)  # (batch, n_prefix, width)
         padding = torch.arange(prompt.shape[1], device=prompt.device) >= n_prompt[:, None]
@@ -117,21 +111,11 @@ class SelmModel(nn.Module):
         n_answer: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
         """
-        Compute the next-token loss on the answers.
+        Return the next-token "loss" on the answers, a scalar.
 
-        Parameters
-        ----------
-        frames, mask, prompt, n_prompt
-            As for `prefix`.
-        answer : Tensor of shape (batch, tokens), int
-            Tokens of each answer including the end-of-text token, padded with any token.
-        n_answer : Tensor of shape (batch,), int
-            Number of tokens of each answer.
-
-        Returns
-        -------
-        output : dict with "loss", a scalar
-            Mean of -log P(token | preceding tokens) over the tokens of all answers, without prefix and padding.
+        It is the mean of -log P(token | preceding tokens) over the tokens of all answers, without prefix and padding. `answer`,
+        of shape (batch, tokens), holds the tokens of each answer including the end-of-text token, padded with any token, and
+        `n_answer`, of shape (batch,), their numbers; the others are as for `prefix`.
         """
         prefix = self.prefix(frames, mask, prompt, n_prompt)
         embeddings = torch.cat([prefix, self.embed(answer).to(prefix.dtype)], dim=1)
@@ -158,17 +142,9 @@ def text_scores(language_model: Any, prefix: torch.Tensor, texts: Sequence[Seque
     """
     Log-probabilities of texts after a common prefix, sums over their tokens: (batch, texts), float32.
 
-    The prefix passes through the model once, and its keys and values are reused; each text then needs a call over its tokens
-    except the last. A text of one token needs no call.
-
-    Parameters
-    ----------
-    language_model : Module
-        A causal language model of transformers, in evaluation mode.
-    prefix : Tensor of shape (batch, steps, width)
-        Embeddings of the prefix.
-    texts : sequence of sequence of int
-        Tokens of each text, including the end-of-text token; at least one.
+    The prefix of embeddings (batch, steps, width) passes through the model once, and its keys and values are reused; each text
+    then needs a call over its tokens except the last, so one of a single token needs none. The tokens of each of the texts, of
+    which there is at least one, include the end-of-text token. The language model, of transformers, is in evaluation mode.
     """
     start = language_model(inputs_embeds=prefix, use_cache=True, logits_to_keep=1)
     first = start.logits[:, -1].float().log_softmax(dim=-1)  # (batch, vocab)

@@ -1,4 +1,4 @@
-"""Prompts and answers of SELM: texts of labels, and further views of an emotion."""
+"""Prompts and answers of SELM: texts of labels, and further views of an emotion, also as JSON."""
 
 from __future__ import annotations
 
@@ -137,3 +137,27 @@ def checked_views(views: Any, labels: Iterable[Any]) -> dict[str, View]:
                 f"{labels}; pass a View with texts for these labels."
             )
     return by_name
+
+
+def plain_texts(label_texts: Mapping[Any, Any] | None) -> list[Any] | None:
+    """Return pairs of label and text, since keys in JSON must be strings."""
+    return None if label_texts is None else [[label, text] for label, text in label_texts.items()]
+
+
+def texts_from_plain(pairs: list[Any] | None) -> dict[Any, Any] | None:
+    """Inverse of `plain_texts`; tuples become lists."""
+    return None if pairs is None else {label: text for label, text in pairs}
+
+
+def plain_views(views: Any) -> Any:
+    """Return the names of views, or a list of [name, prompt, pairs of label and text]."""
+    if not isinstance(views, Mapping):
+        return list(views)
+    return [[name, view.prompt, plain_texts(view.texts)] for name, view in views.items()]
+
+
+def views_from_plain(views: list[Any]) -> Any:
+    """Inverse of `plain_views`."""
+    if all(isinstance(view, str) for view in views):
+        return list(views)
+    return {name: View(prompt, texts_from_plain(texts) or {}) for name, prompt, texts in views}

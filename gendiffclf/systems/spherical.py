@@ -70,25 +70,6 @@ def to_spherical(points: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.flo
     return radius, azimuth, polar
 
 
-def from_spherical(radius: ArrayLike, azimuth: ArrayLike, polar: ArrayLike) -> NDArray[np.float64]:
-    """
-    Return the points with given spherical coordinates, the inverse of `to_spherical`.
-
-    Parameters
-    ----------
-    radius, azimuth, polar : array-like of shape (...)
-        Angles in radians.
-
-    Returns
-    -------
-    points : ndarray of shape (..., 3)
-        (a, v, d).
-    """
-    radius, azimuth, polar = (np.asarray(x, dtype=np.float64) for x in (radius, azimuth, polar))
-    horizontal = radius * np.sin(polar)
-    return np.stack([horizontal * np.cos(azimuth), radius * np.cos(polar), horizontal * np.sin(azimuth)], axis=-1)
-
-
 def regions(points: ArrayLike, n_regions: int = 8) -> NDArray[np.int64]:
     """
     Return the number of the region that each point is in.

@@ -56,15 +56,10 @@ def encode(
     params: Mapping[str, Any], clips: Sequence[Any], expected: Mapping[str, Any] | None = None
 ) -> tuple[Frames, dict[str, Any]]:
     """
-    Encode clips into frames with a frozen encoder.
+    Encode n clips into frames of shape (n_frames, d), float32, with a frozen encoder.
 
-    With `encoder=None`, `clips` are frames already. A ValueError if the encoder differs from the `expected` one.
-
-    Returns
-    -------
-    frames : list of n ndarrays of shape (n_frames, d), float32
-    identity : dict
-        Identifies the encoder's weights and settings, as JSON types.
+    With `encoder=None`, `clips` are frames already. The second result identifies the encoder's weights and settings, as JSON
+    types; a ValueError if they differ from the `expected` ones.
     """
     if params["encoder"] is None:
         frames = given_frames(clips)
@@ -102,7 +97,7 @@ def training_arguments(
         per_update = params["batch_size"] * params["accumulation_steps"] * group_size(params)
         min_epochs, min_updates = bounds
         n_epochs = max(min_epochs, math.ceil(min_updates / max(n_examples // per_update, 1)))
-    arguments = {
+    return {
         "num_train_epochs": n_epochs,
         "per_device_train_batch_size": params["batch_size"],
         "gradient_accumulation_steps": params["accumulation_steps"],
@@ -112,8 +107,8 @@ def training_arguments(
         "distributed": params["distributed"],
         "verbose": params["verbose"],
         "device": device,
+        **changes,
     }
-    return {**arguments, **changes}
 
 
 def group_size(params: Mapping[str, Any]) -> int:

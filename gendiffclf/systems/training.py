@@ -41,14 +41,14 @@ def train_module(
     **arguments: Any,
 ) -> list[float]:
     """
-    Train a module in place.
+    Train a module in place, and return its mean training loss of each epoch.
 
     Parameters
     ----------
     module : Module
         `forward(**batch)` takes the output of `collate` and returns a dict with "loss", a scalar. Parameters with
         `requires_grad=False` are not trained. If the module has an attribute `epoch`, it is set to the number of the epoch,
-        from 0. The module may be on any device, and is moved to `device`.
+        from 0. The module is moved to `device`.
     examples : sequence of mappings
         In memory, or a dataset of torch that reads them.
     device : torch.device
@@ -66,11 +66,6 @@ def train_module(
     **arguments
         Of `transformers.TrainingArguments`, such as `learning_rate`. `dataloader_drop_last` has no effect if there is no
         complete batch.
-
-    Returns
-    -------
-    losses : list of float
-        Mean training loss of each epoch.
 
     Raises
     ------
@@ -262,13 +257,10 @@ def _leave_group() -> None:
 @contextlib.contextmanager
 def _cuda_device(device: torch.device, distributed: bool) -> Iterator[None]:
     """Make the Trainer use the requested CUDA device instead of the first."""
-    name = "ACCELERATE_TORCH_DEVICE"
-    if distributed or device.type != "cuda" or name in os.environ:
+    from accelerate.utils import patch_environment
+
+    if distributed or device.type != "cuda" or "ACCELERATE_TORCH_DEVICE" in os.environ:
         yield
         return
-    os.environ[name] = str(device)
-    try:
-        with torch.cuda.device(device):
-            yield
-    finally:
-        del os.environ[name]
+    with patch_environment(ACCELERATE_TORCH_DEVICE=device), torch.cuda.device(device):
+        yield

@@ -10,11 +10,12 @@ transformers = pytest.importorskip("transformers")
 
 from gendiffclf.systems.collation import pad  # noqa: E402
 from gendiffclf.systems.selm_fitting import training_examples  # noqa: E402
-from gendiffclf.systems.selm_folder import language_description, language_from_description  # noqa: E402
 from gendiffclf.systems.selm_language import (  # noqa: E402
     answer_tokens,
     byte_tokenizer,
     check_positions,
+    language_description,
+    language_from_description,
     load_language_model,
     prompt_tokens,
 )

@@ -6,9 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gendiffclf.systems.spherical import OCTANTS, PARTITIONS, centred, from_spherical, regions, to_spherical
+from gendiffclf.systems.spherical import OCTANTS, PARTITIONS, centred, regions, to_spherical
 
 points = arrays(np.float64, st.tuples(st.integers(1, 5), st.just(3)), elements=st.floats(-1, 1, allow_subnormal=False))
+
+
+def from_spherical(radius, azimuth, polar):
+    """The inverse of `to_spherical`."""
+    horizontal = radius * np.sin(polar)
+    return np.stack([horizontal * np.cos(azimuth), radius * np.cos(polar), horizontal * np.sin(azimuth)], axis=-1)
 
 
 def test_ends_and_middle_of_a_scale():
