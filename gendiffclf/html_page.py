@@ -49,15 +49,7 @@ th, td { padding: .25rem .35rem; } nav ul { columns: 9rem; } dd { margin-left: 1
 
 
 def document(title: str, sections: Iterable[tuple[str, str]]) -> str:
-    """
-    Return a whole page.
-
-    Parameters
-    ----------
-    title : str
-    sections : iterable of (str, str)
-        Heading and HTML of each section; empty sections are left out.
-    """
+    """Return a whole page, from heading and HTML of each section; empty sections are left out."""
     shown = [(name, name.lower().replace(" ", "-"), text) for name, text in sections if text]
     links = "".join(f'<li><a href="#{anchor}">{escape(name)}</a></li>' for name, anchor, _ in shown)
     body = "".join(
@@ -98,15 +90,7 @@ def figure(svg: str, text: str) -> str:
 
 
 def as_svg(figure: Figure, name: str) -> str:
-    """
-    Convert a figure to a reproducible SVG element.
-
-    Parameters
-    ----------
-    figure : Figure
-    name : str
-        Prefix of all identifiers, so that a page can have several elements.
-    """
+    """Convert a figure to a reproducible SVG element; all identifiers begin with `name`, so that a page can have several."""
     import matplotlib
 
     buffer = io.StringIO()

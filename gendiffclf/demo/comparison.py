@@ -106,19 +106,8 @@ def compare(
     """
     Cross-validate every classifier on every table, with a progress bar.
 
-    Parameters
-    ----------
-    datasets : sequence of Dataset
-    classifiers : dict, optional
-        Functions of a random state by name; by default `CLASSIFIERS`.
-    n_folds : int >= 2, default=3
-        Number of stratified folds, the same for all classifiers; groups are kept within one fold.
-    random_state : int, default=0
-        Random state of folds and classifiers.
-
-    Yields
-    ------
-    Comparison
+    `classifiers` are functions of a random state by name, by default `CLASSIFIERS`. All have the same `n_folds` >= 2 stratified
+    folds, which keep groups together.
     """
     check_integer("n_folds", n_folds, 2)
     classifiers = CLASSIFIERS if classifiers is None else classifiers

@@ -79,25 +79,9 @@ def read_table(
     """
     Read a CSV file and leave out rows and columns that cannot be used.
 
-    Parameters
-    ----------
-    path : Path
-        File with a header, possibly compressed; empty cells are missing values. In features, so are words such as NA
-        and None.
-    target : str
-        Column with the class labels.
-    groups : str, optional
-        Column with groups, such as speakers or patients; not used as a feature.
-    n_folds : int >= 2, default=3
-        Number of folds; each class needs twice as many rows, and as many groups.
-    max_rows : int >= 1, default=10000
-        If there are more rows, a random sample stratified by class is used.
-    random_state : int, default=0
-        Seed of the sample.
-
-    Returns
-    -------
-    Dataset
+    The file has a header, and may be compressed; empty cells are missing values, and in features so are words such as NA and
+    None. The column `groups`, such as speakers or patients, is not used as a feature. Classes with fewer than `2 * n_folds` rows,
+    or in fewer than `n_folds` groups, are left out. Of more than `max_rows` rows, a random sample stratified by class is used.
 
     Raises
     ------

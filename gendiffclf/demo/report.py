@@ -45,14 +45,7 @@ def text_table(comparisons: Sequence[Comparison]) -> str:
 
 
 def verdict(rows: Sequence[Comparison]) -> str:
-    """
-    Return sentences about the best classifiers on one table, and the uncertainty of the accuracy.
-
-    Parameters
-    ----------
-    rows : sequence of Comparison
-        All comparisons on the table.
-    """
+    """Return sentences about the best classifiers of all comparisons on one table, and the uncertainty of the accuracy."""
     calibrated = min(rows, key=lambda row: row.log_loss)
     best = max(rows, key=lambda row: row.accuracy)
     tied = [row.classifier for row in rows if row.accuracy == best.accuracy]
@@ -68,16 +61,7 @@ def verdict(rows: Sequence[Comparison]) -> str:
 
 
 def page(datasets: Sequence[Dataset], comparisons: Sequence[Comparison], made: str) -> str:
-    """
-    Return the HTML of the report.
-
-    Parameters
-    ----------
-    datasets : sequence of Dataset
-    comparisons : sequence of Comparison
-    made : str
-        A sentence on how the results were obtained.
-    """
+    """Return the HTML of the report; `made` is a sentence on how the results were obtained."""
     sections = []
     for data in datasets:
         rows = [row for row in comparisons if row.dataset == data.name]

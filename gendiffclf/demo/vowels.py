@@ -27,21 +27,8 @@ def run_speech_demo(
     """
     Synthesise vowels of several speakers, and cross-validate the classification of vowel and gender by speaker.
 
-    Parameters
-    ----------
-    n_speakers, n_takes : int
-        Number of speakers, and of clips per vowel and speaker.
-    n_folds : int >= 2, default=4
-        Number of folds, which keep speakers together.
-    random_state : int, default=0
-        Random state of speakers, folds and classifiers.
-    parameters : dict, optional
-        Parameters of the classifier.
-
-    Returns
-    -------
-    evaluations : dict of str to Evaluation
-        For the tasks "vowel" and "gender".
+    There are `n_takes` clips per vowel and speaker; the `n_folds` >= 2 folds keep speakers together. `parameters` are those of
+    the classifier. The results are of the tasks "vowel" and "gender".
     """
     start = time.perf_counter()
     classifier = GenerativeTransportClassifier(random_state=random_state, **(parameters or {}))

@@ -19,20 +19,11 @@ _PACKAGES = ("torch", "scikit-learn", "numpy")
 
 
 def model_card(classifier: Any, name: str, y: ArrayLike | None) -> str:
-    """
-    Return the model card as Markdown.
-
-    Parameters
-    ----------
-    classifier : GenerativeTransportClassifier
-        Fitted.
-    name : str
-        Name of the model's file.
-    y : array-like of shape (n,), optional
-        Labels passed to `fit`.
-    """
+    """Return the card of a fitted classifier, saved to a file `name`, as Markdown; `y` are the labels (n,) passed to `fit`."""
     layers, d = classifier.scaler_.center.shape
-    counts = classifier._class_counts
+    counts, encoder, kernel = classifier._class_counts, classifier.table_encoder_, classifier.kernel_
+    columns = "" if encoder is None else f", from {len(encoder.columns)} columns of a table"
+    kept = "none" if kernel is None else f"{kernel.settings.kernel}; the file holds {len(kernel.centers)} training rows"
     classes = [f"| {_cell(c)} | {n:g} |\n" for c, n in zip(classifier.classes_.tolist(), counts, strict=True)]
     parameters = classifier.get_params(deep=False)
     versions = {"Python": platform.python_version(), "gendiffclf": VERSION, **{p: version(p) for p in _PACKAGES}}
@@ -40,7 +31,7 @@ def model_card(classifier: Any, name: str, y: ArrayLike | None) -> str:
         [
             f"# {name}\n\nA classifier of {len(classes)} classes, fitted with gendiffclf.\n",
             "\n## Data\n\n",
-            f"- Rows of {f'{layers} layers of ' if layers > 1 else ''}{d} features{_columns(classifier)}\n",
+            f"- Rows of {f'{layers} layers of ' if layers > 1 else ''}{d} features{columns}\n",
             f"- Sum of row weights: {counts.sum():g}\n",
             f"- Features whose missing values in training depend on the class: {len(classifier.scaler_.missing.gaps)}\n",
             "\n| Class | Sum of row weights |\n| :-- | --: |\n",
@@ -48,7 +39,7 @@ def model_card(classifier: Any, name: str, y: ArrayLike | None) -> str:
             "\n## Held-out rows\n\n",
             _measures(classifier, y),
             "\n## Model\n\n",
-            f"- Kernel: {_kernel(classifier.kernel_)}\n",
+            f"- Kernel: {kept}\n",
             f"- Network: {_network(classifier)}\n",
             "- Parameters: " + ", ".join(f"`{key}={shown(value)}`" for key, value in parameters.items()) + "\n",
             "- Versions: " + ", ".join(f"{package} {number}" for package, number in versions.items()) + "\n",
@@ -58,15 +49,6 @@ def model_card(classifier: Any, name: str, y: ArrayLike | None) -> str:
 
 def _cell(label: Any) -> str:
     return str(label).replace("|", "\\|").replace("\n", " ")
-
-
-def _columns(classifier: Any) -> str:
-    encoder = classifier.table_encoder_
-    return "" if encoder is None else f", from {len(encoder.columns)} columns of a table"
-
-
-def _kernel(kernel: Any) -> str:
-    return "none" if kernel is None else f"{kernel.settings.kernel}; the file holds {len(kernel.centers)} training rows"
 
 
 def _network(classifier: Any) -> str:

@@ -43,15 +43,7 @@ def onnx_model(classifier: Any) -> ModelProto:
     """
     Export a fitted classifier.
 
-    Parameters
-    ----------
-    classifier : GenerativeTransportClassifier
-        Fitted.
-
-    Returns
-    -------
-    onnx.ModelProto
-        Input `X` of shape (n, d) or (n, layers, d), float32; outputs `label` (n,) and `probabilities` (n, K), float32.
+    The input `X` is of shape (n, d) or (n, layers, d), float32; the outputs are `label` (n,) and `probabilities` (n, K), float32.
 
     Raises
     ------
@@ -248,20 +240,15 @@ def _onnx_labels(classes: np.ndarray) -> np.ndarray:
 
 def _metadata(classifier: Any, shape: tuple[int, ...]) -> dict[str, Any]:
     """Return the metadata for `load_predictor`."""
-    encoder = classifier.table_encoder_
+    encoder, names = classifier.table_encoder_, getattr(classifier, "feature_names_in_", None)
+    if encoder is not None:  # scikit-learn keeps names only if all are strings
+        names = [column.name for column in encoder.columns]
     return {
         "format_version": FORMAT_VERSION,
         "package_version": VERSION,
         "classes": {"dtype": classifier.classes_.dtype.str, "values": classifier.classes_.tolist()},
         "n_features_in": int(classifier.n_features_in_),
         "feature_shape": list(shape),
-        "feature_names": _feature_names(classifier),
+        "feature_names": None if names is None else list(names),
         "columns": None if encoder is None else [dataclasses.asdict(column) for column in encoder.columns],
     }
-
-
-def _feature_names(classifier: Any) -> list[str] | None:
-    """Names of the columns of `fit`; scikit-learn keeps them only if all are strings."""
-    if classifier.table_encoder_ is not None:
-        return [column.name for column in classifier.table_encoder_.columns]
-    return list(classifier.feature_names_in_) if hasattr(classifier, "feature_names_in_") else None
