@@ -16,13 +16,13 @@ from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_X_y, column_or_1d, validate_data
 
+from .rows import missing_rows
 from .tables import TableEncoder, check_table, declared_categories, is_table, needs_encoding, numbers_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 _DTYPES = [np.float64, np.float32]
-_CHECKED_VALUES = 2**20
 
 
 def shown(value: Any) -> str:
@@ -78,20 +78,10 @@ def checked_rows(
     categorical_features: Any = "from_dtype",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """
-    Training input as arrays.
+    Training input of `fit` as arrays.
 
-    Parameters
-    ----------
-    estimator : estimator
-        Gets `n_features_in_`, `feature_names_in_` and `table_encoder_`, or is held to them where `feature_shape` is given.
-    X, y, sample_weight : array-like
-        As given to `fit`.
-    feature_shape : (layers, d), optional
-        What rows must look like; None takes them as they are.
-    groups : array-like, optional
-        As given to `fit`.
-    categorical_features : "from_dtype" or array-like
-        Parameter of the classifier.
+    The estimator gets `n_features_in_`, `feature_names_in_` and `table_encoder_`; where `feature_shape`, the layers and features
+    of an earlier `fit`, is given, X is compared with these instead.
 
     Returns
     -------
@@ -128,7 +118,7 @@ def checked_rows(
     else:
         checked, labels = check_X_y(matrix, y, estimator=estimator, **checks)
     rows = _with_layers(checked)
-    missing = _missing_rows(rows, "are left out of training", _feature_names(estimator))
+    missing = missing_rows(rows, "are left out of training", _feature_names(estimator))
     if missing.all():
         raise ValueError(f"Got {len(rows)} rows of NaN only, expected at least one row of numbers.")
     check_classification_targets(labels)
@@ -206,7 +196,7 @@ def checked_features(
                 )
         rows = _with_layers(matrix)
     consequence = "get the shares of the classes in training as probabilities, and NaN as scores and states"
-    return rows, _missing_rows(rows, consequence, _feature_names(estimator))
+    return rows, missing_rows(rows, consequence, _feature_names(estimator))
 
 
 @contextmanager
@@ -258,45 +248,6 @@ def _needs_no_check(X: ArrayLike, estimator: BaseEstimator, feature_shape: tuple
     )
 
 
-def _missing_rows(rows: np.ndarray, consequence: str, names: np.ndarray | None = None) -> np.ndarray:
-    """
-    Which rows are of NaN only (n,), with a warning that says what becomes of them; infinity is an error.
-
-    A featuriser leaves such a row for a clip it could not read. They say nothing of the class, unlike single gaps.
-    """
-    values = rows.reshape(len(rows), -1)
-    missing = np.zeros(len(rows), bool)
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(values.sum()):  # spares the usual rows an array of booleans
-            return missing
-    step = max(1, _CHECKED_VALUES // values.shape[1])
-    for start in range(0, len(values), step):  # rows may be on disk
-        part = values[start : start + step]
-        _check_no_infinity(part, rows.shape[2], start, names)
-        missing[start : start + step] = np.isnan(part).all(axis=1)
-    if missing.any():
-        warnings.warn(
-            f"Got {missing.sum()} of {len(rows)} rows of NaN only, the first at index {missing.argmax()}; they {consequence}.",
-            UserWarning,
-            stacklevel=5,
-        )
-    return missing
-
-
-def _check_no_infinity(values: np.ndarray, n_features: int, start: int, names: np.ndarray | None) -> None:
-    """Raise if values (n, layers * d), whose first row has the number `start`, are infinite; `names` are those of features."""
-    infinite = np.isinf(values)
-    if not infinite.any():
-        return
-    row, place = np.unravel_index(infinite.argmax(), values.shape)
-    column = int(place) % n_features
-    name = f"column {shown(names[column])}" if names is not None and len(names) == n_features else f"column {column}"
-    raise ValueError(
-        f"Got X that contains infinity or a number beyond {values.dtype} in {name}, first in row {start + row}, expected finite "
-        "numbers or NaN; clip it, or replace it by NaN where the value is not known."
-    )
-
-
 def _with_layers(X: np.ndarray) -> np.ndarray:
     if X.ndim > 3:
         raise ValueError(f"Got X of {X.ndim} dimensions, expected (rows, features) or (rows, layers, features).")
@@ -329,19 +280,10 @@ def class_factors(
     weight: np.ndarray,
 ) -> np.ndarray:
     """
-    The factor that `class_weight` puts on the weight of each row.
+    The factor that `class_weight` puts on the weight (n,) of each row.
 
-    Parameters
-    ----------
-    class_weight : dict, "balanced" or None
-    classes : ndarray of shape (K,)
-        Labels.
-    sizes : ndarray of shape (K,)
-        Weight of the rows of each class so far, these rows included.
-    labels : ndarray of shape (n,), int
-        Place of each row's label in `classes`.
-    weight : ndarray of shape (n,)
-        Weights before.
+    `classes` and `sizes` (K,) are the labels and the weights of the rows of each class so far, these rows included; `labels` (n,)
+    are places in `classes`.
     """
     if class_weight is None:
         return np.ones(len(labels))

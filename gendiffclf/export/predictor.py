@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from numbers import Integral
 from os import PathLike, fspath
 from os.path import abspath
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..optional import require
+from ..rows import missing_rows
 from ..tables import TableColumn, TableEncoder, check_table, is_table, numbers_of
 
 if TYPE_CHECKING:
@@ -135,23 +135,7 @@ class OnnxPredictor:
             raise ValueError(
                 f"Got X of shape {rows.shape}, expected {shape} with at least one row; pass the features of fit."
             )
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(rows.sum()):
-                return rows
-        infinite = np.argwhere(np.isinf(rows))
-        if len(infinite):
-            raise ValueError(
-                f"Got X that contains infinity or a number beyond float32 in column {infinite[0, -1]}, first in row "
-                f"{infinite[0, 0]}, expected finite numbers or NaN; clip it, or replace it by NaN where the value is not known."
-            )
-        missing = np.isnan(rows).reshape(len(rows), -1).all(axis=1)
-        if missing.any():
-            warnings.warn(
-                f"Got {missing.sum()} of {len(rows)} rows of NaN only, the first at index {missing.argmax()}; they get the "
-                "class frequencies in training as probabilities.",
-                UserWarning,
-                stacklevel=3,
-            )
+        missing_rows(rows, "get the class frequencies in training as probabilities", stacklevel=4)
         return rows
 
     def _without_names(self, X: Any) -> Any:
