@@ -29,15 +29,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
     A process of a launched group (`torchrun`, say) gets a CUDA device of its own for `"auto"` and `"cuda"`: the current one, if
     it has set one, else that of its number on the machine, `LOCAL_RANK`.
 
-    Parameters
-    ----------
-    device : str or torch.device
-        `"auto"` takes the first there is of cuda, mps, cpu; anything else is what `torch.device` accepts.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, or the device is not there.
+    `"auto"` takes the first there is of cuda, mps, cpu; anything else is what `torch.device` accepts. A ValueError if the name is
+    unknown, or the device is not there.
     """
     import torch
 

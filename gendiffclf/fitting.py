@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .estimators.combination import Combination, ReadOut, combine, fit_read_out, high_precision, uncalibrated
+from .estimators.combination import Combination, combine, fit_read_out, high_precision, uncalibrated
 from .estimators.kernel import HELD_OUT_ROWS, LEAST_CENTERS, KernelFit, Rows, fit_kernel, most_centers
 from .estimators.kernel_estimator import KernelEstimator
 from .estimators.logistic import LogisticEstimator, fit_logistic
@@ -74,19 +74,9 @@ class Fitted:
 
     def held_out_rows(self, kind: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
         """
-        Rows as they came that were held out, and their probabilities.
+        Rows as they came that were held out, (r,), and their probabilities, (r, K).
 
-        Parameters
-        ----------
-        kind : ndarray of shape (N,), int
-            Number among the distinct rows of each row as it came; -1 for rows left out.
-        n_classes : int
-            K.
-
-        Returns
-        -------
-        index : ndarray of shape (r,), int
-        probabilities : ndarray of shape (r, K)
+        `kind` (N,) is the number among the distinct rows of each row as it came, -1 for rows left out.
         """
         if self.held_out is None:
             return self.validation, np.empty((0, n_classes))
@@ -108,28 +98,11 @@ def fit_estimators(
     budget: Budget,
 ) -> Fitted:
     """
-    Fit what `params["estimator"]` asks for.
+    Fit what `params["estimator"]` asks for, to rows of this shape (layers, d).
 
-    Parameters
-    ----------
-    params : dict
-        Of the classifier, checked.
-    data : TrainingRows
-    codes : Tensor of shape (K, L)
-        The network has their device and precision.
-    lift : ndarray of shape (d, L)
-    shape : (layers, d)
-    path : ExactPath or LearnedPath
-    seed : int
-    processes : Processes
-        Those that share the work.
-    budget : Budget
-        If nothing is left of it after the kernel, or training is interrupted before its first validation, the kernel is alone.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        If training is interrupted before its first validation and there is no kernel.
+    The network has the device and precision of the codes (K, L), and begins with the lift (d, L). If nothing is left of the
+    budget after the kernel, or training is interrupted before its first validation, the kernel is alone; a KeyboardInterrupt if
+    there is none.
     """
     folds = assign_folds(
         data.y.cpu().numpy(),
@@ -182,7 +155,11 @@ def fit_estimators(
             raise KeyboardInterrupt("training was interrupted before its first validation")
     fitted.combination = uncalibrated(len(held_out))
     if len(validation):
-        _combine(fitted, held_out, logistic, read_outs, validation, data, processes)
+        found = combine(held_out, data.targets[validation], data.weight[validation], logistic, read_outs)
+        fitted.combination = processes.first(found)
+        fitted.validation = np.asarray(validation)
+        everything = held_out if logistic is None else [*held_out, logistic]
+        fitted.held_out = fitted.combination.probabilities([x.cpu() for x in everything]).numpy()
     members = folds.member if fitted.network is not None else np.zeros(len(validation), np.int64)
     fitted.novelty = fit_novelty(
         *(fitted.kernel, fitted.network, codes, learned, data.rows, data.groups),
@@ -203,23 +180,6 @@ def _fit_logistic(
     estimator, held_out = fit_logistic(data.rows, data.targets, data.weight, used, folds.member, layer_weights)
     processes.copy_first([estimator.coefficients, estimator.offset])
     return estimator, held_out
-
-
-def _combine(
-    fitted: Fitted,
-    held_out: list[torch.Tensor],
-    logistic: torch.Tensor | None,
-    read_outs: list[ReadOut],
-    validation: np.ndarray,
-    data: TrainingRows,
-    processes: Processes,
-) -> None:
-    """Fit the combination of all, given the kernel's read-out."""
-    found = combine(held_out, data.targets[validation], data.weight[validation], logistic, read_outs)
-    fitted.combination = processes.first(found)
-    fitted.validation = np.asarray(validation)
-    everything = held_out if logistic is None else [*held_out, logistic]
-    fitted.held_out = fitted.combination.probabilities([x.cpu() for x in everything]).numpy()
 
 
 def _warn_of_an_early_end(fitted: Fitted, budget: Budget) -> None:

@@ -13,10 +13,6 @@ from .validation import all_or_nothing, checked_rows, class_factors
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from .estimators.kernel_estimator import KernelEstimator
-    from .estimators.logistic import LogisticEstimator
-    from .predictor import Predictor
-
 
 MOST_NEW_CENTERS = 1000
 """Rows of one call that join the centres, at most; each stands for its share of the call's rows of its class."""
@@ -37,11 +33,11 @@ class IncrementalMixin:
     if TYPE_CHECKING:
         classes_: np.ndarray
         code_index_: np.ndarray
-        kernel_: KernelEstimator | None
-        logistic_: LogisticEstimator | None
+        kernel_: Any
+        logistic_: Any
         held_out_proba_: np.ndarray
         _class_counts: np.ndarray
-        _predictors: dict[Any, Predictor]
+        _predictors: dict[Any, Any]
 
         def __getattr__(self, name: str) -> Any: ...
 
@@ -128,7 +124,6 @@ class IncrementalMixin:
             for label in np.unique(labels):
                 weight[labels == label] *= weight[labels == label].sum() / weight[(labels == label) & chosen].sum()
             kept, labels, weight = kept[chosen], labels[chosen], weight[chosen]
-        assert self.kernel_ is not None
         device = resolve_device(self.device)
         scaled = torch.as_tensor(self.scaler_.transform(rows, kept)).to(device, exact_dtype(device))
         targets = torch.nn.functional.one_hot(torch.as_tensor(labels, device=device), len(self.classes_)).to(scaled)

@@ -38,24 +38,10 @@ def in_blocks(
     block: int | None = None,
 ) -> np.ndarray:
     """
-    Compute something of every row.
+    Compute something of each of n >= 1 rows (n, layers, d), which may be on disk: (..., n, k).
 
-    Parameters
-    ----------
-    rows : ndarray of shape (n, layers, d)
-        n >= 1; may be on disk.
-    compute : callable
-        From scaled rows (b, views * layers, d) to a result (..., b, k).
-    scale : callable
-        From rows of a block to scaled rows, float32.
-    like : Tensor
-        Tells device and precision.
-    block : int, optional
-        Rows in one pass; by default what suits the device.
-
-    Returns
-    -------
-    ndarray of shape (..., n, k)
+    `scale` maps the rows of a block to scaled rows (b, views * layers, d), float32, which `compute` maps to a result (..., b, k),
+    on the device and in the precision of `like`. A `block` has by default as many rows as suit the device.
     """
     results: list[np.ndarray] = []
     start = 0

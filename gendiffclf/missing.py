@@ -22,6 +22,9 @@ _MEAN_ROWS = 2000
 _BLOCK = 64
 """Rows in memory at a time for means and correlations."""
 
+Scale = Callable[[np.ndarray], np.ndarray]
+"""Maps rows to scaled rows."""
+
 
 @dataclass(frozen=True)
 class MissingValues:
@@ -71,25 +74,15 @@ class MissingValues:
         X: np.ndarray,
         index: np.ndarray,
         sample_weight: np.ndarray,
-        scale: Callable[[np.ndarray], np.ndarray],
+        scale: Scale,
         gaps: np.ndarray,
         labels: np.ndarray | None = None,
     ) -> MissingValues:
         """
-        Fit to rows.
+        Fit to the rows of X (N, layers, d) that `index` (n,) names, with weights (n,).
 
-        Parameters
-        ----------
-        X : ndarray of shape (N, layers, d)
-        index : ndarray of shape (n,), int
-            Indices of the rows to fit to.
-        sample_weight : ndarray of shape (n,)
-        scale : callable
-            Maps rows to scaled rows (n, views * layers, d) and keeps NaN.
-        gaps : ndarray of shape (g,), int
-            Features that are missing in some rows but not in all.
-        labels : ndarray of shape (n,), int, optional
-            Classes, which decide which features get an indicator; without them, all of `gaps` do.
+        `scale` maps rows to scaled rows (n, views * layers, d) and keeps NaN. `gaps` (g,) are features that are missing in some
+        rows but not in all, and `labels` (n,) the classes, which decide which of these get an indicator; without them all do.
         """
         missing = np.isnan(X[:, :, gaps][index])  # (n, layers, g)
         if labels is not None and len(gaps):
@@ -107,18 +100,7 @@ class MissingValues:
         return cls(fill, gradient, np.array([momentum for _, momentum in steps]), gaps, share)
 
     def put_in(self, X: np.ndarray, scaled: np.ndarray, out: np.ndarray) -> None:
-        """
-        Impute scaled rows and add indicators.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n, layers, d)
-            Unscaled rows.
-        scaled : ndarray of shape (n, views * layers, d)
-            The same rows, scaled, with NaN.
-        out : ndarray of shape (n, views * layers, d + g)
-            Receives the result.
-        """
+        """Write scaled rows (n, views * layers, d) of X (n, layers, d), imputed, and indicators to (n, views * layers, d + g)."""
         d = X.shape[2]
         np.copyto(out[:, :, :d], scaled)
         incomplete = np.isnan(scaled).any(axis=(1, 2))
@@ -145,10 +127,6 @@ class MissingValues:
             for _ in range(N_STEPS):
                 x, before = x - gap * (x @ self.gradient) + momentum * (x - before), x
         return np.where(missing, x.swapaxes(0, 1) + self.fill, scaled)
-
-
-Scale = Callable[[np.ndarray], np.ndarray]
-"""Maps rows to scaled rows."""
 
 
 def _blocks(

@@ -102,25 +102,11 @@ def fit_novelty(
     probabilities: np.ndarray | None,
 ) -> Novelty:
     """
-    Learn what is usual from held-out rows.
+    Learn what is usual from held-out rows: their numbers `index` (v,), the `members` (v,) of the network that did not learn from
+    them, and their `probabilities` (v, K), None without such rows.
 
-    Parameters
-    ----------
-    kernel : KernelEstimator or None
-        Its centres are the first of the rows.
-    network : TransportNetwork or None
-    codes : Tensor of shape (K, L)
-        Tells device and precision.
-    learned : LearnedPath or None
-    rows : Rows of n rows
-    groups : ndarray of shape (n,), optional
-        Rows of a row's group are not among its nearest.
-    index : ndarray of shape (v,)
-        Numbers of the held-out rows.
-    members : ndarray of shape (v,)
-        Which member of the network did not learn from each.
-    probabilities : ndarray of shape (v, K) or None
-        Theirs; None without held-out rows.
+    The kernel's centres are the first of the rows. Rows of a row's group (n,) are not among its nearest. The codes (K, L) tell
+    device and precision.
     """
     n_measures = (kernel is not None) + (network is not None) + 1
     if probabilities is None:

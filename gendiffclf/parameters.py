@@ -199,19 +199,9 @@ def training_settings(
     params: dict[str, Any], n_rows: int, width: int, device: torch.device, *, validated: bool
 ) -> TrainingSettings:
     """
-    The settings of training.
+    The settings of training, for members that learn from `n_rows` rows, and codes of this width.
 
-    Parameters
-    ----------
-    params : dict
-        Of the classifier.
-    n_rows : int
-        Rows that a member learns from.
-    width : int
-        Of the code space.
-    device : torch.device
-    validated : bool
-        Whether there are validation rows; without them, and with a patience, training takes as many steps as that.
+    Without validation rows, and with a patience, training takes as many steps as that.
     """
     import torch
 

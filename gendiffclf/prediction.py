@@ -276,20 +276,20 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     @property
     def layer_weights_(self) -> np.ndarray:
         """Contribution of each layer to the kernel, (n_layers,), summing to 1."""
-        check_is_fitted(self, "classes_")
-        if self.kernel_ is None:
-            raise AttributeError("layer_weights_ needs a kernel; fit with estimator='both' or 'kernel'.")
-        return np.array(self.kernel_.settings.layer_weights)
+        return np.array(self._kernel_of("layer_weights_").settings.layer_weights)
 
     @property
     def feature_relevance_(self) -> np.ndarray:
         """Share of each scaled feature in the kernel's squared distances, (n_features_out,), summing to 1."""
-        check_is_fitted(self, "classes_")
-        if self.kernel_ is None:
-            raise AttributeError("feature_relevance_ needs a kernel; fit with estimator='both' or 'kernel'.")
-        factors = self.kernel_.relevance
+        factors = self._kernel_of("feature_relevance_").relevance
         shares = np.ones(self.scaler_.n_features_out) if factors is None else factors.cpu().double().numpy() ** 2
         return shares / shares.sum()
+
+    def _kernel_of(self, attribute: str) -> Any:
+        check_is_fitted(self, "classes_")
+        if self.kernel_ is None:
+            raise AttributeError(f"{attribute} needs a kernel; fit with estimator='both' or 'kernel'.")
+        return self.kernel_
 
     @property
     def _dtype(self) -> torch.dtype:

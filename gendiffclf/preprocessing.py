@@ -74,21 +74,11 @@ class FeatureScaler:
         labels: np.ndarray | None = None,
     ) -> FeatureScaler:
         """
-        Learn from rows; of many rows, which may be on disk, from an even selection of `_MOST_ROWS`.
+        Learn from rows X (N, layers, d), which may be on disk; of many rows, from an even selection of `_MOST_ROWS`.
 
-        Parameters
-        ----------
-        X : ndarray of shape (N, layers, d)
-        sample_weight : ndarray of shape (n,)
-            A row of weight 2 counts like two rows.
-        kind : str
-            One of `SCALINGS`.
-        index : ndarray of shape (n,), optional
-            The rows to learn from, positive in weight and in random order; all by default.
-        indicators : ndarray of shape (b,), int, optional
-            Features that are 0 or 1; none by default.
-        labels : ndarray of shape (n,), int, optional
-            Classes, which decide whose gaps get a column; without them all do.
+        `index` (n,) are the rows to learn from, in random order, by default all, and `sample_weight` (n,) their positive weights:
+        a row of weight 2 counts like two rows. `kind` is one of `SCALINGS`, `indicators` (b,) are the features that are 0 or 1,
+        and `labels` (n,) the classes, which decide whose gaps get a column; without them all do.
         """
         rows = np.arange(len(X)) if index is None else index
         stride = -(-len(rows) // _MOST_ROWS)
@@ -319,21 +309,10 @@ class RankTables:
 
 def lift_matrix(n_features: int, width: int, seed: int) -> np.ndarray:
     """
-    The fixed linear map that carries a feature vector into the code space.
+    The fixed linear map that carries a feature vector into the code space, (n_features, width), float64.
 
-    Rows (or, for more features than dimensions, columns) of a random orthogonal matrix, scaled so that lengths are kept on
-    average; the identity where features and dimensions are equally many.
-
-    Parameters
-    ----------
-    n_features, width : int
-        d, L.
-    seed : int
-        Chooses the matrix.
-
-    Returns
-    -------
-    ndarray of shape (n_features, width), float64
+    Rows (or, for more features than dimensions, columns) of a random orthogonal matrix, which the seed chooses, scaled so that
+    lengths are kept on average; the identity where features and dimensions are equally many.
     """
     if n_features == width:
         return np.eye(width)

@@ -13,21 +13,13 @@ from ._version import VERSION
 if TYPE_CHECKING:
     from os import PathLike
 
-    import numpy as np
-
-    from .estimators.kernel_estimator import KernelEstimator
-    from .estimators.logistic import LogisticEstimator
-    from .estimators.network import TransportNetwork
-
 
 class SavingMixin:
     """`save`, `load` and pickles of the classifier."""
 
     if TYPE_CHECKING:
-        classes_: np.ndarray
-        network_: TransportNetwork | None
-        kernel_: KernelEstimator | None
-        logistic_: LogisticEstimator | None
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def save(self, path: str | PathLike[str]) -> None:
         """

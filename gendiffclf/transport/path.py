@@ -24,16 +24,7 @@ class Path:
     variance: VarianceSchedule
 
     def position(self, x0: Tensor, x1: Tensor, t: Tensor) -> Tensor:
-        """
-        The mean position μ_t (Eq. 6).
-
-        Parameters
-        ----------
-        x0, x1 : Tensor of shape (..., L)
-            Code and features.
-        t : Tensor, broadcastable to (...)
-            Times in [0, 1].
-        """
+        """The mean position μ_t (Eq. 6) between code and features (..., L), at times in [0, 1] broadcastable to (...)."""
         m = self.mean(t).value[..., None]  # (...) -> (..., 1)
         return x0 + m * (x1 - x0)
 
