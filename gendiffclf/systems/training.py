@@ -151,36 +151,24 @@ def _trainer(module: nn.Module, examples: Any, device: torch.device, verbose: in
     # Each process of a group takes a batch; an epoch with no complete ones would be empty.
     complete = len(examples) >= arguments.per_device_train_batch_size * arguments.world_size
     arguments.dataloader_drop_last = arguments.dataloader_drop_last and complete
-    trainer = Trainer(module, arguments, data_collator=collate, train_dataset=examples)
+    callbacks = [_callback(module, verbose)]
+    trainer = Trainer(module, arguments, data_collator=collate, train_dataset=examples, callbacks=callbacks)
     trainer.remove_callback(PrinterCallback)
-    for callback in _callbacks(module, verbose):
-        trainer.add_callback(callback)
     return trainer
 
 
-def _callbacks(module: nn.Module, verbose: int) -> list[TrainerCallback]:
+def _callback(module: nn.Module, verbose: int) -> TrainerCallback:
+    """Sets the module's attribute `epoch`, marks checkpoints as complete, and shows a progress bar of updates."""
     from transformers import TrainerCallback
 
-    class Epochs(TrainerCallback):
-        """Sets the module's attribute `epoch`."""
+    class Callback(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            hidden = not verbose or not state.is_world_process_zero
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, unit="update", disable=hidden)
 
         def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if hasattr(module, "epoch"):
                 setattr(module, "epoch", int(state.epoch + 1e-6))  # noqa: B010 (mypy rejects the plain assignment)
-
-    class Marker(TrainerCallback):
-        """Marks checkpoints as complete."""
-
-        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if state.is_world_process_zero:
-                Path(args.output_dir, f"checkpoint-{state.global_step}", COMPLETE).touch()
-
-    class Progress(TrainerCallback):
-        """Shows a progress bar of updates."""
-
-        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            hidden = not verbose or not state.is_world_process_zero
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, unit="update", disable=hidden)
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.bar.update()
@@ -189,10 +177,14 @@ def _callbacks(module: nn.Module, verbose: int) -> list[TrainerCallback]:
             if logs and "loss" in logs:
                 self.bar.set_postfix(epoch=round(state.epoch), loss=f"{logs['loss']:.4f}")
 
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.is_world_process_zero:
+                Path(args.output_dir, f"checkpoint-{state.global_step}", COMPLETE).touch()
+
         def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             self.bar.close()
 
-    return [Epochs(), Marker(), Progress()]
+    return Callback()
 
 
 @contextlib.contextmanager
