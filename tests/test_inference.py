@@ -95,7 +95,8 @@ def test_other_errors_are_not_retried():
         (FEW_ROWS + 1, "cpu", "auto", torch.float32),
         (FEW_ROWS + 1, "cpu", "float64", torch.float64),
         (1, "mps", "float32", torch.float32),
-        (1, "mps", "float64", torch.float32),
+        (10_000, "mps", "float64", torch.float32),
+        (FEW_ROWS + 1, "cuda", "bfloat16", torch.float32),
         (1, "cuda", "bfloat16", torch.float64),
     ],
 )

@@ -72,10 +72,12 @@ def test_without_held_out_rows_there_is_a_score_but_no_threshold(tiny, iris):
         classifier.is_novel(iris[0])
 
 
-def test_rows_of_nan_are_novel(tiny, iris):
+def test_rows_of_nan_have_no_score_and_are_novel(tiny, iris):
     X, y = iris
     classifier = tiny().fit(X, y)
     X[3] = np.nan
+    with pytest.warns(UserWarning, match="NaN"):
+        assert np.flatnonzero(np.isnan(classifier.score_samples(X))).tolist() == [3]
     with pytest.warns(UserWarning, match="NaN"):
         assert classifier.is_novel(X)[3]
 

@@ -6,12 +6,10 @@ import torch
 from scipy.stats import chisquare
 from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
-from sklearn.metrics import roc_auc_score
 
 from gendiffclf import ExactPath, LearnedPath
 from gendiffclf.estimators.kernel_estimator import KernelEstimator
 from gendiffclf.estimators.network import TransportNetwork
-from gendiffclf.inference import FEW_ROWS, exact_dtype, prediction_dtype
 from gendiffclf.transport.codes import label_codes
 from gendiffclf.transport.solvers import SOLVERS
 
@@ -78,21 +76,6 @@ def test_a_row_has_the_same_result_in_any_batch(tiny, iris, path, estimator):
     few = [classifier.predict_proba(X[start : start + 30]) for start in range(0, 150, 30)]
     alone = [classifier.predict_proba(X[i : i + 1]) for i in range(150)]
     np.testing.assert_allclose(np.concatenate(alone), np.concatenate(few), rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("name", ["cpu", "cuda", "mps"])
-def test_precision_of_prediction(name):
-    """MPS has no float64."""
-    device = torch.device(name)
-    exact = torch.float32 if name == "mps" else torch.float64
-    assert exact_dtype(device) == exact
-    for n_rows, precision, expected in (
-        (FEW_ROWS, "auto", exact),
-        (FEW_ROWS + 1, "auto", torch.float32),
-        (FEW_ROWS + 1, "bfloat16", torch.float32),
-        (10_000, "float64", exact),
-    ):
-        assert prediction_dtype(n_rows, device, precision) == expected
 
 
 def test_prediction_in_float64(tiny, iris):
@@ -347,28 +330,3 @@ def test_rows_of_nan_cost_no_other_row_in_fit(tiny, iris):
     with pytest.warns(UserWarning, match="rows of NaN only"):
         classifier = tiny().fit(broken, y, groups=np.arange(150) // 5)
     np.testing.assert_array_equal(classifier.predict_proba(X), grouped.predict_proba(X))
-
-
-# ---------------------------------------------------------------------- scores
-
-
-@pytest.mark.parametrize("estimator", ["both", "network"])
-def test_rows_of_an_unknown_class_score_lower(tiny, digits, estimator):
-    X, y = digits
-    known = y != 0
-    changes = {} if estimator == "both" else {"width": 64, "max_steps": 100, "depth": 2}
-    classifier = tiny(estimator=estimator, **changes).fit(X[known][::2], y[known][::2])
-    score = classifier.score_samples(np.vstack([X[~known], X[known][1::2]]))
-    assert (score <= 0).all()
-    unknown = np.arange(len(score)) < (~known).sum()
-    assert roc_auc_score(unknown, -score) > 0.8
-
-
-def test_a_row_of_nan_has_no_score(tiny, iris):
-    X = iris[0].copy()
-    classifier = tiny().fit(*iris)
-    X[3] = np.nan
-    with pytest.warns(UserWarning, match="NaN"):
-        score = classifier.score_samples(X)
-    assert np.isnan(score[3])
-    assert np.isfinite(np.delete(score, 3)).all()

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from gendiffclf import GenerativeTransportClassifier, preprocessing
 from gendiffclf.device import thread_limit
-from gendiffclf.preprocessing import SCALINGS, SMOOTH_CLIP, FeatureScaler, lift_matrix, n_views
+from gendiffclf.preprocessing import SCALINGS, SMOOTH_CLIP, FeatureScaler, lift_matrix
 
 columns = arrays(np.float64, st.integers(2, 40), elements=st.floats(-1e3, 1e3))
 
@@ -198,12 +198,6 @@ def test_mixed_scaling_is_quantile_and_clipped_standard_side_by_side():
     )
     np.testing.assert_array_equal(mixed[:, :3], quantile)
     np.testing.assert_allclose(mixed[:, 3:], standard / np.sqrt(1 + (standard / 6) ** 2), atol=1e-6)
-
-
-@pytest.mark.parametrize("kind", SCALINGS)
-def test_rows_have_as_many_views_as_the_scaling_makes(kind):
-    X = np.random.default_rng(0).normal(size=(50, 3, 4))
-    assert FeatureScaler.fit(X, np.ones(50), kind).transform(X).shape == (50, 3 * n_views(kind), 4)
 
 
 @pytest.mark.parametrize("kind", ["quantile", "robust"])
