@@ -64,7 +64,8 @@ def test_positive_shares_keep_the_order_and_sum_to_1(scores, sharpness, softness
     found = positive_shares(torch.as_tensor(scores), sharpness, softness)
     assert (found >= 0).all()
     torch.testing.assert_close(found.sum(-1), torch.ones(len(found), dtype=torch.float64))
-    assert (found.gather(-1, torch.as_tensor(scores).argsort(-1)).diff(dim=-1) >= 0).all()
+    # Equal scores may differ by a rounding error, since vectors and single values take different instructions.
+    assert (found.gather(-1, torch.as_tensor(scores).argsort(-1)).diff(dim=-1) >= -1e-15).all()
 
 
 def test_positive_shares_in_closed_form():
