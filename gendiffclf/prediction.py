@@ -148,7 +148,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         n = len(self._novelty.scores)
         if quantile * (n + 1) < 1:
             raise ValueError(
-                f"Got quantile={quantile:g} with {n} held-out rows, expected at least {1 / (n + 1):.2g}; take a larger quantile, "
+                f"Got quantile={quantile:g} with {n} held-out rows, expected at least 1/{n + 1}; take a larger quantile, "
                 "or fit on more rows."
             )
         return (self._novelty.p_value(scores) <= quantile) | np.isnan(scores)
