@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import tempfile
 
 import joblib
 import numpy as np
@@ -25,7 +26,13 @@ def by_joblib(classifier):
     return joblib.load(file)
 
 
-@pytest.mark.parametrize("duplicate", [by_pickle, by_joblib, copy.deepcopy, copy.copy])
+def by_mapped_file(classifier):
+    with tempfile.TemporaryDirectory() as folder:
+        joblib.dump(classifier, f"{folder}/classifier")
+        return joblib.load(f"{folder}/classifier", mmap_mode="r")  # its arrays are not writable
+
+
+@pytest.mark.parametrize("duplicate", [by_pickle, by_joblib, by_mapped_file, copy.deepcopy, copy.copy])
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_copies_predict_and_learn_alike(tiny, iris, duplicate, estimator):
     X, y = iris
