@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from .corpora import check_corpus, clips
+from .corpora import check_corpus, clip_keys, clips
 from .findings import SEVERITIES, Audit, Finding
 from .recordings import Recording, measure_recordings
 from .sound_checks import check_copies, check_recordings, content_of
@@ -61,8 +61,7 @@ def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None
         findings = list(check_recordings(corpus, recordings))
         seconds = float(sum(recording.seconds for recording in recordings if isinstance(recording, Recording)))
         return _audit(corpus, content_of(recordings), findings, seconds)
-    places = corpus[[name for name in ("path", "start", "end") if name in corpus]].astype(str)
-    return _audit(corpus, np.array(["\t".join(row) for row in places.to_numpy()]))
+    return _audit(corpus, np.array(clip_keys(corpus)))
 
 
 def audit_first(

@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from ..validation import check_choice
+from .corpora import clip_keys
 from .intervals import LEVEL
 from .names import LOWER_IS_BETTER, MEASURES, TITLES, VOTE_MEASURES
 from .provenance import JsonResult, as_json
@@ -210,10 +211,9 @@ def _predictions(given: Any, name: str) -> pd.DataFrame:
         )
     # As strings, so that a file can be compared with a table in memory.
     plain = {column: table[column].astype(str) for column in ("path", "fold", "voice", "label", "predicted")}
-    places = [column for column in ("path", "start", "end") if column in table]
-    number = table.groupby(places).cumcount().astype(str)  # the same clip may be tested in several folds
-    index = table[places].astype(str).agg("\t".join, axis=1) + "\t" + number
-    return table.assign(**plain).set_axis(index, axis=0)
+    clip = pd.Series(clip_keys(table))
+    number = clip.groupby(clip).cumcount().astype(str)  # the same clip may be tested in several folds
+    return table.assign(**plain).set_axis(clip + "\t" + number, axis=0)
 
 
 def _shared_votes(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame | None:

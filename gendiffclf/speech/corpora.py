@@ -160,6 +160,13 @@ def clips(corpus: pd.DataFrame) -> list[Any]:
     return list(zip(*columns, strict=True))
 
 
+def clip_keys(corpus: pd.DataFrame) -> list[str]:
+    """Return path, start and end of each clip as text that is the same for a table and a file of it."""
+    names = [name for name in ("start", "end") if name in corpus]
+    times = [pd.to_numeric(corpus[name], errors="coerce").astype(float) for name in names]
+    return ["\t".join(map(str, place)) for place in zip(corpus["path"], *times, strict=True)]
+
+
 def clip_name(path: str, row: Any) -> str:
     """Return `path`, followed by the segment if the row, a mapping or Series, has `start` or `end`."""
     start, end = (value if (value := row.get(name)) == value else None for name in ("start", "end"))  # NaN != NaN

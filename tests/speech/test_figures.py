@@ -17,7 +17,7 @@ from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support,
 from sklearn.svm import LinearSVC
 
 from gendiffclf import cli, expected_calibration_error
-from gendiffclf.speech import compare, evaluate
+from gendiffclf.speech import audit, compare, evaluate
 from gendiffclf.speech.intervals import interval, resample
 from gendiffclf.speech.measures import Tally
 from gendiffclf.speech.names import MEASURES
@@ -194,6 +194,22 @@ def test_comparison(table, found, tmp_path):
     chance.predictions.to_csv(tmp_path / "b.csv", index=False)
     from_files = compare(tmp_path / "a.csv", tmp_path / "b.csv", names=("logistic", "chance"))
     pd.testing.assert_frame_equal(from_files.differences, better.differences)
+
+
+def test_segments_without_start_or_end_are_compared(table, tmp_path):
+    corpus, features = table
+    number = np.arange(len(corpus))
+    parts = corpus.assign(
+        path="long.wav", start=np.where(number, number, np.nan), end=np.where(number < 95, number + 1, np.nan)
+    )
+    found = evaluate(LogisticRegression(), parts, features=features)
+    found.predictions.to_csv(tmp_path / "a.csv", index=False)
+    assert compare(found, tmp_path / "a.csv").n_clips == 96
+    whole = parts.assign(start=number, end=number + 1)
+    found = evaluate(LogisticRegression(), whole, features=features)
+    found.predictions.to_csv(tmp_path / "a.csv", index=False)
+    assert compare(tmp_path / "a.csv", found.predictions.astype({"start": float, "end": float})).n_clips == 96
+    assert len(set(audit(parts, sound=False).content)) == 96
 
 
 def test_only_the_same_is_compared(table, found):
