@@ -72,7 +72,12 @@ def fold_rows(
     pairs = [(_rows(train, len(corpus)), _rows(test, len(corpus))) for train, test in splitter]
     if not pairs or any(len(np.intersect1d(train, test)) for train, test in pairs):
         raise ValueError(f"Got {len(pairs)} folds, expected at least 1, and no clip on both sides of a fold.")
-    return [(np.intersect1d(train, valid), np.intersect1d(test, valid)) for train, test in pairs]
+    pairs = [(np.intersect1d(train, valid), np.intersect1d(test, valid)) for train, test in pairs]
+    if not all(len(rows) for pair in pairs for rows in pair):
+        raise ValueError(
+            "Got a fold whose training or test clips are all broken, expected others too; repair them, or leave out the fold."
+        )
+    return pairs
 
 
 def without_copies(pairs: list[Fold], content: np.ndarray) -> list[Fold]:

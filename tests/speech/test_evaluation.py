@@ -173,6 +173,12 @@ def test_features_of_nan_count_as_broken(table):
     with pytest.warns(UserWarning, match="7.wav: its features hold NaN"):
         found = evaluate(LogisticRegression(), corpus, features=features)
     assert found.failures.index.tolist() == [7]
+    fold = np.arange(10, 60), np.array([7])
+    with (
+        pytest.raises(ValueError, match="test clips are all broken, expected others too"),
+        pytest.warns(UserWarning, match="that are broken"),
+    ):
+        evaluate(LogisticRegression(), corpus, [fold], features=features)
 
 
 def test_each_clip_is_encoded_once_for_all_folds(vowels, pipeline, encoded):
