@@ -34,14 +34,14 @@ def with_votes(corpus: pd.DataFrame, columns: Sequence[str] | None, raters: Sequ
             f"Got votes={list(columns)!r} and raters={list(raters)!r}, expected one of them: a column for each class, or one "
             "for each rater."
         )
-    named = list(columns or raters or ())
+    named = list(dict.fromkeys(columns or raters or ()))
     missing = [name for name in named if name not in corpus]
     if missing or not named:
         name = "raters" if columns is None else "votes"
         raise ValueError(f"Got {name}={named!r}, expected some of the columns {list(corpus.columns)}.")
     text = corpus[named].fillna("").astype(str).apply(lambda column: column.str.strip())
     if raters is not None:
-        given = text.melt(ignore_index=False)["value"]
+        given = pd.concat([text[name] for name in named])
         given = given[given != ""]
         votes = pd.crosstab(given.index, given).reindex(corpus.index, fill_value=0).astype(float)
     else:
@@ -75,6 +75,11 @@ def votes_of(corpus: pd.DataFrame) -> pd.DataFrame | None:
     votes = corpus[names].astype(float).rename(columns=lambda name: name.removeprefix(PREFIX))
     _check_votes(corpus, votes)
     votes = votes.loc[:, votes.any()]
+    if unknown := sorted(set(corpus["label"].astype(str)) - set(votes.columns)):
+        raise ValueError(
+            f"Got clips with the labels {unknown}, for which there are no votes, expected labels among {list(votes.columns)}; "
+            f"correct the columns {PREFIX}<label>, or rename them if they are no votes."
+        )
     return votes.div(votes.sum(axis=1), axis=0)
 
 

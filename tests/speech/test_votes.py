@@ -57,6 +57,13 @@ def test_votes_of_raters_and_of_classes_are_read_alike(tmp_path):
     assert "sad" not in same
     np.testing.assert_allclose(votes_of(corpus), [[1 / 3, 2 / 3], [1 / 2, 1 / 2], [1, 0]])
     assert votes_of(table) is None
+    named = table.rename(columns={"first": "value", "second": "variable"})
+    same = corpus_of(named, tmp_path, raters=["value", "variable", "third", "value"])
+    assert same[["label", "votes_angry", "votes_sad"]].equals(corpus[["label", "votes_angry", "votes_sad"]])
+    with pytest.raises(
+        ValueError, match=r"labels \['happy'\], for which there are no votes, expected labels among \['angry', 'sad'\]"
+    ):
+        votes_of(corpus.assign(label=["sad", "angry", "happy"]))
 
 
 @pytest.mark.parametrize(
