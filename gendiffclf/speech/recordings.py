@@ -82,9 +82,11 @@ def _measured(clip: Clip) -> Recording | AudioError:
 
 
 def measure(samples: NDArray[np.float32], rate: float) -> Recording:
-    """Measure decoded samples of shape (n_frames, n_channels), with the rate in Hz; an AudioError if there are none."""
+    """Measure decoded samples of shape (n_frames, n_channels), with the rate in Hz; an AudioError if there is nothing to hear."""
     if not len(samples):
         raise AudioError("it holds no samples, expected at least one")
+    if not np.isfinite(samples).all():
+        raise AudioError("it holds NaN or infinite samples, expected finite ones")
     mono = samples.mean(axis=1)  # (n_frames, n_channels) -> (n_frames,)
     energy = float(np.mean(np.square(samples, dtype=np.float64)))
     mixed = float(np.mean(np.square(mono, dtype=np.float64)))
@@ -102,7 +104,7 @@ def measure(samples: NDArray[np.float32], rate: float) -> Recording:
 
 
 def _content(samples: NDArray[np.float32], rate: float) -> str:
-    rounded = np.nan_to_num(np.rint(samples * 32768.0), nan=0.0, posinf=0.0, neginf=0.0).astype(np.int64)
+    rounded = np.rint(samples * 32768.0).astype(np.int64)
     if (rounded == rounded[:, :1]).all():
         rounded = rounded[:, :1]  # so that a mono clip saved with two channels counts as a copy
     state = hashlib.blake2b(f"{rate!r} {rounded.shape} ".encode(), digest_size=16)

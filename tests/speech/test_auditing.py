@@ -111,6 +111,8 @@ def test_broken_clips_are_findings(tmp_path, broken):
     assert "2 because each cannot be read as audio" in codes(audit(corpus))["broken"].message
     soundfile.write(corpus["path"][2], np.zeros(0), RATE)
     assert "1 because it holds no samples" in codes(audit(corpus))["broken"].message
+    soundfile.write(corpus["path"][2], np.full(1000, np.nan), RATE, subtype="FLOAT")
+    assert "1 because it holds NaN or infinite samples" in codes(audit(corpus))["broken"].message
 
 
 def test_clips_without_a_speaker_or_label(tmp_path, pipeline):
