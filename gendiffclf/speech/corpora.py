@@ -241,7 +241,7 @@ def _pattern_parser(pattern: str) -> Callable[[str], Row | None]:
     expression += re.escape(pattern[end:])
     if not names:
         raise ValueError(f"Got pattern={pattern!r} without columns, expected one in braces, such as {{label}}.")
-    compiled = re.compile(expression)
+    compiled = re.compile(expression, re.DOTALL)
 
     def parse(path: str) -> Row | None:
         match = compiled.fullmatch(path)

@@ -51,7 +51,7 @@ class Layout:
 
     def parse(self, path: str) -> Row | None:
         """Return the columns of a clip from its path relative to the corpus, with slashes; None if it does not match."""
-        match = re.fullmatch(f"(?:.*/)?{self.pattern}", str(PurePosixPath(path).with_suffix("")))
+        match = re.fullmatch(f"(?:.*/)?{self.pattern}", str(PurePosixPath(path).with_suffix("")), re.DOTALL)
         if match is None:
             return None
         return {name: self._meaning(name, code) for name, code in match.groupdict().items()} | self.same

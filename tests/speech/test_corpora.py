@@ -160,3 +160,11 @@ def test_segments_are_named_with_their_times(tmp_path):
     assert clip_name("a.wav", table.iloc[0]) == "a.wav, 0 s to 0.5 s"
     assert clip_name("a.wav", table.iloc[2]) == "a.wav, 2 s to the end"
     assert clip_name("a.wav", {"start": None}) == "a.wav"
+
+
+def test_names_with_line_breaks_match(tmp_path):
+    (tmp_path / "an\nna").mkdir()
+    (tmp_path / "an\nna" / "sad\n1.wav").touch()
+    assert len(read_corpus(tmp_path)) == 1
+    corpus = read_corpus(tmp_path, pattern="**/{speaker}/{label}*1.wav")
+    assert corpus["speaker"].tolist() == ["an\nna"]
