@@ -174,6 +174,10 @@ def test_a_file_that_is_missing_is_named(tmp_path):
     [
         (b"", r"Got .*t\.csv, which is empty, expected a CSV file in UTF-8, .*; add a header and rows"),
         (b"x,y\n\xe9,1\n", r"Got .*t\.csv with bytes that are not UTF-8, expected a CSV file .*; convert it"),
+        (
+            b"x,y\n1,0,5\n1,2,5\n",
+            r"Got .*t\.csv with rows of unequal length \(Length of header.*\), expected .*; quote cells",
+        ),
         (b"x,y\n1,0\n1,2,3,4\n", r"Got .*t\.csv with rows of unequal length \(.*line 3.*\), expected .*; quote cells"),
         (
             b"x;y\n1;0\n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +127,9 @@ def read_table(
 def _read(path: Path) -> pd.DataFrame:
     pd = require("pandas", "demo")
     try:
-        return pd.read_csv(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(path, index_col=False)  # else a cell more in every row would shift all columns
     except pd.errors.EmptyDataError as error:
         raise ValueError(f"Got {path}, which is empty, {RULE}; add a header and rows.") from error
     except UnicodeDecodeError as error:
@@ -134,7 +137,7 @@ def _read(path: Path) -> pd.DataFrame:
             f"Got {path} with bytes that are not UTF-8, {RULE}; convert it, for example with "
             "`iconv -f latin1 -t utf-8`, or save the table as CSV if it has another format."
         ) from error
-    except pd.errors.ParserError as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         _check_separator(pd.read_csv(path, nrows=0), path)
         raise ValueError(
             f"Got {path} with rows of unequal length ({str(error).strip()}), {RULE}; quote cells that contain commas."

@@ -272,14 +272,17 @@ def _read_table(path: Path, path_column: str) -> pd.DataFrame:
     separators = "tabs" if separator == "\t" else "commas"
     rule = f"expected a table in UTF-8 with columns separated by {separators} and their names in the first line"
     try:
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)  # a label may be "NA" or "01"
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # As text, since a label may be "NA" or "01"; without an index, which a cell more in every row would become.
+            table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, index_col=False)
     except pd.errors.EmptyDataError as error:
         raise ValueError(f"Got {path}, which is empty, {rule}; add a row for each clip.") from error
     except UnicodeDecodeError as error:
         raise ValueError(
             f"Got {path} with bytes that are not UTF-8, {rule}; convert it, for example with `iconv -f latin1 -t utf-8`."
         ) from error
-    except pd.errors.ParserError as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise ValueError(
             f"Got {path} with rows of unequal length ({str(error).strip()}), {rule}; quote cells that contain separators."
         ) from error

@@ -85,6 +85,10 @@ def test_clips_without_labels_are_for_prediction(tmp_path):
             r"clips.csv with the columns \['path;label'\], .* separated by commas .*; save it with commas",
         ),
         ("path,label\na.wav,x\na,b,c\n", "clips.csv with rows of unequal length .* separated by commas .*; quote"),
+        (
+            "path,label\na.wav,x,1\nb.wav,y,2\n",
+            "clips.csv with rows of unequal length .* separated by commas .*; quote",
+        ),
         ("path,label\n", "with 0 clips"),
         ("path,label\na.wav,x\n,y\n", r"Got 1 of 2 clips without 'path' \(row 2\)"),
         ("path,label\na.wav,x\nb.wav,\n", r"Got 1 of 2 clips without 'label' \(.*b.wav\)"),
