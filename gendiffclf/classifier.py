@@ -345,7 +345,8 @@ class GenerativeTransportClassifier(
 
     def _checked_parameters(self) -> dict[str, Any]:
         """Return the parameters, or raise a ValueError that names the first one out of its range."""
-        params = self.get_params(deep=False)
+        # By name, since the `__init__` of a subclass may have other parameters.
+        params = {name: getattr(self, name) for name in GenerativeTransportClassifier._get_param_names()}
         _parameters.check_parameters(params)
         return params
 

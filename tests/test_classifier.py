@@ -358,3 +358,21 @@ def test_folds_side_by_side(tiny, iris, backend):
     with joblib.parallel_config(backend=backend):
         found, expected = (cross_val_score(tiny(), X, y, cv=2, n_jobs=n_jobs) for n_jobs in (2, 1))
     np.testing.assert_array_equal(found, expected)
+
+
+class _Small(GenerativeTransportClassifier):
+    """A subclass with parameters of its own."""
+
+    def __init__(self, *, size=32, random_state=0):
+        super().__init__(width=size, max_steps=20, random_state=random_state)
+        self.size = size
+
+
+def test_subclasses_may_have_other_parameters(iris, tmp_path):
+    X, y = iris
+    classifier = clone(_Small(size=40)).fit(X, y)
+    assert classifier.transform(X[:1]).shape == (1, 40)
+    classifier.save(tmp_path / "small")
+    loaded = _Small.load(tmp_path / "small")
+    assert loaded.get_params() == {"random_state": 0, "size": 40}
+    np.testing.assert_array_equal(loaded.predict_proba(X), classifier.predict_proba(X))
