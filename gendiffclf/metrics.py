@@ -55,6 +55,11 @@ def reliability_bins(
             f"Got y_proba of shape {proba.shape} for {len(names)} labels, expected one column per label; "
             "pass labels=classifier.classes_."
         )
+    if set(names.tolist()).isdisjoint(truth.tolist()):
+        raise ValueError(
+            f"Got labels such as {truth.tolist()[0]!r} in y_true and {names.tolist()[0]!r} in labels, expected some in both; "
+            "are they of one type?"
+        )
     if not (np.all(proba >= 0) and np.allclose(proba.sum(axis=1), 1, atol=1e-3)):
         raise ValueError("Got y_proba that is not made of probabilities, expected rows >= 0 that sum to 1.")
     confidence = proba.max(axis=1)
@@ -95,7 +100,8 @@ def expected_calibration_error(
     Raises
     ------
     ValueError
-        If columns and labels differ in number, or `y_proba` is not made of probabilities.
+        If columns and labels differ in number, no label of `y_true` is among `labels`, or `y_proba` is not made of
+        probabilities.
 
     Notes
     -----

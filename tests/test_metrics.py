@@ -16,6 +16,12 @@ def test_certain_and_wrong_is_one():
     assert expected_calibration_error([0, 1], [[0.0, 1.0], [1.0, 0.0]]) == 1
 
 
+def test_labels_of_another_type_are_an_error():
+    with pytest.raises(ValueError, match="Got labels such as '0' in y_true and 0 in labels, expected some in both"):
+        expected_calibration_error(["0", "1"], np.eye(2), labels=[0, 1])
+    assert expected_calibration_error([0, 7], [[1.0, 0.0], [1.0, 0.0]], labels=[0, 1]) == 0.5  # one that is new
+
+
 def test_bins_are_weighted_by_rows():
     # Three rows of confidence .9, all right; one of .6, wrong: (3 * .1 + 1 * .6) / 4.
     proba = [[0.9, 0.1]] * 3 + [[0.6, 0.4]]

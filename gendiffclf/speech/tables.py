@@ -13,6 +13,8 @@ from .measures import Tally, probabilities
 from .names import MEASURES
 from .votes import VoteTally, votes_of
 
+RESULT_COLUMNS = ("fold", "voice", "predicted", "confidence", "score")
+"""Columns of predictions that an evaluation makes, besides those of labels."""
 GROUP_COLUMNS = ("gender", "sex", "age", "corpus", "language", "accent", "intensity", "channel")
 """Columns whose groups are measured by default, if a corpus has them."""
 MAX_GROUPS = 10
@@ -147,6 +149,10 @@ def group_columns(corpus: pd.DataFrame, groups: Sequence[str] | None) -> tuple[s
     for name in groups:
         if name not in corpus:
             raise ValueError(f"Got groups={list(groups)!r}, expected columns of the corpus: {list(corpus.columns)}.")
+        if name in RESULT_COLUMNS or name.startswith(("p_", "votes_")):
+            raise ValueError(
+                f"Got groups={list(groups)!r}, expected no {name!r}, which is a column of the results; rename that of the corpus."
+            )
     return tuple(groups)
 
 

@@ -164,7 +164,7 @@ def assign_folds(
     """
     n = len(y)
     everything = np.arange(n, dtype=np.int32)
-    n_parts = n_members if n_members > 1 else SINGLE_FOLDS
+    n_parts = min(n_members, max(SINGLE_FOLDS, n // 2)) if n_members > 1 else SINGLE_FOLDS
     if groups is not None:
         n_parts = min(n_parts, len(np.unique(groups)))
     if n_parts < 2 or n < 2 * n_parts or n == len(np.unique(y)) or (n_members == 1 and not validate):
@@ -176,6 +176,6 @@ def assign_folds(
         held_out = (part == 0) & ~np.isin(y, np.flatnonzero(np.bincount(y) == 1))
         validation = candidates[held_out[candidates]]
         return Folds([everything[~held_out]], validation, np.zeros_like(validation))
-    # With fewer groups than members some members share a fold; the first of them is validated.
+    # With fewer folds than members some members share one; the first of them is validated.
     train = [everything[part != member % n_parts] for member in range(n_members)]
     return Folds(train, candidates, part[candidates])

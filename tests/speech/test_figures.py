@@ -154,6 +154,9 @@ def test_tables_by_speaker_class_and_group(table, found):
     assert evaluate(LogisticRegression(), rooms, features=features, groups=["room"]).gaps["a"][0] == "9"
     with pytest.raises(ValueError, match=r"Got groups=\['height'\], expected columns"):
         evaluate(LogisticRegression(), corpus, features=features, groups=["height"])
+    for name in ("fold", "p_angry"):
+        with pytest.raises(ValueError, match=f"expected no '{name}', which is a column of the results; rename"):
+            evaluate(LogisticRegression(), corpus.assign(**{name: "x"}), features=features, groups=[name])
     assert "gender" in GROUP_COLUMNS
 
 

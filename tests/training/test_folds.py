@@ -93,6 +93,14 @@ def assign(y, n_members=4, *, validate=True, groups=None, seed=0):
     return assign_folds(y, n_members, np.random.default_rng(seed), validate=validate, groups=groups)
 
 
+def test_of_more_members_than_pairs_of_rows_some_share_a_fold():
+    found = assign_folds(np.arange(150) % 3, 100, np.random.default_rng(0), validate=True)
+    assert np.array_equal(found.validation, np.arange(150))
+    assert len(found.train) == 100
+    for rows, member in zip(found.validation, found.member, strict=True):
+        assert rows not in found.train[member]
+
+
 @given(labels_of_rows, st.integers(1, 6), st.booleans(), st.integers(0, 99))
 def test_no_row_is_validated_by_a_member_that_learnt_from_it(y, n_members, grouped, seed):
     groups = np.random.default_rng(seed).integers(0, 8, len(y)) if grouped else None
