@@ -130,6 +130,8 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
     network_: EmoSphereNetwork
     value_range_: tuple[float, float]
 
+    _check_parameters = staticmethod(check_parameters)
+
     def __init__(
         self,
         encoder: Any = "microsoft/wavlm-large",
@@ -213,8 +215,7 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
         ImportError
             If the extra `finetune` is not installed.
         """
-        params = self.get_params(deep=False)
-        check_parameters(params)
+        params = self._checked_parameters()
         names = dimension_names(Y, self.dimensions)
         low, high = check_range(self.value_range)
         clips = as_items(X)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from sklearn.base import BaseEstimator
@@ -18,6 +19,7 @@ class ClipEstimator(BaseEstimator):
     """Base class of estimators on clips with one trained module, `network_`."""
 
     network_: nn.Module
+    _check_parameters: Callable[[Mapping[str, Any]], None]
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """
@@ -79,6 +81,12 @@ class ClipEstimator(BaseEstimator):
             ) from error
         estimator.network_.eval()
         return estimator
+
+    def _checked_parameters(self) -> dict[str, Any]:
+        """Return the parameters, or raise a ValueError that names the first one out of its range."""
+        params = self.get_params(deep=False)
+        self._check_parameters(params)
+        return params
 
     def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the parameters and the fitted attributes except weights, of types that `save_system` accepts."""

@@ -157,6 +157,8 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
     network_: SelmModel
     loss_curve_: list[float]
 
+    _check_parameters = staticmethod(check_parameters)
+
     def __init__(
         self,
         encoder: Any = "facebook/wav2vec2-base",
@@ -242,8 +244,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         ImportError
             If the extra `finetune` is not installed.
         """
-        params = self.get_params(deep=False)
-        check_parameters(params)
+        params = self._checked_parameters()
         clips = as_items(X)
         labels = checked_labels(y, len(clips))
         trained = sorted_labels(labels)
@@ -289,8 +290,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
             As in `fit`.
         """
         check_is_fitted(self)
-        params = self.get_params(deep=False)
-        check_parameters(params)
+        params = self._checked_parameters()
         clips = as_items(X)
         labels = checked_labels(y, len(clips))
         trained = sorted_labels([*self.trained_labels_, *labels.tolist()])
