@@ -188,26 +188,24 @@ class FeatureScaler:
         """
         Values of some features (n, c) as those of a normal distribution that have the same level.
 
-        A value that fills several quantiles gets the middle of their levels; the least and the greatest are at ±3.
+        A value that fills several quantiles gets the middle of their levels; the least and the greatest are at ±3. In between
+        levels are interpolated, so that rounding changes little.
         """
         from scipy.special import ndtri
 
         tables = self.tables
-        reference, gap = tables.reference[part].ravel(), tables.gap[part].ravel()
+        reference = tables.reference[part].ravel()
         width = tables.reference.shape[1]
         np.clip(x, tables.least[part], tables.greatest[part], out=x)
         # A binary search for all at once: the last quantile that is not above the value, as a place in the tables.
-        first = np.arange(0, x.shape[1] * width, width)
-        place = np.broadcast_to(first, x.shape).copy()
+        place = np.broadcast_to(np.arange(0, x.shape[1] * width, width), x.shape).copy()
         step = width // 2
         while step:
             place += (reference[step:].take(place) <= x) * step
             step //= 2
-        below = reference.take(place)
-        level = (place - first) + (x - below) / gap.take(place)
-        if tables.shift is not None:
-            level += (x == below) * tables.shift[part].ravel().take(place)
-        level /= tables.n_gaps
+        level = (x - reference.take(place)) / tables.gap[part].ravel().take(place)
+        level *= tables.rise[part].ravel().take(place)
+        level += tables.level[part].ravel().take(place)
         return np.clip(ndtri(level, out=level), -SMOOTH_CLIP, SMOOTH_CLIP, out=level)
 
     @cached_property
@@ -266,22 +264,20 @@ class RankTables:
     ----------
     reference : ndarray of shape (features, w)
         Quantiles but the last, then infinities up to a power of 2.
-    gap : ndarray of shape (features, w)
-        To the next quantile; 1 for none.
-    shift : ndarray of shape (features, w), or None where no quantiles are equal
-        From the place of a quantile to the middle of all that are equal to it, or to the end among them.
+    level : ndarray of shape (features, w)
+        In [0, 1]: the middle of the levels of all quantiles that are equal to it, or the end among them.
+    gap, rise : ndarray of shape (features, w)
+        To the next quantile and to its level; 1 and 0 for none.
     least, greatest : ndarray of shape (features,)
         The first and the last quantile.
-    n_gaps : int
-        Quantiles less one.
     """
 
     reference: np.ndarray
+    level: np.ndarray
     gap: np.ndarray
-    shift: np.ndarray | None
+    rise: np.ndarray
     least: np.ndarray
     greatest: np.ndarray
-    n_gaps: int
 
     @classmethod
     def of(cls, quantiles: np.ndarray) -> RankTables:
@@ -290,21 +286,26 @@ class RankTables:
         # Of a feature that was constant, whatever is greater is the greatest.
         constant = ordered[:, 0] == ordered[:, -1]
         ordered[constant, -1] = np.nextafter(ordered[constant, -1], np.inf)
-        n_features, n_levels = ordered.shape
-        shape = (n_features, 1 << (n_levels - 2).bit_length())
-        reference, gap = np.full(shape, np.inf), np.ones(shape)
-        reference[:, : n_levels - 1] = ordered[:, :-1]
-        differences = np.diff(ordered)
-        gap[:, : n_levels - 1] = np.where(differences > 0, differences, 1)
-        shift = None
-        if (differences == 0).any():
-            shift = np.zeros(shape)
-            for feature, column in enumerate(ordered):
-                first, last = column.searchsorted(column), column.searchsorted(column, "right") - 1
-                middle = np.where(last == n_levels - 1, last, (first + last) / 2)
-                middle = np.where(first == 0, 0, middle)
-                shift[feature, : n_levels - 1] = (middle - np.arange(n_levels))[:-1]
-        return cls(reference, gap, shift, ordered[:, 0], ordered[:, -1], n_levels - 1)
+        n_levels = ordered.shape[1]
+        gap, number = np.diff(ordered), np.arange(n_levels)
+        # The first and the last of those that are equal to each quantile
+        first, last = np.zeros(ordered.shape, int), np.full(ordered.shape, n_levels - 1)
+        first[:, 1:] = np.maximum.accumulate((gap > 0) * number[1:], axis=1)
+        last[:, :-1] = np.minimum.accumulate(np.where(gap > 0, number[:-1], n_levels - 1)[:, ::-1], axis=1)[:, ::-1]
+        level = np.select([first == 0, last == n_levels - 1], [0.0, 1.0], (first + last) / (2 * n_levels - 2))
+
+        def padded(table: np.ndarray, value: float) -> np.ndarray:
+            width = 1 << (n_levels - 2).bit_length()
+            return np.pad(table, ((0, 0), (0, width - n_levels + 1)), constant_values=value)
+
+        return cls(
+            padded(ordered[:, :-1], np.inf),
+            padded(level[:, :-1], 1),
+            padded(np.where(gap > 0, gap, 1), 1),
+            padded(np.diff(level), 0),
+            ordered[:, 0],
+            ordered[:, -1],
+        )
 
 
 def lift_matrix(n_features: int, width: int, seed: int) -> np.ndarray:

@@ -142,12 +142,20 @@ def test_the_seed_chooses_the_lift():
     assert not np.allclose(one, other)
 
 
+def test_values_rounded_to_single_precision_keep_their_place():
+    """Tables are often fitted in float64 and predicted in float32, as in ONNX."""
+    X = np.round(np.random.default_rng(0).gamma(2, size=(500, 3)), 1)
+    scaler = FeatureScaler.fit(X[:, None], np.ones(500), "mixed")
+    rounded = scaler.transform(X.astype(np.float32)[:, None])
+    np.testing.assert_allclose(scaler.transform(X[:, None]), rounded, atol=1e-4)
+
+
 def levels_by_interpolation(values: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-    """Levels of one feature's values (n,) among its quantiles, from both sides, and 0 and 1 at the ends."""
-    levels = np.linspace(0, 1, len(quantiles))
-    up = np.interp(values, quantiles, levels)
-    down = -np.interp(-values, -quantiles[::-1], -levels[::-1])
-    return np.where(values <= quantiles[0], 0, np.where(values >= quantiles[-1], 1, (up + down) / 2))
+    """Levels of one feature's values (n,) among its quantiles, each at the middle of those equal to it; 0 and 1 at the ends."""
+    levels, distinct = np.linspace(0, 1, len(quantiles)), np.unique(quantiles)
+    middle = np.array([levels[quantiles == value].mean() for value in distinct])
+    middle[-1], middle[0] = 1, 0
+    return np.where(values > distinct[-1], 1, np.interp(values, distinct, middle))
 
 
 @given(

@@ -120,23 +120,24 @@ class _Ranks(nn.Module):
     greatest: Tensor
     reference: Tensor
     coarse: Tensor
+    level: Tensor
     gap: Tensor
+    rise: Tensor
     first: Tensor
-    shift: Tensor | None
 
     def __init__(self, tables: RankTables, shape: tuple[int, int]) -> None:
         super().__init__()
         n_features, width = tables.reference.shape
-        self.shape, self.n_gaps = shape, tables.n_gaps
+        self.shape = shape
         self.n_fine = min(_FINE, width)
         self.n_coarse = width // self.n_fine
         self.register_buffer("least", torch.as_tensor(tables.least))
         self.register_buffer("greatest", torch.as_tensor(tables.greatest))
         self.register_buffer("reference", torch.as_tensor(tables.reference.reshape(-1, self.n_fine)))
         self.register_buffer("coarse", torch.as_tensor(tables.reference[:, :: self.n_fine].copy()))
-        self.register_buffer("gap", torch.as_tensor(tables.gap.ravel()))
+        for name in ("level", "gap", "rise"):
+            self.register_buffer(name, torch.as_tensor(getattr(tables, name).ravel()))
         self.register_buffer("first", torch.arange(n_features) * self.n_coarse)
-        self.register_buffer("shift", None if tables.shift is None else torch.as_tensor(tables.shift.ravel()))
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform values by their rank."""
@@ -147,8 +148,5 @@ class _Ranks(nn.Module):
         fine = nn.functional.embedding(block, self.reference)  # (n, f) -> (n, f, 16)
         inside = (fine <= x[..., None]).long().sum(-1) - 1
         index = block * self.n_fine + inside
-        below = self.reference.take(index)
-        level = (index - self.first * self.n_fine).double() + (x - below) / self.gap.take(index)
-        if self.shift is not None:
-            level = level + torch.where(x == below, self.shift.take(index), 0.0)
-        return normal_quantile(level / self.n_gaps).unflatten(1, self.shape)
+        level = (x - self.reference.take(index)) / self.gap.take(index) * self.rise.take(index) + self.level.take(index)
+        return normal_quantile(level).unflatten(1, self.shape)
