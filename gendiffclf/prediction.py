@@ -146,7 +146,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_real("quantile", quantile, 0, 1, low_open=True, high_open=True)
         scores = self.score_samples(X)
         n = len(self._novelty.scores)
-        if quantile * (n + 1) < 1:
+        if quantile < 1 / (n + 1):
             raise ValueError(
                 f"Got quantile={quantile:g} with {n} held-out rows, expected at least 1/{n + 1}; take a larger quantile, "
                 "or fit on more rows."

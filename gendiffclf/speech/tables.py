@@ -149,7 +149,7 @@ def group_columns(corpus: pd.DataFrame, groups: Sequence[str] | None) -> tuple[s
     for name in groups:
         if name not in corpus:
             raise ValueError(f"Got groups={list(groups)!r}, expected columns of the corpus: {list(corpus.columns)}.")
-        if name in RESULT_COLUMNS or name.startswith(("p_", "votes_")):
+        if name in RESULT_COLUMNS or str(name).startswith("p_"):
             raise ValueError(
                 f"Got groups={list(groups)!r}, expected no {name!r}, which is a column of the results; rename that of the corpus."
             )

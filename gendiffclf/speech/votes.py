@@ -74,8 +74,9 @@ def votes_of(corpus: pd.DataFrame) -> pd.DataFrame | None:
         return None
     votes = corpus[names].astype(float).rename(columns=lambda name: name.removeprefix(PREFIX))
     _check_votes(corpus, votes)
-    votes = votes.loc[:, votes.any()]
-    if unknown := sorted(set(corpus["label"].astype(str)) - set(votes.columns)):
+    labels = set(corpus["label"].astype(str))
+    votes = votes.loc[:, votes.any() | votes.columns.isin(labels)]
+    if unknown := sorted(labels - set(votes.columns)):
         raise ValueError(
             f"Got clips with the labels {unknown}, for which there are no votes, expected labels among {list(votes.columns)}; "
             f"correct the columns {PREFIX}<label>, or rename them if they are no votes."

@@ -157,6 +157,9 @@ def test_tables_by_speaker_class_and_group(table, found):
     for name in ("fold", "p_angry"):
         with pytest.raises(ValueError, match=f"expected no '{name}', which is a column of the results; rename"):
             evaluate(LogisticRegression(), corpus.assign(**{name: "x"}), features=features, groups=[name])
+    assert evaluate(LogisticRegression(), rooms.rename(columns={"room": 7}), features=features, groups=[7]).groups == (
+        7,
+    )
     assert "gender" in GROUP_COLUMNS
 
 

@@ -64,6 +64,8 @@ def test_votes_of_raters_and_of_classes_are_read_alike(tmp_path):
         ValueError, match=r"labels \['happy'\], for which there are no votes, expected labels among \['angry', 'sad'\]"
     ):
         votes_of(corpus.assign(label=["sad", "angry", "happy"]))
+    none_for_happy = corpus.assign(label=["sad", "angry", "happy"], votes_happy=0, votes_fear=0)
+    assert votes_of(none_for_happy).columns.tolist() == ["angry", "happy", "sad"]
 
 
 @pytest.mark.parametrize(
