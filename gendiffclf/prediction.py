@@ -315,9 +315,8 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
         key = like.device, like.dtype
         if key not in self._predictors:
-            lift = torch.tensor(
-                self.lift_
-            )  # a copy, since joblib may have mapped it from a file, where it is not writable
+            # A copy, since joblib may have mapped it from a file, where it is not writable
+            lift = torch.tensor(self.lift_)
             parts = self.kernel_, self.network_, self.logistic_, self.combination_, self.path_, self._codes(), lift
             self._predictors[key] = Predictor(*parts).to(like)
         return self._predictors[key]
