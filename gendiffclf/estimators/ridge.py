@@ -27,6 +27,11 @@ def _gaussian(a: Tensor, b: Tensor) -> Tensor:
 
 def _laplacian(a: Tensor, b: Tensor) -> Tensor:
     """Minus the sums of absolute differences, (n, d), (m, d) -> (n, m)."""
+    if a is b and not a.is_mps:  # each pair once, up to ten times as fast; MPS lacks it
+        above = a.new_ones(len(a), len(a), dtype=torch.bool).triu_(1)
+        found = a.new_zeros(len(a), len(a))
+        found[above] = torch.nn.functional.pdist(a, p=1).neg_()
+        return found + found.mT
     return torch.cdist(a, b, p=1).neg_()
 
 

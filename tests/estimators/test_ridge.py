@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import pdist, squareform
 from sklearn.metrics.pairwise import cosine_similarity, laplacian_kernel, rbf_kernel
 
 from gendiffclf.estimators import ridge
@@ -40,6 +41,15 @@ def test_the_cosine_kernel_is_the_gaussian_of_directions(table):
     found, unit = distances("cosine", rows[:, 0], table[2])
     np.testing.assert_allclose(torch.exp(-found / 0.5**2), expected, rtol=1e-10)
     assert unit == found[found > 1e-9].median()
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "laplacian"])
+def test_distances_of_rows_among_themselves_are_those_of_scipy(table, kernel):
+    rows = table[0][:, 0]
+    found, _ = distances(kernel, rows, table[2])
+    metric = {"gaussian": "sqeuclidean", "laplacian": "cityblock"}[kernel]
+    expected = squareform(pdist(rows, metric)) / KERNELS[kernel].power
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_rows_without_length_have_no_direction():
