@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 
 from . import parameters as _parameters
-from .device import resolve_device
+from .device import exact_dtype, resolve_device
 from .export.mixin import ExportMixin
 from .incremental import IncrementalMixin
 from .prediction import PredictionMixin
@@ -363,7 +363,6 @@ class GenerativeTransportClassifier(
         import torch
 
         from .fitting import TrainingRows
-        from .inference import exact_dtype
         from .training.memmap import RowsOnDisk, on_disk
 
         rows: Any = RowsOnDisk(X, self.scaler_, index, like) if on_disk(X) else None

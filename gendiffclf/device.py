@@ -90,6 +90,18 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     return getattr(torch, precision)
 
 
+def exact_dtype(device: torch.device) -> torch.dtype:
+    """Float64, but float32 on MPS, which has no float64."""
+    import torch
+
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def high_precision(x: torch.Tensor) -> torch.Tensor:
+    """A tensor in the dtype of `exact_dtype`."""
+    return x.to(exact_dtype(x.device))
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that a device (or the host, while allocating a tensor) ran out of memory."""
     import torch

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from .estimators.combination import Combination, combine, fit_read_out, high_precision, uncalibrated
+from .device import high_precision
+from .estimators.combination import Combination, combine, fit_read_out, uncalibrated
 from .estimators.kernel import HELD_OUT_ROWS, LEAST_CENTERS, KernelFit, Rows, fit_kernel, most_centers
 from .estimators.kernel_estimator import KernelEstimator
 from .estimators.logistic import LogisticEstimator, fit_logistic

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.utils.metaestimators import available_if
 
-from .device import resolve_device
+from .device import exact_dtype, resolve_device
 from .validation import all_or_nothing, checked_rows, class_factors
 
 if TYPE_CHECKING:
@@ -105,7 +105,6 @@ class IncrementalMixin:
         """Correct the classifier by rows (n, layers, d) of known or new classes."""
         import torch
 
-        from .inference import exact_dtype
         from .training.folds import distinct_rows
 
         kept, weight, _ = distinct_rows(rows, labels[:, None], weight)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .device import out_of_memory
+from .device import exact_dtype, out_of_memory
 
 FEW_ROWS = 32
 """Batches of up to so many rows use float64, so that results do not depend on the batch."""
@@ -17,11 +17,6 @@ BLOCK = 512
 """Rows in one pass on a CPU: what a pass computes then stays in the cache."""
 DEVICE_BLOCK_VALUES, DEVICE_BLOCK = 2**26, 8192
 """Features, and rows, in one pass at most on other devices, which few rows leave idle."""
-
-
-def exact_dtype(device: torch.device) -> torch.dtype:
-    """Float64, but on MPS, which has none."""
-    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def prediction_dtype(n_rows: int, device: torch.device, precision: str) -> torch.dtype:

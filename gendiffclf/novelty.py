@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .estimators.combination import high_precision
+from .device import high_precision
 from .estimators.kernel import Rows
 from .estimators.kernel_estimator import KernelEstimator
 from .estimators.network import TransportNetwork, estimate

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from gendiffclf.inference import FEW_ROWS, exact_dtype, in_blocks, prediction_dtype
+from gendiffclf.device import exact_dtype
+from gendiffclf.inference import FEW_ROWS, in_blocks, prediction_dtype
 
 LIKE = torch.empty(0)
 ROWS = np.random.default_rng(0).normal(size=(100, 1, 3))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..device import high_precision
 from ..transport.readout import positive_shares
 from .minimizing import minimized
 
@@ -78,11 +79,6 @@ class Combination:
             logits += self.exponents[1] * high_precision(coordinates[-1]).clamp_min(LEAST_PROBABILITY).log()
         probabilities = torch.softmax(logits, dim=-1)
         return probabilities.mul_(1 - self.floor).add_(self.floor / probabilities.shape[-1])
-
-
-def high_precision(x: Tensor) -> Tensor:
-    """A tensor in float64, so that rows sum to 1 to the last digits, or as it is on MPS, which has no float64."""
-    return x if x.device.type == "mps" else x.double()
 
 
 def _logarithm(probabilities: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from torch import Generator, Tensor
 from torch.optim.adam import adam
 from tqdm.auto import tqdm
 
-from ..estimators.combination import convex_weights, high_precision
+from ..device import high_precision
+from ..estimators.combination import convex_weights
 from ..estimators.kernel import Rows
 from ..estimators.network import TransportNetwork, estimate, loss
 from ..transport.learned import LearnedPath

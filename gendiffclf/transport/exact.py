@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
+from ..device import high_precision
 from .path import Path, PathParameters
 from .solvers import SOLVERS, time_grid, transport
 
@@ -70,7 +71,7 @@ def posterior(path: Path, p: Tensor, x_t: Tensor, x1: Tensor, codes: Tensor, t: 
     As codes have equal norm, `log q_c = log p_c + (1 - m) / σ_t² <x_t - m x1, x0(c)> + const`. Where σ_t = 0, q is p if m = 1, as
     the state says nothing about the class; otherwise the nearest code has probability 1, and p breaks ties.
     """
-    p, x_t, x1, codes, t = _in_high_precision(p, x_t, x1, codes, t)
+    p, x_t, x1, codes, t = map(high_precision, (p, x_t, x1, codes, t))
     t = t[..., None]  # (...) -> (..., 1)
     m, variance = path.mean(t).value, path.variance(t) ** 2
     scores = (x_t - m * x1) @ codes.mT  # (..., L) -> (..., K)
@@ -97,7 +98,7 @@ def walk(path: Path, p: Tensor, x1: Tensor, codes: Tensor, *, n_steps: int, solv
     With exact steps the nearest code at the end is that of the most probable class, for every N. Euler and midpoint steps leave
     the path, where the likelihood is very sharp, and may need hundreds of steps to agree.
     """
-    p, x1, codes = _in_high_precision(p, x1, codes)
+    p, x1, codes = map(high_precision, (p, x1, codes))
 
     def estimate(x_t: Tensor, t: Tensor) -> Tensor:
         return posterior(path, p, x_t, x1, codes, t) @ codes
@@ -114,7 +115,7 @@ def sample(
     Each step samples a class from the posterior at its state and moves to a fresh state of that class. The class of the last step
     is the result: class c comes with probability `p_c`, for any number of steps.
     """
-    p, x1, codes = _in_high_precision(p[:, None], x1[:, None], codes)  # (B, K), (B, L) -> (B, 1, K), (B, 1, L)
+    p, x1, codes = map(high_precision, (p[:, None], x1[:, None], codes))  # (B, K), (B, L) -> (B, 1, K), (B, 1, L)
     block = max(1, BLOCK_VALUES // max(1, len(p) * max(codes.shape)))
     sizes = [min(block, n_draws - start) for start in range(0, n_draws, block)]
     blocks = [_sample_block(path, p, x1.expand(-1, size, -1), codes, n_steps, generator) for size in sizes]
@@ -137,8 +138,3 @@ def _sample_class(q: Tensor, generator: Generator) -> Tensor:
     cumulative = q.cumsum(-1)
     u = torch.rand(q.shape[:-1], generator=generator, device=generator.device, dtype=q.dtype).to(q.device)
     return torch.searchsorted(cumulative, u[..., None] * cumulative[..., -1:], right=True).squeeze(-1)
-
-
-def _in_high_precision(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """The tensors in float64, or float32 on MPS, which has no float64."""
-    return tuple(tensor.to(torch.float32 if tensor.device.type == "mps" else torch.float64) for tensor in tensors)
