@@ -209,7 +209,7 @@ def open_cache(cache: Any) -> FeatureCache | None:
         return FeatureCache(default_folder(), max_bytes=DEFAULT_MAX_BYTES)
     if isinstance(cache, FeatureCache):
         return cache
-    if isinstance(cache, str | os.PathLike):
+    if isinstance(cache, str | os.PathLike) and os.fspath(cache):
         return FeatureCache(cache)
     raise ValueError(f"Got cache={cache!r}, expected True, None, a folder or a FeatureCache.")
 

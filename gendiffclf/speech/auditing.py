@@ -12,7 +12,7 @@ from .corpora import check_corpus, clip_keys, clips
 from .findings import SEVERITIES, Audit, Finding
 from .recordings import Recording, measure_recordings
 from .sound_checks import check_copies, check_recordings, content_of
-from .table_checks import check_table, voices_of
+from .table_checks import check_table, copies_of, voices_of
 
 
 def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None) -> Audit:
@@ -93,7 +93,8 @@ def audit_first(
 def _audit(
     corpus: pd.DataFrame, content: np.ndarray, of_sound: list[Finding] | None = None, seconds: float = float("nan")
 ) -> Audit:
-    findings = [*check_table(corpus), *check_copies(corpus, content), *(of_sound or [])]
+    copies = copies_of(corpus, content)
+    findings = [*check_table(corpus), *check_copies(corpus, copies), *(of_sound or [])]
     labels = corpus["label"].astype(str).value_counts().sort_index() if "label" in corpus else {}
     return Audit(
         n_clips=len(corpus),
@@ -102,5 +103,6 @@ def _audit(
         classes={str(label): int(count) for label, count in labels.items()},
         findings=tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
         content=content,
-        voices=voices_of(corpus, content),
+        copies=copies,
+        voices=voices_of(corpus, copies),
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,14 @@ import pandas as pd
 
 from ..validation import check_choice
 from .layouts import LAYOUTS, Layout, Row
-from .votes import with_votes
+from .votes import vote_columns, with_votes
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".w64", ".rf64")
+AUDIO_SUFFIXES = (
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".w64", ".rf64",
+    ".sph", ".nist", ".caf", ".snd", ".voc",
+)  # fmt: skip
+_OTHER_AUDIO = (".m4a", ".aac", ".wma", ".amr")
+"""Audio that libsndfile does not read."""
 N_SHOWN = 3
 _REMEDIES = {
     "label": "; take it from the paths by layout (--layout) or pattern (--pattern '{label}/*.wav'), or from another column by "
@@ -116,12 +123,17 @@ def read_corpus(
         raise ValueError(f"Got source={str(source)!r} with a layout or pattern, expected a folder.")
     elif source.suffix.lower() in (".csv", ".tsv"):
         corpus = _read_table(source, path_column)
+    elif not is_clip:
+        raise ValueError(
+            f"Got source={str(source)!r}, expected a folder, a table (.csv, .tsv) or a clip ({', '.join(AUDIO_SUFFIXES)}); save "
+            "tables of other kinds as .csv."
+        )
     else:
         corpus = pd.DataFrame({"path": [str(source)]})
         target = None if to_predict else target  # a single clip has no columns
-    corpus = _with_speaker(corpus, speaker_column)
+    corpus = _with_speaker(_with_times(corpus), speaker_column)
     if "speaker" in corpus and not to_predict:
-        _check_gaps(corpus, "speaker")
+        check_gaps(corpus, "speaker")
     if votes is None and raters is None:
         return _with_label(corpus, target, to_predict)
     if target is not None:
@@ -133,9 +145,10 @@ def check_corpus(
     corpus: Any, needed: Iterable[str] = ("path", "label"), optional: Iterable[str] = ("speaker",)
 ) -> pd.DataFrame:
     """
-    Validate a table as returned by `read_corpus`, and reset its index.
+    Validate a table as returned by `read_corpus`, reset its index, and turn `start` and `end` into numbers.
 
-    Raises a ValueError if the table is empty, a needed column is missing, or a needed or optional one has missing values.
+    Raises a ValueError if the table is empty, a needed column is missing, a needed or optional one has missing values, labels
+    are of several types, or times are no numbers.
     """
     if not isinstance(corpus, pd.DataFrame):
         raise ValueError(f"Got a corpus of type {type(corpus).__name__}, expected a DataFrame, as from read_corpus.")
@@ -147,8 +160,17 @@ def check_corpus(
             raise ValueError(
                 f"Got a corpus with the columns {list(corpus.columns)}, expected {name!r} among them{remedy}."
             )
-        _check_gaps(corpus, name)
-    return corpus.reset_index(drop=True)
+        check_gaps(corpus, name)
+    if "label" in (*needed, *optional) and "label" in corpus:
+        if vote_columns(corpus):  # labels are the ends of their names
+            corpus = corpus.assign(label=corpus["label"].astype(str))
+        kinds = sorted({type(label).__name__ for label in corpus["label"].dropna().tolist()})
+        if "str" in kinds and len(kinds) > 1:
+            raise ValueError(
+                f"Got labels of the types {' and '.join(kinds)}, expected one; convert them, for example by "
+                "corpus['label'].astype(str)."
+            )
+    return _with_times(corpus.reset_index(drop=True))
 
 
 def clips(corpus: pd.DataFrame) -> list[Any]:
@@ -160,11 +182,26 @@ def clips(corpus: pd.DataFrame) -> list[Any]:
     return list(zip(*columns, strict=True))
 
 
+def _with_times(corpus: pd.DataFrame) -> pd.DataFrame:
+    """Turn `start` and `end`, as far as there, into seconds; NaN where empty."""
+    for name in {"start", "end"} & set(corpus.columns):
+        text = corpus[name].astype(object).where(~_gaps(corpus, name), np.nan)
+        seconds = pd.to_numeric(text, errors="coerce").astype(np.float64)
+        wrong = np.flatnonzero(seconds.isna() & text.notna())
+        if len(wrong):
+            row = wrong[0]
+            raise ValueError(
+                f"Got {name}={text.iloc[row]!r} for {corpus['path'].iloc[row]} in row {row + 1}, expected seconds."
+            )
+        corpus = corpus.assign(**{name: seconds})
+    return corpus
+
+
 def clip_keys(corpus: pd.DataFrame) -> list[str]:
     """Return path, start and end of each clip as text that is the same for a table and a file of it."""
+    corpus = _with_times(corpus)
     names = [name for name in ("start", "end") if name in corpus]
-    times = [pd.to_numeric(corpus[name], errors="coerce").astype(float) for name in names]
-    return ["\t".join(map(str, place)) for place in zip(corpus["path"], *times, strict=True)]
+    return ["\t".join(map(str, place)) for place in zip(corpus["path"], *(corpus[name] for name in names), strict=True)]
 
 
 def clip_name(path: str, row: Any) -> str:
@@ -188,9 +225,22 @@ def _read_folder(folder: Path, layout: str | None, pattern: str | None, on_misma
         if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and not ignored.fullmatch(path.stem)
     )
     if not names:
-        others = sum(path.suffix.lower() in (".mp4", ".avi", ".m4a") for path in files)
-        hint = f"; extract the sound of its {others} videos first, for example with ffmpeg" if others else ""
+        others = sum(path.suffix.lower() in (".mp4", ".avi", *_OTHER_AUDIO) for path in files)
+        hint = f"; convert its {others} other recordings to .wav first, for example with ffmpeg" if others else ""
         raise ValueError(f"Got {folder} without audio files, expected {', '.join(AUDIO_SUFFIXES)} in it{hint}.")
+    foreign = [repr(name) for name in names if re.search("[\ud800-\udfff]", name)]
+    if foreign:
+        raise ValueError(
+            f"Got {len(foreign)} of {len(names)} names in {folder} that are not UTF-8 ({first_few(foreign)}), expected UTF-8; "
+            "rename the files, for example with convmv."
+        )
+    unread = sum(path.suffix.lower() in _OTHER_AUDIO for path in files)
+    if unread:
+        warnings.warn(
+            f"Got {unread} audio files in {folder} that end in {', '.join(_OTHER_AUDIO)}; they are left out. Convert them, for "
+            "example with ffmpeg.",
+            stacklevel=3,
+        )
     parse: Callable[[str], Row | None] = naming.parse if pattern is None else _pattern_parser(pattern)
     rows = {name: parse(name) for name in names}
     unfit = [name for name, row in rows.items() if row is None]
@@ -212,9 +262,12 @@ def _files_below(folder: Path) -> list[Path]:
     """Return all files below a folder, following links but visiting each folder once."""
     files, seen = [], {os.path.realpath(folder)}
     for here, folders, names in os.walk(folder, followlinks=True):
-        real = {name: os.path.realpath(os.path.join(here, name)) for name in sorted(folders)}
-        folders[:] = [name for name in real if real[name] not in seen]
-        seen.update(real.values())
+        found, folders[:] = sorted(folders, key=lambda name: (os.path.islink(os.path.join(here, name)), name)), []
+        for name in found:
+            real = os.path.realpath(os.path.join(here, name))
+            if real not in seen:
+                folders.append(name)
+                seen.add(real)
         files += [Path(here, name) for name in names]
     return files
 
@@ -234,6 +287,8 @@ def _pattern_parser(pattern: str) -> Callable[[str], Row | None]:
             expression += f"(?P={match[1]})"
         elif not match[1].isidentifier():
             raise ValueError(f"Got pattern={pattern!r} with {{{match[1]}}}, expected names of columns in braces.")
+        elif match[1] == "path":
+            raise ValueError(f"Got pattern={pattern!r} with {{path}}, which is the path itself; choose another name.")
         else:
             names.append(match[1])
             # Non-greedy: in {speaker}_*.wav the speaker ends at the first underscore.
@@ -251,10 +306,13 @@ def _pattern_parser(pattern: str) -> Callable[[str], Row | None]:
 
 
 def _without_duplicates(table: pd.DataFrame) -> pd.DataFrame:
-    """Leave out files with the same name and size as an earlier one in another folder."""
+    """Leave out files with the same name, size and speaker as an earlier one in another folder."""
     paths = [Path(path) for path in table["path"]]
-    keys = table.assign(_name=[path.name for path in paths], _size=[path.stat().st_size for path in paths])
-    duplicated = keys.duplicated(["_name", "_size"])
+    keys = table.reindex(columns=["speaker"]).assign(
+        name=[path.name for path in paths],
+        size=[path.stat().st_size if path.exists() else np.nan for path in paths],  # a dangling link is a broken clip
+    )
+    duplicated = keys.duplicated() & keys["size"].notna()
     if duplicated.any():
         names = table["path"][duplicated].tolist()
         warnings.warn(
@@ -275,7 +333,10 @@ def _read_table(path: Path, path_column: str) -> pd.DataFrame:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             # As text, since a label may be "NA" or "01"; without an index, which a cell more in every row would become.
-            table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, index_col=False)
+            read = partial(pd.read_csv, path, sep=separator, dtype=str, keep_default_na=False, index_col=False)
+            table = read()
+            if _swallowed(table, separator) is not None and separator == "\t":
+                table = read(quoting=csv.QUOTE_NONE)
     except pd.errors.EmptyDataError as error:
         raise ValueError(f"Got {path}, which is empty, {rule}; add a row for each clip.") from error
     except UnicodeDecodeError as error:
@@ -286,6 +347,11 @@ def _read_table(path: Path, path_column: str) -> pd.DataFrame:
         raise ValueError(
             f"Got {path} with rows of unequal length ({str(error).strip()}), {rule}; quote cells that contain separators."
         ) from error
+    if (row := _swallowed(table, separator)) is not None:
+        raise ValueError(
+            f"Got {path} with a quote in row {row + 1} that ends only in a later line, {rule}; double the quotes inside quoted "
+            "cells and remove stray ones, or save the table with tabs as .tsv."
+        )
     if path_column not in table:
         if any(other in str(name) for name in table.columns for other in ";\t,"):
             raise ValueError(
@@ -299,16 +365,17 @@ def _read_table(path: Path, path_column: str) -> pd.DataFrame:
         table = table.drop(columns="path", errors="ignore").rename(columns={path_column: "path"})
     if not len(table):
         raise ValueError(f"Got {path} with 0 clips, expected at least 1.")
-    _check_gaps(table, "path")
+    check_gaps(table, "path")
     table["path"] = [str(path.parent / name) for name in table["path"]]  # absolute paths stay unchanged
-    for name in {"start", "end"} & set(table.columns):
-        seconds = pd.to_numeric(table[name].replace("", np.nan), errors="coerce")
-        wrong = seconds.isna() & (table[name] != "")
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise ValueError(f"Got {name}={table[name][row]!r} in row {row + 1} of {path}, expected seconds.")
-        table[name] = seconds
     return table
+
+
+def _swallowed(table: pd.DataFrame, separator: str) -> int | None:
+    """The first row with a cell that holds a line break and a separator, and so the rows after a stray quote."""
+    for row, cells in enumerate(table.itertuples(index=False)):
+        if any("\n" in cell and separator in cell for cell in cells):
+            return row
+    return None
 
 
 def _with_label(corpus: pd.DataFrame, target: str | None, gaps_allowed: bool) -> pd.DataFrame:
@@ -318,7 +385,7 @@ def _with_label(corpus: pd.DataFrame, target: str | None, gaps_allowed: bool) ->
             raise ValueError(f"Got target={target!r}, expected one of the columns {list(corpus.columns)}.")
         return corpus
     if not gaps_allowed:
-        _check_gaps(corpus, name)
+        check_gaps(corpus, name)
     corpus = corpus.assign(label=corpus[name].mask(_gaps(corpus, name)))
     first = [column for column in ("path", "label", "speaker") if column in corpus]
     return corpus[[*first, *corpus.columns.difference(first, sort=False)]]
@@ -336,7 +403,8 @@ def _gaps(corpus: pd.DataFrame, name: str) -> pd.Series:
     return corpus[name].isna() | (corpus[name].astype(str).str.strip() == "")
 
 
-def _check_gaps(corpus: pd.DataFrame, name: str) -> None:
+def check_gaps(corpus: pd.DataFrame, name: str) -> None:
+    """Raise a ValueError if clips have no value in a column."""
     gaps = _gaps(corpus, name)
     if gaps.any():
         named = corpus["path"].astype(str) if name != "path" else "row " + (corpus.index.to_series() + 1).astype(str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from .corpora import check_corpus
+from .corpora import check_corpus, first_few
 from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt, without_copies
 from .provenance import describe_run
 from .results import Evaluation, summarize
@@ -20,7 +21,6 @@ from .training import (
     end_if_interrupted,
     fit_rows,
     scores_of,
-    speakers_of,
     split_pipeline,
     voices_at,
 )
@@ -117,7 +117,8 @@ def evaluate(
     encoded, audited = encode_audited(featurizer, corpus, features, accept=accept, ignore=REPORTED)
     settings = {"n_folds": n_folds, "random_state": random_state}
     pairs = fold_rows(corpus, encoded.valid, folds, voices=audited.voices, **settings)
-    pairs = without_copies(pairs, audited.content)
+    pairs = without_copies(pairs, audited.copies)
+    _check_classes(corpus["label"].to_numpy(), pairs)
     shared = shared_speakers(corpus, pairs)
     about = describe_run(pipeline, corpus, audited.content, folds, [test for _, test in pairs], **settings)
     y, votes = corpus["label"].to_numpy(), votes_of(corpus)
@@ -171,7 +172,7 @@ def evaluate_fitted(
     Warns
     -----
     UserWarning
-        If speakers or clips are known to be in the training data, or clips are broken.
+        If speakers or clips are known to be in the training data, clips are broken, or labels are none of the pipeline's classes.
     """
     corpus = check_corpus(corpus)
     columns = group_columns(corpus, groups)
@@ -186,12 +187,31 @@ def evaluate_fitted(
         raise ValueError(
             f"Got a corpus with the labels {labels.tolist()}, expected some of the model's classes {trained.tolist()}."
         )
+    foreign = ~np.isin(corpus["label"].to_numpy()[test], trained)
+    if foreign.any():
+        unknown = np.setdiff1d(labels, trained).tolist()
+        warnings.warn(
+            f"Got {foreign.sum()} of {len(test)} clips with labels that the model does not have ({first_few(unknown)}): each "
+            "counts as an error; leave them out, or rename the labels.",
+            stacklevel=2,
+        )
     votes = votes_of(corpus)
     classes = np.union1d(trained, labels if votes is None else votes.columns.to_numpy().astype(str))
-    table, weights = _test(rest, encoded.rows[test], classes, speakers_of(corpus, test), test)
+    table, weights = _test(rest, encoded.rows[test], classes, voices_at(test, audited), test)
     about = describe_run(pipeline, corpus, audited.content, "a fitted pipeline", [test], random_state=random_state)
     details = {"about": about, "random_state": random_state}
     return summarize(corpus, classes, [table], [0], [weights], encoded.broken, audited, columns, **details)
+
+
+def _check_classes(y: np.ndarray, pairs: Sequence[Fold]) -> None:
+    """Raise a ValueError if the training clips of a fold have a single label of y, (n_clips,)."""
+    for number, (train, _) in enumerate(pairs, 1):
+        labels = np.unique(y[train])
+        if len(labels) == 1:
+            raise ValueError(
+                f"Got fold {number} of {len(pairs)} in which all {len(train)} training clips have the label {labels[0]!r}, "
+                "expected at least two labels; use other folds, or add speakers."
+            )
 
 
 def _test(

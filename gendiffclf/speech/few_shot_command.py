@@ -6,7 +6,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .options import add_accept_option, add_pipeline_options, add_system_options, build_pipeline, check_output
+from .layouts import LAYOUTS
+from .options import (
+    add_accept_option,
+    add_layout_options,
+    add_pipeline_options,
+    add_system_options,
+    build_pipeline,
+    check_output,
+    read_source,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,12 +24,12 @@ SHOTS = "0,4,8,16"
 
 
 def add_few_shot_options(parser: argparse.ArgumentParser) -> None:
-    shape = "LAYOUT=FOLDER, such as ravdess=FOLDER, a folder with --pattern, or a table"
+    shape = "LAYOUT=FOLDER, such as ravdess=FOLDER, a folder with --layout or --pattern, or a table"
     parser.add_argument(
         "--train", action="append", required=True, metavar="CORPUS", help=f"training corpus: {shape}; can be repeated"
     )
     parser.add_argument("--test", required=True, metavar="CORPUS", help="corpus to test on and adapt to")
-    parser.add_argument("--pattern", help="pattern of paths in folders without a layout: {label}/{speaker}_*.wav")
+    add_layout_options(parser)
     for side in ("train", "test"):
         parser.add_argument(
             f"--{side}-where",
@@ -29,7 +38,6 @@ def add_few_shot_options(parser: argparse.ArgumentParser) -> None:
             metavar="COLUMN=VALUES",
             help=f"keep only clips of --{side} with one of these values, such as statement=01,02; can be repeated",
         )
-    parser.add_argument("--target", help="column to predict (default: emotion for a layout, otherwise label)")
     parser.add_argument("--shots", default=SHOTS, help="numbers of clips per class to adapt to (default: %(default)s)")
     parser.add_argument(
         "--repeats", type=int, default=10, help="repetitions with other shots and speakers (default: %(default)s)"
@@ -70,14 +78,9 @@ def run_few_shot(options: argparse.Namespace) -> None:
 
 def _corpus(text: str, options: argparse.Namespace, conditions: list[str]) -> pd.DataFrame:
     """Read a corpus and filter its clips; speakers get the source as a prefix, except in the tested corpus."""
-    from .corpora import read_corpus
-
-    layout, equals, folder = text.partition("=")
-    if equals:
-        corpus = read_corpus(folder, layout=layout, target=options.target)
-    else:
-        pattern = options.pattern if Path(text).is_dir() else None
-        corpus = read_corpus(text, pattern=pattern, target=options.target)
+    layout, source = _layout_and_source(text)
+    changes = {} if layout is None else {"layout": layout, "pattern": None}
+    corpus = read_source(argparse.Namespace(**vars(options) | changes), source)
     for condition in conditions:
         column, _, values = condition.partition("=")
         if column not in corpus or not values:
@@ -85,6 +88,13 @@ def _corpus(text: str, options: argparse.Namespace, conditions: list[str]) -> pd
         corpus = corpus[corpus[column].astype(str).isin(values.split(","))]
         if not len(corpus):
             raise ValueError(f"Got {condition!r}, which no clip of {text} fulfils, expected values that occur.")
-    if text != options.test and "speaker" in corpus:
+    tested = Path(_layout_and_source(options.test)[1])
+    if Path(source).resolve() != tested.resolve() and "speaker" in corpus:
         corpus = corpus.assign(speaker=f"{text}: " + corpus["speaker"].astype(str))
     return corpus
+
+
+def _layout_and_source(text: str) -> tuple[str | None, str]:
+    """Split LAYOUT=FOLDER; a layout of None for other sources."""
+    layout, _, folder = text.partition("=")
+    return (layout, folder) if layout in LAYOUTS else (None, text)

@@ -92,6 +92,8 @@ class Audit(JsonResult):
         Sorted by severity.
     content : ndarray of shape (n_clips,), str
         Digest of each clip's content; equal for copies.
+    copies : ndarray of shape (n_clips,), str
+        Name that copies of a clip have in common, and segments of a file that overlap by more than half.
     voices : ndarray of shape (n_clips,), str
         Groups to keep on one side of a split: the speaker, or the first of several speakers who share a clip or whose names
         differ only by case or spaces; without speakers, the clip's content.
@@ -105,6 +107,7 @@ class Audit(JsonResult):
     classes: dict[str, int]
     findings: tuple[Finding, ...]
     content: np.ndarray
+    copies: np.ndarray
     voices: np.ndarray
     accepted: tuple[str, ...] = ()
 
@@ -162,8 +165,8 @@ class Audit(JsonResult):
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything except digests and voices as JSON types."""
-        content = {name: value for name, value in vars(self).items() if name not in ("content", "voices")}
+        """Return everything except digests, copies and voices as JSON types."""
+        content = {name: value for name, value in vars(self).items() if name not in ("content", "copies", "voices")}
         return as_json({**content, "findings": [asdict(finding) for finding in self.findings]})
 
     @property

@@ -18,6 +18,8 @@ from .table_checks import missing_speakers
 Fold = tuple[np.ndarray, np.ndarray]
 """Training rows and test rows of a corpus."""
 
+SPLITS = ("train", "dev", "test")
+"""Published splits: the first two are trained on."""
 N_DIGITS = 16
 """Number of digits of clips' digests in trained pipelines and model folders."""
 
@@ -68,7 +70,13 @@ def fold_rows(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)  # see `shared_speakers`
             splits = list(splitter.split(np.zeros((len(y), 1)), y, groups))
-        return [(valid[train], valid[test]) for train, test in splits]
+        pairs = [(valid[train], valid[test]) for train, test in splits]
+        if not all(len(rows) for pair in pairs for rows in pair):
+            raise ValueError(
+                f"Got {len(pairs)} folds of which one has no training or no test clips, as few speakers have most clips, "
+                "expected both; use fewer folds (n_folds), or add speakers."
+            )
+        return pairs
     pairs = [(_rows(train, len(corpus)), _rows(test, len(corpus))) for train, test in splitter]
     if not pairs or any(len(np.intersect1d(train, test)) for train, test in pairs):
         raise ValueError(f"Got {len(pairs)} folds, expected at least 1, and no clip on both sides of a fold.")
@@ -80,13 +88,13 @@ def fold_rows(
     return pairs
 
 
-def without_copies(pairs: list[Fold], content: np.ndarray) -> list[Fold]:
+def without_copies(pairs: list[Fold], copies: np.ndarray) -> list[Fold]:
     """
-    Remove training clips whose content, a digest as in `Audit`, is also tested, and warn of them.
+    Remove training clips of which copies, as in `Audit`, are tested, and warn of them.
 
     Folds by speaker have none, since speakers who share a clip are one voice.
     """
-    kept = [(train[~np.isin(content[train], content[test])], test) for train, test in pairs]
+    kept = [(train[~np.isin(copies[train], copies[test])], test) for train, test in pairs]
     n_left_out = sum(len(train) for train, _ in pairs) - sum(len(train) for train, _ in kept)
     if n_left_out:
         warnings.warn(
@@ -166,8 +174,15 @@ def _one_voice(n_speakers: int, folds: str) -> str:
 
 
 def _published_split(corpus: pd.DataFrame, valid: np.ndarray) -> Fold:
+    unknown = corpus["split"].astype(str)[~corpus["split"].isin(SPLITS)]
+    if len(unknown):
+        counts = ", ".join(f"{count} with {name!r}" for name, count in unknown.value_counts().items())
+        raise ValueError(
+            f"Got folds='split' with clips of unknown splits ({counts}), expected {', '.join(map(repr, SPLITS))} in the column "
+            "'split'; rename them, or leave out these clips."
+        )
     split = corpus["split"].to_numpy()[valid]
-    train, test = valid[np.isin(split, ("train", "dev"))], valid[split == "test"]
+    train, test = valid[np.isin(split, SPLITS[:2])], valid[split == "test"]
     if not len(train) or not len(test):
         splits = sorted(set(split.tolist()))
         raise ValueError(f"Got folds='split' with the splits {splits}, expected 'train' or 'dev', and 'test'.")

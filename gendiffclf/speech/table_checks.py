@@ -157,19 +157,39 @@ def _variants(names: Iterable[str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def voices_of(corpus: pd.DataFrame, content: np.ndarray) -> np.ndarray:
+def copies_of(corpus: pd.DataFrame, content: np.ndarray) -> np.ndarray:
+    """
+    Return names (n_clips,) that copies of a clip have in common, and segments of a file whose overlap is most of both.
+
+    Clips of equal `content`, (n_clips,), are copies. Overlaps count if they are more than half of what both cover together, so
+    that a word in the turn of another speaker is none.
+    """
+    if "start" not in corpus or "end" not in corpus:
+        return content
+    same = DisjointSet(set(content.tolist()))
+    for _, file in corpus.reset_index(drop=True).fillna({"start": 0.0}).groupby("path"):
+        segments = file.dropna(subset="end").sort_values("start")
+        rows, start, end = segments.index, segments["start"].to_numpy(), segments["end"].to_numpy()
+        for i in range(len(rows)):
+            for j in range(i + 1, int(np.searchsorted(start, end[i]))):
+                if min(end[i], end[j]) - start[j] > (max(end[i], end[j]) - start[i]) / 2:
+                    same.merge(content[rows[i]], content[rows[j]])
+    return np.array([same[name] for name in content.tolist()])
+
+
+def voices_of(corpus: pd.DataFrame, copies: np.ndarray) -> np.ndarray:
     """
     Return the voice of each clip, which splits keep together: the first name of each group of connected speakers.
 
-    Speakers are connected if they share a digest of `content`, (n_clips,), or if their names are variants of each other.
+    Speakers are connected if they share a name in `copies`, see `copies_of`, or if their names are variants of each other.
     """
     if "speaker" not in corpus:
-        return content
+        return copies
     speakers = corpus["speaker"].astype(str).tolist()
     names = sorted(set(speakers))
     links = {(name, ("name", plain_name(name))) for name in names}
-    for row in np.flatnonzero(pd.Series(content).duplicated(keep=False)):
-        links.add((speakers[row], ("content", content[row])))
+    for row in np.flatnonzero(pd.Series(copies).duplicated(keep=False)):
+        links.add((speakers[row], ("copies", copies[row])))
     groups = DisjointSet({node for link in links for node in link})
     for link in links:
         groups.merge(*link)

@@ -53,7 +53,9 @@ def differences(tallies: Sequence[Sums], random_state: int) -> dict[str, tuple[f
 
 def measure_by(predictions: pd.DataFrame, classes: np.ndarray, column: str) -> pd.DataFrame:
     """Return number of clips and measures for each value of a column, sorted, without intervals."""
-    values, unit = np.unique(predictions[column].to_numpy(), return_inverse=True)
+    groups = predictions[column]
+    groups = groups.astype(str) if groups.dtype == object else groups  # values of several types have no order
+    values, unit = np.unique(groups.to_numpy(), return_inverse=True)
     tally = tally_by(predictions, classes, unit, len(values))
     return pd.DataFrame({column: values, "n_clips": np.bincount(unit, minlength=len(values)), **tally.measures()})
 

@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from ..classifier import GenerativeTransportClassifier
 from ..featurizers import SpeechFeaturizer
 from .auditing import audit_first
-from .corpora import N_SHOWN, check_corpus, clips
+from .corpora import N_SHOWN, check_corpus, check_gaps, clips
 from .findings import Audit
 from .folds import N_DIGITS
 from .provenance import steps_of
@@ -125,11 +125,14 @@ def split_pipeline(pipeline: Any, corpus: pd.DataFrame | None = None, *, whole: 
     rest = pipeline if whole else Pipeline(steps[1:])
     if not whole:
         _check_steps(steps)
-    if corpus is not None and needs_speakers(rest) and "speaker" not in corpus:
+    if corpus is None or not needs_speakers(rest):
+        return None if whole else steps[0][1], rest
+    if "speaker" not in corpus:
         raise ValueError(
             f"Got a corpus with the columns {list(corpus.columns)}, expected 'speaker' among them, since features are normalised "
             "by speaker; specify the column by speaker_column (--speaker-column), or take it from paths by pattern (--pattern)."
         )
+    check_gaps(corpus, "speaker")
     return None if whole else steps[0][1], rest
 
 

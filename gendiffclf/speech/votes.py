@@ -54,6 +54,12 @@ def with_votes(corpus: pd.DataFrame, columns: Sequence[str] | None, raters: Sequ
                 ">= 0; pass columns with the labels given by raters as raters (--rater-columns)."
             )
     _check_votes(corpus, votes)
+    others = [name for name in vote_columns(corpus) if name not in named]
+    if others:
+        raise ValueError(
+            f"Got the columns {others} beside the votes {named}, expected none that begin with {PREFIX!r}, as these are votes "
+            "too; rename them."
+        )
     votes = votes[sorted(votes.columns)]
     corpus = corpus.drop(columns=list(columns or ())).assign(label=votes.idxmax(axis=1))
     return pd.concat([corpus, votes.add_prefix(PREFIX)], axis=1)

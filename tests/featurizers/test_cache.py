@@ -173,6 +173,8 @@ def test_the_parameter(tmp_path, monkeypatch):
     monkeypatch.delenv("GENDIFFCLF_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_folder() == tmp_path / "gendiffclf" / "features"
+    with pytest.raises(ValueError, match="Got cache='', expected True, None, a folder or a FeatureCache"):
+        open_cache("")
     with pytest.raises(ValueError, match="Got cache=3, expected True, None, a folder or a FeatureCache"):
         open_cache(3)
     with pytest.raises(TypeError, match="Got folder=3, expected a path"):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -124,7 +125,17 @@ def test_the_command_runs_between_corpora_and_within_one(tables, tmp_path, capsy
     assert stored["about"]["command"].startswith("gendiffclf few-shot --train ")
     where = ["--train-where", "take=0", "--test-where", "take=1"]
     assert cli.main(["few-shot", "--train", a, "--test", a, *where, *quick]) == 0
-    assert "Trained on 8 clips of 4 speakers; tested on 4 clips of 2 others" in capsys.readouterr().out
+    within = capsys.readouterr().out
+    assert "Trained on 8 clips of 4 speakers; tested on 4 clips of 2 others" in within
+    Path(a).with_name("moods=a").symlink_to(Path(a).parent)  # the same table by another path, which is no layout
+    other = str(Path(a).with_name("moods=a") / Path(a).name)
+    assert cli.main(["few-shot", "--train", a, "--test", other, *where, *quick]) == 0
+    assert capsys.readouterr().out == within
+    table = pd.read_csv(a).rename(columns={"speaker": "who", "path": "file"})
+    table.to_csv(a, index=False)
+    named = ["--speaker-column", "who", "--path-column", "file"]
+    assert cli.main(["few-shot", "--train", a, "--test", a, *where, *named, *quick]) == 0
+    assert capsys.readouterr().out == within
 
 
 def emotional(folder, seed, name):

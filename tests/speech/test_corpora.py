@@ -1,6 +1,8 @@
 """Tables from folders by pattern, from CSV, from single clips."""
 
 import math
+import os
+import sys
 
 import numpy as np
 import pandas as pd
@@ -92,7 +94,11 @@ def test_clips_without_labels_are_for_prediction(tmp_path):
         ("path,label\n", "with 0 clips"),
         ("path,label\na.wav,x\n,y\n", r"Got 1 of 2 clips without 'path' \(row 2\)"),
         ("path,label\na.wav,x\nb.wav,\n", r"Got 1 of 2 clips without 'label' \(.*b.wav\)"),
-        ("path,start\na.wav,soon\n", "Got start='soon' in row 1 of .*, expected seconds"),
+        (
+            'path,text,label\na.wav,"hi,x\nb.wav,ho,y\nc.wav,"last,z\n',
+            "with a quote in row 1 that ends only in a later line",
+        ),
+        ("path,start\na.wav,soon\n", "Got start='soon' for .*a.wav in row 1, expected seconds"),
     ],
 )
 def test_wrong_tables(content, message, tmp_path):
@@ -108,6 +114,7 @@ def test_wrong_tables(content, message, tmp_path):
         ({"layout": "emodb", "pattern": "{label}"}, "expected one of them"),
         ({"pattern": "*.wav"}, "without columns"),
         ({"pattern": "{1a}.wav"}, "expected names of columns"),
+        ({"pattern": "{path}.wav"}, "which is the path itself"),
         ({"on_mismatch": "ignore"}, "Got on_mismatch='ignore'"),
     ],
 )
@@ -123,11 +130,16 @@ def test_wrong_sources(tmp_path):
     with pytest.raises(ValueError, match="without audio files"):
         read_corpus(tmp_path)
     touch(tmp_path, ["dia0_utt0.mp4"])
-    with pytest.raises(ValueError, match="extract the sound of its 1 videos"):
+    with pytest.raises(ValueError, match="convert its 1 other recordings"):
         read_corpus(tmp_path, layout="meld")
     touch(tmp_path, ["a.wav"])
     with pytest.raises(ValueError, match="with a layout or pattern, expected a folder"):
         read_corpus(tmp_path / "a.wav", layout="emodb")
+    (tmp_path / "clips.jsonl").touch()
+    with pytest.raises(
+        ValueError, match=r"clips.jsonl', expected a folder, a table .*; save tables of other kinds as .csv"
+    ):
+        read_corpus(tmp_path / "clips.jsonl")
 
 
 def test_tables_of_ones_own_are_checked():
@@ -141,6 +153,40 @@ def test_tables_of_ones_own_are_checked():
         check_corpus(pd.DataFrame({"path": ["a.wav"]}))
     with pytest.raises(ValueError, match="Got 1 of 2 clips without 'label'"):
         check_corpus(pd.DataFrame({"path": ["a.wav", "b.wav"], "label": ["x", None]}))
+    with pytest.raises(ValueError, match="Got labels of the types int and str, expected one"):
+        check_corpus(pd.DataFrame({"path": ["a.wav", "b.wav"], "label": ["x", 1]}))
+
+
+@pytest.mark.parametrize("times", [["0.5", ""], [0.5, pd.NA], pd.array([0.5, None], "Float64"), [0.5, None]])
+def test_times_may_be_text_or_nullable(times):
+    found = check_corpus(pd.DataFrame({"path": "a.wav", "label": ["x", "y"], "start": times}))
+    np.testing.assert_array_equal(found["start"], [0.5, np.nan])
+    assert [clip_name("a.wav", row) for _, row in found.iterrows()] == ["a.wav, 0.5 s to the end", "a.wav"]
+
+
+def test_stray_quotes_in_a_table_with_tabs_are_text(tmp_path):
+    texts = ["hi", '"Hello there', "2nd", '"bye', 'so-called "friend"']
+    rows = [f"{i}.wav\t{text}" for i, text in enumerate(texts)]
+    (tmp_path / "clips.tsv").write_text("\n".join(["path\ttext", *rows]) + "\n")
+    assert read_corpus(tmp_path / "clips.tsv")["text"].tolist() == texts
+    (tmp_path / "quoted.tsv").write_text('path\ttext\na.wav\t"two\nlines"\n')
+    assert read_corpus(tmp_path / "quoted.tsv")["text"].tolist() == ["two\nlines"]
+
+
+def test_audio_that_cannot_be_read_is_told(tmp_path):
+    touch(tmp_path, ["a.wav", "b.sph", "c.m4a"])
+    with pytest.warns(UserWarning, match="Got 1 audio files in .* that end in .m4a.*; they are left out"):
+        corpus = read_corpus(tmp_path)
+    assert [path.rpartition("/")[2] for path in corpus["path"]] == ["a.wav", "b.sph"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, names are always text")
+def test_names_that_are_no_text_are_told(tmp_path):
+    touch(tmp_path, ["a.wav"])
+    with open(os.fsencode(tmp_path) + b"/caf\xe9.wav", "wb"):
+        pass
+    with pytest.raises(ValueError, match=r"Got 1 of 2 names in .* that are not UTF-8 .*rename the files"):
+        read_corpus(tmp_path)
 
 
 def test_linked_folders_are_followed_once(tmp_path):
@@ -153,6 +199,11 @@ def test_linked_folders_are_followed_once(tmp_path):
     (real / "loop").symlink_to(corpus)
     found = read_corpus(corpus, pattern="{label}/{speaker}_*.wav")
     assert found["path"].tolist() == [str(corpus / "angry" / "anna_1.wav")]
+    (corpus / "calm").mkdir()
+    (corpus / "calm" / "ben_1.wav").touch()
+    (corpus / "bored").symlink_to(corpus / "calm")  # beside the folder itself, and before it by name
+    found = read_corpus(corpus, pattern="{label}/{speaker}_*.wav")
+    assert found["label"].tolist() == ["angry", "calm"]
 
 
 def test_segments_are_named_with_their_times(tmp_path):

@@ -9,7 +9,7 @@ import sklearn
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, f1_score
-from sklearn.model_selection import GroupKFold
+from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -144,6 +144,13 @@ def test_a_class_that_a_fold_did_not_learn(table):
     assert found.folds["uar"].min() == 0
 
 
+def test_speakers_of_several_types_are_names(table):
+    corpus, features = table
+    mixed = [1 if name == "s0" else name for name in corpus["speaker"]]
+    found = evaluate(LogisticRegression(), corpus.assign(speaker=pd.Series(mixed, dtype=object)), features=features)
+    assert found.by_speaker["speaker"].tolist() == ["1", "s1", "s2", "s3", "s4"]
+
+
 def test_measures_of_one_class_present():
     classes = np.array(["a", "b"])
     found = measures(["a", "a"], ["a", "b"], np.array([[0.9, 0.1], [0.4, 0.6]]), classes)
@@ -190,7 +197,10 @@ def test_each_clip_is_encoded_once_for_all_folds(vowels, pipeline, encoded):
 def test_a_corpus_that_was_not_learnt_from(vowels, pipeline):
     fitted = train(pipeline, vowels[vowels["label"] != "hod"])
     new = vowels.assign(speaker="new " + vowels["speaker"])
-    with pytest.warns(UserWarning, match="12 of 18 clips that are in the model's training data: results on them"):
+    with (
+        pytest.warns(UserWarning, match="12 of 18 clips that are in the model's training data: results on them"),
+        pytest.warns(UserWarning, match=r"6 of 18 clips with labels that the model does not have \(hod\): each counts"),
+    ):
         found = evaluate_fitted(fitted, new)
     assert found.classes.tolist() == ["heed", "hod", "who'd"]
     assert found.confusion[1, 1] == 0
@@ -249,6 +259,13 @@ def test_json_and_text(table, tmp_path):
     ]
 
 
+class Lopsided(LeaveOneGroupOut):
+    """Leaves nobody out."""
+
+    def split(self, X, y, groups):
+        yield np.arange(len(X)), np.arange(0)
+
+
 @pytest.mark.parametrize(
     ("folds", "changes", "message"),
     [
@@ -256,6 +273,7 @@ def test_json_and_text(table, tmp_path):
         ("speaker", {"n_folds": 1}, "Got n_folds=1"),
         ("split", {}, "expected 'split' among them"),
         ([], {}, "Got 0 folds"),
+        (Lopsided(), {}, "one has no training or no test clips"),
         ([([0, 1], [1, 2])], {}, "no clip on both sides"),
         ([([0, 1], [60])], {}, "row numbers from 0 to 59"),
         ("speaker", {"features": np.zeros((3, 2))}, r"shape \(3, 2\) for 60 clips"),
@@ -271,6 +289,14 @@ def test_wrong_corpora_and_pipelines(table):
     corpus, features = table
     with pytest.raises(ValueError, match="Got a corpus of 1 speaker"):
         evaluate(LogisticRegression(), corpus.assign(speaker="s"), features=features)
+    split = ["train"] * 40 + ["validation"] * 15 + ["test"] * 5
+    with pytest.raises(
+        ValueError, match=r"clips of unknown splits \(15 with 'validation'\), expected 'train', 'dev', 'test'"
+    ):
+        evaluate(LogisticRegression(), corpus.assign(split=split), "split", features=features)
+    calm = np.flatnonzero(corpus["label"] == "calm")
+    with pytest.raises(ValueError, match="Got fold 1 of 1 in which all 20 training clips have the label 'calm'"):
+        evaluate(LogisticRegression(), corpus, [(calm, np.setdiff1d(np.arange(60), calm))], features=features)
     with pytest.raises(ValueError, match="expected 'train' or 'dev', and 'test'"):
         evaluate(LogisticRegression(), corpus.assign(split="train"), "split", features=features)
     with pytest.raises(ValueError, match="expected a featuriser first"):

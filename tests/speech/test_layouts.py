@@ -160,3 +160,16 @@ def test_second_copies_are_left_out(tmp_path):
     with pytest.warns(UserWarning, match=r"Got 1 of 2 files twice \(.*all"):
         corpus = read_corpus(tmp_path, layout="ravdess")
     assert len(corpus) == 1
+
+
+def test_files_of_other_speakers_are_no_copies(tmp_path):
+    touch(tmp_path, [f"{speaker}/{take}.wav" for speaker in ("DC", "JE") for take in ("a01", "sa01")])
+    assert read_corpus(tmp_path, layout="savee")["speaker"].tolist() == ["DC", "DC", "JE", "JE"]
+
+
+def test_links_to_nowhere_are_clips(tmp_path):
+    touch(tmp_path, ["a/DC/a01.wav"])
+    for folder in ("b", "c"):
+        (tmp_path / folder / "DC").mkdir(parents=True)
+        (tmp_path / folder / "DC" / "a01.wav").symlink_to(tmp_path / "nowhere")
+    assert len(read_corpus(tmp_path, layout="savee")) == 3

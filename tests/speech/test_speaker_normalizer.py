@@ -45,6 +45,9 @@ def test_training_and_prediction_do_too(moods):
     assert (found["p_angry"] > 0.5).equals(others["label"] == "angry")
     with pytest.raises(ValueError, match="expected 'speaker' among them, since features are normalised by speaker"):
         predict_clips(fitted, others.drop(columns="speaker"), features=rows[~known])
+    for unknown in ("", None, np.nan):
+        with pytest.raises(ValueError, match="Got 40 of 40 clips without 'speaker'"):
+            predict_clips(fitted, others.assign(speaker=unknown), features=rows[~known])
     with pytest.raises(ValueError, match=r"specify the column by speaker_column \(--speaker-column\)"):
         train(pipeline, corpus.drop(columns="speaker"), features=rows)
 

@@ -230,6 +230,23 @@ def test_classifiers_without_fit_votes_learn_from_labels(rated, tmp_path):
     assert found.votes.loc["jensen_shannon", "value"] > 0
 
 
+def test_labels_with_votes_are_their_names(rated, tmp_path):
+    table, features = rated
+    corpus = corpus_of(table, tmp_path, raters=RATERS)
+    numbers = {"angry": 10, "calm": 9, "sad": 2}
+    renamed = corpus.rename(columns={f"votes_{label}": f"votes_{number}" for label, number in numbers.items()})
+    renamed["label"] = renamed["label"].map(numbers).astype(int)  # as read_csv makes them
+    found, expected = (evaluate(LogisticRegression(), t, features=features, n_folds=2) for t in (renamed, corpus))
+    assert found.votes.loc["majority_accuracy", "value"] == expected.votes.loc["majority_accuracy", "value"] > 0.5
+    found.report(tmp_path / "report.html")
+
+
+def test_other_columns_that_look_like_votes_are_an_error(tmp_path):
+    table = pd.DataFrame({"path": ["a.wav"], "speaker": "x", "sad": 2, "calm": 1, "votes_total": 3})
+    with pytest.raises(ValueError, match=r"Got the columns \['votes_total'\] beside the votes .* rename them"):
+        corpus_of(table, tmp_path, votes=["sad", "calm"])
+
+
 @pytest.mark.usefixtures("quick")
 def test_votes_from_the_command_line(vowels, tmp_path, capsys):
     labels = vowels["label"].to_numpy()
