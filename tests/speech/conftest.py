@@ -1,15 +1,17 @@
-"""Synthesised clips, a classifier that fits in a blink, and the command line."""
+"""Synthesised clips, files of noise, a table of features, a classifier that fits in a blink, and the command line."""
 
 import shutil
 
+import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier, cli
 from gendiffclf.speech import synthesize_corpus
 
-pytest.importorskip("pandas")
-pytest.importorskip("soundfile")
+pd = pytest.importorskip("pandas")
+soundfile = pytest.importorskip("soundfile")
 
 QUICK = {
     "max_steps": 20,
@@ -22,6 +24,7 @@ QUICK = {
     "learning_rate": 0.01,
     "random_state": 0,
 }
+RATE = 16000
 PATTERN = ["--pattern", "{speaker}/{label}_*.wav"]
 
 
@@ -66,3 +69,52 @@ def broken(tmp_path):
     path = tmp_path / "broken.wav"
     path.write_bytes(b"this is no audio")
     return str(path)
+
+
+@pytest.fixture
+def table():
+    """96 clips of 3 labels by 8 speakers of two genders, and features that tell labels with some error."""
+    rng = np.random.default_rng(0)
+    label = rng.permutation(np.repeat(["angry", "calm", "sad"], 32))
+    number = np.tile(np.arange(8), 12)
+    corpus = pd.DataFrame(
+        {
+            "path": [f"{i}.wav" for i in range(96)],
+            "label": label,
+            "speaker": [f"s{i}" for i in number],
+            "gender": np.where(number % 2, "female", "male"),
+            "year": 1950 + 5 * np.arange(96) % 60,
+        }
+    )
+    codes = np.unique(label, return_inverse=True)[1]
+    noise = np.where(corpus["gender"] == "male", 1.5, 0.5)[:, None]
+    return corpus, np.eye(3)[codes] + noise * rng.normal(0, 1, (96, 3))
+
+
+@pytest.fixture
+def found(table):
+    """An evaluation of it."""
+    from gendiffclf.speech import evaluate
+
+    return evaluate(LogisticRegression(), table[0], features=table[1])
+
+
+def noise(seconds=0.5, seed=0, level=0.05):
+    return np.random.default_rng(seed).normal(0, level, int(seconds * RATE)).astype(np.float32)
+
+
+def write(folder, clips, rate=RATE, subtype=None):
+    """A table of WAV files from samples by name, of two labels and as many speakers as there are clips, by turns."""
+    rows = []
+    for i, (name, samples) in enumerate(clips.items()):
+        soundfile.write(folder / name, samples, rate, subtype=subtype)
+        rows.append({"path": str(folder / name), "label": "ab"[i % 2], "speaker": f"s{i // 2}"})
+    return pd.DataFrame(rows)
+
+
+def codes(found):
+    return {finding.code: finding for finding in found.findings}
+
+
+def good(n=8):
+    return {f"{i}.wav": noise(seed=i) for i in range(n)}
