@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import isfinite, isinf
 from numbers import Integral, Real
@@ -29,6 +29,11 @@ def shown(value: Any) -> str:
     """`repr(value)` for a message, with NumPy's numbers like Python's: `0`, not `np.int64(0)`."""
     with np.printoptions(legacy="1.21"):
         return repr(value)
+
+
+def first_few(items: Sequence[str], n: int = 3, separator: str = ", ") -> str:
+    """The first n items for a message, with an ellipsis if there are more."""
+    return separator.join(items[:n]) + (f"{separator}…" if len(items) > n else "")
 
 
 def check_choice(name: str, value: Any, options: Iterable[str]) -> None:

@@ -12,9 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, check_consistent_length, column_or_1d
 from sklearn.utils.validation import validate_data
 
-from ..validation import check_integer
-
-N_SHOWN = 5
+from ..validation import check_integer, first_few
 
 
 class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -122,10 +120,9 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 scaler = StandardScaler().fit(flat[valid[: self.n_clips]])
                 result[indices] = scaler.transform(flat[indices])
         if single:
-            shown = ", ".join(single[:N_SHOWN]) + (", …" if len(single) > N_SHOWN else "")
             warnings.warn(
-                f"Got a single clip of {len(single)} of {len(names)} speakers ({shown}), expected at least 2; their features "
-                "become zeros. Add clips of these speakers, which need no label.",
+                f"Got a single clip of {len(single)} of {len(names)} speakers ({first_few(single, 5)}), expected at least 2; "
+                "their features become zeros. Add clips of these speakers, which need no label.",
                 stacklevel=2,
             )
         return result.reshape(rows.shape)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..validation import check_choice
+from ..validation import check_choice, first_few
 from .layouts import LAYOUTS, Layout, Row
 from .votes import vote_columns, with_votes
 
@@ -24,7 +24,6 @@ AUDIO_SUFFIXES = (
 )  # fmt: skip
 _OTHER_AUDIO = (".m4a", ".aac", ".wma", ".amr")
 """Audio that libsndfile does not read."""
-N_SHOWN = 3
 _REMEDIES = {
     "label": "; take it from the paths by layout (--layout) or pattern (--pattern '{label}/*.wav'), or from another column by "
     "target (--label-column)"
@@ -413,8 +412,3 @@ def check_gaps(corpus: pd.DataFrame, name: str) -> None:
             f"Got {len(clips_without)} of {len(corpus)} clips without {name!r} ({first_few(clips_without)}), expected "
             "one for each; leave them out, or add the missing values."
         )
-
-
-def first_few(names: Sequence[str]) -> str:
-    """Return the first three names for a message, with an ellipsis if there are more."""
-    return ", ".join(names[:N_SHOWN]) + (", …" if len(names) > N_SHOWN else "")

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..validation import check_choice
-from .corpora import clip_name, first_few
+from ..validation import check_choice, first_few
+from .corpora import clip_name
 from .provenance import JsonResult, as_json
 
 CODES = {

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
-from ..validation import check_choice, check_integer
-from .corpora import first_few
+from ..validation import check_choice, check_integer, first_few
 from .names import FOLDS
 from .table_checks import missing_speakers
 

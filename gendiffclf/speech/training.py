@@ -6,7 +6,6 @@ import inspect
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,9 @@ from sklearn.pipeline import Pipeline
 
 from ..classifier import GenerativeTransportClassifier
 from ..featurizers import SpeechFeaturizer
+from ..validation import first_few
 from .auditing import audit_first
-from .corpora import N_SHOWN, check_corpus, check_gaps, clips
+from .corpora import check_corpus, check_gaps, clips
 from .findings import Audit
 from .folds import N_DIGITS
 from .provenance import steps_of
@@ -53,9 +53,10 @@ class ClipFeatures:
     @property
     def message(self) -> str:
         """Message about the broken clips."""
-        first = [f"{self.corpus['path'][i]}: {reason}" for i, reason in islice(self.failures.items(), N_SHOWN)]
-        shown = "; ".join(first) + ("; …" if len(self.failures) > N_SHOWN else "")
-        return f"Got {len(self.failures)} of {len(self.rows)} clips that are broken ({shown})"
+        named = first_few(
+            [f"{self.corpus['path'][i]}: {reason}" for i, reason in self.failures.items()], separator="; "
+        )
+        return f"Got {len(self.failures)} of {len(self.rows)} clips that are broken ({named})"
 
 
 def encode_clips(featurizer: SpeechFeaturizer | None, corpus: pd.DataFrame, features: Any = None) -> ClipFeatures:

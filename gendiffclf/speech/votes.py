@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..validation import first_few
 from ..votes import cross_entropies, divergences
 from .intervals import Sums
 from .measures import EPS, probabilities
@@ -145,6 +146,6 @@ def _check_votes(corpus: pd.DataFrame, votes: pd.DataFrame) -> None:
     if without.any():
         names = corpus["path"][without].astype(str).tolist()
         raise ValueError(
-            f"Got {len(names)} of {len(corpus)} clips without votes ({', '.join(names[:3])}{', …' if len(names) > 3 else ''}), "
-            "expected at least one for each; leave them out."
+            f"Got {len(names)} of {len(corpus)} clips without votes ({first_few(names)}), expected at least one for each; leave "
+            "them out."
         )
