@@ -92,20 +92,13 @@ def check_parameters(params: dict[str, Any]) -> None:
     for name in ("depth", "n_members", "max_steps"):
         check_integer(name, params[name], 1)
     for name, least in (("n_frequencies", 0), ("width", 2), ("batch_size", 1), ("n_centers", 1)):
-        _check_auto(name, params[name], least)
+        check_integer(name, params[name], least, also=("auto",))
     check_integer("verbose", int(params["verbose"]) if isinstance(params["verbose"], bool) else params["verbose"], 0)
-    if params["patience"] is not None:
-        _check_auto("patience", params["patience"], 1)
+    check_integer("patience", params["patience"], 1, also=("auto", None))
     check_real("mlp_ratio", params["mlp_ratio"], 0, low_open=True)
     check_real("dropout", params["dropout"], 0, 1, high_open=True)
-    if params["learning_rate"] != "auto":
-        if isinstance(params["learning_rate"], str):
-            raise ValueError(
-                f"Got learning_rate={shown(params['learning_rate'])}, expected 'auto' or a number in (0, inf)."
-            )
-        check_real("learning_rate", params["learning_rate"], 0, low_open=True)
-    if params["time_limit"] is not None:
-        check_real("time_limit", params["time_limit"], 0, low_open=True)
+    check_real("learning_rate", params["learning_rate"], 0, low_open=True, also=("auto",))
+    check_real("time_limit", params["time_limit"], 0, low_open=True, also=(None,))
     check_real("ema_decay", params["ema_decay"], 0, 1, high_open=True)
     check_flag("distributed", params["distributed"])
     path = checked_path(params["path"])
@@ -115,14 +108,6 @@ def check_parameters(params: dict[str, Any]) -> None:
             "Got estimator='kernel' with a LearnedPath, expected a network to learn it; use estimator='network' or 'both', or "
             "path='exact'."
         )
-
-
-def _check_auto(name: str, value: Any, least: int) -> None:
-    """Raise unless the value is "auto" or an integer of at least `least`."""
-    if isinstance(value, str) and value != "auto":
-        raise ValueError(f"Got {name}={shown(value)}, expected 'auto' or an integer >= {least}.")
-    if value != "auto":
-        check_integer(name, value, least)
 
 
 def checked_path(path: Any) -> ExactPath | LearnedPath:

@@ -200,8 +200,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         """
         from .transport.solvers import SOLVERS
 
-        if n_steps is not None:
-            check_integer("n_steps", n_steps, 1)
+        check_integer("n_steps", n_steps, 1, also=(None,))
         if solver is not None:
             check_choice("solver", solver, SOLVERS)
 

@@ -43,10 +43,21 @@ def check_choice(name: str, value: Any, options: Iterable[str]) -> None:
         raise ValueError(f"Got {name}={shown(value)}, expected one of {', '.join(map(repr, options))}.")
 
 
-def check_integer(name: str, value: Any, minimum: int) -> None:
-    """Raise unless `value` is an integer of at least `minimum`."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < minimum:
-        raise ValueError(f"Got {name}={shown(value)}, expected an integer >= {minimum}.")
+def _is_one_of(value: Any, words: tuple[str | None, ...]) -> bool:
+    return (value is None or isinstance(value, str)) and value in words
+
+
+def _or(rule: str, words: tuple[str | None, ...]) -> str:
+    """A rule and the words that are accepted besides, as "an integer >= 1, 'auto' or None"."""
+    *others, last = rule, *map(repr, words)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def check_integer(name: str, value: Any, minimum: int, *, also: tuple[str | None, ...] = ()) -> None:
+    """Raise unless `value` is an integer of at least `minimum`, or one of `also`."""
+    is_integer = isinstance(value, Integral) and not isinstance(value, bool)
+    if not (_is_one_of(value, also) or (is_integer and value >= minimum)):
+        raise ValueError(f"Got {name}={shown(value)}, expected {_or(f'an integer >= {minimum}', also)}.")
 
 
 def check_real(
@@ -57,14 +68,15 @@ def check_real(
     *,
     low_open: bool = False,
     high_open: bool = False,
+    also: tuple[str | None, ...] = (),
 ) -> None:
-    """Raise unless `value` is a finite real number in the interval from `low` to `high`."""
+    """Raise unless `value` is a finite real number in the interval from `low` to `high`, or one of `also`."""
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else float("nan")
     above = number > low if low_open else number >= low
     below = number < high if high_open else number <= high
-    if not (isfinite(number) and above and below):
+    if not (_is_one_of(value, also) or (isfinite(number) and above and below)):
         interval = f"{'(' if low_open or isinf(low) else '['}{low}, {high}{')' if high_open or isinf(high) else ']'}"
-        raise ValueError(f"Got {name}={shown(value)}, expected a number in {interval}.")
+        raise ValueError(f"Got {name}={shown(value)}, expected {_or(f'a number in {interval}', also)}.")
 
 
 def check_flag(name: str, value: Any) -> None:

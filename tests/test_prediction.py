@@ -189,7 +189,7 @@ def test_wrong_steps_and_solvers(tiny, iris):
     X, y = iris
     classifier = tiny(estimator="kernel").fit(X, y)
     for n_steps in (0, 1.5, True):
-        with pytest.raises(ValueError, match=rf"Got n_steps={n_steps}, expected an integer >= 1\."):
+        with pytest.raises(ValueError, match=rf"Got n_steps={n_steps}, expected an integer >= 1 or None\."):
             classifier.transport(X, n_steps)
         with pytest.raises(ValueError, match=rf"Got n_steps={n_steps}, expected an integer >= 1\."):
             classifier.sample(X, n_steps=n_steps)

@@ -58,6 +58,18 @@ def test_open_ends_are_left_out(value, bounds, options, interval):
         check_real("t", value, *bounds, **options)
 
 
+def test_words_that_are_accepted_beside_numbers():
+    for value in ("auto", None, 1):
+        check_integer("patience", value, 1, also=("auto", None))
+        check_real("rate", value, 0, also=("auto", None))
+    for value in ("long", 0, [1]):
+        with pytest.raises(ValueError, match=r"Got patience=.*, expected an integer >= 1, 'auto' or None\."):
+            check_integer("patience", value, 1, also=("auto", None))
+    for value in ("fast", None, -1):
+        with pytest.raises(ValueError, match=r"Got rate=.*, expected a number in \[0, inf\) or 'auto'\."):
+            check_real("rate", value, 0, also=("auto",))
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

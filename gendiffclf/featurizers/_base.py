@@ -154,8 +154,7 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _check(self, X: Any) -> list[Any]:
         check_choice("on_error", self.on_error, ON_ERROR)
-        if self.sampling_rate is not None:
-            check_real("sampling_rate", self.sampling_rate, 0, low_open=True)
+        check_real("sampling_rate", self.sampling_rate, 0, low_open=True, also=(None,))
         if self.n_jobs is not None and (not isinstance(self.n_jobs, int) or self.n_jobs == 0):
             raise ValueError(f"Got n_jobs={shown(self.n_jobs)}, expected None or an integer other than 0.")
         check_integer("verbose", self.verbose, 0)

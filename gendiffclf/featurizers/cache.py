@@ -65,8 +65,7 @@ class FeatureCache:
     def __init__(self, folder: str | os.PathLike[str], max_bytes: int | None = None) -> None:
         if not isinstance(folder, str | os.PathLike):
             raise TypeError(f"Got folder={folder!r}, expected a path.")
-        if max_bytes is not None:
-            check_integer("max_bytes", max_bytes, 1)
+        check_integer("max_bytes", max_bytes, 1, also=(None,))
         self.folder = folder
         self.max_bytes = max_bytes
 

@@ -180,10 +180,8 @@ class HubertFeaturizer(SpeechFeaturizer):
         check_choice("pooling", self.pooling, POOLINGS)
         if self.do_normalize not in (True, False, "auto"):
             raise ValueError(f"Got do_normalize={shown(self.do_normalize)}, expected True, False or 'auto'.")
-        if self.max_seconds is not None:
-            check_real("max_seconds", self.max_seconds, 0, low_open=True)
-        if self.batch_seconds != "auto":
-            check_real("batch_seconds", self.batch_seconds, 0, low_open=True)
+        check_real("max_seconds", self.max_seconds, 0, low_open=True, also=(None,))
+        check_real("batch_seconds", self.batch_seconds, 0, low_open=True, also=("auto",))
         names = self.device if isinstance(self.device, list | tuple) else [self.device]
         if not names:
             raise ValueError("Got device=[], expected at least one device, or 'auto'.")

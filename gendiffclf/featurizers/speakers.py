@@ -153,8 +153,7 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return tags
 
     def _check(self, X: ArrayLike, *, reset: bool) -> NDArray[np.floating]:
-        if self.n_clips is not None:
-            check_integer("n_clips", self.n_clips, 2)
+        check_integer("n_clips", self.n_clips, 2, also=(None,))
         types = [np.float64, np.float32]
         return np.asarray(
             validate_data(self, X, reset=reset, dtype=types, allow_nd=True, ensure_all_finite="allow-nan")

@@ -37,8 +37,7 @@ def check_parameters(params: Mapping[str, Any]) -> None:
     if params["width"] % N_HEADS:
         raise ValueError(f"Got width={params['width']}, expected an even number, for {N_HEADS} attention heads.")
     check_real("head_dropout", params["head_dropout"], 0, 1, high_open=True)
-    if params["max_seconds"] is not None:
-        check_real("max_seconds", params["max_seconds"], 0, low_open=True)
+    check_real("max_seconds", params["max_seconds"], 0, low_open=True, also=(None,))
     if params["n_regions"] is not None:
         spherical.check_partition(params["n_regions"])
     if params["tune_encoder"]:

@@ -32,12 +32,11 @@ def check_training_parameters(params: Mapping[str, Any]) -> None:
     """Raise a ValueError for the first parameter that is out of range, of those common to all systems."""
     check_choice("precision", params["precision"], PRECISIONS)
     check_flag("distributed", params["distributed"])
-    for name in ("n_epochs", "batch_size", "accumulation_steps"):
-        if (name, params[name]) != ("n_epochs", "auto"):
-            check_integer(name, params[name], 1)
+    check_integer("n_epochs", params["n_epochs"], 1, also=("auto",))
+    for name in ("batch_size", "accumulation_steps"):
+        check_integer(name, params[name], 1)
     check_real("dropout", params["dropout"], 0, 1, high_open=True)
-    if params["learning_rate"] != "auto":
-        check_real("learning_rate", params["learning_rate"], 0, low_open=True)
+    check_real("learning_rate", params["learning_rate"], 0, low_open=True, also=("auto",))
     check_real("weight_decay", params["weight_decay"], 0)
     check_integer("verbose", params["verbose"], 0)
     if not isinstance(params["checkpoints"], str | os.PathLike | None):
