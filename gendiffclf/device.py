@@ -54,7 +54,14 @@ def process_count() -> int:
     """How many processes torch's default process group has; 1 without one."""
     from torch import distributed
 
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+    return distributed.get_world_size() if in_process_group() else 1
+
+
+def in_process_group() -> bool:
+    """Whether torch has a default process group."""
+    from torch import distributed
+
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def _own_cuda_device() -> torch.device:

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from ..device import in_process_group
 from ..optional import require
 from .collation import collate
 
@@ -224,9 +225,9 @@ def _process_group(distributed: bool) -> Iterator[None]:
     from accelerate.state import AcceleratorState
 
     if distributed:
-        joined_before = _in_group()
+        joined_before = in_process_group()
         yield
-        if _in_group() and not joined_before:
+        if in_process_group() and not joined_before:
             atexit.register(_leave_group)
         return
     hidden = {name: os.environ.pop(name) for name in GROUP_VARIABLES if name in os.environ}
@@ -237,12 +238,8 @@ def _process_group(distributed: bool) -> Iterator[None]:
         AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def _in_group() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
 def _leave_group() -> None:
-    if _in_group():
+    if in_process_group():
         torch.distributed.destroy_process_group()
 
 

@@ -20,7 +20,7 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, distributed, nn
 
-from ..device import resolve_device
+from ..device import in_process_group, resolve_device
 from ..validation import shown
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Processes:
         """
         if not distributed_fit:
             return cls()
-        if not (distributed.is_available() and distributed.is_initialized()):
+        if not in_process_group():
             raise ValueError(
                 "Got distributed=True without a process group, expected torch.distributed.init_process_group before fit; "
                 "start processes with torchrun, or use distributed=False."
