@@ -117,14 +117,11 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def thread_limit(n_threads: int | None) -> Iterator[None]:
+def thread_limit(n_threads: int) -> Iterator[None]:
     """Run with `n_threads` intra-op threads, and give the caller's number back."""
     import torch
 
     before = torch.get_num_threads()
-    if n_threads is None or n_threads == before:
-        yield
-        return
     torch.set_num_threads(n_threads)
     try:
         yield

@@ -124,8 +124,6 @@ def test_a_thread_limit_is_given_back():
     with thread_limit(before + 1):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
-    with thread_limit(None):
-        assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize(
