@@ -1,4 +1,4 @@
-"""Padded batches of clips of different lengths, with masks."""
+"""Padded batches of clips of different lengths, with masks, and statistics of their frames."""
 
 from __future__ import annotations
 
@@ -52,6 +52,12 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         else:
             batch[name] = torch.as_tensor(np.asarray(values))
     return batch
+
+
+def masked_mean(frames: Tensor, mask: Tensor) -> Tensor:
+    """Mean over unpadded frames: (batch, n_frames, d), (batch, n_frames) -> (batch, d)."""
+    weight = mask[..., None].to(frames.dtype)
+    return (frames * weight).sum(dim=1) / weight.sum(dim=1)
 
 
 def moments(arrays: Sequence[NDArray[np.float32]]) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .collation import FrameScaler
+from .collation import FrameScaler, masked_mean
 from .emosphere_losses import concordance_loss, dynamic_weight
 from .tuned_encoder import TunedEncoder
 
@@ -144,12 +144,6 @@ POOLINGS: dict[str, Callable[[int, int, float], Any]] = {
     "attentive": AttentiveStatistics,
 }
 """Poolings by name; each is constructed with (n_features, width, dropout) and has an output size `width`."""
-
-
-def masked_mean(frames: Tensor, mask: Tensor) -> Tensor:
-    """Mean over unpadded frames: (batch, n_frames, d), (batch, n_frames) -> (batch, d)."""
-    weight = mask[..., None].to(frames.dtype)
-    return (frames * weight).sum(dim=1) / weight.sum(dim=1)
 
 
 def head(n_inputs: int, width: int, n_outputs: int, dropout: float) -> nn.Sequential:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .collation import FrameScaler
+from .collation import FrameScaler, masked_mean
 
 
 class FrameProjection(nn.Module):
@@ -110,8 +110,6 @@ def mean_and_deviation(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor
     In float32 or float64. A small constant added to the variance keeps the gradient finite for a single step.
     """
     states = states if states.dtype == torch.float64 else states.float()
-    weight = mask[:, :, None].to(states.dtype)  # (batch, steps, 1)
-    count = weight.sum(dim=1)  # (batch, 1)
-    mean = (states * weight).sum(dim=1) / count  # (batch, width)
-    variance = ((states - mean[:, None]).square() * weight).sum(dim=1) / count
+    mean = masked_mean(states, mask)  # (batch, width)
+    variance = masked_mean((states - mean[:, None]).square(), mask)
     return torch.cat([mean, (variance + 1e-5).sqrt()], dim=1)
