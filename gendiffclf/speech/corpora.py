@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..featurizers.audio import Clip
 from ..validation import check_choice, first_few
 from .layouts import LAYOUTS, Layout, Row
 from .votes import vote_columns, with_votes
@@ -206,9 +207,7 @@ def clip_keys(corpus: pd.DataFrame) -> list[str]:
 def clip_name(path: str, row: Any) -> str:
     """Return `path`, followed by the segment if the row, a mapping or Series, has `start` or `end`."""
     start, end = (value if (value := row.get(name)) == value else None for name in ("start", "end"))  # NaN != NaN
-    if start is None and end is None:
-        return path
-    return f"{path}, {start or 0:g} s to {'the end' if end is None else f'{end:g} s'}"
+    return Clip(path, start=start or 0.0, end=end).name
 
 
 # -------------------------------------------------------------------- folders
