@@ -64,8 +64,7 @@ def reliability_bins(
         raise ValueError("Got y_proba that is not made of probabilities, expected rows >= 0 that sum to 1.")
     confidence = proba.max(axis=1)
     correct = names[proba.argmax(axis=1)] == truth
-    # Bins are (i/n, (i+1)/n]: a probability of 1 is in the last.
-    number = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
+    number = bin_numbers(confidence, n_bins)
     n_rows = np.bincount(number, minlength=n_bins)
     used = n_rows > 0
     return ReliabilityBins(
@@ -73,6 +72,11 @@ def reliability_bins(
         np.bincount(number, correct, n_bins)[used] / n_rows[used],
         n_rows[used],
     )
+
+
+def bin_numbers(confidence: np.ndarray, n_bins: int) -> np.ndarray:
+    """Number of each confidence's bin, from 0. Bins are (i/n, (i+1)/n]: a confidence of 1 is in the last."""
+    return np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
 
 
 def expected_calibration_error(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..metrics import bin_numbers
 from .intervals import Sums
 
 if TYPE_CHECKING:
@@ -49,9 +50,7 @@ class Tally(Sums):
         confusion = np.bincount((unit * k + true) * k + chosen, minlength=n_units * k * k).reshape(n_units, k, k)
         loss = -np.log(np.clip(proba[np.arange(len(true)), true], EPS, 1))
         confidence = proba.max(axis=1)
-        # Bins are (i/15, (i+1)/15], as in expected_calibration_error.
-        bin_number = np.clip(np.ceil(np.nan_to_num(confidence) * N_BINS).astype(int) - 1, 0, N_BINS - 1)
-        cell = unit * N_BINS + bin_number
+        cell = unit * N_BINS + bin_numbers(np.nan_to_num(confidence), N_BINS)
         values = (confidence, proba.argmax(axis=1) == true, np.ones(len(true)))
         bins = np.stack([np.bincount(cell, value, minlength=n_units * N_BINS) for value in values], axis=-1)
         return cls(confusion, np.bincount(unit, loss, minlength=n_units), bins.reshape(n_units, N_BINS, 3))
