@@ -15,7 +15,7 @@ from .intervals import LEVEL, N_RESAMPLES
 from .measures import confusion_text
 from .names import MEASURES, TITLES
 from .provenance import JsonResult, as_json
-from .tables import measure_all, measure_by, measure_classes, measure_groups, measure_votes, tally_by
+from .tables import measure_all, measure_classes, measure_groups, measure_speakers, measure_votes, tally_by
 from .votes import vote_columns
 
 
@@ -113,7 +113,7 @@ class Evaluation(JsonResult):
         """One row per speaker: `speaker`, `n_clips` and the measures; None if speakers are unknown."""
         if "speaker" not in self.predictions:
             return None
-        return measure_by(self.predictions, self.classes, "speaker")
+        return measure_speakers(self.predictions, self.classes)
 
     @cached_property
     def by_class(self) -> pd.DataFrame:

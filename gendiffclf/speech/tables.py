@@ -51,13 +51,11 @@ def differences(tallies: Sequence[Sums], random_state: int) -> dict[str, tuple[f
     return {name: (of_a[name], of_b[name], of_a[name] - of_b[name], *bounds[name]) for name in of_a}
 
 
-def measure_by(predictions: pd.DataFrame, classes: np.ndarray, column: str) -> pd.DataFrame:
-    """Return number of clips and measures for each value of a column, sorted, without intervals."""
-    groups = predictions[column]
-    groups = groups.astype(str) if groups.dtype == object else groups  # values of several types have no order
-    values, unit = np.unique(groups.to_numpy(), return_inverse=True)
-    tally = tally_by(predictions, classes, unit, len(values))
-    return pd.DataFrame({column: values, "n_clips": np.bincount(unit, minlength=len(values)), **tally.measures()})
+def measure_speakers(predictions: pd.DataFrame, classes: np.ndarray) -> pd.DataFrame:
+    """Return number of clips and measures of each speaker, sorted, without intervals."""
+    names, unit = np.unique(predictions["speaker"].astype(str).to_numpy(), return_inverse=True)
+    tally = tally_by(predictions, classes, unit, len(names))
+    return pd.DataFrame({"speaker": names, "n_clips": np.bincount(unit), **tally.measures()})
 
 
 def measure_all(predictions: pd.DataFrame, classes: np.ndarray, random_state: int) -> pd.DataFrame:
