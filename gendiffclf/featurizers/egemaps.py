@@ -45,8 +45,7 @@ class EgemapsFeaturizer(SpeechFeaturizer):
     sampling_rate : float or None, default=None
         Sampling rate of bare arrays, in Hz. With None, bare arrays raise an error: a wrong rate would go unnoticed.
     cache : bool, str, Path, FeatureCache or None, default=True
-        Where features are cached. True uses the folder `$GENDIFFCLF_CACHE`, by default `~/.cache/gendiffclf/features`,
-        with at most 10 GiB; None disables the cache.
+        Where features are cached, as in `HubertFeaturizer`.
     n_jobs : int or None, default=None
         Number of threads; -1 means one per core. Under `joblib.parallel_config("dask")`, or another process-based
         backend, the number of workers.

@@ -52,8 +52,7 @@ class FbankFeaturizer(SpeechFeaturizer):
         Number of threads; -1 means one per core. Under `joblib.parallel_config("dask")`, or another process-based
         backend, the number of workers.
     on_error : {"raise", "nan", "skip_with_warning"}, default="raise"
-        What to do with a clip that cannot be read: raise an error, or fill its row with NaN; "skip_with_warning" also
-        warns once, naming the clips. There is one row per clip in any case, as pipelines need.
+        What to do with a clip that cannot be read, as in `HubertFeaturizer`.
     verbose : int, default=0
         If nonzero, show a progress bar with clips per second and the time left.
 

@@ -32,8 +32,7 @@ class FunctionFeaturizer(SpeechFeaturizer):
     sampling_rate : float
         Sampling rate that `encode` expects, in Hz. Clips are resampled to it; bare arrays are assumed to have it.
     cache : bool, str, Path, FeatureCache or None, default=True
-        Where features are cached. True uses the folder `$GENDIFFCLF_CACHE`, by default `~/.cache/gendiffclf/features`,
-        with at most 10 GiB; None disables the cache.
+        Where features are cached, as in `HubertFeaturizer`.
     n_jobs : int or None, default=None
         Number of threads that read and decode clips ahead of `encode`; -1 means one per core. Under
         `joblib.parallel_config("dask")`, or another process-based backend, the number of workers; `encode` must then be
