@@ -184,6 +184,7 @@ def test_a_file_that_is_missing_is_named(tmp_path):
             r"Got .*t\.csv with the single column 'x;y', .* separated by semicolons, expected .* with commas",
         ),
         (b"x;y\n1;0\n1,5;0,5;2\n", r"Got .*t\.csv with the single column 'x;y', .* separated by semicolons"),
+        (b"x;y\n1,5;0\n2,5;1\n", r"Got .*t\.csv with the single column 'x;y', .* separated by semicolons"),
         (b"x\ty\n1\t0\n", r"Got .*t\.csv with the single column .* separated by tabs, expected .* with commas"),
         (b"x\n1\n", r"Got target='y', expected a column of .*t\.csv: 'x'"),
     ],

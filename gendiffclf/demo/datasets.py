@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.model_selection import train_test_split
 
 from ..optional import require
-from ..validation import check_integer, shown
+from ..validation import check_integer, first_few, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,22 +125,14 @@ def read_table(
 
 def _read(path: Path) -> pd.DataFrame:
     pd = require("pandas", "demo")
+    from ..speech.corpora import read_csv  # needs pandas
+
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(path, index_col=False)  # else a cell more in every row would shift all columns
-    except pd.errors.EmptyDataError as error:
-        raise ValueError(f"Got {path}, which is empty, {RULE}; add a header and rows.") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"Got {path} with bytes that are not UTF-8, {RULE}; convert it, for example with "
-            "`iconv -f latin1 -t utf-8`, or save the table as CSV if it has another format."
-        ) from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        _check_separator(pd.read_csv(path, nrows=0), path)
-        raise ValueError(
-            f"Got {path} with rows of unequal length ({str(error).strip()}), {RULE}; quote cells that contain commas."
-        ) from error
+        return read_csv(path, RULE)
+    except ValueError as error:
+        if isinstance(error.__cause__, pd.errors.ParserError | pd.errors.ParserWarning):
+            _check_separator(pd.read_csv(path, nrows=0), path)
+        raise
 
 
 def _check_separator(table: pd.DataFrame, path: Path) -> None:
@@ -229,4 +220,4 @@ def _features(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 
 
 def _listed(names: Iterable[Any]) -> str:
-    return ", ".join(shown(name) for name in list(names)[:20]) + (" …" if len(list(names)) > 20 else "")
+    return first_few([shown(name) for name in names], 20)

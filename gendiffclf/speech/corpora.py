@@ -327,24 +327,11 @@ def _read_table(path: Path, path_column: str) -> pd.DataFrame:
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     separators = "tabs" if separator == "\t" else "commas"
     rule = f"expected a table in UTF-8 with columns separated by {separators} and their names in the first line"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            # As text, since a label may be "NA" or "01"; without an index, which a cell more in every row would become.
-            read = partial(pd.read_csv, path, sep=separator, dtype=str, keep_default_na=False, index_col=False)
-            table = read()
-            if _swallowed(table, separator) is not None and separator == "\t":
-                table = read(quoting=csv.QUOTE_NONE)
-    except pd.errors.EmptyDataError as error:
-        raise ValueError(f"Got {path}, which is empty, {rule}; add a row for each clip.") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"Got {path} with bytes that are not UTF-8, {rule}; convert it, for example with `iconv -f latin1 -t utf-8`."
-        ) from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        raise ValueError(
-            f"Got {path} with rows of unequal length ({str(error).strip()}), {rule}; quote cells that contain separators."
-        ) from error
+    # As text, since a label may be "NA" or "01".
+    read = partial(read_csv, path, rule, sep=separator, dtype=str, keep_default_na=False)
+    table = read()
+    if _swallowed(table, separator) is not None and separator == "\t":
+        table = read(quoting=csv.QUOTE_NONE)
     if (row := _swallowed(table, separator)) is not None:
         raise ValueError(
             f"Got {path} with a quote in row {row + 1} that ends only in a later line, {rule}; double the quotes inside quoted "
@@ -374,6 +361,30 @@ def _swallowed(table: pd.DataFrame, separator: str) -> int | None:
         if any("\n" in cell and separator in cell for cell in cells):
             return row
     return None
+
+
+def read_csv(path: Path, rule: str, **options: Any) -> pd.DataFrame:
+    """
+    Read a table by `pandas.read_csv` with these options.
+
+    Raises a ValueError with the `rule` if the file is empty, is not in UTF-8, or has rows of unequal length.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # Without an index, which a cell more in every row would become.
+            return pd.read_csv(path, index_col=False, **options)
+    except pd.errors.EmptyDataError as error:
+        raise ValueError(f"Got {path}, which is empty, {rule}; add a header and rows.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"Got {path} with bytes that are not UTF-8, {rule}; convert it, for example with `iconv -f latin1 -t utf-8`, or save "
+            "the table as CSV if it has another format."
+        ) from error
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        raise ValueError(
+            f"Got {path} with rows of unequal length ({str(error).strip()}), {rule}; quote cells that contain separators."
+        ) from error
 
 
 def _with_label(corpus: pd.DataFrame, target: str | None, gaps_allowed: bool) -> pd.DataFrame:

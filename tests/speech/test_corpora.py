@@ -77,7 +77,10 @@ def test_clips_without_labels_are_for_prediction(tmp_path):
     [
         ("file,label\na.wav,x\n", "with the columns .*'file'.*, expected 'path'"),
         ("file,label\na.wav,x\n", "specify the column of paths by path_column .--path-column."),
-        ("", "clips.csv, which is empty, expected a table in UTF-8 with columns separated by commas .*; add a row"),
+        (
+            "",
+            "clips.csv, which is empty, expected a table in UTF-8 with columns separated by commas .*; add a header and rows",
+        ),
         (
             "path,label\na.wav,fröhlich\n".encode("latin1"),
             "clips.csv with bytes .* not UTF-8, .* in UTF-8 .*; convert it",
