@@ -186,7 +186,7 @@ class HubertFeaturizer(SpeechFeaturizer):
         if not names:
             raise ValueError("Got device=[], expected at least one device, or 'auto'.")
         devices = [resolve_device(name) for name in names]
-        checkpoint = self._checkpoint()
+        checkpoint = open_checkpoint(self.model, self.revision, self.do_normalize)
         self._check_weights(checkpoint)
         layers = self._layer_indices(checkpoint)
         self._check_container(1 if isinstance(self.layers, Integral) and self.pooling != "none" else 2)
@@ -203,9 +203,6 @@ class HubertFeaturizer(SpeechFeaturizer):
             )
             for device in devices
         ]
-
-    def _checkpoint(self) -> Checkpoint:
-        return open_checkpoint(self.model, self.revision, self.do_normalize)
 
     def _layer_indices(self, checkpoint: Checkpoint) -> list[int]:
         count = checkpoint.config.num_hidden_layers + 1
@@ -231,7 +228,7 @@ class HubertFeaturizer(SpeechFeaturizer):
 
     def _names(self) -> list[str]:
         check_choice("pooling", self.pooling, POOLINGS)
-        checkpoint = self._checkpoint()
+        checkpoint = open_checkpoint(self.model, self.revision, self.do_normalize)
         return [
             f"layer{layer}{statistic}_{i}"
             for layer in self._layer_indices(checkpoint)
