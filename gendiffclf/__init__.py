@@ -1,8 +1,9 @@
 """Classification as generative transport: a scikit-learn classifier for embeddings, speech first."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._version import VERSION
+from .optional import lazy_exports
 
 if TYPE_CHECKING:
     from .classifier import GenerativeTransportClassifier
@@ -43,38 +44,21 @@ __all__ = [
     "vote_cross_entropy",
 ]
 
-_HOMES = {
-    "AudioError": "featurizers",
-    "EmoSphereRegressor": "systems.emosphere",
-    "ExactPath": "transport.exact",
-    "FbankFeaturizer": "featurizers",
-    "FeatureCache": "featurizers",
-    "GenerativeTransportClassifier": "classifier",
-    "HubertFeaturizer": "featurizers",
-    "LearnedPath": "transport.learned",
-    "OnnxPredictor": "export.predictor",
-    "ReliabilityDisplay": "plots",
-    "SelmClassifier": "systems.selm",
-    "SphereDisplay": "sphere_plot",
-    "TransportDisplay": "plots",
-    "concordance_correlation": "metrics",
-    "expected_calibration_error": "metrics",
-    "jensen_shannon_divergence": "votes",
-    "label_quality": "labels",
-    "load_predictor": "export.predictor",
-    "register_onnx_converter": "onnx_converter",
-    "vote_cross_entropy": "votes",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "classifier": ("GenerativeTransportClassifier",),
+        "export.predictor": ("OnnxPredictor", "load_predictor"),
+        "featurizers": ("AudioError", "FbankFeaturizer", "FeatureCache", "HubertFeaturizer"),
+        "labels": ("label_quality",),
+        "metrics": ("concordance_correlation", "expected_calibration_error"),
+        "onnx_converter": ("register_onnx_converter",),
+        "plots": ("ReliabilityDisplay", "TransportDisplay"),
+        "sphere_plot": ("SphereDisplay",),
+        "systems.emosphere": ("EmoSphereRegressor",),
+        "systems.selm": ("SelmClassifier",),
+        "transport.exact": ("ExactPath",),
+        "transport.learned": ("LearnedPath",),
+        "votes": ("jensen_shannon_divergence", "vote_cross_entropy"),
+    },
+)

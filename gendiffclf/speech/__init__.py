@@ -1,9 +1,8 @@
 """Speech classification: reading and auditing corpora, evaluation by speaker, training, prediction and model folders."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..optional import require
+from ..optional import lazy_exports
 
 if TYPE_CHECKING:
     from .adaptation import FewShot, few_shot
@@ -48,35 +47,23 @@ __all__ = [
     "train_ratings",
 ]
 
-_EXPORTS = {
-    "adaptation": ("FewShot", "few_shot"),
-    "auditing": ("audit",),
-    "comparison": ("Comparison", "compare"),
-    "corpora": ("read_corpus",),
-    "evaluation": ("evaluate", "evaluate_fitted"),
-    "findings": ("Audit", "Finding"),
-    "layouts": ("LAYOUTS",),
-    "model_folder": ("load_model", "save_model"),
-    "prediction": ("predict_clips",),
-    "ratings": ("RatingEvaluation", "evaluate_ratings", "predict_ratings", "train_ratings"),
-    "results": ("Evaluation",),
-    "synthesis": ("synthesize_corpus", "synthesize_vowel"),
-    "timelines": ("Timeline", "timeline"),
-    "training": ("train",),
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name on first use, since the command line imports this package for every command."""
-    home = next((module for module, names in _EXPORTS.items() if name in names), None)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(import_module(f".{home}", __name__), name)
-    except ModuleNotFoundError as error:
-        require(error.name or name)  # names the extra that installs it
-        raise
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+# On first use, since the command line imports this package for every command.
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "adaptation": ("FewShot", "few_shot"),
+        "auditing": ("audit",),
+        "comparison": ("Comparison", "compare"),
+        "corpora": ("read_corpus",),
+        "evaluation": ("evaluate", "evaluate_fitted"),
+        "findings": ("Audit", "Finding"),
+        "layouts": ("LAYOUTS",),
+        "model_folder": ("load_model", "save_model"),
+        "prediction": ("predict_clips",),
+        "ratings": ("RatingEvaluation", "evaluate_ratings", "predict_ratings", "train_ratings"),
+        "results": ("Evaluation",),
+        "synthesis": ("synthesize_corpus", "synthesize_vowel"),
+        "timelines": ("Timeline", "timeline"),
+        "training": ("train",),
+    },
+)
