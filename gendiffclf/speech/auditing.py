@@ -43,7 +43,7 @@ def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None
     `train` and `evaluate` begin with an audit. Its errors (labels that differ only by case or spaces, copies of a clip with
     different labels, a single label, no speakers) stop them unless listed in `accept`; its warnings are shown. Copies are
     found by their decoded samples, also in another lossless format, but not if they were cut, resampled or compressed with
-    loss.
+    loss. Segments of one file count as copies if more than half of what they cover together is in both.
 
     Examples
     --------

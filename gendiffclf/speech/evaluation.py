@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from ..validation import first_few
 from .corpora import check_corpus
 from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt, without_copies
 from .provenance import describe_run
