@@ -55,8 +55,9 @@ def save_model(
     overwrite : bool, default=False
         Whether to replace an existing model.
     copy_encoder : bool, default=False
-        Whether to copy the local folder of a speech encoder into that of the model. Otherwise its path is recorded, also
-        relative to the model's folder, so that both can be moved together.
+        Whether to copy the local folder of a speech encoder into that of the model, as is done in any case if it is in the
+        folder to be replaced. Otherwise its path is recorded, also relative to the model's folder, so that both can be moved
+        together.
     about : dict, optional
         Additional information to save, as JSON types.
 
@@ -200,12 +201,12 @@ def _load_featurizer(recorded: dict[str, Any], folder: Path, changes: dict[str, 
 
 
 def _save_encoder(parameters: dict[str, Any], folder: Path, temporary: Path, copy: bool) -> dict[str, Any]:
-    """Copy a local encoder if asked to, and return its path relative to the model; empty for other featurisers."""
+    """Copy a local encoder if need be, and return its path relative to the model; empty for other featurisers."""
     model = parameters.get("model")
     if model is None or not os.path.isdir(model):
         return {}
     parameters["model"] = os.path.abspath(model)
-    if copy:
+    if copy or Path(model).resolve().is_relative_to(folder.resolve()):  # else deleted with it
         shutil.copytree(model, temporary / ENCODER)
         return {"encoder": ENCODER}
     try:

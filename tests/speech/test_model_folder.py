@@ -254,6 +254,17 @@ def test_a_model_moves_with_its_local_encoder(copy, vowels, tmp_path):
     assert load_model(place, model=str(tmp_path / "elsewhere"))[0].layers == -1
 
 
+def test_a_copied_encoder_survives_replacing_its_model(vowels, tmp_path):
+    encoder = save_checkpoint(tmp_path / "encoder", tiny_config("hubert", "layer"))
+    featurizer = HubertFeaturizer(encoder, layers=-1, device="cpu")
+    fitted = train(make_pipeline(featurizer, GenerativeTransportClassifier(**QUICK)), vowels)
+    expected = fitted.predict(vowels["path"])
+    save_model(fitted, tmp_path / "model", copy_encoder=True)
+    shutil.rmtree(encoder)
+    save_model(load_model(tmp_path / "model"), tmp_path / "model", overwrite=True)
+    np.testing.assert_array_equal(load_model(tmp_path / "model", cache=None).predict(vowels["path"]), expected)
+
+
 def test_swapped_and_missing_classifiers_are_found(vowels, pipeline, tmp_path):
     for name in ("a", "b"):
         kept = vowels if name == "a" else vowels[vowels["label"] != "hod"].reset_index(drop=True)
