@@ -57,7 +57,7 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
         Dropout in the heads.
     n_epochs : int >= 1 or "auto", default="auto"
         Passes over the clips: "auto" is 20, or as many as make 1000 updates if these are more.
-    batch_size : int >= 1, default=64
+    batch_size : int >= 2, default=64
         Clips per step. The loss is a correlation over them, so batches should be large; the incomplete last batch of an epoch
         is skipped.
     accumulation_steps : int >= 1, default=1

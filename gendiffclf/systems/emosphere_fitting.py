@@ -30,6 +30,11 @@ AUTO_EPOCHS = (20, 1000)
 def check_parameters(params: Mapping[str, Any]) -> None:
     """Raise a ValueError for the first parameter that is out of range."""
     check_training_parameters(params)
+    if params["batch_size"] == 1:
+        raise ValueError(
+            "Got batch_size=1, expected an integer >= 2, since the loss is a correlation over the clips of a step; lower "
+            "max_seconds to save memory."
+        )
     check_choice("pooling", params["pooling"], POOLINGS)
     for name in ("tune_encoder", "dynamic_weight"):
         check_flag(name, params[name])

@@ -154,6 +154,7 @@ def test_a_data_frame_names_its_columns(small, rated):
         ({"tune_encoder": True}, None, "with tune_encoder=True, expected a hub name"),
         ({"encoder": "x", "tune_encoder": True, "layer": 3}, None, "Got layer=3 with tune_encoder=True, expected -1"),
         ({"n_epochs": 0}, None, "Got n_epochs=0, expected an integer >= 1"),
+        ({"batch_size": 1}, None, "Got batch_size=1, expected an integer >= 2, since the loss is a correlation"),
         ({"learning_rate": 0}, None, "Got learning_rate=0, expected a number"),
         ({"dimensions": 3}, None, r"Got dimensions \[3\], expected arousal, valence, dominance"),
         ({"value_range": "15"}, None, "Got value_range='15', expected the ends of the rating scale"),
