@@ -167,17 +167,23 @@ class Clip:
 
 def native_blocks(clip: Clip) -> Iterator[tuple[NDArray[np.float32], float]]:
     """
-    Decode a whole file, of which `start` and `end` are ignored; yields blocks of at most `BLOCK_SECONDS` and their rate, in Hz.
+    Decode a whole file, and yield its segment in blocks of at most `BLOCK_SECONDS` and their rate, in Hz.
 
-    Blocks have the shape (n, channels), float32. An `AudioError` if the file is not audio, is truncated, or cannot be decoded.
+    Blocks have the shape (n, channels), float32. An `AudioError` if the file is not audio, is truncated, cannot be decoded, or
+    is too short for the segment.
     """
     with open_whole(clip.source, clip.name) as file:
         # soundfile seeks to the current position after each read, which is inexact in MP3.
         file.seekable = lambda: False
         rate, declared, count = float(file.samplerate), file.frames, 0
+        segment = _frame_range(clip, declared, rate)
         while len(block := file.read(round(BLOCK_SECONDS * rate), dtype="float32", always_2d=True)):
+            # To the end, a file may be longer than declared.
+            stop = None if clip.end is None else max(segment.stop - count, 0)
+            part = block[max(segment.start - count, 0) : stop]
             count += len(block)
-            yield block, rate
+            if len(part):
+                yield part, rate
     if 0 < declared < UNKNOWN_FRAMES and count < MIN_SHARE * declared:
         raise AudioError(_truncated(count / declared), clip.name)
 

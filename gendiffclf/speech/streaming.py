@@ -22,9 +22,9 @@ DETECTOR_MODE = 2
 
 def blocks(recording: Any, rate: int) -> Iterator[NDArray[np.float32]]:
     """
-    Decode a recording, a path or (array, rate), into mono blocks (n,) with `rate` in Hz; memory does not grow with its
-    length.
+    Decode a recording, a path, (path, start, end) or (array, rate), into mono blocks (n,) with `rate` in Hz.
 
+    Memory does not grow with its length.
     Raises an AudioError if it is not audio, is truncated, cannot be decoded, or holds NaN or infinity.
     """
     clip = as_clip(recording, None)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from ..featurizers import AudioError, SpeechFeaturizer
+from ..featurizers.inputs import as_clip
 from ..validation import check_flag, check_real
 from .measures import probabilities
 from .segments import most_probable_segments
@@ -33,7 +34,7 @@ class Timeline:
     Attributes
     ----------
     name : str
-        Path of the recording, or "array".
+        Path of the recording, with its segment if it has one, or "array".
     duration : float
         Length of the recording, in seconds.
     classes : ndarray of shape (K,)
@@ -98,8 +99,9 @@ def timeline(
     ----------
     pipeline : Pipeline
         Fitted, with a featuriser first and a classifier with probabilities last, as returned by `train` or `load_model`.
-    recording : path or (array, rate)
-        A recording of any length. It is decoded once; apart from the probabilities, memory does not grow with its length.
+    recording : path, (path, start, end) or (array, rate)
+        A recording of any length, or a segment of it in seconds; times are counted from its start. It is decoded once; apart
+        from the probabilities, memory does not grow with its length.
     window : float > 0, default=3.0
         Length of the windows in seconds, best about that of the training clips.
     hop : float > 0, default=1.0
@@ -155,8 +157,8 @@ def timeline(
     stretches = most_probable_segments(added, math.ceil(min_duration / hop - 1e-9))
     rows = [(edges[a], edges[b], rest.classes_[k], added[a:b, k].mean()) for a, b, k in stretches]
     segments = pd.DataFrame(rows, columns=["start", "end", "label", "probability"])
-    name = "array" if isinstance(recording, tuple) else str(recording)
-    return Timeline(name, stream.duration, rest.classes_, table, segments)
+    clip = as_clip(recording, None)
+    return Timeline(clip.name if clip.on_disk else "array", stream.duration, rest.classes_, table, segments)
 
 
 def overlap_add(

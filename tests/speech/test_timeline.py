@@ -52,6 +52,15 @@ def test_labels_change_where_the_sound_does(pitch, recording):
     assert str(found).count("low") == 2
 
 
+def test_a_segment_is_a_recording_of_its_own(pitch, recording):
+    found = timeline(pitch, (recording, 4.0, 7.0), window=1, hop=0.5, min_duration=1, detect_speech=False)
+    assert found.duration == 3
+    assert found.segments["label"].tolist() == ["low", "high"]
+    assert found.name == f"{recording}, 4 s to 7 s"
+    with pytest.raises(AudioError, match=r"its segment from 12 s to 14 s is outside the 12.5 s of the file"):
+        timeline(pitch, (recording, 12, 14))
+
+
 def test_windows_are_those_of_the_clip_alone():
     starts = FunctionFeaturizer(lambda samples: [samples[0], len(samples)], "first", 1000, cache=None)
     pipeline = make_pipeline(starts, LogisticRegression()).fit([np.ones(9), np.zeros(9)] * 3, [0, 1] * 3)
@@ -141,10 +150,12 @@ def test_the_detector_takes_any_rate_and_any_blocks(rate):
 def test_blocks_are_the_recording(tmp_path, ending, rate):
     wave = np.stack([tone(45.3, 300, rate), tone(45.3, 500, rate)], axis=1)
     soundfile.write(tmp_path / f"a.{ending}", wave, rate)
-    parts = list(blocks(tmp_path / f"a.{ending}", RATE))
-    assert len(parts) > 2
     whole = FunctionFeaturizer(lambda samples: samples, "samples", RATE, cache=None)
-    np.testing.assert_allclose(np.concatenate(parts), whole.transform([tmp_path / f"a.{ending}"])[0], atol=1e-4)
+    path = tmp_path / f"a.{ending}"
+    for clip in (path, (path, 15, 42.5), (path, None, 20), (path, 21, None)):
+        parts = list(blocks(clip, RATE))
+        np.testing.assert_allclose(np.concatenate(parts), whole.transform([clip])[0], atol=1e-4)
+    assert len(list(blocks(path, RATE))) > 2
 
 
 def test_the_file_is_decoded_once(pitch, tmp_path, monkeypatch):
