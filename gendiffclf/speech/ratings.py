@@ -50,8 +50,8 @@ class RatingEvaluation(JsonResult):
     folds : DataFrame
         One row per fold: `n_train`, `n_test`, and the concordance correlation coefficient (CCC) of each dimension.
     predictions : DataFrame
-        One row per tested clip, indexed by its row in the corpus: `path`, `fold`, `voice`, each dimension, and
-        `predicted_<dimension>`.
+        One row per tested clip, indexed by its row in the corpus: `path` and, if known, `start`, `end` and `speaker`; each
+        dimension, `voice`, `predicted_<dimension>` and `fold`.
     failures : DataFrame
         Broken clips, which are in no fold: `path` and `reason`.
     about : dict
@@ -317,7 +317,8 @@ def evaluate_ratings(
         regressor, features_tested = before_classifier(model, encoded.rows[test], voices_at(test, audited))
         predicted = np.asarray(regressor.predict(features_tested))
         order = list(getattr(regressor, "dimensions_", names))
-        table = corpus.loc[test, ["path", *names]].assign(voice=audited.voices[test])
+        kept = [name for name in _KEPT if name in corpus]
+        table = corpus.loc[test, [*kept, *names]].assign(voice=audited.voices[test])
         table = table.assign(**{f"predicted_{name}": predicted[:, order.index(name)] for name in names})
         rows.append({"n_train": len(train), "n_test": len(test), **_concordance(table, names)})
         tables.append(table.assign(fold=number))

@@ -138,6 +138,8 @@ def test_a_regressor_may_take_the_clips_themselves(rated):
     pytest.importorskip("accelerate")
     rated = rated.assign(start=0.0, end=0.25)
     direct = evaluate_ratings(small(encoder=FbankFeaturizer(n_mels=8)), rated, n_folds=2)
+    place = ["path", "start", "end", "speaker"]
+    pd.testing.assert_frame_equal(direct.predictions[place].sort_index(), rated[place])
     piped = evaluate_ratings(make_pipeline(FbankFeaturizer(n_mels=8, pooling="none"), small()), rated, n_folds=2)
     np.testing.assert_array_equal(direct.predictions["predicted_arousal"], piped.predictions["predicted_arousal"])
 
