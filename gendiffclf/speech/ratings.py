@@ -110,12 +110,12 @@ class RatingEvaluation(JsonResult):
 
     def less(self, other: RatingEvaluation, random_state: int = 0) -> dict[str, dict[str, float]]:
         """
-        Return the difference in CCC to another evaluation of the same clips.
+        Return the difference in CCC to another evaluation of the same clips in the same folds.
 
         Parameters
         ----------
         other : RatingEvaluation
-            With the same clips and dimensions.
+            Of the same table.
         random_state : int, default=0
             Seed of the bootstrap, which samples the same voices for both.
 
@@ -127,12 +127,15 @@ class RatingEvaluation(JsonResult):
         Raises
         ------
         ValueError
-            If the clips or dimensions differ.
+            If dimensions, clips, ratings, voices or folds differ.
         """
-        if self.dimensions != other.dimensions or set(self.predictions.index) != set(other.predictions.index):
+        first, second = (
+            each.predictions.drop(columns=[f"predicted_{name}" for name in each.dimensions]) for each in (self, other)
+        )
+        if self.dimensions != other.dimensions or not first.equals(second):
             raise ValueError(
-                f"Got evaluations of {len(self.predictions)} and {len(other.predictions)} clips that are not the same, "
-                "expected the same clips and dimensions."
+                f"Got evaluations of {len(first)} and {len(second)} clips that are not the same, expected the same dimensions, "
+                "clips, ratings, voices and folds; evaluate both on the same table with the same folds, n_folds and random_state."
             )
         bounds, other_ccc = self._bounds(self.resampled(random_state) - other.resampled(random_state)), other.ccc
         return {

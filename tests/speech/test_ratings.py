@@ -1,6 +1,7 @@
 """Ratings in place of labels: concordance, intervals over speakers, broken clips, and wrong tables."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -88,13 +89,21 @@ def test_differences_are_of_the_same_clips(rated, linear):
     found = evaluate_ratings(linear, rated, n_folds=3)
     same = found.less(found)
     assert same["mean"] == {"difference": 0, "low": 0, "high": 0}
-    constant = evaluate_ratings(make_pipeline(FbankFeaturizer(n_mels=1, pooling="max"), LinearRegression()), rated)
+    constant = make_pipeline(FbankFeaturizer(n_mels=1, pooling="max"), LinearRegression())
+    constant = evaluate_ratings(constant, rated, n_folds=3)
     better = found.less(constant)["mean"]
     assert better["difference"] == pytest.approx(found.ccc["mean"] - constant.ccc["mean"])
     assert better["low"] < better["difference"] < better["high"]
     other = evaluate_ratings(linear, rated.iloc[:12], n_folds=2)
     with pytest.raises(ValueError, match="Got evaluations of 18 and 12 clips that are not the same"):
         found.less(other)
+    changed = {"path": "other.wav", "end": 0.25, "valence": 0.5, "voice": "other", "fold": 0}
+    for name, value in changed.items():
+        other = replace(found, predictions=found.predictions.assign(**{name: value}))
+        with pytest.raises(
+            ValueError, match="expected the same dimensions, clips, ratings, voices and folds; evaluate"
+        ):
+            found.less(other)
 
 
 def small(**changes):
