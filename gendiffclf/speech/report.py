@@ -179,11 +179,11 @@ def _groups(evaluation: Evaluation, figures: dict[str, tuple[str, str]]) -> str:
     others = [name for name in ("log_loss", "ece") if name in evaluation.measured]
     header = ["group", "clips", "speakers", "UAR", "95 % interval", "WA", "95 % interval", *(TITLES[m] for m in others)]
     columns = ["group", "n_clips", "n_speakers", "uar", ("uar_low", "uar_high"), "wa", ("wa_low", "wa_high"), *others]
-    rows = _rows(groups.assign(group=groups["column"] + ": " + groups["value"]), *columns)
+    rows = _rows(groups.assign(group=groups["column"].astype(str) + ": " + groups["value"]), *columns)
     tables = _table("Measures of each group", header, rows)
     gaps = gaps[gaps["measure"].isin(["uar", "wa"])]
     gaps = gaps.assign(
-        pair=gaps["column"] + ": " + gaps["a"] + " minus " + gaps["b"], title=gaps["measure"].map(TITLES)
+        pair=gaps["column"].astype(str) + ": " + gaps["a"] + " minus " + gaps["b"], title=gaps["measure"].map(TITLES)
     )
     header = ["groups", "measure", "difference", "95 % interval"]
     tables += _table("Gaps between groups", header, _rows(gaps, "pair", "title", "difference", ("low", "high")))

@@ -95,7 +95,7 @@ def test_the_interval_of_a_calibration_error_holds_it():
     np.testing.assert_array_equal(several["uar"], drawn.measures()["uar"])
 
 
-def test_tables_by_speaker_class_and_group(table, found):
+def test_tables_by_speaker_class_and_group(table, found, tmp_path):
     predictions = found.predictions
     for row in found.by_speaker.to_dict("records"):
         part = predictions[predictions["speaker"] == row["speaker"]]
@@ -126,9 +126,10 @@ def test_tables_by_speaker_class_and_group(table, found):
     for name in ("fold", "p_angry"):
         with pytest.raises(ValueError, match=f"expected no '{name}', which is a column of the results; rename"):
             evaluate(LogisticRegression(), corpus.assign(**{name: "x"}), features=features, groups=[name])
-    assert evaluate(LogisticRegression(), rooms.rename(columns={"room": 7}), features=features, groups=[7]).groups == (
-        7,
-    )
+    numbered = evaluate(LogisticRegression(), rooms.rename(columns={"room": 7}), features=features, groups=[7])
+    assert numbered.groups == (7,)
+    numbered.report(tmp_path / "report.html")
+    assert "7: 9 minus 10" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "gender" in GROUP_COLUMNS
 
 
