@@ -84,9 +84,9 @@ def open_checkpoint(model: Any, revision: str | None, do_normalize: bool | str) 
     if not isinstance(model, str | os.PathLike):
         if not hasattr(model, "config") or not hasattr(model, "parameters"):
             raise ValueError(f"Got model of type {type(model).__name__}, expected a name, a folder or a loaded model.")
-        config, source, commit = model.config, model, None
+        config, source, commit = model.config, without_head(model), None
         preprocessor = _preprocessor(getattr(config, "_name_or_path", ""), None, offline=True)
-        fingerprint = _module_fingerprint(model)
+        fingerprint = _module_fingerprint(source)
     elif os.path.isdir(model):
         if revision is not None:
             raise ValueError(
@@ -118,6 +118,11 @@ def open_checkpoint(model: Any, revision: str | None, do_normalize: bool | str) 
             do_normalize = bool(preprocessor.get("do_normalize", True))
     rate = int((preprocessor or {}).get("sampling_rate", 16000))
     return Checkpoint(config, rate, bool(do_normalize), fingerprint, source, commit)
+
+
+def without_head(model: Any) -> Any:
+    """Return the encoder of a loaded model with a head, such as one for CTC; others are returned as they are."""
+    return getattr(model, getattr(model, "base_model_prefix", ""), model)
 
 
 @functools.lru_cache(maxsize=16)

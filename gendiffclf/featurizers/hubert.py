@@ -12,7 +12,7 @@ from ..device import resolve_device, resolve_precision
 from ..validation import check_choice, check_real, shown
 from ._base import SpeechFeaturizer
 from .cache import FeatureCache
-from .checkpoint import Checkpoint, open_checkpoint, weights_digest
+from .checkpoint import Checkpoint, open_checkpoint, weights_digest, without_head
 from .encoder import SpeechEncoder, encoding_session
 from .engine import Encoder, Rows
 from .pooling import POOLINGS, statistic_suffixes
@@ -33,7 +33,8 @@ class HubertFeaturizer(SpeechFeaturizer):
     ----------
     model : str, Path or Module, default="facebook/hubert-base-ls960"
         A name on the Hugging Face hub, the folder of a checkpoint, or a loaded model of transformers: HuBERT, WavLM,
-        wav2vec 2.0, Data2Vec-audio, UniSpeech or UniSpeech-SAT. A loaded model is never changed.
+        wav2vec 2.0, Data2Vec-audio, UniSpeech or UniSpeech-SAT. A loaded model is never changed; one with a head, such as
+        `HubertForCTC`, is used without it.
     revision : str or None, default=None
         Branch, tag or commit of a hub name.
     layers : "all", int or list of int, default="all"
@@ -160,7 +161,7 @@ class HubertFeaturizer(SpeechFeaturizer):
                 f"Got model of type {type(model).__name__} without the name or folder it was loaded from, expected one to "
                 "pickle in place of the weights; save it with model.save_pretrained(folder) and pass the folder."
             )
-        return state | {"model": name, "_weights": weights_digest(model)}
+        return state | {"model": name, "_weights": weights_digest(without_head(model))}
 
     def _check_weights(self, checkpoint: Checkpoint) -> None:
         """After unpickling, compare the weights with the hash in the pickle, once."""

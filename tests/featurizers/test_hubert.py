@@ -9,6 +9,7 @@ import torch
 from sklearn.base import clone
 
 from gendiffclf.featurizers import HubertFeaturizer
+from gendiffclf.featurizers.padding import PADDABLE
 
 from .conftest import RATE, random_model, tiny_config, tone
 
@@ -87,6 +88,22 @@ def test_a_loaded_model_and_its_folder_agree(tmp_path, encoded):
     again = HubertFeaturizer(random_model(tiny_config("hubert", "layer")), do_normalize=True).transform(CLIPS)
     np.testing.assert_array_equal(again, loaded)
     assert encoded == []  # equal weights are the same encoder, whichever object holds them
+
+
+@pytest.mark.parametrize("head", ["CTC", "AudioClassification"])
+@pytest.mark.parametrize("model_type", PADDABLE)
+def test_a_head_is_left_out(model_type, head, tmp_path):
+    import transformers
+
+    cls = getattr(transformers, f"AutoModelFor{head}")
+    cls.from_config(tiny_config(model_type, "layer")).eval().save_pretrained(tmp_path)
+    settings = {"do_normalize": True, "cache": None, "layers": [1, -1]}
+    named = HubertFeaturizer(str(tmp_path), **settings)
+    whole, alone = (HubertFeaturizer(c.from_pretrained(tmp_path), **settings) for c in (cls, transformers.AutoModel))
+    np.testing.assert_allclose(whole.transform(CLIPS), named.transform(CLIPS), rtol=1e-5, atol=1e-6)
+    assert whole._checkpoint().fingerprint == alone._checkpoint().fingerprint
+    again = pickle.loads(pickle.dumps(whole))
+    np.testing.assert_array_equal(again.transform(CLIPS), named.transform(CLIPS))
 
 
 def test_a_loaded_model_is_cloned_with_its_weights():
