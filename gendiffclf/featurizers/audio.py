@@ -212,7 +212,7 @@ def open_audio(source: Any) -> Any:
         raise AudioError("it is a folder, expected an audio file", name)
     try:
         return soundfile.SoundFile(io.BytesIO(source) if in_memory else name)
-    except (soundfile.SoundFileError, OSError, TypeError) as error:
+    except (soundfile.SoundFileError, OSError, TypeError, UnicodeError) as error:
         raise AudioError(
             f"it cannot be read as audio ({_error_text(error)}), expected wav, flac, ogg, mp3 or another format of libsndfile",
             name,

@@ -1,6 +1,8 @@
 """Tiny random encoders on disk, clips that are synthesised, and a cache folder for each test."""
 
 import json
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -132,7 +134,12 @@ def broken(tmp_path):
     soundfile.write(tmp_path / "zero.wav", np.zeros(0, np.float32), RATE)
     soundfile.write(tmp_path / "nan.wav", np.array([0, np.nan, 0], np.float32), RATE, subtype="FLOAT")
     inf = np.array([0.0, np.inf])
-    return {
+    odd = {}
+    if sys.platform == "linux":  # elsewhere names are Unicode
+        path = tmp_path / os.fsdecode(b"\xff.wav")
+        path.write_bytes(content)
+        odd["name"] = (path, r"cannot be read as audio \(surrogates not allowed\)")
+    return odd | {
         "missing": (tmp_path / "missing.wav", "there is no such file"),
         "folder": (tmp_path, "folder, expected an audio file|cannot be read"),
         "empty": (tmp_path / "empty.wav", "cannot be read as audio"),
