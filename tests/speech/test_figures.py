@@ -15,7 +15,7 @@ from gendiffclf.speech import audit, compare, evaluate
 from gendiffclf.speech.intervals import interval, resample
 from gendiffclf.speech.measures import Tally
 from gendiffclf.speech.names import MEASURES
-from gendiffclf.speech.provenance import describe_run
+from gendiffclf.speech.provenance import corpus_hash, describe_run
 from gendiffclf.speech.tables import GROUP_COLUMNS, draw_measures
 
 
@@ -230,3 +230,7 @@ def test_measures_tell_how_to_repeat_them(table, found, tmp_path):
     assert again.about["corpus_sha256"] == about["corpus_sha256"]
     other = evaluate(LogisticRegression(), corpus.assign(label=np.roll(corpus["label"], 1)), features=features)
     assert other.about["corpus_sha256"] != about["corpus_sha256"]
+    # Clips without content have the numbers of their rows.
+    content = np.array(["clip 0", *map(str, range(1, 96))])
+    reordered = np.where(order == 0, f"clip {np.argmin(order)}", content[order])
+    assert corpus_hash(corpus.iloc[order], reordered) == corpus_hash(corpus, content)
