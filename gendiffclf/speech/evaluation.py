@@ -87,12 +87,15 @@ def evaluate(
     Warns
     -----
     UserWarning
-        If a speaker is on both sides of a fold, if clips are broken, which are left out, or if `audit` has warnings.
+        If a speaker is on both sides of a fold, or may be in a search, if clips are broken, which are left out, or if `audit`
+        has warnings.
 
     Notes
     -----
     Each clip is encoded once for all folds. Speakers are passed to every step whose `fit` takes `groups`, so that the
-    classifier chooses hyperparameters, the number of updates and calibration on held-out speakers.
+    classifier chooses hyperparameters, the number of updates and calibration on held-out speakers. Searches of scikit-learn pass
+    them to their splitter, such as `cv=StratifiedGroupKFold()`; the estimator inside gets them only with metadata routing. Other
+    meta-estimators, such as `CalibratedClassifierCV`, do not get them.
 
     Copies of a clip are never on both sides of a fold: speakers who share a clip count as one, and with other kinds of
     folds, training clips that are also tested are left out. With `features`, clips of equal features count as copies.

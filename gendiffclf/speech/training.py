@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import sklearn
 from sklearn.base import clone
+from sklearn.model_selection import check_cv
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 
 from ..classifier import GenerativeTransportClassifier
@@ -161,7 +163,7 @@ def fit_rows(
     estimator: Any, X: np.ndarray, y: np.ndarray, speakers: np.ndarray | None, votes: pd.DataFrame | None = None
 ) -> Any:
     """
-    Fit a clone, with speakers as `groups` for every step whose `fit` accepts them.
+    Fit a clone, with speakers as `groups` for every step whose `fit` accepts them, and for the splitters of searches.
 
     The classifier then validates on held-out speakers, so that its hyperparameters, number of updates and calibration are
     chosen for new speakers. A classifier with `fit_votes` is trained on the votes if there are any, others on the labels.
@@ -174,16 +176,26 @@ def fit_rows(
         fitted = fit_rows(Pipeline([*estimator.steps[:-1], (name, "passthrough")]), X, y, speakers)
         rows = before_classifier(fitted, X, speakers)[1]
         return Pipeline([*fitted.steps[:-1], (name, classifier.fit_votes(rows, votes, groups=speakers))])
-    takers = [(name, step) for name, step in steps_of(estimator) if speakers is not None and _takes_groups(step, "fit")]
+    if speakers is None:
+        return estimator.fit(X, y)
+    steps = steps_of(estimator)
+    for _, step in steps:
+        if isinstance(step, BaseSearchCV) and not isinstance(step.cv, Iterable) and not _fits_by_groups(step):
+            warnings.warn(
+                f"Got {type(step).__name__} with cv={step.cv}, whose folds may share speakers, expected a splitter by groups, "
+                "so that it chooses for new speakers; set cv=StratifiedGroupKFold(), or GroupKFold() for ratings.",
+                stacklevel=3,
+            )
+    takers = [name for name, step in steps if _fits_by_groups(step)]
     if not takers:
         return estimator.fit(X, y)
-    if not isinstance(estimator, Pipeline):
-        return estimator.fit(X, y, groups=speakers)
     if sklearn.get_config()["enable_metadata_routing"]:
-        for _, step in takers:
-            step.set_fit_request(groups=True)
-        return estimator.fit(X, y, groups=speakers)
-    return estimator.fit(X, y, **{f"{name}__groups": speakers for name, _ in takers})
+        for inner in estimator.get_params().values():
+            if _takes_groups(inner, "fit"):
+                inner.set_fit_request(groups=True)
+    elif isinstance(estimator, Pipeline):
+        return estimator.fit(X, y, **{f"{name}__groups": speakers for name in takers})
+    return estimator.fit(X, y, groups=speakers)
 
 
 def end_if_interrupted(fitted: Any) -> None:
@@ -231,6 +243,16 @@ def voices_at(rows: np.ndarray, audited: Audit) -> np.ndarray | None:
     return None if audited.n_speakers is None else audited.voices[rows]
 
 
+def _fits_by_groups(step: Any) -> bool:
+    """Whether `fit` accepts groups; that of scikit-learn's searches does if their splitter needs them."""
+    if not isinstance(step, BaseSearchCV):
+        return _takes_groups(step, "fit")
+    splitter = check_cv(step.cv)
+    if hasattr(splitter, "get_metadata_routing"):
+        return bool(splitter.get_metadata_routing().split.requests.get("groups"))
+    return not sklearn.get_config()["enable_metadata_routing"]  # which passes nothing to others' splitters
+
+
 def _takes_groups(step: Any, method: str) -> bool:
     return hasattr(step, method) and "groups" in inspect.signature(getattr(step, method)).parameters
 
@@ -274,9 +296,9 @@ def train(
         cloned.
     corpus : DataFrame
         With `path` and `label`, as returned by `read_corpus`. The column `speaker` is passed to the classifier as `groups`,
-        so that it chooses hyperparameters, the number of updates and calibration on held-out speakers. Speakers who share a
-        clip count as one. With columns `votes_<label>`, a classifier with `fit_votes` is trained on the shares of votes;
-        clips have equal weight.
+        so that it chooses hyperparameters, the number of updates and calibration on held-out speakers; for searches, see the
+        notes of `evaluate`. Speakers who share a clip count as one. With columns `votes_<label>`, a classifier with
+        `fit_votes` is trained on the shares of votes; clips have equal weight.
     features : array-like of shape (n, d) or (n, layers, d), optional
         Precomputed features of the clips; rows with NaN count as broken clips. The returned pipeline then has no featuriser.
     without_speakers : bool, default=False
@@ -299,7 +321,7 @@ def train(
     Warns
     -----
     UserWarning
-        If clips are broken, or `audit` has warnings.
+        If clips are broken, the folds of a search may share speakers, or `audit` has warnings.
 
     Examples
     --------

@@ -9,7 +9,7 @@ import sklearn
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, f1_score
-from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
+from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -125,6 +125,39 @@ def test_speakers_reach_the_classifier(table):
     for groups in seen:
         assert len(set(groups)) == 4
         assert len(groups) == 48
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_searches_split_by_speaker(table, routing):
+    corpus, features = table
+    splits, inner = [], []
+
+    class Splitter(GroupKFold):
+        def split(self, X, y=None, groups=None):
+            splits.append(len(set(groups)))
+            return super().split(X, y, groups)
+
+    class Listening(LogisticRegression):
+        def fit(self, X, y, groups=None):
+            inner.append(groups is not None and len(groups) == len(X))
+            return super().fit(X, y)
+
+    search = GridSearchCV(Listening(), {"C": [0.1, 1]}, cv=Splitter(2))
+    with sklearn.config_context(enable_metadata_routing=routing):
+        alone = evaluate(search, corpus, features=features)
+        piped = evaluate(make_pipeline(StandardScaler(), search), corpus, features=features)
+        # Folds that were given are not questioned.
+        given = search.set_params(cv=[(np.arange(24), np.arange(24, 48))])
+        evaluate(given, corpus, features=features)
+        for cv in (None, 3, StratifiedKFold(3)):
+            with pytest.warns(UserWarning, match=r"Got GridSearchCV with cv=.*; set cv=StratifiedGroupKFold\(\)"):
+                evaluate(search.set_params(cv=cv), corpus, features=features)
+            with pytest.warns(UserWarning, match="without the column 'speaker'"):
+                evaluate(search, corpus.drop(columns="speaker"), "random", features=features)
+    assert splits == [4] * 10
+    assert alone.mean["uar"] > 0.5
+    assert piped.mean["uar"] > 0.5
+    assert any(inner) == routing  # otherwise a search passes groups to its splitter only
 
 
 def test_classifiers_without_probabilities(table):
