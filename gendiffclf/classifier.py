@@ -19,6 +19,8 @@ from .validation import all_or_nothing, check_choice, check_flag, checked_rows, 
 from .votes import VotesMixin
 
 if TYPE_CHECKING:
+    from typing import Self
+
     import torch
     from numpy.typing import ArrayLike
     from sklearn.utils import Tags
@@ -253,7 +255,17 @@ class GenerativeTransportClassifier(
         """
         named = _parameters.presets()
         check_choice("name", name, named)
-        return cls(**{**named[name], **changes})
+        return cls(**named[name]).set_params(**changes)
+
+    def set_params(self, **params: Any) -> Self:
+        """As for all estimators of scikit-learn; those of a path, such as `path__n_steps`, need a path that is an object."""
+        nested = [name for name in params if name.startswith("path__")]
+        if nested and isinstance(path := params.get("path", self.path), str):
+            raise ValueError(
+                f"Got {', '.join(nested)} with path={path!r}, expected an object with parameters; pass path=LearnedPath() or "
+                "path=ExactPath()."
+            )
+        return super().set_params(**params)
 
     def __sklearn_tags__(self) -> Tags:
         """Missing values are let through."""

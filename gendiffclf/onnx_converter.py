@@ -34,7 +34,7 @@ def register_onnx_converter() -> None:
     from skl2onnx import update_registered_converter
     from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
 
-    options = {"nocl": [True, False], "zipmap": [True, False, "columns"], "output_class_labels": [False, True]}
+    options = {"nocl": [False], "zipmap": [True, False, "columns"], "output_class_labels": [False, True]}
     update_registered_converter(
         GenerativeTransportClassifier, _ALIAS, calculate_linear_classifier_output_shapes, _convert, options=options
     )
@@ -79,10 +79,17 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
         container.add_node(
             node.op_type, list(node.input), list(node.output), _DEFAULT_DOMAIN, OPSET, node.name, **attributes
         )
-    for name, output in zip(("label", "probabilities"), operator.outputs, strict=True):
-        container.add_node(
-            "Identity", [prefix + name], [output.full_name], name=scope.get_unique_operator_name("Identity")
-        )
+    label, probabilities = (output.full_name for output in operator.outputs)
+    # skl2onnx declares labels other than strings as integers
+    copy = (
+        {"op_type": "Identity"}
+        if classifier.classes_.dtype.kind in "UO"
+        else {"op_type": "Cast", "to": TensorProto.INT64}
+    )
+    container.add_node(inputs=[f"{prefix}label"], outputs=[label], name=scope.get_unique_operator_name("Label"), **copy)
+    container.add_node(
+        "Identity", [f"{prefix}probabilities"], [probabilities], name=scope.get_unique_operator_name("Identity")
+    )
 
 
 def _prefix_names(graph: Any, prefix: str) -> None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _num_samples, check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import _num_samples, check_is_fitted, column_or_1d
 
 from .metrics import ReliabilityBins, reliability_bins
 from .optional import require
@@ -112,8 +113,11 @@ class TransportDisplay:
         n_rows = _num_samples(X)
         if row >= n_rows:
             raise ValueError(f"Got row={row}, expected an index below {n_rows}, the number of rows in X.")
+        X = _safe_indexing(X, [row])
+        if isinstance(estimator, Pipeline):
+            X, estimator = estimator[:-1].transform(X), estimator[-1]
         n_steps = getattr(estimator.path_, "n_steps", 20) if n_steps is None else n_steps
-        states = estimator.transport(_safe_indexing(X, [row]), n_steps=n_steps, return_path=True)[:, 0]  # (N + 1, L)
+        states = estimator.transport(X, n_steps=n_steps, return_path=True)[:, 0]  # (N + 1, L)
         codes = estimator._codes().numpy()
         if y is None:
             import torch
@@ -122,7 +126,8 @@ class TransportDisplay:
             name = f"code of the nearest class, {estimator.classes_[number]}"
         else:
             labels = column_or_1d(np.asarray(y))
-            check_consistent_length(X, labels)
+            if len(labels) != n_rows:
+                raise ValueError(f"Got {len(labels)} labels in y for {n_rows} rows of X, expected one for each.")
             label = labels[row]
             matches = np.flatnonzero(estimator.classes_ == label)
             if not len(matches):

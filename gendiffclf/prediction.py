@@ -146,6 +146,11 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_real("quantile", quantile, 0, 1, low_open=True, high_open=True)
         scores = self.score_samples(X)
         n = len(self._novelty.scores)
+        if not n:
+            raise ValueError(
+                "Got a classifier without held-out rows, expected some to compare with; fit with a kernel, or with n_members > 1 "
+                "and patience."
+            )
         if quantile < 1 / (n + 1):
             raise ValueError(
                 f"Got quantile={quantile:g} with {n} held-out rows, expected at least 1/{n + 1}; take a larger quantile, "

@@ -179,7 +179,9 @@ class FeatureScaler:
             if by_scale:
                 np.clip(values, -_LARGEST, _LARGEST, out=values)
                 values -= center[part]
-                values /= scale[part]
+                with np.errstate(over="ignore"):
+                    values /= scale[part]
+                np.clip(values, -_LARGEST, _LARGEST, out=values)
                 if (clip := {"robust": SMOOTH_CLIP, "mixed": WIDE_CLIP}.get(self.kind)) is not None:
                     values /= np.hypot(1, values / clip)  # no square that overflows
                 scaled[:, scaled.shape[1] - n_values :][:, part] = np.clip(values, -LARGEST_SCALED, LARGEST_SCALED)
@@ -320,5 +322,5 @@ def lift_matrix(n_features: int, width: int, seed: int) -> np.ndarray:
     larger, smaller = max(n_features, width), min(n_features, width)
     orthogonal, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((larger, smaller)))
     if n_features <= width:
-        return orthogonal.T
+        return np.ascontiguousarray(orthogonal.T)
     return orthogonal * np.sqrt(n_features / width)

@@ -181,9 +181,9 @@ class TableColumn:
 
         NaN stands for missing numbers, and for unseen or missing categories if training had no rare or missing ones.
         """
-        given = _kind(self.name, series)
         if self.kind == EMPTY:
             return np.full((len(series), 1), np.nan)
+        given = _kind(self.name, series)
         is_category = given == CATEGORY or (self.declared and given == NUMBER)
         if given is not None and is_category != (self.kind == CATEGORY):
             raise ValueError(

@@ -117,6 +117,8 @@ def checked_rows(
         check_none_missing("y", given)
         # Nullable numbers and booleans of pandas would be floats for scikit-learn; before 2.2, pandas makes objects of them.
         y = given.astype(getattr(getattr(y, "dtype", None), "numpy_dtype", given.dtype), copy=False)
+        if y.dtype == object and {type(label) for label in y.tolist()} == {bool}:  # a column of pandas that had a gap
+            y = y.astype(bool)
         _check_no_objects(y)
     if feature_shape is None:
         estimator.table_encoder_ = None
@@ -162,6 +164,11 @@ def _group_numbers(groups: ArrayLike | None, n: int) -> np.ndarray:
     if len(names) != n:
         raise ValueError(f"Got {len(names)} groups for {n} rows, expected one group per row.")
     check_none_missing("groups", names)
+    kinds = sorted({type(name).__name__ for name in names.tolist()})
+    if "str" in kinds and len(kinds) > 1:
+        raise ValueError(
+            f"Got groups of the types {', '.join(kinds)}, expected one; convert them, for example by astype(str)."
+        )
     distinct, numbers = np.unique(names, return_inverse=True)
     if len(distinct) == 1 and n > 1:
         warnings.warn(
@@ -268,6 +275,8 @@ def _needs_no_check(X: ArrayLike, estimator: BaseEstimator, feature_shape: tuple
 def _with_layers(X: np.ndarray) -> np.ndarray:
     if X.ndim > 3:
         raise ValueError(f"Got X of {X.ndim} dimensions, expected (rows, features) or (rows, layers, features).")
+    if 0 in X.shape[1:]:
+        raise ValueError(f"Got X of shape {X.shape}, expected at least one layer and one feature.")
     return X if X.ndim == 3 else X[:, None]  # (n, d) -> (n, 1, d)
 
 
@@ -275,8 +284,11 @@ def _check_shape(estimator: BaseEstimator, X: ArrayLike, feature_shape: tuple[in
     """
     Raise unless rows have the layers and features of `fit`.
 
-    scikit-learn compares the second axis alone and calls it features; only where `fit` and X have no layers is that right.
+    scikit-learn compares the second axis alone and calls it features; only where `fit` and X have no layers is that right. Rows
+    that an encoder of tables made fit anyway.
     """
+    if estimator.table_encoder_ is not None:
+        return
     shape = tuple(X.shape) if hasattr(X, "shape") else np.asarray(X).shape
     n_fitted = estimator.n_features_in_
     if len(shape) < 2 or (len(shape) == 2 and feature_shape == (1, n_fitted)):
@@ -332,22 +344,25 @@ R = TypeVar("R")
 
 def all_or_nothing(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
     """
-    Let a method train although its caller may have switched gradients off, and change its object wholly or not at all.
+    Let a method train whatever its caller told torch, and change its object wholly or not at all.
 
-    If the method fails, or is interrupted, the object gets the attributes back that it had. The method must therefore put
-    new objects into attributes: what it changes in place stays changed.
+    It has gradients, and float32 as torch's default dtype. If the method fails, or is interrupted, the object gets the attributes
+    back that it had. The method must therefore put new objects into attributes: what it changes in place stays changed.
     """
 
     @functools.wraps(method)
     def wrapped(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         import torch
 
-        before = dict(vars(self))
+        before, dtype = dict(vars(self)), torch.get_default_dtype()
+        torch.set_default_dtype(torch.float32)
         try:
             with torch.inference_mode(False), torch.enable_grad():
                 return method(self, *args, **kwargs)
         except BaseException:
             self.__dict__ = before
             raise
+        finally:
+            torch.set_default_dtype(dtype)
 
     return wrapped

@@ -44,6 +44,7 @@ def messy(tmp_path):
     table.loc[3, "diagnosis"] = None
     table.loc[4, "diagnosis"] = "plague"
     table.loc[5, "size"] = np.inf
+    table.loc[10, "patient"] = None
     table.loc[6:9, ["size", "colour"]] = None
     path = tmp_path / "messy.csv"
     table.to_csv(path, index=False)
@@ -69,10 +70,10 @@ def test_demo_says_what_comes_shows_a_table_and_what_to_do_next(tmp_path, capsys
 @pytest.mark.usefixtures("small")
 def test_a_file_is_compared_and_its_suggestion_runs(messy, tmp_path, capsys, monkeypatch):
     rows = demo.run_demo(tmp_path / "out", path=messy, target="diagnosis", groups="patient", n_folds=2)
-    assert rows[0].y.tolist().count("flu") + rows[0].y.tolist().count("cold") == 198
+    assert rows[0].y.tolist().count("flu") + rows[0].y.tolist().count("cold") == 197
     printed = capsys.readouterr().out
     for said in (
-        "1 row without diagnosis or patient was left",
+        "2 rows without diagnosis or patient were left",
         "'plague'",
         "Infinite",
         "'constant'",
@@ -96,7 +97,7 @@ def test_a_table_is_read_with_what_was_left_out(messy):
     assert data.X.index[3:5].tolist() == [5, 6]
     assert np.isnan(data.X.loc[5, "size"])
     assert set(data.y) == {"flu", "cold"}
-    assert len(data.groups) == len(data.y) == len(data.X) == 198
+    assert len(data.groups) == len(data.y) == len(data.X) == 197
 
 
 def test_rows_beyond_the_limit_are_sampled(messy):
@@ -125,6 +126,9 @@ def test_a_quantity_is_no_class(tmp_path):
     path = tmp_path / "prices.csv"
     pd.DataFrame({"x": range(200), "price": np.linspace(0, 1, 200)}).to_csv(path, index=False)
     with pytest.raises(ValueError, match="Got target='price' of 200 different numbers, expected at most 100 classes"):
+        datasets.read_table(path, "price")
+    pd.DataFrame({"x": range(90), "price": [0.5, 1.5, 2] * 30}).to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"Got target='price' with the number 0\.5, expected classes; make them"):
         datasets.read_table(path, "price")
 
 

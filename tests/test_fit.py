@@ -318,6 +318,18 @@ def test_fit_and_predict_in_any_mode_of_torch(tiny, iris, mode, estimator):
         np.testing.assert_array_equal(classifier.predict_proba(X), expected.predict_proba(X))
 
 
+def test_torchs_default_dtype_changes_nothing(tiny, iris):
+    X, y = iris
+    expected = tiny().fit(X, y).predict_proba(X)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = tiny().fit(X, y).predict_proba(X)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_nothing_is_printed(tiny, iris, capsys):
     tiny().fit(*iris).predict(iris[0])
     captured = capsys.readouterr()

@@ -27,7 +27,10 @@ def _registered():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:skl2onnx", "ignore::DeprecationWarning:onnx")
-@pytest.mark.parametrize(("kernel", "labels"), [("laplacian", np.array(["a", "b", "ü"])[y]), ("gaussian", y)])
+@pytest.mark.parametrize(
+    ("kernel", "labels"),
+    [("laplacian", np.array(["a", "b", "ü"])[y]), ("gaussian", y), ("gaussian", y == 1), ("gaussian", y * 2.0)],
+)
 def test_pipelines(tiny, kernel, labels):
     pipeline = make_pipeline(StandardScaler(), PCA(6), tiny(estimator="kernel", kernel=kernel)).fit(X, labels)
     model = skl2onnx.to_onnx(pipeline, X[:1], options={"zipmap": False}, target_opset=18)

@@ -164,8 +164,17 @@ def test_presets_share_no_path():
 def test_unknown_presets_and_changes():
     with pytest.raises(ValueError, match=r"Got name='gen-sir', expected one of 'default', 'gen-ser'\."):
         GenerativeTransportClassifier.from_preset("gen-sir")
-    with pytest.raises(TypeError, match="colour"):
+    with pytest.raises(ValueError, match="colour"):
         GenerativeTransportClassifier.from_preset("default", colour="red")
+
+
+def test_parameters_of_a_path_need_one():
+    assert GenerativeTransportClassifier.from_preset("gen-ser", path__n_steps=3).path.n_steps == 3
+    assert GenerativeTransportClassifier().set_params(path=LearnedPath(), path__n_steps=3).path.n_steps == 3
+    with pytest.raises(
+        ValueError, match="Got path__n_steps with path='exact', expected an object with parameters; pass"
+    ):
+        GenerativeTransportClassifier().set_params(path__n_steps=3)
 
 
 def test_gen_ser_is_the_recipe_of_the_paper():

@@ -330,3 +330,13 @@ def test_rows_of_nan_cost_no_other_row_in_fit(tiny, iris):
     with pytest.warns(UserWarning, match="rows of NaN only"):
         classifier = tiny().fit(broken, y, groups=np.arange(150) // 5)
     np.testing.assert_array_equal(classifier.predict_proba(X), grouped.predict_proba(X))
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "cosine", "laplacian"])
+def test_rows_far_from_0_are_predicted_alike_in_batches_of_any_size(tiny, kernel):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(200, 5)), rng.integers(0, 2, 200)
+    X[:, 0] += 2 * y
+    classifier = tiny(estimator="kernel", scaling="none", kernel=kernel).fit(X[:100] + 300, y[:100])
+    single = np.concatenate([classifier.predict_proba(row + 300) for row in X[100:, None]])
+    np.testing.assert_allclose(classifier.predict_proba(X[100:] + 300), single, atol=1e-3)

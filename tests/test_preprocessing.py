@@ -182,6 +182,14 @@ def test_numbers_of_any_size_stay_in_order(kind, dtype):
         assert (np.diff(found) >= 0).all()
 
 
+@pytest.mark.parametrize("kind", ["robust", "mixed"])
+def test_the_largest_number_is_one_more_outlier(kind):
+    X = np.random.default_rng(0).normal(0, 0.1, (50, 1, 1))
+    scaler = FeatureScaler.fit(X, np.ones(50), kind)
+    far, farthest = scaler.transform(np.array([1e30, np.finfo(float).max]).reshape(2, 1, 1))
+    np.testing.assert_allclose(farthest, far, rtol=1e-6)
+
+
 @pytest.mark.parametrize("kind", SCALINGS)
 def test_rows_by_index_are_those_rows(kind):
     X = np.random.default_rng(0).normal(5, 3, (50, 2, 3)).astype(np.float32)

@@ -123,6 +123,10 @@ def test_a_column_without_values_tells_nothing_whatever_comes_later(dtype):
     for later in (pd.Series([None, None], dtype=dtype), pl.Series([None, None]), pd.Series(["a", "b"])):
         if dtype is not float or later.dtype != pd.Series(["a"]).dtype:
             np.testing.assert_array_equal(column.encode(later), [[np.nan], [np.nan]])
+    for later in (pd.Series(pd.to_datetime(["2020", "2021"])), pd.Series(["a", 1], dtype=object)):
+        if dtype is float:  # without values, but of numbers
+            continue
+        np.testing.assert_array_equal(column.encode(later), [[np.nan], [np.nan]])
     np.testing.assert_array_equal(found, [[np.nan], [np.nan]])
 
 
@@ -300,6 +304,16 @@ def test_a_classifier_of_a_mixed_table(tiny, tmp_path, estimator):
         assert classifier.score(X[90:], y[90:]) > 0.8
         more = loaded.partial_fit(X[:5].assign(colour="violet"), ["new"] * 5 if y.dtype == object else np.full(5, 9))
         assert more.predict_proba(X).shape == (120, 4)
+
+
+@pytest.mark.parametrize("colours", [list("rgb"), list("rg"), ["r"]])
+def test_a_table_of_one_categorical_column(tiny, colours):
+    X, y = pd.DataFrame({"colour": (colours * 30)[:30]}), [0, 1] * 15
+    classifier = tiny(estimator="kernel").fit(X, y)
+    found = classifier.predict_proba(X)
+    np.testing.assert_array_equal(classifier.predict_proba(pl.DataFrame(X.to_dict("list"))), found)
+    later = classifier.partial_fit(X[:3], y[:3])
+    assert later.predict_proba(X).shape == found.shape
 
 
 def test_categories_are_centred_and_numbers_scaled(tiny):

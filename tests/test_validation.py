@@ -169,6 +169,13 @@ def test_a_row_of_nan_makes_no_class(table):
         assert set(checked_rows(Estimator(), X, y, None, None)[1]) == {0, 1}
 
 
+def test_booleans_of_a_column_that_had_a_gap_are_labels(table):
+    X, y = table
+    found = checked_rows(Estimator(), X, np.array(y, bool).astype(object), None, None)[1]
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, y)
+
+
 def test_groups_of_any_names_are_numbered(table):
     X, y = table
     names = np.array(["b", "a", "c"] * 4)
@@ -183,6 +190,9 @@ def test_groups_of_any_names_are_numbered(table):
             "Got groups with None at index 0, expected a value for each row; name it, or",
         ),
         ({"groups": np.r_[np.ones(11), np.nan]}, "Got groups with nan at index 11"),
+        ({"groups": np.array([1, "a", "b"] * 4, object)}, "Got groups of the types int, str, expected one"),
+        ({"X": np.ones((12, 2, 0))}, r"Got X of shape \(12, 2, 0\), expected at least one layer and one feature"),
+        ({"X": np.ones((12, 0, 2))}, r"Got X of shape \(12, 0, 2\), expected at least one layer and one feature"),
         ({"groups": np.ones((12, 2))}, r"Got groups of shape \(12, 2\), expected \(12,\): one group per row"),
         (
             {"y": np.array(["NaT", *["2020"] * 11], "M8[D]")},

@@ -28,7 +28,7 @@ What next: if another classifier is better by more than chance, use that one. To
   import pandas as pd
   from gendiffclf import GenerativeTransportClassifier
   table = pd.read_csv({path!r}){named}
-  table = table.dropna(subset=[{target!r}]){cleaned}
+  table = table.dropna(subset={columns!r}){cleaned}
   X, y = table.drop(columns={dropped!r}), table[{target!r}]
   classifier = GenerativeTransportClassifier(random_state=0).fit(X, y{groups})
   classifier.save("model.safetensors")"""
@@ -93,6 +93,7 @@ def run_demo(
         after = _NEXT_STEPS_TABLE.format(
             path=str(path),
             target=target,
+            columns=columns,
             named=named,
             cleaned=cleaned,
             dropped=list(datasets[0].dropped),

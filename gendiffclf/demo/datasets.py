@@ -112,6 +112,10 @@ def read_table(
             f"Got target={target!r} of {table[target].nunique()} different numbers, expected at most {MAX_CLASSES} classes; "
             "divide it into ranges, or use a regressor."
         )
+    if table[target].dtype.kind == "f" and (parts := table[target][table[target] % 1 != 0]).any():
+        raise ValueError(
+            f"Got target={target!r} with the number {parts.iloc[0]:g}, expected classes; make them whole numbers or text."
+        )
     table = _frequent_classes(table, target, groups, n_folds, notes)
     if len(table) > max_rows:
         notes.append(f"A random sample of {max_rows:,} of {len(table):,} rows is used; --max-rows changes this.")

@@ -135,9 +135,13 @@ def fit_kernel(
         settings, relevance, honest = _chosen(
             rows, targets, weight, kernels, n_views, groups, folds, n_selection, exact=n == m
         )
-    estimator = KernelEstimator(settings, n_views, targets[:0], targets[:0], weighted_mean(targets, weight), weight[:0])
-    estimator.relevance = relevance
-    estimator.centers = estimator.view(rows[:m]).clone()
+    nothing = targets.new_zeros(())
+    estimator = KernelEstimator(
+        settings, n_views, nothing, nothing, nothing, weighted_mean(targets, weight), nothing, relevance
+    )
+    seen = estimator.view(rows[:m])
+    estimator.origin = seen.mean(0)
+    estimator.centers = seen - estimator.origin
     if m == n:
         fitted = _exact(estimator, targets, weight, groups)
     else:

@@ -29,6 +29,8 @@ class KernelEstimator:
     settings : KernelSettings
     n_views : int
         Scalings that rows come in.
+    origin : Tensor of shape (layers, d)
+        Mean of the centres. What the kernel reads is relative to it, as products of rows far from 0 would lose their digits.
     centers : Tensor of shape (m, layers, d)
         Scaled rows.
     coefficients : Tensor of shape (m, K)
@@ -45,6 +47,7 @@ class KernelEstimator:
 
     settings: KernelSettings
     n_views: int
+    origin: Tensor
     centers: Tensor
     coefficients: Tensor
     offset: Tensor
@@ -61,7 +64,7 @@ class KernelEstimator:
         """What the kernel reads of rows, (B, views * layers, d) -> (B, layers, d)."""
         seen = rows.unflatten(1, (self.n_views, -1))[:, self.settings.view]
         seen = seen if self.relevance is None else seen * self.relevance.to(seen)
-        return KERNELS[self.settings.kernel].read(seen)
+        return KERNELS[self.settings.kernel].read(seen) - self.origin.to(seen)
 
     def estimate(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """

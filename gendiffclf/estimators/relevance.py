@@ -93,7 +93,7 @@ def find_relevance(
     groups : ndarray of shape (s,), optional
         Rows of one group are no independent evidence.
     """
-    folds, start = folds % N_FOLDS, selection.gaussian
+    folds, start, rows = folds % N_FOLDS, selection.gaussian, rows - rows.mean(0)
     if len(np.unique(folds[:DESCENT_ROWS])) < 2:  # one group may have them all
         return None
 

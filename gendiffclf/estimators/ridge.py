@@ -69,6 +69,7 @@ KERNELS: dict[str, Kernel] = {
 def distances(kernel: str, rows: Tensor, like: Tensor) -> tuple[Tensor, float]:
     """Negative exponents of rows (n, d), (n, n), and their median over few rows, with which the kernel is exp(-1)."""
     rows = KERNELS[kernel].read(rows)
+    rows = rows - rows.mean(0)  # products of rows far from 0 lose their digits
     found = KERNELS[kernel].exponent(rows, rows).neg_().clamp_min_(0).to(like)
     apart = found[:MEDIAN_ROWS, :MEDIAN_ROWS].flatten()
     apart = apart[apart > 1e-6 * apart.max()]
