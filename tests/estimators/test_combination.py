@@ -18,7 +18,6 @@ from gendiffclf.estimators.combination import (
     convex_weights,
     fit_exponents,
     fit_read_out,
-    high_precision,
     uncalibrated,
 )
 from gendiffclf.transport.readout import positive_shares, project_on_simplex
@@ -272,12 +271,3 @@ def test_a_combination_is_deterministic_and_leaves_its_input_alone():
     assert combine(coordinates, targets, weight) == combine(coordinates, targets, weight)
     combine(coordinates, targets, weight).probabilities(coordinates)
     assert all(torch.equal(x, y) for x, y in zip((*coordinates, targets, weight), before, strict=True))
-
-
-def test_double_precision_where_there_is_such():
-    class OnMps:
-        device = torch.device("mps")
-
-    x = OnMps()
-    assert high_precision(x) is x
-    assert high_precision(torch.ones(2)).dtype == torch.float64

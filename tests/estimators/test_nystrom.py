@@ -13,8 +13,8 @@ from gendiffclf.estimators.ridge import KernelSettings
 
 def nystrom(rows, targets, weight, settings=GAUSSIAN, groups=None, n_centers=None, **options):
     """The Nyström solution, with all rows as centres by default."""
-    estimator = KernelEstimator(settings, 1, targets[:0], targets[:0], weight @ targets / weight.sum(), weight[:0])
-    estimator.centers = rows[:n_centers].clone()
+    offset, nothing = weight @ targets / weight.sum(), targets.new_zeros(())
+    estimator = KernelEstimator(settings, 1, nothing, rows[:n_centers].clone(), nothing, offset, nothing)
     options = {"reduce": None, "part": slice, **options}
     return kernel_module._nystrom(estimator, rows, targets, weight, groups, *options.values())
 
