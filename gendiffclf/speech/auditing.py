@@ -10,6 +10,7 @@ import pandas as pd
 
 from .corpora import check_corpus, clip_keys, clips
 from .findings import SEVERITIES, Audit, Finding
+from .names import NO_CONTENT
 from .recordings import Recording, measure_recordings
 from .sound_checks import check_copies, check_recordings, content_of
 from .table_checks import check_table, copies_of, voices_of
@@ -77,7 +78,7 @@ def audit_first(
     ValueError
         If there are errors; those in the table are raised before any clip is decoded.
     """
-    different = [f"clip {i}" for i in range(len(corpus))]
+    different = [f"{NO_CONTENT}{i}" for i in range(len(corpus))]
     if rows is None:
         _audit(corpus, np.array(different)).accept(accept).raise_errors(ignore)
         audited = audit(corpus)

@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from .._version import VERSION
 from ..files import write_json
+from .names import NO_CONTENT
 from .votes import vote_columns
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def corpus_hash(corpus: pd.DataFrame, content: np.ndarray) -> str:
     `content` are digests of the clips, of shape (n_clips,), as in `Audit`; broken and silent clips count as equal.
     """
     names = [name for name in ("label", "speaker") if name in corpus]
-    digests = ["" if digest.startswith("clip ") else digest for digest in content]  # numbers depend on the order
+    digests = ["" if digest.startswith(NO_CONTENT) else digest for digest in content]  # numbers depend on the order
     columns = [digests, *(corpus[name].astype(str) for name in (*names, *vote_columns(corpus)))]
     rows = sorted("\t".join(row) for row in zip(*columns, strict=True))
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()

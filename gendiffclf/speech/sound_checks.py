@@ -13,6 +13,7 @@ import pandas as pd
 from ..featurizers.audio import NO_FILE, AudioError
 from .corpora import clips
 from .findings import Finding, finding
+from .names import NO_CONTENT
 from .recordings import SPECTRUM_FLOOR, Recording, measure_recordings
 
 SILENT_PEAK = 1e-3
@@ -74,7 +75,7 @@ def content_of(recordings: Sequence[Recording | AudioError]) -> np.ndarray:
     """Digests of the clips' content; broken and digitally silent clips get unique ones."""
     return np.array(
         [
-            f"clip {i}" if isinstance(recording, AudioError) or not recording.peak else recording.content
+            f"{NO_CONTENT}{i}" if isinstance(recording, AudioError) or not recording.peak else recording.content
             for i, recording in enumerate(recordings)
         ]
     )

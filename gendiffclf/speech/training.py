@@ -23,6 +23,7 @@ from .auditing import audit_first
 from .corpora import check_corpus, check_gaps, clips
 from .findings import Audit
 from .folds import N_DIGITS
+from .names import NO_CONTENT
 from .provenance import steps_of
 from .votes import votes_of
 
@@ -274,7 +275,7 @@ def joined(
     trained = Pipeline([*first, *steps_of(fitted, name)])
     if "speaker" in corpus:
         trained.speakers_ = sorted(set(corpus["speaker"].astype(str)))
-    trained.clips_ = sorted({digest[:N_DIGITS] for digest in content.tolist()})
+    trained.clips_ = sorted({digest[:N_DIGITS] for digest in content.tolist() if not digest.startswith(NO_CONTENT)})
     return trained
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+import soundfile
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, f1_score
@@ -259,6 +260,17 @@ def test_speakers_that_were_learnt_from_warn(vowels, pipeline, tmp_path):
             pytest.warns(UserWarning, match="without the column 'speaker': whether its speakers are in the model's"),
         ):
             evaluate_fitted(model, vowels.drop(columns="speaker"))
+
+
+@pytest.mark.filterwarnings("ignore:silent", "ignore:.*model's training data .m01")
+def test_silent_clips_are_not_taken_for_each_other(vowels, pipeline, tmp_path):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8000), 16000)
+    vowels.loc[0, "path"] = str(tmp_path / "silent.wav")
+    fitted = train(pipeline, vowels)
+    assert len(fitted.clips_) == len(vowels) - 1
+    others = vowels[:3].assign(speaker="new", path=str(tmp_path / "silent.wav"))
+    found = evaluate_fitted(fitted, others)  # no warning of clips in the training data
+    assert len(found.predictions) == 3
 
 
 def test_folders_without_speakers_are_read(vowels, pipeline, tmp_path):
