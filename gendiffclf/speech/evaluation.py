@@ -193,7 +193,7 @@ def evaluate_fitted(
         )
     foreign = ~np.isin(corpus["label"].to_numpy()[test], trained)
     if foreign.any():
-        unknown = np.setdiff1d(labels, trained).tolist()
+        unknown = np.setdiff1d(labels, trained).astype(str).tolist()
         warnings.warn(
             f"Got {foreign.sum()} of {len(test)} clips with labels that the model does not have ({first_few(unknown)}): each "
             "counts as an error; leave them out, or rename the labels.",

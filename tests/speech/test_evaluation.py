@@ -242,6 +242,14 @@ def test_a_corpus_that_was_not_learnt_from(vowels, pipeline):
         evaluate_fitted(fitted, new.assign(label="x"))
 
 
+@pytest.mark.filterwarnings("ignore:Got .* in the model's training data", "ignore:Got a corpus in which")
+def test_numbers_as_labels_may_be_unknown_too(vowels, pipeline):
+    numbered = vowels.assign(label=vowels["label"].map({"heed": 1, "hod": 2, "who'd": 3}))
+    fitted = train(pipeline, numbered[numbered["label"] != 2])
+    with pytest.warns(UserWarning, match=r"6 of 18 clips with labels that the model does not have \(2\): each counts"):
+        assert evaluate_fitted(fitted, numbered).classes.tolist() == [1, 2, 3]
+
+
 def test_speakers_that_were_learnt_from_warn(vowels, pipeline, tmp_path):
     known = sorted(vowels["speaker"].unique())[:4]
     fitted = train(pipeline, vowels[vowels["speaker"].isin(known)])
