@@ -115,7 +115,7 @@ class TransportDisplay:
             raise ValueError(f"Got row={row}, expected an index below {n_rows}, the number of rows in X.")
         X = _safe_indexing(X, [row])
         if isinstance(estimator, Pipeline):
-            X, estimator = estimator[:-1].transform(X), estimator[-1]
+            X, estimator = estimator[:-1].transform(X) if len(estimator) > 1 else X, estimator[-1]
         n_steps = getattr(estimator.path_, "n_steps", 20) if n_steps is None else n_steps
         states = estimator.transport(X, n_steps=n_steps, return_path=True)[:, 0]  # (N + 1, L)
         codes = estimator._codes().numpy()

@@ -117,7 +117,7 @@ def checked_rows(
         check_none_missing("y", given)
         # Nullable numbers and booleans of pandas would be floats for scikit-learn; before 2.2, pandas makes objects of them.
         y = given.astype(getattr(getattr(y, "dtype", None), "numpy_dtype", given.dtype), copy=False)
-        if y.dtype == object and {type(label) for label in y.tolist()} == {bool}:  # a column of pandas that had a gap
+        if y.dtype == object and {type(label) for label in y} <= {bool, np.bool_}:  # a column of pandas that had a gap
             y = y.astype(bool)
         _check_no_objects(y)
     if feature_shape is None:
@@ -164,10 +164,9 @@ def _group_numbers(groups: ArrayLike | None, n: int) -> np.ndarray:
     if len(names) != n:
         raise ValueError(f"Got {len(names)} groups for {n} rows, expected one group per row.")
     check_none_missing("groups", names)
-    kinds = sorted({type(name).__name__ for name in names.tolist()})
-    if "str" in kinds and len(kinds) > 1:
+    if 0 < sum(isinstance(name, str) for name in names) < n:
         raise ValueError(
-            f"Got groups of the types {', '.join(kinds)}, expected one; convert them, for example by astype(str)."
+            "Got groups of which some are text, expected all or none; convert them, for example by astype(str)."
         )
     distinct, numbers = np.unique(names, return_inverse=True)
     if len(distinct) == 1 and n > 1:
@@ -344,25 +343,22 @@ R = TypeVar("R")
 
 def all_or_nothing(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
     """
-    Let a method train whatever its caller told torch, and change its object wholly or not at all.
+    Let a method train although its caller may have switched gradients off, and change its object wholly or not at all.
 
-    It has gradients, and float32 as torch's default dtype. If the method fails, or is interrupted, the object gets the attributes
-    back that it had. The method must therefore put new objects into attributes: what it changes in place stays changed.
+    If the method fails, or is interrupted, the object gets the attributes back that it had. The method must therefore put
+    new objects into attributes: what it changes in place stays changed.
     """
 
     @functools.wraps(method)
     def wrapped(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         import torch
 
-        before, dtype = dict(vars(self)), torch.get_default_dtype()
-        torch.set_default_dtype(torch.float32)
+        before = dict(vars(self))
         try:
             with torch.inference_mode(False), torch.enable_grad():
                 return method(self, *args, **kwargs)
         except BaseException:
             self.__dict__ = before
             raise
-        finally:
-            torch.set_default_dtype(dtype)
 
     return wrapped

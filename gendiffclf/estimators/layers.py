@@ -37,11 +37,11 @@ class MemberLinear(nn.Module):
         self, n_members: int, n_inputs: int, n_outputs: int, generator: Generator, *, zero: bool = False
     ) -> None:
         super().__init__()
-        weight = torch.zeros(n_members, n_inputs, n_outputs)
+        weight = torch.zeros(n_members, n_inputs, n_outputs, dtype=torch.float32)
         if not zero:
             weight.uniform_(-1, 1, generator=generator).div_(math.sqrt(n_inputs))
         self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(torch.zeros(n_members, 1, n_outputs))
+        self.bias = nn.Parameter(torch.zeros(n_members, 1, n_outputs, dtype=torch.float32))
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply each member's map to its rows."""
@@ -63,7 +63,7 @@ def dropout(x: Tensor, rate: float, generator: Generator | None) -> Tensor:
     if generator is None or rate == 0:
         return x
     # torch's dropout draws from the global generator, which training leaves alone.
-    kept = torch.rand(x.shape[1:], generator=generator, device=x.device) >= rate
+    kept = torch.rand(x.shape[1:], generator=generator, device=x.device, dtype=torch.float32) >= rate
     return x * kept.to(x.dtype).div_(1 - rate)
 
 
@@ -90,7 +90,7 @@ class PeriodicEmbedding(nn.Module):
         self.out_features = n_features * (1 + 2 * n_frequencies)
         self.frequencies: nn.Parameter | None = None
         if n_frequencies:
-            initial = torch.randn(n_members, 1, n_frequencies, n_features, generator=generator)
+            initial = torch.randn(n_members, 1, n_frequencies, n_features, generator=generator, dtype=torch.float32)
             self.frequencies = nn.Parameter(initial * scale)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -93,7 +93,9 @@ class TransportNetwork(nn.Module):
         self.register_buffer("view", torch.arange(members) % shape.n_views, persistent=False)
         self.layer_weights: nn.Parameter | None = None
         if n_condition > 1:
-            self.layer_weights = nn.Parameter(torch.full((members, 1, 1, n_condition), 1 / n_condition))
+            self.layer_weights = nn.Parameter(
+                torch.full((members, 1, 1, n_condition), 1 / n_condition, dtype=torch.float32)
+            )
         self.embedding = PeriodicEmbedding(
             members, shape.n_features, shape.n_frequencies, shape.frequency_scale, generator
         )

@@ -41,7 +41,8 @@ class LayersTokenizer(nn.Module):
         super().__init__()
         self.n_tokens = n_layers
         self.map = MemberLinear(n_members, n_features, width, generator)
-        self.position = nn.Parameter(torch.randn(n_members, 1, n_layers, width, generator=generator) * 0.02)
+        position = torch.randn(n_members, 1, n_layers, width, generator=generator, dtype=torch.float32)
+        self.position = nn.Parameter(0.02 * position)
 
     def forward(self, layers: Tensor, embedded: Tensor) -> Tensor:
         """(M, B, layers, d) -> (M, B, layers, width)."""
@@ -57,7 +58,8 @@ class ChunksTokenizer(nn.Module):
         super().__init__()
         self.n_tokens = math.ceil(embedded / CHUNK_SIZE)
         self.map = MemberLinear(n_members, CHUNK_SIZE, width, generator)
-        self.position = nn.Parameter(torch.randn(n_members, 1, self.n_tokens, width, generator=generator) * 0.02)
+        position = torch.randn(n_members, 1, self.n_tokens, width, generator=generator, dtype=torch.float32)
+        self.position = nn.Parameter(0.02 * position)
 
     def forward(self, layers: Tensor, embedded: Tensor) -> Tensor:
         """(M, B, e) -> (M, B, ⌈e / CHUNK_SIZE⌉, width)."""

@@ -160,7 +160,7 @@ def few_shot(
     encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=("broken", "copies"))  # reported below
     rng = np.random.default_rng(random_state)
     rows = _disjoint_rows(encoded.valid, tested, audited.voices, rng)
-    (train_rows, test_rows), *_ = without_copies([rows], audited.copies)
+    (train_rows, test_rows), *_ = without_copies([rows], audited)
     y, voices = corpus["label"].to_numpy(), audited.voices[test_rows]
     fitted = fit_rows(rest, encoded.rows[train_rows], y[train_rows], audited.voices[train_rows])
     end_if_interrupted(fitted)

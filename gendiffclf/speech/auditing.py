@@ -13,7 +13,7 @@ from .findings import SEVERITIES, Audit, Finding
 from .names import NO_CONTENT
 from .recordings import Recording, measure_recordings
 from .sound_checks import check_copies, check_recordings, content_of
-from .table_checks import check_table, copies_of, voices_of
+from .table_checks import check_overlaps, check_table, overlaps_of, voices_of
 
 
 def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None) -> Audit:
@@ -44,7 +44,7 @@ def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None
     `train` and `evaluate` begin with an audit. Its errors (labels that differ only by case or spaces, copies of a clip with
     different labels, a single label, no speakers) stop them unless listed in `accept`; its warnings are shown. Copies are
     found by their decoded samples, also in another lossless format, but not if they were cut, resampled or compressed with
-    loss. Segments of one file count as copies if more than half of what they cover together is in both.
+    loss. Overlaps are pairs of segments of one file of which more than half of what they cover together is in both.
 
     Examples
     --------
@@ -94,8 +94,9 @@ def audit_first(
 def _audit(
     corpus: pd.DataFrame, content: np.ndarray, of_sound: list[Finding] | None = None, seconds: float = float("nan")
 ) -> Audit:
-    copies = copies_of(corpus, content)
-    findings = [*check_table(corpus), *check_copies(corpus, copies), *(of_sound or [])]
+    overlaps = overlaps_of(corpus)
+    copies = [*check_copies(corpus, content), *check_overlaps(corpus, overlaps)]
+    findings = [*check_table(corpus), *copies, *(of_sound or [])]
     labels = corpus["label"].astype(str).value_counts().sort_index() if "label" in corpus else {}
     return Audit(
         n_clips=len(corpus),
@@ -104,6 +105,6 @@ def _audit(
         classes={str(label): int(count) for label, count in labels.items()},
         findings=tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
         content=content,
-        copies=copies,
-        voices=voices_of(corpus, copies),
+        overlaps=overlaps,
+        voices=voices_of(corpus, content, overlaps),
     )

@@ -25,6 +25,7 @@ AUDIO_SUFFIXES = (
 )  # fmt: skip
 _OTHER_AUDIO = (".m4a", ".aac", ".wma", ".amr")
 """Audio that libsndfile does not read."""
+_OTHER_TABLES = (".json", ".jsonl", ".parquet", ".txt", ".xls", ".xlsx")
 _REMEDIES = {
     "label": "; take it from the paths by layout (--layout) or pattern (--pattern '{label}/*.wav'), or from another column by "
     "target (--label-column)"
@@ -123,10 +124,9 @@ def read_corpus(
         raise ValueError(f"Got source={str(source)!r} with a layout or pattern, expected a folder.")
     elif source.suffix.lower() in (".csv", ".tsv"):
         corpus = _read_table(source, path_column)
-    elif not is_clip:
+    elif source.suffix.lower() in _OTHER_TABLES:
         raise ValueError(
-            f"Got source={str(source)!r}, expected a folder, a table (.csv, .tsv) or a clip ({', '.join(AUDIO_SUFFIXES)}); save "
-            "tables of other kinds as .csv."
+            f"Got source={str(source)!r}, expected a folder, a table (.csv, .tsv) or a clip; save it as .csv."
         )
     else:
         corpus = pd.DataFrame({"path": [str(source)]})
@@ -164,10 +164,9 @@ def check_corpus(
     if "label" in (*needed, *optional) and "label" in corpus:
         if vote_columns(corpus):  # labels are the ends of their names
             corpus = corpus.assign(label=corpus["label"].astype(str))
-        kinds = sorted({type(label).__name__ for label in corpus["label"].dropna().tolist()})
-        if "str" in kinds and len(kinds) > 1:
+        if 0 < sum(isinstance(label, str) for label in corpus["label"]) < len(corpus):
             raise ValueError(
-                f"Got labels of the types {' and '.join(kinds)}, expected one; convert them, for example by "
+                "Got labels of which some are text, expected all or none; convert them, for example by "
                 "corpus['label'].astype(str)."
             )
     return _with_times(corpus.reset_index(drop=True))
@@ -184,7 +183,9 @@ def clips(corpus: pd.DataFrame) -> list[Any]:
 
 def _with_times(corpus: pd.DataFrame) -> pd.DataFrame:
     """Turn `start` and `end`, as far as there, into seconds; NaN where empty."""
-    for name in {"start", "end"} & set(corpus.columns):
+    for name in ("start", "end"):
+        if name not in corpus:
+            continue
         text = corpus[name].astype(object).where(~_gaps(corpus, name), np.nan)
         seconds = pd.to_numeric(text, errors="coerce").astype(np.float64)
         wrong = np.flatnonzero(seconds.isna() & text.notna())
@@ -329,7 +330,12 @@ def _read_table(path: Path, path_column: str) -> pd.DataFrame:
     rule = f"expected a table in UTF-8 with columns separated by {separators} and their names in the first line"
     # As text, since a label may be "NA" or "01".
     read = partial(read_csv, path, rule, sep=separator, dtype=str, keep_default_na=False)
-    table = read()
+    try:
+        table = read()
+    except ValueError:
+        if separator != "\t":
+            raise
+        table = read(quoting=csv.QUOTE_NONE)
     if _swallowed(table, separator) is not None and separator == "\t":
         table = read(quoting=csv.QUOTE_NONE)
     if (row := _swallowed(table, separator)) is not None:
@@ -356,9 +362,10 @@ def _read_table(path: Path, path_column: str) -> pd.DataFrame:
 
 
 def _swallowed(table: pd.DataFrame, separator: str) -> int | None:
-    """The first row with a cell that holds a line break and a separator, and so the rows after a stray quote."""
+    """The first row with a cell that also holds a path in a later line, and so the rows after a stray quote."""
     for row, cells in enumerate(table.itertuples(index=False)):
-        if any("\n" in cell and separator in cell for cell in cells):
+        lines = [line for cell in cells if "\n" in cell for line in cell.split("\n")[1:]]
+        if any(part.lower().endswith(AUDIO_SUFFIXES) for line in lines for part in line.split(separator)):
             return row
     return None
 
@@ -382,6 +389,10 @@ def read_csv(path: Path, rule: str, **options: Any) -> pd.DataFrame:
             "the table as CSV if it has another format."
         ) from error
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        if "EOF inside string" in str(error):
+            raise ValueError(
+                f"Got {path} with a quote that does not end, {rule}; remove it, or double the quotes inside quoted cells."
+            ) from error
         raise ValueError(
             f"Got {path} with rows of unequal length ({str(error).strip()}), {rule}; quote cells that contain separators."
         ) from error

@@ -121,7 +121,7 @@ def evaluate(
     encoded, audited = encode_audited(featurizer, corpus, features, accept=accept, ignore=REPORTED)
     settings = {"n_folds": n_folds, "random_state": random_state}
     pairs = fold_rows(corpus, encoded.valid, folds, voices=audited.voices, **settings)
-    pairs = without_copies(pairs, audited.copies)
+    pairs = without_copies(pairs, audited)
     _check_classes(corpus["label"].to_numpy(), pairs)
     shared = shared_speakers(corpus, pairs)
     about = describe_run(pipeline, corpus, audited.content, folds, [test for _, test in pairs], **settings)

@@ -96,5 +96,6 @@ def _corpus(text: str, options: argparse.Namespace, conditions: list[str]) -> pd
 
 def _layout_and_source(text: str) -> tuple[str | None, str]:
     """Split LAYOUT=FOLDER; a layout of None for other sources."""
-    layout, _, folder = text.partition("=")
-    return (layout, folder) if layout in LAYOUTS else (None, text)
+    layout, equals, folder = text.partition("=")
+    is_layout = layout in LAYOUTS or (equals and not Path(text).exists())  # or a misspelt one
+    return (layout, folder) if is_layout else (None, text)

@@ -19,8 +19,8 @@ from .provenance import JsonResult, as_json
 CODES = {
     "error": ("copies-across-labels", "label-variants", "no-speakers", "one-class"),
     "warning": (
-        *("anti-phase", "band-limited", "broken", "clipped", "copies", "copies-across-speakers", "rare-class"),
-        *("rates-by-class", "short", "silent", "speaker-per-clip", "speaker-variants", "unscaled"),
+        *("anti-phase", "band-limited", "broken", "clipped", "copies", "copies-across-speakers", "overlaps"),
+        *("rare-class", "rates-by-class", "short", "silent", "speaker-per-clip", "speaker-variants", "unscaled"),
     ),
     "note": ("few-speakers", "level-by-class", "long", "no-labels"),
 }
@@ -92,11 +92,11 @@ class Audit(JsonResult):
         Sorted by severity.
     content : ndarray of shape (n_clips,), str
         Digest of each clip's content; equal for copies.
-    copies : ndarray of shape (n_clips,), str
-        Name that copies of a clip have in common, and segments of a file that overlap by more than half.
+    overlaps : ndarray of shape (n_pairs, 2), int
+        Rows of segments of one file of which more than half of what they cover together is in both.
     voices : ndarray of shape (n_clips,), str
-        Groups to keep on one side of a split: the speaker, or the first of several speakers who share a clip or whose names
-        differ only by case or spaces; without speakers, the clip's content.
+        Groups to keep on one side of a split: the speaker, or the first of several speakers who share a clip, have overlaps
+        or whose names differ only by case or spaces; without speakers, the clip's content.
     accepted : tuple of str
         Codes of accepted findings, which neither stop nor warn, and are recorded.
     """
@@ -107,7 +107,7 @@ class Audit(JsonResult):
     classes: dict[str, int]
     findings: tuple[Finding, ...]
     content: np.ndarray
-    copies: np.ndarray
+    overlaps: np.ndarray
     voices: np.ndarray
     accepted: tuple[str, ...] = ()
 
@@ -165,8 +165,8 @@ class Audit(JsonResult):
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything except digests, copies and voices as JSON types."""
-        content = {name: value for name, value in vars(self).items() if name not in ("content", "copies", "voices")}
+        """Return everything except digests, overlaps and voices as JSON types."""
+        content = {name: value for name, value in vars(self).items() if name not in ("content", "overlaps", "voices")}
         return as_json({**content, "findings": [asdict(finding) for finding in self.findings]})
 
     @property

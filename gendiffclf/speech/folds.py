@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
 from ..validation import check_choice, check_integer, first_few
+from .findings import Audit
 from .names import FOLDS
 from .table_checks import missing_speakers
 
@@ -87,18 +88,22 @@ def fold_rows(
     return pairs
 
 
-def without_copies(pairs: list[Fold], copies: np.ndarray) -> list[Fold]:
+def without_copies(pairs: list[Fold], audited: Audit) -> list[Fold]:
     """
-    Remove training clips of which copies, as in `Audit`, are tested, and warn of them.
+    Remove training clips that are copies of tested ones or overlap with them, and warn of them.
 
     Folds by speaker have none, since speakers who share a clip are one voice.
     """
-    kept = [(train[~np.isin(copies[train], copies[test])], test) for train, test in pairs]
+    content, (first, second) = audited.content, audited.overlaps.T
+    kept = []
+    for train, test in pairs:
+        overlapping = np.concatenate([first[np.isin(second, test)], second[np.isin(first, test)]])
+        kept.append((train[~(np.isin(content[train], content[test]) | np.isin(train, overlapping))], test))
     n_left_out = sum(len(train) for train, _ in pairs) - sum(len(train) for train, _ in kept)
     if n_left_out:
         warnings.warn(
-            f"Got folds with copies of tested clips among the training clips, {n_left_out} in all; they are left out of "
-            "training.",
+            f"Got folds with copies of tested clips among the training clips, or segments that overlap with them, {n_left_out} "
+            "in all; they are left out of training.",
             stacklevel=3,
         )
     if not all(len(train) for train, _ in kept):
@@ -173,14 +178,15 @@ def _one_voice(n_speakers: int, folds: str) -> str:
 
 
 def _published_split(corpus: pd.DataFrame, valid: np.ndarray) -> Fold:
-    unknown = corpus["split"].astype(str)[~corpus["split"].isin(SPLITS)]
+    splits = corpus["split"].iloc[valid].astype(object)
+    unknown = splits[~splits.isin(SPLITS)].fillna("")
     if len(unknown):
-        counts = ", ".join(f"{count} with {name!r}" for name, count in unknown.value_counts().items())
+        counts = ", ".join(f"{count} with {name!r}" for name, count in unknown.astype(str).value_counts().items())
         raise ValueError(
             f"Got folds='split' with clips of unknown splits ({counts}), expected {', '.join(map(repr, SPLITS))} in the column "
             "'split'; rename them, or leave out these clips."
         )
-    split = corpus["split"].to_numpy()[valid]
+    split = splits.to_numpy()
     train, test = valid[np.isin(split, SPLITS[:2])], valid[split == "test"]
     if not len(train) or not len(test):
         splits = sorted(set(split.tolist()))

@@ -310,7 +310,7 @@ def evaluate_ratings(
     else:
         unlabelled = corpus.assign(label="rated")
         pairs = fold_rows(unlabelled, encoded.valid, folds, voices=audited.voices, **settings)
-        pairs = without_copies(pairs, audited.copies)
+        pairs = without_copies(pairs, audited)
         shared_speakers(corpus, pairs)
     rows, tables, model = [], [], rest
     for number, (train, test) in enumerate(tqdm(pairs, unit="fold", desc="Folds", disable=not verbose)):

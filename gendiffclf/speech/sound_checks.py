@@ -81,19 +81,18 @@ def content_of(recordings: Sequence[Recording | AudioError]) -> np.ndarray:
     )
 
 
-def check_copies(corpus: pd.DataFrame, copies: np.ndarray) -> Iterator[Finding]:
-    """Yield findings about clips with the same name in `copies`, see `copies_of`."""
-    table = corpus.reindex(columns=["label", "speaker"]).astype(str).assign(copies=copies)
-    table = table[table["copies"].duplicated(keep=False)].sort_values("copies", kind="stable")
-    same = "copies of each other" + " or overlap by more than half" * ("end" in corpus)
-    several = table.groupby("copies")[["label", "speaker"]].transform("nunique") > 1
+def check_copies(corpus: pd.DataFrame, content: np.ndarray) -> Iterator[Finding]:
+    """Yield findings about clips with the same content."""
+    table = corpus.reindex(columns=["label", "speaker"]).astype(str).assign(content=content)
+    table = table[table["content"].duplicated(keep=False)].sort_values("content", kind="stable")
+    several = table.groupby("content")[["label", "speaker"]].transform("nunique") > 1
     relabelled, renamed, harmless = (
         table[rows] for rows in (several["label"], several["speaker"], ~several.any(axis=1))
     )
     if len(relabelled):
         yield finding(
             "copies-across-labels",
-            f"{len(relabelled)} clips are {same} under different labels, so at least one of the labels is wrong",
+            f"{len(relabelled)} clips are copies of each other under different labels, so at least one of the labels is wrong",
             "find out which label is right, and leave out the others",
             corpus,
             relabelled.index,
@@ -101,17 +100,17 @@ def check_copies(corpus: pd.DataFrame, copies: np.ndarray) -> Iterator[Finding]:
     if len(renamed):
         yield finding(
             "copies-across-speakers",
-            f"{len(renamed)} clips are {same} under the names of {renamed['speaker'].nunique()} speakers. Speakers "
+            f"{len(renamed)} clips are copies of each other under the names of {renamed['speaker'].nunique()} speakers. Speakers "
             "who share a clip count as one voice, so that no clip is in both training and test",
             "leave out the copies, or correct the column speaker",
             corpus,
             renamed.index,
         )
     if len(harmless):
-        n_kinds = harmless["copies"].nunique()
+        n_kinds = harmless["content"].nunique()
         yield finding(
             "copies",
-            f"{len(harmless)} clips are {same}, of {n_kinds} recording{'s' * (n_kinds > 1)}. They are kept on the "
+            f"{len(harmless)} clips are copies of each other, of {n_kinds} recording{'s' * (n_kinds > 1)}. They are kept on the "
             "same side of every split, and each counts",
             "leave out the copies",
             corpus,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections import defaultdict
@@ -157,39 +158,63 @@ def _variants(names: Iterable[str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def copies_of(corpus: pd.DataFrame, content: np.ndarray) -> np.ndarray:
+def overlaps_of(corpus: pd.DataFrame) -> np.ndarray:
     """
-    Return names (n_clips,) that copies of a clip have in common, and segments of a file whose overlap is most of both.
+    Pairs of rows (p, 2) with segments of one file whose overlap is most of both: more than half of what they cover together.
 
-    Clips of equal `content`, (n_clips,), are copies. Overlaps count if they are more than half of what both cover together, so
-    that a word in the turn of another speaker is none.
+    So a word in the turn of another speaker is none, nor is a segment without `end`.
     """
-    if "start" not in corpus or "end" not in corpus:
-        return content
-    same = DisjointSet(set(content.tolist()))
-    for _, file in corpus.reset_index(drop=True).fillna({"start": 0.0}).groupby("path"):
-        segments = file.dropna(subset="end").sort_values("start")
-        rows, start, end = segments.index, segments["start"].to_numpy(), segments["end"].to_numpy()
-        for i in range(len(rows)):
-            for j in range(i + 1, int(np.searchsorted(start, end[i]))):
-                if min(end[i], end[j]) - start[j] > (max(end[i], end[j]) - start[i]) / 2:
-                    same.merge(content[rows[i]], content[rows[j]])
-    return np.array([same[name] for name in content.tolist()])
+    pairs = [np.empty((0, 2), int)]
+    if "end" not in corpus:
+        return pairs[0]
+    file = np.unique([os.path.normpath(path) for path in corpus["path"]], return_inverse=True)[1]
+    start = corpus["start"].fillna(0).to_numpy() if "start" in corpus else np.zeros(len(corpus))
+    end = corpus["end"].to_numpy()
+    order = np.lexsort((start, file))
+    order = order[~np.isnan(end[order])]
+    file, start, end = file[order], start[order], end[order]
+    last = np.searchsorted(file, file, side="right")
+    for i in np.flatnonzero((file[1:] == file[:-1]) & (start[1:] < end[:-1])):  # the next begins before this one's end
+        later = slice(i + 1, i + 1 + np.searchsorted(start[i + 1 : last[i]], end[i]))
+        shared = np.minimum(end[i], end[later]) - start[later]
+        different = (start[later] != start[i]) | (end[later] != end[i])  # equal ones are copies
+        found = np.flatnonzero(different & (shared > (np.maximum(end[i], end[later]) - start[i]) / 2))
+        pairs.append(np.stack([np.full(len(found), order[i]), order[later][found]], axis=1))
+    return np.concatenate(pairs)
 
 
-def voices_of(corpus: pd.DataFrame, copies: np.ndarray) -> np.ndarray:
+def check_overlaps(corpus: pd.DataFrame, overlaps: np.ndarray) -> Iterator[Finding]:
+    """Yield a finding about `overlaps`, see `overlaps_of`."""
+    if not len(overlaps):
+        return
+    names = corpus.reindex(columns=["label", "speaker"]).astype(str).to_numpy()
+    n_different = (names[overlaps[:, 0]] != names[overlaps[:, 1]]).any(axis=1).sum()
+    rows = np.unique(overlaps)
+    yield finding(
+        "overlaps",
+        f"{len(rows)} segments overlap by more than half with another of the same file, {n_different} of {len(overlaps)} pairs "
+        "under different labels or speakers. Such pairs are kept on the same side of every split",
+        "check start and end, or cut the recordings into segments that do not overlap",
+        corpus,
+        rows,
+    )
+
+
+def voices_of(corpus: pd.DataFrame, content: np.ndarray, overlaps: np.ndarray) -> np.ndarray:
     """
     Return the voice of each clip, which splits keep together: the first name of each group of connected speakers.
 
-    Speakers are connected if they share a name in `copies`, see `copies_of`, or if their names are variants of each other.
+    Speakers are connected if they share a digest of `content`, (n_clips,), or have `overlaps`, see `overlaps_of`, or if their
+    names are variants of each other.
     """
     if "speaker" not in corpus:
-        return copies
+        return content
     speakers = corpus["speaker"].astype(str).tolist()
     names = sorted(set(speakers))
     links = {(name, ("name", plain_name(name))) for name in names}
-    for row in np.flatnonzero(pd.Series(copies).duplicated(keep=False)):
-        links.add((speakers[row], ("copies", copies[row])))
+    for row in np.flatnonzero(pd.Series(content).duplicated(keep=False)):
+        links.add((speakers[row], ("content", content[row])))
+    links |= {(speakers[row], speakers[other]) for row, other in overlaps}
     groups = DisjointSet({node for link in links for node in link})
     for link in links:
         groups.merge(*link)

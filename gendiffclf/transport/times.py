@@ -13,7 +13,7 @@ TimeSampler = Callable[[Sequence[int], Generator], Tensor]
 
 def uniform(shape: Sequence[int], generator: Generator) -> Tensor:
     """Uniform in [0, 1), the paper's choice (Eq. 8)."""
-    return torch.rand(shape, generator=generator, device=generator.device)
+    return torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float32)
 
 
 def biased(shape: Sequence[int], generator: Generator) -> Tensor:
@@ -23,7 +23,7 @@ def biased(shape: Sequence[int], generator: Generator) -> Tensor:
 
 def terminal(shape: Sequence[int], generator: Generator) -> Tensor:
     """Always t_max, where prediction starts: regression onto the code, no transport."""
-    return torch.ones(shape, device=generator.device)
+    return torch.ones(shape, device=generator.device, dtype=torch.float32)
 
 
 def mixed(shape: Sequence[int], generator: Generator) -> Tensor:
@@ -34,7 +34,7 @@ def mixed(shape: Sequence[int], generator: Generator) -> Tensor:
 
 def logit_normal(shape: Sequence[int], generator: Generator) -> Tensor:
     """Logistic function of a standard normal: denser in the middle (Esser et al. 2024)."""
-    return torch.sigmoid(torch.randn(shape, generator=generator, device=generator.device))
+    return torch.sigmoid(torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float32))
 
 
 TIME_SAMPLERS: dict[str, TimeSampler] = {

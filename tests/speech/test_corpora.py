@@ -139,9 +139,7 @@ def test_wrong_sources(tmp_path):
     with pytest.raises(ValueError, match="with a layout or pattern, expected a folder"):
         read_corpus(tmp_path / "a.wav", layout="emodb")
     (tmp_path / "clips.jsonl").touch()
-    with pytest.raises(
-        ValueError, match=r"clips.jsonl', expected a folder, a table .*; save tables of other kinds as .csv"
-    ):
+    with pytest.raises(ValueError, match=r"clips.jsonl', expected a folder, a table .*; save it as .csv"):
         read_corpus(tmp_path / "clips.jsonl")
 
 
@@ -156,7 +154,7 @@ def test_tables_of_ones_own_are_checked():
         check_corpus(pd.DataFrame({"path": ["a.wav"]}))
     with pytest.raises(ValueError, match="Got 1 of 2 clips without 'label'"):
         check_corpus(pd.DataFrame({"path": ["a.wav", "b.wav"], "label": ["x", None]}))
-    with pytest.raises(ValueError, match="Got labels of the types int and str, expected one"):
+    with pytest.raises(ValueError, match="Got labels of which some are text, expected all or none"):
         check_corpus(pd.DataFrame({"path": ["a.wav", "b.wav"], "label": ["x", 1]}))
 
 
@@ -172,6 +170,13 @@ def test_stray_quotes_in_a_table_with_tabs_are_text(tmp_path):
     rows = [f"{i}.wav\t{text}" for i, text in enumerate(texts)]
     (tmp_path / "clips.tsv").write_text("\n".join(["path\ttext", *rows]) + "\n")
     assert read_corpus(tmp_path / "clips.tsv")["text"].tolist() == texts
+    (tmp_path / "odd.tsv").write_text('path\ttext\na.wav\thi\nb.wav\t"bye\n')
+    assert read_corpus(tmp_path / "odd.tsv")["text"].tolist() == ["hi", '"bye']
+    (tmp_path / "odd.csv").write_text('path,text\na.wav,hi\nb.wav,"bye\n')
+    with pytest.raises(ValueError, match="with a quote that does not end"):
+        read_corpus(tmp_path / "odd.csv")
+    (tmp_path / "quoted.csv").write_text('path,text\na.wav,"well, two\nlines, or so"\n')
+    assert read_corpus(tmp_path / "quoted.csv")["text"].tolist() == ["well, two\nlines, or so"]
     (tmp_path / "quoted.tsv").write_text('path\ttext\na.wav\t"two\nlines"\n')
     assert read_corpus(tmp_path / "quoted.tsv")["text"].tolist() == ["two\nlines"]
 

@@ -347,6 +347,9 @@ def test_wrong_corpora_and_pipelines(table):
         ValueError, match=r"clips of unknown splits \(15 with 'validation'\), expected 'train', 'dev', 'test'"
     ):
         evaluate(LogisticRegression(), corpus.assign(split=split), "split", features=features)
+    missing = [name if name != "validation" else None for name in split]
+    with pytest.raises(ValueError, match=r"clips of unknown splits \(15 with ''\)"):
+        evaluate(LogisticRegression(), corpus.assign(split=missing), "split", features=features)
     calm = np.flatnonzero(corpus["label"] == "calm")
     with pytest.raises(ValueError, match="Got fold 1 of 1 in which all 20 training clips have the label 'calm'"):
         evaluate(LogisticRegression(), corpus, [(calm, np.setdiff1d(np.arange(60), calm))], features=features)
