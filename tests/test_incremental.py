@@ -372,6 +372,15 @@ def test_labels_of_another_type(tiny, iris, labels, new, message):
     assert classifier.classes_.tolist() == labels
 
 
+def test_whole_numbers_as_floats_are_integers(tiny, iris):
+    """As in a column of pandas that had a gap."""
+    X, y = iris
+    classifier = tiny(estimator="kernel").fit(X[y < 2], y[y < 2]).partial_fit(X, y.astype(float))
+    expected = tiny(estimator="kernel").fit(X[y < 2], y[y < 2]).partial_fit(X, y)
+    assert classifier.classes_.dtype == expected.classes_.dtype
+    np.testing.assert_array_equal(classifier.predict(X), expected.predict(X))
+
+
 def test_labels_that_were_not_announced(tiny, iris):
     X, y = iris
     message = r"Got labels \[2\] in y, expected labels among classes=\[0, 1\]\."
