@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,21 +15,15 @@ import pandas as pd
 
 from ..featurizers.audio import Clip
 from ..validation import check_choice, first_few
-from .layouts import LAYOUTS, Layout, Row
+from .folders import AUDIO_SUFFIXES, read_folder
+from .layouts import LAYOUTS
 from .votes import vote_columns, with_votes
 
-AUDIO_SUFFIXES = (
-    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".w64", ".rf64",
-    ".sph", ".nist", ".caf", ".snd", ".voc",
-)  # fmt: skip
-_OTHER_AUDIO = (".m4a", ".aac", ".wma", ".amr")
-"""Audio that libsndfile does not read."""
 _OTHER_TABLES = (".json", ".jsonl", ".parquet", ".txt", ".xls", ".xlsx")
 _REMEDIES = {
     "label": "; take it from the paths by layout (--layout) or pattern (--pattern '{label}/*.wav'), or from another column by "
     "target (--label-column)"
 }
-_FIELD = re.compile(r"\{(\w*)\}|(\*\*/?)|(\*)")
 
 
 def read_corpus(
@@ -118,7 +111,7 @@ def read_corpus(
     if not source.exists() and not (to_predict and is_clip):
         raise ValueError(f"Got source={str(source)!r}, which does not exist, expected a folder, a table or a clip.")
     if source.is_dir():
-        corpus = _read_folder(source, layout, pattern, on_mismatch)
+        corpus = read_folder(source, layout, pattern, on_mismatch)
         target = "emotion" if target is None and layout is not None else target
     elif layout is not None or pattern is not None:
         raise ValueError(f"Got source={str(source)!r} with a layout or pattern, expected a folder.")
@@ -209,116 +202,6 @@ def clip_name(path: str, row: Any) -> str:
     """Return `path`, followed by the segment if the row, a mapping or Series, has `start` or `end`."""
     start, end = (value if (value := row.get(name)) == value else None for name in ("start", "end"))  # NaN != NaN
     return Clip(path, start=start or 0.0, end=end).name
-
-
-# -------------------------------------------------------------------- folders
-
-
-def _read_folder(folder: Path, layout: str | None, pattern: str | None, on_mismatch: str) -> pd.DataFrame:
-    naming = LAYOUTS[layout] if layout is not None else Layout("", "a clip", ".*")
-    ignored = re.compile(naming.ignore)
-    files = _files_below(folder)
-    names = sorted(
-        path.relative_to(folder).as_posix()
-        for path in files
-        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and not ignored.fullmatch(path.stem)
-    )
-    if not names:
-        others = sum(path.suffix.lower() in (".mp4", ".avi", *_OTHER_AUDIO) for path in files)
-        hint = f"; convert its {others} other recordings to .wav first, for example with ffmpeg" if others else ""
-        raise ValueError(f"Got {folder} without audio files, expected {', '.join(AUDIO_SUFFIXES)} in it{hint}.")
-    foreign = [repr(name) for name in names if re.search("[\ud800-\udfff]", name)]
-    if foreign:
-        raise ValueError(
-            f"Got {len(foreign)} of {len(names)} names in {folder} that are not UTF-8 ({first_few(foreign)}), expected UTF-8; "
-            "rename the files, for example with convmv."
-        )
-    unread = sum(path.suffix.lower() in _OTHER_AUDIO for path in files)
-    if unread:
-        warnings.warn(
-            f"Got {unread} audio files in {folder} that end in {', '.join(_OTHER_AUDIO)}; they are left out. Convert them, for "
-            "example with ffmpeg.",
-            stacklevel=3,
-        )
-    parse: Callable[[str], Row | None] = naming.parse if pattern is None else _pattern_parser(pattern)
-    rows = {name: parse(name) for name in names}
-    unfit = [name for name, row in rows.items() if row is None]
-    if unfit:
-        form = (
-            f"names like {naming.example}, as {naming.title} has them" if pattern is None else f"paths like {pattern}"
-        )
-        message = f"Got {len(unfit)} of {len(names)} files in {folder} that do not match ({first_few(unfit)}), expected {form}"
-        if on_mismatch == "raise" or len(unfit) == len(names):
-            raise ValueError(f"{message}; on_mismatch='warn' (--skip-unfit) leaves them out.")
-        warnings.warn(f"{message}; they are left out.", stacklevel=3)
-    table = pd.DataFrame([{"path": str(folder / name), **row} for name, row in rows.items() if row is not None])
-    if layout is not None and layout != "meld":  # where numbers start again in each split
-        table = _without_duplicates(table)
-    return table if naming.add_metadata is None else naming.add_metadata(table, folder)
-
-
-def _files_below(folder: Path) -> list[Path]:
-    """Return all files below a folder, following links but visiting each folder once."""
-    files, seen = [], {os.path.realpath(folder)}
-    for here, folders, names in os.walk(folder, followlinks=True):
-        found, folders[:] = sorted(folders, key=lambda name: (os.path.islink(os.path.join(here, name)), name)), []
-        for name in found:
-            real = os.path.realpath(os.path.join(here, name))
-            if real not in seen:
-                folders.append(name)
-                seen.add(real)
-        files += [Path(here, name) for name in names]
-    return files
-
-
-def _pattern_parser(pattern: str) -> Callable[[str], Row | None]:
-    """Return a function from a path to its columns by a pattern."""
-    names: list[str] = []
-    expression, end = "", 0
-    for match in _FIELD.finditer(pattern):
-        expression += re.escape(pattern[end : match.start()])
-        end = match.end()
-        if match[2]:
-            expression += "(?:.*/)?" if match[2] == "**/" else ".*"
-        elif match[3] or not match[1]:
-            expression += "[^/]*"
-        elif match[1] in names:
-            expression += f"(?P={match[1]})"
-        elif not match[1].isidentifier():
-            raise ValueError(f"Got pattern={pattern!r} with {{{match[1]}}}, expected names of columns in braces.")
-        elif match[1] == "path":
-            raise ValueError(f"Got pattern={pattern!r} with {{path}}, which is the path itself; choose another name.")
-        else:
-            names.append(match[1])
-            # Non-greedy: in {speaker}_*.wav the speaker ends at the first underscore.
-            expression += f"(?P<{match[1]}>[^/]+?)"
-    expression += re.escape(pattern[end:])
-    if not names:
-        raise ValueError(f"Got pattern={pattern!r} without columns, expected one in braces, such as {{label}}.")
-    compiled = re.compile(expression, re.DOTALL)
-
-    def parse(path: str) -> Row | None:
-        match = compiled.fullmatch(path)
-        return None if match is None else dict(match.groupdict())
-
-    return parse
-
-
-def _without_duplicates(table: pd.DataFrame) -> pd.DataFrame:
-    """Leave out files with the same name, size and speaker as an earlier one in another folder."""
-    paths = [Path(path) for path in table["path"]]
-    keys = table.reindex(columns=["speaker"]).assign(
-        name=[path.name for path in paths],
-        size=[path.stat().st_size if path.exists() else np.nan for path in paths],  # a dangling link is a broken clip
-    )
-    duplicated = keys.duplicated() & keys["size"].notna()
-    if duplicated.any():
-        names = table["path"][duplicated].tolist()
-        warnings.warn(
-            f"Got {len(names)} of {len(table)} files twice ({first_few(names)}); the duplicates are left out.",
-            stacklevel=4,
-        )
-    return table[~duplicated].reset_index(drop=True)
 
 
 # --------------------------------------------------------------------- tables
