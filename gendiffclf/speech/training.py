@@ -126,18 +126,18 @@ def split_pipeline(pipeline: Any, corpus: pd.DataFrame | None = None, *, whole: 
     range, a `GenerativeTransportClassifier` would get frames, or a step needs speakers and the corpus has none.
     """
     steps = steps_of(pipeline)
-    rest = pipeline if whole else Pipeline(steps[1:])
+    featurizer, rest = (None, pipeline) if whole else (steps[0][1], Pipeline(steps[1:]))
     if not whole:
         _check_steps(steps)
-    if corpus is None or not needs_speakers(rest):
-        return None if whole else steps[0][1], rest
-    if "speaker" not in corpus:
-        raise ValueError(
-            f"Got a corpus with the columns {list(corpus.columns)}, expected 'speaker' among them, since features are normalised "
-            "by speaker; specify the column by speaker_column (--speaker-column), or take it from paths by pattern (--pattern)."
-        )
-    check_gaps(corpus, "speaker")
-    return None if whole else steps[0][1], rest
+    if corpus is not None and needs_speakers(rest):
+        if "speaker" not in corpus:
+            raise ValueError(
+                f"Got a corpus with the columns {list(corpus.columns)}, expected 'speaker' among them, since features are "
+                "normalised by speaker; specify the column by speaker_column (--speaker-column), or take it from paths by pattern "
+                "(--pattern)."
+            )
+        check_gaps(corpus, "speaker")
+    return featurizer, rest
 
 
 def _check_steps(steps: list[tuple[str, Any]]) -> None:
