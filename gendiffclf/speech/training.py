@@ -133,8 +133,8 @@ def split_pipeline(pipeline: Any, corpus: pd.DataFrame | None = None, *, whole: 
         if "speaker" not in corpus:
             raise ValueError(
                 f"Got a corpus with the columns {list(corpus.columns)}, expected 'speaker' among them, since features are "
-                "normalised by speaker; specify the column by speaker_column (--speaker-column), or take it from paths by pattern "
-                "(--pattern)."
+                "normalised by speaker; specify the column by speaker_column (--speaker-column), or take it from paths by "
+                "pattern (--pattern)."
             )
         check_gaps(corpus, "speaker")
     return featurizer, rest
