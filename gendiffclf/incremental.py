@@ -151,7 +151,7 @@ class IncrementalMixin:
         new = np.setdiff1d(labels, self.classes_)
         if not len(new):
             return
-        if self.classes_.dtype.kind == "i" and (new == np.trunc(new)).all():
+        if self.classes_.dtype.kind in "iu" and (new == np.trunc(new)).all():
             new = new.astype(self.classes_.dtype)  # such as 3.0, of a column that had a gap
         both = np.concatenate([self.classes_, new])
         codes, width = CODES[self._code_kind](), self._code_width

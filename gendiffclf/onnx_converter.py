@@ -80,13 +80,15 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
             node.op_type, list(node.input), list(node.output), _DEFAULT_DOMAIN, OPSET, node.name, **attributes
         )
     label, probabilities = (output.full_name for output in operator.outputs)
-    # skl2onnx declares labels other than strings as integers
-    copy = (
-        {"op_type": "Identity"}
-        if classifier.classes_.dtype.kind in "UO"
-        else {"op_type": "Cast", "to": TensorProto.INT64}
+    # skl2onnx declares labels other than strings as integers.
+    of_text = classifier.classes_.dtype.kind in "UO"
+    container.add_node(
+        "Identity" if of_text else "Cast",
+        [f"{prefix}label"],
+        [label],
+        name=scope.get_unique_operator_name("Label"),
+        **({} if of_text else {"to": TensorProto.INT64}),
     )
-    container.add_node(inputs=[f"{prefix}label"], outputs=[label], name=scope.get_unique_operator_name("Label"), **copy)
     container.add_node(
         "Identity", [f"{prefix}probabilities"], [probabilities], name=scope.get_unique_operator_name("Identity")
     )

@@ -6,7 +6,6 @@ import csv
 import os
 import warnings
 from collections.abc import Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -211,21 +210,12 @@ def _read_table(path: Path, path_column: str) -> pd.DataFrame:
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     separators = "tabs" if separator == "\t" else "commas"
     rule = f"expected a table in UTF-8 with columns separated by {separators} and their names in the first line"
-    # As text, since a label may be "NA" or "01".
-    read = partial(read_csv, path, rule, sep=separator, dtype=str, keep_default_na=False)
     try:
-        table = read()
+        table = _read_cells(path, rule, separator)
     except ValueError:
         if separator != "\t":
             raise
-        table = read(quoting=csv.QUOTE_NONE)
-    if _swallowed(table, separator) is not None and separator == "\t":
-        table = read(quoting=csv.QUOTE_NONE)
-    if (row := _swallowed(table, separator)) is not None:
-        raise ValueError(
-            f"Got {path} with a quote in row {row + 1} that ends only in a later line, {rule}; double the quotes inside quoted "
-            "cells and remove stray ones, or save the table with tabs as .tsv."
-        )
+        table = _read_cells(path, rule, separator, quoting=csv.QUOTE_NONE)  # with stray quotes, which are text then
     if path_column not in table:
         if any(other in str(name) for name in table.columns for other in ";\t,"):
             raise ValueError(
@@ -244,13 +234,17 @@ def _read_table(path: Path, path_column: str) -> pd.DataFrame:
     return table
 
 
-def _swallowed(table: pd.DataFrame, separator: str) -> int | None:
-    """The first row with a cell that also holds a path in a later line, and so the rows after a stray quote."""
-    for row, cells in enumerate(table.itertuples(index=False)):
+def _read_cells(path: Path, rule: str, separator: str, **options: Any) -> pd.DataFrame:
+    """Read a table as text, since a label may be "NA" or "01"; an error if a stray quote has made one cell of several rows."""
+    table = read_csv(path, rule, sep=separator, dtype=str, keep_default_na=False, **options)
+    for row, cells in enumerate(table.itertuples(index=False), 1):
         lines = [line for cell in cells if "\n" in cell for line in cell.split("\n")[1:]]
         if any(part.lower().endswith(AUDIO_SUFFIXES) for line in lines for part in line.split(separator)):
-            return row
-    return None
+            raise ValueError(
+                f"Got {path} with a quote in row {row} that ends only in a later line, {rule}; double the quotes inside quoted "
+                "cells and remove stray ones, or save the table with tabs as .tsv."
+            )
+    return table
 
 
 def read_csv(path: Path, rule: str, **options: Any) -> pd.DataFrame:
