@@ -291,7 +291,7 @@ class GenerativeTransportClassifier(
         y : array-like of shape (n,)
             Labels of any sortable type, at least two different ones.
         sample_weight : array-like of shape (n,), optional
-            Non-negative weights. A row of weight 2 is the same as that row twice.
+            Non-negative weights. A row of weight 2 is the same as that row twice, if the least weight of its class is 1.
         groups : array-like of shape (n,), optional
             Rows of one group (a speaker, say) are held out together, so that all choices and the calibration hold for groups
             not seen in training.
@@ -310,8 +310,8 @@ class GenerativeTransportClassifier(
         """
         from .fitting import fit_estimators
         from .training.budget import Budget
+        from .training.copies import training_rows
         from .training.distributed import Processes
-        from .training.folds import distinct_rows
 
         check_flag("distributed", self.distributed)
         budget = Budget(self.time_limit)
@@ -328,8 +328,7 @@ class GenerativeTransportClassifier(
                 )
             counts = np.bincount(labels, weight)
             weight = weight * class_factors(self.class_weight, classes, counts, labels, weight)
-            # Identical rows become one: a row of weight 2 is that row twice, and no row is on both sides of a fold.
-            kept, weight, kind = distinct_rows(rows, np.stack([labels, group_of], axis=1), weight)
+            kept, weight, kind = training_rows(rows, np.stack([labels, group_of], axis=1), weight)
             labels, group = labels[kept], None if groups is None else group_of[kept]
             width = _parameters.code_width(params, len(classes))
             self._code_kind, self._code_width = self.codes, width

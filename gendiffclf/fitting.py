@@ -81,7 +81,7 @@ class Fitted:
         """
         if self.held_out is None:
             return self.validation, np.empty((0, n_classes))
-        place = np.full(kind.max() + 2, -1)  # the last is that of rows left out
+        place = np.full(max(kind.max(), self.validation.max()) + 2, -1)  # the last is that of rows left out
         place[self.validation] = np.arange(len(self.validation))
         index = np.flatnonzero(place[kind] >= 0)
         return index, self.held_out[place[kind[index]]]

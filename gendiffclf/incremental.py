@@ -105,7 +105,7 @@ class IncrementalMixin:
         """Correct the classifier by rows (n, layers, d) of known or new classes."""
         import torch
 
-        from .training.folds import distinct_rows
+        from .training.copies import distinct_rows
 
         kept, weight, _ = distinct_rows(rows, labels[:, None], weight)
         labels = labels[kept]

@@ -350,7 +350,7 @@ def test_infinity_is_in_the_column_of_the_table(tiny):
 
 def test_weights_of_a_table_count_like_rows(tiny):
     X, y = table(60)
-    weight = np.random.default_rng(0).integers(1, 4, 60)
+    weight = np.random.default_rng(1).integers(1, 4, 60)
     weighted = tiny().fit(X, y, sample_weight=weight)
     rows = np.repeat(np.arange(60), weight)
     repeated = tiny().fit(X.iloc[rows], y[rows])

@@ -1,4 +1,4 @@
-"""Training rows in an order of their own, and which of them each member learns from or is validated by."""
+"""Which training rows each member learns from, and which validate it."""
 
 from __future__ import annotations
 
@@ -7,78 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from ..device import in_threads
 from ..estimators.kernel import HELD_OUT_ROWS
 from ..estimators.selection import SELECTION_ROWS
 
 SINGLE_FOLDS = 10
 """A single member, and the choice of hyperparameters by few rows, leave out one of so many folds."""
-_HASHED_VALUES = 2**18
-
-
-def distinct_rows(
-    X: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """
-    Merge identical rows of one label into one of their summed weight, in an order that the values alone decide.
-
-    A row of weight 2 is then the same to training as that row twice, and the order in which rows come does not matter.
-    Equal rows can never be on both sides of a validation split either.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, ...)
-    labels : ndarray of shape (n,) or (n, columns), int
-        What must be equal besides X for two rows to be the same.
-    sample_weight : ndarray of shape (n,)
-        Non-negative; rows of weight 0 are left out.
-
-    Returns
-    -------
-    index : ndarray of shape (m,), int32
-        One row of each kind.
-    weight : ndarray of shape (m,)
-        Summed weight of its kind.
-    kind : ndarray of shape (n,), int32
-        Number of each row's kind; -1 for rows of weight 0.
-    """
-    key = _hash(X)
-    key += _hash(labels.astype(np.int64, copy=False)) * np.uint64(0x9E3779B97F4A7C15)
-    order = np.argsort(key, kind="stable").astype(np.int32)
-    order = order[sample_weight[order] > 0]
-    key = key[order]
-    same = np.zeros(len(order), bool)
-    close = np.flatnonzero(key[1:] == key[:-1]) + 1
-    del key
-    same[close] = [
-        np.array_equal(X[order[i]], X[order[i - 1]], equal_nan=True)
-        and np.array_equal(labels[order[i]], labels[order[i - 1]])
-        for i in close
-    ]
-    starts = np.flatnonzero(~same)
-    kind = np.full(len(X), -1, np.int32)
-    kind[order] = np.cumsum(~same) - 1
-    return order[starts], np.add.reduceat(sample_weight[order], starts), kind
-
-
-def _hash(values: np.ndarray) -> np.ndarray:
-    """A 64-bit hash of each row's values, the same for float32 and float64 arrays of the same numbers."""
-    flat = values.reshape(len(values), -1)
-    width = 2 * flat.shape[1]
-    factors = np.random.default_rng(0).integers(1, 2**63, size=width, dtype=np.uint64) | np.uint64(1)
-    found = np.empty(len(flat), np.uint64)
-    step = max(1, _HASHED_VALUES // width)
-
-    def hash_rows(start: int) -> None:
-        part = slice(start, start + step)
-        rows = np.ascontiguousarray(flat[part], np.float64) + 0.0  # makes -0.0 and 0.0 one
-        rows[np.isnan(rows)] = np.nan  # of the many NaN there are, one
-        words = rows.view(np.uint32).astype(np.uint64)
-        found[part] = ((words ^ (words << np.uint64(29))) * factors).sum(1, dtype=np.uint64)
-
-    in_threads(hash_rows, range(0, len(flat), step))
-    found ^= found >> np.uint64(31)
-    return found * np.uint64(0xBF58476D1CE4E5B9)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Merging of rows and their assignment to members."""
+"""Assignment of rows to members."""
 
 import numpy as np
 import pytest
@@ -7,62 +7,9 @@ from hypothesis import strategies as st
 
 from gendiffclf.estimators.selection import SELECTION_ROWS
 from gendiffclf.training import folds
-from gendiffclf.training.folds import SINGLE_FOLDS, assign_folds, distinct_rows, selection_folds, split_rows
+from gendiffclf.training.folds import SINGLE_FOLDS, assign_folds, selection_folds, split_rows
 
 labels_of_rows = st.lists(st.integers(0, 3), min_size=1, max_size=60).map(np.array)
-
-
-def merged(X, y, weight):
-    """What `distinct_rows` keeps, as values."""
-    given = weight
-    index, weight, kind = distinct_rows(X, y[:, None], weight)
-    np.testing.assert_array_equal(kind == -1, given == 0)
-    np.testing.assert_array_equal(X[index][kind[given > 0]], X[given > 0])
-    np.testing.assert_array_equal(y[index][kind[given > 0]], y[given > 0])
-    return X[index], y[index], weight
-
-
-@given(st.data(), st.integers(0, 99))
-def test_merging_sums_the_weights_of_equal_rows(data, seed):
-    rng = np.random.default_rng(seed)
-    X = rng.integers(0, 2, (data.draw(st.integers(1, 30)), 2)).astype(float)
-    y, weight = rng.integers(0, 2, len(X)), rng.integers(0, 4, len(X)).astype(float)
-    weight[0] = 1
-    expected: dict[tuple, float] = {}
-    for row, label, w in zip(X, y, weight, strict=True):
-        expected[(*row, label)] = expected.get((*row, label), 0) + w
-    rows, labels, weights = merged(X, y, weight)
-    found = {(*row, label): w for row, label, w in zip(rows, labels, weights, strict=True)}
-    assert len(found) == len(rows)
-    assert found == {key: w for key, w in expected.items() if w > 0}
-
-
-def test_merged_rows_do_not_depend_on_the_order_of_arrival():
-    rng = np.random.default_rng(0)
-    X, y, weight = rng.standard_normal((200, 3, 4)), rng.integers(0, 3, 200), rng.uniform(1, 2, 200)
-    order = rng.permutation(200)
-    for one, other in zip(merged(X, y, weight), merged(X[order], y[order], weight[order]), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_rows_are_merged_by_value():
-    X = np.array([[0.0, 1], [-0.0, 1], [0, 1], [0, 2]])
-    rows, labels, weights = merged(X, np.array([5, 5, 6, 5]), np.ones(4))
-    assert sorted(zip(rows[:, 1], labels, weights, strict=True)) == [(1, 5, 2), (1, 6, 1), (2, 5, 1)]
-
-
-def test_single_and_double_precision_rows_are_kept_in_one_order():
-    X = np.random.default_rng(0).standard_normal((100, 3)).astype(np.float32)
-    y = np.zeros((100, 1), int)
-    single, double = (distinct_rows(X.astype(dtype), y, np.ones(100))[0] for dtype in (np.float32, np.float64))
-    np.testing.assert_array_equal(single, double)
-
-
-def test_the_order_of_merged_rows_has_nothing_to_do_with_their_values():
-    """Centres of a kernel are the first of them, so it must not sort by a feature or by the class."""
-    X = np.arange(1000.0)[:, None]
-    index, *_ = distinct_rows(X, np.zeros((1000, 1), int), np.ones(1000))
-    assert abs(np.corrcoef(index, np.arange(1000))[0, 1]) < 0.1
 
 
 @given(labels_of_rows, st.integers(1, 9))

@@ -1,0 +1,156 @@
+"""Training rows: copies of a row become one, or a few where they recur by chance, in an order of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..device import in_threads
+
+MOST_COPIES = 30
+"""Training rows that stand for a recurring row, at most."""
+LARGE_SHARE = 0.05
+"""A row with at least `MOST_COPIES` copies and this share of all recurs in any case."""
+WIDE = 8
+"""Features from which on a neighbour may differ in two, as by another category of a one-hot column."""
+_COMPARED = 500, 2000
+"""Rows with copies, and rows to compare them with."""
+_FIRST = 64
+"""Features that are compared first: those of most other rows differ there already."""
+_HASHED_VALUES = 2**18
+
+
+def training_rows(
+    X: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """
+    `distinct_rows`, of which those that recur by chance are several rows that share the weight.
+
+    Copies of a clip or an embedding must not be on both sides of a validation split. A row of few different values is bound to
+    recur, though, and will in new data: if it were held out with all its copies, its estimate would be worse than that of a new
+    row. Rows are taken to recur by chance if most of those with copies have a neighbour that differs in one or two features only.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, ...)
+    labels : ndarray of shape (n, columns), int
+        The first column is the class.
+    sample_weight : ndarray of shape (n,)
+
+    Returns
+    -------
+    index, weight, kind
+        As of `distinct_rows`, with up to `MOST_COPIES` rows of a kind. Weights that are whole multiples of the least of their
+        class count as so many copies.
+    """
+    index, weight, kind = distinct_rows(X, labels, sample_weight)
+    rows = np.flatnonzero(kind >= 0)
+    copies = np.bincount(kind[rows], _observed(labels[rows, 0], sample_weight[rows]))
+    copies = np.minimum(copies, 2**53).astype(np.int64)
+    large = (copies >= MOST_COPIES) & (copies >= LARGE_SHARE * copies.sum())
+    parts = np.where(large | _recur_by_chance(X, index, copies), np.minimum(copies, MOST_COPIES), 1)
+    if parts.max() == 1:
+        return index, weight, kind
+    # Numbers of the parts: of a kind one after the other, then in an order that has nothing to do with kinds.
+    first = np.cumsum(parts) - parts
+    of_part = np.repeat(np.arange(len(parts)), parts)
+    order = np.argsort(_hash(np.stack([of_part, np.arange(len(of_part)) - first[of_part]], axis=1)), kind="stable")
+    by_kind = rows[np.argsort(kind[rows], kind="stable")]
+    sizes = np.bincount(kind[rows])
+    number = np.arange(len(by_kind)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    kind[by_kind] = np.argsort(order)[first[kind[by_kind]] + number % parts[kind[by_kind]]]
+    return index[of_part[order]], (weight / parts)[of_part[order]], kind
+
+
+def _observed(y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """How often each row of a class and a weight, both (n,), was observed, (n,)."""
+    least = np.full(y.max() + 1, np.inf)
+    np.minimum.at(least, y, weight)
+    multiple = weight / least[y]
+    return np.rint(multiple) if np.allclose(multiple, np.rint(multiple)) else np.ones(len(y))
+
+
+def _recur_by_chance(X: np.ndarray, index: np.ndarray, copies: np.ndarray) -> bool:
+    """Whether most of the rows with copies differ in a few features only from another row."""
+    n_copied, n_others = _COMPARED
+    copied = np.argsort(-copies, kind="stable")[:n_copied]
+    copied = copied[copies[copied] > 1]
+    if not len(copied):
+        return False
+    others = X[index[:n_others]].reshape(min(len(index), n_others), -1)
+    few, close = 1 if others.shape[1] < WIDE else 2, 0
+    for number in copied:
+        row = X[index[number]].reshape(-1)
+        near = others[_n_different(others[:, :_FIRST], row[:_FIRST]) <= few]
+        differ = _n_different(near, row)
+        close += copies[number] * bool(((differ > 0) & (differ <= few)).any())
+    return close > copies[copied].sum() / 2
+
+
+def _n_different(rows: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """How many features of each of the rows (n, d) differ from those of a row (d,); NaN are equal."""
+    return ((rows != row) & ~(np.isnan(rows) & np.isnan(row))).sum(1)
+
+
+def distinct_rows(
+    X: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """
+    Merge identical rows of one label into one of their summed weight, in an order that the values alone decide.
+
+    A row of weight 2 is then the same to training as that row twice, and the order in which rows come does not matter.
+    Equal rows can never be on both sides of a validation split either.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, ...)
+    labels : ndarray of shape (n,) or (n, columns), int
+        What must be equal besides X for two rows to be the same.
+    sample_weight : ndarray of shape (n,)
+        Non-negative; rows of weight 0 are left out.
+
+    Returns
+    -------
+    index : ndarray of shape (m,), int32
+        One row of each kind.
+    weight : ndarray of shape (m,)
+        Summed weight of its kind.
+    kind : ndarray of shape (n,), int32
+        Number of each row's kind; -1 for rows of weight 0.
+    """
+    key = _hash(X)
+    key += _hash(labels.astype(np.int64, copy=False)) * np.uint64(0x9E3779B97F4A7C15)
+    order = np.argsort(key, kind="stable").astype(np.int32)
+    order = order[sample_weight[order] > 0]
+    key = key[order]
+    same = np.zeros(len(order), bool)
+    close = np.flatnonzero(key[1:] == key[:-1]) + 1
+    del key
+    same[close] = [
+        np.array_equal(X[order[i]], X[order[i - 1]], equal_nan=True)
+        and np.array_equal(labels[order[i]], labels[order[i - 1]])
+        for i in close
+    ]
+    starts = np.flatnonzero(~same)
+    kind = np.full(len(X), -1, np.int32)
+    kind[order] = np.cumsum(~same) - 1
+    return order[starts], np.add.reduceat(sample_weight[order], starts), kind
+
+
+def _hash(values: np.ndarray) -> np.ndarray:
+    """A 64-bit hash of each row's values, the same for float32 and float64 arrays of the same numbers."""
+    flat = values.reshape(len(values), -1)
+    width = 2 * flat.shape[1]
+    factors = np.random.default_rng(0).integers(1, 2**63, size=width, dtype=np.uint64) | np.uint64(1)
+    found = np.empty(len(flat), np.uint64)
+    step = max(1, _HASHED_VALUES // width)
+
+    def hash_rows(start: int) -> None:
+        part = slice(start, start + step)
+        rows = np.ascontiguousarray(flat[part], np.float64) + 0.0  # makes -0.0 and 0.0 one
+        rows[np.isnan(rows)] = np.nan  # of the many NaN there are, one
+        words = rows.view(np.uint32).astype(np.uint64)
+        found[part] = ((words ^ (words << np.uint64(29))) * factors).sum(1, dtype=np.uint64)
+
+    in_threads(hash_rows, range(0, len(flat), step))
+    found ^= found >> np.uint64(31)
+    return found * np.uint64(0xBF58476D1CE4E5B9)
