@@ -112,9 +112,7 @@ class FeatureScaler:
                 center[place], scale[place] = middle, spread
                 if quantiles is not None:
                     quantiles[:, place] = points
-        # The mean of a constant is off by some rounding errors, and so is its deviation from 0.
-        least = np.maximum(8 * np.finfo(np.float64).eps * np.abs(center), np.finfo(np.float32).tiny)
-        scale = np.where(n_present == 0, np.inf, np.where(scale > least, scale, 1.0))
+        scale = np.where(n_present == 0, np.inf, np.where(scale > np.finfo(np.float32).tiny, scale, 1.0))
         shape = X.shape[1:]
         if quantiles is not None:
             quantiles = quantiles.reshape(-1, *shape)
@@ -249,7 +247,9 @@ def _mean_and_deviation(values: np.ndarray, weight: np.ndarray) -> tuple[np.ndar
     """Of columns (n, c); in units of a power of 2, so that neither sums nor squares overflow."""
     unit = np.ldexp(1.0, np.frexp(np.clip(np.abs(values).max(axis=0), None, _LARGEST))[1])
     values = np.clip(values, -_LARGEST, _LARGEST) / unit
-    mean = np.average(values, axis=0, weights=weight)
+    # The mean of many equal values is not that value, and their deviation from it would be a scale.
+    constant = values.max(axis=0) == values.min(axis=0)
+    mean = np.where(constant, values[0], np.average(values, axis=0, weights=weight))
     return mean * unit, np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weight)) * unit
 
 
@@ -285,16 +285,15 @@ class RankTables:
     def of(cls, quantiles: np.ndarray) -> RankTables:
         """Tables of quantiles (levels, features), each column in order."""
         ordered = np.clip(quantiles.T, -_LARGEST, _LARGEST)  # (features, levels)
-        # Of a feature that was constant, whatever is greater is the greatest.
-        constant = ordered[:, 0] == ordered[:, -1]
-        ordered[constant, -1] = np.nextafter(ordered[constant, -1], np.inf)
         n_levels = ordered.shape[1]
         gap, number = np.diff(ordered), np.arange(n_levels)
         # The first and the last of those that are equal to each quantile
         first, last = np.zeros(ordered.shape, int), np.full(ordered.shape, n_levels - 1)
         first[:, 1:] = np.maximum.accumulate((gap > 0) * number[1:], axis=1)
         last[:, :-1] = np.minimum.accumulate(np.where(gap > 0, number[:-1], n_levels - 1)[:, ::-1], axis=1)[:, ::-1]
-        level = np.select([first == 0, last == n_levels - 1], [0.0, 1.0], (first + last) / (2 * n_levels - 2))
+        least, greatest = first == 0, last == n_levels - 1
+        middle = (first + last) / (2 * n_levels - 2)  # also of a constant
+        level = np.select([least & ~greatest, greatest & ~least], [0.0, 1.0], middle)
 
         def padded(table: np.ndarray, value: float) -> np.ndarray:
             width = 1 << (n_levels - 2).bit_length()
