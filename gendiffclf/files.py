@@ -14,15 +14,27 @@ from typing import Any
 
 @contextlib.contextmanager
 def atomic_file(path: str | os.PathLike[str], *, binary: bool = False) -> Iterator[Any]:
-    """Open a file that is written under a temporary name and renamed when complete; missing folders are created."""
-    path = Path(path)
+    """
+    Open a file that is written under a temporary name and renamed when complete; missing folders are created.
+
+    A link stays, an existing file keeps its permissions, and a device or pipe is written to.
+    """
+    as_text: dict[str, Any] = {} if binary else {"encoding": "utf-8", "newline": ""}
+    kind = "b" if binary else ""
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, f"w{kind}", **as_text) as file:
+            yield file
+        return
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with open(temporary, "xb") if binary else open(temporary, "x", encoding="utf-8", newline="") as file:
+        with open(temporary, f"x{kind}", **as_text) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

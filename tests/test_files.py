@@ -20,6 +20,34 @@ def test_a_file_is_replaced_once_it_is_complete(binary, tmp_path):
     assert path.read_text(encoding="utf-8") == "ä"
 
 
+def test_a_link_and_permissions_stay(tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.touch(0o600)
+    link.symlink_to(target)
+    with atomic_file(link) as file:
+        file.write("new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_pipe_is_written_to(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with atomic_file(pipe) as file:
+        file.write("text")
+    assert os.read(reader, 99) == b"text"
+    os.close(reader)
+    assert pipe.is_fifo()
+
+
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path):
+    with atomic_file(tmp_path / ("x" * 255)) as file:
+        file.write("text")
+    assert (tmp_path / ("x" * 255)).read_text() == "text"
+
+
 def test_a_folder_is_replaced_once_it_is_complete(tmp_path):
     folder = tmp_path / "folder"
     for name in ("a", "b"):
