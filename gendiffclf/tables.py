@@ -184,6 +184,8 @@ class TableColumn:
         if self.kind == EMPTY:
             return np.full((len(series), 1), np.nan)
         given = _kind(self.name, series)
+        if given == NUMBER and np.isnan(_numbers(series)).all():  # for pandas, gaps alone are numbers
+            given = None
         is_category = given == CATEGORY or (self.declared and given == NUMBER)
         if given is not None and is_category != (self.kind == CATEGORY):
             raise ValueError(
@@ -199,7 +201,7 @@ class TableColumn:
                 )
             return numbers[:, None]
         values, missing = _texts(series)
-        categories, n = np.array(sorted(self.categories), dtype=str), len(self.categories)
+        categories, n = np.array(sorted(self.categories), dtype=object), len(self.categories)
         place = np.searchsorted(categories, values)
         frequent = ~missing & (place < n)
         frequent[frequent] = categories[place[frequent]] == values[frequent]
@@ -326,12 +328,11 @@ def _texts(series: Any) -> tuple[np.ndarray, np.ndarray]:
     """Values as text, (n,), and a mask of missing ones, (n,)."""
     if _is_polars(series):
         values = series.to_list()
-        missing = np.array([value is None for value in values], dtype=bool)
+        missing = np.array([value is None or value != value for value in values], dtype=bool)
     else:
         values, missing = series.tolist(), series.isna().to_numpy(bool)
-    return np.array(
-        ["" if gap else _text(value) for value, gap in zip(values, missing, strict=True)], dtype=str
-    ), missing
+    texts = ["" if gap else _text(value) for value, gap in zip(values, missing, strict=True)]
+    return np.array(texts, dtype=object), missing  # not of one width, which a single long text would make large
 
 
 def _text(value: Any) -> str:

@@ -1,5 +1,6 @@
 """DataFrames of numbers, booleans and categories: pandas and polars, nullable and Arrow types."""
 
+import tracemalloc
 from decimal import Decimal
 
 import numpy as np
@@ -372,3 +373,22 @@ def test_skrub_before_the_classifier(tiny):
     X["when"] = pd.date_range("2020-01-01", periods=len(X))
     model = make_pipeline(skrub.TableVectorizer(), tiny()).fit(X[:90], y[:90])
     assert model.score(X[90:], y[90:]) > 0.5
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame], ids=["pandas", "polars"])
+def test_rows_without_any_category(tiny, frame):
+    """To pandas, a column of gaps alone is one of numbers."""
+    X, y = table(60)
+    classifier = tiny().fit(X.astype({"colour": object}), y)
+    new = frame({"colour": [np.nan] * 2, "size": [1.0, 2.0], "open": [True, False]})
+    one_by_one = [{"colour": None, "size": 1.0, "open": True}, {"colour": None, "size": 2.0, "open": False}]
+    np.testing.assert_array_equal(classifier.predict_proba(new), classifier.predict_proba(pd.DataFrame(one_by_one)))
+
+
+def test_a_long_text_costs_its_own_length():
+    texts = ["x", "z"] * 5000
+    texts[0] = "y" * 10_000
+    tracemalloc.start()
+    TableEncoder.fit(pd.DataFrame({"text": texts}), np.ones(10_000))
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
