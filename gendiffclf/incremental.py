@@ -66,7 +66,8 @@ class IncrementalMixin:
         y : array-like of shape (n,)
             Labels.
         classes : array-like of shape (n_classes,), optional
-            Labels to expect; those in `y` by default. Further ones can come in any later call.
+            Labels to expect; those in `y` by default. Further ones can come in any later call. The first call needs rows of two
+            classes.
         sample_weight : array-like of shape (n,), optional
             Non-negative weights.
 
@@ -93,6 +94,7 @@ class IncrementalMixin:
         announced = np.unique(y if classes is None else np.asarray(classes))
         if not first:
             self._check_label_type(announced)
+        y, announced = self._in_one_type(y), self._in_one_type(announced)
         unknown = np.setdiff1d(y, announced if first else np.union1d(announced, self.classes_))
         if classes is not None and len(unknown):
             raise ValueError(f"Got labels {unknown.tolist()} in y, expected labels among classes={announced.tolist()}.")
@@ -144,6 +146,21 @@ class IncrementalMixin:
                 f"Got labels of type {new.__name__}, expected {old.__name__} as in classes_={self.classes_.tolist()}."
             )
 
+    def _in_one_type(self, labels: np.ndarray) -> np.ndarray:
+        """Whole numbers, also as floats of a column that had a gap, as integers of a type that holds `classes_` too."""
+        whole = labels.dtype.kind in "iu" or (labels.dtype.kind == "f" and (labels == np.trunc(labels)).all())
+        if self.classes_.dtype.kind not in "iu" or not whole:
+            return labels
+        new, old = ((int(some.min()), int(some.max())) for some in (labels, self.classes_))
+        for dtype in (self.classes_.dtype, np.dtype(np.int64), np.dtype(np.uint64)):
+            if np.iinfo(dtype).min <= min(*new, *old) and max(*new, *old) <= np.iinfo(dtype).max:
+                self.classes_ = self.classes_.astype(dtype)
+                return labels.astype(dtype)
+        raise ValueError(
+            f"Got labels from {new[0]} to {new[1]} after classes from {old[0]} to {old[1]}, expected integers that one type "
+            "holds; encode the labels."
+        )
+
     def _add_classes(self, labels: np.ndarray) -> None:
         """Give codes to the labels that have none."""
         from .transport.codes import CODES
@@ -151,8 +168,6 @@ class IncrementalMixin:
         new = np.setdiff1d(labels, self.classes_)
         if not len(new):
             return
-        if self.classes_.dtype.kind in "iu" and (new == np.trunc(new)).all():
-            new = new.astype(self.classes_.dtype)  # such as 3.0, of a column that had a gap
         both = np.concatenate([self.classes_, new])
         codes, width = CODES[self._code_kind](), self._code_width
         if len(both) > codes.capacity(width):

@@ -372,6 +372,36 @@ def test_labels_of_another_type(tiny, iris, labels, new, message):
     assert classifier.classes_.tolist() == labels
 
 
+@pytest.mark.parametrize(
+    ("dtype", "label"), [("uint8", 256), ("uint8", -1), ("int8", 200), ("uint64", 7), ("int32", 2**40)]
+)
+def test_labels_that_the_type_of_the_classes_cannot_hold(tiny, iris, dtype, label):
+    X, y = iris
+    classifier = tiny(estimator="kernel").fit(X, y.astype(dtype))
+    classifier.partial_fit(X[:20] + 20, np.full(20, label))
+    assert set(classifier.classes_.tolist()) == {0, 1, 2, label}
+    assert set(classifier.predict(X[:20] + 20).tolist()) == {label}
+
+
+@pytest.mark.parametrize(("dtype", "first", "label"), [("int64", -1, 2**63), ("uint64", 2**63, -1)])
+def test_labels_that_no_type_holds_together(tiny, iris, dtype, first, label):
+    X, y = iris
+    classifier = tiny(estimator="kernel").fit(X, y.astype(dtype) + np.array(first, dtype))
+    with pytest.raises(
+        ValueError, match=rf"Got labels from {label} to {label} after classes from {first} to .*one type"
+    ):
+        classifier.partial_fit(X[:2], [label] * 2)
+    assert classifier.classes_.tolist() == [first, first + 1, first + 2]
+
+
+def test_large_labels_are_told_apart(tiny, iris):
+    """As floats, 2 ** 60 and the integers next to it would be one."""
+    X, y = iris
+    classifier = tiny(estimator="kernel").fit(X, y.astype(np.uint64) + np.uint64(2**60))
+    classifier.partial_fit(X[:20] + 20, np.full(20, 2**60 + 5))
+    assert set(classifier.predict(X[:20] + 20).tolist()) == {2**60 + 5}
+
+
 def test_whole_numbers_as_floats_are_integers(tiny, iris):
     """As in a column of pandas that had a gap."""
     X, y = iris
