@@ -109,6 +109,10 @@ def load_classifier(empty_classifier: Classifier, path: str | os.PathLike[str]) 
         )
     tensors = safetensors.torch.load(data)
     empty_classifier.set_params(**{name: _unpack(value, {}) for name, value in content["parameters"].items()})
+    try:
+        empty_classifier._checked_parameters()
+    except ValueError as error:
+        raise ValueError(f"{error} {path} may need parts of your own: register them before you load it.") from error
     for name, value in content["fitted"].items():
         setattr(empty_classifier, name, _unpack(value, tensors))
     empty_classifier._predictors = {}

@@ -145,6 +145,10 @@ def checked_rows(
     weight = _check_sample_weight(sample_weight, labels, dtype=np.float64, copy=True, ensure_non_negative=True)
     if not weight[~missing].any():
         raise ValueError("Got a sample_weight of zeros only, expected at least one positive weight.")
+    if weight.max() > np.finfo(np.float64).max / len(weight):
+        raise ValueError(
+            f"Got a sample_weight of up to {weight.max():g}, whose sum may be beyond float64, expected smaller ones; divide them."
+        )
     labels = column_or_1d(labels)
     if missing.any():
         labels = np.where(missing, labels[~missing][0], labels)

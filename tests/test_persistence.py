@@ -17,6 +17,7 @@ from sklearn.datasets import load_wine
 from gendiffclf import ExactPath, GenerativeTransportClassifier, LearnedPath
 from gendiffclf._version import VERSION
 from gendiffclf.persistence import FORMAT_VERSION, save_classifier
+from gendiffclf.transport.codes import CODES
 
 X, y = load_wine(return_X_y=True)
 
@@ -209,6 +210,16 @@ def test_other_attributes_are_refused(classifier, tmp_path):
     other.surprise_ = object()
     with pytest.raises(TypeError, match="Got surprise_ of type object, expected numbers, strings, arrays or tensors"):
         save_classifier(other, tmp_path / "classifier")
+
+
+def test_codes_of_ones_own_are_registered_before_loading(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(CODES, "own", CODES["sinusoidal"])
+    tiny(codes="own").fit(X, y).save(tmp_path / "classifier")
+    monkeypatch.delitem(CODES, "own")
+    with pytest.raises(
+        ValueError, match=r"Got codes='own', expected one of .* may need parts of your own: register them"
+    ):
+        GenerativeTransportClassifier.load(tmp_path / "classifier")
 
 
 def test_a_path_of_a_class_of_ones_own_is_refused(tiny, tmp_path):

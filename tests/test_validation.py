@@ -213,6 +213,14 @@ def test_input_that_nothing_can_be_learnt_from(table, change, message):
         checked_rows(Estimator(), **{"X": X, "y": y, "sample_weight": None, "feature_shape": None, **change})
 
 
+def test_weights_whose_sum_is_too_large(table):
+    X, y = table
+    with pytest.raises(
+        ValueError, match=r"Got a sample_weight of up to 1e\+308, whose sum may be beyond float64, .*; divide"
+    ):
+        checked_rows(Estimator(), X, y, np.full(12, 1e308), None)
+
+
 def test_rows_of_nan_whose_weights_are_all_there_is(table):
     X, y = table
     X[0] = np.nan

@@ -234,6 +234,10 @@ def _store_in_float32(model: ModelProto) -> None:
 def _onnx_labels(classes: np.ndarray) -> np.ndarray:
     """Convert labels to types of ONNX: int64, float64, booleans or strings."""
     check_labels(classes)
+    if classes.dtype.kind == "u" and classes[-1] > np.iinfo(np.int64).max:
+        raise ValueError(
+            f"Got the label {classes[-1]}, expected at most {np.iinfo(np.int64).max} in ONNX; encode labels."
+        )
     types = {"i": np.int64, "u": np.int64, "f": np.float64, "U": object}
     return classes.astype(types.get(classes.dtype.kind, classes.dtype))
 

@@ -78,7 +78,8 @@ class ExportMixin:
         Raises
         ------
         ValueError
-            If `y` differs from that in `fit`, or the classifier has no held-out estimates.
+            If `y` has too few labels, or others than `fit` has seen, or the classifier has no held-out estimates. Labels in
+            another order than in `fit` are no error, but give wrong measures.
         IsADirectoryError, FileNotFoundError
             If the path is a folder, or in a folder that does not exist.
         """

@@ -80,6 +80,23 @@ def test_network_alone_and_booleans(tiny, tmp_path):
     assert assert_equal(classifier, exported(classifier, tmp_path), X).dtype == bool
 
 
+def test_labels_beyond_those_of_onnx(tiny, tmp_path):
+    X, y = table(load_iris)
+    classifier = tiny(estimator="kernel").fit(X, y.astype(np.uint64) + np.uint64(2**64 - 5))
+    with pytest.raises(ValueError, match=r"Got the label 18446744073709551613, expected at most 9223372036854775807"):
+        classifier.to_onnx(tmp_path / "classifier.onnx")
+
+
+def test_constant_features_in_single_precision(tiny, tmp_path):
+    """The least deviation of a constant would be a unit in which rounding to float32 is large."""
+    X, y = table(load_iris)
+    X = np.c_[X.astype(np.float64), np.full((len(X), 3), 0.1)]
+    classifier = tiny().fit(X, y)
+    single = X.astype(np.float32)
+    assert_equal(classifier, exported(classifier, tmp_path), single)
+    np.testing.assert_allclose(classifier.predict_proba(single), classifier.predict_proba(X), rtol=0, atol=TOLERANCE)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", ["single", "layers", "chunks"])
 def test_layers(tiny, tmp_path, tokenizer):
