@@ -130,8 +130,8 @@ def all_parts() -> dict[str, Part]:
         ),
         "path": Part(
             "Exact or learned path",
-            "A network alone: on the exact path without time, or with time on a learned path, asked in ten exact steps. The "
-            "paper matches targets at uniform times on a learned path and takes Euler steps.",
+            "A network alone: on the exact path without time, or with time on a learned path, evaluated with ten exact steps. "
+            "The paper matches targets at uniform times on a learned path and takes Euler steps.",
             [
                 choice("exact path", {"estimator": "network"}),
                 learned("learned, uniform times"),

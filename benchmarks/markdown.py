@@ -62,7 +62,9 @@ def circumstances(records: Sequence[Record], packages: Sequence[str] = ()) -> st
     else:
         said = ["```console\n", *(f"{command}\n" for command in commands), "```\n\n"]
     said += [f"- Hardware: {name}\n" for name in sorted({_machine(one) for one in made})]
-    said += _items("Commit", ((_commit(one), record.get("label")) for one, record in zip(made, records, strict=True)))
+    commits = [(_commit(one), record.get("label")) for one, record in zip(made, records, strict=True)]
+    several = len({name for name, _ in commits}) > 1
+    said += _items("Commit", ((name, label if several else None) for name, label in commits))
     versions: dict[str, set[str]] = {}
     for one in made:
         for package, found in one["versions"].items():
@@ -102,14 +104,18 @@ def _items(title: str, pairs: Iterable[tuple[str, str | None]]) -> list[str]:
 
 
 def _changed(record: Record) -> str:
-    """Parameters of our classifier that had other defaults when the record was made; empty for other models."""
+    """Parameters of our classifier that had other defaults when the record was made, or are none now; empty for other models."""
     given = {*_OWN, *record.get("parameters", {})}
-    then = {
-        name.removeprefix("estimator__"): value
-        for name, value in record.get("defaults", record.get("configuration", {})).items()
-    }
+    then = record.get("defaults", record.get("configuration", {}))
+    inner = {name.removeprefix("estimator__"): then[name] for name in then if name.startswith("estimator__")}
+    then = inner or then  # that of the classifier itself, where it is wrapped
     if "n_centers" not in then:  # a parameter that no other classifier has
         return ""
     now = configuration(GenerativeTransportClassifier())
     changed = [name for name in now if name not in given and then.get(name, "missing") != now[name]]
-    return ", ".join(f"{name} {then.get(name, 'missing')} (now {now[name]})" for name in changed)
+    # Parameters of a path, such as `path__n_steps`, are there only if the path is an object.
+    gone = [name for name in sorted(then) if name not in now and name not in given and "__" not in name]
+    return ", ".join(
+        [f"{name} {then.get(name, 'missing')} (now {now[name]})" for name in changed]
+        + [f"{name} {then[name]} (no longer a parameter)" for name in gone]
+    )

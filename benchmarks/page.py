@@ -20,6 +20,8 @@ SUBJECT = "ours"
 NEAR, FAR = 0.5, 2
 """Points of accuracy below the best other model from which pages list, and name, a table."""
 FEW_ROWS, MANY_CLASSES = 400, 8
+PACKAGES = ("scikit-learn", "torch", "lightgbm", "xgboost", "catboost", "pytabkit", "xrfm")
+"""Packages of the models, whose versions pages name."""
 TAKES_GROUPS = ("logreg_tuned", "svc_rbf", "svc_rbf_c10", "svc_tuned", "realmlp_td", "tabm_d", "xrfm")
 FORMATS = {
     "accuracy": ("Accuracy, %", 2, 100),
@@ -54,8 +56,10 @@ def context(results: Path) -> dict[str, Any]:
     behind = _behind(records, sorted(tables))
     return {
         "records": records,
+        "packages": PACKAGES,
         "found": found,
         "n_tables": found.index.get_level_values(0).nunique(),
+        "n_peers": len(found["accuracy"].columns) - 1,
         "lacking": [f"{_named(k)} ({n})" for k, n in measured.items() if k not in found["accuracy"]],
         "kinds": _kinds(records),
         "models": _models(found, ("accuracy", "uar"), costs=True),
@@ -78,7 +82,7 @@ def context(results: Path) -> dict[str, Any]:
         "ungrouped": ", ".join(_named(label) for label in sorted(without)),
         "n_busy": sum((r["load_average"] or 0) > r["hardware"]["cores_usable"] for r in records),
         "summary": _summary(found),
-        "leads": {FORMATS[m][0].removesuffix(", %"): _leads(found, m) for m in ("accuracy", "log_loss", "ece")},
+        "leads": {FORMATS[m][0].removesuffix(", %"): _leads(found, m) for m in ("accuracy", "uar", "log_loss", "ece")},
     }
 
 

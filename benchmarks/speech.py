@@ -216,8 +216,8 @@ def _in_short(task: dict[str, Any]) -> str:
         if better(row, "uar") != (1 if row["names"][0] == best else -1)
     ]
     if rivals:
-        beyond = f"all but {' and '.join(sorted(undecided))}" if undecided else "all others"
-        text += f"; the intervals of the differences from {beyond} exclude zero"
+        beyond = f"all other features but {' and '.join(sorted(undecided))}" if undecided else "the other features"
+        text += f"; the differences from its UAR on {beyond} have intervals that exclude zero"
     if peers := [row for row in task["comparisons"] if "features" in row]:
         said = []
         for measure in ("uar", "log_loss"):

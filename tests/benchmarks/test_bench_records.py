@@ -112,6 +112,9 @@ def test_circumstances_name_what_has_changed():
     then = {**record["defaults"], "ema_decay": 0.25, "random_state": 7}
     told = f"- Defaults that differed at that commit: ema_decay 0.25 (now {now})\n"
     assert told in circumstances([{**record, "defaults": then}])
+    assert "commit: n_heads 4 (no longer a parameter)\n" in circumstances(
+        [{**record, "defaults": {**record["defaults"], "n_heads": 4}}]
+    )
     run = {
         **make_record(),
         **record["environment"],
@@ -121,6 +124,10 @@ def test_circumstances_name_what_has_changed():
     }
     text = circumstances([{**run, "configuration": {f"estimator__{name}": value for name, value in then.items()}}])
     assert told in text
+    assert "- Commit: `2` (a)\n- Commit: `3` (b)\n" in circumstances(
+        [{**run, "label": "a", "commit": "2", "dirty": False}, {**run, "label": "b", "commit": "3", "dirty": False}]
+    )
+    assert "- Commit: `2`\n" in circumstances([{**run, "label": "a", "commit": "2", "dirty": False}])
     assert "```console\nc\n```" in text
     assert "- Warned with: UserWarning (m)\n" in text
     assert told not in circumstances([{**run, "configuration": then, "parameters": {"ema_decay": 0.25}}])

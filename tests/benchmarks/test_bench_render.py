@@ -140,6 +140,11 @@ def test_a_model_that_lacks_tables_stands_beside_the_subject(records: Path, tmp_
     (records / "mlp.jsonl").write_text(whole.replace('"label": "ours"', '"label": "mlp"'))
     text = render(tmp_path, "one")["benchmarks.md"]
     assert "| logistic regression (1)<br>**ours** |" in text
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{BEGIN}\n{END}\n")
+    render(tmp_path, "one", "--readme", str(readme))
+    assert "Of the 1 others" in (summary := " ".join(readme.read_text().split()))
+    assert "Models measured on fewer tables are not compared: logistic regression (1)." in summary
     assert "| sk_wine |" in text.partition("## Each table")[2].partition("## Reliability")[0]
     assert re.search(r"^\| \*\*ours\*\* \| \*\*\d\d\.\d\d\*\* \|", text, re.MULTILINE)
 
@@ -179,7 +184,7 @@ def test_a_summary_goes_between_the_marks(records: Path, tmp_path: Path):
         assert "old" not in text
     assert "| **ours** |" in text
     assert re.search(r"^\| logistic regression \| \d\d\.\d \|", text, re.MULTILINE)
-    assert "- Accuracy: none\n- Log-loss: none\n- ECE: " in text
+    assert "- Accuracy: none\n- UAR: none\n- Log-loss: none\n- ECE: " in text
 
 
 @pytest.mark.parametrize(
