@@ -1,4 +1,4 @@
-"""Classification as generative transport: a scikit-learn classifier for embeddings, speech first."""
+"""Classification as generative transport: a scikit-learn classifier for tables, embeddings and speech."""
 
 from typing import TYPE_CHECKING
 

@@ -47,14 +47,15 @@ class GenerativeTransportClassifier(
         time learns every step.
     estimator : {"both", "network", "kernel"}, default="both"
         What estimates the code: a kernel regression, which is best where classes differ smoothly in many features, as in
-        embeddings; a network, which is best where a few features decide; or both, weighted on held-out rows. A logistic
-        regression joins both, with an exponent that is chosen on these rows too.
+        embeddings; a network, which is best where a few features decide; or both, weighted on held-out rows. The probabilities of
+        a logistic regression are multiplied in, with an exponent fitted on the same rows.
     codes : {"sinusoidal", "paired", "one_hot", "random"}, default="sinusoidal"
         Codes of the classes (Eq. 2): one sine each (the paper's); sines and cosines; unit vectors; random orthogonal vectors.
     scaling : {"mixed", "quantile", "robust", "standard", "none"}, default="mixed"
         Standardisation of features: "quantile", by ranks to a normal distribution; "robust", by median and quartiles with a
-        smooth clip at ±3; "standard", by mean and deviation; "none". With "mixed" features come both by ranks and by mean and
-        deviation, with a smooth clip at ±6: members of the network take turns, and the kernel takes the better.
+        smooth clip at ±3; "standard", by mean and standard deviation; "none". "mixed" scales features in two ways, by ranks and
+        by mean and standard deviation (smoothly clipped at ±6): network members alternate between them, and the kernel uses
+        the better one.
     categorical_features : "from_dtype" or array-like, default="from_dtype"
         Columns of a DataFrame that are categories: those of strings and categories, and also columns of numbers if they are
         listed, by name, by number (from 0) or by a boolean for each column. Booleans remain one column of 0 and 1.
@@ -66,15 +67,15 @@ class GenerativeTransportClassifier(
         Number m of training rows that the kernel keeps. "auto" keeps all of up to 4,500 rows, and 2,000 of more. This bounds its
         memory: about 4·m·d + 8·m·n_classes bytes, and during `fit` about 30·m² bytes with all rows, 60·m² with fewer.
     width : int or "auto", default="auto"
-        Width L of the code space and of the network. "auto" takes 64, or what the classes and 16 more need. Attention has a head
-        for each 16 of it, up to 16 heads.
+        Width L of the code space and of the network. "auto" leaves room for 16 more classes (of fewer than 16, for as
+        many again), rounded up to a multiple of 64. Attention has a head for each 16 of it, up to 16 heads.
     depth : int >= 1, default=2
         Transformer layers.
     mlp_ratio : float > 0, default=1.0
-        Width of the feed-forward state in widths.
+        Hidden width of the feed-forward layers, as a multiple of `width`.
     n_frequencies : int >= 0 or "auto", default="auto"
-        Number of learnt frequencies whose sines and cosines of each feature join the condition; 0 for none. "auto" is 80
-        divided by the number of features, from 4 to 16, and 0 for more than 40 features.
+        Number of learnt frequencies whose sines and cosines of each feature are appended to the network's input; 0 for none.
+        "auto" is 80 divided by the number of features, from 4 to 16, and 0 for more than 40 features.
     tokenizer : {"single", "layers", "chunks"}, default="single"
         Tokens of the transformer: one (the paper's), one more per conditioning layer, one more per 16 values.
     dropout : float in [0, 1), default=0.1
@@ -104,7 +105,7 @@ class GenerativeTransportClassifier(
         Whether the processes of torch's default process group fit one model together; all of them must then call `fit`, with
         the same arguments.
     device : str, default="auto"
-        Where to compute: "auto" is the first there is of cuda, mps and cpu.
+        Where to compute: "auto" is the first available of cuda, mps and cpu.
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
         Precision of the network's matrix products in training: "auto" is bfloat16 where the device supports it natively, but on
         processors only if `batch_size` times `width` exceeds 4,096, else float32. So the same seed may give different models on
@@ -137,7 +138,8 @@ class GenerativeTransportClassifier(
     combination_ : Combination
         Weights of kernel and network, and the exponents of their mixture and of the logistic regression.
     held_out_index_ : ndarray of shape (r,)
-        Rows of `fit` that were held out: up to 20,000 rows all, but with a single network and no kernel a tenth.
+        Rows of `fit` that were held out: all, or every k-th of more than 20,000; only a tenth of these with `n_members=1`,
+        unless `estimator="kernel"`. None for very few rows, or with a single network alone and `patience=None`.
     held_out_proba_ : ndarray of shape (r, n_classes)
         Out-of-fold and leave-one-out probabilities of these rows, 0 for classes that `partial_fit` added. Neither attribute is
         kept in files and pickles.

@@ -50,10 +50,10 @@ class IncrementalMixin:
         Learn from more rows, also of classes never seen before. Without a `fit` before, this is `fit`. It needs a kernel: with
         `estimator="network"` there is no such method.
 
-        A class that is new gets the next free code; no code, and no shape in the network, changes. New rows, a thousand of a
-        call at most, join the kernel's centres: a correction of the classifier is fitted in closed form, which takes their
-        classes as its targets there and nothing at the centres of before. The first rows of a class count together as much as
-        an average class of the training rows.
+        A class that is new gets the next free code; no code, and no shape in the network, changes. New rows, about 1,000 per call
+        at most, become centres of the kernel. A correction is fitted in closed form, with the residuals as targets at the new
+        rows and zero at the old centres. The first rows of a class count together as much as an average class of the training
+        rows.
 
         A `class_weight` multiplies the weights of the rows as in `fit`. "balanced" goes by all rows so far, those of the call
         included, and earlier rows keep the weights they had; the first rows of a class have an average class' weight as they

@@ -204,7 +204,10 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", type=Path, help="also write a report to this HTML file")
     parser.add_argument("--pictures", type=Path, help="also write the report's figures to this folder as SVG files")
     parser.add_argument(
-        "--group", action="append", metavar="COLUMN", help="also measure the groups of this column; can be repeated"
+        "--group",
+        action="append",
+        metavar="COLUMN",
+        help="measure the groups of this column instead of those of gender, age and the like; can be repeated",
     )
     add_system_options(parser)
 
