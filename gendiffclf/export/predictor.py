@@ -193,7 +193,7 @@ def load_predictor(path: str | PathLike[str], n_threads: int | None = None) -> O
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if n_threads is not None:
-        if not isinstance(n_threads, Integral) or n_threads < 1:
+        if not isinstance(n_threads, Integral) or isinstance(n_threads, bool) or n_threads < 1:
             raise ValueError(f"Got n_threads={n_threads!r}, expected an integer >= 1, or None for one per core.")
         options.intra_op_num_threads = n_threads
     try:

@@ -14,6 +14,8 @@ WIDE = 8
 """Features from which on a neighbour may differ in two, as by another category of a one-hot column."""
 _COMPARED = 500, 2000
 """Rows with copies, and rows to compare them with."""
+_TELLING = 10
+"""Different rows of a class whose numbers of copies have a common divisor not by chance, but as all were repeated."""
 _FIRST = 64
 """Features that are compared first: those of most other rows differ there already."""
 _HASHED_VALUES = 2**18
@@ -46,6 +48,10 @@ def training_rows(
     rows = np.flatnonzero(kind >= 0)
     copies = np.bincount(kind[rows], _observed(labels[rows, 0], sample_weight[rows]))
     copies = np.minimum(copies, 2**53).astype(np.int64)
+    for label in np.unique(labels[rows, 0]):
+        own = labels[index, 0] == label
+        if own.sum() >= _TELLING:
+            copies[own] //= np.gcd.reduce(copies[own])
     large = (copies >= MOST_COPIES) & (copies >= LARGE_SHARE * copies.sum())
     parts = np.where(large | _recur_by_chance(X, index, copies), np.minimum(copies, MOST_COPIES), 1)
     if parts.max() == 1:

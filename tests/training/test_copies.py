@@ -124,6 +124,14 @@ def test_missing_values_are_equal():
     assert len(kept(X, y)[0]) == 200
 
 
+@pytest.mark.parametrize("repeats", [2, np.where(cells(100, 0, n_features=6)[1], 5, 1)], ids=str)
+def test_rows_that_were_all_repeated_do_not_recur(repeats):
+    """All of the table, or of a class."""
+    X, y = cells(100, 0, n_features=6)
+    repeated = kept(np.repeat(X, repeats, axis=0), np.repeat(y, repeats))
+    assert len(repeated[0]) == len(kept(X, y)[0]) == 100
+
+
 @given(st.integers(0, 99))
 def test_whole_weights_count_copies(seed):
     X, y = cells(80, seed)
