@@ -92,10 +92,13 @@ def evaluate(
 
     Notes
     -----
-    Each clip is encoded once for all folds. Speakers are passed to every step whose `fit` takes `groups`, so that the
-    classifier chooses hyperparameters, the number of updates and calibration on held-out speakers. Searches of scikit-learn pass
-    them to their splitter, such as `cv=StratifiedGroupKFold()`; the estimator inside gets them only with metadata routing. Other
-    meta-estimators, such as `CalibratedClassifierCV`, do not get them.
+    Each clip is encoded once for all folds. The folds are of all clips, and broken ones are then left out, so that another
+    featuriser has the same folds.
+
+    Speakers are passed to every step whose `fit` takes `groups`, so that the classifier chooses hyperparameters, the number of
+    updates and calibration on held-out speakers. Searches of scikit-learn pass them to their splitter, such as
+    `cv=StratifiedGroupKFold()`; the estimator inside gets them only with metadata routing. Other meta-estimators, such as
+    `CalibratedClassifierCV`, do not get them.
 
     Copies of a clip are never on both sides of a fold: speakers who share a clip count as one, and with other kinds of
     folds, training clips that are also tested are left out. With `features`, clips of equal features count as copies.

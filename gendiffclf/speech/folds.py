@@ -48,42 +48,47 @@ def fold_rows(
     """
     Return the training and test rows of each fold, among the `valid` rows; `check_folds` comes first.
 
-    Folds by speaker keep together the voices of an `Audit`, of shape (n_clips,).
+    All rows are split, so that the folds do not depend on which clips are broken. Folds by speaker keep together the voices of
+    an `Audit`, of shape (n_clips,).
     """
-    y = corpus["label"].to_numpy()[valid]
-    groups = voices[valid] if "speaker" in corpus else None
-    if isinstance(folds, str):
-        if folds == "split":
-            return [_published_split(corpus, valid)]
-        if folds == "random":
-            splitter: Any = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
-        else:
-            assert groups is not None  # see `check_folds`
-            n_voices = len(np.unique(groups))
-            if n_voices < 2:
-                raise ValueError(_one_voice(corpus["speaker"].nunique(), folds))
-            stratified = StratifiedGroupKFold(min(n_folds, n_voices), shuffle=True, random_state=random_state)
-            splitter = LeaveOneGroupOut() if folds == "leave-one-speaker-out" else stratified
+    if isinstance(folds, str) and folds == "split":
+        pairs = [_published_split(corpus)]
+    elif hasattr(folds, "split"):  # as strings have, too
+        splitter = _splitter(corpus, folds, n_folds, random_state, voices) if isinstance(folds, str) else folds
+        pairs = _split_by(splitter, corpus, voices)
+        pairs = [pair for pair in pairs if np.isin(pair[1], valid).any()]  # not that of a speaker of broken clips only
     else:
-        splitter = folds
-    if hasattr(splitter, "split"):
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)  # see `shared_speakers`
-            splits = list(splitter.split(np.zeros((len(y), 1)), y, groups))
-        pairs = [(valid[train], valid[test]) for train, test in splits]
-        if not all(len(rows) for pair in pairs for rows in pair):
-            raise ValueError(
-                f"Got {len(pairs)} folds of which one has no training or no test clips, as few speakers have most clips, "
-                "expected both; use fewer folds (n_folds), or add speakers."
-            )
-        return pairs
-    pairs = [(_rows(train, len(corpus)), _rows(test, len(corpus))) for train, test in splitter]
-    if not pairs or any(len(np.intersect1d(train, test)) for train, test in pairs):
-        raise ValueError(f"Got {len(pairs)} folds, expected at least 1, and no clip on both sides of a fold.")
+        pairs = [(_rows(train, len(corpus)), _rows(test, len(corpus))) for train, test in folds]
+        if not pairs or any(len(np.intersect1d(train, test)) for train, test in pairs):
+            raise ValueError(f"Got {len(pairs)} folds, expected at least 1, and no clip on both sides of a fold.")
     pairs = [(np.intersect1d(train, valid), np.intersect1d(test, valid)) for train, test in pairs]
-    if not all(len(rows) for pair in pairs for rows in pair):
+    if not pairs or not all(len(rows) for pair in pairs for rows in pair):
         raise ValueError(
             "Got a fold whose training or test clips are all broken, expected others too; repair them, or leave out the fold."
+        )
+    return pairs
+
+
+def _splitter(corpus: pd.DataFrame, folds: str, n_folds: int, random_state: int, voices: np.ndarray) -> Any:
+    if folds == "random":
+        return StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
+    n_voices = len(np.unique(voices))
+    if n_voices < 2:
+        raise ValueError(_one_voice(corpus["speaker"].nunique(), folds))
+    if folds == "leave-one-speaker-out":
+        return LeaveOneGroupOut()
+    return StratifiedGroupKFold(min(n_folds, n_voices), shuffle=True, random_state=random_state)
+
+
+def _split_by(splitter: Any, corpus: pd.DataFrame, voices: np.ndarray) -> list[Fold]:
+    groups = voices if "speaker" in corpus else None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)  # see `shared_speakers`
+        pairs = list(splitter.split(np.zeros((len(corpus), 1)), corpus["label"].to_numpy(), groups))
+    if not all(len(rows) for pair in pairs for rows in pair):
+        raise ValueError(
+            f"Got {len(pairs)} folds of which one has no training or no test clips, as few speakers have most clips, "
+            "expected both; use fewer folds (n_folds), or add speakers."
         )
     return pairs
 
@@ -177,8 +182,8 @@ def _one_voice(n_speakers: int, folds: str) -> str:
     )
 
 
-def _published_split(corpus: pd.DataFrame, valid: np.ndarray) -> Fold:
-    splits = corpus["split"].iloc[valid].astype(object)
+def _published_split(corpus: pd.DataFrame) -> Fold:
+    splits = corpus["split"].astype(object)
     unknown = splits[~splits.isin(SPLITS)].fillna("")
     if len(unknown):
         counts = ", ".join(f"{count} with {name!r}" for name, count in unknown.astype(str).value_counts().items())
@@ -186,11 +191,10 @@ def _published_split(corpus: pd.DataFrame, valid: np.ndarray) -> Fold:
             f"Got folds='split' with clips of unknown splits ({counts}), expected {', '.join(map(repr, SPLITS))} in the column "
             "'split'; rename them, or leave out these clips."
         )
-    split = splits.to_numpy()
-    train, test = valid[np.isin(split, SPLITS[:2])], valid[split == "test"]
+    train, test = np.flatnonzero(splits.isin(SPLITS[:2])), np.flatnonzero(splits == "test")
     if not len(train) or not len(test):
-        splits = sorted(set(split.tolist()))
-        raise ValueError(f"Got folds='split' with the splits {splits}, expected 'train' or 'dev', and 'test'.")
+        names = sorted(set(splits))
+        raise ValueError(f"Got folds='split' with the splits {names}, expected 'train' or 'dev', and 'test'.")
     return train, test
 
 

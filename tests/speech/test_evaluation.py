@@ -10,7 +10,7 @@ import soundfile
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, f1_score
-from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut, PredefinedSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -220,6 +220,27 @@ def test_features_of_nan_count_as_broken(table):
         pytest.warns(UserWarning, match="that are broken"),
     ):
         evaluate(LogisticRegression(), corpus, [fold], features=features)
+
+
+@pytest.mark.filterwarnings("ignore:Got .* clips that are broken", "ignore:Got 5 speakers on both sides")
+@pytest.mark.parametrize("folds", ["speaker", "leave-one-speaker-out", "random", PredefinedSplit(np.arange(60) // 12)])
+def test_folds_do_not_depend_on_broken_clips(table, folds):
+    corpus, features = table
+    whole = evaluate(LogisticRegression(), corpus, folds, features=features, n_folds=3)
+    features[[7, 18]] = np.nan
+    found = evaluate(LogisticRegression(), corpus, folds, features=features, n_folds=3)
+    pd.testing.assert_series_equal(found.predictions["fold"], whole.predictions["fold"].drop([7, 18]))
+
+
+@pytest.mark.filterwarnings("ignore:Got 12 of 60 clips that are broken")
+def test_a_speaker_of_broken_clips_only_is_in_no_fold(table):
+    corpus, features = table
+    features[corpus["speaker"] == "s0"] = np.nan
+    found = evaluate(LogisticRegression(), corpus, "leave-one-speaker-out", features=features)
+    assert found.folds[["n_train", "n_test"]].values.tolist() == [[36, 12]] * 4
+    split = np.where(corpus["speaker"] == "s0", "test", "train")
+    with pytest.raises(ValueError, match="test clips are all broken, expected others too"):
+        evaluate(LogisticRegression(), corpus.assign(split=split), "split", features=features)
 
 
 def test_each_clip_is_encoded_once_for_all_folds(vowels, pipeline, encoded):
