@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from ..validation import check_choice
+from ..validation import check_choice, first_few
 from .corpora import clip_keys
 from .intervals import LEVEL
 from .names import LOWER_IS_BETTER, MEASURES, TITLES, VOTE_MEASURES
@@ -232,10 +232,11 @@ def _matched(first: pd.DataFrame, second: pd.DataFrame) -> tuple[np.ndarray, pd.
     if classes[0] != classes[1]:
         raise ValueError(f"Got a with the labels {classes[0]} and b with {classes[1]}, expected the same.")
     if set(first.index) != set(second.index):
-        n_other = len(set(first.index) ^ set(second.index))
+        others = set(first.index) ^ set(second.index)
+        paths = sorted({key.partition("\t")[0] for key in others})
         raise ValueError(
-            f"Got a with {len(first)} clips and b with {len(second)}, {n_other} of them in one only, expected the same clips; "
-            "evaluate both on the same table."
+            f"Got a with {len(first)} clips and b with {len(second)}, {len(others)} of them in one only ({first_few(paths)}), "
+            "expected the same clips; evaluate both on the same table, without clips that are broken for one of them."
         )
     second = second.loc[first.index]
     for column, what in (("label", "labels"), ("fold", "folds"), ("voice", "speakers")):

@@ -193,7 +193,7 @@ def test_only_the_same_is_compared(table, found):
     other = evaluate(LogisticRegression(), corpus, features=features, random_state=1)
     with pytest.raises(ValueError, match=r"different folds for .* the same folds, n_folds and random_state"):
         compare(found, other)
-    with pytest.raises(ValueError, match="12 of them in one only, expected the same clips"):
+    with pytest.raises(ValueError, match=r"12 of them in one only \(0.wav, 16.wav, 24.wav, …\), expected the same"):
         compare(found, found.predictions.query("speaker != 's0'"))
     with pytest.raises(ValueError, match="different labels for 96 of 96"):
         compare(found, found.predictions.assign(label="angry", predicted="calm").assign(label="?"))
@@ -201,6 +201,19 @@ def test_only_the_same_is_compared(table, found):
         compare(found, pd.DataFrame({"label": ["a"], "predicted": ["a"]}))
     with pytest.raises(ValueError, match="which is not a file"):
         compare(found, "nowhere.csv")
+
+
+@pytest.mark.filterwarnings("ignore:Got 1 of 96 clips that are broken")
+def test_a_clip_that_is_broken_for_one_of_them_is_named(table, found):
+    corpus, features = table
+    missing = features.copy()
+    missing[7] = np.nan
+    other = evaluate(LogisticRegression(), corpus, features=missing)
+    with pytest.raises(ValueError, match=r"1 of them in one only \(7.wav\), .* without clips that are broken for one"):
+        compare(found, other)
+    rest = np.arange(96) != 7
+    both = [evaluate(LogisticRegression(C=c), corpus[rest], features=features[rest]) for c in (1, 0.1)]
+    assert compare(*both).n_clips == 95
 
 
 def test_measures_tell_how_to_repeat_them(table, found, tmp_path):
