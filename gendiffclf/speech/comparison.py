@@ -18,7 +18,7 @@ from .names import LOWER_IS_BETTER, MEASURES, TITLES, VOTE_MEASURES
 from .provenance import JsonResult, as_json
 from .results import Evaluation
 from .tables import differences, number_voices, tally_by
-from .votes import PREFIX, VoteTally, votes_of
+from .votes import PREFIX, VoteTally, vote_columns, votes_of
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def compare(
     """
     check_choice("measure", measure, TITLES)
     first, second = _predictions(a, "a"), _predictions(b, "b")
-    classes, second = _matched(first, second)
+    classes, first, second = _matched(first, second)
     voice, n_drawn = number_voices(first)
     rows = differences([tally_by(table, classes, voice, n_drawn) for table in (first, second)], random_state)
     votes = _shared_votes(first, second)
@@ -226,11 +226,23 @@ def _shared_votes(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame | N
     return shares[0]
 
 
-def _matched(first: pd.DataFrame, second: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame]:
-    """Return the labels of both tables, and the second table in the order of the first."""
+def _matched(first: pd.DataFrame, second: pd.DataFrame) -> tuple[np.ndarray, pd.DataFrame, pd.DataFrame]:
+    """
+    Return the labels of both tables, and the tables with the clips in the order of the first.
+
+    Labels that only raters gave get probabilities of 0 in a table without votes, which lacks them.
+    """
     classes = [sorted(c.removeprefix("p_") for c in table if c.startswith("p_")) for table in (first, second)]
-    if classes[0] != classes[1]:
-        raise ValueError(f"Got a with the labels {classes[0]} and b with {classes[1]}, expected the same.")
+    voted = {name.removeprefix(PREFIX) for table in (first, second) for name in vote_columns(table)}
+    if not voted.issuperset(set(classes[0]) ^ set(classes[1])):
+        raise ValueError(
+            f"Got a with the labels {classes[0]} and b with {classes[1]}, expected the same; evaluate both on the same table."
+        )
+    union = sorted({*classes[0], *classes[1]})
+    first, second = (
+        table.assign(**{f"p_{label}": 0.0 for label in union if label not in own})
+        for table, own in zip((first, second), classes, strict=True)
+    )
     if set(first.index) != set(second.index):
         others = set(first.index) ^ set(second.index)
         paths = sorted({key.partition("\t")[0] for key in others})
@@ -246,4 +258,4 @@ def _matched(first: pd.DataFrame, second: pd.DataFrame) -> tuple[np.ndarray, pd.
                 f"Got a and b with different {what} for {n_other} of {len(first)} clips, expected the same; evaluate both with "
                 "the same folds, n_folds and random_state (--folds, --n-folds, --seed)."
             )
-    return np.array(classes[0]), second
+    return np.array(union), first, second

@@ -171,6 +171,28 @@ def test_comparison_by_votes(rated, tmp_path):
         compare(of_votes, other)
 
 
+def test_labels_that_only_raters_gave_are_compared(rated, tmp_path):
+    table, features = rated
+    table.loc[::4, "rater_0"] = "bored"
+    corpus = corpus_of(table, tmp_path, raters=RATERS)
+    corpus = corpus[corpus["label"] != "bored"]
+    features = features[corpus.index]
+    ours = GenerativeTransportClassifier(estimator="kernel", random_state=0)
+    of_votes = evaluate(ours, corpus, features=features, n_folds=3)
+    of_majority = evaluate(ours, corpus[["path", "label", "speaker"]], features=features, n_folds=3)
+    for a, b in ((of_votes, of_majority), (of_majority, of_votes)):
+        found = compare(a, b, measure="jensen_shannon").differences
+        for name, each in (("a", a), ("b", b)):
+            assert found.loc["uar", name] == pytest.approx(each.pooled["uar"])
+    votes = of_votes.predictions.filter(like="votes_").to_numpy()
+    proba = of_majority.predictions.reindex(columns=[f"p_{name}" for name in ("angry", "bored", "calm", "sad")])
+    assert found.loc["jensen_shannon", "a"] == pytest.approx(jensen_shannon_divergence(votes, proba.fillna(0)))
+    assert found.loc["jensen_shannon", "b"] == pytest.approx(of_votes.votes.loc["jensen_shannon", "value"])
+    other = of_majority.predictions.rename(columns={"p_calm": "p_happy"})
+    with pytest.raises(ValueError, match=r"b with \['angry', 'happy', 'sad'\], expected the same; evaluate both"):
+        compare(of_votes, other)
+
+
 def test_votes_are_in_the_report(rated, tmp_path):
     pytest.importorskip("matplotlib")
     table, features = rated
