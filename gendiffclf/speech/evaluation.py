@@ -126,7 +126,7 @@ def evaluate(
     pairs = fold_rows(corpus, encoded.valid, folds, voices=audited.voices, **settings)
     pairs = without_copies(pairs, audited)
     _check_classes(corpus["label"].to_numpy(), pairs)
-    shared = shared_speakers(corpus, pairs)
+    shared = shared_speakers(corpus, pairs, audited.voices)
     about = describe_run(pipeline, corpus, audited.content, folds, [test for _, test in pairs], **settings)
     y, votes = corpus["label"].to_numpy(), votes_of(corpus)
     classes = np.unique(y[encoded.valid]) if votes is None else votes.columns.to_numpy().astype(str)

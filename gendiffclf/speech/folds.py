@@ -13,7 +13,7 @@ from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, Stra
 from ..validation import check_choice, check_integer, first_few
 from .findings import Audit
 from .names import FOLDS
-from .table_checks import missing_speakers
+from .table_checks import missing_speakers, plain_name
 
 Fold = tuple[np.ndarray, np.ndarray]
 """Training rows and test rows of a corpus."""
@@ -118,8 +118,8 @@ def without_copies(pairs: list[Fold], audited: Audit) -> list[Fold]:
     return kept
 
 
-def shared_speakers(corpus: pd.DataFrame, pairs: list[Fold]) -> tuple[str, ...]:
-    """Return the speakers on both sides of a fold; warn if there are any, or if speakers are unknown."""
+def shared_speakers(corpus: pd.DataFrame, pairs: list[Fold], voices: np.ndarray) -> tuple[str, ...]:
+    """Return the speakers whose voice, in `Audit`, is on both sides of a fold; warn of them, or if speakers are unknown."""
     if "speaker" not in corpus:
         warnings.warn(
             "Got a corpus without the column 'speaker': speakers may be on both sides of a fold, and results too optimistic "
@@ -127,8 +127,8 @@ def shared_speakers(corpus: pd.DataFrame, pairs: list[Fold]) -> tuple[str, ...]:
             stacklevel=3,
         )
         return ()
-    speakers = corpus["speaker"].to_numpy().astype(str)
-    shared = sorted(set().union(*(set(speakers[train]) & set(speakers[test]) for train, test in pairs)))
+    twice = np.concatenate([np.intersect1d(voices[train], voices[test]) for train, test in pairs])
+    shared = sorted(set(corpus["speaker"].astype(str)[np.isin(voices, twice)]))
     if shared:
         warnings.warn(
             f"Got {len(shared)} speakers on both sides of a fold ({first_few(shared)}): results are too optimistic for new "
@@ -159,8 +159,9 @@ def warn_of_learnt(pipeline: Any, corpus: pd.DataFrame, test: np.ndarray, conten
             stacklevel=3,
         )
         return
-    tested = set(corpus["speaker"].to_numpy().astype(str)[test].tolist())
-    shared = sorted(tested & set(getattr(pipeline, "speakers_", ())))
+    tested = {plain_name(name): str(name) for name in corpus["speaker"].iloc[test]}
+    names = {plain_name(name) for name in getattr(pipeline, "speakers_", ())}
+    shared = sorted(name for plain, name in tested.items() if plain in names)
     if shared:
         warnings.warn(
             f"Got a corpus in which {len(shared)} of {len(tested)} speakers are also in the model's training data "

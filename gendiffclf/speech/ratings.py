@@ -311,7 +311,7 @@ def evaluate_ratings(
         unlabelled = corpus.assign(label="rated")
         pairs = fold_rows(unlabelled, encoded.valid, folds, voices=audited.voices, **settings)
         pairs = without_copies(pairs, audited)
-        shared_speakers(corpus, pairs)
+        shared_speakers(corpus, pairs, audited.voices)
     rows, tables, model = [], [], rest
     for number, (train, test) in enumerate(tqdm(pairs, unit="fold", desc="Folds", disable=not verbose)):
         if not fitted:

@@ -84,6 +84,17 @@ def test_a_speaker_on_both_sides_warns(table):
         evaluate(LogisticRegression(), corpus, one, features=features)
 
 
+@pytest.mark.filterwarnings("ignore:speaker-variants")
+def test_a_speaker_under_variants_of_a_name_warns(table):
+    corpus, features = table
+    test = corpus["speaker"] == "s0"
+    corpus = corpus.assign(split=np.where(test, "test", "train"))
+    corpus.loc[corpus.index[test][:6], ["speaker", "split"]] = "S0", "train"
+    with pytest.warns(UserWarning, match=r"Got 2 speakers on both sides of a fold \(S0, s0\)"):
+        found = evaluate(LogisticRegression(), corpus, "split", features=features)
+    assert found.shared_speakers == ("S0", "s0")
+
+
 def test_unknown_speakers_warn(table):
     corpus, features = table
     with pytest.warns(UserWarning, match="without the column 'speaker'"):
@@ -283,6 +294,11 @@ def test_speakers_that_were_learnt_from_warn(vowels, pipeline, tmp_path):
             pytest.warns(UserWarning, match="12 of 18 clips that are in the model's training data"),
         ):
             evaluate_fitted(model, vowels)
+        with (
+            pytest.warns(UserWarning, match=rf"1 of 1 speakers are also in the .* \({known[0].upper()}\): results may"),
+            pytest.warns(UserWarning, match="3 of 3 clips that are in the model's training data"),
+        ):
+            evaluate_fitted(model, vowels[vowels["speaker"] == known[0]].assign(speaker=known[0].upper()))
         evaluate_fitted(model, vowels[~vowels["speaker"].isin(known)])
         with (
             pytest.warns(UserWarning, match="12 of 18 clips that are in the model's training data"),
