@@ -142,20 +142,27 @@ def encode_items(
 def _with_nan(rows: list[Row | None], shape: RowShape | None) -> Rows:
     """Fill missing rows with NaN; return an array, or a list for frames."""
     if shape is None:
-        shapes = {row.shape for row in rows if row is not None} or {(1,)}
-        if len(shapes) > 1:
-            raise ValueError(f"Got features of the shapes {sorted(shapes)}, expected one shape for all clips.")
-        shape = shapes.pop()
+        shape = _one_shape({row.shape for row in rows if row is not None} or {(1,)})
     missing = np.full([1 if size is None else size for size in shape], np.nan, dtype=np.float32)
     filled = [missing if row is None else row for row in rows]
     return filled if None in shape else np.stack(filled)  # (n, *shape)
 
 
 def join_rows(parts: list[Rows]) -> Rows:
-    """Concatenate the features of several calls."""
+    """Concatenate the features of several calls; those whose clips all failed take the shape of the others."""
     if isinstance(parts[0], list):
         return [row for part in parts for row in part]
-    return np.concatenate(parts)
+    arrays = [np.asarray(part) for part in parts]
+    filled = [array for array in arrays if not np.isnan(array).all()]
+    shape = _one_shape({array.shape[1:] for array in filled or arrays[:1]})
+    missing = np.full(shape, np.nan, dtype=np.float32)
+    return np.concatenate([array if array.shape[1:] == shape else np.stack([missing] * len(array)) for array in arrays])
+
+
+def _one_shape(shapes: set[tuple[int, ...]]) -> tuple[int, ...]:
+    if len(shapes) > 1:
+        raise ValueError(f"Got features of the shapes {sorted(shapes)}, expected one shape for all clips.")
+    return shapes.pop()
 
 
 class _Store:
