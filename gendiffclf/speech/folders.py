@@ -35,7 +35,7 @@ def read_folder(folder: Path, layout: str | None, pattern: str | None, on_mismat
     names = sorted(
         path.relative_to(folder).as_posix()
         for path in files
-        if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".") and not ignored.fullmatch(path.stem)
+        if path.suffix.lower() in AUDIO_SUFFIXES and not ignored.fullmatch(path.stem)
     )
     if not names:
         others = sum(path.suffix.lower() in (".mp4", ".avi", *_OTHER_AUDIO) for path in files)
@@ -72,17 +72,21 @@ def read_folder(folder: Path, layout: str | None, pattern: str | None, on_mismat
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """Return all files below a folder, following links but visiting each folder once."""
+    """Return all files below a folder that are not hidden, following links but visiting each folder once."""
     files, seen = [], {os.path.realpath(folder)}
     for here, folders, names in os.walk(folder, followlinks=True):
         found, folders[:] = sorted(folders, key=lambda name: (os.path.islink(os.path.join(here, name)), name)), []
-        for name in found:
+        for name in _visible(found):
             real = os.path.realpath(os.path.join(here, name))
             if real not in seen:
                 folders.append(name)
                 seen.add(real)
-        files += [Path(here, name) for name in names]
+        files += [Path(here, name) for name in _visible(names)]
     return files
+
+
+def _visible(names: list[str]) -> list[str]:
+    return [name for name in names if not name.startswith(".")]
 
 
 def _pattern_parser(pattern: str) -> Callable[[str], Row | None]:

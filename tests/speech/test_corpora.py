@@ -32,6 +32,12 @@ def test_patterns(pattern, name, expected, tmp_path):
     assert row == {"path": str(tmp_path / name), **expected}
 
 
+def test_hidden_folders_are_ignored(tmp_path):
+    corpus = tmp_path / ".corpus"  # unless it is the source itself
+    touch(corpus, ["calm/a.wav", ".Trash-1000/files/calm/b.wav", "calm/.ipynb_checkpoints/a-checkpoint.wav"])
+    assert read_corpus(corpus, pattern="**/{label}/*.wav")["path"].tolist() == [str(corpus / "calm" / "a.wav")]
+
+
 def test_unfit_files_raise_or_are_left_out(tmp_path):
     touch(tmp_path, ["calm/a_1.wav", *(f"stray{i}.wav" for i in range(5))])
     message = r"Got 5 of 6 files .* \(stray0.wav, stray1.wav, stray2.wav, …\), expected paths like \{label\}/"
