@@ -34,10 +34,10 @@ class Recording:
 
     `content` is a digest of the decoded samples, rounded to 16 bits, and the sampling rate; it is the same for copies under
     other names, in other lossless formats, or with other metadata. `rate` and `bandwidth`, above which the average spectrum
-    is at least 70 dB below its strongest band, are in Hz; `peak` is the largest absolute sample, 1 for full scale; `level` is
-    the root mean square of the mono mix in dB below full scale, -inf for digital silence. Two shares in [0, 1]: `clipped` of
-    samples in runs of at least three at the peak, and `cancelled` of the channels' mean energy that is lost in the mono mix,
-    1 for anti-phase.
+    is at least 70 dB below its strongest band, are in Hz. Without the constant offset of each channel, `peak` is the largest
+    absolute sample, 1 for full scale; `level` is the root mean square of the mono mix in dB below full scale, -inf for digital
+    silence. Two shares in [0, 1]: `clipped` of samples in runs of at least three at the peak, and `cancelled` of the channels'
+    mean energy that is lost in the mono mix, 1 for anti-phase.
     """
 
     content: str
@@ -87,10 +87,12 @@ def measure(samples: NDArray[np.float32], rate: float) -> Recording:
         raise AudioError("it holds no samples, expected at least one")
     if not np.isfinite(samples).all():
         raise AudioError("it holds NaN or infinite samples, expected finite ones")
-    mono = samples.mean(axis=1)  # (n_frames, n_channels) -> (n_frames,)
-    energy = float(np.mean(np.square(samples, dtype=np.float64)))
+    offset = samples.mean(axis=0, dtype=np.float64)  # exact for constant channels, as sums in float32 are not
+    centred = samples - offset.astype(samples.dtype)
+    mono = centred.mean(axis=1)  # (n_frames, n_channels) -> (n_frames,)
+    energy = float(np.mean(np.square(centred, dtype=np.float64)))
     mixed = float(np.mean(np.square(mono, dtype=np.float64)))
-    peak = float(np.abs(samples).max())
+    peak = float(np.abs(centred).max())
     return Recording(
         content=_content(samples, rate),
         rate=round(rate),

@@ -72,7 +72,7 @@ _CHECKS: list[tuple[str, Callable[[pd.DataFrame], pd.Series], str, str]] = [
 
 
 def content_of(recordings: Sequence[Recording | AudioError]) -> np.ndarray:
-    """Digests of the clips' content; broken and digitally silent clips get unique ones."""
+    """Digests of the clips' content; broken clips and those of one constant value get unique ones."""
     return np.array(
         [
             f"{NO_CONTENT}{i}" if isinstance(recording, AudioError) or not recording.peak else recording.content

@@ -31,6 +31,8 @@ def test_a_sound_corpus_has_notes_at_most(tmp_path):
     ("code", "samples"),
     [
         ("silent", np.zeros(8000, np.float32)),
+        ("silent", np.full(8000, -1 / 128, np.float32)),  # silence of 8 bits
+        ("silent", np.tile(np.float32([0.3, -0.1]), (8000, 1))),
         ("clipped", np.clip(noise(seed=99, level=0.5), -0.6, 0.6)),
         ("unscaled", noise(seed=99) * 30000),
         ("short", noise(0.05, seed=99)),

@@ -33,6 +33,14 @@ def test_copies_are_known_by_their_samples(tmp_path):
         found.enforce(ignore=("rare-class",))
 
 
+def test_constant_clips_are_silent_and_no_copies(tmp_path):
+    offsets = {f"offset{i}.wav": np.full(RATE // 2, 0.1, np.float32) for i in range(2)}
+    found = audit(write(tmp_path, {**good(4), **offsets}))
+    assert not found.errors
+    assert codes(found)["silent"].rows == (4, 5)
+    assert not {"copies", "clipped"} & set(codes(found))
+
+
 def test_copies_under_other_labels_are_an_error(vowels, pipeline, encoded):
     vowels.loc[1, "path"] = vowels.loc[0, "path"]
     assert vowels["label"].nunique() == 3
