@@ -15,11 +15,13 @@ from ..validation import first_few
 from .layouts import LAYOUTS, Layout, Row
 
 AUDIO_SUFFIXES = (
-    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".w64", ".rf64",
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aiff", ".aif", ".aifc", ".au", ".w64", ".rf64",
     ".sph", ".nist", ".caf", ".snd", ".voc",
 )  # fmt: skip
-_OTHER_AUDIO = (".m4a", ".aac", ".wma", ".amr")
+_OTHER_AUDIO = (".m4a", ".m4b", ".aac", ".wma", ".amr", ".3gp", ".webm", ".wv", ".ape")
 """Audio that libsndfile does not read."""
+_VIDEO = (".mp4", ".avi")
+"""Recordings with sound, which corpora with a known layout have beside the sound alone."""
 _FIELD = re.compile(r"\{(\w*)\}|(\*\*/?)|(\*)")
 
 
@@ -38,7 +40,7 @@ def read_folder(folder: Path, layout: str | None, pattern: str | None, on_mismat
         if path.suffix.lower() in AUDIO_SUFFIXES and not ignored.fullmatch(path.stem)
     )
     if not names:
-        others = sum(path.suffix.lower() in (".mp4", ".avi", *_OTHER_AUDIO) for path in files)
+        others = sum(path.suffix.lower() in (*_VIDEO, *_OTHER_AUDIO) for path in files)
         hint = f"; convert its {others} other recordings to .wav first, for example with ffmpeg" if others else ""
         raise ValueError(f"Got {folder} without audio files, expected {', '.join(AUDIO_SUFFIXES)} in it{hint}.")
     foreign = [repr(name) for name in names if re.search("[\ud800-\udfff]", name)]
@@ -47,11 +49,14 @@ def read_folder(folder: Path, layout: str | None, pattern: str | None, on_mismat
             f"Got {len(foreign)} of {len(names)} names in {folder} that are not UTF-8 ({first_few(foreign)}), expected UTF-8; "
             "rename the files, for example with convmv."
         )
-    unread = sum(path.suffix.lower() in _OTHER_AUDIO for path in files)
+    stems = {Path(name).stem for name in names}  # other files of these names are their originals
+    suffixes = _OTHER_AUDIO if layout is not None else (*_OTHER_AUDIO, *_VIDEO)
+    unread = [path for path in files if path.suffix.lower() in suffixes and path.stem not in stems]
     if unread:
+        endings = ", ".join(sorted({path.suffix.lower() for path in unread}))
         warnings.warn(
-            f"Got {unread} audio files in {folder} that end in {', '.join(_OTHER_AUDIO)}; they are left out. Convert them, for "
-            "example with ffmpeg.",
+            f"Got {len(unread)} audio files in {folder} that end in {endings}; they are left out. Convert them, for example with "
+            "ffmpeg.",
             stacklevel=3,
         )
     parse: Callable[[str], Row | None] = naming.parse if pattern is None else _pattern_parser(pattern)

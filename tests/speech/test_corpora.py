@@ -188,10 +188,17 @@ def test_stray_quotes_in_a_table_with_tabs_are_text(tmp_path):
 
 
 def test_audio_that_cannot_be_read_is_told(tmp_path):
-    touch(tmp_path, ["a.wav", "b.sph", "c.m4a"])
-    with pytest.warns(UserWarning, match="Got 1 audio files in .* that end in .m4a.*; they are left out"):
+    touch(tmp_path, ["a.wav", "b.sph", "c.m4a", "d.webm", "e.mp4", "f.wave", "g.MP2", "a.m4a"])
+    with pytest.warns(
+        UserWarning, match=r"Got 3 audio files in .* that end in \.m4a, \.mp4, \.webm; they are left out"
+    ):
         corpus = read_corpus(tmp_path)
-    assert [path.rpartition("/")[2] for path in corpus["path"]] == ["a.wav", "b.sph"]
+    assert [path.rpartition("/")[2] for path in corpus["path"]] == ["a.wav", "b.sph", "f.wave", "g.MP2"]
+
+
+def test_videos_beside_a_corpus_are_no_audio_to_convert(tmp_path):
+    touch(tmp_path, ["03-01-05-02-01-02-01.wav", "01-01-05-02-01-02-01.mp4"])
+    assert len(read_corpus(tmp_path, layout="ravdess")) == 1  # no warning
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, names are always text")
