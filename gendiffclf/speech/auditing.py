@@ -84,7 +84,7 @@ def audit_first(
         audited = audit(corpus)
     else:
         digests = [hashlib.blake2b(np.ascontiguousarray(row).data, digest_size=16).hexdigest() for row in rows]
-        broken = [np.isnan(row).any() for row in rows]
+        broken = [not np.isfinite(row).all() for row in rows]
         audited = _audit(corpus, np.where(broken, different, digests))
     audited = audited.accept(accept)
     audited.enforce(ignore)

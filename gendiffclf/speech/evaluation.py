@@ -63,7 +63,7 @@ def evaluate(
     random_state : int, default=0
         Seed of the folds and the bootstrap.
     features : array-like of shape (n, d) or (n, layers, d), optional
-        Precomputed features of the clips; rows with NaN count as broken clips.
+        Precomputed features of the clips; rows with NaN or infinity count as broken clips.
     groups : sequence of str, optional
         Columns of the corpus, such as `gender`, whose groups are measured. By default gender, sex, age, corpus, language,
         accent, intensity and channel, as far as the corpus has them.

@@ -275,7 +275,7 @@ def evaluate_ratings(
     random_state : int, default=0
         Seed of the folds.
     features : array-like or list of ndarrays, optional
-        Precomputed features or frames of the clips; rows with NaN count as broken clips.
+        Precomputed features or frames of the clips; rows with NaN or infinity count as broken clips.
     fitted : bool, default=False
         Whether the pipeline is already fitted, on other clips; all clips are then one fold.
     accept : iterable of str, default=()

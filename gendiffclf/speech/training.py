@@ -66,15 +66,15 @@ def encode_clips(featurizer: SpeechFeaturizer | None, corpus: pd.DataFrame, feat
     """
     Compute the features of all clips, unless they are given, and collect broken ones, whatever the featuriser's `on_error` is.
 
-    The broken clips are also in the featuriser's `failures_`. Given features with NaN count as broken clips. Without features and
-    featuriser, the rows are the clips themselves.
+    The broken clips are also in the featuriser's `failures_`. Given features with NaN or infinity count as broken clips. Without
+    features and featuriser, the rows are the clips themselves.
     """
     if features is not None:
         rows = _indexable(features)
         if (rows.ndim < 2 and rows.dtype != object) or len(rows) != len(corpus):
             raise ValueError(f"Got features of shape {rows.shape} for {len(corpus)} clips, expected one row per clip.")
-        broken = [i for i, row in enumerate(rows) if np.isnan(row).any()]
-        return ClipFeatures(corpus, rows, dict.fromkeys(broken, "its features hold NaN"))
+        broken = [i for i, row in enumerate(rows) if not np.isfinite(row).all()]
+        return ClipFeatures(corpus, rows, dict.fromkeys(broken, "its features hold NaN or infinity"))
     if featurizer is None:
         return ClipFeatures(corpus, pd.Series(clips(corpus), dtype=object).to_numpy())
     tolerant = clone(featurizer).set_params(on_error="nan")
@@ -301,7 +301,8 @@ def train(
         notes of `evaluate`. Speakers who share a clip count as one. With columns `votes_<label>`, a classifier with
         `fit_votes` is trained on the shares of votes; clips have equal weight.
     features : array-like of shape (n, d) or (n, layers, d), optional
-        Precomputed features of the clips; rows with NaN count as broken clips. The returned pipeline then has no featuriser.
+        Precomputed features of the clips; rows with NaN or infinity count as broken clips. The returned pipeline
+        then has no featuriser.
     without_speakers : bool, default=False
         Whether the column `speaker` may be missing. The probabilities are then calibrated on speakers in the training data,
         and too confident for others.

@@ -219,10 +219,11 @@ def test_all_broken_is_an_error(vowels, pipeline, broken):
         evaluate(pipeline, vowels.assign(path=broken))
 
 
-def test_features_of_nan_count_as_broken(table):
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_features_that_are_not_finite_count_as_broken(value, table):
     corpus, features = table
-    features[7, 1] = np.nan
-    with pytest.warns(UserWarning, match="7.wav: its features hold NaN"):
+    features[7, 1] = value
+    with pytest.warns(UserWarning, match="7.wav: its features hold NaN or infinity"):
         found = evaluate(LogisticRegression(), corpus, features=features)
     assert found.failures.index.tolist() == [7]
     fold = np.arange(10, 60), np.array([7])
