@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["ReliabilityDisplay", "TransportDisplay"]
 
 
+def plain_text(name: object) -> str:
+    """Return a name with its dollar signs escaped, since matplotlib takes text between two of them for a formula."""
+    return str(name).replace("$", r"\$")
+
+
 @dataclass
 class TransportDisplay:
     """
@@ -164,7 +169,7 @@ class TransportDisplay:
             raise ValueError(f"Got {len(axes)} axes, expected {len(panels)}, one for each state shown.")
         coordinate = np.arange(len(self.code))
         for ax, i in zip(axes, panels, strict=True):
-            ax.plot(coordinate, self.code, color="tab:orange", linewidth=2, alpha=0.6, label=self.code_name)
+            ax.plot(coordinate, self.code, color="tab:orange", linewidth=2, alpha=0.6, label=plain_text(self.code_name))
             ax.plot(coordinate, self.states[i], color="tab:blue", linewidth=1, label="state")
             ax.set_title(f"t = {self.times[i]:.2g}")
             ax.set_xlabel("coordinate")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..plots import ReliabilityDisplay
+from ..plots import ReliabilityDisplay, plain_text
 from .measures import probabilities
 from .names import TITLES
 from .results import Evaluation
@@ -45,7 +45,8 @@ def _confusion(evaluation: Evaluation) -> tuple[Figure, str]:
 
     n = len(evaluation.classes)
     figure, ax = _figure(max(3.2, 0.5 * n + 1.4))
-    display = ConfusionMatrixDisplay(evaluation.confusion, display_labels=evaluation.classes)
+    names = [plain_text(label) for label in evaluation.classes]
+    display = ConfusionMatrixDisplay(evaluation.confusion, display_labels=names)
     display.plot(ax=ax, cmap="Blues", colorbar=False, xticks_rotation=45 if n > 3 else 0)
     right = int(np.trace(evaluation.confusion))
     return figure, f"Confusion matrix: {right} of {int(evaluation.confusion.sum())} clips are on its diagonal."
@@ -63,7 +64,7 @@ def _speakers(evaluation: Evaluation) -> tuple[Figure, str]:
     y = np.arange(len(table))
     if named:
         ax.hlines(y, 0, table["wa"], color="lightgrey", linewidth=1)
-        ax.set_yticks(y, table["speaker"].astype(str), fontsize=8)
+        ax.set_yticks(y, [plain_text(name) for name in table["speaker"]], fontsize=8)
     else:
         ax.set_ylabel("speakers, worst first")
     ax.plot(table["wa"], y, "o", color="black", markersize=4, label="one speaker")
@@ -82,7 +83,7 @@ def _groups(evaluation: Evaluation) -> tuple[Figure, str]:
     y = np.arange(len(table))[::-1]
     ax.hlines(y, table["uar_low"], table["uar_high"], color="tab:blue", linewidth=2)
     ax.plot(table["uar"], y, "o", color="black")
-    names = [f"{column}: {value}" for column, value in zip(table["column"], table["value"], strict=True)]
+    names = [plain_text(f"{column}: {value}") for column, value in zip(table["column"], table["value"], strict=True)]
     ax.set_yticks(y, names, fontsize=8)
     ax.axvline(evaluation.pooled["uar"], color="grey", linestyle=":")
     ax.set(xlim=(0, 1.02), ylim=(-0.6, len(table) - 0.4), xlabel=f"{TITLES['uar']} with 95 % interval")

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..files import atomic_file, write_json
 from ..optional import require
+from ..plots import plain_text
 
 if TYPE_CHECKING:
     from .timelines import Timeline
@@ -59,11 +60,11 @@ def draw_timeline(timeline: Timeline) -> Any:
     middles = (timeline.table["start"] + timeline.table["end"]) / 2
     for label in timeline.classes:
         top.plot(middles, timeline.table[f"p_{label}"], color=colour_of[label], linewidth=1.5)
-    top.set(ylabel="probability", ylim=(0, 1), title=Path(timeline.name).name)
+    top.set(ylabel="probability", ylim=(0, 1), title=plain_text(Path(timeline.name).name))
     for row in timeline.segments.itertuples():
         bottom.axvspan(row.start, row.end, color=colour_of[row.label])
     bottom.set(xlabel="time in seconds", yticks=[], ylabel="label", xlim=(0, timeline.duration))
-    handles = [Patch(color=colour_of[label], label=str(label)) for label in timeline.classes]
+    handles = [Patch(color=colour_of[label], label=plain_text(label)) for label in timeline.classes]
     figure.legend(handles=handles, loc="outside right center", frameon=False)
     return figure
 

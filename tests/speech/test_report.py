@@ -37,6 +37,16 @@ def test_a_class_without_mistakes_is_taken_for_no_other(table, tmp_path):
     assert ">nan<" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+def test_dollar_signs_in_names_are_no_formulas(table, tmp_path):
+    pytest.importorskip("matplotlib")
+    corpus, features = table
+    odd = {name: "$\\" + corpus[name].astype(str) + "$" for name in ("label", "speaker", "gender")}
+    found = evaluate(LogisticRegression(), corpus.assign(**odd), features=features)
+    found.report(tmp_path / "report.html", pictures=tmp_path / "pictures")
+    for picture, name in (("confusion", r"$\angry$"), ("speakers", r"$\s0$"), ("groups", r"gender: $\female$")):
+        assert f">{name}</text>" in (tmp_path / "pictures" / f"{picture}.svg").read_text(encoding="utf-8")
+
+
 class Page(html.parser.HTMLParser):
     """Counts what a screen reader needs, and what would need a network."""
 

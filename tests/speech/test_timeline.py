@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -215,6 +216,14 @@ def test_every_form_of_output(pitch, recording, tmp_path):
     assert len(list((tmp_path / "out").iterdir())) == 5
     with pytest.raises(ValueError, match=r"t.xlsx, expected a name ending in one of .csv, .json, .txt, .png"):
         found.save(tmp_path / "t.xlsx")
+
+
+def test_dollar_signs_in_names_are_no_formulas(pitch, recording, tmp_path):
+    pytest.importorskip("matplotlib")
+    found = timeline(pitch, recording, window=1, hop=0.5, detect_speech=False)
+    table, segments = found.table.rename(columns={"p_high": r"p_$\high$"}), found.segments.replace("high", r"$\high$")
+    odd = replace(found, name=r"$\t$.wav", classes=np.array([r"$\high$", "low"]), table=table, segments=segments)
+    odd.save(tmp_path / "t.svg")
 
 
 @pytest.mark.parametrize(
