@@ -113,7 +113,10 @@ def read_corpus(
         corpus = read_folder(source, layout, pattern, on_mismatch)
         target = "emotion" if target is None and layout is not None else target
     elif layout is not None or pattern is not None:
-        raise ValueError(f"Got source={str(source)!r} with a layout or pattern, expected a folder.")
+        raise ValueError(
+            f"Got source={str(source)!r} with a layout or pattern, expected a folder; leave out the layout or pattern (--layout, "
+            "--pattern)."
+        )
     elif source.suffix.lower() in (".csv", ".tsv"):
         corpus = _read_table(source, path_column)
     elif source.suffix.lower() in _OTHER_TABLES:

@@ -79,7 +79,8 @@ def run_few_shot(options: argparse.Namespace) -> None:
 def _corpus(text: str, options: argparse.Namespace, conditions: list[str]) -> pd.DataFrame:
     """Read a corpus and filter its clips; speakers get the source as a prefix, except in the tested corpus."""
     layout, source = _layout_and_source(text)
-    changes = {} if layout is None else {"layout": layout, "pattern": None}
+    # --layout and --pattern are for folders without a layout of their own.
+    changes = {} if layout is None and Path(source).is_dir() else {"layout": layout, "pattern": None}
     corpus = read_source(argparse.Namespace(**vars(options) | changes), source)
     for condition in conditions:
         column, _, values = condition.partition("=")

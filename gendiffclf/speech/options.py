@@ -98,12 +98,12 @@ def add_system_options(parser: argparse.ArgumentParser) -> None:
 def read_source(options: argparse.Namespace, source: str, *, to_predict: bool = False) -> pd.DataFrame:
     from .corpora import read_corpus
 
-    is_folder = Path(source).is_dir()
+    # `predict` may get folders with a layout together with single clips.
+    ignored = to_predict and not Path(source).is_dir()
     return read_corpus(
         source,
-        # `predict` may get folders with a layout together with single clips.
-        layout=options.layout if is_folder else None,
-        pattern=options.pattern if is_folder else None,
+        layout=None if ignored else options.layout,
+        pattern=None if ignored else options.pattern,
         target=options.target,
         path_column=options.path_column,
         speaker_column=options.speaker_column,

@@ -165,6 +165,14 @@ def test_folders_of_several_corpora(tmp_path, monkeypatch, capfd):
     assert all(row["uar_low"] <= row["uar"] <= row["uar_high"] for row in stored["summary"])
 
 
+def test_a_pattern_is_for_folders_beside_tables(tmp_path, tables, capsys):
+    folder = emotional(tmp_path / "a", 0, "{1}/{0}_x.wav".format)
+    where = ["--train-where", "label=angry,sad", "--pattern", "{speaker}/{label}_*.wav"]
+    with pytest.raises(SystemExit):
+        cli.main(["few-shot", "--train", str(folder), "--test", tables[0], *where, "--test-where", "label=none"])
+    assert "Got 'label=none', which no clip of" in capsys.readouterr().err  # the table was read
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -335,6 +335,11 @@ def test_the_demo(capsys):
         (["train", "{}", "--output", "{}"], "which exists, expected a new folder"),
         (["train", "{}", "--output", "{}/new"], "expected 'label' among them"),
         (["predict", "{}", "{}"], "without a readable model.json"),
+        (
+            ["audit", "{}/clips.csv", "--layout", "emodb"],
+            "clips.csv' with a layout or pattern, expected a folder; leave",
+        ),
+        (["evaluate", "{}/clips.csv", *PATTERN], "clips.csv' with a layout or pattern, expected a folder; leave out"),
         (["evaluate", "{}", "--pattern", "{label}/*"], "there is no column 'speaker'"),
         (
             ["evaluate", "{}", *PATTERN, "--set", "classifier__estimator=kernl"],
@@ -349,6 +354,7 @@ def test_the_demo(capsys):
     ],
 )
 def test_wrong_words_are_one_line_before_the_work(words, message, clip_folder, encoded, capsys):
+    (clip_folder / "clips.csv").write_text("path,label,speaker\nm01/heed_0.wav,heed,m01\n")
     with pytest.raises(SystemExit) as stop:
         run(*(word.replace("{}", str(clip_folder)) for word in words))
     assert stop.value.code == 1
