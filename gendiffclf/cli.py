@@ -84,7 +84,7 @@ COMMANDS: dict[str, Command] = {
     "features": Command("compute and cache the features of a corpus", speech.add_features_options, speech.run_features),
     "train": Command("train a model on a corpus", speech.add_train_options, speech.run_train),
     "predict": Command(
-        "predict the labels of clips with a trained model", speech.add_predict_options, speech.run_predict
+        "predict labels or ratings of clips with a trained model", speech.add_predict_options, speech.run_predict
     ),
     "timeline": Command(
         "predict labels over time in a long recording",

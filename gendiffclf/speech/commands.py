@@ -201,8 +201,12 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--n-folds", type=int, default=5, help="maximum number of folds (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="also write measures and confusion matrices to this JSON file")
     parser.add_argument("--predictions", type=Path, help="also write the prediction for each clip to this CSV file")
-    parser.add_argument("--report", type=Path, help="also write a report to this HTML file")
-    parser.add_argument("--pictures", type=Path, help="also write the report's figures to this folder as SVG files")
+    parser.add_argument(
+        "--report", type=Path, help="also write a report to this HTML file; needs the extra plots; not for emosphere"
+    )
+    parser.add_argument(
+        "--pictures", type=Path, help="also write the report's figures to this folder as SVG files (with --report)"
+    )
     parser.add_argument(
         "--group",
         action="append",

@@ -11,7 +11,6 @@ from .options import (
     add_accept_option,
     add_layout_options,
     add_pipeline_options,
-    add_system_options,
     build_pipeline,
     check_output,
     read_source,
@@ -45,7 +44,13 @@ def add_few_shot_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, help="also write measures and runs to this JSON file")
     add_pipeline_options(parser)
     add_accept_option(parser)
-    add_system_options(parser)
+    parser.add_argument(
+        "--system",
+        choices=("gen-ser", "selm"),
+        default="gen-ser",
+        help="gen-ser or selm (language model) (default: %(default)s)",
+    )
+    parser.set_defaults(value_range=None, tune_encoder=False)  # of emosphere, which does not classify
 
 
 def run_few_shot(options: argparse.Namespace) -> None:
@@ -57,8 +62,6 @@ def run_few_shot(options: argparse.Namespace) -> None:
         shots = [int(number) for number in options.shots.split(",")]
     except ValueError as error:
         raise ValueError(f"Got --shots {options.shots}, expected numbers such as {SHOTS}.") from error
-    if options.system == "emosphere":
-        raise ValueError("Got --system emosphere, expected gen-ser or selm, which classify and can be adapted.")
     tables = [_corpus(source, options, options.train_where) for source in options.train]
     result = few_shot(
         build_pipeline(options),

@@ -49,13 +49,21 @@ def add_accept_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
+    add_cache_options(parser)
+    add_machine_options(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def add_cache_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache", default=True, help="folder of cached features (default: $GENDIFFCLF_CACHE or the user's cache)"
     )
     parser.add_argument("--no-cache", action="store_true", help="do not cache features")
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, help="number of threads that read clips")
     parser.add_argument("--device", help="device of encoder and classifier (default: first of cuda, mps, cpu)")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
@@ -90,9 +98,11 @@ def add_system_options(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         type=float,
         metavar=("LOW", "HIGH"),
-        help="ends of the rating scale of the columns arousal, valence and dominance, for emosphere",
+        help="ends of the rating scale of the columns arousal, valence and dominance; required for emosphere",
     )
-    parser.add_argument("--tune-encoder", action="store_true", help="fine-tune the speech encoder, with emosphere")
+    parser.add_argument(
+        "--tune-encoder", action="store_true", help="fine-tune the speech encoder (with emosphere and --encoder)"
+    )
 
 
 def read_source(options: argparse.Namespace, source: str, *, to_predict: bool = False) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from .options import add_run_options, check_output, featurizer_changes
+from .options import add_machine_options, check_output, featurizer_changes
 
 
 def add_timeline_options(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,9 @@ def add_timeline_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="file .csv, .json, .txt (labels for Audacity), .png, .svg or .pdf; can be repeated",
     )
-    add_run_options(parser)
+    add_machine_options(parser)
+    parser.add_argument("--quiet", action="store_true", help="do not print run time and memory")
+    parser.set_defaults(no_cache=True)  # each window is encoded once
 
 
 def run_timeline(options: argparse.Namespace) -> None:

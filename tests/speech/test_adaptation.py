@@ -179,7 +179,6 @@ def test_a_pattern_is_for_folders_beside_tables(tmp_path, tables, capsys):
         (["--shots", "few"], "Got --shots few, expected numbers such as"),
         (["--train-where", "color=red"], "Got 'color=red', expected COLUMN=VALUES with a column among"),
         (["--test-where", "take=9"], "Got 'take=9', which no clip of"),
-        (["--system", "emosphere", "--value-range", "0", "1"], "Got --system emosphere, expected gen-ser or selm"),
     ],
 )
 def test_wrong_words_say_so(words, message, tables, capsys):
@@ -187,3 +186,16 @@ def test_wrong_words_say_so(words, message, tables, capsys):
         cli.main(["few-shot", "--train", tables[0], "--test", tables[1], *words])
     assert caught.value.code == 1
     assert message in capsys.readouterr().err
+
+
+def test_only_systems_that_classify_are_offered(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["few-shot", "--train", "a", "--test", "b", "--system", "emosphere"])
+    assert caught.value.code == 2
+    assert "argument --system: invalid choice: 'emosphere'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["few-shot", "--help"])
+    out = capsys.readouterr().out
+    assert "--system" in out
+    assert "--value-range" not in out
+    assert "--tune-encoder" not in out

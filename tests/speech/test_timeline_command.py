@@ -35,6 +35,15 @@ def test_a_recording_over_time(clip_folder, vowels, tmp_path, capsys):
     assert "expected a name ending in one of .csv" in capsys.readouterr().err
 
 
+def test_a_timeline_has_no_options_of_the_cache(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["timeline", "--help"])
+    out = capsys.readouterr().out
+    assert "cache" not in out
+    assert "--quiet" in out
+    assert "do not print run time and memory" in " ".join(out.split())
+
+
 def test_normalisation_by_speaker(clip_folder, tmp_path, capsys):
     words = [*PATTERN, "--normalize", "speaker"]
     measures = ["--set", "normalizer__n_clips=2", "--output", tmp_path / "measures.json"]
