@@ -129,7 +129,7 @@ def read_table(
 
 def _read(path: Path) -> pd.DataFrame:
     pd = require("pandas", "demo")
-    from ..speech.corpora import read_csv  # needs pandas
+    from ..speech.csv_files import read_csv  # needs pandas
 
     try:
         return read_csv(path, RULE)

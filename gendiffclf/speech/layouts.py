@@ -65,7 +65,7 @@ def add_people(
     table: pd.DataFrame, folder: Path, *, name: str, speaker: str, gender: str, age: str, separator: str = ","
 ) -> pd.DataFrame:
     """Add gender and age of the speakers from the columns of a metadata file, if it exists."""
-    lines = _metadata(folder, name, separator)
+    lines = _metadata(folder, name, (speaker, gender, age), separator)
     if lines is None:
         return table
     people = lines.drop_duplicates(speaker).set_index(speaker)
@@ -80,7 +80,7 @@ def add_meld_metadata(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     keys = ["split", "dialogue", "utterance"]
     parts = []
     for split in sorted(set(table["split"])):
-        lines = _metadata(folder, f"{split}_sent_emo.csv")
+        lines = _metadata(folder, f"{split}_sent_emo.csv", _MELD_COLUMNS)
         if lines is None:
             raise ValueError(
                 f"Got {folder} without {split}_sent_emo.csv, expected this file of MELD, which holds the emotions; add it."
@@ -100,15 +100,21 @@ def add_meld_metadata(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     return merged.assign(gender=merged["speaker"].map(_MELD_SEXES))
 
 
-def _metadata(folder: Path, name: str, separator: str = ",") -> pd.DataFrame | None:
+def _metadata(folder: Path, name: str, columns: tuple[str, ...], separator: str = ",") -> pd.DataFrame | None:
     """Read a metadata file in, below or next to the corpus' folder, as stripped strings; None if it is missing."""
-    import pandas as pd
+    from .csv_files import read_csv  # needs pandas
 
     candidates = [folder / name, *sorted(folder.rglob(name)), folder.parent / name]
     path = next((candidate for candidate in candidates if candidate.is_file()), None)
     if path is None:
         return None
-    lines = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)
+    separators = "tabs" if separator == "\t" else "commas"
+    rule = f"expected a table in UTF-8 with the columns {', '.join(columns)}, separated by {separators}"
+    lines = read_csv(path, rule, sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)
+    if not set(columns) <= set(lines.columns):
+        raise ValueError(
+            f"Got {path} with the columns {list(lines.columns)}, {rule}; replace it by the file published with the corpus."
+        )
     return lines.apply(lambda column: column.str.strip())
 
 
@@ -123,6 +129,7 @@ _EMOTIONS = {
 }
 """The same names of emotions for all corpora, so that a model trained on one can be tested on another."""
 _SEXES = {"m": "male", "f": "female", "male": "male", "female": "female"}
+_MELD_COLUMNS = ("Dialogue_ID", "Utterance_ID", "Speaker", "Emotion", "Sentiment", "Utterance")
 _MELD_SEXES = {
     **dict.fromkeys(("Rachel", "Monica", "Phoebe"), "female"),
     **dict.fromkeys(("Ross", "Chandler", "Joey"), "male"),

@@ -128,6 +128,22 @@ def test_crema_d_takes_sex_from_its_table(tmp_path):
         assert corpus["age"].tolist() == ["51", "21"]
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("ActorID;Age;Sex\n1001;51;Male\n", r"with the columns \['ActorID;Age;Sex'\], .* separated by commas; replace"),
+        ("ActorID,Age\n1001,51\n", r"with the columns \['ActorID', 'Age'\], .* with the columns ActorID, Sex, Age, "),
+        ("", "which is empty, expected a table in UTF-8 with the columns ActorID, Sex, Age"),
+        ("ActorID,Age,Sex\n1001,51,M\xe4nnlich\n", "with bytes that are not UTF-8"),
+    ],
+)
+def test_metadata_of_another_form_is_named(content, message, tmp_path):
+    touch(tmp_path, ["1001_DFA_ANG_XX.wav"])
+    (tmp_path / "VideoDemographics.csv").write_bytes(content.encode("latin1"))
+    with pytest.raises(ValueError, match=f"Got .*VideoDemographics.csv,? {message}"):
+        read_corpus(tmp_path, layout="crema-d")
+
+
 def test_nemo_takes_gender_from_its_table(tmp_path):
     touch(tmp_path, ["samples/KB0_anger_12.wav"])
     (tmp_path / "data.tsv").write_text(

@@ -1,0 +1,37 @@
+"""CSV files of users, with messages that name the file."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+
+def read_csv(path: Path, rule: str, **options: Any) -> pd.DataFrame:
+    """
+    Read a table by `pandas.read_csv` with these options.
+
+    Raises a ValueError with the `rule` if the file is empty, is not in UTF-8, or has rows of unequal length.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # Without an index, which a cell more in every row would become.
+            return pd.read_csv(path, index_col=False, **options)
+    except pd.errors.EmptyDataError as error:
+        raise ValueError(f"Got {path}, which is empty, {rule}; add a header and rows.") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"Got {path} with bytes that are not UTF-8, {rule}; convert it, for example with `iconv -f latin1 -t utf-8`, or save "
+            "the table as CSV if it has another format."
+        ) from error
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        if "EOF inside string" in str(error):
+            raise ValueError(
+                f"Got {path} with a quote that does not end, {rule}; remove it, or double the quotes inside quoted cells."
+            ) from error
+        raise ValueError(
+            f"Got {path} with rows of unequal length ({str(error).strip()}), {rule}; quote cells that contain separators."
+        ) from error
