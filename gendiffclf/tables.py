@@ -95,8 +95,8 @@ def declared_categories(X: Any, categorical_features: Any) -> set[int]:
     if not is_table(X):
         raise ValueError(
             f"Got categorical_features={categorical_features!r} for X of type {type(X).__name__}, expected a DataFrame of pandas "
-            "or polars, of which categories become several columns; make X one, in a pipeline by set_output(transform='pandas'), or set "
-            "'from_dtype'."
+            "or polars, of which categories become several columns; make X one, in a pipeline by "
+            "set_output(transform='pandas'), or set 'from_dtype'."
         )
     names = [str(name) for name in X.columns]
     given = np.asarray(categorical_features, dtype=object)  # of names and numbers, an array would else be of strings
