@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 
 from ..validation import check_choice, first_few
 from .corpora import clip_keys
-from .intervals import LEVEL
+from .intervals import LEVEL, bounds_text, units_text
 from .names import LOWER_IS_BETTER, MEASURES, TITLES, VOTE_MEASURES
 from .provenance import JsonResult, as_json
 from .results import Evaluation
@@ -62,11 +62,11 @@ class Comparison(JsonResult):
         """The conclusion that the interval allows, as a sentence."""
         difference, low, high = self.differences.loc[self.measure, ["difference", "low", "high"]]
         title, sign = TITLES[self.measure], -1 if self.measure in LOWER_IS_BETTER else 1
-        bounds = f"95 % interval of {self.names[0]} minus {self.names[1]} {low:.3f} to {high:.3f}"
+        bounds = f"95 % interval of {self.names[0]} minus {self.names[1]} {bounds_text(low, high)}"
         size = f"by {abs(difference):.3f} {title}, {bounds} over {self.n_drawn} {self.unit}"
         first, second = self.names if sign * difference >= 0 else self.names[::-1]
         if np.isnan(low):
-            return f"Nothing can be claimed about {title}: there is no interval over {self.n_drawn} {self.unit}."
+            return f"Nothing can be claimed about {title}, as it has no interval. {units_text(self.n_drawn, self.unit)}"
         if low > 0 or high < 0:
             return f"{first} is better than {second} on unseen {self.unit} like these ({size})."
         ending = (
@@ -102,7 +102,7 @@ class Comparison(JsonResult):
         ]
         for name, title in titles.items():
             a, b, difference, low, high = self.differences.loc[name]
-            bounds = f"{low:.3f} to {high:.3f}"
+            bounds = bounds_text(low, high)
             lines.append(f"{title:<{first}}{a:>{width}.3f}{b:>{width}.3f}{difference:>12.3f}{bounds:>20}")
         lines += [
             "",

@@ -11,6 +11,8 @@ from scipy.stats import norm, t
 
 LEVEL = 0.95
 N_RESAMPLES = 2000
+MIN_UNITS = 5
+"""Minimum number of units for an interval, which lies within their range: that of 4 holds the mean in only 87 % of cases."""
 _CHUNK = 200
 
 
@@ -56,7 +58,7 @@ def interval(values: np.ndarray, n_units: int) -> tuple[float, float]:
     """
     Return the bounds of an expanded percentile interval, from values of a measure on b bootstrap samples of units, (b,).
 
-    They are NaN for fewer than 2 units, or if all values are NaN.
+    They are NaN for fewer than `MIN_UNITS` units, or if all values are NaN.
 
     Notes
     -----
@@ -65,8 +67,20 @@ def interval(values: np.ndarray, n_units: int) -> tuple[float, float]:
     Teachers Should Know about the Bootstrap, section 5.2).
     """
     values = values[~np.isnan(values)]
-    if n_units < 2 or not len(values):
+    if n_units < MIN_UNITS or not len(values):
         return float("nan"), float("nan")
     expanded = norm.cdf(np.sqrt(n_units / (n_units - 1)) * t.ppf((1 - LEVEL) / 2, n_units - 1))
     low, high = np.quantile(values, [expanded, 1 - expanded])
     return float(low), float(high)
+
+
+def bounds_text(low: float, high: float) -> str:
+    """Return an interval as text."""
+    return "none" if np.isnan(low) else f"{low:.3f} to {high:.3f}"
+
+
+def units_text(n_units: int, unit: str) -> str:
+    """Return a sentence about the units of intervals, such as "speakers", or about too few of them."""
+    if n_units < MIN_UNITS:
+        return f"There are no intervals over {n_units} {unit}, since they need at least {MIN_UNITS}."
+    return f"Intervals are over {n_units} {unit}."

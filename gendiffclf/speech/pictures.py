@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..plots import ReliabilityDisplay, plain_text
+from .intervals import MIN_UNITS
 from .measures import probabilities
 from .names import TITLES
 from .results import Evaluation
@@ -86,7 +87,11 @@ def _groups(evaluation: Evaluation) -> tuple[Figure, str]:
     names = [plain_text(f"{column}: {value}") for column, value in zip(table["column"], table["value"], strict=True)]
     ax.set_yticks(y, names, fontsize=8)
     ax.axvline(evaluation.pooled["uar"], color="grey", linestyle=":")
-    ax.set(xlim=(0, 1.02), ylim=(-0.6, len(table) - 0.4), xlabel=f"{TITLES['uar']} with 95 % interval")
+    ax.set(
+        xlim=(0, 1.02),
+        ylim=(-0.6, len(table) - 0.4),
+        xlabel=f"{TITLES['uar']}, with 95 % interval from {MIN_UNITS} speakers on",
+    )
     return figure, f"UAR of {len(table)} groups with intervals; the values are in the table."
 
 

@@ -19,7 +19,7 @@ from ..validation import shown
 from .corpora import check_corpus
 from .evaluation import REPORTED
 from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt, without_copies
-from .intervals import N_RESAMPLES, draw_weights, interval
+from .intervals import N_RESAMPLES, bounds_text, draw_weights, interval, units_text
 from .prediction import encode_with_remarks
 from .provenance import JsonResult, as_json, describe_run, steps_of
 from .tables import number_voices
@@ -99,7 +99,7 @@ class RatingEvaluation(JsonResult):
         return np.asarray(2 * (xy - x * y) / np.where(distance > 0, distance, np.nan))
 
     def intervals(self, random_state: int = 0) -> dict[str, tuple[float, float]]:
-        """95 % bootstrap intervals of `ccc` over voices."""
+        """95 % bootstrap intervals of `ccc` over voices; NaN for fewer than 5."""
         return self._bounds(self.resampled(random_state))
 
     def _bounds(self, drawn: np.ndarray) -> dict[str, tuple[float, float]]:
@@ -160,10 +160,11 @@ class RatingEvaluation(JsonResult):
         bounds = self.intervals()
         lines = [f"{'CCC':<12}{'':>7}  95 % interval"]
         for name, value in self.ccc.items():
-            lines.append(f"{name:<12}{value:>7.3f}  {bounds[name][0]:.3f} to {bounds[name][1]:.3f}")
+            lines.append(f"{name:<12}{value:>7.3f}  {bounds_text(*bounds[name])}")
         n_voices = self.predictions["voice"].nunique()
         n_folds = f"{len(self.folds)} {'fold' if len(self.folds) == 1 else 'folds'}"
-        lines.append(f"\n{len(self.predictions)} clips, {n_voices} voices, {n_folds}:")
+        lines.append(f"\n{units_text(n_voices, 'voices')}")
+        lines.append(f"{len(self.predictions)} clips, {n_voices} voices, {n_folds}:")
         lines.append(self.folds.to_string(float_format="{:.3f}".format))
         return "\n".join(lines)
 

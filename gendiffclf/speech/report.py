@@ -18,6 +18,7 @@ from ..html_page import captioned as _captioned
 from ..html_page import table as _table
 from ..votes import vote_cross_entropy
 from .corpora import clip_name
+from .intervals import MIN_UNITS, bounds_text
 from .names import TITLES
 from .pictures import draw
 from .results import Evaluation
@@ -68,7 +69,7 @@ def _result(evaluation: Evaluation) -> str:
     headline = []
     for name in ("uar", "wa"):
         value, low, high = intervals.loc[name]
-        bounds = "" if np.isnan(low) else f", 95&nbsp;% interval {low:.3f} to {high:.3f}"
+        bounds = ", no interval" if np.isnan(low) else f", 95&nbsp;% interval {bounds_text(low, high)}"
         headline.append(f"<strong>{TITLES[name]} {value:.3f}</strong>{bounds}")
     several = len(evaluation.folds) > 1
     table = intervals.assign(title=TITLES, mean=evaluation.mean, error=evaluation.standard_error).loc[
@@ -82,8 +83,9 @@ def _result(evaluation: Evaluation) -> str:
     text += (
         f"<p>{len(predictions)} clips in {len(evaluation.folds)} {'folds' if several else 'fold'}. Intervals are from a "
         f"bootstrap over {evaluation.unit} with all their clips; they cover the variation between speakers, but not that "
-        "between seeds. WA is the share of correct clips, UAR the mean recall over classes. For log-loss and ECE (calibration "
-        "error), lower is better.</p>"
+        f"between seeds. There are none over fewer than {MIN_UNITS} {evaluation.unit}, whose range is too narrow. "
+        "WA is the share of correct clips, UAR the mean recall over classes. For log-loss and ECE (calibration error), lower is "
+        "better.</p>"
     )
     if evaluation.shared_speakers:
         shared = ", ".join(evaluation.shared_speakers[:N_CLIPS])
@@ -261,7 +263,7 @@ def _figure(figures: dict[str, tuple[str, str]], name: str) -> str:
 def _rows(table: pd.DataFrame, *columns: str | tuple[str, str]) -> list[list[str]]:
     """Return the text of the cells of some columns; a pair of columns is an interval."""
     return [
-        [_number(row[name]) if isinstance(name, str) else _bounds(*(row[end] for end in name)) for name in columns]
+        [_number(row[name]) if isinstance(name, str) else bounds_text(*(row[end] for end in name)) for name in columns]
         for row in table.to_dict("records")
     ]
 
@@ -270,10 +272,6 @@ def _number(value: Any) -> str:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return ""
     return f"{value:.3f}" if isinstance(value, float | np.floating) else str(value)
-
-
-def _bounds(low: float, high: float) -> str:
-    return "" if np.isnan(low) else f"{low:.3f} to {high:.3f}"
 
 
 def _common_folder(paths: list[str]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .findings import Audit
-from .intervals import LEVEL, N_RESAMPLES
+from .intervals import LEVEL, N_RESAMPLES, bounds_text, units_text
 from .measures import confusion_text
 from .names import MEASURES, TITLES
 from .provenance import JsonResult, as_json
@@ -95,7 +95,11 @@ class Evaluation(JsonResult):
 
     @cached_property
     def intervals(self) -> pd.DataFrame:
-        """Measures over all tested clips (rows): `value`, and `low` and `high` of its 95 % interval over speakers."""
+        """
+        Measures over all tested clips (rows): `value`, and `low` and `high` of its 95 % interval over speakers.
+
+        As in all tables, the latter two are NaN for fewer than 5 speakers, whose range is too narrow for an interval.
+        """
         return measure_all(self.predictions, self.classes, self.random_state)
 
     @cached_property
@@ -202,18 +206,18 @@ class Evaluation(JsonResult):
         for name in self.measured:
             value, low, high = intervals.loc[name]
             by_fold = f"{mean[name]:>15.3f}{error[name]:>16.3f}" if several else ""
-            lines.append(f"{TITLES[name]:<10}{value:>10.3f}{f'{low:.3f} to {high:.3f}':>18}{by_fold}")
+            lines.append(f"{TITLES[name]:<10}{value:>10.3f}{bounds_text(low, high):>18}{by_fold}")
         if self.votes is not None:
             lines += ["", f"{'against votes':<30}{'all clips':>10}{'95 % interval':>18}"]
             lines += [
-                f"{TITLES[name]:<30}{value:>10.3f}{f'{low:.3f} to {high:.3f}':>18}"
+                f"{TITLES[name]:<30}{value:>10.3f}{bounds_text(low, high):>18}"
                 for name, value, low, high in self.votes.itertuples()
             ]
         n_folds, n_drawn = len(self.folds), self.predictions["voice"].nunique()
         n_clips = len(self.predictions)
         lines += [
             "",
-            f"{n_clips} clips in {n_folds} {'fold' if n_folds == 1 else 'folds'}. Intervals are over {n_drawn} {self.unit}.",
+            f"{n_clips} clips in {n_folds} {'fold' if n_folds == 1 else 'folds'}. {units_text(n_drawn, self.unit)}",
         ]
         if self.by_speaker is not None and len(self.by_speaker) > 1:
             by_wa = self.by_speaker.sort_values("wa", kind="stable")

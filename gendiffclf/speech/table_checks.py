@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.cluster.hierarchy import DisjointSet
 
 from .findings import Finding, finding
+from .intervals import MIN_UNITS
 from .votes import PREFIX, vote_columns
 
 _SPEAKER_LIKE = re.compile(
@@ -123,7 +124,9 @@ def _check_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
         yield finding(
             "few-speakers",
             f"results on {n_speakers} {'speaker' if n_speakers == 1 else 'speakers'} say little about others",
-            "report the intervals, which are wide, and not only the values",
+            "report the intervals, which are wide, and not only the values"
+            if n_speakers >= MIN_UNITS
+            else f"add speakers, since intervals need at least {MIN_UNITS}",
             corpus,
         )
 
