@@ -140,7 +140,8 @@ def check_corpus(
     corpus: Any, needed: Iterable[str] = ("path", "label"), optional: Iterable[str] = ("speaker",)
 ) -> pd.DataFrame:
     """
-    Validate a table as returned by `read_corpus`, reset its index, and turn `start` and `end` into numbers.
+    Validate a table as returned by `read_corpus`, reset its index, turn `start` and `end` into numbers, and speakers that are
+    whole numbers into integers, so that 1.0 and 1 are one speaker.
 
     Raises a ValueError if the table is empty, a needed column is missing, a needed or optional one has missing values, labels
     are of several types, or times are no numbers.
@@ -164,7 +165,13 @@ def check_corpus(
                 "Got labels of which some are text, expected all or none; convert them, for example by "
                 "corpus['label'].astype(str)."
             )
-    return _with_times(corpus.reset_index(drop=True))
+    corpus = _with_times(corpus.reset_index(drop=True))
+    if "speaker" in corpus:
+        whole = [isinstance(name, float | np.floating) and name.is_integer() for name in corpus["speaker"]]
+        if any(whole):
+            names = [int(name) if n else name for name, n in zip(corpus["speaker"], whole, strict=True)]
+            corpus = corpus.assign(speaker=pd.Series(names, dtype=object))
+    return corpus
 
 
 def clips(corpus: pd.DataFrame) -> list[Any]:

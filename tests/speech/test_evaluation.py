@@ -17,6 +17,7 @@ from sklearn.svm import SVC
 
 from gendiffclf import FbankFeaturizer, expected_calibration_error
 from gendiffclf.speech import evaluate, load_model, save_model
+from gendiffclf.speech.corpora import check_corpus
 from gendiffclf.speech.evaluation import evaluate_fitted
 from gendiffclf.speech.measures import confusion_text, measures
 from gendiffclf.speech.training import train
@@ -194,6 +195,18 @@ def test_speakers_of_several_types_are_names(table):
     mixed = [1 if name == "s0" else name for name in corpus["speaker"]]
     found = evaluate(LogisticRegression(), corpus.assign(speaker=pd.Series(mixed, dtype=object)), features=features)
     assert found.by_speaker["speaker"].tolist() == ["1", "s1", "s2", "s3", "s4"]
+
+
+def test_numbers_of_speakers_may_be_integers_and_floats(table):
+    corpus, features = table
+    number = corpus["speaker"].str[1:].astype(int)
+    mixed = pd.Series([float(n) if i % 2 else n for i, n in enumerate(number)], dtype=object)
+    found = evaluate(LogisticRegression(), corpus.assign(speaker=mixed), features=features)
+    assert found.by_speaker["speaker"].tolist() == ["0", "1", "2", "3", "4"]
+    assert not found.shared_speakers
+    floats = check_corpus(corpus.assign(speaker=number.astype(float).replace(4.0, np.nan)), optional=())
+    assert floats["speaker"].dropna().astype(str).tolist() == number[number != 4].astype(str).tolist()
+    assert check_corpus(corpus.assign(speaker=number + 0.5))["speaker"].tolist() == (number + 0.5).tolist()
 
 
 def test_measures_of_one_class_present():
