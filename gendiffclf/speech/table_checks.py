@@ -170,7 +170,7 @@ def overlaps_of(corpus: pd.DataFrame) -> np.ndarray:
     pairs = [np.empty((0, 2), int)]
     if "end" not in corpus:
         return pairs[0]
-    file = np.unique([os.path.normpath(path) for path in corpus["path"]], return_inverse=True)[1]
+    file = np.unique([os.path.realpath(path) for path in corpus["path"]], return_inverse=True)[1]
     start = corpus["start"].fillna(0).to_numpy() if "start" in corpus else np.zeros(len(corpus))
     end = corpus["end"].to_numpy()
     order = np.lexsort((start, file))

@@ -62,6 +62,15 @@ def test_windows_that_slide_keep_to_their_neighbours():
     np.testing.assert_array_equal(train, np.arange(79))
 
 
+def test_overlaps_are_found_under_several_paths_of_a_file(tmp_path, monkeypatch):
+    (tmp_path / "a.wav").touch()
+    (tmp_path / "link.wav").symlink_to(tmp_path / "a.wav")
+    monkeypatch.chdir(tmp_path)
+    paths = ["a.wav", str(tmp_path / "a.wav"), "link.wav"]
+    table = pd.DataFrame({"path": paths, "start": [0.0, 0.1, 0.2], "end": [1.0, 1.1, 1.2], "speaker": list("abc")})
+    assert set(audit(table.assign(label=list("xyx")), sound=False).voices) == {"a"}
+
+
 def test_words_in_the_turn_of_another_speaker_are_no_overlaps():
     table = {"path": "a.wav", "start": [0.0, 2.0, None, 5.0], "end": [4.0, 2.5, 0.5, None], "speaker": list("abcd")}
     found = audit(pd.DataFrame(table).assign(label=list("xyxy")), sound=False)
