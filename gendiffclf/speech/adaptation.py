@@ -186,7 +186,7 @@ def _adapt(classifier: Any, X: np.ndarray, y: np.ndarray, chosen: np.ndarray, he
         adapted.partial_fit(X[chosen], y[chosen])
     classes = np.union1d(adapted.classes_, y[held_out])
     proba = class_probabilities(adapted, X[held_out], classes)
-    scores = measures(y[held_out], classes[proba.argmax(axis=1)], proba, classes)
+    scores = measures(y[held_out], adapted.predict(X[held_out]), proba, classes)
     fewest = int(min(np.unique(y[chosen], return_counts=True)[1], default=0))
     return {"n_shots": len(chosen), "fewest": fewest, **{name: scores[name] for name in MEASURES}}
 

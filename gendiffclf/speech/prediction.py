@@ -69,20 +69,20 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     featurizer, rest = split_pipeline(pipeline, corpus, whole=features is not None)
     encoded, remarks = encode_with_remarks(featurizer, corpus, features)
     valid, classes = encoded.valid, rest.classes_
-    proba, scores = np.full((len(corpus), len(classes)), np.nan), np.full(len(corpus), np.nan)
+    proba = np.full((len(corpus), len(classes)), np.nan)
+    confidence, scores = np.full((2, len(corpus)), np.nan)
     predicted = np.full(len(corpus), None, dtype=object)
     if len(valid):
         classifier, rows = before_classifier(rest, encoded.rows[valid], speakers_of(corpus, valid))
+        predicted[valid] = classifier.predict(rows)
         if hasattr(classifier, "predict_proba"):
             proba[valid] = classifier.predict_proba(rows)
-            predicted[valid] = classes[proba[valid].argmax(axis=1)]
-        else:
-            predicted[valid] = classifier.predict(rows)
+            confidence[valid] = proba[valid, np.searchsorted(classes, predicted[valid])]
         scores[valid] = scores_of(classifier, rows)
     table = {name: corpus[name] for name in _KEPT if name in corpus}
     table["predicted"] = pd.Series(predicted)
     table |= {f"p_{label}": pd.Series(proba[:, k]) for k, label in enumerate(classes)}
-    table |= {"confidence": pd.Series(proba.max(axis=1)), "score": pd.Series(scores)}
+    table |= {"confidence": pd.Series(confidence), "score": pd.Series(scores)}
     return pd.DataFrame(table | remarks)
 
 

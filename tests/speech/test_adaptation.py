@@ -57,6 +57,19 @@ def test_shots_and_tests_are_of_other_speakers(voices):
     assert (found.runs["n_test_speakers"] == 2).all()
 
 
+class Cautious(GenerativeTransportClassifier):
+    """Decides for the first class, however improbable it is."""
+
+    def predict(self, X):
+        return np.full(len(X), self.classes_[0])
+
+
+def test_decisions_of_the_classifier_are_measured(voices):
+    pipeline = make_pipeline(FbankFeaturizer(n_mels=8), Cautious(**QUICK))
+    found = few_shot(pipeline, voices, voices, shots=[1], n_repeats=2)
+    assert found.runs["uar"].tolist() == [0.5] * 4
+
+
 def test_halves_of_shared_speakers():
     rng = np.random.default_rng(0)
     tested = np.array([False] * 6 + [True] * 6)

@@ -10,13 +10,14 @@ import pytest
 import soundfile
 from featurizers.conftest import save_checkpoint, tiny_config
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier, HubertFeaturizer, cli
 from gendiffclf.featurizers import FunctionFeaturizer, SpeakerNormalizer
-from gendiffclf.speech import load_model, predict_clips, save_model, train
+from gendiffclf.speech import evaluate, load_model, predict_clips, save_model, train
 from gendiffclf.speech.prediction import write_predictions
 
 from .conftest import QUICK
@@ -82,6 +83,19 @@ def test_json_lines_without_probabilities_hold_null(vowels, tmp_path):
     first = json.loads(text.splitlines()[0])
     assert first["probabilities"] == {"heed": None, "hod": None, "who'd": None}
     assert first["predicted"] in first["probabilities"]
+
+
+def test_labels_need_not_be_the_most_probable_ones(vowels):
+    pair = vowels[vowels["label"] != "who'd"]
+    rows = FbankFeaturizer(n_mels=20).transform(pair["path"])
+    cautious = FixedThresholdClassifier(LogisticRegression(max_iter=1000), threshold=1.0, pos_label="hod")
+    fitted = train(cautious, pair, features=rows)
+    found = predict_clips(fitted, pair, features=rows)
+    assert set(found["predicted"]) == {"heed"}
+    np.testing.assert_array_equal(found["confidence"], found["p_heed"])
+    assert set(evaluate(cautious, pair, features=rows, n_folds=2).predictions["predicted"]) == {
+        "heed"
+    }  # the same label
 
 
 def test_nothing_but_broken_clips(vowels, pipeline, broken):
