@@ -105,8 +105,20 @@ def encode_audited(
     if len(encoded.failures) == len(corpus):
         raise ValueError(f"{encoded.message}, expected at least one that can be read; check the paths.")
     if encoded.failures:
-        warnings.warn(f"{encoded.message}; they are left out.", stacklevel=3)
+        warnings.warn(f"{encoded.message}; they are left out.{_lost_labels(corpus, encoded.valid)}", stacklevel=3)
     return encoded, audited
+
+
+def _lost_labels(corpus: pd.DataFrame, valid: np.ndarray) -> str:
+    """Sentence about labels without `valid` clips; empty if there are none."""
+    if "label" not in corpus:
+        return ""
+    labels = corpus["label"].astype(str)
+    lost = sorted(set(labels) - set(labels.iloc[valid]))
+    if not lost:
+        return ""
+    of_labels = f"{len(lost)} of {labels.nunique()} labels ({first_few(lost)})"
+    return f" No clip is left of {of_labels}, so that models and measures lack them."
 
 
 def _indexable(features: Any) -> np.ndarray:

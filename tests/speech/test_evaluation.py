@@ -227,6 +227,15 @@ def test_broken_clips_are_left_out_and_reported(vowels, pipeline, broken):
     assert "1 clip is broken and left out." in str(found)
 
 
+def test_a_label_of_broken_clips_is_missed(vowels, pipeline, broken):
+    vowels.loc[vowels["label"] == "hod", "path"] = broken
+    with pytest.warns(
+        UserWarning, match=r"No clip is left of 1 of 3 labels \(hod\), so that models and measures lack them"
+    ):
+        found = evaluate(pipeline, vowels, n_folds=2)
+    assert found.classes.tolist() == ["heed", "who'd"]
+
+
 def test_all_broken_is_an_error(vowels, pipeline, broken):
     with pytest.raises(ValueError, match="Got 18 of 18 clips that are broken"):
         evaluate(pipeline, vowels.assign(path=broken))
