@@ -18,6 +18,7 @@ from sklearn.pipeline import Pipeline
 
 from ..classifier import GenerativeTransportClassifier
 from ..featurizers import SpeechFeaturizer
+from ..featurizers.audio import AudioError
 from ..validation import first_few
 from .auditing import audit_first
 from .corpora import check_corpus, check_gaps, clips
@@ -25,6 +26,7 @@ from .findings import Audit
 from .folds import N_DIGITS
 from .names import NO_CONTENT
 from .provenance import steps_of
+from .recordings import measure_recordings
 from .votes import votes_of
 
 
@@ -67,7 +69,7 @@ def encode_clips(featurizer: SpeechFeaturizer | None, corpus: pd.DataFrame, feat
     Compute the features of all clips, unless they are given, and collect broken ones, whatever the featuriser's `on_error` is.
 
     The broken clips are also in the featuriser's `failures_`. Given features with NaN or infinity count as broken clips. Without
-    features and featuriser, the rows are the clips themselves.
+    features and featuriser, the rows are the clips themselves, which are decoded to find broken ones.
     """
     if features is not None:
         rows = _indexable(features)
@@ -76,7 +78,9 @@ def encode_clips(featurizer: SpeechFeaturizer | None, corpus: pd.DataFrame, feat
         broken = [i for i, row in enumerate(rows) if not np.isfinite(row).all()]
         return ClipFeatures(corpus, rows, dict.fromkeys(broken, "its features hold NaN or infinity"))
     if featurizer is None:
-        return ClipFeatures(corpus, pd.Series(clips(corpus), dtype=object).to_numpy())
+        items = clips(corpus)
+        failures = {i: r.reason for i, r in enumerate(measure_recordings(items)) if isinstance(r, AudioError)}
+        return ClipFeatures(corpus, pd.Series(items, dtype=object).to_numpy(), failures)
     tolerant = clone(featurizer).set_params(on_error="nan")
     rows = _indexable(tolerant.transform(clips(corpus)))
     featurizer.failures_ = tolerant.failures_

@@ -153,6 +153,21 @@ def test_a_regressor_may_take_the_clips_themselves(rated):
     np.testing.assert_array_equal(direct.predictions["predicted_arousal"], piped.predictions["predicted_arousal"])
 
 
+def test_a_regressor_of_clips_gets_no_broken_ones(rated, broken):
+    pytest.importorskip("accelerate")
+    rated.loc[4, "path"] = broken
+    regressor = small(encoder=FbankFeaturizer(n_mels=8))
+    with pytest.warns(UserWarning, match="1 of 18 clips that are broken"):
+        found = evaluate_ratings(regressor, rated, n_folds=2)
+    assert found.failures.index.tolist() == [4]
+    with pytest.warns(UserWarning, match="1 of 18 clips that are broken"):
+        fitted = train_ratings(regressor, rated)
+    with pytest.warns(UserWarning, match="1 of 18 clips that are broken"):
+        predictions = predict_ratings(fitted, rated)
+    assert np.flatnonzero(predictions["error"].notna()).tolist() == [4]
+    assert predictions[list(DIMENSIONS)].isna().all(axis=1).tolist() == predictions["error"].notna().tolist()
+
+
 def test_wrong_folds_are_refused_before_clips_are_encoded(rated, linear, encoded):
     with pytest.raises(ValueError, match=r"Got folds='speaker', and there is no column 'speaker'.*; add the column"):
         evaluate_ratings(linear, rated.drop(columns="speaker"))
