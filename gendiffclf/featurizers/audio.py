@@ -149,7 +149,7 @@ class Clip:
 
     def native_samples(self) -> tuple[NDArray[np.float32], float]:
         """
-        Decode and crop a file into samples, (n_samples,) or (n_samples, n_channels), float32, at its own rate, in Hz.
+        Decode and crop a file into samples, (n_samples, n_channels), float32, at its own rate, in Hz.
 
         Raises an `AudioError` if the file is missing, not audio, truncated, or too short for the segment.
         """
@@ -159,8 +159,8 @@ class Clip:
             if seek and segment.start:
                 file.seek(segment.start)
             count = segment.stop - segment.start if seek else segment.stop
-            samples = file.read(count, dtype="float32", always_2d=False)
-            if len(samples) < MIN_SHARE * count:
+            samples = np.concatenate([np.empty((0, file.channels), np.float32), *_blocks(file, count)])
+            if len(samples) < MIN_SHARE * count and (file.frames < UNKNOWN_FRAMES or self.end is not None):
                 raise AudioError(_truncated(len(samples) / count), self.name)
             return samples if seek else samples[segment.start :], float(file.samplerate)
 
@@ -173,11 +173,9 @@ def native_blocks(clip: Clip) -> Iterator[tuple[NDArray[np.float32], float]]:
     is too short for the segment.
     """
     with open_whole(clip.source, clip.name) as file:
-        # soundfile seeks to the current position after each read, which is inexact in MP3.
-        file.seekable = lambda: False
         rate, declared, count = float(file.samplerate), file.frames, 0
         segment = _frame_range(clip, declared, rate)
-        while len(block := file.read(round(BLOCK_SECONDS * rate), dtype="float32", always_2d=True)):
+        for block in _blocks(file):
             # To the end, a file may be longer than declared.
             stop = None if clip.end is None else max(segment.stop - count, 0)
             part = block[max(segment.start - count, 0) : stop]
@@ -186,6 +184,16 @@ def native_blocks(clip: Clip) -> Iterator[tuple[NDArray[np.float32], float]]:
                 yield part, rate
     if 0 < declared < UNKNOWN_FRAMES and count < MIN_SHARE * declared:
         raise AudioError(_truncated(count / declared), clip.name)
+
+
+def _blocks(file: Any, count: float = np.inf) -> Iterator[NDArray[np.float32]]:
+    """Read at most `count` frames in blocks, (n, channels), since a header may declare more than fit in memory."""
+    # soundfile seeks to the current position after each read, which is inexact in MP3, and fails in a FLAC of unknown length.
+    file.seekable = lambda: False
+    size = round(BLOCK_SECONDS * file.samplerate)
+    while len(block := file.read(int(min(size, count)), dtype="float32", always_2d=True)):
+        count -= len(block)
+        yield block
 
 
 def _truncated(share: float) -> str:

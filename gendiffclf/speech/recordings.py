@@ -75,7 +75,7 @@ def _measured(clip: Clip) -> Recording | AudioError:
                 samples, rate = clip.native_samples()
                 if len(_cache) >= CACHE_SIZE:
                     _cache.clear()
-                _cache[key] = measure(samples[:, None] if samples.ndim == 1 else samples, rate)  # mono has one axis
+                _cache[key] = measure(samples, rate)
             return _cache[key]
     except AudioError as error:
         return error

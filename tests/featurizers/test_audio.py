@@ -152,6 +152,25 @@ def test_streamed_wav_without_a_length_is_no_error(wav):
     np.testing.assert_array_equal(load(bytes(content)), X)
 
 
+@pytest.mark.parametrize("declared", [0, 2**35], ids=["unknown", "damaged"])
+def test_flac_with_a_wrong_length_in_its_header(tmp_path, declared):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, X, RATE)
+    expected, content = load(path), bytearray(path.read_bytes())
+    start = 8 + 13  # in the first block of metadata, the last 36 bits before the checksum of the samples
+    content[start] = content[start] & 0xF0 | declared >> 32
+    content[start + 1 : start + 5] = (declared & 0xFFFFFFFF).to_bytes(4, "big")
+    path.write_bytes(content)
+    if declared:
+        with pytest.raises(AudioError, match=r"a\.flac\): it is truncated: 0% of the samples declared"):
+            load(path)
+        return
+    np.testing.assert_array_equal(load(path), expected)
+    np.testing.assert_array_equal(load((path, 0.05, 0.15)), expected[800:2400])
+    with pytest.raises(AudioError, match="it is truncated"):
+        load((path, 0.05, 9))
+
+
 def test_decoder_that_fails():
     def fail():
         raise RuntimeError("no stream")
