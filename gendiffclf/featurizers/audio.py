@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..optional import require
-from .headers import declared_share
+from .headers import declared_share, mp3_samples
 
 # A file with a smaller share of the data that its header declares is truncated; some writers are off by a few bytes.
 MIN_SHARE = 0.99
 # Corpus tables round the ends of segments: an end at most this far behind the last sample is accepted.
 END_TOLERANCE_SECONDS = 0.05
+# Number of frames of an MP3 that may be its header or the encoder's padding.
+MP3_PADDING = 4
 MAX_CHANNELS = 32
 BLOCK_SECONDS = 20.0
 NO_FILE = "there is no such file"
@@ -229,11 +231,18 @@ def open_audio(source: Any) -> Any:
 
 @contextlib.contextmanager
 def open_whole(source: Any, name: str) -> Iterator[Any]:
-    """Open an audio file; an `AudioError` if it is shorter than its header declares, or reading from it fails."""
+    """Open an audio file; an `AudioError` if its header declares another length than it has, or reading from it fails."""
     with open_audio(source) as file:
         share = declared_share(source)
         if share is not None and share < MIN_SHARE:
             raise AudioError(_truncated(share), name)
+        held, frame = mp3_samples(source) if file.format == "MP3" else (0, 0)
+        if MIN_SHARE * held > file.frames + MP3_PADDING * frame:
+            raise AudioError(
+                f"it is an MP3 of about {held / file.samplerate:.1f} s with a length of {file.frames / file.samplerate:.1f} s in "
+                "its header, or none, so that its end would be lost; convert it to WAV",
+                name,
+            )
         try:
             yield file
         except require("soundfile").SoundFileError as error:

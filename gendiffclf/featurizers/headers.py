@@ -1,4 +1,4 @@
-"""Detection of truncated audio files, in formats whose headers declare the size of the data."""
+"""Detection of audio files that hold less data than their headers declare, or, as MP3 without or with a wrong header, more."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from typing import IO, Any
 UNKNOWN_LENGTHS = (0, 0xFFFFFFFF)
 # A page of Ogg has at most 65,307 bytes.
 OGG_TAIL = 2 * 65307
+# Bitrates by their number in the header of a frame, in MPEG-2 and 2.5, and in MPEG-1.
+MP3_KILOBITS = (
+    (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+)
 
 
 def declared_share(source: Any) -> float | None:
@@ -28,6 +33,33 @@ def declared_share(source: Any) -> float | None:
         reader = next((read for magic, read in _READERS.items() if head.startswith(magic)), None)
         declared = None if reader is None else reader(file, size)
         return None if declared is None else min((size - declared[0]) / declared[1], 1.0)
+
+
+def mp3_samples(source: Any) -> tuple[int, int]:
+    """
+    Number of samples per channel in the frames of an MP3 file, given by its path or content, and in one frame; 0 without any.
+
+    Frames count if they have the version and the sampling rate of the first one. Those of an information header and of padding
+    by the encoder are among them.
+    """
+    if not isinstance(source, bytes):
+        with open(source, "rb") as file:
+            source = file.read()
+    place, count, size, same = 0, 0, 0, None
+    if source.startswith(b"ID3"):
+        place = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(source[6:10], (21, 14, 7, 0), strict=False))
+    while 0 <= (place := source.find(b"\xff", place)) < len(source) - 3:
+        kind, rates = source[place + 1] & 0xFE, source[place + 2]
+        version, bitrate, rate = kind >> 3 & 3, rates >> 4, rates >> 2 & 3
+        valid = kind & 0xE6 == 0xE2 and version != 1 and 0 < bitrate < 15 and rate < 3  # layer III
+        if not valid or same not in (None, (kind, rate)):
+            place += 1
+            continue
+        same, size = (kind, rate), 1152 if version == 3 else 576
+        hertz = (44100, 48000, 32000)[rate] >> (0 if version == 3 else 1 if version == 2 else 2)
+        place += size // 8 * MP3_KILOBITS[version == 3][bitrate] * 1000 // hertz + (rates >> 1 & 1)
+        count += 1
+    return count * size, size
 
 
 # Offset and declared length of the data, in bytes, as each reader returns them.

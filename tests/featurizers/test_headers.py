@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from gendiffclf.featurizers.audio import AudioError
-from gendiffclf.featurizers.headers import declared_share
+from gendiffclf.featurizers.audio import AudioError, native_blocks
+from gendiffclf.featurizers.headers import declared_share, mp3_samples
 from gendiffclf.featurizers.inputs import as_clip
 
 RATE = 16000
@@ -55,6 +55,30 @@ def test_streamed_files_promise_nothing(form):
     place = 8 if form == "AU" else whole.index(b"SSND") + 4
     whole[place : place + 4] = b"\xff\xff\xff\xff"
     assert declared_share(bytes(whole)) is None
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+@pytest.mark.parametrize("seconds", [0.1, 3])
+@pytest.mark.parametrize("tag", [b"", b"ID3\x04\0\0\0\0\x01\0" + b"\xff\xfb\x90\0" * 32])
+def test_samples_of_mp3_are_counted(rate, seconds, tag):
+    file = io.BytesIO()
+    soundfile.write(file, WAVE[: round(seconds * RATE)], rate, format="MP3")
+    whole = tag + file.getvalue()
+    held, frame = mp3_samples(whole)
+    assert frame == (1152 if rate == 44100 else 576)
+    assert 0 <= held - round(seconds * RATE) <= 4 * frame
+    assert len(as_clip(whole, None).load(rate)) == round(seconds * RATE)
+
+
+def test_mp3_longer_than_its_header_says_is_an_error():
+    whole = content("MP3", "MPEG_LAYER_III")
+    with pytest.raises(
+        AudioError, match=r"it is an MP3 of about 6.3 s with a length of 3.0 s in its header, .*; convert it"
+    ):
+        as_clip(whole * 2, None).load(RATE)
+    with pytest.raises(AudioError, match="its end would be lost"):
+        list(native_blocks(as_clip(whole * 2, None)))
+    assert mp3_samples(b"") == mp3_samples(b"ID3") == mp3_samples(b"\xff" * 99) == (0, 0)
 
 
 def test_other_files_promise_nothing():
