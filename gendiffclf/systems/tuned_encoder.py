@@ -54,7 +54,7 @@ class TunedEncoder(nn.Module):
             )
         model.config.apply_spec_augment = False
         model.config.layerdrop = 0.0
-        model.freeze_feature_encoder()
+        model.feature_extractor._freeze_parameters()  # HubertModel has no freeze_feature_encoder, which calls it
         if hasattr(model, "masked_spec_embed"):
             model.masked_spec_embed.requires_grad_(False)
         self.model = model

@@ -7,6 +7,7 @@ import soundfile
 import torch
 
 from gendiffclf import AudioError, EmoSphereRegressor, FbankFeaturizer, HubertFeaturizer, SelmClassifier
+from gendiffclf.featurizers.padding import PADDABLE
 from gendiffclf.systems.collation import collate
 from gendiffclf.systems.frames import clip_frames, clip_waves, frame_featurizer
 from gendiffclf.systems.tuned_encoder import TunedEncoder
@@ -33,7 +34,7 @@ def encoders(tmp_path_factory):
     from transformers import AutoConfig, AutoModel
 
     folders = {}
-    for kind in ("wavlm", "wav2vec2"):
+    for kind in PADDABLE:
         folders[kind] = str(tmp_path_factory.mktemp(kind))
         with torch.random.fork_rng():
             torch.manual_seed(0)
@@ -87,9 +88,10 @@ def test_selm_hears_through_a_speech_encoder(encoders, rated, tmp_path):
         loaded.set_params(layer=2).predict(clips)
 
 
-def test_tuning_changes_the_transformer_and_not_the_convolutions(encoders, rated):
-    regressor = fit(encoders["wavlm"], rated, tune_encoder=True, learning_rate=1e-3)
-    before = frame_model(encoders["wavlm"]).state_dict()
+@pytest.mark.parametrize("kind", PADDABLE)
+def test_tuning_changes_the_transformer_and_not_the_convolutions(kind, encoders, rated):
+    regressor = fit(encoders[kind], rated, tune_encoder=True, learning_rate=1e-3)
+    before = frame_model(encoders[kind]).state_dict()
     after = regressor.network_.encoder.model.state_dict()
     for name, value in before.items():
         if name.startswith("feature_extractor."):
