@@ -12,7 +12,7 @@ from .corpora import check_corpus, clip_keys, clips
 from .findings import SEVERITIES, Audit, Finding
 from .names import NO_CONTENT
 from .recordings import Recording, measure_recordings
-from .sound_checks import check_copies, check_recordings, content_of
+from .sound_checks import check_copies, check_recordings, content_of, copies_of
 from .table_checks import check_overlaps, check_table, overlaps_of, voices_of
 
 
@@ -43,8 +43,9 @@ def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None
     -----
     `train` and `evaluate` begin with an audit. Its errors (labels that differ only by case or spaces, copies of a clip with
     different labels, a single label, no speakers) stop them unless listed in `accept`; its warnings are shown. Copies are
-    found by their decoded samples, also in another lossless format, but not if they were cut, resampled or compressed with
-    loss. Overlaps are pairs of segments of one file of which more than half of what they cover together is in both.
+    found by their decoded samples, also at another gain or in another lossless format, but not if they were cut, resampled or
+    compressed with loss. Overlaps are pairs of segments of one file of which more than half of what they cover together is in
+    both.
 
     Examples
     --------
@@ -61,7 +62,8 @@ def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None
         recordings = measure_recordings(clips(corpus), n_jobs)
         findings = list(check_recordings(corpus, recordings))
         seconds = float(sum(recording.seconds for recording in recordings if isinstance(recording, Recording)))
-        return _audit(corpus, content_of(recordings), findings, seconds)
+        content = content_of(recordings)
+        return _audit(corpus, content, copies_of(recordings, content), findings, seconds)
     return _audit(corpus, np.array(clip_keys(corpus)))
 
 
@@ -92,11 +94,15 @@ def audit_first(
 
 
 def _audit(
-    corpus: pd.DataFrame, content: np.ndarray, of_sound: list[Finding] | None = None, seconds: float = float("nan")
+    corpus: pd.DataFrame,
+    content: np.ndarray,
+    copies: np.ndarray | None = None,
+    of_sound: Iterable[Finding] = (),
+    seconds: float = float("nan"),
 ) -> Audit:
+    copies = content if copies is None else copies
     overlaps = overlaps_of(corpus)
-    copies = [*check_copies(corpus, content), *check_overlaps(corpus, overlaps)]
-    findings = [*check_table(corpus), *copies, *(of_sound or [])]
+    findings = [*check_table(corpus), *check_copies(corpus, copies), *check_overlaps(corpus, overlaps), *of_sound]
     labels = corpus["label"].astype(str).value_counts().sort_index() if "label" in corpus else {}
     return Audit(
         n_clips=len(corpus),
@@ -105,6 +111,7 @@ def _audit(
         classes={str(label): int(count) for label, count in labels.items()},
         findings=tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))),
         content=content,
+        copies=copies,
         overlaps=overlaps,
-        voices=voices_of(corpus, content, overlaps),
+        voices=voices_of(corpus, copies, overlaps),
     )

@@ -91,7 +91,9 @@ class Audit(JsonResult):
     findings : tuple of Finding
         Sorted by severity.
     content : ndarray of shape (n_clips,), str
-        Digest of each clip's content; equal for copies.
+        Digest of each clip's samples.
+    copies : ndarray of shape (n_clips,), str
+        Equal for copies, also at another gain: the first of their digests.
     overlaps : ndarray of shape (n_pairs, 2), int
         Rows of segments of one file of which more than half of what they cover together is in both.
     voices : ndarray of shape (n_clips,), str
@@ -107,6 +109,7 @@ class Audit(JsonResult):
     classes: dict[str, int]
     findings: tuple[Finding, ...]
     content: np.ndarray
+    copies: np.ndarray
     overlaps: np.ndarray
     voices: np.ndarray
     accepted: tuple[str, ...] = ()
@@ -165,8 +168,9 @@ class Audit(JsonResult):
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything except digests, overlaps and voices as JSON types."""
-        content = {name: value for name, value in vars(self).items() if name not in ("content", "overlaps", "voices")}
+        """Return everything except digests, copies, overlaps and voices as JSON types."""
+        left_out = ("content", "copies", "overlaps", "voices")
+        content = {name: value for name, value in vars(self).items() if name not in left_out}
         return as_json({**content, "findings": [asdict(finding) for finding in self.findings]})
 
     @property

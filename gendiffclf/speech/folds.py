@@ -99,11 +99,11 @@ def without_copies(pairs: list[Fold], audited: Audit) -> list[Fold]:
 
     Folds by speaker have none, since speakers who share a clip are one voice.
     """
-    content, (first, second) = audited.content, audited.overlaps.T
+    copies, (first, second) = audited.copies, audited.overlaps.T
     kept = []
     for train, test in pairs:
         overlapping = np.concatenate([first[np.isin(second, test)], second[np.isin(first, test)]])
-        kept.append((train[~(np.isin(content[train], content[test]) | np.isin(train, overlapping))], test))
+        kept.append((train[~(np.isin(copies[train], copies[test]) | np.isin(train, overlapping))], test))
     n_left_out = sum(len(train) for train, _ in pairs) - sum(len(train) for train, _ in kept)
     if n_left_out:
         warnings.warn(

@@ -1,4 +1,4 @@
-"""Measurements of recordings: length, level, clipping, bandwidth, and a digest of the content."""
+"""Measurements of recordings: length, level, clipping, bandwidth, and a digest and a sketch of the content."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ FLAT_TOP = 3
 """Number of consecutive samples at the peak value that counts as clipping; speech passes its peaks in one or two."""
 SPECTRUM_FLOOR = 70.0
 """Level below the strongest band, in dB, at which the spectrum counts as empty."""
+N_SKETCH = 16
 _FRAME = 1024
 _MAX_FRAMES = 500
 CACHE_SIZE = 100_000
@@ -33,14 +34,16 @@ class Recording:
     Measurements of one clip.
 
     `content` is a digest of the decoded samples, rounded to 16 bits, and the sampling rate; it is the same for copies under
-    other names, in other lossless formats, or with other metadata. `rate` and `bandwidth`, above which the average spectrum
-    is at least 70 dB below its strongest band, are in Hz. Without the constant offset of each channel, `peak` is the largest
-    absolute sample, 1 for full scale; `level` is the root mean square of the mono mix in dB below full scale, -inf for digital
-    silence. Two shares in [0, 1]: `clipped` of samples in runs of at least three at the peak, and `cancelled` of the channels'
-    mean energy that is lost in the mono mix, 1 for anti-phase.
+    other names, in other lossless formats, or with other metadata. `sketch` holds 16 random projections of the mono mix at norm
+    1, which are close for copies at another gain and far apart for other clips; zeros without sound. `rate` and `bandwidth`,
+    above which the average spectrum is at least 70 dB below its strongest band, are in Hz. Without the constant offset of each
+    channel, `peak` is the largest absolute sample, 1 for full scale; `level` is the root mean square of the mono mix in dB below
+    full scale, -inf for digital silence. Two shares in [0, 1]: `clipped` of samples in runs of at least three at the peak, and
+    `cancelled` of the channels' mean energy that is lost in the mono mix, 1 for anti-phase.
     """
 
     content: str
+    sketch: tuple[float, ...]
     rate: int
     seconds: float
     peak: float
@@ -95,6 +98,7 @@ def measure(samples: NDArray[np.float32], rate: float) -> Recording:
     peak = float(np.abs(centred).max())
     return Recording(
         content=_content(samples, rate),
+        sketch=_sketch(mono),
         rate=round(rate),
         seconds=len(samples) / rate,
         peak=peak,
@@ -112,6 +116,15 @@ def _content(samples: NDArray[np.float32], rate: float) -> str:
     state = hashlib.blake2b(f"{rate!r} {rounded.shape} ".encode(), digest_size=16)
     state.update(np.ascontiguousarray(rounded).data)
     return state.hexdigest()
+
+
+def _sketch(mono: NDArray[np.float32]) -> tuple[float, ...]:
+    """Sums of samples with random signs, each over every 16th sample, without offset and at norm 1."""
+    wave = np.zeros(-(-len(mono) // N_SKETCH) * N_SKETCH)
+    wave[: len(mono)] = mono - mono.mean(dtype=np.float64)
+    signs = np.random.default_rng(0).integers(0, 2, len(wave), dtype=np.int8) * 2 - 1
+    norm = np.linalg.norm(wave) or 1.0
+    return tuple(((signs * wave).reshape(-1, N_SKETCH).sum(axis=0) / norm).tolist())  # (n_frames,) -> (16,)
 
 
 def _clipped_share(channel: NDArray[np.float32], peak: float) -> float:

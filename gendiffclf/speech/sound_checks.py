@@ -9,6 +9,8 @@ from dataclasses import fields
 
 import numpy as np
 import pandas as pd
+from scipy.cluster.hierarchy import DisjointSet
+from scipy.spatial import KDTree
 
 from ..featurizers.audio import NO_FILE, AudioError
 from .corpora import clips
@@ -16,6 +18,9 @@ from .findings import Finding, finding
 from .names import NO_CONTENT
 from .recordings import SPECTRUM_FLOOR, Recording, measure_recordings
 
+SAME_SKETCH = 0.03
+"""Maximum distance of the sketches of copies: that of noise at -30 dB. Rounding to 16 bits is far below, and unrelated clips have
+one of about 1.4."""
 SILENT_PEAK = 1e-3
 UNSCALED_PEAK = 2.0
 CLIPPED_SHARE = 1e-3
@@ -81,9 +86,27 @@ def content_of(recordings: Sequence[Recording | AudioError]) -> np.ndarray:
     )
 
 
-def check_copies(corpus: pd.DataFrame, content: np.ndarray) -> Iterator[Finding]:
-    """Yield findings about clips with the same content."""
-    table = corpus.reindex(columns=["label", "speaker"]).astype(str).assign(content=content)
+def copies_of(recordings: Sequence[Recording | AudioError], content: np.ndarray) -> np.ndarray:
+    """For each clip the first digest of `content`, (n_clips,), among its copies, which may have another gain or sample format."""
+    measured = {
+        digest: (*recording.sketch, recording.seconds)
+        for digest, recording in zip(content, recordings, strict=True)
+        if isinstance(recording, Recording) and any(recording.sketch)
+    }
+    digests = sorted(measured)
+    groups = DisjointSet(content)
+    if digests:
+        points = [measured[digest] for digest in digests]
+        for digest, near in zip(digests, KDTree(points).query_ball_point(points, SAME_SKETCH), strict=True):
+            for i in near:
+                groups.merge(digest, digests[i])
+    first = {digest: min(group) for group in groups.subsets() for digest in group}
+    return np.array([first[digest] for digest in content])
+
+
+def check_copies(corpus: pd.DataFrame, copies: np.ndarray) -> Iterator[Finding]:
+    """Yield findings about copies, see `Audit`."""
+    table = corpus.reindex(columns=["label", "speaker"]).astype(str).assign(content=copies)
     table = table[table["content"].duplicated(keep=False)].sort_values("content", kind="stable")
     several = table.groupby("content")[["label", "speaker"]].transform("nunique") > 1
     relabelled, renamed, harmless = (

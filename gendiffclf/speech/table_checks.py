@@ -203,20 +203,20 @@ def check_overlaps(corpus: pd.DataFrame, overlaps: np.ndarray) -> Iterator[Findi
     )
 
 
-def voices_of(corpus: pd.DataFrame, content: np.ndarray, overlaps: np.ndarray) -> np.ndarray:
+def voices_of(corpus: pd.DataFrame, copies: np.ndarray, overlaps: np.ndarray) -> np.ndarray:
     """
     Return the voice of each clip, which splits keep together: the first name of each group of connected speakers.
 
-    Speakers are connected if they share a digest of `content`, (n_clips,), or have `overlaps`, see `overlaps_of`, or if their
+    Speakers are connected if they share a digest of `copies`, (n_clips,), or have `overlaps`, see `overlaps_of`, or if their
     names are variants of each other.
     """
     if "speaker" not in corpus:
-        return content
+        return copies
     speakers = corpus["speaker"].astype(str).tolist()
     names = sorted(set(speakers))
     links = {(name, ("name", plain_name(name))) for name in names}
-    for row in np.flatnonzero(pd.Series(content).duplicated(keep=False)):
-        links.add((speakers[row], ("content", content[row])))
+    for row in np.flatnonzero(pd.Series(copies).duplicated(keep=False)):
+        links.add((speakers[row], ("content", copies[row])))
     links |= {(speakers[row], speakers[other]) for row, other in overlaps}
     groups = DisjointSet({node for link in links for node in link})
     for link in links:

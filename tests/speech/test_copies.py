@@ -6,15 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from scipy.signal import lfilter
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_score
-from sklearn.pipeline import Pipeline
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
 
+from gendiffclf import FbankFeaturizer
 from gendiffclf.speech import audit, evaluate, read_corpus, train
 from gendiffclf.speech.folds import without_copies
 from gendiffclf.speech.table_checks import voices_of
 
-from .conftest import RATE, codes, good, write
+from .conftest import RATE, codes, good, noise, write
 
 NONE = np.empty((0, 2), int)
 """No overlaps."""
@@ -39,6 +42,40 @@ def test_constant_clips_are_silent_and_no_copies(tmp_path):
     assert not found.errors
     assert codes(found)["silent"].rows == (4, 5)
     assert not {"copies", "clipped"} & set(codes(found))
+
+
+@pytest.mark.parametrize("gain", [0.01, 0.7, 3])
+def test_copies_at_another_gain_are_no_new_clips(gain, tmp_path):
+    """Features do not depend on the level, so that a classifier would know the labels of such copies, though they are random."""
+    sounds = {f"{i}.wav": lfilter([1], [1, -0.04 * i], noise(0.2 + 0.01 * (i % 3), seed=i)) for i in range(24)}
+    corpus = write(tmp_path, sounds, subtype="PCM_16")
+    corpus["label"] = np.random.default_rng(0).permutation(corpus["label"])
+    (tmp_path / "softer").mkdir()
+    copied = {name: gain * soundfile.read(tmp_path / name)[0] for name in sounds}
+    again = write(tmp_path / "softer", copied, subtype="PCM_16").assign(label=corpus["label"])
+    again["speaker"] = np.roll(again["speaker"], 12)
+    twice = pd.concat([corpus, again], ignore_index=True)
+    found = audit(twice)
+    assert len(set(found.content)) == 48
+    assert found.copies[:24].tolist() == found.copies[24:].tolist()
+    assert len(set(found.copies)) == 24
+    assert sorted(codes(found)["copies-across-speakers"].rows) == list(range(48))
+    assert len(set(found.voices)) == 6  # pairs of speakers
+    if gain == 0.7:
+        pipeline = make_pipeline(FbankFeaturizer(n_mels=20), KNeighborsClassifier(1))
+        with pytest.warns(UserWarning, match="copies-across-speakers"):
+            assert evaluate(pipeline, twice).pooled["uar"] < 0.7
+
+
+def test_clips_without_sound_are_no_copies_of_others(tmp_path):
+    clips = {
+        "silent.wav": np.zeros(RATE),
+        "none.wav": np.zeros(RATE),
+        "offset.wav": np.full(RATE, 0.25),
+        "a.wav": noise(1),
+    }
+    found = audit(write(tmp_path, clips))
+    assert len(set(found.copies)) == 4
 
 
 def test_copies_under_other_labels_are_an_error(vowels, pipeline, encoded):
@@ -152,7 +189,7 @@ def test_copies_stay_on_one_side_of_random_and_published_splits():
     ):
         evaluate(Memory(), twice.assign(split=split), "split", features=features)
     rows = [(np.array([0, 1, 2]), np.array([3]))]
-    ((train_rows, _),) = without_copies(rows, SimpleNamespace(content=np.array(list("abcd")), overlaps=NONE))
+    ((train_rows, _),) = without_copies(rows, SimpleNamespace(copies=np.array(list("abcd")), overlaps=NONE))
     assert train_rows.tolist() == [0, 1, 2]
 
 
