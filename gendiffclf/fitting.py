@@ -24,6 +24,9 @@ from .training.folds import Folds, assign_folds, selection_folds
 from .training.loop import TrainingData, TrainingResult, train
 from .transport.learned import LearnedPath
 
+CORRELATION_IN_GROUPS = 0.1
+"""Between errors in rows of one group, a usual value for samples in clusters. Few groups cannot tell their own."""
+
 
 @dataclass(frozen=True)
 class TrainingRows:
@@ -121,9 +124,8 @@ def fit_estimators(
             validation = kernel.index
         held_out.append(kernel.held_out[np.searchsorted(kernel.index, validation)])
     kernel_suffices = params["estimator"] == "both" and learned is None
-    read_outs = [
-        fit_read_out(x, data.targets[validation], data.weight[validation]) for x in held_out if len(validation)
-    ]
+    evidence = _evidence(data, validation)
+    read_outs = [fit_read_out(x, data.targets[validation], evidence) for x in held_out if len(validation)]
     if kernel_suffices and processes.first(budget.is_short_of(0)):
         fitted.training = TrainingResult(stopped_by="time_limit")
     elif params["estimator"] != "kernel":
@@ -156,7 +158,7 @@ def fit_estimators(
             raise KeyboardInterrupt("training was interrupted before its first validation")
     fitted.combination = uncalibrated(len(held_out))
     if len(validation):
-        found = combine(held_out, data.targets[validation], data.weight[validation], logistic, read_outs)
+        found = combine(held_out, data.targets[validation], evidence, logistic, read_outs)
         fitted.combination = processes.first(found)
         fitted.validation = np.asarray(validation)
         everything = held_out if logistic is None else [*held_out, logistic]
@@ -168,6 +170,21 @@ def fit_estimators(
     )
     _warn_of_an_early_end(fitted, budget)
     return fitted
+
+
+def _evidence(data: TrainingRows, validation: np.ndarray) -> torch.Tensor:
+    """
+    Weights of held-out rows (v,) whose sum is the number of independent rows that tell as much as they do.
+
+    Rows of one group are right or wrong together, so their weights are divided by the design effect of samples in clusters
+    (Kish 1965).
+    """
+    weight = data.weight[validation]
+    if data.groups is None or not len(validation):
+        return weight
+    group = np.unique(data.groups[validation], return_inverse=True)[1]
+    sizes = np.bincount(group, weight.cpu().numpy())
+    return weight / max(1 + CORRELATION_IN_GROUPS * float((sizes**2).sum() / sizes.sum() - 1), 1.0)
 
 
 def _fit_logistic(

@@ -1,5 +1,7 @@
 """The classifier as its users meet it: options, labels, rows, weights and groups."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -9,9 +11,10 @@ from sklearn.base import clone
 from sklearn.metrics import log_loss
 from sklearn.model_selection import cross_val_score
 
-from gendiffclf import ExactPath, GenerativeTransportClassifier, LearnedPath
+from gendiffclf import ExactPath, GenerativeTransportClassifier, LearnedPath, fitting
 from gendiffclf.estimators.kernel import KERNELS
 from gendiffclf.estimators.tokenizers import TOKENIZERS
+from gendiffclf.fitting import CORRELATION_IN_GROUPS
 from gendiffclf.preprocessing import SCALINGS
 from gendiffclf.transport.codes import CODES
 from gendiffclf.transport.learned import OBJECTIVES
@@ -321,6 +324,29 @@ def test_groups_are_held_out_together(tiny, estimator):
         losses.append(log_loss(y[~known], classifier.predict_proba(X[~known])))
     assert losses[1] < 0.69  # of equal probabilities
     assert losses[1] < losses[0] - 0.05
+
+
+def manners(n_groups, seed):
+    """Rows of groups that each show three classes in a manner of their own, so that errors come in whole groups."""
+    rng = np.random.default_rng(seed)
+    group, y = np.repeat(np.arange(n_groups), 60), rng.integers(0, 3, 60 * n_groups)
+    usual, own = np.random.default_rng(0).normal(0, 1, (3, 30)), rng.normal(0, 0.7, (n_groups, 3, 30))
+    X = rng.normal(0, 2, (n_groups, 30))[group] + usual[y] + own[group, y] + rng.normal(0, 0.5, (len(y), 30))
+    return X, y, group
+
+
+def test_few_groups_are_little_evidence(tiny, monkeypatch):
+    """If the held-out rows of four speakers are all right by luck, those of others will not be."""
+    losses: dict[float, list[float]] = {CORRELATION_IN_GROUPS: [], 0.0: []}
+    for seed, correlation in itertools.product(range(8), losses):
+        monkeypatch.setattr(fitting, "CORRELATION_IN_GROUPS", correlation)
+        X, y, groups = manners(4, seed)
+        X_new, y_new, _ = manners(50, seed + 100)
+        classifier = tiny(estimator="kernel").fit(X, y, groups=groups)
+        n = 240 / (1 + correlation * 59)
+        assert classifier.combination_.floor == pytest.approx(1 / (n + 2))
+        losses[correlation].append(log_loss(y_new, classifier.predict_proba(X_new)))
+    assert np.mean(losses[CORRELATION_IN_GROUPS]) < np.mean(losses[0.0]) - 0.05
 
 
 def test_names_of_groups_do_not_matter(tiny, iris):

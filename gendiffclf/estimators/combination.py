@@ -110,7 +110,7 @@ def combine(
     targets : Tensor of shape (n, K)
         One-hot classes, or shares of classes.
     weight : Tensor of shape (n,)
-        Of mean 1.
+        Of mean 1, or less if rows depend on each other: the sum is the number of rows in the priors and the floor.
     logistic : Tensor of shape (n, K), optional
         Probabilities by a logistic regression that did not learn from these rows.
     read_outs : sequence of ReadOut
@@ -122,7 +122,7 @@ def combine(
     targets, weight = targets[::stride].cpu().double(), weight[::stride].cpu().double()
     read_outs = (*read_outs, *(fit_read_out(x, targets, weight) for x in coordinates[len(read_outs) :]))
     read = [read_out(x.cpu().double()) for read_out, x in zip(read_outs, coordinates, strict=True)]
-    floor = 1 / (len(targets) + 2)
+    floor = 1 / (float(weight.sum()) + 2)
     weights = (1.0,) if len(read) == 1 else convex_weights(read, targets, weight)
     mixed = torch.stack([w * x for w, x in zip(weights, read, strict=True)]).sum(0)
     exponents: tuple[float, ...] = (1.0,)
@@ -145,7 +145,7 @@ def convex_weights(estimates: Sequence[Tensor], targets: Tensor, weight: Tensor)
 
 def fit_read_out(coordinates: Tensor, targets: Tensor, weight: Tensor) -> ReadOut:
     """
-    The read-out of least logarithmic loss, for coordinates and targets (n, K) and weights (n,) of mean 1.
+    The read-out of least logarithmic loss, for coordinates and targets (n, K) and weights (n,) as of `combine`.
 
     A prior keeps it at common values where rows are few.
     """

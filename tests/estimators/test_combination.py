@@ -197,7 +197,7 @@ def test_the_shrinkage_of_an_estimator_is_undone():
 def test_probabilities_sum_to_1_above_a_floor(noise, n, seed, one):
     coordinates, targets, weight = noisy(n, noise[: 1 if one else 2], seed)
     found = combine(coordinates, targets, weight)
-    assert found.floor == 1 / (n + 2)
+    assert found.floor == pytest.approx(1 / (n + 2))
     new, _, _ = noisy(30, noise[: len(coordinates)], seed + 1)
     probabilities = found.probabilities([x.float() for x in new])
     assert probabilities.dtype == torch.float64
