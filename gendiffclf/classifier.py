@@ -312,7 +312,7 @@ class GenerativeTransportClassifier(
         """
         from .fitting import fit_estimators
         from .training.budget import Budget
-        from .training.copies import training_rows
+        from .training.copies import distinct_rows, training_rows
         from .training.distributed import Processes
 
         check_flag("distributed", self.distributed)
@@ -330,7 +330,9 @@ class GenerativeTransportClassifier(
                 )
             counts = np.bincount(labels, weight)
             weight = weight * class_factors(self.class_weight, classes, counts, labels, weight)
-            kept, weight, kind = training_rows(rows, np.stack([labels, group_of], axis=1), weight)
+            # Rows of a group are held out together, so that copies in it may be one.
+            merge = training_rows if groups is None else distinct_rows
+            kept, weight, kind = merge(rows, np.stack([labels, group_of], axis=1), weight)
             labels, group = labels[kept], None if groups is None else group_of[kept]
             width = _parameters.code_width(params, len(classes))
             self._code_kind, self._code_width = self.codes, width

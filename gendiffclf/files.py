@@ -21,8 +21,11 @@ def atomic_file(path: str | os.PathLike[str], *, binary: bool = False) -> Iterat
     """
     as_text: dict[str, Any] = {} if binary else {"encoding": "utf-8", "newline": ""}
     kind = "b" if binary else ""
-    if os.path.exists(path) and not os.path.isfile(path):
-        with open(path, f"w{kind}", **as_text) as file:
+    # A stream of the process, such as /dev/stdout, may be a file that others write to as well.
+    if os.path.exists(path) and (
+        not os.path.isfile(path) or os.path.dirname(os.path.abspath(path)) in ("/dev", "/dev/fd")
+    ):
+        with open(path, f"a{kind}", **as_text) as file:
             yield file
         return
     path = Path(os.path.realpath(path))

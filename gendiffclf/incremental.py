@@ -148,8 +148,10 @@ class IncrementalMixin:
 
     def _in_one_type(self, labels: np.ndarray) -> np.ndarray:
         """Whole numbers, also as floats of a column that had a gap, as integers of a type that holds `classes_` too."""
-        whole = labels.dtype.kind in "iu" or (labels.dtype.kind == "f" and (labels == np.trunc(labels)).all())
-        if self.classes_.dtype.kind not in "iu" or not whole:
+        whole = labels.dtype.kind in "iu" or (
+            labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels == np.trunc(labels)).all()
+        )
+        if self.classes_.dtype.kind not in "iu" or not whole or not len(labels):
             return labels
         new, old = ((int(some.min()), int(some.max())) for some in (labels, self.classes_))
         for dtype in (self.classes_.dtype, np.dtype(np.int64), np.dtype(np.uint64)):

@@ -112,7 +112,9 @@ class FeatureScaler:
                 center[place], scale[place] = middle, spread
                 if quantiles is not None:
                     quantiles[:, place] = points
-        scale = np.where(n_present == 0, np.inf, np.where(scale > np.finfo(np.float32).tiny, scale, 1.0))
+        # A deviation of some rounding errors is no scale.
+        least = np.maximum(8 * np.finfo(np.float64).eps * np.abs(center), np.finfo(np.float32).tiny)
+        scale = np.where(n_present == 0, np.inf, np.where(scale > least, scale, 1.0))
         shape = X.shape[1:]
         if quantiles is not None:
             quantiles = quantiles.reshape(-1, *shape)

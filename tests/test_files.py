@@ -1,6 +1,8 @@
 """Files and folders appear when they are complete, or not at all."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -40,6 +42,16 @@ def test_a_pipe_is_written_to(tmp_path):
     assert os.read(reader, 99) == b"text"
     os.close(reader)
     assert pipe.is_fifo()
+
+
+def test_standard_output_goes_on_in_a_file(tmp_path):
+    """There, `/dev/stdout` is a regular file."""
+    write = "from gendiffclf.files import atomic_file\nwith atomic_file('/dev/stdout') as file:\n    file.write('new')"
+    path = tmp_path / "log"
+    path.write_text("old")
+    with open(path, "a") as log:
+        subprocess.run([sys.executable, "-c", write], stdout=log, check=True)
+    assert path.read_text() == "oldnew"
 
 
 def test_a_name_may_be_as_long_as_the_system_allows(tmp_path):

@@ -394,6 +394,13 @@ def test_labels_that_no_type_holds_together(tiny, iris, dtype, first, label):
     assert classifier.classes_.tolist() == [first, first + 1, first + 2]
 
 
+@pytest.mark.parametrize("classes", [[], [0, 1, np.inf]])
+def test_announced_labels_that_lack_those_of_the_rows(tiny, iris, classes):
+    X, y = iris
+    with pytest.raises(ValueError, match=r"Got labels \[.*2\] in y, expected labels among classes="):
+        tiny(estimator="kernel").partial_fit(X[40:], y[40:], classes=classes)
+
+
 def test_large_labels_are_told_apart(tiny, iris):
     """As floats, 2 ** 60 and the integers next to it would be one."""
     X, y = iris

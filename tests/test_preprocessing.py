@@ -103,6 +103,13 @@ def test_constant_features_are_zero_and_new_values_of_them_stay_small(kind, valu
     assert np.abs(scaler.transform(np.full((1, 1, 20), value + 1))).max() <= 1 + 1e-6
 
 
+@pytest.mark.parametrize("kind", ["standard", "mixed"])
+def test_rounding_errors_are_no_scale(kind):
+    X = 1 + np.finfo(np.float64).eps * (np.arange(100) % 2).reshape(-1, 1, 1)
+    found = FeatureScaler.fit(X, np.ones(100), kind).transform(X)
+    np.testing.assert_allclose(found[:, -1], 0, atol=1e-6)  # by mean and deviation
+
+
 def test_quantiles_are_made_normal_and_bounded():
     X = np.random.default_rng(0).lognormal(size=5000)
     found = scale(X, "quantile").ravel()

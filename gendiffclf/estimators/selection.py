@@ -142,7 +142,7 @@ def held_out_error(estimate: Tensor, centred: Tensor, weight: Tensor) -> float:
     """
     product = float(weight @ (estimate * centred).sum(1))
     size, squared = (float(weight @ x.square().sum(1)) for x in (estimate, centred))
-    return 1 - max(product, 0.0) ** 2 / max(size * squared, 1e-300)
+    return max(1 - max(product, 0.0) ** 2 / max(size * squared, 1e-300), 0.0)  # not below 0 by rounding
 
 
 def chosen_by_others(estimates: Sequence[Tensor], centred: Tensor, weight: Tensor, folds: np.ndarray) -> Tensor:

@@ -49,9 +49,9 @@ def read_folder(folder: Path, layout: str | None, pattern: str | None, on_mismat
             f"Got {len(foreign)} of {len(names)} names in {folder} that are not UTF-8 ({first_few(foreign)}), expected UTF-8; "
             "rename the files, for example with convmv."
         )
-    stems = {Path(name).stem for name in names}  # other files of these names are their originals
+    read = {(folder / name).with_suffix("") for name in names}  # other files of these names are their originals
     suffixes = _OTHER_AUDIO if layout is not None else (*_OTHER_AUDIO, *_VIDEO)
-    unread = [path for path in files if path.suffix.lower() in suffixes and path.stem not in stems]
+    unread = [path for path in files if path.suffix.lower() in suffixes and path.with_suffix("") not in read]
     if unread:
         endings = ", ".join(sorted({path.suffix.lower() for path in unread}))
         warnings.warn(

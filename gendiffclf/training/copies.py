@@ -10,12 +10,16 @@ MOST_COPIES = 30
 """Training rows that stand for a recurring row, at most."""
 LARGE_SHARE = 0.05
 """A row with at least `MOST_COPIES` copies and this share of all recurs in any case."""
-WIDE = 8
-"""Features from which on a neighbour may differ in two, as by another category of a one-hot column."""
+FEW = 2
+"""Features in which a neighbour may differ, as by another category of a one-hot column."""
 _COMPARED = 500, 2000
 """Rows with copies, and rows to compare them with."""
+_LEAST_COMPARED, _COMPARED_VALUES = 30, 2**28
+"""Rows with copies that are compared in any case, and values to compare with those of others."""
 _TELLING = 10
 """Different rows of a class whose numbers of copies have a common divisor not by chance, but as all were repeated."""
+_MOST_OBSERVED = 1e9
+"""Larger multiples of a weight are whole, or nearly, by rounding."""
 _FIRST = 64
 """Features that are compared first: those of most other rows differ there already."""
 _HASHED_VALUES = 2**18
@@ -29,7 +33,8 @@ def training_rows(
 
     Copies of a clip or an embedding must not be on both sides of a validation split. A row of few different values is bound to
     recur, though, and will in new data: if it were held out with all its copies, its estimate would be worse than that of a new
-    row. Rows are taken to recur by chance if most of those with copies have a neighbour that differs in one or two features only.
+    row. Rows are taken to recur by chance if most of those with copies have a neighbour that differs in one or two features only,
+    with values there that other rows have too. Classes that were oversampled do not.
 
     Parameters
     ----------
@@ -45,15 +50,15 @@ def training_rows(
         class count as so many copies.
     """
     index, weight, kind = distinct_rows(X, labels, sample_weight)
-    rows = np.flatnonzero(kind >= 0)
-    copies = np.bincount(kind[rows], _observed(labels[rows, 0], sample_weight[rows]))
-    copies = np.minimum(copies, 2**53).astype(np.int64)
-    for label in np.unique(labels[rows, 0]):
-        own = labels[index, 0] == label
+    rows, y = np.flatnonzero(kind >= 0), labels[index, 0]
+    copies = np.bincount(kind[rows], _observed(labels[rows, 0], sample_weight[rows])).astype(np.int64)
+    large = (copies >= MOST_COPIES) & (copies >= LARGE_SHARE * copies.sum())
+    for label in np.unique(y):
+        own = y == label
         if own.sum() >= _TELLING:
             copies[own] //= np.gcd.reduce(copies[own])
-    large = (copies >= MOST_COPIES) & (copies >= LARGE_SHARE * copies.sum())
-    parts = np.where(large | _recur_by_chance(X, index, copies), np.minimum(copies, MOST_COPIES), 1)
+    recurs = (large | _recur_by_chance(X, index, copies)) & ~_oversampled(y, copies)
+    parts = np.where(recurs, np.minimum(copies, MOST_COPIES), 1)
     if parts.max() == 1:
         return index, weight, kind
     # Numbers of the parts: of a kind one after the other, then in an order that has nothing to do with kinds.
@@ -71,8 +76,17 @@ def _observed(y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """How often each row of a class and a weight, both (n,), was observed, (n,)."""
     least = np.full(y.max() + 1, np.inf)
     np.minimum.at(least, y, weight)
-    multiple = weight / least[y]
-    return np.rint(multiple) if np.allclose(multiple, np.rint(multiple)) else np.ones(len(y))
+    with np.errstate(over="ignore"):
+        multiple = weight / least[y]
+    whole = multiple.max() < _MOST_OBSERVED and np.allclose(multiple, np.rint(multiple), rtol=0, atol=1e-3)
+    return np.rint(multiple) if whole else np.ones(len(y))
+
+
+def _oversampled(y: np.ndarray, copies: np.ndarray) -> np.ndarray:
+    """Whether most rows of a row's class have copies, but not those of another that is at least as large: (m,), (m,) -> (m,)."""
+    size = np.bincount(y, copies)
+    copied = np.array([np.median(copies[y == label]) > 1 if n else False for label, n in enumerate(size)])
+    return (copied & (size <= size[~copied].max(initial=0)))[y]
 
 
 def _recur_by_chance(X: np.ndarray, index: np.ndarray, copies: np.ndarray) -> bool:
@@ -82,19 +96,24 @@ def _recur_by_chance(X: np.ndarray, index: np.ndarray, copies: np.ndarray) -> bo
     copied = copied[copies[copied] > 1]
     if not len(copied):
         return False
-    others = X[index[:n_others]].reshape(min(len(index), n_others), -1)
-    few, close = 1 if others.shape[1] < WIDE else 2, 0
+    others = _comparable(X[index[:n_others]])
+    copied, close = copied[: max(_LEAST_COMPARED, _COMPARED_VALUES // others.size)], 0
     for number in copied:
-        row = X[index[number]].reshape(-1)
-        near = others[_n_different(others[:, :_FIRST], row[:_FIRST]) <= few]
-        differ = _n_different(near, row)
-        close += copies[number] * bool(((differ > 0) & (differ <= few)).any())
+        row = _comparable(X[index[number : number + 1]])[0]
+        near = others[(others[:, :_FIRST] != row[:_FIRST]).sum(1) <= FEW]
+        differ = near != row
+        n_different = differ.sum(1)
+        differ = differ[(n_different > 0) & (n_different <= FEW)]
+        # A value that no other row has, as of a continuous feature, does not recur by chance.
+        columns = np.flatnonzero(differ.any(0))
+        unique = (others[:, columns] == row[columns]).sum(0) <= (number < n_others)
+        close += copies[number] * bool((~differ[:, columns[unique]].any(1)).any())
     return close > copies[copied].sum() / 2
 
 
-def _n_different(rows: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """How many features of each of the rows (n, d) differ from those of a row (d,); NaN are equal."""
-    return ((rows != row) & ~(np.isnan(rows) & np.isnan(row))).sum(1)
+def _comparable(rows: np.ndarray) -> np.ndarray:
+    """Rows (n, ...) as (n, d), in which missing values are equal to each other."""
+    return np.nan_to_num(rows.reshape(len(rows), -1), nan=np.inf)
 
 
 def distinct_rows(

@@ -188,9 +188,9 @@ def test_stray_quotes_in_a_table_with_tabs_are_text(tmp_path):
 
 
 def test_audio_that_cannot_be_read_is_told(tmp_path):
-    touch(tmp_path, ["a.wav", "b.sph", "c.m4a", "d.webm", "e.mp4", "f.wave", "g.MP2", "a.m4a"])
+    touch(tmp_path, ["a.wav", "b.sph", "c.m4a", "d.webm", "e.mp4", "f.wave", "g.MP2", "a.m4a", "other/a.webm"])
     with pytest.warns(
-        UserWarning, match=r"Got 3 audio files in .* that end in \.m4a, \.mp4, \.webm; they are left out"
+        UserWarning, match=r"Got 4 audio files in .* that end in \.m4a, \.mp4, \.webm; they are left out"
     ):
         corpus = read_corpus(tmp_path)
     assert [path.rpartition("/")[2] for path in corpus["path"]] == ["a.wav", "b.sph", "f.wave", "g.MP2"]

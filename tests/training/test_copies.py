@@ -104,10 +104,47 @@ def test_rows_of_few_values_stay_several_of_one_sum():
     assert set(kind) == set(range(len(rows)))  # every training row stands for some row
 
 
-def test_one_hot_columns_recur_as_well():
-    X, y = cells(200, 0, n_features=6)
-    columns = np.concatenate([np.eye(4)[X[:, j].astype(int)] for j in range(6)], axis=1)
-    assert len(kept(columns, y)[0]) == len(kept(X, y)[0])
+@pytest.mark.parametrize("levels", [(6,), (3, 3), (2, 2, 2), (4, 3, 2, 4, 2)], ids=str)
+def test_one_hot_columns_recur_as_well(levels):
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, levels, (150, len(levels))), rng.integers(0, 2, 150)
+    columns = np.concatenate([np.eye(n)[X[:, j]] for j, n in enumerate(levels)], axis=1)
+    assert len(kept(columns, y)[0]) == len(kept(X, y)[0]) == 150
+
+
+def oversampled(X, y, seed):
+    """The smaller class drawn again and again until it is as large as the other, as by RandomOverSampler of imbalanced-learn."""
+    few = np.flatnonzero(y == 1)
+    more = np.random.default_rng(seed).choice(few, (y == 0).sum() - len(few))
+    return np.concatenate([X, X[more]]), np.concatenate([y, y[more]])
+
+
+@pytest.mark.parametrize("kind", ["few values", "some values", "one feature", "embeddings"])
+def test_an_oversampled_class_does_not_recur(kind):
+    rng = np.random.default_rng(0)
+    y = (np.arange(400) < (5 if kind == "embeddings" else 60)).astype(int)
+    numbers = rng.standard_normal((400, 20))
+    X = {
+        "few values": rng.integers(0, 4, (400, 6)).astype(float),
+        "some values": np.c_[rng.integers(0, 2, (400, 6)), numbers[:, :2]],
+        "one feature": numbers[:, :1],
+        "embeddings": numbers,
+    }[kind]
+    labels = kept(*oversampled(X, y, 1))[1]
+    assert (labels == 1).sum() == len(np.unique(X[y == 1], axis=0))
+
+
+def test_tiny_weights_make_no_copies():
+    X, y = cells(300, 0, n_features=6)
+    weight = np.random.default_rng(0).uniform(0.5, 1.5, 300)
+    weight[[np.argmin(y), np.argmax(y)]] = 1e-9
+    assert len(kept(X, y, weight)[0]) == len(kept(X, y)[0])
+
+
+def test_copies_in_a_group_are_one(tiny):
+    X, y = cells(300, 0)
+    classifier = tiny(estimator="kernel").fit(X, y, groups=np.arange(300) % 2)
+    assert len(classifier.kernel_.centers) <= 24 * 2 * 2
 
 
 def test_a_row_that_is_a_large_part_of_all_stays_several():
@@ -116,6 +153,13 @@ def test_a_row_that_is_a_large_part_of_all_stays_several():
     rows, _, weight, _ = kept(X, np.zeros(300, int))
     assert (rows == -3).all(1).sum() == MOST_COPIES
     assert weight.sum() == pytest.approx(300)
+
+
+def test_two_rows_of_many_copies():
+    """Held out one at a time, each is known."""
+    X, y = np.repeat([[1.0, 3.0], [2.0, 1.0]], 40, axis=0), np.repeat([0, 1], 40)
+    proba = GenerativeTransportClassifier(estimator="kernel").fit(X, y).predict_proba(X)
+    assert proba[np.arange(80), y].min() > 0.95
 
 
 def test_missing_values_are_equal():
