@@ -12,7 +12,8 @@ from scipy.stats import norm, t
 LEVEL = 0.95
 N_RESAMPLES = 2000
 MIN_UNITS = 5
-"""Minimum number of units for an interval, which lies within their range: that of 4 holds the mean in only 87 % of cases."""
+"""Minimum number n of units for an interval. It lies within their range, which holds the median with probability 1 - 2 ** (1 - n)
+only."""
 _CHUNK = 200
 
 

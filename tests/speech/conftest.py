@@ -118,3 +118,14 @@ def codes(found):
 
 def good(n=8):
     return {f"{i}.wav": noise(seed=i) for i in range(n)}
+
+
+@pytest.fixture
+def sixty_clips():
+    """60 clips of 3 labels by 5 speakers, and features that tell labels with some error."""
+    rng = np.random.default_rng(0)
+    label = rng.permutation(np.repeat(["angry", "calm", "sad"], 20))
+    speaker = np.tile([f"s{i}" for i in range(5)], 12)
+    corpus = pd.DataFrame({"path": [f"{i}.wav" for i in range(60)], "label": label, "speaker": speaker})
+    codes = np.unique(label, return_inverse=True)[1]
+    return corpus, np.eye(3)[codes] + rng.normal(0, 0.6, (60, 3))

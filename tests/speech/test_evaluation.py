@@ -1,4 +1,4 @@
-"""Folds by speaker, measures, leakage, broken clips."""
+"""Folds by speaker, measures, leakage."""
 
 import json
 
@@ -10,7 +10,7 @@ import soundfile
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, f1_score
-from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut, PredefinedSplit, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -24,14 +24,8 @@ from gendiffclf.speech.training import train
 
 
 @pytest.fixture
-def table():
-    """60 clips of 3 labels by 5 speakers, and features that tell labels with some error."""
-    rng = np.random.default_rng(0)
-    label = rng.permutation(np.repeat(["angry", "calm", "sad"], 20))
-    speaker = np.tile([f"s{i}" for i in range(5)], 12)
-    corpus = pd.DataFrame({"path": [f"{i}.wav" for i in range(60)], "label": label, "speaker": speaker})
-    codes = np.unique(label, return_inverse=True)[1]
-    return corpus, np.eye(3)[codes] + rng.normal(0, 0.6, (60, 3))
+def table(sixty_clips):
+    return sixty_clips
 
 
 def test_measures_are_those_of_the_field(table):
@@ -214,67 +208,6 @@ def test_measures_of_one_class_present():
     found = measures(["a", "a"], ["a", "b"], np.array([[0.9, 0.1], [0.4, 0.6]]), classes)
     assert found["uar"] == 0.5
     assert found["wa"] == 0.5
-
-
-def test_broken_clips_are_left_out_and_reported(vowels, pipeline, broken):
-    vowels.loc[4, "path"] = broken
-    with pytest.warns(UserWarning, match=r"Got 1 of 18 clips that are broken \(.*broken.wav: it cannot be read"):
-        found = evaluate(pipeline, vowels, n_folds=2)
-    assert found.failures["path"].tolist() == [broken]
-    assert found.failures.index.tolist() == [4]
-    assert 4 not in found.predictions.index
-    assert found.confusion.sum() == 17
-    assert "1 clip is broken and left out." in str(found)
-
-
-def test_a_label_of_broken_clips_is_missed(vowels, pipeline, broken):
-    vowels.loc[vowels["label"] == "hod", "path"] = broken
-    with pytest.warns(
-        UserWarning, match=r"No clip is left of 1 of 3 labels \(hod\), so that models and measures lack them"
-    ):
-        found = evaluate(pipeline, vowels, n_folds=2)
-    assert found.classes.tolist() == ["heed", "who'd"]
-
-
-def test_all_broken_is_an_error(vowels, pipeline, broken):
-    with pytest.raises(ValueError, match="Got 18 of 18 clips that are broken"):
-        evaluate(pipeline, vowels.assign(path=broken))
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_features_that_are_not_finite_count_as_broken(value, table):
-    corpus, features = table
-    features[7, 1] = value
-    with pytest.warns(UserWarning, match="7.wav: its features hold NaN or infinity"):
-        found = evaluate(LogisticRegression(), corpus, features=features)
-    assert found.failures.index.tolist() == [7]
-    fold = np.arange(10, 60), np.array([7])
-    with (
-        pytest.raises(ValueError, match="test clips are all broken, expected others too"),
-        pytest.warns(UserWarning, match="that are broken"),
-    ):
-        evaluate(LogisticRegression(), corpus, [fold], features=features)
-
-
-@pytest.mark.filterwarnings("ignore:Got .* clips that are broken", "ignore:Got 5 speakers on both sides")
-@pytest.mark.parametrize("folds", ["speaker", "leave-one-speaker-out", "random", PredefinedSplit(np.arange(60) // 12)])
-def test_folds_do_not_depend_on_broken_clips(table, folds):
-    corpus, features = table
-    whole = evaluate(LogisticRegression(), corpus, folds, features=features, n_folds=3)
-    features[[7, 18]] = np.nan
-    found = evaluate(LogisticRegression(), corpus, folds, features=features, n_folds=3)
-    pd.testing.assert_series_equal(found.predictions["fold"], whole.predictions["fold"].drop([7, 18]))
-
-
-@pytest.mark.filterwarnings("ignore:Got 12 of 60 clips that are broken")
-def test_a_speaker_of_broken_clips_only_is_in_no_fold(table):
-    corpus, features = table
-    features[corpus["speaker"] == "s0"] = np.nan
-    found = evaluate(LogisticRegression(), corpus, "leave-one-speaker-out", features=features)
-    assert found.folds[["n_train", "n_test"]].values.tolist() == [[36, 12]] * 4
-    split = np.where(corpus["speaker"] == "s0", "test", "train")
-    with pytest.raises(ValueError, match="test clips are all broken, expected others too"):
-        evaluate(LogisticRegression(), corpus.assign(split=split), "split", features=features)
 
 
 def test_each_clip_is_encoded_once_for_all_folds(vowels, pipeline, encoded):
