@@ -11,10 +11,11 @@ import torch
 
 from .device import high_precision
 from .estimators.combination import Combination, combine, fit_read_out, uncalibrated
-from .estimators.kernel import HELD_OUT_ROWS, LEAST_CENTERS, KernelFit, Rows, fit_kernel, most_centers
+from .estimators.kernel import HELD_OUT_ROWS, LEAST_CENTERS, KernelFit, fit_kernel, most_centers
 from .estimators.kernel_estimator import KernelEstimator
 from .estimators.logistic import LogisticEstimator, fit_logistic
 from .estimators.network import TransportNetwork
+from .estimators.nystrom import Rows
 from .novelty import Novelty, fit_novelty
 from .parameters import kernels, network_shape, training_settings
 from .preprocessing import n_views

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from .device import high_precision
-from .estimators.kernel import Rows
 from .estimators.kernel_estimator import KernelEstimator
 from .estimators.network import TransportNetwork, estimate
+from .estimators.nystrom import Rows
 from .transport.learned import LearnedPath
 from .transport.readout import outside_span
 

@@ -15,17 +15,16 @@ al. 2008). Bandwidth, penalty, kernel, scaling of the features and the weights o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .kernel_estimator import KernelEstimator
+from .nystrom import NystromSums, Rows
 from .relevance import LEARNING_ROWS, find_relevance
-from .ridge import KERNELS, KernelSettings, rows_of_groups, solve, weighted_mean
+from .ridge import KERNELS, KernelSettings, solve, weighted_mean
 from .selection import SELECTION_ROWS, select
 
 EXACT_ROWS = 4500
@@ -35,22 +34,25 @@ LEAST_CENTERS = 250
 """Where time is short; also the rows that then choose hyperparameters."""
 HELD_OUT_ROWS = 20_000
 """Held-out estimates are of at most so many rows, evenly spread."""
-_FLOAT64_ROWS = 20_000
-"""Rows up to which Nyström's normal equations are summed in float64."""
-_BLOCK_VALUES = 2**23
-"""Kernel values in memory at a time."""
-_JITTER = {torch.float64: 1e-11, torch.float32: 1e-6}
-"""Added to the diagonal of the centres' kernel matrix, which else has no Cholesky factor where centres are close."""
 
 
-class Rows(Protocol):
-    """Scaled rows (n, views * layers, d), in memory or made from those on disk when they are asked for."""
+@dataclass(frozen=True)
+class Choice:
+    """
+    Hyperparameters of a fit.
 
-    def __len__(self) -> int:
-        """N."""
+    Attributes
+    ----------
+    settings : KernelSettings
+    relevance : Tensor of shape (d,), optional
+        Factors of the features.
+    held_out : Tensor of shape (r, K), optional
+        Estimates of the first r rows that had no part in the choice.
+    """
 
-    def __getitem__(self, index: Any) -> Tensor:
-        """The rows of a slice or of numbers (b,), (b, views * layers, d)."""
+    settings: KernelSettings
+    relevance: Tensor | None = None
+    held_out: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class KernelFit:
     Attributes
     ----------
     estimator : KernelEstimator
+    choice : Choice
     index : ndarray of shape (s,)
         Numbers of the rows of `held_out`.
     held_out : Tensor of shape (s, K)
@@ -68,6 +71,7 @@ class KernelFit:
     """
 
     estimator: KernelEstimator
+    choice: Choice
     index: np.ndarray
     held_out: Tensor
 
@@ -89,7 +93,7 @@ def fit_kernel(
     n_selection: int | None = None,
     groups: np.ndarray | None = None,
     folds: np.ndarray | None = None,
-    settings: KernelSettings | None = None,
+    choice: Choice | None = None,
     reduce: Callable[[Tensor], Tensor] | None = None,
     part: Callable[[int], slice] = slice,
 ) -> KernelFit:
@@ -117,8 +121,8 @@ def fit_kernel(
     folds : ndarray of shape (s,), int, optional
         Of the rows that select hyperparameters: for factors of features, and, where all rows are centres and select, for
         held-out estimates by the choice of the other folds.
-    settings : KernelSettings, optional
-        Instead of a choice.
+    choice : Choice, optional
+        Of an earlier fit to these rows.
     reduce : callable, optional
         Sums a tensor over processes, in place.
     part : callable
@@ -130,26 +134,24 @@ def fit_kernel(
     """
     n = len(rows)
     m = most_centers(n, n_centers)
-    honest = relevance = None
-    if settings is None:
-        settings, relevance, honest = _chosen(
-            rows, targets, weight, kernels, n_views, groups, folds, n_selection, exact=n == m
-        )
+    if choice is None:
+        choice = _chosen(rows, targets, weight, kernels, n_views, groups, folds, n_selection, exact=n == m)
     nothing = targets.new_zeros(())
     estimator = KernelEstimator(
-        settings, n_views, nothing, nothing, nothing, weighted_mean(targets, weight), nothing, relevance
+        choice.settings, n_views, nothing, nothing, nothing, weighted_mean(targets, weight), nothing, choice.relevance
     )
     seen = estimator.view(rows[:m])
     estimator.origin = seen.mean(0)
     estimator.centers = seen - estimator.origin
     if m == n:
-        fitted = _exact(estimator, targets, weight, groups)
+        index, held_out = np.arange(n), _exact(estimator, targets, weight, groups)
     else:
-        fitted = _nystrom(estimator, rows, targets, weight, groups, reduce, part)
-    if honest is not None:
-        first = fitted.index < len(honest)
-        fitted.held_out[first] = honest[fitted.index[first]]
-    return fitted
+        index = np.arange(0, n, -(-n // HELD_OUT_ROWS))
+        held_out = NystromSums(estimator, rows, targets, weight, reduce, part).held_out(index, groups)
+    if choice.held_out is not None:
+        first = index < len(choice.held_out)
+        held_out[first] = choice.held_out[index[first]]
+    return KernelFit(estimator, choice, index, held_out)
 
 
 def _chosen(
@@ -163,7 +165,7 @@ def _chosen(
     n_selection: int | None,
     *,
     exact: bool,
-) -> tuple[KernelSettings, Tensor | None, Tensor | None]:
+) -> Choice:
     """
     Hyperparameters, factors of features, and estimates of the first rows that had no part in either.
 
@@ -180,98 +182,16 @@ def _chosen(
     if folds is not None and seen.shape[2] == 1 and (few or len(rows) > SELECTION_ROWS):
         found = find_relevance(seen[:, settings.view, 0], targets, weight, folds[chosen], kernels, selection, groups)
     if found is None:
-        return settings, None, selection.held_out
+        return Choice(settings, None, selection.held_out)
     settings = replace(settings, kernel=found.kernel, penalty=found.penalty, bandwidth=(found.bandwidth,))
-    return settings, found.factors, found.held_out if few else found.held_out[:LEARNING_ROWS]
+    return Choice(settings, found.factors, found.held_out if few else found.held_out[:LEARNING_ROWS])
 
 
-def _exact(estimator: KernelEstimator, targets: Tensor, weight: Tensor, groups: np.ndarray | None) -> KernelFit:
-    """All rows are centres."""
+def _exact(estimator: KernelEstimator, targets: Tensor, weight: Tensor, groups: np.ndarray | None) -> Tensor:
+    """Fit with all rows as centres; the estimate of each row without it, or without its group, (n, K)."""
     centers = estimator.centers.to(targets)
     gram = estimator.settings.gram(centers, centers)
     gram.diagonal().add_(estimator.settings.penalty / weight)
     estimator.coefficients, residual = solve(gram, targets - estimator.offset, groups)
     estimator.center_weight = weight
-    return KernelFit(estimator, np.arange(len(targets)), targets - residual)
-
-
-def _nystrom(
-    estimator: KernelEstimator,
-    rows: Rows,
-    targets: Tensor,
-    weight: Tensor,
-    groups: np.ndarray | None,
-    reduce: Callable[[Tensor], Tensor] | None,
-    part: Callable[[int], slice],
-) -> KernelFit:
-    """
-    Some rows are centres; the normal equations are sums over blocks of rows.
-
-    A group is left out by the Woodbury identity, or, if it has more rows than there are centres, by solving the normal
-    equations without it.
-    """
-    settings, n, m, offset = estimator.settings, len(rows), len(estimator.centers), estimator.offset
-    dtype = targets.dtype if n <= _FLOAT64_ROWS else torch.float32
-    centers = estimator.centers.to(targets)
-    gram = settings.gram(centers, centers)
-    gram.diagonal().add_(_JITTER[dtype])
-    whiten = torch.linalg.solve_triangular(
-        torch.linalg.cholesky(gram), torch.eye(m, dtype=gram.dtype, device=gram.device), upper=False
-    ).mT  # K_mm⁻¹ = whiten whitenᵀ
-    del gram
-    centers, to_features = centers.to(dtype), whiten.to(dtype)
-    step = max(1, _BLOCK_VALUES // max(m, centers[0].numel() * estimator.n_views))
-
-    def features(numbers: np.ndarray) -> Tensor:
-        """Rows in coordinates in which the penalty is λ times the identity, (b, m)."""
-        return settings.gram(estimator.view(rows[numbers]).to(dtype), centers) @ to_features
-
-    def blocks(numbers: np.ndarray) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """Numbers and features of some rows at a time."""
-        for start in range(0, len(numbers), step):
-            yield numbers[start : start + step], features(numbers[start : start + step])
-
-    def sums(numbers: np.ndarray) -> tuple[Tensor, Tensor]:
-        """What rows add to the normal equations: (m, m) and (m, K)."""
-        left, right = targets.new_zeros(m, m), targets.new_zeros(m, targets.shape[1])
-        for block, phi in blocks(numbers):
-            weighted = phi * weight[block][:, None].to(dtype)
-            left += weighted.mT @ phi
-            right += weighted.mT @ (targets[block] - offset).to(dtype)
-        return left, right
-
-    left, right = sums(np.arange(n)[part(n)])
-    if reduce is not None:
-        left, right = reduce(left), reduce(right)
-    left.diagonal().add_(settings.penalty)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(left))
-    solution = inverse @ right  # (m, K)
-    estimator.coefficients = whiten @ solution
-    estimator.center_weight = torch.full_like(weight[:m], n / m)
-
-    stride = -(-n // HELD_OUT_ROWS)
-    index = np.arange(0, n, stride)
-    held_out = targets.new_empty(len(index), targets.shape[1])
-    inverse, solution = inverse.to(dtype), solution.to(dtype)
-    if groups is None:
-        for block, phi in blocks(index):
-            residual = targets[block] - offset - phi @ solution
-            leverage = ((phi @ inverse) * phi).sum(1) * weight[block]
-            held_out[block // stride] = targets[block] - residual / (1 - leverage).clamp_min(1e-6)[:, None]
-        return KernelFit(estimator, index, held_out)
-    for members in rows_of_groups(groups):
-        chosen = members % stride == 0
-        if not chosen.any():
-            continue
-        if len(members) <= m:
-            phi = features(members)
-            # The weights are on the right, as residuals are unweighted.
-            hat = (phi @ inverse @ phi.mT).to(targets) * weight[members]
-            residual = torch.linalg.solve(torch.eye(len(hat)).to(hat) - hat, targets[members] - offset - phi @ solution)
-            held_out[members[chosen] // stride] = (targets[members] - residual)[chosen]
-        else:
-            group_left, group_right = sums(members)
-            others = torch.linalg.solve(left - group_left, right - group_right).to(dtype)
-            for block, phi in blocks(members[chosen]):
-                held_out[block // stride] = offset + phi @ others
-    return KernelFit(estimator, index, held_out)
+    return targets - residual

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .kernel import Rows
 from .minimizing import minimized
+from .nystrom import Rows
 
 PENALTIES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4, 3e-5)
 """λ in the mean loss plus λ / 2 times the squared coefficients; from each, the next starts, while held-out rows gain."""

@@ -8,7 +8,7 @@ import torch
 from kernel_tables import CLOSE, GAUSSIAN, GROUPS, SETTINGS, table
 from sklearn.kernel_ridge import KernelRidge
 
-from gendiffclf.estimators.kernel import fit_kernel
+from gendiffclf.estimators.kernel import Choice, fit_kernel
 from gendiffclf.estimators.kernel_estimator import CORRECTION_SCALES, KernelEstimator
 from gendiffclf.estimators.ridge import KERNELS
 from gendiffclf.transport.readout import project_on_simplex
@@ -21,7 +21,7 @@ from gendiffclf.transport.readout import project_on_simplex
 def test_the_solution_is_that_of_scikit_learn(settings, weighted):
     rows, targets, weight = table()
     weight = weight if weighted else torch.ones_like(weight)
-    fitted = fit_kernel(rows, targets, weight, settings=settings).estimator
+    fitted = fit_kernel(rows, targets, weight, choice=Choice(settings)).estimator
     offset = np.average(targets, axis=0, weights=weight)
     new = table(seed=1)[0]
     name, gamma = {"gaussian": ("rbf", 1 / (2 * 2**2)), "laplacian": ("laplacian", 1 / 6)}[settings.kernel]
@@ -48,7 +48,7 @@ def refitted(rows, targets, weight, settings, kept, offset):
 def test_held_out_estimates_are_those_of_refits(settings, groups):
     rows, targets, weight = table()
     groups = np.arange(60) if groups is None else GROUPS[groups](60)
-    found = fit_kernel(rows, targets, weight, settings=settings, groups=groups)
+    found = fit_kernel(rows, targets, weight, choice=Choice(settings), groups=groups)
     np.testing.assert_array_equal(found.index, np.arange(60))
     for group in np.unique(groups):
         kept = groups != group
@@ -58,8 +58,8 @@ def test_held_out_estimates_are_those_of_refits(settings, groups):
 
 def test_groups_of_one_row_are_no_groups():
     rows, targets, weight = table()
-    plain = fit_kernel(rows, targets, weight, settings=GAUSSIAN)
-    grouped = fit_kernel(rows, targets, weight, settings=GAUSSIAN, groups=np.arange(60))
+    plain = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN))
+    grouped = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN), groups=np.arange(60))
     torch.testing.assert_close(plain.held_out, grouped.held_out)
 
 
@@ -68,12 +68,12 @@ def test_a_row_of_weight_2_is_that_row_twice():
     weight[:] = 1
     weight[:20] = 2
     repeats = weight.long()
-    weighted = fit_kernel(rows, targets, weight, settings=GAUSSIAN).estimator
+    weighted = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN)).estimator
     repeated = fit_kernel(
         rows.repeat_interleave(repeats, 0),
         targets.repeat_interleave(repeats, 0),
         torch.ones(80, dtype=torch.float64),
-        settings=GAUSSIAN,
+        choice=Choice(GAUSSIAN),
     ).estimator
     new = table(seed=1)[0]
     torch.testing.assert_close(weighted.estimate(new)[0], repeated.estimate(new)[0])
@@ -124,7 +124,7 @@ def test_a_fit_is_deterministic_and_leaves_its_input_alone(n_centers):
 
 @pytest.fixture
 def fitted() -> KernelEstimator:
-    return fit_kernel(*table(), settings=GAUSSIAN).estimator
+    return fit_kernel(*table(), choice=Choice(GAUSSIAN)).estimator
 
 
 def test_estimates_do_not_depend_on_the_batch(fitted):
@@ -205,7 +205,9 @@ def new_class(penalty: float, q: int = 5):
     rows, targets, weight = table()
     seen = targets[:, 2] == 0
     settings = replace(GAUSSIAN, penalty=penalty)
-    fitted = fit_kernel(rows[seen], targets[seen], torch.ones(int(seen.sum())).double(), settings=settings).estimator
+    fitted = fit_kernel(
+        rows[seen], targets[seen], torch.ones(int(seen.sum())).double(), choice=Choice(settings)
+    ).estimator
     rows = rows[~seen][:q]
     return fitted, rows, targets[~seen][:q], fitted.estimate(rows)[0][None], weight[:q]
 

@@ -6,23 +6,26 @@ import torch
 from kernel_tables import CLOSE, GAUSSIAN, GROUPS, SETTINGS, Counted, table
 
 from gendiffclf.estimators import kernel as kernel_module
-from gendiffclf.estimators.kernel import fit_kernel
+from gendiffclf.estimators import nystrom as nystrom_module
+from gendiffclf.estimators.kernel import Choice, KernelFit, fit_kernel
 from gendiffclf.estimators.kernel_estimator import KernelEstimator
+from gendiffclf.estimators.nystrom import NystromSums
 from gendiffclf.estimators.ridge import KernelSettings
 
 
-def nystrom(rows, targets, weight, settings=GAUSSIAN, groups=None, n_centers=None, **options):
+def nystrom(rows, targets, weight, settings=GAUSSIAN, groups=None, n_centers=None):
     """The Nyström solution, with all rows as centres by default."""
     offset, nothing = weight @ targets / weight.sum(), targets.new_zeros(())
     estimator = KernelEstimator(settings, 1, nothing, rows[:n_centers].clone(), nothing, offset, nothing)
-    options = {"reduce": None, "part": slice, **options}
-    return kernel_module._nystrom(estimator, rows, targets, weight, groups, *options.values())
+    index = np.arange(len(rows))
+    held_out = NystromSums(estimator, rows, targets, weight).held_out(index, groups)
+    return KernelFit(estimator, Choice(settings), index, held_out)
 
 
 def nystrom_refitted(rows, targets, weight, settings, kept, m, offset):
-    """Explicit normal equations over some rows, with the first m of all as centres: the estimate of all rows."""
-    gram = settings.gram(rows, rows[:m])
-    centers = gram[:m] + 1e-11 * torch.eye(m)
+    """Explicit normal equations over some rows, with those among the first m of all as centres: the estimate of all rows."""
+    gram = settings.gram(rows, rows[:m][kept[:m]])
+    centers = gram[:m][kept[:m]] + 1e-11 * torch.eye(gram.shape[1])
     left = (gram[kept].mT * weight[kept]) @ gram[kept] + settings.penalty * centers
     right = (gram[kept].mT * weight[kept]) @ (targets[kept] - offset)
     return offset + gram @ torch.linalg.solve(left, right)
@@ -33,7 +36,7 @@ def nystrom_refitted(rows, targets, weight, settings, kept, m, offset):
 def test_nystrom_with_all_rows_as_centres_is_exact(settings, groups):
     rows, targets, weight = table()
     groups = None if groups is None else GROUPS[groups](60)
-    exact = fit_kernel(rows, targets, weight, settings=settings, groups=groups)
+    exact = fit_kernel(rows, targets, weight, choice=Choice(settings), groups=groups)
     found = nystrom(rows, targets, weight, settings, groups)
     new = table(seed=1)[0]
     torch.testing.assert_close(found.estimator.estimate(new)[0], exact.estimator.estimate(new)[0], **CLOSE)
@@ -48,7 +51,7 @@ def test_held_out_estimates_with_centres_are_those_of_refits(groups, held_out_ro
     monkeypatch.setattr(kernel_module, "HELD_OUT_ROWS", held_out_rows)
     rows, targets, weight = table()
     groups = None if groups is None else GROUPS[groups](60)
-    found = fit_kernel(rows, targets, weight, settings=GAUSSIAN, groups=groups, n_centers=m)
+    found = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN), groups=groups, n_centers=m)
     assert len(found.estimator.centers) == m
     np.testing.assert_array_equal(found.index, np.arange(0, 60, 1 if held_out_rows > 60 else 3))
     for place, row in enumerate(found.index):
@@ -57,13 +60,24 @@ def test_held_out_estimates_with_centres_are_those_of_refits(groups, held_out_ro
         torch.testing.assert_close(found.held_out[place], expected[row], **CLOSE)
 
 
+@pytest.mark.parametrize("groups", [None, "pairs", "few"])
+def test_held_out_centres_are_estimated_as_well_as_other_rows(groups):
+    """With a small penalty, the coefficient of a centre that stays without its row would be free to serve the other rows."""
+    rows, targets, weight = table(300)
+    settings = KernelSettings("gaussian", 0, 1e-4, (1.0,), (1.0,))
+    groups = None if groups is None else GROUPS[groups](300)
+    found = fit_kernel(rows, targets, weight, choice=Choice(settings), groups=groups, n_centers=150)
+    error = (found.held_out - targets).square().sum(1)
+    assert error[:150].mean() < 1.5 * error[150:].mean()
+
+
 def test_an_outlier_among_few_held_out_rows_is_held_out_as_by_a_refit(monkeypatch):
     """Its leverage is near 1: multiplied for rows of its group that are not looked at, it would pass 1."""
     monkeypatch.setattr(kernel_module, "HELD_OUT_ROWS", 20)
     rows, targets, weight = table()
     rows[0] += 30
     groups = np.arange(60) // 2
-    found = fit_kernel(rows, targets, weight, settings=GAUSSIAN, groups=groups, n_centers=30)
+    found = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN), groups=groups, n_centers=30)
     torch.testing.assert_close(found.held_out[0], found.estimator.offset, rtol=0, atol=1e-6)
 
 
@@ -71,17 +85,17 @@ def test_an_outlier_among_few_held_out_rows_is_held_out_as_by_a_refit(monkeypatc
 def test_blocks_make_no_difference(groups, monkeypatch):
     rows, targets, weight = table()
     groups = None if groups is None else GROUPS[groups](60)
-    whole = fit_kernel(rows, targets, weight, settings=GAUSSIAN, n_centers=20, groups=groups)
+    whole = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN), n_centers=20, groups=groups)
     for values in (1, 130, 1000):
-        monkeypatch.setattr(kernel_module, "_BLOCK_VALUES", values)
-        found = fit_kernel(rows, targets, weight, settings=GAUSSIAN, n_centers=20, groups=groups)
+        monkeypatch.setattr(nystrom_module, "_BLOCK_VALUES", values)
+        found = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN), n_centers=20, groups=groups)
         torch.testing.assert_close(found.estimator.coefficients, whole.estimator.coefficients, **CLOSE)
         torch.testing.assert_close(found.held_out, whole.held_out, **CLOSE)
 
 
 @pytest.mark.parametrize("groups", [None, "pairs", "few"])
 def test_no_more_rows_than_a_block_are_asked_for_however_many_there_are(groups, monkeypatch):
-    monkeypatch.setattr(kernel_module, "_BLOCK_VALUES", 500)
+    monkeypatch.setattr(nystrom_module, "_BLOCK_VALUES", 500)
     for n, n_centers, d, most in ((100, 20, 4, 25), (2000, 20, 4, 25), (300, 2, 100, 5)):
         rows, targets, weight = table(n, d)
         counted = Counted(rows)
@@ -89,7 +103,7 @@ def test_no_more_rows_than_a_block_are_asked_for_however_many_there_are(groups, 
             counted,
             targets,
             weight,
-            settings=GAUSSIAN,
+            choice=Choice(GAUSSIAN),
             n_centers=n_centers,
             groups=None if groups is None else GROUPS[groups](n),
         )
@@ -98,9 +112,9 @@ def test_no_more_rows_than_a_block_are_asked_for_however_many_there_are(groups, 
 
 def test_single_precision_is_close_to_double(monkeypatch):
     rows, targets, weight = table(400, dtype=torch.float32)
-    double = fit_kernel(rows, targets, weight, settings=GAUSSIAN, n_centers=50)
-    monkeypatch.setattr(kernel_module, "_FLOAT64_ROWS", 100)
-    single = fit_kernel(rows, targets, weight, settings=GAUSSIAN, n_centers=50)
+    double = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN), n_centers=50)
+    monkeypatch.setattr(nystrom_module, "_FLOAT64_ROWS", 100)
+    single = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN), n_centers=50)
     new = table(seed=1, dtype=torch.float32)[0]
     found = [one.estimator.to(new).estimate(new)[0] for one in (single, double)]
     torch.testing.assert_close(*found, rtol=0, atol=2e-3)
@@ -110,11 +124,11 @@ def test_single_precision_is_close_to_double(monkeypatch):
 
 def test_a_smooth_kernel_of_close_rows_has_a_factor_in_single_precision(monkeypatch):
     """One feature and 500 centres: rounding in float32 would leave their kernel matrix indefinite."""
-    monkeypatch.setattr(kernel_module, "_FLOAT64_ROWS", 100)
+    monkeypatch.setattr(nystrom_module, "_FLOAT64_ROWS", 100)
     rows, targets, weight = table(1000, 1, dtype=torch.float32)
     wide = KernelSettings("gaussian", 0, 0.1, (5.0,), (1.0,))
-    found = fit_kernel(rows, targets, weight, settings=wide, n_centers=500)
-    exact = fit_kernel(rows, targets, weight, settings=wide)
+    found = fit_kernel(rows, targets, weight, choice=Choice(wide), n_centers=500)
+    exact = fit_kernel(rows, targets, weight, choice=Choice(wide))
     torch.testing.assert_close(found.held_out, exact.held_out, rtol=0, atol=0.02)
 
 
@@ -141,7 +155,7 @@ def test_processes_that_share_the_sum_find_what_one_finds(n_processes):
     """Each sums its part; the sum of the parts is that of all."""
 
     def fitted(**shared):
-        return fit_kernel(*table(), settings=GAUSSIAN, n_centers=20, **shared)
+        return fit_kernel(*table(), choice=Choice(GAUSSIAN), n_centers=20, **shared)
 
     alone = fitted()
     parts = [slice(60 * i // n_processes, 60 * (i + 1) // n_processes) for i in range(n_processes)]
@@ -162,4 +176,4 @@ def test_all_rows_are_centres_up_to_a_limit(monkeypatch):
     monkeypatch.setattr(kernel_module, "EXACT_ROWS", 50)
     monkeypatch.setattr(kernel_module, "NYSTROM_CENTERS", 7)
     for n, m in ((50, 50), (51, 7)):
-        assert len(fit_kernel(*table(n), settings=GAUSSIAN).estimator.centers) == m
+        assert len(fit_kernel(*table(n), choice=Choice(GAUSSIAN)).estimator.centers) == m

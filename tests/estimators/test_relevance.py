@@ -7,7 +7,7 @@ import torch
 from gendiffclf import GenerativeTransportClassifier
 from gendiffclf.estimators import kernel as kernel_module
 from gendiffclf.estimators import relevance
-from gendiffclf.estimators.kernel import fit_kernel
+from gendiffclf.estimators.kernel import Choice, fit_kernel
 from gendiffclf.estimators.relevance import N_FOLDS, N_PROBES, find_relevance, sharpened
 from gendiffclf.estimators.ridge import KERNELS, KernelSettings, distances, weighted_mean
 from gendiffclf.estimators.selection import BANDWIDTHS, PENALTIES, select
@@ -119,7 +119,7 @@ def test_held_out_estimates_are_those_of_refits():
     scaled = (rows * factors)[:, None]
     width = distances("laplacian", scaled[:, 0], weight)[1] * BANDWIDTHS[START[0]]
     settings = KernelSettings("laplacian", 0, PENALTIES[START[1]], (width,), (1.0,))
-    refitted = fit_kernel(scaled[~own], targets[~own], weight[~own], settings=settings).estimator
+    refitted = fit_kernel(scaled[~own], targets[~own], weight[~own], choice=Choice(settings)).estimator
     score = relevance._FoldScore(rows, targets, weight, folds, START, None)
     found = score.estimates("laplacian", (*START, 2))[own] + score._offset
     torch.testing.assert_close(found, refitted.to(weight).estimate(scaled[own].double())[0], rtol=1e-5, atol=1e-6)

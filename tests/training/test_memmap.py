@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 
 from gendiffclf import GenerativeTransportClassifier, novelty, preprocessing
 from gendiffclf.device import thread_limit
-from gendiffclf.estimators import kernel, logistic
+from gendiffclf.estimators import kernel, logistic, nystrom
 from gendiffclf.preprocessing import SCALINGS, FeatureScaler, n_views
 from gendiffclf.training import loop
 from gendiffclf.training.memmap import RowsOnDisk, on_disk
@@ -206,7 +206,7 @@ def scaled_at_once(monkeypatch):
 
 
 def test_rows_on_disk_are_scaled_by_the_batch_and_others_at_once(stored, tiny, scaled_at_once, monkeypatch):
-    monkeypatch.setattr(kernel, "_BLOCK_VALUES", 100 * 20)
+    monkeypatch.setattr(nystrom, "_BLOCK_VALUES", 100 * 20)
     monkeypatch.setattr(kernel, "SELECTION_ROWS", 120)
     monkeypatch.setattr(loop, "VALIDATION_BLOCK", 50)
     monkeypatch.setattr(novelty, "BLOCK", 50)

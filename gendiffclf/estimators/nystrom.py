@@ -1,0 +1,159 @@
+"""Kernel ridge regression with some of the rows as centres (Nyström), from sums over blocks of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .kernel_estimator import KernelEstimator
+from .ridge import rows_of_groups
+
+_FLOAT64_ROWS = 20_000
+"""Rows up to which the normal equations are summed in float64."""
+_BLOCK_VALUES = 2**23
+"""Kernel values in memory at a time."""
+_JITTER = {torch.float64: 1e-11, torch.float32: 1e-6}
+"""Added to the diagonal of the centres' kernel matrix, which else has no Cholesky factor where centres are close."""
+
+
+class Rows(Protocol):
+    """Scaled rows (n, views * layers, d), in memory or made from those on disk when they are asked for."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """The rows of a slice or of numbers (b,), (b, views * layers, d)."""
+
+
+class NystromSums:
+    """
+    The normal equations of a fit, and its estimates of held-out rows. Fits coefficients and weights of the estimator's centres.
+
+    Features of a row, with which the penalty is λ times the identity, are `φ = L⁻¹ k(C, x)`, with `K_mm = L Lᵀ`.
+
+    Parameters
+    ----------
+    estimator : KernelEstimator
+        With the first m rows as centres; gets its coefficients.
+    rows : Rows of n rows
+    targets : Tensor of shape (n, K)
+    weight : Tensor of shape (n,)
+    reduce : callable, optional
+        Sums a tensor over processes, in place.
+    part : callable
+        From a number of rows to those that this process sums over.
+    """
+
+    def __init__(
+        self,
+        estimator: KernelEstimator,
+        rows: Rows,
+        targets: Tensor,
+        weight: Tensor,
+        reduce: Callable[[Tensor], Tensor] | None = None,
+        part: Callable[[int], slice] = slice,
+    ) -> None:
+        n, self.n_centers = len(rows), len(estimator.centers)
+        self._estimator, self._rows, self._targets, self._weight = estimator, rows, targets, weight
+        dtype = targets.dtype if n <= _FLOAT64_ROWS else torch.float32
+        centers = estimator.centers.to(targets)
+        gram = estimator.settings.gram(centers, centers)
+        gram.diagonal().add_(_JITTER[dtype])
+        factor = torch.linalg.cholesky(gram)
+        self._centers, self._factor = centers.to(dtype), factor.to(dtype)
+        self._step = max(1, _BLOCK_VALUES // max(self.n_centers, centers[0].numel() * estimator.n_views))
+
+        self._left, self._right = self._sums(np.arange(n)[part(n)])
+        if reduce is not None:
+            self._left, self._right = reduce(self._left), reduce(self._right)
+        self._left.diagonal().add_(estimator.settings.penalty)
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(self._left))
+        solution = inverse @ self._right  # (m, K)
+        estimator.coefficients = torch.linalg.solve_triangular(factor.mT, solution, upper=True)
+        estimator.center_weight = torch.full_like(weight[: self.n_centers], n / self.n_centers)
+        self._inverse, self._solution = inverse.to(dtype), solution.to(dtype)
+
+    def held_out(self, index: np.ndarray, groups: np.ndarray | None) -> Tensor:
+        """
+        Estimates of rows (s,) without them, or without their groups, (s, K).
+
+        A centre is left out with its row: without a penalty on its row, its coefficient would be free to serve other rows, and
+        its estimate worse than that of a new row. A group is left out by the Woodbury identity, or, if it has more rows than
+        there are centres, by solving the normal equations without it.
+        """
+        targets, weight, m, offset = self._targets, self._weight, self.n_centers, self._estimator.offset
+        place = np.empty(len(targets), np.int64)
+        place[index] = np.arange(len(index))
+        found = targets.new_empty(len(index), targets.shape[1])
+        if groups is None:
+            for block, phi in self._blocks(index):
+                estimate, pulled, own = phi @ self._solution, phi @ self._inverse, block < m
+                normal = torch.nn.functional.normalize(self._directions(block[own]), dim=1)
+                moved = normal @ self._inverse
+                share = ((pulled[own] * normal).sum(1) / (moved * normal).sum(1))[:, None]
+                estimate[own] -= share * (normal @ self._solution)
+                pulled[own] -= share * moved
+                leverage = (pulled * phi).sum(1) * weight[block]
+                residual = (targets[block] - offset - estimate) / (1 - leverage).clamp_min(1e-6)[:, None]
+                found[place[block]] = targets[block] - residual
+            return found
+        wanted = np.isin(np.arange(len(targets)), index)
+        for members in rows_of_groups(groups):
+            chosen = wanted[members]
+            if not chosen.any():
+                continue
+            normal = torch.linalg.qr(self._directions(members[members < m]).mT).Q.mT  # (s, m)
+            if len(members) <= m:
+                phi = self._features(members)
+                moved = normal @ self._inverse
+                share = torch.linalg.solve(moved @ normal.mT, moved @ phi.mT).mT
+                estimate = phi @ self._solution - share @ (normal @ self._solution)
+                # The weights are on the right, as residuals are unweighted.
+                hat = ((phi @ self._inverse - share @ moved) @ phi.mT).to(targets) * weight[members]
+                residual = torch.linalg.solve(torch.eye(len(hat)).to(hat) - hat, targets[members] - offset - estimate)
+                found[place[members[chosen]]] = (targets[members] - residual)[chosen]
+            else:
+                left, right = self._sums(members)
+                inverse = torch.linalg.inv(self._left - left)
+                normal = normal.to(inverse)
+                solution, moved = inverse @ (self._right - right), inverse @ normal.mT
+                solution = solution - moved @ torch.linalg.solve(normal @ moved, normal @ solution)
+                for block, phi in self._blocks(members[chosen]):
+                    found[place[block]] = offset + phi @ solution.to(phi)
+        return found
+
+    def _features(self, numbers: np.ndarray) -> Tensor:
+        """Of rows, (b, m)."""
+        seen = self._estimator.view(self._rows[numbers]).to(self._centers)
+        return self._solved(self._estimator.settings.gram(seen, self._centers))
+
+    def _directions(self, numbers: np.ndarray) -> Tensor:
+        """Rows of L⁻ᵀ: the coefficient of a centre is the product of its own with those of the features, (c, m)."""
+        identity = self._factor.new_zeros(len(numbers), self.n_centers)
+        identity[np.arange(len(numbers)), numbers] = 1
+        return self._solved(identity)
+
+    def _solved(self, values: Tensor) -> Tensor:
+        """(L⁻¹ valuesᵀ)ᵀ, (b, m)."""
+        return torch.linalg.solve_triangular(self._factor.mT, values, upper=True, left=False)
+
+    def _blocks(self, numbers: np.ndarray) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Numbers and features of some rows at a time."""
+        for start in range(0, len(numbers), self._step):
+            block = numbers[start : start + self._step]
+            yield block, self._features(block)
+
+    def _sums(self, numbers: np.ndarray) -> tuple[Tensor, Tensor]:
+        """What rows add to the normal equations: (m, m) and (m, K)."""
+        targets, m, offset = self._targets, self.n_centers, self._estimator.offset
+        left, right = targets.new_zeros(m, m), targets.new_zeros(m, targets.shape[1])
+        for block, phi in self._blocks(numbers):
+            weighted = phi * self._weight[block][:, None].to(phi)
+            left += weighted.mT @ phi
+            right += weighted.mT @ (targets[block] - offset).to(phi)
+        return left, right
