@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from sklearn.base import RegressorMixin
@@ -23,6 +24,7 @@ from .training import train_module
 from .tuned_encoder import TunedEncoder
 
 
+@dataclass(eq=False, repr=False)
 class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
     """
     Regression of arousal, valence and dominance on clips of speech, with the sphere's region as an auxiliary task.
@@ -127,65 +129,34 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
     (6, 3)
     """
 
-    network_: EmoSphereNetwork
-    value_range_: tuple[float, float]
+    encoder: Any = "microsoft/wavlm-large"
+    _: KW_ONLY
+    tune_encoder: bool = False
+    layer: int = -1
+    max_seconds: float | None = 12.0
+    dimensions: Any = None
+    value_range: Any = None
+    pooling: str = "style"
+    n_regions: int | None = 8
+    dynamic_weight: bool = True
+    width: int = 1024
+    dropout: float = 0.1
+    head_dropout: float = 0.5
+    n_epochs: int | str = "auto"
+    batch_size: int = 64
+    accumulation_steps: int = 1
+    learning_rate: float | str = "auto"
+    weight_decay: float = 0.01
+    sampling_rate: float | None = None
+    cache: bool | str | os.PathLike[str] | FeatureCache | None = True
+    checkpoints: str | os.PathLike[str] | None = None
+    distributed: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    random_state: Any = None
+    verbose: int = 0
 
     _check_parameters = staticmethod(check_parameters)
-
-    def __init__(
-        self,
-        encoder: Any = "microsoft/wavlm-large",
-        *,
-        tune_encoder: bool = False,
-        layer: int = -1,
-        max_seconds: float | None = 12.0,
-        dimensions: Any = None,
-        value_range: Any = None,
-        pooling: str = "style",
-        n_regions: int | None = 8,
-        dynamic_weight: bool = True,
-        width: int = 1024,
-        dropout: float = 0.1,
-        head_dropout: float = 0.5,
-        n_epochs: int | str = "auto",
-        batch_size: int = 64,
-        accumulation_steps: int = 1,
-        learning_rate: float | str = "auto",
-        weight_decay: float = 0.01,
-        sampling_rate: float | None = None,
-        cache: bool | str | os.PathLike[str] | FeatureCache | None = True,
-        checkpoints: str | os.PathLike[str] | None = None,
-        distributed: bool = False,
-        device: str = "auto",
-        precision: str = "auto",
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.encoder = encoder
-        self.tune_encoder = tune_encoder
-        self.layer = layer
-        self.max_seconds = max_seconds
-        self.dimensions = dimensions
-        self.value_range = value_range
-        self.pooling = pooling
-        self.n_regions = n_regions
-        self.dynamic_weight = dynamic_weight
-        self.width = width
-        self.dropout = dropout
-        self.head_dropout = head_dropout
-        self.n_epochs = n_epochs
-        self.batch_size = batch_size
-        self.accumulation_steps = accumulation_steps
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.sampling_rate = sampling_rate
-        self.cache = cache
-        self.checkpoints = checkpoints
-        self.distributed = distributed
-        self.device = device
-        self.precision = precision
-        self.random_state = random_state
-        self.verbose = verbose
 
     # ------------------------------------------------------------------- fit
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from sklearn.base import ClassifierMixin
@@ -43,6 +44,7 @@ from .steps import checkpoint_folder, encode, training_seed
 from .training import train_module
 
 
+@dataclass(eq=False, repr=False)
 class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
     """
     Classifies clips of speech by the probability of each label's text under a language model conditioned on the clip.
@@ -154,67 +156,35 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
     ['high', 'low', 'mid']
     """
 
-    network_: SelmModel
-    loss_curve_: list[float]
+    encoder: Any = "facebook/wav2vec2-base"
+    _: KW_ONLY
+    layer: int = 4
+    language_model: str | os.PathLike[str] = "gpt2"
+    tune_language_model: bool | str = "auto"
+    label_texts: Mapping[Any, str | Sequence[str]] | None = None
+    prompt: str = PROMPT
+    views: Sequence[str] | Mapping[str, View] = ()
+    n_prefix: int = 40
+    n_mapper_layers: int = 4
+    n_heads: int = 8
+    dropout: float = 0.1
+    length_normalize: bool = False
+    n_epochs: int | str = "auto"
+    few_shot_epochs: int = 10
+    batch_size: int = 32
+    accumulation_steps: int = 1
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.01
+    sampling_rate: float | None = None
+    cache: bool | str | os.PathLike[str] | FeatureCache | None = True
+    checkpoints: str | os.PathLike[str] | None = None
+    distributed: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    random_state: Any = None
+    verbose: int = 0
 
     _check_parameters = staticmethod(check_parameters)
-
-    def __init__(
-        self,
-        encoder: Any = "facebook/wav2vec2-base",
-        *,
-        layer: int = 4,
-        language_model: str | os.PathLike[str] = "gpt2",
-        tune_language_model: bool | str = "auto",
-        label_texts: Mapping[Any, str | Sequence[str]] | None = None,
-        prompt: str = PROMPT,
-        views: Sequence[str] | Mapping[str, View] = (),
-        n_prefix: int = 40,
-        n_mapper_layers: int = 4,
-        n_heads: int = 8,
-        dropout: float = 0.1,
-        length_normalize: bool = False,
-        n_epochs: int | str = "auto",
-        few_shot_epochs: int = 10,
-        batch_size: int = 32,
-        accumulation_steps: int = 1,
-        learning_rate: float = 1e-4,
-        weight_decay: float = 0.01,
-        sampling_rate: float | None = None,
-        cache: bool | str | os.PathLike[str] | FeatureCache | None = True,
-        checkpoints: str | os.PathLike[str] | None = None,
-        distributed: bool = False,
-        device: str = "auto",
-        precision: str = "auto",
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.encoder = encoder
-        self.layer = layer
-        self.language_model = language_model
-        self.tune_language_model = tune_language_model
-        self.label_texts = label_texts
-        self.prompt = prompt
-        self.views = views
-        self.n_prefix = n_prefix
-        self.n_mapper_layers = n_mapper_layers
-        self.n_heads = n_heads
-        self.dropout = dropout
-        self.length_normalize = length_normalize
-        self.n_epochs = n_epochs
-        self.few_shot_epochs = few_shot_epochs
-        self.batch_size = batch_size
-        self.accumulation_steps = accumulation_steps
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.sampling_rate = sampling_rate
-        self.cache = cache
-        self.checkpoints = checkpoints
-        self.distributed = distributed
-        self.device = device
-        self.precision = precision
-        self.random_state = random_state
-        self.verbose = verbose
 
     # -------------------------------------------------------------- training
 
