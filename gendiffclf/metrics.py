@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.metrics import make_scorer
 from sklearn.utils.validation import _check_sample_weight, check_array, check_consistent_length, column_or_1d
 
 from .validation import check_choice, check_integer
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 __all__ = ["concordance_correlation", "concordance_scorer", "expected_calibration_error"]
 
