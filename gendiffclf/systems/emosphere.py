@@ -10,7 +10,6 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
 from torch import Tensor
 
-from ..device import resolve_device
 from ..featurizers import FeatureCache
 from ..featurizers.inputs import as_items
 from ..validation import all_or_nothing
@@ -205,7 +204,7 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
             examples,
             seed=seed,
             folder=checkpoint_folder(params, identity, examples, seed),
-            **new_arguments(params, resolve_device(self.device), len(examples)),
+            **new_arguments(params, len(examples)),
         )
         self.network_ = network.eval()
         self.dimensions_, self.value_range_ = names, (low, high)

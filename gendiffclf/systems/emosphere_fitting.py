@@ -119,14 +119,13 @@ def training_examples(
     return examples
 
 
-def new_arguments(params: Mapping[str, Any], device: torch.device, n_examples: int) -> dict[str, Any]:
+def new_arguments(params: Mapping[str, Any], n_examples: int) -> dict[str, Any]:
     """Arguments of `train_module` from the parameters of an estimator and the number of examples."""
     rate = params["learning_rate"]
     if rate == "auto":
         rate = LEARNING_RATES["tuned" if params["tune_encoder"] else "frozen"]
     return training_arguments(
         params,
-        device,
         n_examples,
         AUTO_EPOCHS,
         learning_rate=rate,

@@ -12,18 +12,17 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ..device import resolve_device
 from ..featurizers import FeatureCache
 from ..featurizers.inputs import as_items
 from ..validation import all_or_nothing
 from .estimator import ClipEstimator
 from .selm_fitting import (
+    AUTO_EPOCHS,
     EXCLUDED,
     WARMUP_SHARE,
     check_parameters,
     checked_labels,
     initial_language_model,
-    new_arguments,
     new_model,
     training_examples,
 )
@@ -40,7 +39,7 @@ from .selm_texts import (
     texts_from_plain,
     views_from_plain,
 )
-from .steps import checkpoint_folder, encode, training_seed
+from .steps import checkpoint_folder, encode, training_arguments, training_seed
 from .training import train_module
 
 
@@ -230,7 +229,9 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
             examples,
             seed=seed,
             folder=checkpoint_folder(params, identity, examples, seed, EXCLUDED),
-            **new_arguments(params, resolve_device(self.device), len(examples), warmup_steps=WARMUP_SHARE),
+            **training_arguments(
+                params, len(examples), AUTO_EPOCHS, lr_scheduler_type="linear", warmup_steps=WARMUP_SHARE
+            ),
         )
         self.network_, self.tokenizer_, self.encoder_identity_ = network.eval(), tokenizer, identity
         self.trained_labels_, self.views_, self.prompt_ = trained, views, self.prompt
@@ -271,7 +272,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         network.tune(language_model=False)
         examples = training_examples(network, self.tokenizer_, frames, labels, texts, self.prompt_, self.views_)
         few_shot = {**params, "n_epochs": self.few_shot_epochs}
-        arguments = new_arguments(few_shot, resolve_device(self.device), len(examples))
+        arguments = training_arguments(few_shot, len(examples), AUTO_EPOCHS, lr_scheduler_type="linear")
         train_module(network, examples, seed=training_seed(params), **arguments)
         network.tune(language_model=tuned)
         self.network_, self.trained_labels_ = network.eval(), trained
