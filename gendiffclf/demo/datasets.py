@@ -83,13 +83,8 @@ def read_table(
     None. The column `groups`, such as speakers or patients, is not used as a feature. Classes with fewer than `2 * n_folds` rows,
     or in fewer than `n_folds` groups, are left out. Of more than `max_rows` rows, a random sample stratified by class is used.
 
-    Raises
-    ------
-    ValueError
-        If there is no such file or column, the file is no such table, the target is a quantity, or fewer than two
-        classes have enough rows.
-    ImportError
-        If pandas is not installed.
+    A ValueError if there is no such file or column, the file is no such table, the target is a quantity, or fewer than two
+    classes have enough rows; an ImportError without pandas.
     """
     check_integer("n_folds", n_folds, 2)
     check_integer("max_rows", max_rows, 1)

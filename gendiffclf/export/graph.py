@@ -45,12 +45,7 @@ def onnx_model(classifier: Any) -> ModelProto:
 
     The input `X` is of shape (n, d) or (n, layers, d), float32; the outputs are `label` (n,) and `probabilities` (n, K), float32.
 
-    Raises
-    ------
-    ImportError
-        If onnx or onnxscript is not installed.
-    TypeError
-        If labels are neither numbers, booleans nor strings.
+    An ImportError without onnx or onnxscript; a TypeError if labels are neither numbers, booleans nor strings.
     """
     onnx = require("onnx", "onnx")
     classes = _onnx_labels(classifier.classes_)

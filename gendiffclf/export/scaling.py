@@ -41,10 +41,6 @@ class ScalingModule(nn.Module):
     """
     A fitted scaler as a module, which computes in float64 and returns float32.
 
-    Parameters
-    ----------
-    scaler : FeatureScaler
-
     Shape
     -----
     (n, layers, d) -> (n, views * layers, d + g), float32

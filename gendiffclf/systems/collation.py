@@ -17,13 +17,7 @@ MIN_DEVIATION = 1e-5
 
 def pad(arrays: Sequence[NDArray[Any] | Tensor]) -> tuple[Tensor, Tensor]:
     """
-    Pad arrays of shape (length, ...) with zeros and stack them.
-
-    Returns
-    -------
-    padded : Tensor of shape (batch, longest, ...)
-    mask : Tensor of shape (batch, longest), bool
-        False for padding.
+    Stack arrays (length, ...), padded with zeros, (batch, longest, ...), with a mask (batch, longest) that is False for padding.
 
     Examples
     --------

@@ -157,8 +157,6 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
 
     _check_parameters = staticmethod(check_parameters)
 
-    # ------------------------------------------------------------------- fit
-
     @all_or_nothing
     def fit(self, X: Any, Y: Any) -> EmoSphereRegressor:
         """
@@ -210,8 +208,6 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
         self.dimensions_, self.value_range_ = names, (low, high)
         self.encoder_identity_ = identity
         return self
-
-    # ------------------------------------------------------------------ files
 
     def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
         encoder = self.network_.encoder

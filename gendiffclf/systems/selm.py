@@ -185,8 +185,6 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
 
     _check_parameters = staticmethod(check_parameters)
 
-    # -------------------------------------------------------------- training
-
     @all_or_nothing
     def fit(self, X: Any, y: Any) -> SelmClassifier:
         """
@@ -277,8 +275,6 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         network.tune(language_model=tuned)
         self.network_, self.trained_labels_ = network.eval(), trained
         return self
-
-    # ----------------------------------------------------------------- files
 
     def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
         parameters = self.get_params(deep=False)

@@ -229,12 +229,7 @@ def carry(
     Carry features x1 (..., L) to codes with a trained network; all states (n_steps + 1, ..., L), `x1` first.
 
     The network maps states (..., L) and a time () to the quantity that the objective names, of shape (..., L). `n_steps` and
-    `solver` replace those of `learned`.
-
-    Raises
-    ------
-    ValueError
-        If `n_steps` or `solver` does not suit the training.
+    `solver` replace those of `learned`; a ValueError if one does not suit the training.
     """
     changes = {name: value for name, value in [("n_steps", n_steps), ("solver", solver)] if value is not None}
     if changes:
