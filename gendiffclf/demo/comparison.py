@@ -36,8 +36,7 @@ def _prepared(classifier: Any, numbers: Any = None) -> Any:
     kinds = ["number", "bool"]
     categories = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=100, sparse_output=False)
     columns = make_column_transformer(
-        (numbers, make_column_selector(dtype_include=kinds)),
-        (categories, make_column_selector(dtype_exclude=kinds)),
+        (numbers, make_column_selector(dtype_include=kinds)), (categories, make_column_selector(dtype_exclude=kinds))
     )
     return make_pipeline(columns, classifier)
 

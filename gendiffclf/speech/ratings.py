@@ -23,15 +23,7 @@ from .intervals import N_RESAMPLES, bounds_text, draw_weights, interval, units_t
 from .prediction import encode_with_remarks
 from .provenance import JsonResult, as_json, describe_run, steps_of
 from .tables import number_voices
-from .training import (
-    before_classifier,
-    encode_audited,
-    fit_rows,
-    joined,
-    speakers_of,
-    split_pipeline,
-    voices_at,
-)
+from .training import before_classifier, encode_audited, fit_rows, joined, speakers_of, split_pipeline, voices_at
 
 IGNORED = (*REPORTED, "no-labels")
 """Findings of `audit` that are reported elsewhere, or do not matter for ratings."""

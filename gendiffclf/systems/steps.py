@@ -138,10 +138,7 @@ def checkpoint_folder(
 
 
 def map_batches(
-    function: Callable[[Tensor, Tensor], Any],
-    inputs: Sequence[NDArray[np.float32]],
-    limit: int,
-    device: torch.device,
+    function: Callable[[Tensor, Tensor], Any], inputs: Sequence[NDArray[np.float32]], limit: int, device: torch.device
 ) -> list[Any]:
     """
     Apply a function to padded batches of frames or waveforms, and return one result per clip, in order.
