@@ -210,16 +210,8 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
         return self
 
     def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        encoder = self.network_.encoder
-        fitted = {
-            "dimensions_": self.dimensions_,
-            "value_range_": self.value_range_,
-            "loss_curve_": self.loss_curve_,
-            "encoder_identity_": self.encoder_identity_,
-            "network": self.network_.settings,
-            "tuned": None if encoder is None else encoder.description(),
-        }
-        return self.get_params(deep=False), fitted
+        (parameters, fitted), encoder = super()._description(), self.network_.encoder
+        return parameters, {**fitted, "tuned": None if encoder is None else encoder.description()}
 
     def _restore(self, fitted: dict[str, Any], weights: dict[str, Tensor]) -> None:
         tuned = fitted.pop("tuned")

@@ -90,7 +90,9 @@ class ClipEstimator(BaseEstimator):
 
     def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the parameters and the fitted attributes except weights, of types that `save_system` accepts."""
-        raise NotImplementedError
+        weights = ("network_", "tokenizer_")
+        fitted = {name: value for name, value in vars(self).items() if name.endswith("_") and name not in weights}
+        return self.get_params(deep=False), {**fitted, "network": self.network_.settings}
 
     @classmethod
     def _parameters(cls, stored: dict[str, Any]) -> dict[str, Any]:

@@ -277,18 +277,10 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         return self
 
     def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        parameters = self.get_params(deep=False)
+        parameters, fitted = super()._description()
         parameters |= {"label_texts": plain_texts(self.label_texts), "views": plain_views(self.views)}
-        fitted = {
-            "trained_labels_": self.trained_labels_,
-            "views_": plain_views(self.views_),
-            "prompt_": self.prompt_,
-            "encoder_identity_": self.encoder_identity_,
-            "loss_curve_": self.loss_curve_,
-            "language": language_description(self.network_.language_model, self.tokenizer_),
-            "network": self.network_.settings,
-        }
-        return parameters, fitted
+        language = language_description(self.network_.language_model, self.tokenizer_)
+        return parameters, {**fitted, "views_": plain_views(self.views_), "language": language}
 
     @classmethod
     def _parameters(cls, stored: dict[str, Any]) -> dict[str, Any]:
