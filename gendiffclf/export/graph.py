@@ -78,8 +78,6 @@ def feature_shape(classifier: Any) -> tuple[int, ...]:
 class _ExportedClassifier(nn.Module):
     """Maps rows to the index of the label and to probabilities."""
 
-    prior: Tensor
-
     def __init__(self, classifier: Any) -> None:
         super().__init__()
         self.scaling = ScalingModule(classifier.scaler_)
@@ -90,7 +88,7 @@ class _ExportedClassifier(nn.Module):
         if predictor.learned is not None:
             step_noise(predictor.learned.n_steps, predictor.codes.shape[1])  # cached: generators cannot be traced
         self.predictor = predictor
-        self.register_buffer("prior", torch.as_tensor(classifier.class_prior_))
+        self.prior = nn.Buffer(torch.as_tensor(classifier.class_prior_))
 
     def forward(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """(n, d) or (n, layers, d) -> (n,), int64, and (n, K), float32."""

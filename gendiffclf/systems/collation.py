@@ -68,13 +68,10 @@ class FrameScaler(nn.Module):
     Before `fit`, the scaler is the identity.
     """
 
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(self, n_features: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(n_features))
-        self.register_buffer("deviation", torch.ones(n_features))
+        self.mean = nn.Buffer(torch.zeros(n_features))
+        self.deviation = nn.Buffer(torch.ones(n_features))
 
     def fit(self, frames: Sequence[NDArray[np.float32]]) -> FrameScaler:
         """Compute mean and standard deviation over all frames of clips of shape (n_frames, d)."""

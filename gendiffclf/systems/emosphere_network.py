@@ -185,9 +185,6 @@ class EmoSphereNetwork(nn.Module):
         Arguments of the constructor except `encoder`.
     """
 
-    encoder: TunedEncoder | None
-    region_weights: Tensor
-
     def __init__(
         self,
         n_features: int,
@@ -215,7 +212,7 @@ class EmoSphereNetwork(nn.Module):
         self.pooling = POOLINGS[pooling](n_features, width, dropout)
         self.ratings = head(self.pooling.width, width, 3, head_dropout)
         self.regions = head(self.pooling.width, width, n_regions, head_dropout) if n_regions else None
-        self.register_buffer("region_weights", torch.ones(n_regions))
+        self.region_weights = nn.Buffer(torch.ones(n_regions))
         self.weighted_by_epoch = weighted_by_epoch
         self.epoch = 0
 

@@ -40,11 +40,6 @@ class TunedEncoder(nn.Module):
     (batch, n_samples), (batch, n_samples) -> (batch, n_frames, hidden_size), (batch, n_frames)
     """
 
-    model: Any
-    rate: int
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(self, model: Any, sampling_rate: int) -> None:
         super().__init__()
         if not paddable(model):
@@ -59,8 +54,8 @@ class TunedEncoder(nn.Module):
             model.masked_spec_embed.requires_grad_(False)
         self.model = model
         self.rate = sampling_rate
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("deviation", torch.ones(()))
+        self.mean = nn.Buffer(torch.zeros(()))
+        self.deviation = nn.Buffer(torch.ones(()))
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint) -> TunedEncoder:
