@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,7 +64,8 @@ def _check_tunable(params: Mapping[str, Any]) -> None:
 def open_tuned(params: Mapping[str, Any]) -> tuple[TunedEncoder, dict[str, Any]]:
     """A trainable copy of the encoder, and the identity of its initial weights."""
     checkpoint = open_checkpoint(params["encoder"], None, "auto")
-    return TunedEncoder.from_checkpoint(checkpoint), {"weights": checkpoint.fingerprint}
+    model = copy.deepcopy(checkpoint.load(torch.device("cpu"), torch.float32)).requires_grad_(True)
+    return TunedEncoder(model, checkpoint.sampling_rate), {"weights": checkpoint.fingerprint}
 
 
 def load_waves(params: Mapping[str, Any], encoder: TunedEncoder, clips: Sequence[Any]) -> list[NDArray[np.float32]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import warnings
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..featurizers.checkpoint import Checkpoint
 from ..featurizers.encoder import VARIANCE_EPS, frame_count, receptive_field
 from ..featurizers.padding import PADDABLE, exact_padding, paddable
 from .collation import moments
@@ -56,12 +54,6 @@ class TunedEncoder(nn.Module):
         self.rate = sampling_rate
         self.mean = nn.Buffer(torch.zeros(()))
         self.deviation = nn.Buffer(torch.ones(()))
-
-    @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint) -> TunedEncoder:
-        """Create an encoder with a copy of the weights of a checkpoint."""
-        model = copy.deepcopy(checkpoint.load(torch.device("cpu"), torch.float32)).requires_grad_(True)
-        return cls(model, checkpoint.sampling_rate)
 
     def description(self) -> dict[str, Any]:
         """Return everything except the weights, as JSON types."""
