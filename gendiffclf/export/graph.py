@@ -13,7 +13,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -117,8 +117,15 @@ class _Float32Network(nn.Module):
 def _exported(module: nn.Module, shape: tuple[int, ...]) -> ModelProto:
     require("onnxscript", "onnx")
     rows = torch.zeros(3, *shape)
-    # Tensors created in inference mode cannot be exported.
-    with torch.inference_mode(False), torch.no_grad(), _quiet():
+    logger = logging.getLogger("torch.onnx")
+    with ExitStack() as stack:
+        # Tensors created in inference mode cannot be exported.
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.no_grad())
+        # The exporter tells of deprecations within torch and of optional packages.
+        stack.enter_context(warnings.catch_warnings(action="ignore"))
+        stack.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.ERROR)
         program = torch.onnx.export(
             module.eval(),
             (rows,),
@@ -133,20 +140,6 @@ def _exported(module: nn.Module, shape: tuple[int, ...]) -> ModelProto:
         )
     assert program is not None
     return program.model_proto
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporter's messages about deprecations within torch and optional packages."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
