@@ -10,8 +10,6 @@ starts; and `codes` (K, L) are orthogonal codes of equal norm. They compute in f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Generator, Tensor
 
@@ -26,7 +24,6 @@ BLOCK_VALUES = 2**20
 """States are sampled in blocks of about this many values, so that memory does not grow with the number of draws."""
 
 
-@dataclass(eq=False, repr=False)
 class ExactPath(PathParameters):
     """
     The path of the exact posterior.
@@ -53,11 +50,6 @@ class ExactPath(PathParameters):
     >>> ExactPath(steepness=5.0).path()
     Path(mean=LogisticMean(steepness=5.0), variance=BridgeVariance(sigma=0.5))
     """
-
-    mean: str = "logistic"
-    steepness: float = 10.0
-    variance: str = "bridge"
-    sigma: float = 0.5
 
 
 def posterior(path: Path, p: Tensor, x_t: Tensor, x1: Tensor, codes: Tensor, t: Tensor) -> Tensor:

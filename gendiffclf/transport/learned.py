@@ -140,10 +140,6 @@ class LearnedPath(PathParameters):
     n_steps=10, or solver='exact'.
     """
 
-    mean: str = "logistic"
-    steepness: float = 10.0
-    variance: str = "bridge"
-    sigma: float = 0.5
     objective: str = "target"
     time_sampling: str = "uniform"
     t_min: float = 0.001
