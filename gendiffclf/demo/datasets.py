@@ -37,19 +37,9 @@ class Dataset:
     """
     A table with a class for each row.
 
-    Attributes
-    ----------
-    name : str
-    X : DataFrame of shape (n, columns)
-        Numbers, booleans and strings, with NaN for missing values; the index is the row in the file, from 0.
-    y : ndarray of shape (n,)
-        Labels.
-    groups : ndarray of shape (n,) or None
-        Groups to keep within one fold.
-    notes : tuple of str
-        Sentences about what was left out.
-    dropped : tuple of str
-        Columns of the file that are not features.
+    `X`, (n, columns), has numbers, booleans and strings, with NaN for missing values, and the row in the file, from 0, as index.
+    `y` are labels and `groups`, (n,), are kept within one fold; `notes` are sentences about what was left out, and `dropped` the
+    columns of the file that are not features.
     """
 
     name: str

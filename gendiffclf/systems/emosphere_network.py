@@ -160,29 +160,11 @@ def head(n_inputs: int, width: int, n_outputs: int, dropout: float) -> nn.Sequen
 
 class EmoSphereNetwork(nn.Module):
     """
-    Predicts ratings and regions from frames, or from waveforms through a tuned encoder.
+    Predicts ratings and regions from frames of `n_features`, which are standardised, or from waveforms through a tuned `encoder`.
 
-    Parameters
-    ----------
-    n_features : int
-        Size of a frame.
-    pooling : str
-        A name of `POOLINGS`.
-    width : int
-        Width of the pooling and the heads.
-    n_regions : int
-        Number of regions; 0 for no such head.
-    dropout, head_dropout : float
-        Dropout in the pooling and in the heads.
-    weighted_by_epoch : bool
-        Whether the weight of the regions in the loss falls with the epoch.
-    encoder : TunedEncoder, optional
-        Encoder of waveforms. Without one, the input is frames, which are standardised.
-
-    Attributes
-    ----------
-    settings : dict
-        Arguments of the constructor except `encoder`.
+    `pooling` is a name of `POOLINGS`, `width` that of the pooling and the heads, and `dropout` and `head_dropout` are theirs.
+    With `n_regions` of 0 there is no head for regions. `weighted_by_epoch` says whether their weight in the loss falls with the
+    epoch. The attribute `settings` holds the arguments except `encoder`.
     """
 
     def __init__(

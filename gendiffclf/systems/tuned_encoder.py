@@ -21,17 +21,9 @@ class TunedEncoder(nn.Module):
     """
     Maps waveforms to the last hidden state; the convolutional layers are frozen, the transformer is fine-tuned.
 
-    Parameters
-    ----------
-    model : Module
-        A speech encoder of transformers; it becomes part of this module, so pass a copy.
-    sampling_rate : int
-        Sampling rate of the waveforms, in Hz.
-
-    Notes
-    -----
-    Waveforms are standardised by the mean and standard deviation over all training samples, as in the released code of
-    EmoSphere-SER. SpecAugment and layer dropout of the encoder are disabled.
+    `model`, a speech encoder of transformers, becomes part of this module, so pass a copy. `sampling_rate` is in Hz. Waveforms
+    are standardised by the mean and standard deviation over all training samples, as in the released code of EmoSphere-SER.
+    SpecAugment and layer dropout of the encoder are disabled.
 
     Shape
     -----
