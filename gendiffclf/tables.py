@@ -203,13 +203,7 @@ class TableColumn:
 
 @dataclass(frozen=True)
 class TableEncoder:
-    """
-    Encoder of DataFrames.
-
-    Attributes
-    ----------
-    columns : tuple of TableColumn
-    """
+    """Encoder of DataFrames."""
 
     columns: tuple[TableColumn, ...]
 

@@ -54,18 +54,9 @@ CLASSIFIERS: dict[str, Callable[[int], Any]] = {
 @dataclass(frozen=True)
 class Comparison:
     """
-    Predictions of one classifier on one table.
+    Predictions of one classifier on one table, which go by these names.
 
-    Attributes
-    ----------
-    dataset, classifier : str
-        Names of the table and the classifier.
-    y : ndarray of shape (n,)
-        True labels.
-    proba : ndarray of shape (n, n_classes)
-        Out-of-fold probabilities.
-    seconds : float
-        Total time of fits and predictions.
+    `y`, (n,), are the true labels, `proba`, (n, n_classes), out-of-fold probabilities, and `seconds` the time of all folds.
     """
 
     dataset: str

@@ -68,12 +68,7 @@ def train_module(
         Of `transformers.TrainingArguments`, such as `learning_rate`. `dataloader_drop_last` has no effect if there is no
         complete batch.
 
-    Raises
-    ------
-    ImportError
-        If transformers or accelerate is not installed.
-    FloatingPointError
-        If the loss is not finite.
+    An ImportError without transformers and accelerate, a FloatingPointError if the loss is not finite.
     """
     for package in ("accelerate", "transformers"):
         require(package, "finetune")
