@@ -70,7 +70,6 @@ class ScalingModule(nn.Module):
         self.ranks = None if scaler.quantiles is None else _Ranks(scaler.tables, (layers, d))
 
     def forward(self, X: Tensor) -> Tensor:
-        """Scale rows of any precision."""
         X = X.double()
         is_missing = X.isnan()
         gap = is_missing if self.unseen is None else is_missing | self.unseen
@@ -118,7 +117,6 @@ class _Ranks(nn.Module):
         self.first = _buffer(np.arange(n_features) * self.n_coarse)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform values by their rank."""
         x = x.flatten(1)  # (n, layers, d) -> (n, f)
         x = torch.minimum(torch.maximum(x, self.least), self.greatest)
         # Find the last quantile that is not above the value.

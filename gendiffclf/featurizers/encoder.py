@@ -56,7 +56,6 @@ class SpeechEncoder:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything except the audio that the features depend on."""
         return {
             "weights": self.checkpoint.fingerprint,
             "do_normalize": self.checkpoint.do_normalize,

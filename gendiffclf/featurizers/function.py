@@ -106,7 +106,6 @@ class FunctionEncoder(ClipwiseEncoder):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything except the audio that the features depend on."""
         return {"features": "function", "name": self.name}
 
     def _row(self, wave: NDArray[np.float32]) -> Result:

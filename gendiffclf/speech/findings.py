@@ -58,7 +58,6 @@ class Finding:
     clips: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return message, first clips and remedy."""
         shown = first_few(list(dict.fromkeys(self.clips)))
         return f"{self.message}{f' ({shown})' if shown else ''}; {self.remedy}."
 
@@ -182,7 +181,6 @@ class Audit(JsonResult):
         )
 
     def __str__(self) -> str:
-        """Return a line for the corpus and one for each finding."""
         labels = ", ".join(
             f"{label if label == label.strip() else repr(label)} {count}" for label, count in self.classes.items()
         )

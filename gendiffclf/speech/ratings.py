@@ -148,7 +148,6 @@ class RatingEvaluation(JsonResult):
         )
 
     def __str__(self) -> str:
-        """Return the CCC of each dimension with its interval, and of each fold."""
         bounds = self.intervals()
         lines = [f"{'CCC':<12}{'':>7}  95 % interval"]
         for name, value in self.ccc.items():

@@ -112,7 +112,6 @@ class MeanPooling(nn.Module):
         self.width = n_features
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Pool a batch; see the class for shapes."""
         return masked_mean(frames, mask)
 
 
@@ -131,7 +130,6 @@ class AttentiveStatistics(nn.Module):
         self.width = 2 * n_features
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Pool a batch; see the class for shapes."""
         weight = self.score(frames).masked_fill(~mask[..., None], -torch.inf).softmax(dim=1)  # (batch, n_frames, 1)
         mean = (weight * frames).sum(dim=1)
         variance = (weight * (frames - mean[:, None]).square()).sum(dim=1)

@@ -78,7 +78,6 @@ class TunedEncoder(nn.Module):
         return self
 
     def forward(self, waves: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode a batch; see the class for shapes."""
         values = (waves - self.mean) / self.deviation * mask
         n_samples = mask.sum(dim=1)
         n_frames: Tensor = frame_count(self.model.config, n_samples)  # type: ignore[arg-type, assignment]
