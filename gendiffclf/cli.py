@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,17 +113,6 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-@contextlib.contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Show each warning as one line without its source."""
-    before = warnings.formatwarning
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
-    try:
-        yield
-    finally:
-        warnings.formatwarning = before
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run a command.
@@ -142,10 +131,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = top.parse_args(arguments)
     options.words = list(sys.argv[1:] if arguments is None else arguments)
     options.command_line = shlex.join(["gendiffclf", *options.words])  # for the provenance of results
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"  # one line, without the source
     try:
         require("pandas", "demo" if options.command == "demo" else "speech")
-        with _plain_warnings():
-            COMMANDS[options.command].run(options)
+        COMMANDS[options.command].run(options)
         sys.stdout.flush()
     except (KeyboardInterrupt, RuntimeError) as error:
         # Before Python 3.12, an interrupt during the import of a class may be the cause of a RuntimeError.
@@ -159,4 +149,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
     except (ValueError, ImportError, OSError) as error:
         top.exit(1, f"gendiffclf {options.command}: {error}\n")
+    finally:
+        warnings.formatwarning = before
     return 0

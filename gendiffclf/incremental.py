@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.metaestimators import available_if
 
 from .device import exact_dtype, resolve_device
 from .validation import all_or_nothing, checked_rows, class_factors
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
 
 MOST_NEW_CENTERS = 1000
 """Rows of one call that join the centres, at most; each stands for its share of the call's rows of its class."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.utils.validation import column_or_1d
 
 from .classifier import GenerativeTransportClassifier
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 __all__ = ["label_quality"]
 

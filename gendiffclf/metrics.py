@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.metrics import make_scorer
 from sklearn.utils.validation import _check_sample_weight, check_array, check_consistent_length, column_or_1d
 
 from .validation import check_choice, check_integer
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 __all__ = ["concordance_correlation", "concordance_scorer", "expected_calibration_error"]
 
@@ -20,15 +17,9 @@ __all__ = ["concordance_correlation", "concordance_scorer", "expected_calibratio
 @dataclass(frozen=True)
 class ReliabilityBins:
     """
-    Rows by the probability of their most probable class; bins without rows are left out.
+    Rows in b bins by the probability of their most probable class, each (b,); bins without rows are left out.
 
-    Attributes
-    ----------
-    confidence : ndarray of shape (b,)
-        Mean probability of the most probable class, in [0, 1].
-    accuracy : ndarray of shape (b,)
-        Share of rows whose most probable class is the true one, in [0, 1].
-    n_rows : ndarray of shape (b,), int
+    `confidence` is the mean of that probability, and `accuracy` the share of rows for which the class is the true one.
     """
 
     confidence: np.ndarray

@@ -10,14 +10,7 @@ from typing import Any
 
 
 def require(package: str, extra: str = "speech") -> ModuleType:
-    """
-    Import an optional package or one of its modules; if it is missing, name the extra that installs it.
-
-    Raises
-    ------
-    ImportError
-        If the package is not installed.
-    """
+    """Import an optional package or one of its modules; if it is missing, an ImportError names the extra that installs it."""
     name = package.partition(".")[0]
     try:
         return importlib.import_module(package)

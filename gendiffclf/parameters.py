@@ -111,14 +111,7 @@ def check_parameters(params: dict[str, Any]) -> None:
 
 
 def checked_path(path: Any) -> ExactPath | LearnedPath:
-    """
-    A path of one's own: that of "exact", or a copy of the object given.
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-    """
+    """A path of one's own: that of "exact", or a copy of the object given; a ValueError if it is neither."""
     from .transport.exact import ExactPath
     from .transport.learned import LearnedPath
 

@@ -177,8 +177,6 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         estimates[missing] = np.nan
         return estimates
 
-    # ------------------------------------------------------------ transport
-
     def transport(
         self, X: ArrayLike, n_steps: int | None = None, return_path: bool = False, solver: str | None = None
     ) -> np.ndarray:
@@ -264,8 +262,6 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             generator=torch.Generator().manual_seed(int(check_random_state(random_state).randint(2**31))),
         )
         return self.classes_[labels.numpy()]
-
-    # -------------------------------------------------------------- helpers
 
     @property
     def _n_features_out(self) -> int:

@@ -21,18 +21,9 @@ from .transport.readout import project_on_codes
 @dataclass(frozen=True)
 class Predictor:
     """
-    Estimators and tensors of a fitted classifier.
+    Estimators and tensors of a fitted classifier, which has a kernel, a network or both.
 
-    Attributes
-    ----------
-    kernel : KernelEstimator or None
-    network : TransportNetwork or None
-        At least one of kernel and network is not None.
-    logistic : LogisticEstimator or None
-    combination : Combination
-    path : ExactPath or LearnedPath
-    codes : Tensor of shape (K, L)
-    lift : Tensor of shape (d, L)
+    `codes` are of shape (K, L), `lift` is of shape (d, L).
     """
 
     kernel: KernelEstimator | None

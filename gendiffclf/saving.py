@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import copy
 import warnings
+from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
 from sklearn.utils.validation import check_is_fitted
 
 from ._version import VERSION
-
-if TYPE_CHECKING:
-    from os import PathLike
 
 
 class SavingMixin:

@@ -30,13 +30,7 @@ def is_table(X: Any) -> bool:
 
 
 def check_table(X: Any) -> None:
-    """
-    Raise if X is an unsupported table, or a DataFrame without rows or columns or with duplicate names.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Raise a ValueError if X is an unsupported table, or a DataFrame without rows or columns or with duplicate names."""
     package, kind = type(X).__module__.partition(".")[0], type(X).__name__
     if (package, kind) in _REMEDIES:
         raise ValueError(
@@ -58,14 +52,7 @@ def check_table(X: Any) -> None:
 
 
 def numbers_of(X: Any) -> np.ndarray:
-    """
-    Columns of a DataFrame (n, d) as numbers, for a model fitted to numbers.
-
-    Raises
-    ------
-    ValueError
-        If a column has categories.
-    """
+    """Columns of a DataFrame (n, d) as numbers, for a model fitted to numbers; a ValueError if one has categories."""
     return TableEncoder(tuple(TableColumn(str(name), NUMBER) for name in X.columns)).transform(X)
 
 
@@ -82,10 +69,7 @@ def declared_categories(X: Any, categorical_features: Any) -> set[int]:
     """
     Numbers of the columns that are categories whatever their type, as the parameter `categorical_features` has them.
 
-    Raises
-    ------
-    ValueError
-        If X is no DataFrame or lacks one of the columns.
+    A ValueError if X is no DataFrame or lacks one of the columns.
     """
     rule = "expected 'from_dtype', or a list of names or numbers of columns or of a boolean for each"
     if isinstance(categorical_features, str):
@@ -219,13 +203,7 @@ class TableColumn:
 
 @dataclass(frozen=True)
 class TableEncoder:
-    """
-    Encoder of DataFrames.
-
-    Attributes
-    ----------
-    columns : tuple of TableColumn
-    """
+    """Encoder of DataFrames."""
 
     columns: tuple[TableColumn, ...]
 

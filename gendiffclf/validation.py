@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from math import isfinite, isinf
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeGuard, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeGuard, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 from sklearn.utils.multiclass import check_classification_targets
@@ -18,9 +19,6 @@ from sklearn.utils.validation import _check_sample_weight, check_X_y, column_or_
 
 from .rows import missing_rows
 from .tables import TableEncoder, check_table, declared_categories, is_table, needs_encoding, numbers_of
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 _DTYPES = [np.float64, np.float32]
 

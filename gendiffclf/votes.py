@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.spatial.distance import jensenshannon
 from scipy.special import xlogy
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_sample_weight, _num_samples, check_array
 
 from .validation import shown
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 __all__ = ["jensen_shannon_divergence", "vote_cross_entropy"]
 

@@ -239,7 +239,7 @@ def test_groups_are_whole_in_a_fold_and_told_to_ours_alone():
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(10), 6)
     X = pd.DataFrame({"group": groups, "x": rng.normal(size=60)})
-    data = demo.Dataset("grouped", X, np.tile([0, 1], 30), groups)
+    data = datasets.Dataset("grouped", X, np.tile([0, 1], 30), groups)
     list(demo.compare([data], {OURS: lambda seed: Spy(), "peer": lambda seed: Spy()}, n_folds=2))
     ours, peers = seen[:2], seen[2:]
     assert all(told == trained for trained, told in ours)
@@ -273,7 +273,7 @@ def test_verdict_names_the_best_and_the_error():
 
 
 def test_errors_are_named_by_their_row_in_the_file():
-    data = demo.Dataset("t", pd.DataFrame({"x": [1, 2]}, index=[4, 7]), np.array([0, 1]))
+    data = datasets.Dataset("t", pd.DataFrame({"x": [1, 2]}, index=[4, 7]), np.array([0, 1]))
     ours = Comparison("t", OURS, data.y, np.array([[0.9, 0.1], [0.8, 0.2]]), 0.0)
     table = report._errors(data, ours)
     assert "row (1 = first after the header)" in table

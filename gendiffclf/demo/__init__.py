@@ -6,7 +6,6 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -14,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from ..device import thread_limit
 from ..validation import check_integer
 from .comparison import CLASSIFIERS, Comparison, compare
-from .datasets import EXAMPLES, INFINITE, WORDS, Dataset, load_example, read_table
+from .datasets import EXAMPLES, INFINITE, WORDS, load_example, read_table
 from .report import MEASURES, page, text_table, verdict
 
 __all__ = ["run_demo"]
@@ -103,9 +102,17 @@ def run_demo(
     _print_wrapped(
         f"Comparing {len(CLASSIFIERS)} classifiers with default settings by cross-validation ({n_folds} folds) on: {names}."
     )
-    for note in (note for data in datasets for note in data.notes):
-        _print_wrapped(note)
-    comparisons, made = _compared(datasets, n_folds, random_state)
+    for data in datasets:
+        for note in data.notes:
+            _print_wrapped(note)
+    start = time.perf_counter()
+    # One thread for all: such small models gain little from more, and are slow if other programs use the cores.
+    with thread_limit(1), threadpool_limits(1):
+        comparisons = list(compare(datasets, n_folds=n_folds, random_state=random_state))
+    made = (
+        f"Each row was predicted by classifiers trained without it ({n_folds} folds, random state {random_state}, one thread; "
+        f"seconds are for all folds). Total time: {time.perf_counter() - start:.0f} s."
+    )
     print(f"\n{text_table(comparisons)}\n")
     if path is not None:
         _print_wrapped(verdict(comparisons))
@@ -127,15 +134,3 @@ def _program() -> str:
 
 def _print_wrapped(text: str) -> None:
     print(textwrap.fill(text, 100))
-
-
-def _compared(datasets: Sequence[Dataset], n_folds: int, random_state: int) -> tuple[list[Comparison], str]:
-    """Return the comparisons, and a sentence on how they were made."""
-    start = time.perf_counter()
-    # One thread for all: such small models gain little from more, and are slow if other programs use the cores.
-    with thread_limit(1), threadpool_limits(1):
-        comparisons = list(compare(datasets, n_folds=n_folds, random_state=random_state))
-    return comparisons, (
-        f"Each row was predicted by classifiers trained without it ({n_folds} folds, random state {random_state}, one thread; "
-        f"seconds are for all folds). Total time: {time.perf_counter() - start:.0f} s."
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -36,8 +36,7 @@ def _prepared(classifier: Any, numbers: Any = None) -> Any:
     kinds = ["number", "bool"]
     categories = OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=100, sparse_output=False)
     columns = make_column_transformer(
-        (numbers, make_column_selector(dtype_include=kinds)),
-        (categories, make_column_selector(dtype_exclude=kinds)),
+        (numbers, make_column_selector(dtype_include=kinds)), (categories, make_column_selector(dtype_exclude=kinds))
     )
     return make_pipeline(columns, classifier)
 
@@ -55,18 +54,9 @@ CLASSIFIERS: dict[str, Callable[[int], Any]] = {
 @dataclass(frozen=True)
 class Comparison:
     """
-    Predictions of one classifier on one table.
+    Predictions of one classifier on one table, which go by these names.
 
-    Attributes
-    ----------
-    dataset, classifier : str
-        Names of the table and the classifier.
-    y : ndarray of shape (n,)
-        True labels.
-    proba : ndarray of shape (n, n_classes)
-        Out-of-fold probabilities.
-    seconds : float
-        Total time of fits and predictions.
+    `y`, (n,), are the true labels, `proba`, (n, n_classes), out-of-fold probabilities, and `seconds` the time of all folds.
     """
 
     dataset: str
@@ -111,25 +101,19 @@ def compare(
     """
     check_integer("n_folds", n_folds, 2)
     classifiers = CLASSIFIERS if classifiers is None else classifiers
-    with tqdm(total=len(datasets) * len(classifiers) * n_folds, unit="fit", leave=False) as bar:
+    with tqdm(total=len(datasets) * len(classifiers), unit="classifier", leave=False) as bar:
         for data in datasets:
             kind = StratifiedKFold if data.groups is None else StratifiedGroupKFold
             folds = list(kind(n_folds, shuffle=True, random_state=random_state).split(data.X, data.y, data.groups))
             for name, create in classifiers.items():
                 bar.set_description(f"{data.name}: {name}")
-                result = Comparison(data.name, name, data.y, np.zeros((len(data.y), len(np.unique(data.y)))), 0.0)
+                extra = {"groups": data.groups} if name == OURS and data.groups is not None else None
                 start = time.perf_counter()
-                for train, held_out in folds:
-                    fitted = _fit(create(random_state), data, train, grouped=name == OURS)
-                    columns = np.searchsorted(np.unique(data.y), fitted.classes_)
-                    result.proba[np.ix_(held_out, columns)] = fitted.predict_proba(data.X.iloc[held_out])
-                    bar.update()
-                yield replace(result, seconds=time.perf_counter() - start)
-
-
-def _fit(classifier: Any, data: Dataset, train: np.ndarray, *, grouped: bool) -> Any:
-    """Fit a classifier on some rows; with `grouped`, groups are passed to it."""
-    extra = {"groups": data.groups[train]} if grouped and data.groups is not None else {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # usual for the MLP after 200 epochs
-        return classifier.fit(data.X.iloc[train], data.y[train], **extra)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", ConvergenceWarning)  # usual for the MLP after 200 epochs
+                    warnings.filterwarnings("ignore", "Number of classes in training fold", RuntimeWarning)
+                    proba = cross_val_predict(
+                        create(random_state), data.X, data.y, cv=folds, method="predict_proba", params=extra
+                    )
+                bar.update()
+                yield Comparison(data.name, name, data.y, proba, time.perf_counter() - start)

@@ -37,19 +37,9 @@ class Dataset:
     """
     A table with a class for each row.
 
-    Attributes
-    ----------
-    name : str
-    X : DataFrame of shape (n, columns)
-        Numbers, booleans and strings, with NaN for missing values; the index is the row in the file, from 0.
-    y : ndarray of shape (n,)
-        Labels.
-    groups : ndarray of shape (n,) or None
-        Groups to keep within one fold.
-    notes : tuple of str
-        Sentences about what was left out.
-    dropped : tuple of str
-        Columns of the file that are not features.
+    `X`, (n, columns), has numbers, booleans and strings, with NaN for missing values, and the row in the file, from 0, as index.
+    `y` are labels and `groups`, (n,), are kept within one fold; `notes` are sentences about what was left out, and `dropped` the
+    columns of the file that are not features.
     """
 
     name: str
@@ -83,13 +73,8 @@ def read_table(
     None. The column `groups`, such as speakers or patients, is not used as a feature. Classes with fewer than `2 * n_folds` rows,
     or in fewer than `n_folds` groups, are left out. Of more than `max_rows` rows, a random sample stratified by class is used.
 
-    Raises
-    ------
-    ValueError
-        If there is no such file or column, the file is no such table, the target is a quantity, or fewer than two
-        classes have enough rows.
-    ImportError
-        If pandas is not installed.
+    A ValueError if there is no such file or column, the file is no such table, the target is a quantity, or fewer than two
+    classes have enough rows; an ImportError without pandas.
     """
     check_integer("n_folds", n_folds, 2)
     check_integer("max_rows", max_rows, 1)

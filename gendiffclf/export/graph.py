@@ -13,7 +13,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,12 +45,7 @@ def onnx_model(classifier: Any) -> ModelProto:
 
     The input `X` is of shape (n, d) or (n, layers, d), float32; the outputs are `label` (n,) and `probabilities` (n, K), float32.
 
-    Raises
-    ------
-    ImportError
-        If onnx or onnxscript is not installed.
-    TypeError
-        If labels are neither numbers, booleans nor strings.
+    An ImportError without onnx or onnxscript; a TypeError if labels are neither numbers, booleans nor strings.
     """
     onnx = require("onnx", "onnx")
     classes = _onnx_labels(classifier.classes_)
@@ -83,8 +78,6 @@ def feature_shape(classifier: Any) -> tuple[int, ...]:
 class _ExportedClassifier(nn.Module):
     """Maps rows to the index of the label and to probabilities."""
 
-    prior: Tensor
-
     def __init__(self, classifier: Any) -> None:
         super().__init__()
         self.scaling = ScalingModule(classifier.scaler_)
@@ -95,7 +88,7 @@ class _ExportedClassifier(nn.Module):
         if predictor.learned is not None:
             step_noise(predictor.learned.n_steps, predictor.codes.shape[1])  # cached: generators cannot be traced
         self.predictor = predictor
-        self.register_buffer("prior", torch.as_tensor(classifier.class_prior_))
+        self.prior = nn.Buffer(torch.as_tensor(classifier.class_prior_))
 
     def forward(self, X: Tensor) -> tuple[Tensor, Tensor]:
         """(n, d) or (n, layers, d) -> (n,), int64, and (n, K), float32."""
@@ -124,8 +117,15 @@ class _Float32Network(nn.Module):
 def _exported(module: nn.Module, shape: tuple[int, ...]) -> ModelProto:
     require("onnxscript", "onnx")
     rows = torch.zeros(3, *shape)
-    # Tensors created in inference mode cannot be exported.
-    with torch.inference_mode(False), torch.no_grad(), _quiet():
+    logger = logging.getLogger("torch.onnx")
+    with ExitStack() as stack:
+        # Tensors created in inference mode cannot be exported.
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.no_grad())
+        # The exporter tells of deprecations within torch and of optional packages.
+        stack.enter_context(warnings.catch_warnings(action="ignore"))
+        stack.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.ERROR)
         program = torch.onnx.export(
             module.eval(),
             (rows,),
@@ -140,20 +140,6 @@ def _exported(module: nn.Module, shape: tuple[int, ...]) -> ModelProto:
         )
     assert program is not None
     return program.model_proto
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporter's messages about deprecations within torch and optional packages."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _nodes(graph: GraphProto) -> Iterator[NodeProto]:

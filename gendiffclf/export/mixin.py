@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
-
-if TYPE_CHECKING:
-    from os import PathLike
-
-    from numpy.typing import ArrayLike
 
 
 class ExportMixin:

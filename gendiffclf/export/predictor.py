@@ -6,16 +6,14 @@ import json
 from numbers import Integral
 from os import PathLike, fspath
 from os.path import abspath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..optional import require
 from ..rows import missing_rows
 from ..tables import TableColumn, TableEncoder, check_table, is_table, numbers_of
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 METADATA_KEY = "gendiffclf"
 """Key of the metadata in a file, which is JSON."""

@@ -37,51 +37,39 @@ def normal_quantile(level: Tensor) -> Tensor:
     return torch.where(level > 0.5, value, -value)
 
 
+def _buffer(values: np.ndarray) -> nn.Buffer:
+    return nn.Buffer(torch.as_tensor(values))
+
+
 class ScalingModule(nn.Module):
     """
     A fitted scaler as a module, which computes in float64 and returns float32.
-
-    Parameters
-    ----------
-    scaler : FeatureScaler
 
     Shape
     -----
     (n, layers, d) -> (n, views * layers, d + g), float32
     """
 
-    center: Tensor
-    scale: Tensor
-    fill: Tensor
-    gaps: Tensor
-    share: Tensor
-    gradient: Tensor | None
-    momentum: Tensor
-    unseen: Tensor | None
-    """Features that had no value in fit."""
-    indicators: Tensor | None
-
     def __init__(self, scaler: FeatureScaler) -> None:
         super().__init__()
         layers, d = scaler.center.shape
         views = n_views(scaler.kind)
         self.kind, self.n_views = scaler.kind, views
-        unseen = np.isinf(scaler.scale)
-        self.register_buffer("unseen", torch.as_tensor(unseen) if unseen.any() else None)
-        self.register_buffer("center", torch.as_tensor(scaler.center))
-        self.register_buffer("scale", torch.as_tensor(np.where(unseen, 1.0, scaler.scale)))
+        unseen = np.isinf(scaler.scale)  # features that had no value in fit
+        self.unseen = _buffer(unseen) if unseen.any() else None
+        self.center = _buffer(scaler.center)
+        self.scale = _buffer(np.where(unseen, 1.0, scaler.scale))
         indicators = np.isin(np.arange(d), scaler.indicators)
-        self.register_buffer("indicators", torch.as_tensor(indicators) if indicators.any() else None)
-        self.register_buffer("fill", torch.as_tensor(scaler.missing.fill).double())
-        gradient, momentum = scaler.missing.gradient, scaler.missing.momentum[:, None, None]
-        self.register_buffer("gradient", torch.as_tensor(gradient).double() if gradient.size else None)
-        self.register_buffer("momentum", torch.as_tensor(momentum))
-        self.register_buffer("gaps", torch.as_tensor(scaler.missing.gaps))
-        self.register_buffer("share", torch.as_tensor(scaler.missing.share))
+        self.indicators = _buffer(indicators) if indicators.any() else None
+        missing = scaler.missing
+        self.fill = _buffer(missing.fill.astype(np.float64))
+        self.gradient = _buffer(missing.gradient.astype(np.float64)) if missing.gradient.size else None
+        self.momentum = _buffer(missing.momentum[:, None, None])
+        self.gaps = _buffer(missing.gaps)
+        self.share = _buffer(missing.share)
         self.ranks = None if scaler.quantiles is None else _Ranks(scaler.tables, (layers, d))
 
     def forward(self, X: Tensor) -> Tensor:
-        """Scale rows of any precision."""
         X = X.double()
         is_missing = X.isnan()
         gap = is_missing if self.unseen is None else is_missing | self.unseen
@@ -116,31 +104,19 @@ class ScalingModule(nn.Module):
 class _Ranks(nn.Module):
     """Maps values without NaN to normal quantiles of the same level, (n, layers, d) -> (n, layers, d)."""
 
-    least: Tensor
-    greatest: Tensor
-    reference: Tensor
-    coarse: Tensor
-    level: Tensor
-    gap: Tensor
-    rise: Tensor
-    first: Tensor
-
     def __init__(self, tables: RankTables, shape: tuple[int, int]) -> None:
         super().__init__()
         n_features, width = tables.reference.shape
         self.shape = shape
         self.n_fine = min(_FINE, width)
         self.n_coarse = width // self.n_fine
-        self.register_buffer("least", torch.as_tensor(tables.least))
-        self.register_buffer("greatest", torch.as_tensor(tables.greatest))
-        self.register_buffer("reference", torch.as_tensor(tables.reference.reshape(-1, self.n_fine)))
-        self.register_buffer("coarse", torch.as_tensor(tables.reference[:, :: self.n_fine].copy()))
-        for name in ("level", "gap", "rise"):
-            self.register_buffer(name, torch.as_tensor(getattr(tables, name).ravel()))
-        self.register_buffer("first", torch.arange(n_features) * self.n_coarse)
+        self.least, self.greatest = _buffer(tables.least), _buffer(tables.greatest)
+        self.reference = _buffer(tables.reference.reshape(-1, self.n_fine))
+        self.coarse = _buffer(tables.reference[:, :: self.n_fine].copy())
+        self.level, self.gap, self.rise = (_buffer(table.ravel()) for table in (tables.level, tables.gap, tables.rise))
+        self.first = _buffer(np.arange(n_features) * self.n_coarse)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform values by their rank."""
         x = x.flatten(1)  # (n, layers, d) -> (n, f)
         x = torch.minimum(torch.maximum(x, self.least), self.greatest)
         # Find the last quantile that is not above the value.

@@ -57,7 +57,6 @@ class AudioError(ValueError):
         self.index = index
 
     def __str__(self) -> str:
-        """Return the message, which names the clip and the reason."""
         number = "" if self.index is None else f" {self.index}"
         source = f" ({self.source})" if self.source else ""
         return f"Got clip{number}{source}: {self.reason.rstrip('.')}."

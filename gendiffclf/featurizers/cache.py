@@ -70,16 +70,13 @@ class FeatureCache:
         self.max_bytes = max_bytes
 
     def __repr__(self) -> str:
-        """Show the constructor call."""
         bound = "" if self.max_bytes is None else f", max_bytes={self.max_bytes}"
         return f"FeatureCache({os.fspath(self.folder)!r}{bound})"
 
     def __eq__(self, other: object) -> bool:
-        """Compare folder and bound."""
         return isinstance(other, FeatureCache) and repr(self) == repr(other)
 
     def __hash__(self) -> int:
-        """Hash consistently with equality."""
         return hash(repr(self))
 
     def get(self, key: str) -> NDArray[Any] | None:
@@ -177,7 +174,6 @@ class FeatureCache:
         return sum(status.st_size for _, status in self._files())
 
     def __len__(self) -> int:
-        """Count the entries."""
         return sum(path.suffix == ENDING for path, _ in self._files())
 
     def __bool__(self) -> bool:

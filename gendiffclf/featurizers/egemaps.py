@@ -7,6 +7,7 @@ import functools
 import logging
 import warnings
 from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 import joblib
@@ -28,6 +29,7 @@ LEVELS = {"functionals": "Functionals", "lld": "LowLevelDescriptors"}
 SAMPLING_RATE = 16000
 
 
+@dataclass(eq=False, repr=False)
 class EgemapsFeaturizer(SpeechFeaturizer):
     """
     Pitch, loudness, formants, voice quality and spectral features of openSMILE, one vector per clip.
@@ -80,24 +82,14 @@ class EgemapsFeaturizer(SpeechFeaturizer):
     >>> features = EgemapsFeaturizer(n_jobs=2).fit_transform(["a.wav", "b.wav"])  # doctest: +SKIP
     """
 
-    def __init__(
-        self,
-        feature_set: Literal["eGeMAPSv02", "GeMAPSv01b", "ComParE_2016"] = "eGeMAPSv02",
-        *,
-        level: Literal["functionals", "lld"] = "functionals",
-        sampling_rate: float | None = None,
-        cache: bool | str | FeatureCache | None = True,
-        n_jobs: int | None = None,
-        on_error: Literal["raise", "nan", "skip_with_warning"] = "raise",
-        verbose: int = 0,
-    ) -> None:
-        self.feature_set = feature_set
-        self.level = level
-        self.sampling_rate = sampling_rate
-        self.cache = cache
-        self.n_jobs = n_jobs
-        self.on_error = on_error
-        self.verbose = verbose
+    feature_set: Literal["eGeMAPSv02", "GeMAPSv01b", "ComParE_2016"] = "eGeMAPSv02"
+    _: KW_ONLY
+    level: Literal["functionals", "lld"] = "functionals"
+    sampling_rate: float | None = None
+    cache: bool | str | FeatureCache | None = True
+    n_jobs: int | None = None
+    on_error: Literal["raise", "nan", "skip_with_warning"] = "raise"
+    verbose: int = 0
 
     def _encoders(self) -> list[Encoder]:
         check_choice("feature_set", self.feature_set, FEATURE_SETS)

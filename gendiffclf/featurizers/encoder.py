@@ -56,7 +56,6 @@ class SpeechEncoder:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything except the audio that the features depend on."""
         return {
             "weights": self.checkpoint.fingerprint,
             "do_normalize": self.checkpoint.do_normalize,
@@ -180,21 +179,15 @@ def encoding_session(device_types: set[str]) -> Iterator[None]:
     import torch
 
     # Model construction and, in some versions, layer dropout draw random numbers without using them.
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(), contextlib.ExitStack() as stack:
         # WavLM passes a float position bias with a boolean mask.
         warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask and attn_mask")
-        if "cuda" not in device_types:
-            yield
-            return
-        # With TF32 (10-bit mantissa), batches would differ from single clips by 1e-3. Since torch 2.9 the old names of
-        # these settings raise an error once the new ones have been used.
-        matmul, conv = torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv", torch.backends.cudnn)
-        name, exact = ("fp32_precision", "ieee") if hasattr(conv, "fp32_precision") else ("allow_tf32", False)
-        before = getattr(matmul, name), getattr(conv, name)
-        setattr(matmul, name, exact)
-        setattr(conv, name, exact)
-        try:
-            yield
-        finally:
-            setattr(matmul, name, before[0])
-            setattr(conv, name, before[1])
+        if "cuda" in device_types:
+            # With TF32 (10-bit mantissa), batches would differ from single clips by 1e-3. Since torch 2.9 the old names of
+            # these settings raise an error once the new ones have been used.
+            matmul, conv = torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv", torch.backends.cudnn)
+            name, exact = ("fp32_precision", "ieee") if hasattr(conv, "fp32_precision") else ("allow_tf32", False)
+            for backend in (matmul, conv):
+                stack.callback(setattr, backend, name, getattr(backend, name))
+                setattr(backend, name, exact)
+        yield

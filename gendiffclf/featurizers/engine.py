@@ -51,17 +51,9 @@ class Encoder(Protocol):
 
     def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
         """
-        Encode clips.
+        Encode clips (n_samples,), float32, at `sampling_rate`, into rows of shape `row_shape`, float32, in order.
 
-        Parameters
-        ----------
-        waves : list of ndarray of shape (n_samples,), float32
-            At `sampling_rate`.
-
-        Returns
-        -------
-        rows : list of ndarray of shape `row_shape`, float32
-            In order; an `AudioError` for a clip that cannot be encoded.
+        A clip that cannot be encoded gets an `AudioError` instead.
         """
         ...
 

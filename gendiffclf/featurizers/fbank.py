@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal
 
 import joblib
@@ -14,6 +15,7 @@ from .mel import SAMPLING_RATE, FbankEncoder
 from .pooling import POOLINGS, statistic_suffixes
 
 
+@dataclass(eq=False, repr=False)
 class FbankFeaturizer(SpeechFeaturizer):
     """
     Statistics over time of log-mel filterbank energies, one vector per clip.
@@ -81,40 +83,22 @@ class FbankFeaturizer(SpeechFeaturizer):
     (2, 80)
     """
 
-    def __init__(
-        self,
-        n_mels: int = 80,
-        *,
-        window_seconds: float = 0.025,
-        hop_seconds: float = 0.01,
-        f_min: float = 20.0,
-        f_max: float = 7600.0,
-        pre_emphasis: float = 0.97,
-        dither: float = 1.0,
-        deltas: int = 0,
-        normalize_level: bool = True,
-        pooling: Literal["mean_std", "mean", "std", "max", "none"] = "mean_std",
-        sampling_rate: float | None = None,
-        cache: bool | str | FeatureCache | None = None,
-        n_jobs: int | None = None,
-        on_error: Literal["raise", "nan", "skip_with_warning"] = "raise",
-        verbose: int = 0,
-    ) -> None:
-        self.n_mels = n_mels
-        self.window_seconds = window_seconds
-        self.hop_seconds = hop_seconds
-        self.f_min = f_min
-        self.f_max = f_max
-        self.pre_emphasis = pre_emphasis
-        self.dither = dither
-        self.deltas = deltas
-        self.normalize_level = normalize_level
-        self.pooling = pooling
-        self.sampling_rate = sampling_rate
-        self.cache = cache
-        self.n_jobs = n_jobs
-        self.on_error = on_error
-        self.verbose = verbose
+    n_mels: int = 80
+    _: KW_ONLY
+    window_seconds: float = 0.025
+    hop_seconds: float = 0.01
+    f_min: float = 20.0
+    f_max: float = 7600.0
+    pre_emphasis: float = 0.97
+    dither: float = 1.0
+    deltas: int = 0
+    normalize_level: bool = True
+    pooling: Literal["mean_std", "mean", "std", "max", "none"] = "mean_std"
+    sampling_rate: float | None = None
+    cache: bool | str | FeatureCache | None = None
+    n_jobs: int | None = None
+    on_error: Literal["raise", "nan", "skip_with_warning"] = "raise"
+    verbose: int = 0
 
     def _encoders(self) -> list[Encoder]:
         self._check_filters()

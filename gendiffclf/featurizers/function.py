@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from .cache import FeatureCache
 from .engine import ClipwiseEncoder, Encoder, Result, Rows, RowShape
 
 
+@dataclass(eq=False, repr=False)
 class FunctionFeaturizer(SpeechFeaturizer):
     """
     Features computed by a function, for encoders that this package does not support itself: emotion2vec, Whisper, ECAPA.
@@ -65,24 +66,14 @@ class FunctionFeaturizer(SpeechFeaturizer):
            [0.125]], dtype=float32)
     """
 
-    def __init__(
-        self,
-        encode: Callable[[NDArray[np.float32]], Any],
-        name: str,
-        sampling_rate: float,
-        *,
-        cache: bool | str | FeatureCache | None = True,
-        n_jobs: int | None = None,
-        on_error: Literal["raise", "nan", "skip_with_warning"] = "raise",
-        verbose: int = 0,
-    ) -> None:
-        self.encode = encode
-        self.name = name
-        self.sampling_rate: float = sampling_rate
-        self.cache = cache
-        self.n_jobs = n_jobs
-        self.on_error = on_error
-        self.verbose = verbose
+    encode: Callable[[NDArray[np.float32]], Any]
+    name: str
+    sampling_rate: float
+    _: KW_ONLY
+    cache: bool | str | FeatureCache | None = True
+    n_jobs: int | None = None
+    on_error: Literal["raise", "nan", "skip_with_warning"] = "raise"
+    verbose: int = 0
 
     def _encoders(self) -> list[Encoder]:
         if not callable(self.encode):
@@ -115,7 +106,6 @@ class FunctionEncoder(ClipwiseEncoder):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything except the audio that the features depend on."""
         return {"features": "function", "name": self.name}
 
     def _row(self, wave: NDArray[np.float32]) -> Result:

@@ -6,6 +6,7 @@ import io
 import os
 import struct
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import IO, Any
 
 # Lengths that writers of streams put in headers.
@@ -42,9 +43,7 @@ def mp3_samples(source: Any) -> tuple[int, int]:
     Frames count if they have the version and the sampling rate of the first one. Those of an information header and of padding
     by the encoder are among them.
     """
-    if not isinstance(source, bytes):
-        with open(source, "rb") as file:
-            source = file.read()
+    source = source if isinstance(source, bytes) else Path(source).read_bytes()
     place, count, size, same = 0, 0, 0, None
     if source.startswith(b"ID3"):
         place = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(source[6:10], (21, 14, 7, 0), strict=False))

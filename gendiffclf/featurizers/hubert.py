@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +26,7 @@ BATCH_SECONDS = {"cpu": 2.0}
 BATCH_SECONDS_ACCELERATOR = 240.0
 
 
+@dataclass(eq=False, repr=False)
 class HubertFeaturizer(SpeechFeaturizer):
     """
     Hidden states of a pretrained speech encoder, pooled over time: one vector per clip, or one per layer.
@@ -116,38 +118,21 @@ class HubertFeaturizer(SpeechFeaturizer):
     -1
     """
 
-    def __init__(
-        self,
-        model: Any = "facebook/hubert-base-ls960",
-        *,
-        revision: str | None = None,
-        layers: Literal["all"] | int | list[int] = "all",
-        pooling: Literal["mean", "std", "mean_std", "max", "none"] = "mean",
-        do_normalize: bool | Literal["auto"] = "auto",
-        sampling_rate: float | None = None,
-        max_seconds: float | None = None,
-        batch_seconds: float | Literal["auto"] = "auto",
-        device: str | torch.device | list[str | torch.device] = "auto",
-        precision: Literal["float32", "auto", "bfloat16", "float64"] = "float32",
-        cache: bool | str | FeatureCache | None = True,
-        n_jobs: int | None = None,
-        on_error: Literal["raise", "nan", "skip_with_warning"] = "raise",
-        verbose: int = 0,
-    ) -> None:
-        self.model = model
-        self.revision = revision
-        self.layers = layers
-        self.pooling = pooling
-        self.do_normalize = do_normalize
-        self.sampling_rate = sampling_rate
-        self.max_seconds = max_seconds
-        self.batch_seconds = batch_seconds
-        self.device = device
-        self.precision = precision
-        self.cache = cache
-        self.n_jobs = n_jobs
-        self.on_error = on_error
-        self.verbose = verbose
+    model: Any = "facebook/hubert-base-ls960"
+    _: KW_ONLY
+    revision: str | None = None
+    layers: Literal["all"] | int | list[int] = "all"
+    pooling: Literal["mean", "std", "mean_std", "max", "none"] = "mean"
+    do_normalize: bool | Literal["auto"] = "auto"
+    sampling_rate: float | None = None
+    max_seconds: float | None = None
+    batch_seconds: float | Literal["auto"] = "auto"
+    device: str | torch.device | list[str | torch.device] = "auto"
+    precision: Literal["float32", "auto", "bfloat16", "float64"] = "float32"
+    cache: bool | str | FeatureCache | None = True
+    n_jobs: int | None = None
+    on_error: Literal["raise", "nan", "skip_with_warning"] = "raise"
+    verbose: int = 0
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out weights: of a loaded model keep the name and a hash of the weights."""

@@ -53,7 +53,6 @@ class FbankEncoder(ClipwiseEncoder):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything except the audio that the features depend on."""
         return {"features": "fbank", **asdict(self)}
 
     def _row(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -68,7 +68,6 @@ class FewShot(JsonResult):
         return as_json({"summary": self.summary.reset_index(), **vars(self)})
 
     def __str__(self) -> str:
-        """Return a table with a line for each number of shots per class."""
         lines = [f"{'shots per class':<17}{'UAR':>7}{'95 % interval':>18}{'gain':>9}{'95 % interval':>18}"]
         for shots, row in self.summary.iterrows():
             bounds = f"{row['uar_low']:.3f} to {row['uar_high']:.3f}"

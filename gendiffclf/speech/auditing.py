@@ -73,12 +73,8 @@ def audit_first(
     """
     Audit a corpus before training or evaluation, and raise or warn for its findings, unless their codes are accepted or ignored.
 
-    With precomputed features as `rows`, no clip is decoded, and clips of equal features are copies.
-
-    Raises
-    ------
-    ValueError
-        If there are errors; those in the table are raised before any clip is decoded.
+    With precomputed features as `rows`, no clip is decoded, and clips of equal features are copies. A ValueError if there are
+    errors; those in the table are raised before any clip is decoded.
     """
     different = [f"{NO_CONTENT}{i}" for i in range(len(corpus))]
     if rows is None:

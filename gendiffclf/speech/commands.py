@@ -86,7 +86,11 @@ def run_features(options: argparse.Namespace) -> None:
     frames = rows.dtype == object
     if options.output is not None:
         names = [name for name in ("path", "start", "end", "label", "speaker") if name in corpus]
-        columns = {name: _plain_array(corpus[name]) for name in names}
+        # Without arrays of objects, which an .npz file could only hold pickled.
+        columns: dict[str, Any] = {
+            name: column.to_numpy() if column.dtype.kind in "iufb" else np.array(column.astype(str).tolist())
+            for name, column in corpus[names].items()
+        }
         if frames:
             columns["n_frames"] = np.array([len(row) for row in rows])
         with atomic_file(options.output, binary=True) as file:  # savez would append .npz to other names
@@ -95,13 +99,6 @@ def run_features(options: argparse.Namespace) -> None:
     print(f"{len(corpus) - len(broken)} of {len(corpus)} clips have {what}.")
     for path, reason in broken.itertuples(index=False):
         print(f"broken: {path}: {reason}")
-
-
-def _plain_array(column: pd.Series) -> Any:
-    """Return a column as an array without objects, which an .npz file could only hold pickled."""
-    import numpy as np
-
-    return column.to_numpy() if column.dtype.kind in "iufb" else np.array(column.astype(str).tolist())
 
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:

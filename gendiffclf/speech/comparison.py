@@ -93,7 +93,6 @@ class Comparison(JsonResult):
         )
 
     def __str__(self) -> str:
-        """Return a table of differences, McNemar's counts and the conclusion."""
         width = max(10, *(len(name) + 2 for name in self.names))
         titles = {name: TITLES[name] for name in self.differences.index}
         first = max(10, *(len(title) + 1 for title in titles.values()))

@@ -58,19 +58,18 @@ class Finding:
     clips: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return message, first clips and remedy."""
         shown = first_few(list(dict.fromkeys(self.clips)))
         return f"{self.message}{f' ({shown})' if shown else ''}; {self.remedy}."
 
 
 def finding(
-    code: str, message: str, remedy: str, corpus: pd.DataFrame, rows: Iterable[int] = (), severity: str | None = None
+    code: str, message: str, remedy: str, affected: pd.DataFrame | None = None, severity: str | None = None
 ) -> Finding:
-    """Create a finding with the paths of its rows, of the severity in `CODES` unless another is given."""
+    """Create a finding about some rows of a corpus, or the whole, of the severity in `CODES` unless another is given."""
     severity = severity or next(name for name, codes in CODES.items() if code in codes)
-    numbers = tuple(int(row) for row in rows)
-    clips = tuple(clip_name(str(corpus["path"].iloc[row]), corpus.iloc[row]) for row in numbers)
-    return Finding(code, severity, message, remedy, numbers, clips)
+    rows = {} if affected is None else affected.to_dict("index")
+    clips = tuple(clip_name(str(row["path"]), row) for row in rows.values())
+    return Finding(code, severity, message, remedy, tuple(rows), clips)
 
 
 @dataclass(frozen=True)
@@ -182,7 +181,6 @@ class Audit(JsonResult):
         )
 
     def __str__(self) -> str:
-        """Return a line for the corpus and one for each finding."""
         labels = ", ".join(
             f"{label if label == label.strip() else repr(label)} {count}" for label, count in self.classes.items()
         )

@@ -179,9 +179,7 @@ LAYOUTS: dict[str, Layout] = {
         "SAVEE",
         "DC/a01.wav or DC_a01.wav",
         r"(?P<speaker>DC|JE|JK|KL)[_/](?P<emotion>sa|su|[adfhn])(?P<sentence>\d\d)",
-        {
-            "emotion": dict(a="angry", d="disgusted", f="fearful", h="happy", n="neutral", sa="sad", su="surprised"),
-        },
+        {"emotion": dict(a="angry", d="disgusted", f="fearful", h="happy", n="neutral", sa="sad", su="surprised")},
         same={"gender": "male"},
     ),
     "tess": Layout(  # one published file is named OA_bite_neutral

@@ -49,16 +49,12 @@ def add_accept_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
-    add_cache_options(parser)
-    add_machine_options(parser)
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
-
-
-def add_cache_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache", default=True, help="folder of cached features (default: $GENDIFFCLF_CACHE or the user's cache)"
     )
     parser.add_argument("--no-cache", action="store_true", help="do not cache features")
+    add_machine_options(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:

@@ -15,14 +15,7 @@ from ..files import atomic_file
 from .corpora import check_corpus
 from .provenance import as_json
 from .sound_checks import warn_of_sound
-from .training import (
-    ClipFeatures,
-    before_classifier,
-    encode_clips,
-    scores_of,
-    speakers_of,
-    split_pipeline,
-)
+from .training import ClipFeatures, before_classifier, encode_clips, scores_of, speakers_of, split_pipeline
 
 _KEPT = ("path", "start", "end", "label", "speaker")
 

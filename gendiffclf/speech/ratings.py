@@ -23,15 +23,7 @@ from .intervals import N_RESAMPLES, bounds_text, draw_weights, interval, units_t
 from .prediction import encode_with_remarks
 from .provenance import JsonResult, as_json, describe_run, steps_of
 from .tables import number_voices
-from .training import (
-    before_classifier,
-    encode_audited,
-    fit_rows,
-    joined,
-    speakers_of,
-    split_pipeline,
-    voices_at,
-)
+from .training import before_classifier, encode_audited, fit_rows, joined, speakers_of, split_pipeline, voices_at
 
 IGNORED = (*REPORTED, "no-labels")
 """Findings of `audit` that are reported elsewhere, or do not matter for ratings."""
@@ -156,7 +148,6 @@ class RatingEvaluation(JsonResult):
         )
 
     def __str__(self) -> str:
-        """Return the CCC of each dimension with its interval, and of each fold."""
         bounds = self.intervals()
         lines = [f"{'CCC':<12}{'':>7}  95 % interval"]
         for name, value in self.ccc.items():

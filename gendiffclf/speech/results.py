@@ -197,7 +197,6 @@ class Evaluation(JsonResult):
         write_report(self, path, title=title, pictures=pictures)
 
     def __str__(self) -> str:
-        """Return the confusion matrix, and the measures with intervals over speakers and standard errors over folds."""
         lines = [confusion_text(self.confusion, self.classes), ""]
         mean, error, intervals = self.mean, self.standard_error, self.intervals
         several = len(self.folds) > 1

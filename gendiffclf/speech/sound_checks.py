@@ -117,8 +117,7 @@ def check_copies(corpus: pd.DataFrame, copies: np.ndarray) -> Iterator[Finding]:
             "copies-across-labels",
             f"{len(relabelled)} clips are copies of each other under different labels, so at least one of the labels is wrong",
             "find out which label is right, and leave out the others",
-            corpus,
-            relabelled.index,
+            corpus.loc[relabelled.index],
         )
     if len(renamed):
         yield finding(
@@ -126,8 +125,7 @@ def check_copies(corpus: pd.DataFrame, copies: np.ndarray) -> Iterator[Finding]:
             f"{len(renamed)} clips are copies of each other under the names of {renamed['speaker'].nunique()} speakers. Speakers "
             "who share a clip count as one voice, so that no clip is in both training and test",
             "leave out the copies, or correct the column speaker",
-            corpus,
-            renamed.index,
+            corpus.loc[renamed.index],
         )
     if len(harmless):
         n_kinds = harmless["content"].nunique()
@@ -136,8 +134,7 @@ def check_copies(corpus: pd.DataFrame, copies: np.ndarray) -> Iterator[Finding]:
             f"{len(harmless)} clips are copies of each other, of {n_kinds} recording{'s' * (n_kinds > 1)}. They are kept on the "
             "same side of every split, and each counts",
             "leave out the copies",
-            corpus,
-            sorted(harmless.index),
+            corpus.loc[sorted(harmless.index)],
         )
 
 
@@ -152,7 +149,7 @@ def check_recordings(corpus: pd.DataFrame, recordings: Sequence[Recording | Audi
             remedy += "; relative paths are relative to the folder of the table"
         severity = "error" if len(reasons) == len(corpus) else "warning"
         message = f"{len(reasons)} of {len(corpus)} clips cannot be read: {listed}"
-        yield finding("broken", message, remedy, corpus, reasons, severity)
+        yield finding("broken", message, remedy, corpus.loc[list(reasons)], severity)
     table = _measurements(recordings)
     yield from _check_each(corpus, table)
     yield from _check_bandwidth(corpus, table)
@@ -170,7 +167,7 @@ def _check_each(corpus: pd.DataFrame, table: pd.DataFrame) -> Iterator[Finding]:
     for code, applies, what, remedy in _CHECKS:
         rows = table.index[applies(table)]
         if len(rows):
-            yield finding(code, _of_clips(rows, corpus, what), remedy, corpus, rows)
+            yield finding(code, _of_clips(rows, corpus, what), remedy, corpus.loc[rows])
 
 
 def warn_of_sound(corpus: pd.DataFrame, n_jobs: int | None = None) -> pd.Series:
@@ -201,8 +198,7 @@ def _check_bandwidth(corpus: pd.DataFrame, table: pd.DataFrame) -> Iterator[Find
             "band-limited",
             _of_clips(narrow.index, corpus, what),
             "resample all clips to the lower rate, or check that bandwidth does not reveal label or speaker",
-            corpus,
-            narrow.index,
+            corpus.loc[narrow.index],
         )
 
 
@@ -216,7 +212,6 @@ def _check_conditions(corpus: pd.DataFrame, table: pd.DataFrame) -> Iterator[Fin
             "rates-by-class",
             f"no sampling rate occurs in all classes (Hz: {text}), so that the rate reveals the label",
             "resample all clips to the lowest rate",
-            corpus,
         )
     level = table["level"].where(np.isfinite(table["level"])).groupby(label)
     levels = level.median()[level.count() > 1]
@@ -226,7 +221,6 @@ def _check_conditions(corpus: pd.DataFrame, table: pd.DataFrame) -> Iterator[Fin
             "level-by-class",
             f"clips of {loud!r} are {gap:.0f} dB louder than those of {soft!r} (medians), so that the level may reveal the label",
             "use features that do not depend on the level, unless the speakers themselves were louder",
-            corpus,
         )
 
 

@@ -59,7 +59,6 @@ def _missing_labels(corpus: pd.DataFrame) -> Finding:
         "no-labels",
         f"there is no column 'label'{hint}, so that nothing can be trained or evaluated",
         f"specify the column by {named}, or take it from paths by layout or pattern (--layout, --pattern)",
-        corpus,
     )
 
 
@@ -71,7 +70,6 @@ def _check_labels(corpus: pd.DataFrame) -> Iterator[Finding]:
             "one-class",
             f"all clips have the label {labels.iloc[0]!r}, so there is nothing to classify",
             "add clips of other labels, or specify another column by target (--label-column)",
-            corpus,
         )
     voted = [name.removeprefix(PREFIX) for name in vote_columns(corpus)]
     for variants in _variants([*labels, *voted]):
@@ -82,8 +80,7 @@ def _check_labels(corpus: pd.DataFrame) -> Iterator[Finding]:
             "label-variants",
             f"{' and '.join(map(repr, variants))} are labels that differ only by case, spaces or hyphens",
             "give them the same name in the table, for example by corpus['label'].str.strip().str.lower()",
-            corpus,
-            np.flatnonzero(rarer),
+            corpus[rarer],
         )
     several = "speaker" in corpus and corpus["speaker"].nunique() > 1
     for label, part in corpus.groupby(labels, sort=True):
@@ -95,8 +92,7 @@ def _check_labels(corpus: pd.DataFrame) -> Iterator[Finding]:
             "rare-class",
             f"the label {label!r} has {what}, so it cannot be both trained and tested on different speakers",
             "add clips of other speakers, or leave out the label",
-            corpus,
-            corpus.index.get_indexer(part.index),
+            part,
         )
 
 
@@ -108,8 +104,7 @@ def _check_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
             f"{' and '.join(map(repr, variants))} are speakers whose names differ only by case, spaces or hyphens; they count as "
             "one",
             "give them the same name, or clearly different ones",
-            corpus,
-            np.flatnonzero(speakers.isin(variants)),
+            corpus[speakers.isin(variants)],
         )
     n_speakers = speakers.nunique()
     if n_speakers == len(corpus) >= MANY_CLIPS:
@@ -118,7 +113,6 @@ def _check_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
             f"each of {len(corpus)} clips has its own speaker, so folds of speakers are random folds",
             "check that the column speaker holds speakers and not clips, or specify another by speaker_column "
             "(--speaker-column)",
-            corpus,
         )
     elif n_speakers < FEW_SPEAKERS:
         yield finding(
@@ -127,7 +121,6 @@ def _check_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
             "report the intervals, which are wide, and not only the values"
             if n_speakers >= MIN_UNITS
             else f"add speakers, since intervals need at least {MIN_UNITS}",
-            corpus,
         )
 
 
@@ -149,7 +142,6 @@ def missing_speakers(corpus: pd.DataFrame, *, evaluated: bool = False) -> Findin
         "no-speakers",
         f"there is no column 'speaker'{hint}, so that speakers may be in both training and test",
         f"{remedy}; {without} none, but {whose} results say little about new speakers",
-        corpus,
     )
 
 
@@ -198,8 +190,7 @@ def check_overlaps(corpus: pd.DataFrame, overlaps: np.ndarray) -> Iterator[Findi
         f"{len(rows)} segments overlap by more than half with another of the same file, {n_different} of {len(overlaps)} pairs "
         "under different labels or speakers. Such pairs are kept on the same side of every split",
         "check start and end, or cut the recordings into segments that do not overlap",
-        corpus,
-        rows,
+        corpus.loc[rows],
     )
 
 

@@ -32,15 +32,12 @@ def check_ending(path: str | os.PathLike[str]) -> str:
 def save_timeline(timeline: Timeline, path: str | os.PathLike[str]) -> None:
     """Write a timeline in the format given by the suffix; see `Timeline.save`."""
     ending = check_ending(path)
-    if ending in PICTURES:
-        with atomic_file(path, binary=True) as file:
-            figure = draw_timeline(timeline)
-            figure.savefig(file, format=ending[1:], dpi=150)
-        return
     if ending == ".json":
         return write_json(path, _content(timeline))
-    with atomic_file(path) as file:
-        if ending == ".csv":
+    with atomic_file(path, binary=ending in PICTURES) as file:
+        if ending in PICTURES:
+            draw_timeline(timeline).savefig(file, format=ending[1:], dpi=150)
+        elif ending == ".csv":
             timeline.table.to_csv(file, index=False, lineterminator="\n", float_format="%.6g")
         else:
             for row in timeline.segments.itertuples():

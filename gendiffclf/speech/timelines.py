@@ -77,7 +77,6 @@ class Timeline:
         save_timeline(self, path)
 
     def __str__(self) -> str:
-        """Return the segments, one per line."""
         rows = self.segments.itertuples()
         lines = [f"{row.start:>9.2f} {row.end:>9.2f}  {row.label}  ({row.probability:.2f})" for row in rows]
         return "\n".join(lines) if lines else "No speech was found."

@@ -17,13 +17,7 @@ MIN_DEVIATION = 1e-5
 
 def pad(arrays: Sequence[NDArray[Any] | Tensor]) -> tuple[Tensor, Tensor]:
     """
-    Pad arrays of shape (length, ...) with zeros and stack them.
-
-    Returns
-    -------
-    padded : Tensor of shape (batch, longest, ...)
-    mask : Tensor of shape (batch, longest), bool
-        False for padding.
+    Stack arrays (length, ...), padded with zeros, (batch, longest, ...), with a mask (batch, longest) that is False for padding.
 
     Examples
     --------
@@ -74,13 +68,10 @@ class FrameScaler(nn.Module):
     Before `fit`, the scaler is the identity.
     """
 
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(self, n_features: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(n_features))
-        self.register_buffer("deviation", torch.ones(n_features))
+        self.mean = nn.Buffer(torch.zeros(n_features))
+        self.deviation = nn.Buffer(torch.ones(n_features))
 
     def fit(self, frames: Sequence[NDArray[np.float32]]) -> FrameScaler:
         """Compute mean and standard deviation over all frames of clips of shape (n_frames, d)."""

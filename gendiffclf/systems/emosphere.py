@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
 from torch import Tensor
 
-from ..device import resolve_device
 from ..featurizers import FeatureCache
 from ..featurizers.inputs import as_items
 from ..validation import all_or_nothing
@@ -23,6 +23,7 @@ from .training import train_module
 from .tuned_encoder import TunedEncoder
 
 
+@dataclass(eq=False, repr=False)
 class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
     """
     Regression of arousal, valence and dominance on clips of speech, with the sphere's region as an auxiliary task.
@@ -127,67 +128,34 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
     (6, 3)
     """
 
-    network_: EmoSphereNetwork
-    value_range_: tuple[float, float]
+    encoder: Any = "microsoft/wavlm-large"
+    _: KW_ONLY
+    tune_encoder: bool = False
+    layer: int = -1
+    max_seconds: float | None = 12.0
+    dimensions: Any = None
+    value_range: Any = None
+    pooling: str = "style"
+    n_regions: int | None = 8
+    dynamic_weight: bool = True
+    width: int = 1024
+    dropout: float = 0.1
+    head_dropout: float = 0.5
+    n_epochs: int | str = "auto"
+    batch_size: int = 64
+    accumulation_steps: int = 1
+    learning_rate: float | str = "auto"
+    weight_decay: float = 0.01
+    sampling_rate: float | None = None
+    cache: bool | str | os.PathLike[str] | FeatureCache | None = True
+    checkpoints: str | os.PathLike[str] | None = None
+    distributed: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    random_state: Any = None
+    verbose: int = 0
 
     _check_parameters = staticmethod(check_parameters)
-
-    def __init__(
-        self,
-        encoder: Any = "microsoft/wavlm-large",
-        *,
-        tune_encoder: bool = False,
-        layer: int = -1,
-        max_seconds: float | None = 12.0,
-        dimensions: Any = None,
-        value_range: Any = None,
-        pooling: str = "style",
-        n_regions: int | None = 8,
-        dynamic_weight: bool = True,
-        width: int = 1024,
-        dropout: float = 0.1,
-        head_dropout: float = 0.5,
-        n_epochs: int | str = "auto",
-        batch_size: int = 64,
-        accumulation_steps: int = 1,
-        learning_rate: float | str = "auto",
-        weight_decay: float = 0.01,
-        sampling_rate: float | None = None,
-        cache: bool | str | os.PathLike[str] | FeatureCache | None = True,
-        checkpoints: str | os.PathLike[str] | None = None,
-        distributed: bool = False,
-        device: str = "auto",
-        precision: str = "auto",
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.encoder = encoder
-        self.tune_encoder = tune_encoder
-        self.layer = layer
-        self.max_seconds = max_seconds
-        self.dimensions = dimensions
-        self.value_range = value_range
-        self.pooling = pooling
-        self.n_regions = n_regions
-        self.dynamic_weight = dynamic_weight
-        self.width = width
-        self.dropout = dropout
-        self.head_dropout = head_dropout
-        self.n_epochs = n_epochs
-        self.batch_size = batch_size
-        self.accumulation_steps = accumulation_steps
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.sampling_rate = sampling_rate
-        self.cache = cache
-        self.checkpoints = checkpoints
-        self.distributed = distributed
-        self.device = device
-        self.precision = precision
-        self.random_state = random_state
-        self.verbose = verbose
-
-    # ------------------------------------------------------------------- fit
 
     @all_or_nothing
     def fit(self, X: Any, Y: Any) -> EmoSphereRegressor:
@@ -234,26 +202,16 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
             examples,
             seed=seed,
             folder=checkpoint_folder(params, identity, examples, seed),
-            **new_arguments(params, resolve_device(self.device), len(examples)),
+            **new_arguments(params, len(examples)),
         )
         self.network_ = network.eval()
         self.dimensions_, self.value_range_ = names, (low, high)
         self.encoder_identity_ = identity
         return self
 
-    # ------------------------------------------------------------------ files
-
     def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        encoder = self.network_.encoder
-        fitted = {
-            "dimensions_": self.dimensions_,
-            "value_range_": self.value_range_,
-            "loss_curve_": self.loss_curve_,
-            "encoder_identity_": self.encoder_identity_,
-            "network": self.network_.settings,
-            "tuned": None if encoder is None else encoder.description(),
-        }
-        return self.get_params(deep=False), fitted
+        (parameters, fitted), encoder = super()._description(), self.network_.encoder
+        return parameters, {**fitted, "tuned": None if encoder is None else encoder.description()}
 
     def _restore(self, fitted: dict[str, Any], weights: dict[str, Tensor]) -> None:
         tuned = fitted.pop("tuned")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,7 +64,8 @@ def _check_tunable(params: Mapping[str, Any]) -> None:
 def open_tuned(params: Mapping[str, Any]) -> tuple[TunedEncoder, dict[str, Any]]:
     """A trainable copy of the encoder, and the identity of its initial weights."""
     checkpoint = open_checkpoint(params["encoder"], None, "auto")
-    return TunedEncoder.from_checkpoint(checkpoint), {"weights": checkpoint.fingerprint}
+    model = copy.deepcopy(checkpoint.load(torch.device("cpu"), torch.float32)).requires_grad_(True)
+    return TunedEncoder(model, checkpoint.sampling_rate), {"weights": checkpoint.fingerprint}
 
 
 def load_waves(params: Mapping[str, Any], encoder: TunedEncoder, clips: Sequence[Any]) -> list[NDArray[np.float32]]:
@@ -119,14 +121,13 @@ def training_examples(
     return examples
 
 
-def new_arguments(params: Mapping[str, Any], device: torch.device, n_examples: int) -> dict[str, Any]:
+def new_arguments(params: Mapping[str, Any], n_examples: int) -> dict[str, Any]:
     """Arguments of `train_module` from the parameters of an estimator and the number of examples."""
     rate = params["learning_rate"]
     if rate == "auto":
         rate = LEARNING_RATES["tuned" if params["tune_encoder"] else "frozen"]
     return training_arguments(
         params,
-        device,
         n_examples,
         AUTO_EPOCHS,
         learning_rate=rate,

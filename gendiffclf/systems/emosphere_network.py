@@ -112,7 +112,6 @@ class MeanPooling(nn.Module):
         self.width = n_features
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Pool a batch; see the class for shapes."""
         return masked_mean(frames, mask)
 
 
@@ -131,7 +130,6 @@ class AttentiveStatistics(nn.Module):
         self.width = 2 * n_features
 
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
-        """Pool a batch; see the class for shapes."""
         weight = self.score(frames).masked_fill(~mask[..., None], -torch.inf).softmax(dim=1)  # (batch, n_frames, 1)
         mean = (weight * frames).sum(dim=1)
         variance = (weight * (frames - mean[:, None]).square()).sum(dim=1)
@@ -160,33 +158,12 @@ def head(n_inputs: int, width: int, n_outputs: int, dropout: float) -> nn.Sequen
 
 class EmoSphereNetwork(nn.Module):
     """
-    Predicts ratings and regions from frames, or from waveforms through a tuned encoder.
+    Predicts ratings and regions from frames of `n_features`, which are standardised, or from waveforms through a tuned `encoder`.
 
-    Parameters
-    ----------
-    n_features : int
-        Size of a frame.
-    pooling : str
-        A name of `POOLINGS`.
-    width : int
-        Width of the pooling and the heads.
-    n_regions : int
-        Number of regions; 0 for no such head.
-    dropout, head_dropout : float
-        Dropout in the pooling and in the heads.
-    weighted_by_epoch : bool
-        Whether the weight of the regions in the loss falls with the epoch.
-    encoder : TunedEncoder, optional
-        Encoder of waveforms. Without one, the input is frames, which are standardised.
-
-    Attributes
-    ----------
-    settings : dict
-        Arguments of the constructor except `encoder`.
+    `pooling` is a name of `POOLINGS`, `width` that of the pooling and the heads, and `dropout` and `head_dropout` are theirs.
+    With `n_regions` of 0 there is no head for regions. `weighted_by_epoch` says whether their weight in the loss falls with the
+    epoch. The attribute `settings` holds the arguments except `encoder`.
     """
-
-    encoder: TunedEncoder | None
-    region_weights: Tensor
 
     def __init__(
         self,
@@ -215,7 +192,7 @@ class EmoSphereNetwork(nn.Module):
         self.pooling = POOLINGS[pooling](n_features, width, dropout)
         self.ratings = head(self.pooling.width, width, 3, head_dropout)
         self.regions = head(self.pooling.width, width, n_regions, head_dropout) if n_regions else None
-        self.register_buffer("region_weights", torch.ones(n_regions))
+        self.region_weights = nn.Buffer(torch.ones(n_regions))
         self.weighted_by_epoch = weighted_by_epoch
         self.epoch = 0
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor, nn
+from torch import Tensor
 
 from .model_folder import load_system, save_system
 
@@ -18,7 +18,7 @@ from .model_folder import load_system, save_system
 class ClipEstimator(BaseEstimator):
     """Base class of estimators on clips with one trained module, `network_`."""
 
-    network_: nn.Module
+    network_: Any
     _check_parameters: Callable[[Mapping[str, Any]], None]
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -90,7 +90,9 @@ class ClipEstimator(BaseEstimator):
 
     def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the parameters and the fitted attributes except weights, of types that `save_system` accepts."""
-        raise NotImplementedError
+        weights = ("network_", "tokenizer_")
+        fitted = {name: value for name, value in vars(self).items() if name.endswith("_") and name not in weights}
+        return self.get_params(deep=False), {**fitted, "network": self.network_.settings}
 
     @classmethod
     def _parameters(cls, stored: dict[str, Any]) -> dict[str, Any]:

@@ -5,24 +5,24 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from ..device import resolve_device
 from ..featurizers import FeatureCache
 from ..featurizers.inputs import as_items
 from ..validation import all_or_nothing
 from .estimator import ClipEstimator
 from .selm_fitting import (
+    AUTO_EPOCHS,
     EXCLUDED,
     WARMUP_SHARE,
     check_parameters,
     checked_labels,
     initial_language_model,
-    new_arguments,
     new_model,
     training_examples,
 )
@@ -39,10 +39,11 @@ from .selm_texts import (
     texts_from_plain,
     views_from_plain,
 )
-from .steps import checkpoint_folder, encode, training_seed
+from .steps import checkpoint_folder, encode, training_arguments, training_seed
 from .training import train_module
 
 
+@dataclass(eq=False, repr=False)
 class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
     """
     Classifies clips of speech by the probability of each label's text under a language model conditioned on the clip.
@@ -154,69 +155,35 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
     ['high', 'low', 'mid']
     """
 
-    network_: SelmModel
-    loss_curve_: list[float]
+    encoder: Any = "facebook/wav2vec2-base"
+    _: KW_ONLY
+    layer: int = 4
+    language_model: str | os.PathLike[str] = "gpt2"
+    tune_language_model: bool | str = "auto"
+    label_texts: Mapping[Any, str | Sequence[str]] | None = None
+    prompt: str = PROMPT
+    views: Sequence[str] | Mapping[str, View] = ()
+    n_prefix: int = 40
+    n_mapper_layers: int = 4
+    n_heads: int = 8
+    dropout: float = 0.1
+    length_normalize: bool = False
+    n_epochs: int | str = "auto"
+    few_shot_epochs: int = 10
+    batch_size: int = 32
+    accumulation_steps: int = 1
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.01
+    sampling_rate: float | None = None
+    cache: bool | str | os.PathLike[str] | FeatureCache | None = True
+    checkpoints: str | os.PathLike[str] | None = None
+    distributed: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    random_state: Any = None
+    verbose: int = 0
 
     _check_parameters = staticmethod(check_parameters)
-
-    def __init__(
-        self,
-        encoder: Any = "facebook/wav2vec2-base",
-        *,
-        layer: int = 4,
-        language_model: str | os.PathLike[str] = "gpt2",
-        tune_language_model: bool | str = "auto",
-        label_texts: Mapping[Any, str | Sequence[str]] | None = None,
-        prompt: str = PROMPT,
-        views: Sequence[str] | Mapping[str, View] = (),
-        n_prefix: int = 40,
-        n_mapper_layers: int = 4,
-        n_heads: int = 8,
-        dropout: float = 0.1,
-        length_normalize: bool = False,
-        n_epochs: int | str = "auto",
-        few_shot_epochs: int = 10,
-        batch_size: int = 32,
-        accumulation_steps: int = 1,
-        learning_rate: float = 1e-4,
-        weight_decay: float = 0.01,
-        sampling_rate: float | None = None,
-        cache: bool | str | os.PathLike[str] | FeatureCache | None = True,
-        checkpoints: str | os.PathLike[str] | None = None,
-        distributed: bool = False,
-        device: str = "auto",
-        precision: str = "auto",
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.encoder = encoder
-        self.layer = layer
-        self.language_model = language_model
-        self.tune_language_model = tune_language_model
-        self.label_texts = label_texts
-        self.prompt = prompt
-        self.views = views
-        self.n_prefix = n_prefix
-        self.n_mapper_layers = n_mapper_layers
-        self.n_heads = n_heads
-        self.dropout = dropout
-        self.length_normalize = length_normalize
-        self.n_epochs = n_epochs
-        self.few_shot_epochs = few_shot_epochs
-        self.batch_size = batch_size
-        self.accumulation_steps = accumulation_steps
-        self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.sampling_rate = sampling_rate
-        self.cache = cache
-        self.checkpoints = checkpoints
-        self.distributed = distributed
-        self.device = device
-        self.precision = precision
-        self.random_state = random_state
-        self.verbose = verbose
-
-    # -------------------------------------------------------------- training
 
     @all_or_nothing
     def fit(self, X: Any, y: Any) -> SelmClassifier:
@@ -260,7 +227,9 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
             examples,
             seed=seed,
             folder=checkpoint_folder(params, identity, examples, seed, EXCLUDED),
-            **new_arguments(params, resolve_device(self.device), len(examples), warmup_steps=WARMUP_SHARE),
+            **training_arguments(
+                params, len(examples), AUTO_EPOCHS, lr_scheduler_type="linear", warmup_steps=WARMUP_SHARE
+            ),
         )
         self.network_, self.tokenizer_, self.encoder_identity_ = network.eval(), tokenizer, identity
         self.trained_labels_, self.views_, self.prompt_ = trained, views, self.prompt
@@ -301,27 +270,17 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         network.tune(language_model=False)
         examples = training_examples(network, self.tokenizer_, frames, labels, texts, self.prompt_, self.views_)
         few_shot = {**params, "n_epochs": self.few_shot_epochs}
-        arguments = new_arguments(few_shot, resolve_device(self.device), len(examples))
+        arguments = training_arguments(few_shot, len(examples), AUTO_EPOCHS, lr_scheduler_type="linear")
         train_module(network, examples, seed=training_seed(params), **arguments)
         network.tune(language_model=tuned)
         self.network_, self.trained_labels_ = network.eval(), trained
         return self
 
-    # ----------------------------------------------------------------- files
-
     def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        parameters = self.get_params(deep=False)
+        parameters, fitted = super()._description()
         parameters |= {"label_texts": plain_texts(self.label_texts), "views": plain_views(self.views)}
-        fitted = {
-            "trained_labels_": self.trained_labels_,
-            "views_": plain_views(self.views_),
-            "prompt_": self.prompt_,
-            "encoder_identity_": self.encoder_identity_,
-            "loss_curve_": self.loss_curve_,
-            "language": language_description(self.network_.language_model, self.tokenizer_),
-            "network": self.network_.settings,
-        }
-        return parameters, fitted
+        language = language_description(self.network_.language_model, self.tokenizer_)
+        return parameters, {**fitted, "views_": plain_views(self.views_), "language": language}
 
     @classmethod
     def _parameters(cls, stored: dict[str, Any]) -> dict[str, Any]:

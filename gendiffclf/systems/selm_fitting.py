@@ -16,12 +16,12 @@ from ..validation import check_flag, check_integer, check_none_missing, check_re
 from .selm_language import BYTES, answer_tokens, check_positions, load_language_model, prompt_tokens
 from .selm_model import SelmModel
 from .selm_texts import View
-from .steps import check_training_parameters, training_arguments
+from .steps import check_training_parameters
 
 AUTO_EPOCHS = (30, 500)
 """Minimum numbers of epochs and of updates; with more updates, few clips are overfitted."""
 WARMUP_SHARE = 0.1
-"""Share of the updates of `fit` in which the learning rate rises; few-shot training starts from trained mappers."""
+"""Share of the updates of `fit` in which the rate rises (`warmup_steps`); few-shot training starts from trained mappers."""
 EXCLUDED = ("label_texts", "length_normalize", "views")
 """Parameters that the name of the checkpoint folder does not depend on: they do not affect training, or only its examples."""
 
@@ -114,11 +114,3 @@ def training_examples(
             example[f"n_{name}"] = np.array(len(tokens))
         examples.append(example)
     return examples
-
-
-def new_arguments(
-    params: Mapping[str, Any], device: torch.device, n_examples: int, warmup_steps: float = 0
-) -> dict[str, Any]:
-    """Arguments of `train_module`; a `warmup_steps` below 1 is a share of all updates."""
-    changes = {"lr_scheduler_type": "linear", "warmup_steps": warmup_steps}
-    return training_arguments(params, device, n_examples, AUTO_EPOCHS, **changes)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import nn
 
 from ..featurizers.checkpoint import quiet_progress
 from ..optional import require
-
-if TYPE_CHECKING:
-    from torch import nn
 
 BYTES = "bytes"
 # Small enough to be trained from scratch on one core, together with the mappers.

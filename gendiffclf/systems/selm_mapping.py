@@ -27,7 +27,6 @@ class FrameProjection(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Project frames."""
         u = self.first(x)  # (..., n_features) -> (..., width)
         return self.norm(u + self.dropout(self.second(nn.functional.gelu(u))))
 

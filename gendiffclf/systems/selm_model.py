@@ -15,29 +15,12 @@ IGNORED = -100
 
 class SelmModel(nn.Module):
     """
-    A causal language model over the sequence [audio prefix, prompt prefix, answer].
+    A causal language model of transformers over the sequence [audio prefix, prompt prefix, answer].
 
-    Parameters
-    ----------
-    language_model : Module
-        A causal language model of transformers.
-    n_features : int
-        Size of a frame.
-    n_prefix : int
-        Number of tokens of the audio prefix, and of the prompt prefix.
-    n_layers, n_heads, dropout
-        Layers, attention heads and dropout of each mapper's transformer.
-    tune_language_model : bool
-        Whether the language model's weights are trained.
-
-    Attributes
-    ----------
-    settings : dict
-        Arguments of the constructor except `language_model`.
-
-    Notes
-    -----
-    Only the answer is padded, and it comes last, so with causal attention padding has no effect.
+    Frames have `n_features`, each prefix `n_prefix` tokens, and the transformer of each mapper `n_layers`, `n_heads` and
+    `dropout`. `tune_language_model` says whether the language model's weights are trained, too. The attribute `settings` holds
+    the arguments except `language_model`. Only the answer is padded, and it comes last, so with causal attention padding has no
+    effect.
     """
 
     # The Trainer reads this when names are missing from a checkpoint, such as those of tied weights.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from ..device import resolve_precision
+from ..device import resolve_device, resolve_precision
 from ..featurizers.batching import map_halving, plan_batches
 from ..featurizers.encoder import encoding_session
 from ..validation import check_choice, check_flag, check_integer, check_real, shown
@@ -60,38 +60,33 @@ def encode(
     With `encoder=None`, `clips` are frames already. The second result identifies the encoder's weights and settings, as JSON
     types; a ValueError if they differ from the `expected` ones.
     """
-    if params["encoder"] is None:
+    encoder, frames = params["encoder"], None
+    if encoder is None:
         frames = given_frames(clips)
         identity: dict[str, Any] = {"features": "given", "n_features": frames[0].shape[1]}
-        check_identity(None, identity, expected)
-        return frames, identity
-    names = ("sampling_rate", "cache", "device", "verbose")
-    featurizer = frame_featurizer(params["encoder"], layer=params["layer"], **{name: params[name] for name in names})
-    # Without precision, which may depend on the device.
-    identity = {name: value for name, value in featurizer._encoders()[0].identity.items() if name != "precision"}
-    check_identity(params["encoder"], identity, expected)
-    return clip_frames(featurizer, clips, params.get("max_seconds")), identity
-
-
-def check_identity(encoder: Any, identity: Mapping[str, Any], expected: Mapping[str, Any] | None) -> None:
-    """Raise a ValueError if the encoder differs from that in training."""
+    else:
+        settings = {name: params[name] for name in ("sampling_rate", "cache", "device", "verbose")}
+        featurizer = frame_featurizer(encoder, layer=params["layer"], **settings)
+        # Without precision, which may depend on the device.
+        identity = {name: value for name, value in featurizer._encoders()[0].identity.items() if name != "precision"}
     different = sorted(name for name, value in (expected or {}).items() if identity.get(name) != value)
     if different:
         raise ValueError(
             f"Got encoder={shown(encoder)} whose {', '.join(different)} differ from those in fit, expected the same encoder; "
             "set encoder to the path of the same weights, or fit again."
         )
+    return clip_frames(featurizer, clips, params.get("max_seconds")) if frames is None else frames, identity
 
 
 def training_arguments(
-    params: Mapping[str, Any], device: torch.device, n_examples: int, bounds: tuple[int, int], **changes: Any
+    params: Mapping[str, Any], n_examples: int, bounds: tuple[int, int], **changes: Any
 ) -> dict[str, Any]:
     """
     Arguments of `train_module` from the parameters of an estimator, with changes.
 
     `bounds` are the minimum numbers of epochs and of updates for `n_epochs="auto"`.
     """
-    n_epochs = params["n_epochs"]
+    n_epochs, device = params["n_epochs"], resolve_device(params["device"])
     if n_epochs == "auto":
         per_update = params["batch_size"] * params["accumulation_steps"] * group_size(params)
         min_epochs, min_updates = bounds
@@ -143,10 +138,7 @@ def checkpoint_folder(
 
 
 def map_batches(
-    function: Callable[[Tensor, Tensor], Any],
-    inputs: Sequence[NDArray[np.float32]],
-    limit: int,
-    device: torch.device,
+    function: Callable[[Tensor, Tensor], Any], inputs: Sequence[NDArray[np.float32]], limit: int, device: torch.device
 ) -> list[Any]:
     """
     Apply a function to padded batches of frames or waveforms, and return one result per clip, in order.

@@ -68,18 +68,18 @@ def train_module(
         Of `transformers.TrainingArguments`, such as `learning_rate`. `dataloader_drop_last` has no effect if there is no
         complete batch.
 
-    Raises
-    ------
-    ImportError
-        If transformers or accelerate is not installed.
-    FloatingPointError
-        If the loss is not finite.
+    An ImportError without transformers and accelerate, a FloatingPointError if the loss is not finite.
     """
     for package in ("accelerate", "transformers"):
         require(package, "finetune")
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_restored_random_states())
-        stack.enter_context(_errors_only())
+        # The Trainer seeds the global random states.
+        stack.callback(random.setstate, random.getstate())
+        stack.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002
+        stack.enter_context(torch.random.fork_rng(devices=range(torch.cuda.device_count())))
+        logging = require("transformers.utils.logging", "finetune")
+        stack.callback(logging.set_verbosity, logging.get_verbosity())
+        logging.set_verbosity_error()
         stack.enter_context(_process_group(distributed))
         stack.enter_context(_cuda_device(device, distributed))
         output = folder if folder is not None else stack.enter_context(tempfile.TemporaryDirectory())
@@ -186,32 +186,6 @@ def _callback(module: nn.Module, verbose: int) -> TrainerCallback:
             self.bar.close()
 
     return Callback()
-
-
-@contextlib.contextmanager
-def _restored_random_states() -> Iterator[None]:
-    """Restore the global random states, which the Trainer seeds."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
-    try:
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
-
-
-@contextlib.contextmanager
-def _errors_only() -> Iterator[None]:
-    """Silence transformers except for errors."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import warnings
 from collections.abc import Sequence
@@ -13,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..featurizers.checkpoint import Checkpoint
 from ..featurizers.encoder import VARIANCE_EPS, frame_count, receptive_field
 from ..featurizers.padding import PADDABLE, exact_padding, paddable
 from .collation import moments
@@ -23,27 +21,14 @@ class TunedEncoder(nn.Module):
     """
     Maps waveforms to the last hidden state; the convolutional layers are frozen, the transformer is fine-tuned.
 
-    Parameters
-    ----------
-    model : Module
-        A speech encoder of transformers; it becomes part of this module, so pass a copy.
-    sampling_rate : int
-        Sampling rate of the waveforms, in Hz.
-
-    Notes
-    -----
-    Waveforms are standardised by the mean and standard deviation over all training samples, as in the released code of
-    EmoSphere-SER. SpecAugment and layer dropout of the encoder are disabled.
+    `model`, a speech encoder of transformers, becomes part of this module, so pass a copy. `sampling_rate` is in Hz. Waveforms
+    are standardised by the mean and standard deviation over all training samples, as in the released code of EmoSphere-SER.
+    SpecAugment and layer dropout of the encoder are disabled.
 
     Shape
     -----
     (batch, n_samples), (batch, n_samples) -> (batch, n_frames, hidden_size), (batch, n_frames)
     """
-
-    model: Any
-    rate: int
-    mean: Tensor
-    deviation: Tensor
 
     def __init__(self, model: Any, sampling_rate: int) -> None:
         super().__init__()
@@ -59,14 +44,8 @@ class TunedEncoder(nn.Module):
             model.masked_spec_embed.requires_grad_(False)
         self.model = model
         self.rate = sampling_rate
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("deviation", torch.ones(()))
-
-    @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint) -> TunedEncoder:
-        """Create an encoder with a copy of the weights of a checkpoint."""
-        model = copy.deepcopy(checkpoint.load(torch.device("cpu"), torch.float32)).requires_grad_(True)
-        return cls(model, checkpoint.sampling_rate)
+        self.mean = nn.Buffer(torch.zeros(()))
+        self.deviation = nn.Buffer(torch.ones(()))
 
     def description(self) -> dict[str, Any]:
         """Return everything except the weights, as JSON types."""
@@ -99,7 +78,6 @@ class TunedEncoder(nn.Module):
         return self
 
     def forward(self, waves: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode a batch; see the class for shapes."""
         values = (waves - self.mean) / self.deviation * mask
         n_samples = mask.sum(dim=1)
         n_frames: Tensor = frame_count(self.model.config, n_samples)  # type: ignore[arg-type, assignment]

@@ -106,10 +106,7 @@ def label_codes(kind: str, n_classes: int, width: int) -> np.ndarray:
     """
     Codes of one of `CODES`, float64 of shape (n_classes, width): orthogonal rows of squared norm `width / 2`.
 
-    Raises
-    ------
-    ValueError
-        If the space is too narrow for the classes.
+    A ValueError if the space is too narrow for the classes.
 
     Examples
     --------

@@ -51,14 +51,6 @@ class ExactPath(PathParameters):
     Path(mean=LogisticMean(steepness=5.0), variance=BridgeVariance(sigma=0.5))
     """
 
-    def __init__(
-        self, mean: str = "logistic", steepness: float = 10.0, variance: str = "bridge", sigma: float = 0.5
-    ) -> None:
-        self.mean = mean
-        self.steepness = steepness
-        self.variance = variance
-        self.sigma = sigma
-
 
 def posterior(path: Path, p: Tensor, x_t: Tensor, x1: Tensor, codes: Tensor, t: Tensor) -> Tensor:
     """

@@ -6,6 +6,7 @@ An objective says which quantity the network estimates at a state, and how the e
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -95,6 +96,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
 }
 
 
+@dataclass(eq=False, repr=False)
 class LearnedPath(PathParameters):
     """
     A path along which a network is trained, as in the paper.
@@ -138,31 +140,13 @@ class LearnedPath(PathParameters):
     n_steps=10, or solver='exact'.
     """
 
-    def __init__(
-        self,
-        mean: str = "logistic",
-        steepness: float = 10.0,
-        variance: str = "bridge",
-        sigma: float = 0.5,
-        objective: str = "target",
-        time_sampling: str = "uniform",
-        t_min: float = 0.001,
-        t_max: float = 1.0,
-        solver: str = "exact",
-        n_steps: int = 10,
-        time_width: int = 32,
-    ) -> None:
-        self.mean = mean
-        self.steepness = steepness
-        self.variance = variance
-        self.sigma = sigma
-        self.objective = objective
-        self.time_sampling = time_sampling
-        self.t_min = t_min
-        self.t_max = t_max
-        self.solver = solver
-        self.n_steps = n_steps
-        self.time_width = time_width
+    objective: str = "target"
+    time_sampling: str = "uniform"
+    t_min: float = 0.001
+    t_max: float = 1.0
+    solver: str = "exact"
+    n_steps: int = 10
+    time_width: int = 32
 
     def check(self) -> None:
         """
@@ -241,12 +225,7 @@ def carry(
     Carry features x1 (..., L) to codes with a trained network; all states (n_steps + 1, ..., L), `x1` first.
 
     The network maps states (..., L) and a time () to the quantity that the objective names, of shape (..., L). `n_steps` and
-    `solver` replace those of `learned`.
-
-    Raises
-    ------
-    ValueError
-        If `n_steps` or `solver` does not suit the training.
+    `solver` replace those of `learned`; a ValueError if one does not suit the training.
     """
     changes = {name: value for name, value in [("n_steps", n_steps), ("solver", solver)] if value is not None}
     if changes:

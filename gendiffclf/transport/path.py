@@ -46,13 +46,14 @@ class Path:
         return drift + torch.where(t[..., None] >= 1, at_end, inside)
 
 
+@dataclass(eq=False, repr=False)
 class PathParameters(BaseEstimator):
     """Base of the paths that a classifier takes: their schedules by name, as `ExactPath` describes them."""
 
-    mean: str
-    steepness: float
-    variance: str
-    sigma: float
+    mean: str = "logistic"
+    steepness: float = 10.0
+    variance: str = "bridge"
+    sigma: float = 0.5
 
     def check(self) -> None:
         """

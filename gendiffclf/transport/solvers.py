@@ -121,13 +121,7 @@ def time_grid(n_steps: int, t_max: float, like: Tensor) -> Tensor:
 
 
 def transport(
-    solver: Solver,
-    path: Path,
-    estimate: Estimator,
-    x1: Tensor,
-    *,
-    n_steps: int,
-    t_max: float = 1.0,
+    solver: Solver, path: Path, estimate: Estimator, x1: Tensor, *, n_steps: int, t_max: float = 1.0
 ) -> Tensor:
     """
     Carry features x1 (..., L) to codes in `n_steps` >= 1 steps, from time `t_max` on.

@@ -93,10 +93,9 @@ def test_weights_of_another_model_are_refused(small, rated, tmp_path):
 )
 def test_few_clips_are_seen_more_often(given, n_examples, expected, monkeypatch):
     params = EmoSphereRegressor(n_epochs=given, batch_size=2, accumulation_steps=2).get_params()
-    device = torch.device("cpu")
 
     def n_epochs(n_examples, **changes):
-        return training_arguments({**params, **changes}, device, n_examples, (20, 1000))["num_train_epochs"]
+        return training_arguments({**params, **changes}, n_examples, (20, 1000))["num_train_epochs"]
 
     assert n_epochs(n_examples) == expected
     monkeypatch.setenv("WORLD_SIZE", "2")
