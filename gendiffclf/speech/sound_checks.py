@@ -87,7 +87,11 @@ def content_of(recordings: Sequence[Recording | AudioError]) -> np.ndarray:
 
 
 def copies_of(recordings: Sequence[Recording | AudioError], content: np.ndarray) -> np.ndarray:
-    """For each clip the first digest of `content`, (n_clips,), among its copies, which may have another gain or sample format."""
+    """
+    For each clip the first digest of `content`, (n_clips,), among its copies.
+
+    These may have another gain, also a negative one, or sample format.
+    """
     measured = {
         digest: (*recording.sketch, recording.seconds)
         for digest, recording in zip(content, recordings, strict=True)
@@ -96,10 +100,13 @@ def copies_of(recordings: Sequence[Recording | AudioError], content: np.ndarray)
     digests = sorted(measured)
     groups = DisjointSet(content)
     if digests:
-        points = [measured[digest] for digest in digests]
-        for digest, near in zip(digests, KDTree(points).query_ball_point(points, SAME_SKETCH), strict=True):
-            for i in near:
-                groups.merge(digest, digests[i])
+        points = np.array([measured[digest] for digest in digests])
+        inverted = np.hstack([-points[:, :-1], points[:, -1:]])
+        tree = KDTree(points)
+        for places in (points, inverted):
+            for digest, near in zip(digests, tree.query_ball_point(places, SAME_SKETCH), strict=True):
+                for i in near:
+                    groups.merge(digest, digests[i])
     first = {digest: min(group) for group in groups.subsets() for digest in group}
     return np.array([first[digest] for digest in content])
 
