@@ -82,8 +82,8 @@ def read_corpus(
     Notes
     -----
     Emotions have the same names in all layouts: angry, bored, calm, disgusted, fearful, happy, neutral, sad, surprised.
-    Hidden files and folders are ignored. Duplicates of a file, which some downloads contain, are left out with a warning, since
-    a clip must not be in both training and test.
+    Hidden files and folders are ignored. With a layout, a clip that is there twice, in other folders or formats as in some
+    downloads, is read once, with a warning, since it must not be in both training and test.
 
     Examples
     --------
