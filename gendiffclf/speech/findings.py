@@ -20,7 +20,8 @@ CODES = {
     "error": ("copies-across-labels", "label-variants", "no-speakers", "one-class"),
     "warning": (
         *("anti-phase", "band-limited", "broken", "clipped", "copies", "copies-across-speakers", "overlaps"),
-        *("rare-class", "rates-by-class", "short", "silent", "speaker-per-clip", "speaker-variants", "unscaled"),
+        *("rare-class", "rates-by-class", "short", "silence-by-class", "silent", "speaker-per-clip"),
+        *("speaker-variants", "unscaled"),
     ),
     "note": ("few-speakers", "level-by-class", "long", "no-labels"),
 }

@@ -72,6 +72,35 @@ def test_rates_and_levels_that_give_labels_away(tmp_path):
     assert "'b' are 20 dB louder than those of 'a'" in found["level-by-class"].message
 
 
+@pytest.mark.parametrize("n_alike", [1, 9])
+def test_rates_with_exceptions_give_labels_away(n_alike, tmp_path):
+    corpus = write(tmp_path, good(24))
+    for path in corpus["path"][corpus["label"] == "b"][n_alike:]:
+        soundfile.write(path, soundfile.read(path)[0], 8000)
+    found = codes(audit(corpus))
+    if n_alike == 1:
+        assert "'a' and 'b' (Hz: a 16000, b 8000 (92%) and 16000 (8%))" in found["rates-by-class"].message
+    else:
+        assert "rates-by-class" not in found
+    assert "rates-by-class" not in codes(audit(corpus.iloc[:8]))  # too few to tell
+
+
+@pytest.mark.parametrize("n_alike", [0, 6])
+@pytest.mark.parametrize("end", ["begin", "end"])
+def test_silence_that_gives_labels_away(end, n_alike, tmp_path):
+    clips = good(24)
+    for name in list(clips)[1 + 2 * n_alike :: 2]:  # of label b
+        clips[name] = np.concatenate([np.zeros(RATE // 5), clips[name]][:: 1 if end == "begin" else -1])
+    corpus = write(tmp_path, clips)
+    found = codes(audit(corpus))
+    if n_alike:
+        assert "silence-by-class" not in found
+    else:
+        message = f"clips of 'b' {end} with 0.20 s of silence, those of 'a' with 0.00 s (medians)"
+        assert message in found["silence-by-class"].message
+        assert "silence-by-class" not in codes(audit(corpus.iloc[:18]))  # too few to tell
+
+
 def test_broken_clips_are_findings(tmp_path, broken):
     corpus = write(tmp_path, good(3))
     corpus.loc[1, "path"] = broken
