@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from sklearn.linear_model import LogisticRegression
 
 from gendiffclf import cli
 from gendiffclf.speech import audit, evaluate, read_corpus, sound_checks, table_checks, train
@@ -238,6 +239,23 @@ def test_speakers_that_are_clips(tmp_path):
         {"path": [str(i) for i in range(24)], "label": list("ab") * 12, "speaker": [f"c{i}" for i in range(24)]}
     )
     assert "folds of speakers are random folds" in codes(audit(table, sound=False))["speaker-per-clip"].message
+
+
+@pytest.mark.parametrize("name", ["Unknown", "unknown_speaker", "nan", "N/A", "None", "?", "-"])
+def test_speakers_who_are_not_known(name):
+    speaker = np.repeat(["anna", "ben", "nancy", name], 6)
+    table = pd.DataFrame({"path": [str(i) for i in range(24)], "label": list("ab") * 12, "speaker": speaker})
+    found = codes(audit(table, sound=False))["unknown-speakers"]
+    assert f"the speaker {name!r} of 6 of 24 clips counts as one, but may be several" in found.message
+    assert found.rows == tuple(range(18, 24))
+    assert "unknown-speakers" not in codes(audit(table.iloc[:18], sound=False))
+
+
+@pytest.mark.parametrize("use", [train, evaluate])
+def test_a_code_alone_is_no_list(use, sixty_clips):
+    corpus, features = sixty_clips
+    with pytest.raises(ValueError, match=r"Got accept='copies', expected a list of names; pass \['copies'\]"):
+        use(LogisticRegression(), corpus, features=features, accept="copies")
 
 
 @pytest.mark.usefixtures("quick")
