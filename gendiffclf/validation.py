@@ -41,6 +41,12 @@ def check_choice(name: str, value: Any, options: Iterable[str]) -> None:
         raise ValueError(f"Got {name}={shown(value)}, expected one of {', '.join(map(repr, options))}.")
 
 
+def check_names(name: str, value: Any) -> None:
+    """Raise if `value` is a string instead of a list of them, whose letters would count as names."""
+    if isinstance(value, str):
+        raise ValueError(f"Got {name}={value!r}, expected a list of names; pass [{value!r}].")
+
+
 def _is_one_of(value: Any, words: tuple[str | None, ...]) -> bool:
     return (value is None or isinstance(value, str)) and value in words
 

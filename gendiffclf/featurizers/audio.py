@@ -25,6 +25,8 @@ MP3_PADDING = 4
 MAX_CHANNELS = 32
 BLOCK_SECONDS = 20.0
 NO_FILE = "there is no such file"
+# Code of libsndfile's error for a file named .mp3 that is none; its message says that the file does not exist.
+NO_MP3 = 7
 # libsndfile's number of frames for streams of unknown length.
 UNKNOWN_FRAMES = 2**62
 
@@ -207,6 +209,8 @@ def _end_name(end: float | None) -> str:
 
 def _error_text(error: Exception) -> str:
     """Message of libsndfile without the path."""
+    if getattr(error, "code", None) == NO_MP3:
+        return "Format not recognised"
     return str(error).rpartition(": ")[2].rstrip(". ") or type(error).__name__
 
 

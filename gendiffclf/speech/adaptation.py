@@ -52,15 +52,19 @@ class FewShot(JsonResult):
         Means over repetitions with 95 % intervals, one row per number of shots.
 
         Columns are `uar`, `uar_low`, `uar_high`, the same for `wa`, and `uar_gain`, the difference to no shots in the same
-        repetitions, with `uar_gain_low` and `uar_gain_high`. Intervals are Student's t over repetitions, which sample shots and
-        speakers from one corpus; they say nothing about other corpora.
+        repetitions, with `uar_gain_low` and `uar_gain_high`. Intervals are Student's t over repetitions, within the range of the
+        measure. The repetitions sample shots and speakers from one corpus, so they say nothing about other corpora.
         """
         wide = {name: self.runs.pivot(index="repeat", columns="shots", values=name) for name in MEASURES}
         wide["uar_gain"] = wide["uar"].sub(wide["uar"].iloc[:, 0], axis=0)
         columns: dict[str, pd.Series] = {}
         for name, table in wide.items():
             mean, half_width = table.mean(), t.ppf((1 + LEVEL) / 2, len(table) - 1) * table.sem()
-            columns |= {name: mean, f"{name}_low": mean - half_width, f"{name}_high": mean + half_width}
+            low, high = (
+                (mean - half_width).clip(lower=-1 if name == "uar_gain" else 0),
+                (mean + half_width).clip(upper=1),
+            )
+            columns |= {name: mean, f"{name}_low": low, f"{name}_high": high}
         return pd.DataFrame(columns)
 
     def as_dict(self) -> dict[str, Any]:

@@ -43,9 +43,9 @@ def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None
     -----
     `train` and `evaluate` begin with an audit. Its errors (labels that differ only by case or spaces, copies of a clip with
     different labels, a single label, no speakers) stop them unless listed in `accept`; its warnings are shown. Copies are
-    found by their decoded samples, also at another gain or in another lossless format, but not if they were cut, resampled or
-    compressed with loss. Overlaps are pairs of segments of one file of which more than half of what they cover together is in
-    both.
+    found by their decoded samples, also at another gain, inverted or in another lossless format, but not if they were cut,
+    padded, resampled or compressed with loss. Overlaps are pairs of segments of one file of which more than half of what they
+    cover together is in both.
 
     Examples
     --------

@@ -82,8 +82,8 @@ def read_corpus(
     Notes
     -----
     Emotions have the same names in all layouts: angry, bored, calm, disgusted, fearful, happy, neutral, sad, surprised.
-    Hidden files and folders are ignored. Duplicates of a file, which some downloads contain, are left out with a warning, since
-    a clip must not be in both training and test.
+    Hidden files and folders are ignored. With a layout, a clip that is there twice, in other folders or formats as in some
+    downloads, is read once, with a warning, since it must not be in both training and test.
 
     Examples
     --------
@@ -245,8 +245,18 @@ def _read_table(path: Path, path_column: str) -> pd.DataFrame:
 
 
 def _read_cells(path: Path, rule: str, separator: str, **options: Any) -> pd.DataFrame:
-    """Read a table as text, since a label may be "NA" or "01"; an error if a stray quote has made one cell of several rows."""
-    table = read_csv(path, rule, sep=separator, dtype=str, keep_default_na=False, **options)
+    """
+    Read a table as text, since a label may be "NA" or "01"; an error if a stray quote has made one cell of several rows.
+
+    If names of columns have spaces around them, those before cells are no part of these either.
+    """
+    options = {"sep": separator, "dtype": str, "keep_default_na": False, **options}
+    header = [str(name) for name in read_csv(path, rule, nrows=0, **options)]
+    names = [name.strip() for name in header]
+    spaced = names != header and len(set(names)) == len(names)
+    table = read_csv(path, rule, skipinitialspace=spaced, **options)
+    if spaced:
+        table.columns = table.columns.str.strip()
     for row, cells in enumerate(table.itertuples(index=False), 1):
         lines = [line for cell in cells if "\n" in cell for line in cell.split("\n")[1:]]
         if any(part.lower().endswith(AUDIO_SUFFIXES) for line in lines for part in line.split(separator)):

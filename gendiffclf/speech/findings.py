@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..validation import check_choice, first_few
+from ..validation import check_choice, check_names, first_few
 from .corpora import clip_name
 from .provenance import JsonResult, as_json
 
@@ -20,7 +20,8 @@ CODES = {
     "error": ("copies-across-labels", "label-variants", "no-speakers", "one-class"),
     "warning": (
         *("anti-phase", "band-limited", "broken", "clipped", "copies", "copies-across-speakers", "overlaps"),
-        *("rare-class", "rates-by-class", "short", "silent", "speaker-per-clip", "speaker-variants", "unscaled"),
+        *("rare-class", "rates-by-class", "short", "silence-by-class", "silent", "speaker-per-clip"),
+        *("speaker-variants", "unknown-speakers", "unscaled"),
     ),
     "note": ("few-speakers", "level-by-class", "long", "no-labels"),
 }
@@ -130,8 +131,9 @@ class Audit(JsonResult):
         Raises
         ------
         ValueError
-            If a code does not exist.
+            If a code does not exist, or a string is given.
         """
+        check_names("accept", codes)
         codes = tuple(codes)
         for code in codes:
             check_choice("accept", code, sorted(itertools.chain(*CODES.values())))
@@ -175,7 +177,11 @@ class Audit(JsonResult):
     @property
     def size(self) -> str:
         """Numbers of clips, speakers and minutes, as text."""
-        speakers = "unknown speakers" if self.n_speakers is None else f"{self.n_speakers} speakers"
+        speakers = (
+            "unknown speakers"
+            if self.n_speakers is None
+            else f"{self.n_speakers} speaker{'s' * (self.n_speakers != 1)}"
+        )
         return f"{self.n_clips} clips of {speakers}" + (
             "" if np.isnan(self.seconds) else f", {self.seconds / 60:.1f} minutes"
         )

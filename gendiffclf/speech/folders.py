@@ -128,13 +128,19 @@ def _pattern_parser(pattern: str) -> Callable[[str], Row | None]:
 
 
 def _without_duplicates(table: pd.DataFrame) -> pd.DataFrame:
-    """Leave out files with the same name, size and speaker as an earlier one in another folder."""
+    """
+    Leave out files with the name and speaker of another, in any folder and format.
+
+    Of formats the first of `AUDIO_SUFFIXES` is kept, and of these the largest file, since others may be truncated.
+    """
     paths = [Path(path) for path in table["path"]]
     keys = table.reindex(columns=["speaker"]).assign(
-        name=[path.name for path in paths],
+        name=[path.stem for path in paths],
+        suffix=[AUDIO_SUFFIXES.index(path.suffix.lower()) for path in paths],
         size=[path.stat().st_size if path.exists() else np.nan for path in paths],  # a dangling link is a broken clip
     )
-    duplicated = keys.duplicated() & keys["size"].notna()
+    keys = keys.sort_values(["suffix", "size"], ascending=[True, False])  # stable, with NaN last
+    duplicated = (keys.duplicated(["name", "speaker"]) & keys["size"].notna()).sort_index()
     if duplicated.any():
         names = table["path"][duplicated].tolist()
         warnings.warn(

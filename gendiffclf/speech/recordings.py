@@ -1,4 +1,4 @@
-"""Measurements of recordings: length, level, clipping, bandwidth, and a digest and a sketch of the content."""
+"""Measurements of recordings: length, level, clipping, bandwidth, silence, and a digest and a sketch of the content."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ FLAT_TOP = 3
 """Number of consecutive samples at the peak value that counts as clipping; speech passes its peaks in one or two."""
 SPECTRUM_FLOOR = 70.0
 """Level below the strongest band, in dB, at which the spectrum counts as empty."""
+QUIET = 0.01
+"""Share of the largest sample, at -40 dB, below which the beginning and end of a clip count as silence."""
 N_SKETCH = 16
 _FRAME = 1024
 _MAX_FRAMES = 500
@@ -39,7 +41,8 @@ class Recording:
     above which the average spectrum is at least 70 dB below its strongest band, are in Hz. Without the constant offset of each
     channel, `peak` is the largest absolute sample, 1 for full scale; `level` is the root mean square of the mono mix in dB below
     full scale, -inf for digital silence. Two shares in [0, 1]: `clipped` of samples in runs of at least three at the peak, and
-    `cancelled` of the channels' mean energy that is lost in the mono mix, 1 for anti-phase.
+    `cancelled` of the channels' mean energy that is lost in the mono mix, 1 for anti-phase. `lead` and `tail` are the seconds
+    before and after the sound of the mono mix, NaN without sound.
     """
 
     content: str
@@ -51,6 +54,8 @@ class Recording:
     clipped: float
     bandwidth: float
     cancelled: float
+    lead: float
+    tail: float
 
 
 def measure_recordings(clips: Sequence[Any], n_jobs: int | None = None) -> list[Recording | AudioError]:
@@ -96,6 +101,7 @@ def measure(samples: NDArray[np.float32], rate: float) -> Recording:
     energy = float(np.mean(np.square(centred, dtype=np.float64)))
     mixed = float(np.mean(np.square(mono, dtype=np.float64)))
     peak = float(np.abs(centred).max())
+    heard = np.flatnonzero(np.abs(mono) > QUIET * np.abs(mono).max())
     return Recording(
         content=_content(samples, rate),
         sketch=_sketch(mono),
@@ -106,6 +112,8 @@ def measure(samples: NDArray[np.float32], rate: float) -> Recording:
         clipped=max(_clipped_share(channel, peak) for channel in samples.T),
         bandwidth=bandwidth(mono, rate),
         cancelled=1 - mixed / energy if energy else 0.0,
+        lead=heard[0] / rate if len(heard) else np.nan,
+        tail=(len(mono) - 1 - heard[-1]) / rate if len(heard) else np.nan,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.cluster.hierarchy import DisjointSet
 from scipy.spatial import KDTree
+from scipy.stats import mannwhitneyu
 
 from ..featurizers.audio import NO_FILE, AudioError
 from .corpora import clips
@@ -33,6 +34,14 @@ FULL_BAND = 0.7
 """Minimum median bandwidth of a corpus, as a share of half the sampling rate, for the check of band-limited clips; the spectrum
 of vowels alone ends earlier anyway."""
 LEVEL_GAP = 6.0
+SAME_RATES = 0.5
+"""Share of two labels' clips at common sampling rates up to which the rate tells them apart."""
+SILENCE_GAP = 0.1
+"""Minimum difference of two labels' silence, in seconds; sounds begin and end more or less softly."""
+TOLD_APART = 0.95
+"""Minimum probability that a clip of one label has more silence than one of another. Between emotions of RAVDESS it is 0.84."""
+MIN_CLIPS = 10
+"""Minimum number of clips of a label for these checks, unless rates have nothing in common."""
 N_REASONS = 5
 
 # Code, condition on columns of measurements, message and remedy of the checks of single recordings.
@@ -87,7 +96,11 @@ def content_of(recordings: Sequence[Recording | AudioError]) -> np.ndarray:
 
 
 def copies_of(recordings: Sequence[Recording | AudioError], content: np.ndarray) -> np.ndarray:
-    """For each clip the first digest of `content`, (n_clips,), among its copies, which may have another gain or sample format."""
+    """
+    For each clip the first digest of `content`, (n_clips,), among its copies.
+
+    These may have another gain, also a negative one, or sample format.
+    """
     measured = {
         digest: (*recording.sketch, recording.seconds)
         for digest, recording in zip(content, recordings, strict=True)
@@ -96,10 +109,13 @@ def copies_of(recordings: Sequence[Recording | AudioError], content: np.ndarray)
     digests = sorted(measured)
     groups = DisjointSet(content)
     if digests:
-        points = [measured[digest] for digest in digests]
-        for digest, near in zip(digests, KDTree(points).query_ball_point(points, SAME_SKETCH), strict=True):
-            for i in near:
-                groups.merge(digest, digests[i])
+        points = np.array([measured[digest] for digest in digests])
+        inverted = np.hstack([-points[:, :-1], points[:, -1:]])
+        tree = KDTree(points)
+        for places in (points, inverted):
+            for digest, near in zip(digests, tree.query_ball_point(places, SAME_SKETCH), strict=True):
+                for i in near:
+                    groups.merge(digest, digests[i])
     first = {digest: min(group) for group in groups.subsets() for digest in group}
     return np.array([first[digest] for digest in content])
 
@@ -203,16 +219,23 @@ def _check_bandwidth(corpus: pd.DataFrame, table: pd.DataFrame) -> Iterator[Find
 
 
 def _check_conditions(corpus: pd.DataFrame, table: pd.DataFrame) -> Iterator[Finding]:
-    """Yield findings about sampling rates and levels that differ between classes."""
+    """Yield findings about sampling rates, silence and levels that differ between classes."""
     label = corpus["label"].iloc[table.index].astype(str).to_numpy()
-    rates = table.groupby(label)["rate"].unique()
-    if len(rates) > 1 and not set.intersection(*map(set, rates)):
-        text = ", ".join(f"{name} {'/'.join(map(str, sorted(values)))}" for name, values in rates.items())
-        yield finding(
-            "rates-by-class",
-            f"no sampling rate occurs in all classes (Hz: {text}), so that the rate reveals the label",
-            "resample all clips to the lowest rate",
-        )
+    yield from _check_rates(corpus, label, table["rate"])
+    for name, verb in (("lead", "begin"), ("tail", "end")):
+        seconds = table[name].dropna().groupby(label[table[name].notna()])
+        medians = seconds.median()[seconds.count() >= MIN_CLIPS]
+        if not len(medians) or medians.max() - medians.min() < SILENCE_GAP:
+            continue
+        more, less = medians.idxmax(), medians.idxmin()
+        pair = seconds.get_group(more), seconds.get_group(less)
+        if mannwhitneyu(*pair).statistic >= TOLD_APART * len(pair[0]) * len(pair[1]):
+            yield finding(
+                "silence-by-class",
+                f"clips of {more!r} {verb} with {medians[more]:.2f} s of silence, those of {less!r} with {medians[less]:.2f} s "
+                "(medians), and hardly any are alike, so that the silence reveals the label",
+                "cut the silence off all clips in the same way",
+            )
     level = table["level"].where(np.isfinite(table["level"])).groupby(label)
     levels = level.median()[level.count() > 1]
     if len(levels) and (gap := levels.max() - levels.min()) > LEVEL_GAP:
@@ -222,6 +245,30 @@ def _check_conditions(corpus: pd.DataFrame, table: pd.DataFrame) -> Iterator[Fin
             f"clips of {loud!r} are {gap:.0f} dB louder than those of {soft!r} (medians), so that the level may reveal the label",
             "use features that do not depend on the level, unless the speakers themselves were louder",
         )
+
+
+def _check_rates(corpus: pd.DataFrame, label: np.ndarray, rate: pd.Series) -> Iterator[Finding]:
+    """Yield a finding if two labels have few sampling rates in common."""
+    counts = pd.crosstab(label, rate.to_numpy())
+    shares, enough = counts.div(counts.sum(axis=1), axis=0), counts.sum(axis=1).to_numpy() >= MIN_CLIPS
+    values = shares.to_numpy()  # (n_labels, n_rates)
+    for i, name in enumerate(shares.index):
+        common = np.minimum(values[i], values).sum(axis=1)
+        different = np.flatnonzero((common == 0) | ((common <= SAME_RATES) & enough[i] & enough))
+        if len(different):
+            text = ", ".join(f"{name} {_rates_text(part[part > 0])}" for name, part in shares.iterrows())
+            yield finding(
+                "rates-by-class",
+                f"the sampling rate reveals labels such as {name!r} and {shares.index[different[0]]!r} (Hz: {text})",
+                "resample all clips to the lowest rate",
+            )
+            return
+
+
+def _rates_text(shares: pd.Series) -> str:
+    if len(shares) == 1:
+        return str(shares.index[0])
+    return " and ".join(f"{rate} ({share:.0%})" for rate, share in shares.items())
 
 
 def _of_clips(rows: pd.Index, corpus: pd.DataFrame, what: str) -> str:

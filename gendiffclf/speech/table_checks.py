@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.cluster.hierarchy import DisjointSet
 
+from ..validation import first_few
 from .findings import Finding, finding
 from .intervals import MIN_UNITS
 from .votes import PREFIX, vote_columns
@@ -21,6 +22,8 @@ _SPEAKER_LIKE = re.compile(
     r"(speaker|spk|spkr|actor|subject|participant|talker|singer|client|voice|person|user)s?(id|name|no|nr|number)?"
 )
 _LABEL_LIKE = re.compile(r"(emotion|emo|class|categor|target|affect|mood|sentiment|feeling)(s|y|ies)?(label|name)?s?")
+_NO_SPEAKER = re.compile(r"unknown( speaker)?|unk|unspecified|undefined|anonymous|nan|n/?a|none|null|\?*")
+"""Names, normalised, that stand for speakers who are not known."""
 MANY_CLIPS = 20
 """Minimum number of clips for the finding that each has its own speaker."""
 FEW_SPEAKERS = 10
@@ -105,6 +108,15 @@ def _check_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
             "one",
             "give them the same name, or clearly different ones",
             corpus[speakers.isin(variants)],
+        )
+    unknown = speakers[[bool(_NO_SPEAKER.fullmatch(plain_name(name))) for name in speakers]]
+    if len(unknown):
+        yield finding(
+            "unknown-speakers",
+            f"the speaker {first_few([repr(name) for name in unknown.unique()])} of {len(unknown)} of {len(corpus)} clips counts "
+            "as one, but may be several, also others of the corpus, so that speakers may be in both training and test",
+            "leave these clips out, or find out who speaks",
+            corpus.loc[unknown.index],
         )
     n_speakers = speakers.nunique()
     if n_speakers == len(corpus) >= MANY_CLIPS:

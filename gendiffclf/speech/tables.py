@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
+from ..validation import check_names
 from .intervals import Sums, interval, resample
 from .measures import Tally, probabilities
 from .names import MEASURES
@@ -146,6 +147,7 @@ def group_columns(corpus: pd.DataFrame, groups: Sequence[str] | None) -> tuple[s
     if groups is None:
         present = [name for name in GROUP_COLUMNS if name in corpus and corpus[name].nunique() > 1]
         return tuple(name for name in present if not (corpus[name].astype(str) == corpus["label"].astype(str)).all())
+    check_names("groups", groups)
     for name in groups:
         if name not in corpus:
             raise ValueError(f"Got groups={list(groups)!r}, expected columns of the corpus: {list(corpus.columns)}.")

@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline
 from ..classifier import GenerativeTransportClassifier
 from ..featurizers import SpeechFeaturizer
 from ..featurizers.audio import AudioError
-from ..validation import first_few
+from ..validation import check_names, first_few
 from .auditing import audit_first
 from .corpora import check_corpus, check_gaps, clips
 from .findings import Audit
@@ -351,6 +351,7 @@ def train(
     """
     corpus = check_corpus(corpus)
     featurizer, rest = split_pipeline(pipeline, corpus, whole=features is not None)
+    check_names("accept", accept)
     accept = (*accept, *(("no-speakers",) if without_speakers else ()))
     featurizer = None if featurizer is None else clone(featurizer)
     encoded, audited = encode_audited(featurizer, corpus, features, accept=accept, ignore=("broken",))

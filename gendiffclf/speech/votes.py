@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..validation import first_few
+from ..validation import check_names, first_few
 from ..votes import cross_entropies, divergences
 from .intervals import Sums
 from .measures import EPS, probabilities
@@ -35,6 +35,8 @@ def with_votes(corpus: pd.DataFrame, columns: Sequence[str] | None, raters: Sequ
             f"Got votes={list(columns)!r} and raters={list(raters)!r}, expected one of them: a column for each class, or one "
             "for each rater."
         )
+    for name, given in (("votes", columns), ("raters", raters)):
+        check_names(name, given)
     named = list(dict.fromkeys(columns or raters or ()))
     missing = [name for name in named if name not in corpus]
     if missing or not named:

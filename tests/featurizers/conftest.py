@@ -144,7 +144,7 @@ def broken(tmp_path):
         "folder": (tmp_path, "folder, expected an audio file|cannot be read"),
         "empty": (tmp_path / "empty.wav", "cannot be read as audio"),
         "not audio": (tmp_path / "noise.wav", "cannot be read as audio"),
-        "text": (tmp_path / "text.mp3", "cannot be read as audio"),
+        "text": (tmp_path / "text.mp3", r"cannot be read as audio \(Format not recognised\)"),
         "truncated wav": (tmp_path / "cut.wav", "it is truncated: 50% of the samples declared"),
         "header only": (tmp_path / "head.wav", "cannot be read as audio"),
         "truncated flac": (tmp_path / "cut.flac", "decoding failed|truncated"),

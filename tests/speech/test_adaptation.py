@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
 from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier, cli
-from gendiffclf.speech import synthesize_corpus
+from gendiffclf.speech import FewShot, synthesize_corpus
 from gendiffclf.speech.adaptation import _disjoint_rows, _sample_shots, few_shot
 from gendiffclf.speech.system_pipelines import SMALL
 
@@ -84,6 +84,17 @@ def test_halves_of_shared_speakers():
     assert not set(held_out) & set(chosen[5])
     with pytest.raises(ValueError, match="Got 1 speakers to train on and 1 to test, expected at least 1 and 2"):
         _disjoint_rows(np.arange(4), np.array([False, False, True, True]), np.array(list("aabb")), rng)
+
+
+def test_intervals_stay_within_the_range_of_measures():
+    """Student's t would end at 1.01."""
+    runs = pd.DataFrame({"repeat": [0, 1, 0, 1], "shots": [0, 0, 2, 2], "wa": 1.0, "uar": [0.5, 0.5, 0.99, 1.0]})
+    row = FewShot(runs, 1, 1).summary.loc[2]
+    assert row[["uar_low", "uar_high"]].tolist() == [pytest.approx(0.931, abs=1e-3), 1]
+    assert row[["uar_gain_low", "uar_gain_high"]].tolist() == [
+        pytest.approx(0.431, abs=1e-3),
+        pytest.approx(0.559, abs=1e-3),
+    ]
 
 
 def test_summary_has_gains_over_no_shots(voices):

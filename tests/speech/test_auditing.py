@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from sklearn.linear_model import LogisticRegression
 
 from gendiffclf import cli
 from gendiffclf.speech import audit, evaluate, read_corpus, sound_checks, table_checks, train
@@ -70,6 +71,35 @@ def test_rates_and_levels_that_give_labels_away(tmp_path):
     found = codes(audit(corpus))
     assert "a 16000, b 8000" in found["rates-by-class"].message
     assert "'b' are 20 dB louder than those of 'a'" in found["level-by-class"].message
+
+
+@pytest.mark.parametrize("n_alike", [1, 9])
+def test_rates_with_exceptions_give_labels_away(n_alike, tmp_path):
+    corpus = write(tmp_path, good(24))
+    for path in corpus["path"][corpus["label"] == "b"][n_alike:]:
+        soundfile.write(path, soundfile.read(path)[0], 8000)
+    found = codes(audit(corpus))
+    if n_alike == 1:
+        assert "'a' and 'b' (Hz: a 16000, b 8000 (92%) and 16000 (8%))" in found["rates-by-class"].message
+    else:
+        assert "rates-by-class" not in found
+    assert "rates-by-class" not in codes(audit(corpus.iloc[:8]))  # too few to tell
+
+
+@pytest.mark.parametrize("n_alike", [0, 6])
+@pytest.mark.parametrize("end", ["begin", "end"])
+def test_silence_that_gives_labels_away(end, n_alike, tmp_path):
+    clips = good(24)
+    for name in list(clips)[1 + 2 * n_alike :: 2]:  # of label b
+        clips[name] = np.concatenate([np.zeros(RATE // 5), clips[name]][:: 1 if end == "begin" else -1])
+    corpus = write(tmp_path, clips)
+    found = codes(audit(corpus))
+    if n_alike:
+        assert "silence-by-class" not in found
+    else:
+        message = f"clips of 'b' {end} with 0.20 s of silence, those of 'a' with 0.00 s (medians)"
+        assert message in found["silence-by-class"].message
+        assert "silence-by-class" not in codes(audit(corpus.iloc[:18]))  # too few to tell
 
 
 def test_broken_clips_are_findings(tmp_path, broken):
@@ -209,6 +239,23 @@ def test_speakers_that_are_clips(tmp_path):
         {"path": [str(i) for i in range(24)], "label": list("ab") * 12, "speaker": [f"c{i}" for i in range(24)]}
     )
     assert "folds of speakers are random folds" in codes(audit(table, sound=False))["speaker-per-clip"].message
+
+
+@pytest.mark.parametrize("name", ["Unknown", "unknown_speaker", "nan", "N/A", "None", "?", "-"])
+def test_speakers_who_are_not_known(name):
+    speaker = np.repeat(["anna", "ben", "nancy", name], 6)
+    table = pd.DataFrame({"path": [str(i) for i in range(24)], "label": list("ab") * 12, "speaker": speaker})
+    found = codes(audit(table, sound=False))["unknown-speakers"]
+    assert f"the speaker {name!r} of 6 of 24 clips counts as one, but may be several" in found.message
+    assert found.rows == tuple(range(18, 24))
+    assert "unknown-speakers" not in codes(audit(table.iloc[:18], sound=False))
+
+
+@pytest.mark.parametrize("use", [train, evaluate])
+def test_a_code_alone_is_no_list(use, sixty_clips):
+    corpus, features = sixty_clips
+    with pytest.raises(ValueError, match=r"Got accept='copies', expected a list of names; pass \['copies'\]"):
+        use(LogisticRegression(), corpus, features=features, accept="copies")
 
 
 @pytest.mark.usefixtures("quick")

@@ -71,6 +71,18 @@ def test_target_chooses_the_label(tmp_path):
         read_corpus(path, target="age")
 
 
+def test_spaces_after_commas_are_no_part_of_names_and_cells(tmp_path):
+    (tmp_path / "clips.csv").write_text('path, label , speaker\na.wav, "very, very sad", anna\n')
+    corpus = read_corpus(tmp_path / "clips.csv")
+    assert corpus.to_dict("records") == [
+        {"path": str(tmp_path / "a.wav"), "label": "very, very sad", "speaker": "anna"}
+    ]
+    (tmp_path / "clips.csv").write_text("path,label,speaker\na.wav, sad,anna\n")
+    assert read_corpus(tmp_path / "clips.csv")["label"].tolist() == [" sad"]  # which the audit reports
+    (tmp_path / "clips.csv").write_text("path,label, label\na.wav,sad,x\n")
+    assert read_corpus(tmp_path / "clips.csv")["label"].tolist() == ["sad"]
+
+
 def test_clips_without_labels_are_for_prediction(tmp_path):
     touch(tmp_path, ["a.wav", "b/c.flac"])
     assert list(read_corpus(tmp_path).columns) == ["path"]

@@ -151,6 +151,8 @@ def test_tables_by_speaker_class_and_group(table, found, tmp_path):
     assert evaluate(LogisticRegression(), rooms, features=features, groups=["room"]).gaps["a"][0] == "9"
     with pytest.raises(ValueError, match=r"Got groups=\['height'\], expected columns"):
         evaluate(LogisticRegression(), corpus, features=features, groups=["height"])
+    with pytest.raises(ValueError, match=r"Got groups='gender', expected a list of names; pass \['gender'\]"):
+        evaluate(LogisticRegression(), corpus, features=features, groups="gender")
     for name in ("fold", "p_angry"):
         with pytest.raises(ValueError, match=f"expected no '{name}', which is a column of the results; rename"):
             evaluate(LogisticRegression(), corpus.assign(**{name: "x"}), features=features, groups=[name])

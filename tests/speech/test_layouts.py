@@ -178,6 +178,16 @@ def test_second_copies_are_left_out(tmp_path):
     assert len(corpus) == 1
 
 
+def test_a_clip_in_two_formats_is_one(tmp_path):
+    """As in CREMA-D, which has a folder of WAV and one of MP3 files."""
+    names = [f"{kind}/1001_{name}_XX.{kind}" for kind in ("mp3", "wav") for name in ("DFA_ANG", "IEO_SAD")]
+    touch(tmp_path, [*names, "again/1001_DFA_ANG_XX.wav"])
+    (tmp_path / names[2]).write_bytes(b"more than in the other")
+    with pytest.warns(UserWarning, match=r"Got 3 of 5 files twice \(.*again/1001_DFA_ANG_XX.wav, .*mp3, .*mp3\)"):
+        corpus = read_corpus(tmp_path, layout="crema-d")
+    assert corpus["path"].tolist() == [str(tmp_path / name) for name in names[2:]]
+
+
 def test_files_of_other_speakers_are_no_copies(tmp_path):
     touch(tmp_path, [f"{speaker}/{take}.wav" for speaker in ("DC", "JE") for take in ("a01", "sa01")])
     assert read_corpus(tmp_path, layout="savee")["speaker"].tolist() == ["DC", "DC", "JE", "JE"]

@@ -74,6 +74,8 @@ def test_votes_of_raters_and_of_classes_are_read_alike(tmp_path):
         ({"votes": ["a"], "raters": ["b"]}, r"Got votes=\['a'\] and raters=\['b'\], expected one of them"),
         ({"votes": ["calm"]}, r"Got votes=\['calm'\], expected some of the columns \['path', 'sad', 'angry', 'who'\]"),
         ({"raters": []}, r"Got raters=\[\], expected some of the columns"),
+        ({"raters": "first"}, r"Got raters='first', expected a list of names; pass \['first'\]"),
+        ({"votes": "sad"}, r"Got votes='sad', expected a list of names"),
         ({"votes": ["sad", "who"]}, "Got 'anna' in the column 'who' of votes, in row 1, expected a number >= 0"),
         ({"votes": ["sad"]}, r"Got 1 of 2 clips without votes \(.*2.wav\), expected at least one for each"),
         ({"votes": ["angry"]}, "Got '-1' in the column 'angry' of votes, in row 1"),
