@@ -117,6 +117,19 @@ def test_rows_that_recur_by_chance_are_evidence_although_their_weights_are_unequ
     assert classifier.combination_.floor == pytest.approx(1 / (n + 2))
 
 
+def test_groups_without_weight_do_not_matter(tiny, iris):
+    X, y = iris
+    groups, weight = np.arange(150) % 7, np.where(np.arange(150) % 7 == 3, 0.0, 1.0)
+    rest = weight > 0
+    one, other = (
+        tiny().fit(X, y, sample_weight=weight, groups=groups),
+        tiny().fit(X[rest], y[rest], groups=groups[rest]),
+    )
+    np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
+    with pytest.warns(UserWarning, match="groups with 3 alone"):
+        tiny().fit(X, y, sample_weight=1 - weight, groups=groups)
+
+
 def test_names_of_groups_do_not_matter(tiny, iris):
     X, y = iris
     groups = np.arange(150) % 7
