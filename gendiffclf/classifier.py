@@ -330,9 +330,12 @@ class GenerativeTransportClassifier(
                 )
             counts = np.bincount(labels, weight)
             weight = weight * class_factors(self.class_weight, classes, counts, labels, weight)
-            # Rows of a group are held out together, so that copies in it may be one.
-            merge = training_rows if groups is None else distinct_rows
-            kept, weight, kind = merge(rows, np.stack([labels, group_of], axis=1), weight)
+            kinds = np.stack([labels, group_of], axis=1)
+            if groups is None:
+                kept, weight, kind, observed = training_rows(rows, kinds, weight)
+            else:  # Rows of a group are held out together, so that copies in it may be one.
+                kept, weight, kind = distinct_rows(rows, kinds, weight)
+                observed = np.ones(len(kept))
             labels, group = labels[kept], None if groups is None else group_of[kept]
             width = _parameters.code_width(params, len(classes))
             self._code_kind, self._code_width = self.codes, width
@@ -345,7 +348,7 @@ class GenerativeTransportClassifier(
         self.scaler_ = FeatureScaler.fit(rows, weight, self.scaling, kept, indicators, labels)
         self.lift_ = lift_matrix(self.scaler_.n_features_out, width, seed)
         codes = self._codes().to(resolve_device(self.device), self._dtype)
-        data = self._training_rows(rows, labels, weight / weight.mean(), group, kept, codes)
+        data = self._training_rows(rows, labels, weight / weight.mean(), observed, group, kept, codes)
         fitted = fit_estimators(
             params, data, codes, self.lift_, (rows.shape[1], len(self.lift_)), self.path_, seed, processes, budget
         )
@@ -370,6 +373,7 @@ class GenerativeTransportClassifier(
         X: np.ndarray,
         labels: np.ndarray,
         weights: np.ndarray,
+        observed: np.ndarray,
         groups: np.ndarray | None,
         index: np.ndarray,
         like: torch.Tensor,
@@ -386,4 +390,5 @@ class GenerativeTransportClassifier(
         exact = exact_dtype(like.device)
         y = torch.as_tensor(labels, device=like.device)
         targets = torch.nn.functional.one_hot(y, len(self.classes_)).to(exact)
-        return TrainingRows(rows, y, targets, torch.as_tensor(weights, dtype=exact, device=like.device), groups)
+        weight = torch.as_tensor(weights, dtype=exact, device=like.device)
+        return TrainingRows(rows, y, targets, weight, observed, groups)

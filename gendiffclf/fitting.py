@@ -44,6 +44,8 @@ class TrainingRows:
         Coordinates of their codes.
     weight : Tensor of shape (n,)
         Positive, of mean 1.
+    observed : ndarray of shape (n,)
+        Independent observations that each row stands for.
     groups : ndarray of shape (n,) or None
     """
 
@@ -51,6 +53,7 @@ class TrainingRows:
     y: torch.Tensor
     targets: torch.Tensor
     weight: torch.Tensor
+    observed: np.ndarray
     groups: np.ndarray | None
 
 
@@ -177,15 +180,18 @@ def _evidence(data: TrainingRows, validation: np.ndarray) -> torch.Tensor:
     """
     Weights of held-out rows (v,) whose sum is the number of independent rows that tell as much as they do.
 
-    Rows of one group are right or wrong together, so their weights are divided by the design effect of samples in clusters
-    (Kish 1965).
+    A mean of rows of unequal weights, or of rows that are right or wrong together in groups, varies more: the sum is divided by
+    the design effect (Kish 1965).
     """
     weight = data.weight[validation]
-    if data.groups is None or not len(validation):
+    if not len(validation):
         return weight
-    group = np.unique(data.groups[validation], return_inverse=True)[1]
-    sizes = np.bincount(group, weight.cpu().numpy())
-    return weight / max(1 + CORRELATION_IN_GROUPS * float((sizes**2).sum() / sizes.sum() - 1), 1.0)
+    each = weight.cpu().numpy()
+    variance = (each**2 / data.observed[validation]).sum()
+    if data.groups is not None:
+        sizes = np.bincount(np.unique(data.groups[validation], return_inverse=True)[1], each)
+        variance += CORRELATION_IN_GROUPS * ((sizes**2).sum() - (each**2).sum())
+    return weight / max(float(variance / each.sum()), 1.0)
 
 
 def _fit_logistic(

@@ -19,8 +19,9 @@ _REMEDIES = {
     ("polars", "Series"): "X.to_frame()",
     ("pandas", "Series"): "X.to_frame()",
     ("pyarrow", "Table"): "X.to_pandas()",
+    ("numpy", "MaskedArray"): "X.astype(float).filled(numpy.nan)",
 }
-"""Conversions to suggest for unsupported tables, by package and type."""
+"""Conversions to suggest for unsupported tables and arrays, by package and type."""
 _PLURALS = {NUMBER: "numbers", BOOLEAN: "booleans", CATEGORY: "categories"}
 
 

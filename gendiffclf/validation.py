@@ -145,7 +145,6 @@ def checked_rows(
     if missing.all():
         raise ValueError(f"Got {len(rows)} rows of NaN only, expected at least one row of numbers.")
     check_classification_targets(labels)
-    group = _group_numbers(groups, len(rows))
     weight = _check_sample_weight(sample_weight, labels, dtype=np.float64, copy=True, ensure_non_negative=True)
     if not weight[~missing].any():
         raise ValueError("Got a sample_weight of zeros only, expected at least one positive weight.")
@@ -157,11 +156,12 @@ def checked_rows(
     if missing.any():
         labels = np.where(missing, labels[~missing][0], labels)
         weight[missing] = 0
-    return rows, labels, weight, group
+    return rows, labels, weight, _group_numbers(groups, weight > 0)
 
 
-def _group_numbers(groups: ArrayLike | None, n: int) -> np.ndarray:
-    """Number of each row's group, (n,); zeros without groups."""
+def _group_numbers(groups: ArrayLike | None, used: np.ndarray) -> np.ndarray:
+    """Number of each row's group, (n,), among the groups of rows in use (n,); zeros without groups."""
+    n = len(used)
     if groups is None:
         return np.zeros(n, np.int64)
     names = np.asarray(groups)
@@ -176,7 +176,8 @@ def _group_numbers(groups: ArrayLike | None, n: int) -> np.ndarray:
         raise ValueError(
             "Got groups of which some are text, expected all or none; convert them, for example by astype(str)."
         )
-    distinct, numbers = np.unique(names, return_inverse=True)
+    numbers = np.zeros(n, np.int64)
+    distinct, numbers[used] = np.unique(names[used], return_inverse=True)
     if len(distinct) == 1 and n > 1:
         warnings.warn(
             f"Got groups with {shown(distinct[0])} alone, expected at least 2 groups: nothing can be chosen or calibrated on "

@@ -184,6 +184,7 @@ def test_booleans_that_are_neither_0_nor_1():
         (pl.LazyFrame({"a": [1]}), r"polars\.LazyFrame, expected an array, or a DataFrame .*; use X\.collect\(\)"),
         (pl.Series([1]), r"polars\.Series, .*; use X\.to_frame\(\)"),
         (pd.Series([1]), r"pandas\.Series, .*; use X\.to_frame\(\)"),
+        (np.ma.masked_less([[1]], 2), r"numpy\.MaskedArray, .*; use X\.astype\(float\)\.filled\(numpy\.nan\)"),
         (pa.table({"a": [1]}), r"pyarrow\.Table, .*; use X\.to_pandas\(\)"),
         (
             pd.DataFrame({"a": []}),

@@ -95,6 +95,41 @@ def test_few_groups_are_little_evidence(tiny, monkeypatch):
     assert np.mean(losses[CORRELATION_IN_GROUPS]) < np.mean(losses[0.0]) - 0.05
 
 
+def test_few_large_weights_are_little_evidence(tiny):
+    """If the rows of large weight are right by luck, new ones will not be."""
+    losses = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        X, y, weight = rng.normal(size=(40, 6)), rng.integers(0, 2, 40), rng.lognormal(0, 3, 40)
+        classifier = tiny(estimator="kernel").fit(X, y, sample_weight=weight)
+        n = weight.sum() ** 2 / (weight**2).sum()
+        assert classifier.combination_.floor == pytest.approx(1 / (n + 2))
+        losses.append(log_loss(rng.integers(0, 2, 500), classifier.predict_proba(rng.normal(size=(500, 6)))))
+    assert np.mean(losses) < 0.93  # 1.01 if they counted as 40 rows
+
+
+def test_rows_that_recur_by_chance_are_evidence_although_their_weights_are_unequal(tiny):
+    rng = np.random.default_rng(0)
+    X = rng.choice(2, (2000, 2), p=[0.9, 0.1]).astype(float)
+    y = (rng.random(2000) < 0.1 + 0.3 * X[:, 0]).astype(int)
+    classifier = tiny(estimator="kernel").fit(X, y)
+    n = len(classifier.kernel_.centers)
+    assert classifier.combination_.floor == pytest.approx(1 / (n + 2))
+
+
+def test_groups_without_weight_do_not_matter(tiny, iris):
+    X, y = iris
+    groups, weight = np.arange(150) % 7, np.where(np.arange(150) % 7 == 3, 0.0, 1.0)
+    rest = weight > 0
+    one, other = (
+        tiny().fit(X, y, sample_weight=weight, groups=groups),
+        tiny().fit(X[rest], y[rest], groups=groups[rest]),
+    )
+    np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
+    with pytest.warns(UserWarning, match="groups with 3 alone"):
+        tiny().fit(X, y, sample_weight=1 - weight, groups=groups)
+
+
 def test_names_of_groups_do_not_matter(tiny, iris):
     X, y = iris
     groups = np.arange(150) % 7

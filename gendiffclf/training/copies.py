@@ -27,7 +27,7 @@ _HASHED_VALUES = 2**18
 
 def training_rows(
     X: np.ndarray, labels: np.ndarray, sample_weight: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """
     `distinct_rows`, of which those that recur by chance are several rows that share the weight.
 
@@ -48,6 +48,8 @@ def training_rows(
     index, weight, kind
         As of `distinct_rows`, with up to `MOST_COPIES` rows of a kind. Weights that are whole multiples of the least of their
         class count as so many copies.
+    observed : ndarray of shape (m,)
+        Independent observations that each row stands for: 1, or its share of the copies of a kind that recurs by chance.
     """
     index, weight, kind = distinct_rows(X, labels, sample_weight)
     rows, y = np.flatnonzero(kind >= 0), labels[index, 0]
@@ -58,9 +60,10 @@ def training_rows(
         if own.sum() >= _TELLING:
             copies[own] //= np.gcd.reduce(copies[own])
     recurs = (large | _recur_by_chance(X, index, copies)) & ~_oversampled(y, copies)
-    parts = np.where(recurs, np.minimum(copies, MOST_COPIES), 1)
+    copies = np.where(recurs, copies, 1)
+    parts = np.minimum(copies, MOST_COPIES)
     if parts.max() == 1:
-        return index, weight, kind
+        return index, weight, kind, copies
     # Numbers of the parts: of a kind one after the other, then in an order that has nothing to do with kinds.
     first = np.cumsum(parts) - parts
     of_part = np.repeat(np.arange(len(parts)), parts)
@@ -69,7 +72,8 @@ def training_rows(
     sizes = np.bincount(kind[rows])
     number = np.arange(len(by_kind)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     kind[by_kind] = np.argsort(order)[first[kind[by_kind]] + number % parts[kind[by_kind]]]
-    return index[of_part[order]], (weight / parts)[of_part[order]], kind
+    source = of_part[order]
+    return index[source], (weight / parts)[source], kind, (copies / parts)[source]
 
 
 def _observed(y: np.ndarray, weight: np.ndarray) -> np.ndarray:

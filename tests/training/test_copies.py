@@ -78,7 +78,8 @@ def cells(n, seed, n_features=3):
 def kept(X, y, weight=None):
     """Training rows as they are sorted, with their weights, and the number of each row's kind."""
     weight = np.ones(len(X)) if weight is None else np.asarray(weight, float)
-    index, weight, kind = training_rows(X, y[:, None], weight)
+    index, weight, kind, observed = training_rows(X, y[:, None], weight)
+    assert observed.shape == weight.shape
     np.testing.assert_array_equal(X[index][kind[kind >= 0]], X[kind >= 0])
     np.testing.assert_array_equal(y[index][kind[kind >= 0]], y[kind >= 0])
     return X[index], y[index], weight, kind
