@@ -11,7 +11,7 @@ import torch
 
 from .device import high_precision
 from .estimators.combination import Combination, combine, fit_read_out, uncalibrated
-from .estimators.kernel import HELD_OUT_ROWS, LEAST_CENTERS, KernelFit, fit_kernel, most_centers
+from .estimators.kernel import HELD_OUT_ROWS, LEAST_CENTERS, WORTH_DOUBLING, KernelFit, fit_kernel, most_centers
 from .estimators.kernel_estimator import KernelEstimator
 from .estimators.logistic import LogisticEstimator, fit_logistic
 from .estimators.network import TransportNetwork
@@ -225,9 +225,14 @@ def _warn_of_an_early_end(fitted: Fitted, budget: Budget) -> None:
 
 
 def _fit_kernel(params: dict[str, Any], data: TrainingRows, processes: Processes, budget: Budget) -> KernelFit:
-    """With a time limit, from few centres to more and more, as long as the next fit would leave time for the network."""
-    most = most_centers(len(data.rows), None if params["n_centers"] == "auto" else params["n_centers"])
-    n_centers = most if budget.limit is None else min(LEAST_CENTERS, most)
+    """
+    With centres that are doubled once where that pays.
+
+    With a time limit, from few of them to more and more, as long as the next fit would leave time for the network.
+    """
+    n, automatic = len(data.rows), params["n_centers"] == "auto"
+    most = most_centers(n, None if automatic else params["n_centers"])
+    n_centers, choice = most if budget.limit is None else min(LEAST_CENTERS, most), None
     while True:
         begin = budget.spent
         kernel = fit_kernel(
@@ -240,9 +245,13 @@ def _fit_kernel(params: dict[str, Any], data: TrainingRows, processes: Processes
             n_selection=None if n_centers == most else n_centers,
             groups=data.groups,
             folds=selection_folds(data.y.cpu().numpy(), np.random.default_rng(0), data.groups),
+            choice=choice,
             reduce=processes.summed,
             part=processes.part,
         )
+        pays = kernel.choice.error - kernel.error > max(WORTH_DOUBLING[0] * kernel.choice.error, WORTH_DOUBLING[1])
+        if automatic and n_centers == most and choice is None and processes.first(pays):
+            most, choice = most_centers(n, 2 * most), kernel.choice
         # Twice the centres take up to four times as long, and as much again is for the network.
         if n_centers == most or processes.first(budget.is_short_of(8 * (budget.spent - begin))):
             return kernel

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
 
 from gendiffclf import ExactPath, LearnedPath
+from gendiffclf.estimators import kernel
 
 ESTIMATORS = ("both", "network", "kernel")
 
@@ -366,3 +367,18 @@ def test_a_single_group_is_warned_of(tiny, iris):
 def test_missing_labels_are_named(tiny, iris, labels, shown):
     with pytest.raises(ValueError, match=f"Got y with {shown}, expected a value for each row"):
         tiny().fit(iris[0], labels)
+
+
+# --------------------------------------------------------------------- centres
+
+
+@pytest.mark.parametrize(("n_centers", "expected"), [("auto", {"curved": 100, "linear": 50}), (50, {"curved": 50})])
+def test_centres_are_doubled_where_that_pays(n_centers, expected, tiny, monkeypatch):
+    monkeypatch.setattr(kernel, "EXACT_ROWS", 200)
+    monkeypatch.setattr(kernel, "NYSTROM_CENTERS", 50)
+    monkeypatch.setattr(kernel, "_REFINING", (25, 600))
+    rows = np.random.default_rng(0).normal(size=(600, 3))
+    labels = {"curved": np.sin(2 * rows[:, 0]) + np.sin(2 * rows[:, 1]) > 0, "linear": rows.sum(axis=1) > 0}
+    for name, count in expected.items():
+        fitted = tiny(estimator="kernel", kernel="gaussian", n_centers=n_centers).fit(rows, labels[name])
+        assert len(fitted.kernel_.centers) == count, name

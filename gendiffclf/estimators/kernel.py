@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from torch import Tensor
@@ -25,15 +26,21 @@ from .kernel_estimator import KernelEstimator
 from .nystrom import NystromSums, Rows
 from .relevance import LEARNING_ROWS, find_relevance
 from .ridge import KERNELS, KernelSettings, solve, weighted_mean
-from .selection import SELECTION_ROWS, select
+from .selection import BANDWIDTH_STEP, PENALTIES, PENALTY_STEP, SELECTION_ROWS, Place, descend, held_out_error, select
 
 EXACT_ROWS = 4500
 """Up to so many rows all of them are centres; beyond, `NYSTROM_CENTERS` of them."""
 NYSTROM_CENTERS = 2000
+WORTH_DOUBLING = 0.1, 0.005
+"""Where they have so much less error than `_REFINING` of them, as a share and at least, twice as many are taken."""
 LEAST_CENTERS = 250
 """Where time is short; also the rows that then choose hyperparameters."""
 HELD_OUT_ROWS = 20_000
 """Held-out estimates are of at most so many rows, evenly spread."""
+_REFINING = 1000, 5000
+"""Centres and rows, at most, with which bandwidth and penalty for Nyström's centres are chosen."""
+_STEPS = 4
+"""Steps of their grids at most that both may go from the choice of all rows as centres."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +55,14 @@ class Choice:
         Factors of the features.
     held_out : Tensor of shape (r, K), optional
         Estimates of the first r rows that had no part in the choice.
+    error : float
+        Of held-out rows, with the few of Nyström's centres that settings are chosen with; 0 if all rows are centres.
     """
 
     settings: KernelSettings
     relevance: Tensor | None = None
     held_out: Tensor | None = None
+    error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -68,12 +78,15 @@ class KernelFit:
         Numbers of the rows of `held_out`.
     held_out : Tensor of shape (s, K)
         The estimate of each row without it, or without its group.
+    error : float
+        Of these estimates, as of `held_out_error`.
     """
 
     estimator: KernelEstimator
     choice: Choice
     index: np.ndarray
     held_out: Tensor
+    error: float
 
 
 def most_centers(n_rows: int, n_centers: int | None = None) -> int:
@@ -136,22 +149,20 @@ def fit_kernel(
     m = most_centers(n, n_centers)
     if choice is None:
         choice = _chosen(rows, targets, weight, kernels, n_views, groups, folds, n_selection, exact=n == m)
-    nothing = targets.new_zeros(())
-    estimator = KernelEstimator(
-        choice.settings, n_views, nothing, nothing, nothing, weighted_mean(targets, weight), nothing, choice.relevance
-    )
-    seen = estimator.view(rows[:m])
-    estimator.origin = seen.mean(0)
-    estimator.centers = seen - estimator.origin
+        if m < n:
+            choice = _refined(choice, rows, targets, weight, n_views, m, groups)
+    estimator = _estimator(choice, rows[:m], n_views, weighted_mean(targets, weight))
     if m == n:
         index, held_out = np.arange(n), _exact(estimator, targets, weight, groups)
     else:
         index = np.arange(0, n, -(-n // HELD_OUT_ROWS))
         held_out = NystromSums(estimator, rows, targets, weight, reduce, part).held_out(index, groups)
+    offset = estimator.offset
+    error = held_out_error(held_out - offset, targets[index] - offset, weight[index])
     if choice.held_out is not None:
         first = index < len(choice.held_out)
         held_out[first] = choice.held_out[index[first]]
-    return KernelFit(estimator, choice, index, held_out)
+    return KernelFit(estimator, choice, index, held_out, error)
 
 
 def _chosen(
@@ -185,6 +196,43 @@ def _chosen(
         return Choice(settings, None, selection.held_out)
     settings = replace(settings, kernel=found.kernel, penalty=found.penalty, bandwidth=(found.bandwidth,))
     return Choice(settings, found.factors, found.held_out if few else found.held_out[:LEARNING_ROWS])
+
+
+def _refined(
+    choice: Choice, rows: Rows, targets: Tensor, weight: Tensor, n_views: int, m: int, groups: np.ndarray | None
+) -> Choice:
+    """
+    A choice for m centres: they lie further apart than all rows, with which the bandwidth was chosen, and want a wider kernel.
+
+    Another bandwidth and penalty are found by a descent over their grids, on some of the rows.
+    """
+    m, n = min(m, _REFINING[0]), min(len(rows), _REFINING[1])
+    centers, offset, groups = rows[:m], weighted_mean(targets, weight), None if groups is None else groups[:n]
+
+    def changed(place: Place) -> Choice:
+        settings, wider, penalty = choice.settings, BANDWIDTH_STEP ** place[0], PENALTY_STEP ** (place[1] - _STEPS)
+        bandwidth = tuple(x * wider for x in settings.bandwidth)
+        penalty = max(settings.penalty * penalty, PENALTIES[0])
+        return replace(choice, settings=replace(settings, bandwidth=bandwidth, penalty=penalty))
+
+    @cache
+    def score(place: Place) -> float:
+        estimator = _estimator(changed(place), centers, n_views, offset)
+        sums = NystromSums(estimator, rows, targets, weight, part=lambda _: slice(n))
+        return held_out_error(sums.held_out(np.arange(n), groups) - offset, targets[:n] - offset, weight[:n])
+
+    place = descend(score, (0, _STEPS), (_STEPS + 1, 2 * _STEPS + 1))
+    return replace(changed(place), error=score(place))
+
+
+def _estimator(choice: Choice, centers: Tensor, n_views: int, offset: Tensor) -> KernelEstimator:
+    """An estimator with these scaled rows as centres, without coefficients."""
+    nothing = offset.new_zeros(())
+    estimator = KernelEstimator(choice.settings, n_views, nothing, nothing, nothing, offset, nothing, choice.relevance)
+    seen = estimator.view(centers)
+    estimator.origin = seen.mean(0)
+    estimator.centers = seen - estimator.origin
+    return estimator
 
 
 def _exact(estimator: KernelEstimator, targets: Tensor, weight: Tensor, groups: np.ndarray | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from .kernel_estimator import KernelEstimator
 from .ridge import rows_of_groups
 
-_FLOAT64_ROWS = 20_000
+_FLOAT64_ROWS = 2000
 """Rows up to which the normal equations are summed in float64."""
 _BLOCK_VALUES = 2**23
 """Kernel values in memory at a time."""
@@ -83,49 +84,74 @@ class NystromSums:
         Estimates of rows (s,) without them, or without their groups, (s, K).
 
         A centre is left out with its row: without a penalty on its row, its coefficient would be free to serve other rows, and
-        its estimate worse than that of a new row. A group is left out by the Woodbury identity, or, if it has more rows than
-        there are centres, by solving the normal equations without it.
+        its estimate worse than that of a new row.
         """
-        targets, weight, m, offset = self._targets, self._weight, self.n_centers, self._estimator.offset
-        place = np.empty(len(targets), np.int64)
+        place = np.full(len(self._targets), -1)
         place[index] = np.arange(len(index))
-        found = targets.new_empty(len(index), targets.shape[1])
+        found = self._targets.new_empty(len(index), self._targets.shape[1])
         if groups is None:
             for block, phi in self._blocks(index):
-                estimate, pulled, own = phi @ self._solution, phi @ self._inverse, block < m
-                normal = torch.nn.functional.normalize(self._directions(block[own]), dim=1)
-                moved = normal @ self._inverse
-                share = ((pulled[own] * normal).sum(1) / (moved * normal).sum(1))[:, None]
-                estimate[own] -= share * (normal @ self._solution)
-                pulled[own] -= share * moved
-                leverage = (pulled * phi).sum(1) * weight[block]
-                residual = (targets[block] - offset - estimate) / (1 - leverage).clamp_min(1e-6)[:, None]
-                found[place[block]] = targets[block] - residual
+                found[place[block]] = self._of_rows(block, phi)
             return found
-        wanted = np.isin(np.arange(len(targets)), index)
-        for members in rows_of_groups(groups):
-            chosen = wanted[members]
-            if not chosen.any():
-                continue
-            normal = torch.linalg.qr(self._directions(members[members < m]).mT).Q.mT  # (s, m)
-            if len(members) <= m:
-                phi = self._features(members)
-                moved = normal @ self._inverse
-                share = torch.linalg.solve(moved @ normal.mT, moved @ phi.mT).mT
-                estimate = phi @ self._solution - share @ (normal @ self._solution)
-                # The weights are on the right, as residuals are unweighted.
-                hat = ((phi @ self._inverse - share @ moved) @ phi.mT).to(targets) * weight[members]
-                residual = torch.linalg.solve(torch.eye(len(hat)).to(hat) - hat, targets[members] - offset - estimate)
-                found[place[members[chosen]]] = (targets[members] - residual)[chosen]
-            else:
-                left, right = self._sums(members)
-                inverse = torch.linalg.inv(self._left - left)
-                normal = normal.to(inverse)
-                solution, moved = inverse @ (self._right - right), inverse @ normal.mT
-                solution = solution - moved @ torch.linalg.solve(normal @ moved, normal @ solution)
-                for block, phi in self._blocks(members[chosen]):
-                    found[place[block]] = offset + phi @ solution.to(phi)
+        parts = [members for members in rows_of_groups(groups) if (place[members] >= 0).any()]
+        small = [members for members in parts if len(members) <= self.n_centers]
+        estimates = itertools.chain(
+            *map(self._of_groups, self._packed(small)),
+            (self._of_a_large_group(x, x[place[x] >= 0]) for x in parts if len(x) > self.n_centers),
+        )
+        for members, estimate in estimates:
+            asked = place[members] >= 0
+            found[place[members[asked]]] = estimate[asked]
         return found
+
+    def _of_rows(self, block: np.ndarray, phi: Tensor) -> Tensor:
+        """Estimates of rows with features (b, m), each without itself, (b, K)."""
+        targets, offset, own = self._targets[block], self._estimator.offset, block < self.n_centers
+        estimate, pulled = phi @ self._solution, phi @ self._inverse
+        normal = torch.nn.functional.normalize(self._directions(block[own]), dim=1)
+        moved = normal @ self._inverse
+        share = ((pulled[own] * normal).sum(1) / (moved * normal).sum(1))[:, None]
+        estimate[own] -= share * (normal @ self._solution)
+        pulled[own] -= share * moved
+        leverage = (pulled * phi).sum(1) * self._weight[block]
+        return targets - (targets - offset - estimate) / (1 - leverage).clamp_min(1e-6)[:, None]
+
+    def _of_groups(self, groups: list[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Numbers (g,) of the rows of groups, and their estimates without their group, (g, K), by the Woodbury identity."""
+        own = [members[members < self.n_centers] for members in groups]
+        phi = self._features(np.concatenate(groups))
+        directions = self._directions(np.concatenate(own)).split([len(centers) for centers in own])
+        normal = torch.cat([torch.linalg.qr(x.mT).Q.mT for x in directions])  # (s, m), orthonormal in each group
+        of_rows = zip(*(x.split([*map(len, groups)]) for x in (phi, phi @ self._inverse)), strict=True)
+        of_centers = zip(*(x.split([*map(len, own)]) for x in (normal, normal @ self._inverse)), strict=True)
+        for members, (phi_g, pulled), (normal_g, moved) in zip(groups, of_rows, of_centers, strict=True):
+            targets = self._targets[members]
+            share = torch.linalg.solve(moved @ normal_g.mT, moved @ phi_g.mT).mT
+            estimate = phi_g @ self._solution - share @ (normal_g @ self._solution)
+            # The weights are on the right, as residuals are unweighted.
+            hat = ((pulled - share @ moved) @ phi_g.mT).to(targets) * self._weight[members]
+            missing = targets - self._estimator.offset - estimate
+            yield members, targets - torch.linalg.solve(torch.eye(len(hat)).to(hat) - hat, missing)
+
+    def _of_a_large_group(self, members: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, Tensor]:
+        """The same for some rows of a group with more rows than there are centres, by normal equations without it."""
+        left, right = self._sums(members)
+        inverse = torch.linalg.inv(self._left - left)
+        normal = torch.linalg.qr(self._directions(members[members < self.n_centers]).mT).Q.mT.to(inverse)  # (s, m)
+        solution, moved = inverse @ (self._right - right), inverse @ normal.mT
+        solution = solution - moved @ torch.linalg.solve(normal @ moved, normal @ solution)
+        estimates = [phi @ solution.to(phi) for _, phi in self._blocks(asked)]
+        return asked, self._estimator.offset + torch.cat(estimates).to(solution)
+
+    def _packed(self, groups: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
+        """Groups of rows, as many at a time as a block has room for, and at least one."""
+        sizes = np.cumsum([len(members) for members in groups])
+        start = 0
+        while start < len(groups):
+            before = sizes[start - 1] if start else 0
+            end = max(start + 1, int(np.searchsorted(sizes, before + self._step, side="right")))
+            yield groups[start:end]
+            start = end
 
     def _features(self, numbers: np.ndarray) -> Tensor:
         """Of rows, (b, m)."""

@@ -21,6 +21,7 @@ CLOSE = 1.1
 BANDWIDTHS = tuple(np.geomspace(0.15, 2.5, 8))
 """In units of the median distance between rows."""
 PENALTIES = tuple(np.geomspace(1e-4, 3, 10))
+BANDWIDTH_STEP, PENALTY_STEP = float(BANDWIDTHS[1] / BANDWIDTHS[0]), float(PENALTIES[1] / PENALTIES[0])
 
 GRID = len(BANDWIDTHS), len(PENALTIES)
 Place = tuple[int, ...]

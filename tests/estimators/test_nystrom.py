@@ -19,7 +19,7 @@ def nystrom(rows, targets, weight, settings=GAUSSIAN, groups=None, n_centers=Non
     estimator = KernelEstimator(settings, 1, nothing, rows[:n_centers].clone(), nothing, offset, nothing)
     index = np.arange(len(rows))
     held_out = NystromSums(estimator, rows, targets, weight).held_out(index, groups)
-    return KernelFit(estimator, Choice(settings), index, held_out)
+    return KernelFit(estimator, Choice(settings), index, held_out, 0.0)
 
 
 def nystrom_refitted(rows, targets, weight, settings, kept, m, offset):
@@ -69,6 +69,19 @@ def test_held_out_centres_are_estimated_as_well_as_other_rows(groups):
     found = fit_kernel(rows, targets, weight, choice=Choice(settings), groups=groups, n_centers=150)
     error = (found.held_out - targets).square().sum(1)
     assert error[:150].mean() < 1.5 * error[150:].mean()
+
+
+def test_few_centres_get_a_wider_kernel_with_less_error():
+    """All rows as centres want a narrow one, as the classes meet in a curved surface."""
+    rows = torch.randn(1500, 1, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    y = (rows[:, 0, 0] * rows[:, 0, 1] + rows[:, 0, 2] * rows[:, 0, 3] > 0).long()
+    targets, weight = torch.nn.functional.one_hot(y, 2).double(), torch.ones(1500, dtype=torch.float64)
+    every = fit_kernel(rows, targets, weight, kernels=["gaussian"])
+    few = fit_kernel(rows, targets, weight, kernels=["gaussian"], n_centers=100)
+    kept = fit_kernel(rows, targets, weight, n_centers=100, choice=every.choice)
+    assert few.choice.settings.bandwidth > every.choice.settings.bandwidth
+    assert few.error < 0.95 * kept.error
+    assert every.choice.error == 0
 
 
 def test_an_outlier_among_few_held_out_rows_is_held_out_as_by_a_refit(monkeypatch):

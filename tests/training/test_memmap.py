@@ -208,6 +208,7 @@ def scaled_at_once(monkeypatch):
 def test_rows_on_disk_are_scaled_by_the_batch_and_others_at_once(stored, tiny, scaled_at_once, monkeypatch):
     monkeypatch.setattr(nystrom, "_BLOCK_VALUES", 100 * 20)
     monkeypatch.setattr(kernel, "SELECTION_ROWS", 120)
+    monkeypatch.setattr(kernel, "_REFINING", (20, 120))
     monkeypatch.setattr(loop, "VALIDATION_BLOCK", 50)
     monkeypatch.setattr(novelty, "BLOCK", 50)
     monkeypatch.setattr(logistic, "_BLOCK_VALUES", 100 * 8)
