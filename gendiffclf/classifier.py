@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .predictor import Predictor
 
 
+@dataclass(eq=False, repr=False)
 class GenerativeTransportClassifier(
     IncrementalMixin, VotesMixin, PredictionMixin, SavingMixin, ExportMixin, ClassifierMixin, BaseEstimator
 ):
@@ -181,62 +183,33 @@ class GenerativeTransportClassifier(
     (3, 3)
     """
 
-    def __init__(
-        self,
-        *,
-        path: Any = "exact",
-        estimator: str = "both",
-        codes: str = "sinusoidal",
-        scaling: str = "mixed",
-        categorical_features: Any = "from_dtype",
-        kernel: str = "auto",
-        n_centers: int | str = "auto",
-        width: int | str = "auto",
-        depth: int = 2,
-        mlp_ratio: float = 1.0,
-        n_frequencies: int | str = "auto",
-        tokenizer: str = "single",
-        dropout: float = 0.1,
-        n_members: int = 4,
-        max_steps: int = 2000,
-        batch_size: int | str = "auto",
-        learning_rate: float | str = "auto",
-        ema_decay: float = 0.99,
-        patience: int | str | None = "auto",
-        time_limit: float | None = None,
-        class_weight: dict[Any, Any] | str | None = None,
-        distributed: bool = False,
-        device: str = "auto",
-        precision: str = "auto",
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        self.path = path
-        self.estimator = estimator
-        self.codes = codes
-        self.scaling = scaling
-        self.categorical_features = categorical_features
-        self.kernel = kernel
-        self.n_centers = n_centers
-        self.width = width
-        self.depth = depth
-        self.mlp_ratio = mlp_ratio
-        self.n_frequencies = n_frequencies
-        self.tokenizer = tokenizer
-        self.dropout = dropout
-        self.n_members = n_members
-        self.max_steps = max_steps
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.ema_decay = ema_decay
-        self.patience = patience
-        self.time_limit = time_limit
-        self.class_weight = class_weight
-        self.distributed = distributed
-        self.device = device
-        self.precision = precision
-        self.random_state = random_state
-        self.verbose = verbose
+    _: KW_ONLY
+    path: Any = "exact"
+    estimator: str = "both"
+    codes: str = "sinusoidal"
+    scaling: str = "mixed"
+    categorical_features: Any = "from_dtype"
+    kernel: str = "auto"
+    n_centers: int | str = "auto"
+    width: int | str = "auto"
+    depth: int = 2
+    mlp_ratio: float = 1.0
+    n_frequencies: int | str = "auto"
+    tokenizer: str = "single"
+    dropout: float = 0.1
+    n_members: int = 4
+    max_steps: int = 2000
+    batch_size: int | str = "auto"
+    learning_rate: float | str = "auto"
+    ema_decay: float = 0.99
+    patience: int | str | None = "auto"
+    time_limit: float | None = None
+    class_weight: dict[Any, Any] | str | None = None
+    distributed: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    random_state: Any = None
+    verbose: int = 0
 
     @classmethod
     def from_preset(cls, name: str, **changes: Any) -> GenerativeTransportClassifier:
