@@ -11,7 +11,7 @@ import torch
 
 from .device import high_precision
 from .estimators.combination import Combination, combine, fit_read_out, uncalibrated
-from .estimators.kernel import HELD_OUT_ROWS, LEAST_CENTERS, WORTH_DOUBLING, KernelFit, fit_kernel, most_centers
+from .estimators.kernel import DOUBLED_ROWS, HELD_OUT_ROWS, LEAST_CENTERS, KernelFit, fit_kernel, most_centers
 from .estimators.kernel_estimator import KernelEstimator
 from .estimators.logistic import LogisticEstimator, fit_logistic
 from .estimators.network import TransportNetwork
@@ -186,6 +186,7 @@ def _evidence(data: TrainingRows, validation: np.ndarray) -> torch.Tensor:
     weight = data.weight[validation]
     if not len(validation):
         return weight
+    weight = weight / weight.mean()
     each = weight.cpu().numpy()
     variance = (each**2 / data.observed[validation]).sum()
     if data.groups is not None:
@@ -249,8 +250,8 @@ def _fit_kernel(params: dict[str, Any], data: TrainingRows, processes: Processes
             reduce=processes.summed,
             part=processes.part,
         )
-        pays = kernel.choice.error - kernel.error > max(WORTH_DOUBLING[0] * kernel.choice.error, WORTH_DOUBLING[1])
-        if automatic and n_centers == most and choice is None and processes.first(pays):
+        doubles = automatic and n <= DOUBLED_ROWS and n_centers == most and choice is None
+        if doubles and processes.first(kernel.wants_more_centers):
             most, choice = most_centers(n, 2 * most), kernel.choice
         # Twice the centres take up to four times as long, and as much again is for the network.
         if n_centers == most or processes.first(budget.is_short_of(8 * (budget.spent - begin))):

@@ -31,8 +31,10 @@ from .selection import BANDWIDTH_STEP, PENALTIES, PENALTY_STEP, SELECTION_ROWS, 
 EXACT_ROWS = 4500
 """Up to so many rows all of them are centres; beyond, `NYSTROM_CENTERS` of them."""
 NYSTROM_CENTERS = 2000
-WORTH_DOUBLING = 0.1, 0.005
-"""Where they have so much less error than `_REFINING` of them, as a share and at least, twice as many are taken."""
+DOUBLED_ROWS = 20_000
+"""Rows up to which there are twice as many where that pays; of more rows it would take minutes."""
+_WORTH_DOUBLING = 0.1, 0.005
+"""Gain over `_REFINING` centres from which it pays, as a share of their error and at least."""
 LEAST_CENTERS = 250
 """Where time is short; also the rows that then choose hyperparameters."""
 HELD_OUT_ROWS = 20_000
@@ -87,6 +89,12 @@ class KernelFit:
     index: np.ndarray
     held_out: Tensor
     error: float
+
+    @property
+    def wants_more_centers(self) -> bool:
+        """Whether twice as many may be expected to have much less error."""
+        share, least = _WORTH_DOUBLING
+        return self.choice.error - self.error > max(share * self.choice.error, least)
 
 
 def most_centers(n_rows: int, n_centers: int | None = None) -> int:
@@ -204,7 +212,7 @@ def _refined(
     """
     A choice for m centres: they lie further apart than all rows, with which the bandwidth was chosen, and want a wider kernel.
 
-    Another bandwidth and penalty are found by a descent over their grids, on some of the rows.
+    Another bandwidth and penalty are found by a descent over their grids, with `_REFINING` centres and rows at most.
     """
     m, n = min(m, _REFINING[0]), min(len(rows), _REFINING[1])
     centers, offset, groups = rows[:m], weighted_mean(targets, weight), None if groups is None else groups[:n]

@@ -13,8 +13,10 @@ from torch import Tensor
 from .kernel_estimator import KernelEstimator
 from .ridge import rows_of_groups
 
-_FLOAT64_ROWS = 2000
-"""Rows up to which the normal equations are summed in float64."""
+_FLOAT64_ROWS = 2000, 20_000
+"""Rows up to which the normal equations are summed in float64: always, and where float32 would not do."""
+_LEAST_PIVOT = 1e-3
+"""Squared distance, in the kernel's space, of a centre from all before it from which float32 does."""
 _BLOCK_VALUES = 2**23
 """Kernel values in memory at a time."""
 _JITTER = {torch.float64: 1e-11, torch.float32: 1e-6}
@@ -61,11 +63,14 @@ class NystromSums:
     ) -> None:
         n, self.n_centers = len(rows), len(estimator.centers)
         self._estimator, self._rows, self._targets, self._weight = estimator, rows, targets, weight
-        dtype = targets.dtype if n <= _FLOAT64_ROWS else torch.float32
+        always, most = _FLOAT64_ROWS
+        dtype = targets.dtype if n <= most else torch.float32
         centers = estimator.centers.to(targets)
         gram = estimator.settings.gram(centers, centers)
         gram.diagonal().add_(_JITTER[dtype])
         factor = torch.linalg.cholesky(gram)
+        if n > always and float(factor.diagonal().min()) ** 2 > _LEAST_PIVOT:
+            dtype = torch.float32
         self._centers, self._factor = centers.to(dtype), factor.to(dtype)
         self._step = max(1, _BLOCK_VALUES // max(self.n_centers, centers[0].numel() * estimator.n_views))
 

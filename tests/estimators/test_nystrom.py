@@ -126,7 +126,7 @@ def test_no_more_rows_than_a_block_are_asked_for_however_many_there_are(groups, 
 def test_single_precision_is_close_to_double(monkeypatch):
     rows, targets, weight = table(400, dtype=torch.float32)
     double = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN), n_centers=50)
-    monkeypatch.setattr(nystrom_module, "_FLOAT64_ROWS", 100)
+    monkeypatch.setattr(nystrom_module, "_FLOAT64_ROWS", (100, 100))
     single = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN), n_centers=50)
     new = table(seed=1, dtype=torch.float32)[0]
     found = [one.estimator.to(new).estimate(new)[0] for one in (single, double)]
@@ -135,9 +135,21 @@ def test_single_precision_is_close_to_double(monkeypatch):
     assert single.held_out.dtype == torch.float64
 
 
+@pytest.mark.parametrize(("bandwidth", "single"), [(0.3, True), (5.0, False)])
+def test_sums_are_in_double_precision_where_centres_nearly_depend_on_each_other(bandwidth, single, monkeypatch):
+    monkeypatch.setattr(nystrom_module, "_FLOAT64_ROWS", (0, 1000))
+    rows, targets, weight = table(400)
+    wide = KernelSettings("gaussian", 0, 1e-4, (bandwidth,), (1.0,))
+    found = nystrom(rows, targets, weight, wide, n_centers=100)
+    monkeypatch.setattr(nystrom_module, "_FLOAT64_ROWS", (1000, 1000))
+    double = nystrom(rows, targets, weight, wide, n_centers=100)
+    apart = (found.held_out - double.held_out).abs().max()
+    assert (0 < apart < 1e-3) if single else (apart == 0)
+
+
 def test_a_smooth_kernel_of_close_rows_has_a_factor_in_single_precision(monkeypatch):
     """One feature and 500 centres: rounding in float32 would leave their kernel matrix indefinite."""
-    monkeypatch.setattr(nystrom_module, "_FLOAT64_ROWS", 100)
+    monkeypatch.setattr(nystrom_module, "_FLOAT64_ROWS", (100, 100))
     rows, targets, weight = table(1000, 1, dtype=torch.float32)
     wide = KernelSettings("gaussian", 0, 0.1, (5.0,), (1.0,))
     found = fit_kernel(rows, targets, weight, choice=Choice(wide), n_centers=500)
