@@ -9,8 +9,9 @@ with the rows' weights W. The codes are orthogonal and of one norm, so this is d
 (n, K) instead of (n, L), and estimates are the projections onto codes that the read-out wants.
 
 Leaving a row out changes its residual in closed form: it becomes `G r / G_ii` with `G = (K + λ W⁻¹)⁻¹`, or `r / (1 - h_i)` with
-the leverage h_i; for a group that is left out, the same with the group's diagonal block (Cawley and Talbot 2003; Pahikkala et
-al. 2008). Bandwidth, penalty, kernel, scaling of the features and the weights of layers are chosen by that.
+the leverage h_i, where a row that is one of few centres is left out as a centre too; for a group that is left out, the same with
+the group's diagonal block (Cawley and Talbot 2003; Pahikkala et al. 2008). Bandwidth, penalty, kernel, scaling of the features
+and the weights of layers are chosen by that.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from .ridge import rows_of_groups
 _FLOAT64_ROWS = 2000, 20_000
 """Rows up to which the normal equations are summed in float64: always, and where float32 would not do."""
 _LEAST_PIVOT = 1e-3
-"""Squared distance, in the kernel's space, of a centre from all before it from which float32 does."""
+"""Float32 does if each centre is so far, squared and in the kernel's space, from the span of those before it."""
 _BLOCK_VALUES = 2**23
 """Kernel values in memory at a time."""
 _JITTER = {torch.float64: 1e-11, torch.float32: 1e-6}
@@ -164,7 +164,7 @@ class NystromSums:
         return self._solved(self._estimator.settings.gram(seen, self._centers))
 
     def _directions(self, numbers: np.ndarray) -> Tensor:
-        """Rows of L⁻ᵀ: the coefficient of a centre is the product of its own with those of the features, (c, m)."""
+        """Rows of L⁻ᵀ, (c, m). That of a centre times the coefficients of the features is the coefficient of the centre."""
         identity = self._factor.new_zeros(len(numbers), self.n_centers)
         identity[np.arange(len(numbers)), numbers] = 1
         return self._solved(identity)
