@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .models import NAMES
+from .models import named
 from .records import Record
 from .summary import HIGHER_IS_BETTER, means
 
@@ -89,7 +89,7 @@ def _name_points(axis: Axes, x: pd.Series, y: pd.Series, subject: str) -> None:
     for place, label in zip(places, y.index[order], strict=True):
         colour = SUBJECT_COLOUR if label == subject else "#333333"
         axis.annotate(
-            NAMES.get(label, label),
+            named(label),
             (x[label], y[label]),
             (1.04, place),
             textcoords="axes fraction",
@@ -120,7 +120,7 @@ def draw_reliability(path: Path, records: Sequence[Record], labels: Sequence[str
             axis.plot([0, 1], [0, 1], color="#999999", linewidth=0.8)
             colour = SUBJECT_COLOUR if label == subject else PEER_COLOUR
             axis.plot(confidence[used], accuracy[used], ".-", color=colour, linewidth=1)
-            axis.set_title(NAMES.get(label, label), fontsize=8)
+            axis.set_title(named(label), fontsize=8)
             axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1], aspect="equal")
             axis.grid(False)  # a dozen panels of lines would make the file large
         for axis in list(axes.flat)[len(labels) :]:

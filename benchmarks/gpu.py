@@ -26,7 +26,7 @@ from gendiffclf.training.folds import Folds
 from . import encoding
 from .data import class_rows
 from .markdown import number, table
-from .models import NAMES, create_model
+from .models import create_model, named
 from .options import add_options, add_parts, chosen
 from .records import RESULTS, load_average, new_record, read_record, write_record
 from .runner import quiet, timed
@@ -293,6 +293,6 @@ def _classifiers(record: dict[str, Any]) -> dict[str, str]:
             ]
             if not found:
                 cells[0] = f"> {record['limit']:.0f}"
-            rows.append([NAMES.get(label, label), *cells])
+            rows.append([named(label), *cells])
         blocks[case] = table(heads, rows)
     return blocks

@@ -21,10 +21,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]], numbers: bool = 
 
 
 def number(value: float, digits: int, best: bool = False) -> str:
-    """A number of so many digits after the point, bold if it is the best; a dash for NaN."""
+    """A number of so many digits after the point, never -0, bold if it is the best; a dash for NaN."""
     if value != value:
         return "–"
-    return f"**{value:.{digits}f}**" if best else f"{value:.{digits}f}"
+    return f"**{value:z.{digits}f}**" if best else f"{value:z.{digits}f}"
 
 
 def listing(values: Iterable[float], digits: int = 3, scale: float = 1) -> str:

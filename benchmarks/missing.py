@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from .data import Split
 from .markdown import number, table
 from .metrics import align_columns, score_probabilities
-from .models import NAMES, create_model
+from .models import create_model, named
 from .options import add_options, splits_of
 from .records import RESULTS, Record, new_record, read_record, write_record
 
@@ -117,14 +117,14 @@ def context(results: Path) -> dict[str, Any]:
 
     def beside(condition: tuple[str, str, float]) -> str:
         peer = peers[condition].idxmin()
-        other = f"{NAMES.get(peer, peer)}, the best other: {peers.loc[peer, condition]:.3f}"
+        other = f"{named(peer)}, the best other: {peers.loc[peer, condition]:.3f}"
         return f"{losses.loc['ours', condition]:.3f} ({other})"
 
     def cells(place: str) -> str:
         own = [condition for condition in CONDITIONS if condition[0] == place or condition == CONDITIONS[0]]
         head = ["Model", "none", *(f"{kind}, {100 * share:.0f}\u00a0%" for _, kind, share in own[1:])]
         rows = [
-            [NAMES.get(model, model), *(number(row[c], 3, row[c] == losses[c].min()) for c in own)]
+            [named(model), *(number(row[c], 3, row[c] == losses[c].min()) for c in own)]
             for model, row in losses.iterrows()
         ]
         return table(head, rows)

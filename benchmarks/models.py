@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -65,6 +66,7 @@ MODELS: dict[str, Callable[[], BaseEstimator]] = {
 NAMES = {
     "logreg": "logistic regression",
     "logreg_tuned": "logistic regression, tuned",
+    "svc": "SVM",
     "svc_rbf": "SVM",
     "svc_rbf_c10": "SVM, C = 10",
     "svc_tuned": "SVM, tuned",
@@ -84,6 +86,12 @@ NAMES = {
 OPTIONAL = ("lightgbm", "xgboost", "catboost", "realmlp_td", "tabm_d", "xrfm")
 PLAIN = tuple(name for name in MODELS if name not in OPTIONAL)
 """Models that need nothing but gendiffclf's own dependencies."""
+
+
+def named(label: str) -> str:
+    """How pages name a model, or what begins with its key, such as "mlp + sigmoid"."""
+    key, *_ = re.split(r"\W", label, maxsplit=1)
+    return NAMES.get(key, key) + label[len(key) :]
 
 
 def create_model(name: str, parameters: dict[str, Any] | None = None) -> BaseEstimator:

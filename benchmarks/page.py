@@ -12,7 +12,7 @@ from . import few_shot, relevance
 from .arff import FURTHER
 from .data import EMBEDDINGS, SOURCES
 from .markdown import number, table
-from .models import NAMES
+from .models import named
 from .records import FURTHER_TABLES, TABLES, Record, RecordStore
 from .summary import HIGHER_IS_BETTER, SCORES, best, complete, current, less, means, runs
 
@@ -131,7 +131,7 @@ def scores_by_table(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def _named(label: str) -> str:
-    return "**ours**" if label == SUBJECT else NAMES.get(label, label)
+    return "**ours**" if label == SUBJECT else named(label)
 
 
 def _scaled(value: float, measure: str, is_best: bool = False) -> str:

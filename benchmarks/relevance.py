@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import log_loss
 
-from .models import MODELS
+from .models import MODELS, named
 from .options import add_options
 from .records import RESULTS, new_record, read_record, write_record
 
@@ -73,7 +73,7 @@ def context(results: Path) -> dict[str, Any]:
         wide = cells.xs(kind, level="kind").unstack("n_features").reindex(order)
         tables[kind] = {
             "columns": [f"of {d} features" for d in wide.columns],
-            "rows": wide.reset_index().values.tolist(),
+            "rows": wide.rename(index=named).reset_index().values.tolist(),
         }
     best = mean["log_loss"].groupby(level=[1, 2]).idxmin().map(lambda key: key[0])
     return {"record": record, "tables": tables, "first": int((best == "ours").sum()), "compared": len(best)}

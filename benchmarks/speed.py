@@ -21,7 +21,7 @@ from . import gpu
 from .data import class_rows
 from .markdown import by_command, number, table
 from .memory import added_memory
-from .models import NAMES, create_model
+from .models import create_model, named
 from .options import add_options, add_parts, chosen, refuse_quick
 from .records import RESULTS, ROOT, load_average, new_record, read_record, write_record
 from .runner import quiet, timed
@@ -241,7 +241,7 @@ def _scale(figures: Figures) -> str:
     for case, models in figures.items():
         rows = [
             [
-                NAMES.get(model, model),
+                named(model),
                 *(number(scale * found[name], digits) for name, (digits, scale) in formats.items()),
             ]
             for model, found in models.items()

@@ -23,7 +23,7 @@ from sklearn.svm import SVC
 from .data import SAMPLE, Split
 from .markdown import by_command, number, table
 from .metrics import align_columns, score_probabilities
-from .models import create_model
+from .models import create_model, named
 from .options import add_options, add_parts, chosen, splits_of
 from .records import RESULTS, new_record, read_record, write_record
 from .summary import HIGHER_IS_BETTER, Interval, bootstrap, less, means, pivot
@@ -262,7 +262,7 @@ def _answers(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "outside": means_of("out-of-distribution", "auroc"),
         "unchanged": means_of("robustness", "accuracy", "unchanged"),
         "missing": means_of("robustness", "accuracy", f"{SHARES[1]:.0%} missing"),
-        "losses": means_of("calibration", "log_loss"),
+        "losses": means_of("calibration", "log_loss").rename(named),
         "speakers": {
             row["table"]: row["ece"]
             for row in records["calibration"]["rows"]
@@ -289,7 +289,7 @@ def _errors(rows: Sequence[Row]) -> str:
     for name in areas["auroc"]:
         of_auroc, of_aurc = _differences(found, name, (3, 1), (1, 1000))
         own = number(means["auroc"][name].mean, 3), number(1000 * means["aurc"][name].mean, 1)
-        lines.append([name, own[0], of_auroc, own[1], of_aurc])
+        lines.append([named(name), own[0], of_auroc, own[1], of_aurc])
     header = ("Score", "AUROC", "less the top probability", "AURC", "less the top probability")
     return f"{len(areas['auroc'])} runs.\n\n{table(header, lines)}"
 
@@ -299,7 +299,7 @@ def _classes_left_out(rows: Sequence[Row]) -> str:
     means = bootstrap(values)
     titles = {f"{MLP}: {TOP}": "the MLP's top probability", f"{OURS}: {TOP}": "our top probability"}
     found = [less(values, top) for top in titles]
-    lines = [[name, means[name].text(3), *_differences(found, name, (3, 1), (3, 1))] for name in values]
+    lines = [[named(name), means[name].text(3), *_differences(found, name, (3, 1), (3, 1))] for name in values]
     header = ("Score", "AUROC", *(f"less {title}" for title in titles.values()))
     return f"{len(values)} runs.\n\n{table(header, lines)}"
 
@@ -326,6 +326,6 @@ def _beside_ours(columns: Iterable[tuple[str, pd.DataFrame, int, float, bool]]) 
         titles.append(title)
         means.append([number(scale * own[name], digits, own[name] == leader) for name in names])
         differences.append([found[name].difference(digits, scale) for name in names if name != OURS])
-    lines = list(zip(names, *means, strict=True))
-    others = list(zip([name for name in names if name != OURS], *differences, strict=True))
+    lines = list(zip(map(named, names), *means, strict=True))
+    others = list(zip([named(name) for name in names if name != OURS], *differences, strict=True))
     return "\n".join([table(("Model", *titles), lines), table(("Model less ours", *titles), others)])

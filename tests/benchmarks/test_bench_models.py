@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks import models
-from benchmarks.models import MODELS, OPTIONAL, PLAIN, configuration, create_model, for_columns
+from benchmarks.models import MODELS, OPTIONAL, PLAIN, configuration, create_model, for_columns, named
 from benchmarks.peers import CalibratedSVC, LabelEncoded, TunedLogistic, inner_folds
 from gendiffclf.transport.learned import LearnedPath
 
@@ -36,6 +36,20 @@ def test_configuration_holds_the_path():
 
 def test_parameters_are_set():
     assert configuration(create_model("ours", {"n_members": 3}))["n_members"] == 3
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("hgb", "hist. gradient boosting"),
+        ("svc + sigmoid", "SVM + sigmoid"),
+        ("mlp: entropy", "MLP (256, 256): entropy"),
+        ("ours, trained with feature dropout", "ours, trained with feature dropout"),
+        ("5 nearest training rows", "5 nearest training rows"),
+    ],
+)
+def test_names_on_pages(label: str, name: str):
+    assert named(label) == name
 
 
 def test_unknown_model_is_refused():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import records
-from benchmarks.markdown import circumstances
+from benchmarks.markdown import circumstances, number
 from benchmarks.records import SCHEMA, RecordStore, new_record, read_record, record_key, write_record
 
 
@@ -132,3 +132,7 @@ def test_circumstances_name_what_has_changed():
     assert "- Warned with: UserWarning (m)\n" in text
     assert told not in circumstances([{**run, "configuration": then, "parameters": {"ema_decay": 0.25}}])
     assert "was called 4 times" in circumstances([{**run, "command": f"a b c d {n}"} for n in range(4)])
+
+
+def test_numbers_have_no_negative_zero():
+    assert [number(value, 2) for value in (-0.001, -0.01, float("nan"))] == ["0.00", "-0.01", "–"]

@@ -29,7 +29,7 @@ def test_a_record_and_its_section(tmp_path):
     found = relevance.context(tmp_path)
     of_sum = found["tables"]["sum of three"]
     assert of_sum["columns"] == ["of 5 features", "of 8 features"]
-    assert [row[0] for row in of_sum["rows"]] == ["logreg", "extratrees"]
+    assert [row[0] for row in of_sum["rows"]] == ["logistic regression", "extra trees"]
     chosen = [r for r in record["runs"] if (r["kind"], r["n_features"], r["model"]) == ("sum of three", 5, "logreg")]
     accuracy, loss = (np.mean([r[name] for r in chosen]) for name in ("accuracy", "log_loss"))
     assert of_sum["rows"][0][1] == f"{100 * accuracy:.1f}, {loss:.3f}"
