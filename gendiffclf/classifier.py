@@ -224,6 +224,16 @@ class GenerativeTransportClassifier(
         **changes
             Parameters to set otherwise.
 
+        Returns
+        -------
+        GenerativeTransportClassifier
+            Unfitted.
+
+        Raises
+        ------
+        ValueError
+            If there is no such set or parameter.
+
         Examples
         --------
         >>> GenerativeTransportClassifier.from_preset("gen-ser", max_steps=1000).depth

@@ -156,6 +156,13 @@ class TransportDisplay:
         Returns
         -------
         TransportDisplay
+
+        Raises
+        ------
+        ValueError
+            If `n_panels` is below 2, or there are not as many axes as states shown.
+        ImportError
+            If matplotlib is not installed.
         """
         pyplot = require("matplotlib.pyplot", "plots")
         check_integer("n_panels", n_panels, 2)

@@ -80,7 +80,18 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return probabilities
 
     def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
-        """The logarithm of `predict_proba`."""
+        """
+        The logarithm of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d) or (n, layers, d)
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), float64
+            Natural logarithms.
+        """
         return np.log(self.predict_proba(X))
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
@@ -200,6 +211,11 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         -------
         ndarray of shape (n, width), or (n_steps + 1, n, width) with `return_path`
             The state at t = 0, or all states from the lifted features on. On a learned path, the mean over members.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, or does not suit the learned path that was fitted.
         """
         from .transport.solvers import SOLVERS
 
@@ -237,7 +253,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         Raises
         ------
         ValueError
-            On a learned path, whose transports are not samples.
+            If a parameter is out of its range, or the path is learned, whose transports are not samples.
         """
         import torch
 

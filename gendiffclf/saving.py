@@ -54,8 +54,14 @@ class SavingMixin:
         ----------
         path : path-like
 
+        Returns
+        -------
+        GenerativeTransportClassifier
+
         Raises
         ------
+        FileNotFoundError
+            If there is no such file.
         ValueError
             If the file is damaged, of another kind, or of another version of the format.
         """

@@ -145,6 +145,13 @@ class SphereDisplay:
         Returns
         -------
         SphereDisplay
+
+        Raises
+        ------
+        ValueError
+            If the axes have another projection.
+        ImportError
+            If matplotlib is not installed.
         """
         pyplot = require("matplotlib.pyplot", "plots")
         new_figure = ax is None

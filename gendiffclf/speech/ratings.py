@@ -91,7 +91,19 @@ class RatingEvaluation(JsonResult):
         return np.asarray(2 * (xy - x * y) / np.where(distance > 0, distance, np.nan))
 
     def intervals(self, random_state: int = 0) -> dict[str, tuple[float, float]]:
-        """95 % bootstrap intervals of `ccc` over voices; NaN for fewer than 5."""
+        """
+        95 % bootstrap intervals of `ccc` over voices.
+
+        Parameters
+        ----------
+        random_state : int, default=0
+            Seed of the bootstrap.
+
+        Returns
+        -------
+        intervals : dict of str to (float, float)
+            Ends for each dimension and the mean; NaN for fewer than 5 voices.
+        """
         return self._bounds(self.resampled(random_state))
 
     def _bounds(self, drawn: np.ndarray) -> dict[str, tuple[float, float]]:

@@ -67,7 +67,8 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
     prompt : str, default="this person is feeling"
         Prompt that the texts of the labels complete.
     views : sequence of str, or mapping of str to View, default=()
-        Additional prompts to train on: "sentiment", "vad" (words for valence, arousal and dominance), or custom ones.
+        Additional prompts to train on: "sentiment", "vad" (words for valence, arousal and dominance), or a mapping of names to
+        custom ones, `gendiffclf.systems.selm_texts.View(prompt, texts)`, with the text of each label.
     n_prefix : int >= 1, default=40
         Number of tokens of the audio prefix, and of the prompt prefix.
     n_mapper_layers : int >= 1, default=4

@@ -114,7 +114,9 @@ class LearnedPath(PathParameters):
     objective : {"target", "velocity", "noise"}, default="target"
         What the network returns: the code, the velocity of the state, or its noise.
     time_sampling : {"uniform", "biased", "terminal", "mixed", "logit_normal"}, default="uniform"
-        Distribution of training times. `"terminal"` is t = t_max alone, and allows one step only.
+        Distribution of training times: uniform, the paper's; `"biased"`, denser near t_max; `"terminal"`, t_max alone, which
+        allows one step only; `"mixed"`, t_max for half of the rows, uniform for the others; `"logit_normal"`, denser in the
+        middle.
     t_min : float, default=0.001
         Earliest training time, in [0, t_max).
     t_max : float, default=1.0
