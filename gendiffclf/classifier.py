@@ -139,7 +139,7 @@ class GenerativeTransportClassifier(
     logistic_ : LogisticEstimator or None
         The logistic regression that joins both, with `estimator="both"`.
     combination_ : Combination
-        Weights of kernel and network, and the exponents of their mixture and of the logistic regression.
+        `weights` of kernel and network, and `exponents` of their mixture and of the logistic regression.
     held_out_index_ : ndarray of shape (r,)
         Rows of `fit` that were held out: all, or every k-th of more than 20,000; only a tenth of these with `n_members=1`,
         unless `estimator="kernel"`. None for very few rows, or with a single network alone and `patience=None`.

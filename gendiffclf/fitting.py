@@ -71,7 +71,7 @@ class Fitted:
     held_out: np.ndarray | None = None
     """Their class probabilities, (v, K); None without such rows."""
     novelty: Novelty | None = None
-    """How their estimates are distributed, by which new rows are judged."""
+    """How their estimates are distributed, with which those of new rows are compared."""
 
     @property
     def history(self) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def _fit_logistic(
 
 
 def _warn_of_an_early_end(fitted: Fitted, budget: Budget) -> None:
-    """Say if training was interrupted, or the network left out for want of time."""
+    """Warn if training was interrupted, or the network left out for lack of time."""
     training = fitted.training
     if training.stopped_by == "interrupt":
         kept = (

@@ -59,6 +59,8 @@ def label_quality(
     Returns
     -------
     LabelQuality
+        `score` (n,), the held-out probability of each row's label; `proposed` (n,), the most probable label; `ranking` (m,), the
+        indices of the m held-out rows, the most suspect first. Other rows have NaN and their own label.
 
     Raises
     ------

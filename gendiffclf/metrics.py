@@ -144,7 +144,7 @@ def concordance_correlation(
     Notes
     -----
     2 s_xy / (s_x² + s_y² + (x̄ - ȳ)²) with population moments (Lin 1989). Where truth and prediction are one and the same constant
-    it is 1.
+    it is 1. `gendiffclf.metrics.concordance_scorer` is a scorer of the mean, for `cross_validate` and `GridSearchCV`.
 
     Examples
     --------

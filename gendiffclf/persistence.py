@@ -44,7 +44,7 @@ FORMAT_VERSION = 12
 
 _NO_DIGEST = "0" * 64
 _NOT_SAVED = ("_metadata_request", "_sklearn_output_config", "_predictors", "held_out_index_", "held_out_proba_")
-"""What scikit-learn hangs on estimators for routing and output, copies for other devices and precisions, held-out estimates."""
+"""What scikit-learn adds to estimators for routing and output, copies for other devices and precisions, held-out estimates."""
 _DATACLASSES = (
     FeatureScaler,
     MissingValues,

@@ -1,4 +1,4 @@
-"""From raw features to what the method wants: standardised rows, the start of transport x1, and the condition X_c."""
+"""From raw features to what the method needs: standardised rows, the start of transport x1, and the condition X_c."""
 
 from __future__ import annotations
 
@@ -262,7 +262,7 @@ def _quantiles(values: np.ndarray, levels: np.ndarray, weight: np.ndarray) -> np
 @dataclass(frozen=True)
 class RankTables:
     """
-    Quantiles of features in the form that a binary search wants.
+    Quantiles of features in the form that a binary search needs.
 
     Attributes
     ----------

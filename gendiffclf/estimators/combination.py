@@ -86,7 +86,7 @@ def _logarithm(probabilities: Tensor) -> Tensor:
 
 
 def uncalibrated(n_estimators: int) -> Combination:
-    """Equal weights of kernel and network, for want of rows to fit a combination on."""
+    """Equal weights of kernel and network, where there are no rows to fit a combination on."""
     return Combination((1 / n_estimators,) * n_estimators, (ReadOut(),) * n_estimators, (1.0,), 0.01)
 
 

@@ -6,7 +6,7 @@ At t = T, Eq. 8 is least squares onto the codes. In the function space of a kern
                                 α = (K_nmᵀ W K_nm + λ K_mm)⁻¹ K_nmᵀ W (X0 - x̄0)       with m of them (Nyström)
 
 with the rows' weights W. The codes are orthogonal and of one norm, so this is done in their coordinates: targets are one-hot,
-(n, K) instead of (n, L), and estimates are the projections onto codes that the read-out wants.
+(n, K) instead of (n, L), and estimates are the projections onto codes that the read-out needs.
 
 Leaving a row out changes its residual in closed form: it becomes `G r / G_ii` with `G = (K + λ W⁻¹)⁻¹`, or `r / (1 - h_i)` with
 the leverage h_i, where a row that is one of few centres is left out as a centre too; for a group that is left out, the same with
@@ -211,7 +211,7 @@ def _refined(
     choice: Choice, rows: Rows, targets: Tensor, weight: Tensor, n_views: int, m: int, groups: np.ndarray | None
 ) -> Choice:
     """
-    A choice for m centres: they lie further apart than all rows, with which the bandwidth was chosen, and want a wider kernel.
+    A choice for m centres: they lie further apart than all rows, with which the bandwidth was chosen, and need a wider kernel.
 
     Another bandwidth and penalty are found by a descent over their grids, with `_REFINING` centres and rows at most.
     """

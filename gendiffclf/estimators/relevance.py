@@ -1,11 +1,11 @@
 """Relevance of features: factors that stretch a kernel along the features on which its estimate of the code depends.
 
 A kernel that treats all features alike needs many rows where few features matter. The mean squared derivative of its estimate
-along a feature tells how much hangs on that feature (the diagonal of the average gradient outer product, Radhakrishnan et al.
+along a feature shows how much depends on that feature (the diagonal of the average gradient outer product, Radhakrishnan et al.
 2024). Features are multiplied by its square root, the kernel is fitted anew, and so on for some rounds.
 
-Factors have seen the classes, so leaving single rows out no longer tells how good they are. Folds do: factors learned from
-the rows outside of a fold are judged by the rows inside.
+Factors are learned from the classes, so leave-one-out errors would be too optimistic. Factors learned from the rows outside
+of a fold are therefore validated on the rows inside.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def find_relevance(
     many, (i, j, n_rounds) = few, place_of_best
     if len(rows) > DESCENT_ROWS:
         many = on(len(rows))
-        # More rows may want a narrower kernel
+        # More rows may need a narrower kernel
         i = min(i, max(i - 1, 0), key=lambda i: many(best, (i, j, n_rounds)))
     if not n_rounds or not many.better(best, (i, j, n_rounds), kernel, place):
         return None

@@ -95,7 +95,7 @@ def select(
     many = on(SELECTION_ROWS) if len(rows) > DESCENT_ROWS else few
     scores = [few(c[0], c[1], counts, c[2]) for c in candidates]
     close = [c for c, score in zip(candidates, scores, strict=True) if score <= CLOSE * min(scores)]
-    # Of one row a class nothing can be told: all scores are 1, and directions tell more of a distance between embeddings.
+    # With one row per class all scores are 1: then the cosine kernel, since directions matter most between embeddings.
     kernel, view, place = min(close, key=lambda c: (many(c[0], c[1], counts, c[2]), c[0] != "cosine"))
     while n_layers > 1 and sum(counts) < 2 * n_layers:
         joined = [tuple(np.add(counts, one).tolist()) for one in alone]
@@ -105,7 +105,7 @@ def select(
         counts = better
     if sum(counts) > 1:
         place = descend(partial(few, kernel, view, counts), place, GRID)
-    if many is not few:  # more rows may want a smaller penalty, or a narrower kernel
+    if many is not few:  # more rows may need a smaller penalty, or a narrower kernel
         for step in ((0, 1), (1, 0)):
             near = place[0] - step[0], place[1] - step[1]
             if min(near) >= 0 and many(kernel, view, counts, near) < many(kernel, view, counts, place):

@@ -10,13 +10,13 @@ from .function import FunctionFeaturizer
 from .hubert import HubertFeaturizer
 from .speakers import SpeakerNormalizer
 
-# Featurisers by short name; the contract tests run on each of them.
 FEATURIZERS: dict[str, type[SpeechFeaturizer]] = {
     "egemaps": EgemapsFeaturizer,
     "fbank": FbankFeaturizer,
     "function": FunctionFeaturizer,
     "hubert": HubertFeaturizer,
 }
+"""Featurisers by short name; the contract tests run on each of them."""
 
 __all__ = [
     "FEATURIZERS",

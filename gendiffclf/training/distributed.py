@@ -142,17 +142,17 @@ class Processes:
             If the block raised in another process.
         """
         params = estimator.get_params(deep=False)
-        told: dict[str, Any] = {name: value for name, value in params.items() if name not in _OWN}
+        shared: dict[str, Any] = {name: value for name, value in params.items() if name not in _OWN}
         if self.count == 1:
-            yield told
+            yield shared
             return
         failure = None
         try:
-            yield told
+            yield shared
             self._check_device(params["device"])
         except Exception as error:
             failure = error
-        found = self.gathered(None if failure else {name: _word(value) for name, value in told.items()})
+        found = self.gathered(None if failure else {name: _word(value) for name, value in shared.items()})
         if failure:
             raise failure
         if None in found:

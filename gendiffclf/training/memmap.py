@@ -1,8 +1,8 @@
 """
 Training rows that stay on disk and are scaled when a batch asks for them.
 
-Rows in a file that the caller mapped do: who maps a file does not want its rows in memory. All others are scaled once, which
-takes less time. The values are the same either way.
+These are the rows of a file that the caller mapped, to keep them out of memory. All others are scaled once, which takes less
+time. The values are the same either way.
 """
 
 from __future__ import annotations
