@@ -141,6 +141,18 @@ def test_row_numbers_are_no_features(tmp_path):
     assert "Columns of row numbers were left out: 'Unnamed: 0'." in data.notes
 
 
+def test_a_mark_in_some_rows_is_a_feature(tmp_path):
+    path = tmp_path / "marks.csv"
+    y = np.arange(60) % 2
+    columns = {"mark": np.where(y, "x", ""), "fee": np.where(y, 5.0, np.nan), "same": "x", "empty": np.nan, "y": y}
+    pd.DataFrame(columns).to_csv(path, index=False)
+    data = datasets.read_table(path, "y")
+    assert data.X.columns.tolist() == ["mark", "fee"]
+    assert "Columns with a single value were left out: 'same', 'empty'." in data.notes
+    for create in SMALL.values():
+        assert create(0).fit(data.X, data.y).score(data.X, data.y) == 1
+
+
 @pytest.mark.usefixtures("small")
 def test_a_class_may_be_called_none(tmp_path, capsys, monkeypatch):
     path = tmp_path / "names.csv"

@@ -197,7 +197,7 @@ def _features(table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     for column in others:
         X[column] = X[column].map(str, na_action="ignore").astype(object)
     distinct = X.nunique()
-    constant = X.columns[distinct < 2]
+    constant = X.columns[distinct + X.isna().any() < 2]  # a mark in some rows says something, as do gaps
     names = [column for column in others if distinct[column] == X[column].notna().sum() > 1]
     for columns, what in ((constant, "with a single value"), (names, "of text with a different value in each row")):
         if len(columns):
