@@ -287,6 +287,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     @property
     def class_prior_(self) -> np.ndarray:
         """Share of each class in the training weights, (n_classes,)."""
+        check_is_fitted(self, "classes_")
         return self._class_counts / self._class_counts.sum()
 
     @property

@@ -136,11 +136,14 @@ class TableColumn:
         if not seen.any():
             return cls(name, EMPTY)
         texts, place = np.unique(values[seen], return_inverse=True)
-        frequent = np.bincount(place, weight[seen], len(texts)) >= RARE_SHARE * weight.sum()
-        if not frequent.any():
+        size = np.bincount(place, weight[seen], len(texts))
+        frequent = size >= RARE_SHARE * weight.sum()
+        rare_share = size[~frequent].sum() / size.sum()
+        if rare_share > 0.5:
             warnings.warn(
-                f"Got column {name!r} of {len(texts)} categories, each with a share of the weight below {RARE_SHARE}, so that "
-                "nothing is learnt from them; drop it, or encode it first, for instance by skrub's TableVectorizer.",
+                f"Got column {name!r} of {len(texts)} categories, of which {(~frequent).sum()} with {rare_share:.0%} of its "
+                f"weight have shares below {RARE_SHARE} each and count as one, so that little is learnt from them; drop it, or "
+                "encode it first, for instance by skrub's TableVectorizer.",
                 UserWarning,
                 stacklevel=7,
             )

@@ -136,7 +136,7 @@ def checked_rows(
         _check_shape(estimator, matrix, feature_shape)
     checks: dict[str, Any] = {"dtype": _DTYPES, "allow_nd": True, "ensure_all_finite": False}
     if estimator.table_encoder_ is None:
-        with _text_explained():
+        with _objects_explained():
             checked, labels = validate_data(estimator, matrix, y, reset=feature_shape is None, **checks)
     else:
         checked, labels = check_X_y(matrix, y, estimator=estimator, **checks)
@@ -222,7 +222,7 @@ def checked_features(
         matrix = _encoded(estimator, X)
         _check_shape(estimator, matrix, feature_shape)
         if estimator.table_encoder_ is None:
-            with _text_explained():
+            with _objects_explained():
                 matrix = validate_data(
                     estimator, matrix, dtype=_DTYPES, allow_nd=True, ensure_all_finite=False, reset=False
                 )
@@ -232,10 +232,17 @@ def checked_features(
 
 
 @contextmanager
-def _text_explained() -> Iterator[None]:
-    """Say what to do where an array has text."""
+def _objects_explained() -> Iterator[None]:
+    """Say what to do where an array has text, or gaps of pandas."""
     try:
         yield
+    except TypeError as error:
+        if "'NAType'" not in str(error):
+            raise
+        raise ValueError(
+            "Got X with pandas.NA in an array of objects, expected numbers or NaN; pass the DataFrame itself, or convert it by "
+            "to_numpy(dtype=float, na_value=numpy.nan)."
+        ) from error
     except ValueError as error:
         message, _, text = str(error).partition("could not convert string to float: ")
         if message or not text:

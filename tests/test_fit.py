@@ -227,6 +227,8 @@ def test_a_failing_first_fit_leaves_the_classifier_unfitted(tiny, iris, case):
     assert vars(classifier) == classifier.get_params()
     with pytest.raises(NotFittedError):
         classifier.predict(X)
+    with pytest.raises(NotFittedError):
+        _ = classifier.class_prior_
 
 
 # --------------------------------------------------- randomness and side effects

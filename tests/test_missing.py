@@ -1,6 +1,7 @@
 """Missing values: filled from the other values of their row, with a column of their own where they go with the class."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -208,3 +209,17 @@ def test_the_scale_of_weights_does_not_matter(tiny, iris, scale):
     X[::7, 1] = np.nan
     found = tiny(estimator="kernel").fit(X, y, sample_weight=np.full(150, scale)).predict_proba(X)
     np.testing.assert_allclose(found, tiny(estimator="kernel").fit(X, y).predict_proba(X), atol=1e-6)
+
+
+def test_gaps_of_pandas_in_an_array_of_objects(tiny, iris):
+    X, y = iris
+    frame = pd.DataFrame(X).convert_dtypes()
+    frame.iloc[7, 1] = pd.NA
+    classifier = tiny()
+    with pytest.raises(
+        ValueError, match=r"Got X with pandas\.NA in an array of objects.*to_numpy\(dtype=float, na_value"
+    ):
+        classifier.fit(frame.to_numpy(dtype=object), y)
+    classifier.fit(frame.to_numpy(dtype=float, na_value=np.nan), y)
+    with pytest.raises(ValueError, match=r"Got X with pandas\.NA"):
+        classifier.predict(frame.to_numpy(dtype=object))
