@@ -63,7 +63,7 @@ def _check_tunable(params: Mapping[str, Any]) -> None:
 
 def open_tuned(params: Mapping[str, Any]) -> tuple[TunedEncoder, dict[str, Any]]:
     """A trainable copy of the encoder, and the identity of its initial weights."""
-    checkpoint = open_checkpoint(params["encoder"], None, "auto")
+    checkpoint = open_checkpoint(params["encoder"], None, do_normalize=False)  # `TunedEncoder` standardises waveforms
     model = copy.deepcopy(checkpoint.load(torch.device("cpu"), torch.float32)).requires_grad_(True)
     return TunedEncoder(model, checkpoint.sampling_rate), {"weights": checkpoint.fingerprint}
 
