@@ -126,6 +126,8 @@ class GenerativeTransportClassifier(
         Share of each class in the training weights.
     code_index_ : ndarray of shape (n_classes,)
         Index of the code of each class; new classes get the next free one.
+    codes_ : ndarray of shape (n_classes, width)
+        Code of each class, where transport ends.
     n_features_in_ : int
         Features; for layered input the number of layers.
     feature_names_in_ : ndarray of shape (n_features_in_,)
