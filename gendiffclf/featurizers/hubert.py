@@ -137,7 +137,7 @@ class HubertFeaturizer(SpeechFeaturizer):
     def __copy__(self) -> HubertFeaturizer:
         """Copy for use in this process: a loaded model is shared, not replaced by its name as in pickles."""
         copied = object.__new__(type(self))
-        vars(copied).update(vars(self))
+        copied.__dict__.update(vars(self))
         return copied
 
     def __getstate__(self) -> dict[str, Any]:
