@@ -53,9 +53,10 @@ def check_parameters(params: Mapping[str, Any]) -> None:
 def _check_tunable(params: Mapping[str, Any]) -> None:
     encoder = params["encoder"]
     if encoder is None or isinstance(encoder, SpeechFeaturizer) or encoder == "fbank":
+        given = type(encoder).__name__ if isinstance(encoder, SpeechFeaturizer) else shown(encoder)
         raise ValueError(
-            f"Got encoder={shown(encoder)} with tune_encoder=True, expected a hub name, a folder or a loaded model; set "
-            "tune_encoder=False for others, which have no weights."
+            f"Got encoder={given} with tune_encoder=True, expected a hub name, a folder or a loaded model; pass the model of a "
+            "HubertFeaturizer itself, or set tune_encoder=False."
         )
     if params["layer"] != -1:
         raise ValueError(f"Got layer={params['layer']} with tune_encoder=True, expected -1, the last layer.")

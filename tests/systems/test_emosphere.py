@@ -152,7 +152,7 @@ def test_a_data_frame_names_its_columns(small, rated):
         ({"n_regions": 9}, None, "Got n_regions=9, expected one of 8, 19, 33, 73"),
         ({"width": 7}, None, "Got width=7, expected an even number"),
         ({"encoder": 3}, None, "Got encoder=3, expected 'fbank', a hub name, a folder"),
-        ({"tune_encoder": True}, None, "with tune_encoder=True, expected a hub name"),
+        ({"tune_encoder": True}, None, "Got encoder=FbankFeaturizer with tune_encoder=True, expected a hub name"),
         ({"encoder": "x", "tune_encoder": True, "layer": 3}, None, "Got layer=3 with tune_encoder=True, expected -1"),
         ({"n_epochs": 0}, None, "Got n_epochs=0, expected an integer >= 1"),
         ({"batch_size": 1}, None, "Got batch_size=1, expected an integer >= 2, since the loss is a correlation"),
