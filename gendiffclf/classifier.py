@@ -126,6 +126,8 @@ class GenerativeTransportClassifier(
         Share of each class in the training weights.
     code_index_ : ndarray of shape (n_classes,)
         Index of the code of each class; new classes get the next free one.
+    codes_ : ndarray of shape (n_classes, width)
+        Code of each class, where transport ends.
     n_features_in_ : int
         Features; for layered input the number of layers.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -147,7 +149,8 @@ class GenerativeTransportClassifier(
         Out-of-fold and leave-one-out probabilities of these rows, 0 for classes that `partial_fit` added. Neither attribute is
         kept in files and pickles.
     layer_weights_ : ndarray of shape (n_layers,)
-        For layered input and with a kernel: weight of each layer, summing to 1.
+        For layered input and with a kernel: weight of each layer, summing to 1. Those of the network's weighted sum of the
+        conditioning layers (section 2.5), of any sign and sum, are in `network_.layer_weights`.
     feature_relevance_ : ndarray of shape (n_features_out,)
         With a kernel: share of each scaled feature in its squared distances, summing to 1. All are equal for layered input, and
         unless held-out folds show that some matter more. Columns that encode a DataFrame or gaps count as features.

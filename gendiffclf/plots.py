@@ -123,7 +123,7 @@ class TransportDisplay:
             X, estimator = estimator[:-1].transform(X) if len(estimator) > 1 else X, estimator[-1]
         n_steps = getattr(estimator.path_, "n_steps", 20) if n_steps is None else n_steps
         states = estimator.transport(X, n_steps=n_steps, return_path=True)[:, 0]  # (N + 1, L)
-        codes = estimator._codes().numpy()
+        codes = estimator.codes_
         if y is None:
             import torch
 

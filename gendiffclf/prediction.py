@@ -291,6 +291,12 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._class_counts / self._class_counts.sum()
 
     @property
+    def codes_(self) -> np.ndarray:
+        """The code of each class, (n_classes, width)."""
+        check_is_fitted(self, "classes_")
+        return np.asarray(self._codes())
+
+    @property
     def layer_weights_(self) -> np.ndarray:
         """Contribution of each layer to the kernel, (n_layers,), summing to 1."""
         return np.array(self._kernel_of("layer_weights_").settings.layer_weights)

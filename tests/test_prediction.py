@@ -265,6 +265,12 @@ def test_members_of_a_learned_path_are_averaged_at_its_end(tiny, iris):
     np.testing.assert_allclose(classifier.predict_proba(X), expected, atol=1e-5)
 
 
+def test_codes_are_those_of_the_classes(hard, tiny):
+    for classifier in hard[0].values():
+        np.testing.assert_allclose(classifier.codes_, codes_of(classifier), atol=1e-12)
+    assert not hasattr(tiny(), "codes_")
+
+
 def test_a_learned_path_learns(tiny, iris):
     X, y = iris
     path = LearnedPath(n_steps=4, time_width=16)

@@ -292,7 +292,8 @@ def _scaled(samples: NDArray[Any]) -> NDArray[np.float32]:
         scale = np.float64(np.iinfo(samples.dtype).max) + 1  # the type itself cannot hold it
         return np.asarray(samples / scale, dtype=np.float32)
     if samples.dtype.kind == "f":
-        return samples.astype(np.float32)
+        with np.errstate(over="ignore"):  # infinite samples are reported as such
+            return samples.astype(np.float32)
     raise AudioError(f"its samples are {samples.dtype}, expected floats, int8, int16, int32 or uint8")
 
 

@@ -134,6 +134,12 @@ class HubertFeaturizer(SpeechFeaturizer):
     on_error: Literal["raise", "nan", "skip_with_warning"] = "raise"
     verbose: int = 0
 
+    def __copy__(self) -> HubertFeaturizer:
+        """Copy for use in this process: a loaded model is shared, not replaced by its name as in pickles."""
+        copied = object.__new__(type(self))
+        copied.__dict__.update(vars(self))
+        return copied
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out weights: of a loaded model keep the name and a hash of the weights."""
         state = super().__getstate__()

@@ -221,7 +221,8 @@ def run_evaluate(options: argparse.Namespace) -> None:
     check_output("--predictions", options.predictions)
     check_report(options)
     if options.model is not None:
-        refuse_ignored(options.words, ("--featurizer", "--normalize", "--set", "--folds", "--n-folds", "--system"))
+        ignored = ("--featurizer", "--normalize", "--set", "--folds", "--n-folds", "--system", "--preset")
+        refuse_ignored(options.words, ignored)
     checked_system(options)
     evaluation = _evaluate(options, read_source(options, options.source))
     evaluation.about["command"] = options.command_line

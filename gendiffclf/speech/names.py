@@ -14,5 +14,6 @@ MEASURES, VOTE_MEASURES = tuple(TITLES)[:5], tuple(TITLES)[5:]
 LOWER_IS_BETTER = ("log_loss", "ece", "jensen_shannon", "cross_entropy")
 FOLDS = ("speaker", "leave-one-speaker-out", "split", "random")
 SYSTEMS = ("gen-ser", "emosphere", "selm")
+PRESETS = ("default", "gen-ser")
 NO_CONTENT = "clip "
 """What names stand for the content of broken and silent clips begin with, before their numbers; digests do not."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .layouts import LAYOUTS
-from .names import FOLDS, SYSTEMS
+from .names import FOLDS, PRESETS, SYSTEMS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,6 +90,11 @@ def add_system_options(parser: argparse.ArgumentParser) -> None:
         help="gen-ser or selm (language model) for labels, emosphere for ratings (default: %(default)s)",
     )
     parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="settings of the classifier (with gen-ser); those named gen-ser are the paper's network and recipe, for a GPU",
+    )
+    parser.add_argument(
         "--value-range",
         nargs=2,
         type=float,
@@ -137,6 +142,8 @@ def checked_system(options: argparse.Namespace) -> str:
             f"Got --normalize with --system {options.system}, which standardises frames itself, expected one of them; leave it "
             "out."
         )
+    if options.system != SYSTEMS[0] and options.preset is not None:
+        raise ValueError(f"Got --preset with --system {options.system}, expected --system {SYSTEMS[0]}; leave it out.")
     if options.tune_encoder and options.encoder is None:
         raise ValueError("Got --tune-encoder without --encoder, expected both; add --encoder NAME or FOLDER.")
     return str(options.system)
@@ -160,7 +167,8 @@ def build_pipeline(options: argparse.Namespace) -> Pipeline:
         run["device"] = options.device
     if system == "gen-ser":
         normalizer = [("normalizer", SpeakerNormalizer())] if options.normalize else []
-        classifier = GenerativeTransportClassifier(**run)
+        preset = getattr(options, "preset", None) or PRESETS[0]
+        classifier = GenerativeTransportClassifier.from_preset(preset, **run)
         pipeline = Pipeline([("featurizer", featurizer), *normalizer, ("classifier", classifier)])
     else:
         tuned = options.encoder if options.tune_encoder else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +41,8 @@ class RatingEvaluation(JsonResult):
     dimensions : tuple of str
         Names of the ratings.
     folds : DataFrame
-        One row per fold: `n_train`, `n_test`, and the concordance correlation coefficient (CCC) of each dimension.
+        One row per fold: `n_train`, `n_test`, and the concordance correlation coefficient (CCC) of each dimension, NaN for a
+        single clip.
     predictions : DataFrame
         One row per tested clip, indexed by its row in the corpus: `path` and, if known, `start`, `end` and `speaker`; each
         dimension, `voice`, `predicted_<dimension>` and `fold`.
@@ -299,10 +301,17 @@ def evaluate_ratings(
     Warns
     -----
     UserWarning
-        If a speaker is on both sides of a fold, or clips are broken, which are left out.
+        If a speaker is on both sides of a fold, clips are broken, which are left out, or all ratings of a dimension are equal.
     """
     names = tuple(dimensions)
     corpus = _rated(corpus, names)
+    for name in names:
+        if len(corpus) > 1 and corpus[name].nunique() == 1:
+            warnings.warn(
+                f"Got {corpus[name].iloc[0]:g} in the column {name!r} for all {len(corpus)} clips, expected different ratings: "
+                f"the CCC of {name} and the mean CCC say nothing; look at the other dimensions alone.",
+                stacklevel=2,
+            )
     if not fitted:
         check_folds(corpus, folds, n_folds)
     featurizer, rest = _split(pipeline, corpus, features)
@@ -335,6 +344,9 @@ def evaluate_ratings(
 
 
 def _concordance(predictions: pd.DataFrame, names: tuple[str, ...]) -> dict[str, float]:
+    """CCC of each dimension; NaN for a single clip."""
+    if len(predictions) < 2:
+        return dict.fromkeys(names, np.nan)
     predicted = predictions[[f"predicted_{name}" for name in names]]
     values = concordance_correlation(predictions[list(names)], predicted, multioutput="raw_values")
     return dict(zip(names, np.ravel(values).tolist(), strict=True))

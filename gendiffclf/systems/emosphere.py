@@ -16,7 +16,7 @@ from ..validation import all_or_nothing
 from .emosphere_fitting import check_parameters, load_waves, new_arguments, new_network, open_tuned, training_examples
 from .emosphere_network import EmoSphereNetwork
 from .emosphere_prediction import EmoSpherePrediction
-from .emosphere_targets import check_range, check_ratings, dimension_names
+from .emosphere_targets import check_range, check_ratings, check_varied, dimension_names
 from .estimator import ClipEstimator
 from .steps import checkpoint_folder, encode, training_seed
 from .training import train_module
@@ -179,15 +179,21 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
         AudioError
             If a clip cannot be read.
         ValueError
-            If a parameter is out of range, or a rating is missing or outside `value_range`.
+            If a parameter is out of range, a rating is missing or outside `value_range`, or all clips have the same ratings.
         ImportError
             If the extra `finetune` is not installed.
+
+        Warns
+        -----
+        UserWarning
+            If all clips have the same rating in a dimension, which is then not trained.
         """
         params = self._checked_parameters()
         names = dimension_names(Y, self.dimensions)
         low, high = check_range(self.value_range)
         clips = as_items(X)
         ratings = check_ratings(Y, low, high, len(clips))
+        check_varied(ratings, names)
         seed = training_seed(params)
         encoder: TunedEncoder | None = None
         if self.tune_encoder:

@@ -53,9 +53,10 @@ def check_parameters(params: Mapping[str, Any]) -> None:
 def _check_tunable(params: Mapping[str, Any]) -> None:
     encoder = params["encoder"]
     if encoder is None or isinstance(encoder, SpeechFeaturizer) or encoder == "fbank":
+        given = type(encoder).__name__ if isinstance(encoder, SpeechFeaturizer) else shown(encoder)
         raise ValueError(
-            f"Got encoder={shown(encoder)} with tune_encoder=True, expected a hub name, a folder or a loaded model; set "
-            "tune_encoder=False for others, which have no weights."
+            f"Got encoder={given} with tune_encoder=True, expected a hub name, a folder or a loaded model; pass the model of a "
+            "HubertFeaturizer itself, or set tune_encoder=False."
         )
     if params["layer"] != -1:
         raise ValueError(f"Got layer={params['layer']} with tune_encoder=True, expected -1, the last layer.")
@@ -63,7 +64,7 @@ def _check_tunable(params: Mapping[str, Any]) -> None:
 
 def open_tuned(params: Mapping[str, Any]) -> tuple[TunedEncoder, dict[str, Any]]:
     """A trainable copy of the encoder, and the identity of its initial weights."""
-    checkpoint = open_checkpoint(params["encoder"], None, "auto")
+    checkpoint = open_checkpoint(params["encoder"], None, do_normalize=False)  # `TunedEncoder` standardises waveforms
     model = copy.deepcopy(checkpoint.load(torch.device("cpu"), torch.float32)).requires_grad_(True)
     return TunedEncoder(model, checkpoint.sampling_rate), {"weights": checkpoint.fingerprint}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -86,3 +87,23 @@ def check_ratings(Y: Any, low: float, high: float, n_clips: int) -> NDArray[np.f
             "to the rating scale, or leave out such clips."
         )
     return ratings
+
+
+def check_varied(ratings: NDArray[np.float64], names: list[str]) -> None:
+    """
+    Warn of columns of `ratings`, (n, 3), that are constant; a ValueError if all are, as with a single clip.
+
+    Concordance with a constant is 0 for every prediction and has no gradient.
+    """
+    constant = [name for name, spread in zip(names, np.ptp(ratings, axis=0), strict=True) if not spread]
+    if len(constant) == len(names):
+        raise ValueError(
+            f"Got the same ratings for all {len(ratings)} clips, expected different ones, since the loss is a correlation; add "
+            "clips."
+        )
+    if constant:
+        warnings.warn(
+            f"Got the same {' and '.join(constant)} for all {len(ratings)} clips, expected different ratings, since the loss is "
+            f"a correlation; ignore predictions of {' and '.join(constant)}, which is not trained.",
+            stacklevel=4,  # the caller of fit
+        )

@@ -13,7 +13,14 @@ from sklearn.utils.validation import column_or_1d
 from torch import nn
 
 from ..validation import check_flag, check_integer, check_none_missing, check_real, shown
-from .selm_language import BYTES, answer_tokens, check_positions, load_language_model, prompt_tokens
+from .selm_language import (
+    BYTES,
+    answer_tokens,
+    check_positions,
+    label_answers,
+    load_language_model,
+    prompt_tokens,
+)
 from .selm_model import SelmModel
 from .selm_texts import View
 from .steps import check_training_parameters
@@ -94,8 +101,9 @@ def training_examples(
 
     Each of the `texts` of a clip's label is an answer to `prompt`, and each view with an answer for the label adds an example.
     "n_prompt" and "n_answer" are the lengths of "prompt" and "answer", which are zero-padded to equal lengths. A ValueError if
-    the model's language model has too few positions for the answers.
+    the model's language model has too few positions for the answers, or the tokenizer does not distinguish the labels.
     """
+    label_answers(tokenizer, texts)
     triplets: list[tuple[int, str, str]] = []
     for i, label in enumerate(labels.tolist()):
         triplets += [(i, prompt, text) for text in texts[label]]

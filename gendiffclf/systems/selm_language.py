@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -75,6 +75,23 @@ def answer_tokens(tokenizer: Any, text: str) -> list[int]:
     The answer is preceded by a space, since most tokenizers have a single token for a common word with its space.
     """
     return [*tokenizer(" " + text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+
+
+def label_answers(tokenizer: Any, texts: Mapping[Any, Sequence[str]]) -> list[list[int]]:
+    """
+    Tokens of the answers of all labels, in order.
+
+    A ValueError if the tokenizer does not distinguish two of the `texts`, as with unknown words or where it ignores case.
+    """
+    answers: dict[tuple[int, ...], str] = {}
+    for text in (text for several in texts.values() for text in several):
+        other = answers.setdefault(tuple(answer_tokens(tokenizer, text)), text)
+        if other != text:
+            raise ValueError(
+                f"Got label_texts {other!r} and {text!r} with the same tokens, expected different ones; choose words that the "
+                "tokenizer of language_model knows."
+            )
+    return list(map(list, answers))
 
 
 def prompt_tokens(tokenizer: Any, text: str) -> list[int]:

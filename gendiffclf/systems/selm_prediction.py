@@ -14,7 +14,7 @@ from torch import Tensor
 from ..device import resolve_device
 from ..featurizers.inputs import as_items
 from ..validation import check_choice, check_integer, shown
-from .selm_language import answer_tokens, check_positions, prompt_tokens
+from .selm_language import check_positions, label_answers, prompt_tokens
 from .selm_model import SelmModel, label_scores, text_scores
 from .selm_texts import View, checked_label_texts, sorted_labels
 from .steps import encode, map_batches
@@ -82,7 +82,7 @@ class SelmPrediction:
         """
         check_is_fitted(self)
         texts = self._texts(self.trained_labels_, needed=())
-        tokens = [answer_tokens(self.tokenizer_, text) for several in texts.values() for text in several]
+        tokens = label_answers(self.tokenizer_, texts)
         owners = [k for k, several in enumerate(texts.values()) for _ in several]
         model = self.network_
         check_positions(model.language_model, model.settings["n_prefix"], max(map(len, tokens)))

@@ -154,6 +154,7 @@ def broken(tmp_path):
         "NaN file": (tmp_path / "nan.wav", "NaN or infinite"),
         "NaN array": ((np.array([0.0, np.nan]), RATE), "NaN or infinite"),
         "infinite array": ((inf, RATE), "NaN or infinite"),
+        "array beyond float32": ((np.array([0.0, 1e200]), RATE), "NaN or infinite"),
         "3-D array": ((np.zeros((2, 3, 4)), RATE), r"shape \(2, 3, 4\)"),
         "0-D array": ((np.zeros(()), RATE), r"shape \(\)"),
         "many channels": ((np.zeros((100, 200)), RATE), "at most 32 channels"),

@@ -1,5 +1,6 @@
 """What only the pretrained encoders have: layers, loaded models, several shapes."""
 
+import copy
 import pickle
 import sys
 
@@ -110,6 +111,14 @@ def test_a_loaded_model_is_cloned_with_its_weights():
     featurizer = HubertFeaturizer(random_model(tiny_config("hubert", "layer")), do_normalize=True, cache=None)
     np.testing.assert_array_equal(clone(featurizer).transform(CLIPS), featurizer.transform(CLIPS))
     assert "HubertFeaturizer" in featurizer._repr_html_()
+
+
+def test_a_copy_shares_a_loaded_model():
+    featurizer = HubertFeaturizer(random_model(tiny_config("hubert", "layer")), do_normalize=True, cache=None)
+    copied = copy.copy(featurizer).set_params(layers=[0])
+    assert copied.model is featurizer.model
+    assert (copied.layers, featurizer.layers) == ([0], "all")
+    np.testing.assert_array_equal(copied.transform(CLIPS), featurizer.transform(CLIPS)[:, :1])
 
 
 def test_a_loaded_model_is_pickled_by_name_and_its_weights_are_checked(checkpoint):

@@ -53,6 +53,25 @@ def test_concordance_of_folds_and_of_all(rated, linear, tmp_path):
     assert len(stored["intervals"]["mean"]) == 2
 
 
+def test_a_speaker_with_a_single_clip_has_no_concordance(rated, linear):
+    speakers = rated["speaker"].unique()
+    few = rated[rated["speaker"].isin(speakers[:3])].drop(rated.index[rated["speaker"] == speakers[0]][1:])
+    found = evaluate_ratings(linear, few, "leave-one-speaker-out")
+    single = found.folds["n_test"] == 1
+    assert single.sum() == 1
+    assert found.folds.loc[single, list(DIMENSIONS)].isna().all(axis=None)
+    assert found.folds.loc[~single, list(DIMENSIONS)].notna().all(axis=None)
+    assert np.isfinite(list(found.ccc.values())).all()
+
+
+def test_ratings_that_are_all_equal_are_named(rated, linear):
+    with pytest.warns(
+        UserWarning, match="Got 0.5 in the column 'dominance' for all 18 clips, expected different ratings"
+    ):
+        found = evaluate_ratings(linear, rated.assign(dominance=0.5), n_folds=3)
+    assert found.ccc["arousal"] < 1
+
+
 def test_features_normalised_by_speaker(rated):
     pipeline = make_pipeline(FbankFeaturizer(n_mels=20), SpeakerNormalizer(), LinearRegression())
     features = SpeakerNormalizer().fit_transform(pipeline[0].transform(rated["path"].tolist()), groups=rated["speaker"])

@@ -5,9 +5,11 @@ import json
 import pandas as pd
 import pytest
 
-from gendiffclf import EmoSphereRegressor, FbankFeaturizer, HubertFeaturizer, SelmClassifier, cli
+from gendiffclf import EmoSphereRegressor, FbankFeaturizer, HubertFeaturizer, LearnedPath, SelmClassifier, cli
 from gendiffclf.featurizers import EgemapsFeaturizer
-from gendiffclf.speech.names import SYSTEMS
+from gendiffclf.parameters import presets
+from gendiffclf.speech.model_folder import load_model
+from gendiffclf.speech.names import PRESETS, SYSTEMS
 from gendiffclf.speech.system_pipelines import LAYERS, SMALL, system_pipeline
 
 from .conftest import PATTERN, run
@@ -24,6 +26,21 @@ def short(monkeypatch):
 
 def test_names_in_options_are_those_of_the_code():
     assert SYSTEMS[1:] == tuple(LAYERS)
+    assert tuple(presets()) == PRESETS
+
+
+def test_the_papers_recipe_from_clips_to_measures(clip_folder, tmp_path, capsys):
+    words = ["--preset", "gen-ser"]
+    for setting in ("width=32", "max_steps=20", "path__time_width=16", "path__n_steps=4"):
+        words += ["--set", f"classifier__{setting}"]
+    model = tmp_path / "model"
+    assert run("train", clip_folder, *PATTERN, *words, "--output", model) == 0
+    classifier = load_model(model)[-1]
+    assert (classifier.depth, classifier.n_iter_, classifier.kernel_) == (4, 20, None)
+    expected = LearnedPath(solver="euler", n_steps=4, time_width=16)
+    assert classifier.path_.get_params() == expected.get_params()
+    assert run("evaluate", clip_folder, *PATTERN, *words, "--n-folds", "2") == 0
+    assert "UAR" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("short")
@@ -46,7 +63,8 @@ def ratings(clip_folder, tmp_path):
     """A table of clips with ratings from 1 to 7."""
     clips = sorted(clip_folder.rglob("*.wav"))
     table = pd.DataFrame({"path": [str(clip) for clip in clips], "speaker": [clip.parent.name for clip in clips]})
-    table = table.assign(arousal=[1 + i % 7 for i in range(18)], valence=[7 - i % 7 for i in range(18)], dominance=4)
+    table = table.assign(arousal=[1 + i % 7 for i in range(18)], valence=[7 - i % 7 for i in range(18)])
+    table = table.assign(dominance=[2 + i % 5 for i in range(18)])
     table.to_csv(tmp_path / "ratings.csv", index=False)
     return tmp_path / "ratings.csv"
 
@@ -100,6 +118,7 @@ def test_broken_clips_are_no_training_clips(ratings, tmp_path, capsys):
             "Got --value-range with --system selm, expected --system emosphere",
         ),
         (["--tune-encoder"], "Got --tune-encoder with --system gen-ser, expected --system emosphere"),
+        (["--system", "selm", "--preset", "gen-ser"], "Got --preset with --system selm, expected --system gen-ser"),
         (["--system", "selm", "--normalize", "speaker"], "Got --normalize with --system selm, which standardises"),
         (
             ["--system", "emosphere", "--value-range", "1", "7", "--tune-encoder"],

@@ -147,11 +147,12 @@ def test_a_data_frame_names_its_columns(small, rated):
         ({}, np.full((24, 3), np.nan), r"Got Y\[0, 0\]=nan, expected ratings from 1 to 5"),
         ({}, np.ones((24, 2)), r"Got Y of shape \(24, 2\) for 24 clips, expected \(24, 3\)"),
         ({}, pd.DataFrame(np.ones((24, 3)), columns=NAMES[::-1]), "Got Y with columns .* expected the same"),
+        ({}, np.tile([1, 2, 3], (24, 1)), "Got the same ratings for all 24 clips, expected different ones"),
         ({"pooling": "max"}, None, "Got pooling='max', expected one of 'style', 'mean', 'attentive'"),
         ({"n_regions": 9}, None, "Got n_regions=9, expected one of 8, 19, 33, 73"),
         ({"width": 7}, None, "Got width=7, expected an even number"),
         ({"encoder": 3}, None, "Got encoder=3, expected 'fbank', a hub name, a folder"),
-        ({"tune_encoder": True}, None, "with tune_encoder=True, expected a hub name"),
+        ({"tune_encoder": True}, None, "Got encoder=FbankFeaturizer with tune_encoder=True, expected a hub name"),
         ({"encoder": "x", "tune_encoder": True, "layer": 3}, None, "Got layer=3 with tune_encoder=True, expected -1"),
         ({"n_epochs": 0}, None, "Got n_epochs=0, expected an integer >= 1"),
         ({"batch_size": 1}, None, "Got batch_size=1, expected an integer >= 2, since the loss is a correlation"),
@@ -167,6 +168,14 @@ def test_what_is_wrong_is_named(changes, Y, message, small, rated):
     clips, ratings = rated
     with pytest.raises(ValueError, match=message):
         small(**changes).fit(clips, ratings if Y is None else Y)
+
+
+def test_a_constant_dimension_is_named_and_the_others_are_trained(small, rated):
+    clips, Y = rated
+    with pytest.warns(UserWarning, match="Got the same valence for all 24 clips, expected different ratings") as caught:
+        regressor = small(n_epochs=20).fit(clips, Y * [1, 0, 1] + [0, 3, 0])
+    assert caught[0].filename == __file__
+    assert np.corrcoef(regressor.predict(clips)[:, 0], Y[:, 0])[0, 1] > 0.5
 
 
 def test_a_clip_that_cannot_be_read_is_named(fitted, small, rated, tmp_path):

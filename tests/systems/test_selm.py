@@ -316,6 +316,18 @@ def test_wrong_calls_say_so(fitted, clips, labels):
         fitted.predict(clips)
 
 
+def test_texts_with_the_same_tokens_are_refused(fitted, clips):
+    from tokenizers.normalizers import Lowercase
+
+    fitted.tokenizer_.backend_tokenizer.normalizer = Lowercase()
+    fitted.set_params(label_texts={"low": "Deep", "high": "deep"})
+    message = "Got label_texts 'deep' and 'Deep' with the same tokens, expected different ones; choose words"
+    with pytest.raises(ValueError, match=message):
+        fitted.predict(clips[:2])
+    with pytest.raises(ValueError, match=message):
+        fitted.partial_fit(clips[:2], ["low", "high"])
+
+
 @pytest.mark.parametrize("method", ["predict", "predict_proba", "generate"])
 def test_nothing_is_predicted_before_fit(method, clips):
     with pytest.raises(NotFittedError):

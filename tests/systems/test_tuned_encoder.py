@@ -75,6 +75,15 @@ def test_a_prediction_does_not_depend_on_the_clips_beside_it(kind, tuned, encode
     np.testing.assert_allclose(alone, together, atol=1e-5)
 
 
+@pytest.mark.parametrize("tuned", [False, True])
+def test_a_loaded_model_needs_no_folder(tuned, encoders, rated):
+    model = frame_model(encoders["wavlm"])
+    model.config._name_or_path = ""
+    encoder = model if tuned else HubertFeaturizer(model, do_normalize=True, cache=None, device="cpu")
+    loaded, named = (fit(x, rated, tune_encoder=tuned) for x in (encoder, encoders["wavlm"]))
+    np.testing.assert_array_equal(loaded.predict(rated[0]), named.predict(rated[0]))
+
+
 def test_selm_hears_through_a_speech_encoder(encoders, rated, tmp_path):
     clips, labels = rated[0][:8], ["low", "high"] * 4
     classifier = SelmClassifier(**{**SELM, "encoder": encoders["wavlm"], "layer": 1, "cache": None}).fit(clips, labels)
