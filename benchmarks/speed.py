@@ -91,7 +91,7 @@ def measure_predict(quick: bool) -> Figures:
     """Seconds of `predict` of a row and of many, in turn with MLPClassifier's, by the number of training rows."""
     many = class_rows(300 if quick else 10_000, 64, 10, seed=1)[0]
     figures: Figures = {}
-    for n_train in (200,) if quick else (4500, 5000):
+    for n_train in (200,) if quick else (8000, 9000):
         X, y = class_rows(n_train, 64, 10)
         ours = GenerativeTransportClassifier(device="cpu", random_state=0, **(QUICK if quick else {})).fit(X, y)
         with quiet():

@@ -66,12 +66,13 @@ class GenerativeTransportClassifier(
         held-out rows, as for the bandwidth, the penalty and, in layered input, the weights of layers; it tries "cosine" from 100
         features on, and "laplacian", which is slower, up to 1,000.
     n_centers : int >= 1 or "auto", default="auto"
-        Number m of training rows that the kernel keeps. "auto" keeps all of up to 4,500 rows, 2,000 of more, and 4,000 of up to
+        Number m of training rows that the kernel keeps. "auto" keeps all of up to 8,000 rows, 2,000 of more, and 4,000 of up to
         20,000 rows where 2,000 have much less error than 1,000. This bounds its memory: about 4·m·d + 8·m·n_classes bytes, and
-        during `fit` about 30·m² bytes with all rows, 60·m² with fewer.
+        during `fit` about 20·m² bytes with all rows, 60·m² with fewer.
     width : int or "auto", default="auto"
         Width L of the code space and of the network. "auto" leaves room for 16 more classes (of fewer than 16, for as
-        many again), rounded up to a multiple of 64. Attention has a head for each 16 of it, up to 16 heads.
+        many again), rounded up to a multiple of 64; without a learned path the network is no wider than 512, with a linear map
+        into a wider code space. Attention has a head for each 16 of it, up to 16 heads.
     depth : int >= 1, default=2
         Transformer layers.
     mlp_ratio : float > 0, default=1.0

@@ -136,15 +136,16 @@ def fit_estimators(
         if fitted.kernel is not None and len(validation):
             layer_weights = fitted.kernel.settings.layer_weights
             fitted.logistic, logistic = _fit_logistic(layer_weights, data, folds, processes)
+        of_network = network_shape(params, *shape, len(lift[0]))
         fitted.network = TransportNetwork(
-            network_shape(params, *shape, len(lift[0])), lift, torch.Generator().manual_seed(seed)
+            of_network, lift[:, : of_network.width], torch.Generator().manual_seed(seed)
         ).to(codes)
         fitted.training = train(
             fitted.network,
             TrainingData(data.rows, data.y, data.weight.to(codes), codes),
             folds,
             training_settings(
-                params, len(folds.train[0]), codes.shape[1], codes.device, validated=len(folds.validation) > 0
+                params, len(folds.train[0]), of_network.width, codes.device, validated=len(folds.validation) > 0
             ),
             seed=seed,
             learned=learned,

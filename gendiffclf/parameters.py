@@ -24,6 +24,8 @@ AUTO_WIDTH = 64
 """Width of the code space for `width="auto"`, unless the classes need more."""
 AUTO_ROOM = 16
 """Classes more than there are that `width="auto"` leaves room for."""
+AUTO_NETWORK_WIDTH = 512
+"""Width of the network at most for `width="auto"`: in the code space of 1,000 classes it would take hours."""
 HEAD_WIDTH, MOST_HEADS = 16, 16
 """Width of an attention head at least, and number of heads at most."""
 AUTO_LAPLACIAN_FEATURES = 1000
@@ -149,9 +151,12 @@ def n_heads(width: int) -> int:
 
 
 def network_shape(params: dict[str, Any], n_layers: int, n_features: int, width: int) -> NetworkShape:
-    """The network's shape for rows of `n_layers` layers with `n_features` features each."""
+    """The network's shape for rows of `n_layers` layers with `n_features` features each, and codes of this width."""
     from .estimators.network import NetworkShape
 
+    code_width, time_width = width, getattr(checked_path(params["path"]), "time_width", 0)
+    if params["width"] == "auto" and not time_width:
+        width = min(width, AUTO_NETWORK_WIDTH)
     # Few features get more and higher frequencies: their few values must tell apart what many do elsewhere.
     n_frequencies = params["n_frequencies"]
     if n_frequencies == "auto":
@@ -160,12 +165,13 @@ def network_shape(params: dict[str, Any], n_layers: int, n_features: int, width:
         n_features=n_features,
         n_layers=n_layers,
         width=width,
+        code_width=code_width,
         n_members=params["n_members"],
         n_views=n_views(params["scaling"]),
         depth=params["depth"],
         n_heads=n_heads(width),
         hidden_width=max(1, round(params["mlp_ratio"] * width)),
-        time_width=getattr(checked_path(params["path"]), "time_width", 0),
+        time_width=time_width,
         n_frequencies=n_frequencies,
         frequency_scale=min(max(0.1 * (20 / n_features) ** 0.5, 0.1), 0.2),
         tokenizer=params["tokenizer"],
@@ -177,7 +183,7 @@ def training_settings(
     params: dict[str, Any], n_rows: int, width: int, device: torch.device, *, validated: bool
 ) -> TrainingSettings:
     """
-    The settings of training, for members that learn from `n_rows` rows, and codes of this width.
+    The settings of training, for members of this width that learn from `n_rows` rows.
 
     Without validation rows, and with a patience, training takes as many steps as that.
     """

@@ -291,6 +291,19 @@ def test_steps_without_validation_rows():
     assert training_settings({**params, "patience": None}, 10, 64, device, validated=False).max_steps == 100
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [({}, 512), ({"width": 2048}, 2048), ({"path": LearnedPath()}, 2048)],
+    ids=["auto", "given", "learned path"],
+)
+def test_many_classes_make_no_wider_network_than_this(changes, expected):
+    """A learned path has its states in the code space."""
+    params = GenerativeTransportClassifier(**changes).get_params(deep=False)
+    shape = network_shape(params, 1, 20, 2048)
+    assert (shape.width, shape.code_width) == (expected, 2048)
+    assert network_shape(params, 1, 20, 64).width == 64
+
+
 def test_settings_take_every_parameter_over():
     """Each differs from the default, so that none can be forgotten on the way."""
     changes = {"n_members": 5, "depth": 5, "mlp_ratio": 3.0, "n_frequencies": 9, "tokenizer": "chunks",

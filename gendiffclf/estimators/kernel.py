@@ -29,19 +29,19 @@ from .relevance import LEARNING_ROWS, find_relevance
 from .ridge import KERNELS, KernelSettings, solve, weighted_mean
 from .selection import BANDWIDTH_STEP, PENALTIES, PENALTY_STEP, SELECTION_ROWS, Place, descend, held_out_error, select
 
-EXACT_ROWS = 4500
+EXACT_ROWS = 8000
 """Up to so many rows all of them are centres; beyond, `NYSTROM_CENTERS` of them."""
 NYSTROM_CENTERS = 2000
 DOUBLED_ROWS = 20_000
 """Rows up to which there are twice as many where that pays; of more rows it would take minutes."""
 _WORTH_DOUBLING = 0.1, 0.005
-"""Gain over `_REFINING` centres from which it pays, as a share of their error and at least."""
+"""Gain over `_REFINING` centres from which it pays: as a share of their error, or of what they explain, and at least."""
 LEAST_CENTERS = 250
 """Where time is short; also the rows that then choose hyperparameters."""
 HELD_OUT_ROWS = 20_000
 """Held-out estimates are of at most so many rows, evenly spread."""
-_REFINING = 1000, 5000
-"""Centres and rows, at most, with which bandwidth and penalty for Nyström's centres are chosen."""
+_REFINING = 1000, 5
+"""Centres at most, and rows for each, with which bandwidth and penalty for Nyström's centres are chosen."""
 _STEPS = 4
 """Steps of their grids at most that both may go from the choice of all rows as centres."""
 
@@ -95,7 +95,8 @@ class KernelFit:
     def wants_more_centers(self) -> bool:
         """Whether twice as many may be expected to have much less error."""
         share, least = _WORTH_DOUBLING
-        return self.choice.error - self.error > max(share * self.choice.error, least)
+        error = self.choice.error
+        return error - self.error > max(share * min(error, 1 - error), least)
 
 
 def most_centers(n_rows: int, n_centers: int | None = None) -> int:
@@ -213,9 +214,10 @@ def _refined(
     """
     A choice for m centres: they lie further apart than all rows, with which the bandwidth was chosen, and need a wider kernel.
 
-    Another bandwidth and penalty are found by a descent over their grids, with `_REFINING` centres and rows at most.
+    Another bandwidth and penalty are found by a descent over their grids, with few centres and rows.
     """
-    m, n = min(m, _REFINING[0]), min(len(rows), _REFINING[1])
+    m = min(m, _REFINING[0])
+    n = min(len(rows), _REFINING[1] * m)
     centers, offset, groups = rows[:m], weighted_mean(targets, weight), None if groups is None else groups[:n]
 
     def changed(place: Place) -> Choice:

@@ -26,7 +26,9 @@ class NetworkShape:
     n_layers : int
         Layers of the input; 1 for a plain matrix.
     width : int
-        Width of the code space and of the residual stream, L.
+        Width of the residual stream, W.
+    code_width : int
+        Width of the code space, L; 0 stands for W. A linear map leads from a narrower stream to it, and none if they are equal.
     n_members : int
         Networks in one pass, M.
     n_views : int
@@ -52,6 +54,7 @@ class NetworkShape:
     n_features: int
     n_layers: int = 1
     width: int = 64
+    code_width: int = 0
     n_members: int = 1
     n_views: int = 1
     depth: int = 2
@@ -76,8 +79,9 @@ class TransportNetwork(nn.Module):
     Parameters
     ----------
     shape : NetworkShape
-    lift : ndarray of shape (d, L)
-        Fixed map of the last layer's features into the code space: x1.
+    lift : ndarray of shape (d, W)
+        Fixed map of the last layer's features into the residual stream or, where that has the width of the code space, into that:
+        x1.
     generator : torch.Generator, optional
         Source of the initial weights, on the CPU.
     """
@@ -122,6 +126,9 @@ class TransportNetwork(nn.Module):
             )
             for _ in range(shape.depth)
         )
+        self.read_out: MemberLinear | None = None
+        if shape.code_width not in (0, width):
+            self.read_out = MemberLinear(members, width, shape.code_width, generator)
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """
@@ -131,7 +138,7 @@ class TransportNetwork(nn.Module):
 
         Shape
         -----
-        (M or 1, B, views * layers, d) -> x1 (M, B, L), X_c (M, B, layers - 1 or 1, d)
+        (M or 1, B, views * layers, d) -> x1 (M, B, W), X_c (M, B, layers - 1 or 1, d)
         """
         views = rows.unflatten(-2, (self.shape.n_views, -1)).expand(self.shape.n_members, -1, -1, -1, -1)
         # (M, B, views, layers, d) -> (M, B, layers, d), copied only where members differ
@@ -148,7 +155,7 @@ class TransportNetwork(nn.Module):
 
         Parameters
         ----------
-        x_t : Tensor of shape (M, B, L)
+        x_t : Tensor of shape (M, B, W)
             States; x1 for a network without time.
         condition : Tensor of shape (M, B, layers, d)
         t : Tensor of shape () or (M, B), optional
@@ -162,18 +169,19 @@ class TransportNetwork(nn.Module):
         """
         summed = condition[:, :, 0] if self.layer_weights is None else (self.layer_weights @ condition).squeeze(2)
         embedded = self.embedding(summed)  # (M, B, d) -> (M, B, e)
-        tokens = self.fusion(torch.cat([x_t, embedded], dim=-1)).unsqueeze(2)  # (M, B, 1, L)
+        tokens = self.fusion(torch.cat([x_t, embedded], dim=-1)).unsqueeze(2)  # (M, B, 1, W)
         tokens = tokens.to(x_t.dtype)  # the residual stream keeps its precision under autocast
         if self.tokenizer.n_tokens:
             tokens = torch.cat([tokens, self.tokenizer(condition, embedded)], dim=2)
         modulation: Sequence[Sequence[Tensor] | None] = [None] * len(self.layers)
         if self.time_embedding is not None and self.modulation is not None and t is not None:
-            # (M, 1 or B, depth 4 L) -> depth times four of (M, 1 or B, 1, L)
+            # (M, 1 or B, depth 4 W) -> depth times four of (M, 1 or B, 1, W)
             all_layers = (1 + self.modulation(self.time_embedding(t))).unsqueeze(2).chunk(len(self.layers), dim=-1)
             modulation = [x.chunk(4, dim=-1) for x in all_layers]
         for layer, of_layer in zip(self.layers[:-1], modulation[:-1], strict=True):
             tokens = layer(tokens, of_layer, tokens.shape[2], generator)
-        return self.layers[-1](tokens, modulation[-1], 1, generator)[:, :, 0]
+        state = self.layers[-1](tokens, modulation[-1], 1, generator)[:, :, 0]
+        return state if self.read_out is None else self.read_out(state)
 
 
 def loss(

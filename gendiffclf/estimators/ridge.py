@@ -131,7 +131,7 @@ def solve(gram: Tensor, targets: Tensor, groups: np.ndarray | None = None) -> tu
     Parameters
     ----------
     gram : Tensor of shape (n, n)
-        K + λ W⁻¹.
+        K + λ W⁻¹; overwritten, as a second one may not fit in memory.
     targets : Tensor of shape (n, K)
         Without offset.
     groups : ndarray of shape (n,), optional
@@ -141,7 +141,8 @@ def solve(gram: Tensor, targets: Tensor, groups: np.ndarray | None = None) -> tu
     -------
     coefficients, residual : Tensor of shape (n, K)
     """
-    factor = torch.linalg.cholesky(gram)
+    factor = gram.mT  # in the order of columns, in which LAPACK needs no copy
+    torch.linalg.cholesky(factor, out=factor)
     coefficients = torch.cholesky_solve(targets, factor)
     return coefficients, left_out(coefficients, factor, groups)
 

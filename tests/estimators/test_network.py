@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gendiffclf import GenerativeTransportClassifier
+from gendiffclf import GenerativeTransportClassifier, parameters
 from gendiffclf.estimators.layers import FeedForward
 from gendiffclf.estimators.network import NetworkShape, TransportNetwork, estimate, loss
 from gendiffclf.estimators.tokenizers import TOKENIZERS
@@ -56,6 +56,24 @@ def make(generator, **changes) -> TransportNetwork:
 
 def n_parameters(network: TransportNetwork) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+# ------------------------------------------------------------------ many classes
+
+
+def test_a_network_narrower_than_the_code_space_learns_and_is_saved(tiny, monkeypatch, tmp_path):
+    monkeypatch.setattr(parameters, "AUTO_NETWORK_WIDTH", 32)
+    y = np.arange(160) % 40
+    X = np.random.default_rng(0).normal(size=(40, 6))[y] + 0.1 * np.random.default_rng(1).normal(size=(160, 6))
+    classifier = tiny(width="auto", estimator="network", max_steps=300, learning_rate=0.01).fit(X[:120], y[:120])
+    shape = classifier.network_.shape
+    assert (shape.width, shape.code_width) == (32, 128)
+    assert classifier.transform(X).shape == (160, 128)
+    assert classifier.score(X[120:], y[120:]) > 0.8
+    expected = classifier.predict_proba(X)
+    classifier.save(tmp_path / "model")
+    loaded = GenerativeTransportClassifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_proba(X), expected)
 
 
 # ---------------------------------------------------------------- one definition

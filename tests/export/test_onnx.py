@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
 from sklearn.exceptions import NotFittedError
 
-from gendiffclf import GenerativeTransportClassifier, LearnedPath, load_predictor
+from gendiffclf import GenerativeTransportClassifier, LearnedPath, load_predictor, parameters
 from gendiffclf.export.predictor import METADATA_KEY
 
 onnx = pytest.importorskip("onnx")
@@ -55,6 +55,14 @@ def test_digits(tiny, tmp_path):
     X, y = table(load_digits)
     classifier = tiny().fit(X, y)
     assert assert_equal(classifier, exported(classifier, tmp_path), X).dtype == np.int64
+
+
+def test_a_network_narrower_than_the_code_space(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(parameters, "AUTO_NETWORK_WIDTH", 32)
+    X, y = table(load_digits)
+    classifier = tiny(width="auto").fit(X, y)
+    assert classifier.network_.shape.width == 32 < classifier.network_.shape.code_width
+    assert_equal(classifier, exported(classifier, tmp_path), X)
 
 
 def test_missing_values_and_strings(tiny, tmp_path):
