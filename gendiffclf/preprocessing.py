@@ -318,10 +318,13 @@ def lift_matrix(n_features: int, width: int, seed: int) -> np.ndarray:
     Rows (or, for more features than dimensions, columns) of a random orthogonal matrix, which the seed chooses, scaled so that
     lengths are kept on average; the identity where features and dimensions are equally many.
     """
+    import torch
+
     if n_features == width:
         return np.eye(width)
     larger, smaller = max(n_features, width), min(n_features, width)
-    orthogonal, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((larger, smaller)))
+    drawn = np.random.default_rng(seed).standard_normal((larger, smaller))
+    orthogonal = torch.linalg.qr(torch.from_numpy(drawn)).Q.numpy()  # threads of NumPy would wait for those of torch
     if n_features <= width:
         return np.ascontiguousarray(orthogonal.T)
     return orthogonal * np.sqrt(n_features / width)

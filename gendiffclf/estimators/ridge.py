@@ -155,11 +155,13 @@ def left_out(coefficients: Tensor, factor: Tensor, groups: np.ndarray | None) ->
     """
     if groups is None:
         return coefficients / _inverse_diagonal(factor)[:, None]
-    inverse = torch.cholesky_inverse(factor)
+    # Blocks of the inverse from rows of L⁻ᵀ: on a busy processor torch.cholesky_inverse takes a hundred times as long.
+    half = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
+    torch.linalg.solve_triangular(factor.mT, half, upper=True, out=half)
     found = torch.empty_like(coefficients)
     for numbers in rows_of_groups(groups):
         index = torch.as_tensor(numbers, device=coefficients.device)
-        found[index] = torch.linalg.solve(inverse[index][:, index], coefficients[index])
+        found[index] = torch.linalg.solve(half[index] @ half[index].mT, coefficients[index])
     return found
 
 
