@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,11 @@ _SHRINKAGE = 0.1
 _PRIOR_ROWS = 5
 """Correlations of this many rows are halved."""
 _LARGEST_MATRIX = 2**18
-"""Largest number of correlations to store; gaps of wider rows get the features' means."""
+"""
+Largest number of correlations to store.
+
+Of wider rows, features that are 0 or 1 have none; if the others are too many, gaps get the features' means.
+"""
 _MEAN_ROWS = 2000
 """Most rows for means and correlations of the scaled features."""
 _BLOCK = 64
@@ -38,9 +42,10 @@ class MissingValues:
     ----------
     fill : ndarray of shape (views * layers, d), float32
         Means of the scaled features.
-    gradient : ndarray of shape (views * layers, d, d), float32
-        Maps centred rows to steps of their missing values, see `completed`; of shape (views * layers, 0, 0) for rows that are
-        too wide.
+    correlated : ndarray of shape (c,), int
+        Features of which the means of missing values depend on the other values; none of rows that are too wide.
+    gradient : ndarray of shape (views * layers, c, c), float32
+        Maps these features of centred rows to steps of their missing values, see `completed`.
     momentum : ndarray of shape (views * layers,), float64
         Share of the last step that is repeated.
     gaps : ndarray of shape (g,), int
@@ -50,6 +55,7 @@ class MissingValues:
     """
 
     fill: np.ndarray
+    correlated: np.ndarray
     gradient: np.ndarray
     momentum: np.ndarray
     gaps: np.ndarray
@@ -62,6 +68,7 @@ class MissingValues:
         n = n_views * layers
         return cls(
             np.zeros((n, d), np.float32),
+            np.empty(0, np.int64),
             np.empty((n, 0, 0), np.float32),
             np.zeros(n),
             np.empty(0, np.int64),
@@ -77,12 +84,14 @@ class MissingValues:
         scale: Scale,
         gaps: np.ndarray,
         labels: np.ndarray | None = None,
+        indicators: np.ndarray | None = None,
     ) -> MissingValues:
         """
         Fit to the rows of X (N, layers, d) that `index` (n,) names, with weights (n,).
 
         `scale` maps rows to scaled rows (n, views * layers, d) and keeps NaN. `gaps` (g,) are features that are missing in some
         rows but not in all, and `labels` (n,) the classes, which decide which of these get an indicator; without them all do.
+        `indicators` (b,) are features that are 0 or 1.
         """
         missing = np.isnan(X[:, :, gaps][index])  # (n, layers, g)
         if labels is not None and len(gaps):
@@ -93,11 +102,14 @@ class MissingValues:
         rows, weight = index[::stride], sample_weight[::stride]
         fill = _means(X, rows, weight, scale)
         n, d = fill.shape
+        correlated = np.arange(d)
         if n * d * d > _LARGEST_MATRIX:
-            return cls(fill, np.empty((n, 0, 0), np.float32), np.zeros(n), gaps, share)
-        steps = [_descent(covariance) for covariance in _covariances(X, rows, weight, scale, fill)]
+            correlated = np.setdiff1d(correlated, [] if indicators is None else indicators)
+        if n * len(correlated) ** 2 > _LARGEST_MATRIX or not len(correlated):
+            return replace(cls.none((n, d), 1), fill=fill, gaps=gaps, share=share)
+        steps = [_descent(covariance) for covariance in _covariances(X, rows, weight, scale, fill, correlated)]
         gradient = np.array([step for step, _ in steps], np.float32)
-        return cls(fill, gradient, np.array([momentum for _, momentum in steps]), gaps, share)
+        return cls(fill, correlated, gradient, np.array([momentum for _, momentum in steps]), gaps, share)
 
     def put_in(self, X: np.ndarray, scaled: np.ndarray, out: np.ndarray) -> None:
         """Write scaled rows (n, views * layers, d) of X (n, layers, d), imputed, and indicators to (n, views * layers, d + g)."""
@@ -120,13 +132,16 @@ class MissingValues:
         minimises xᵀ P x over them. This is gradient descent with momentum (Polyak 1964) from the features' means. The number of
         steps is fixed, so that every row with gaps takes the same time.
         """
-        missing = np.isnan(scaled)
-        x = np.where(missing, 0, scaled - self.fill).swapaxes(0, 1)  # (n, views * layers, d) -> (views * layers, n, d)
-        if self.gradient.size:
+        completed = np.where(np.isnan(scaled), self.fill, scaled)
+        if len(self.correlated):
+            part, fill = scaled[:, :, self.correlated], self.fill[:, self.correlated]
+            missing = np.isnan(part)
+            x = np.where(missing, 0, part - fill).swapaxes(0, 1)  # (n, views * layers, c) -> (views * layers, n, c)
             gap, momentum, before = missing.swapaxes(0, 1), self.momentum[:, None, None], x
             for _ in range(N_STEPS):
                 x, before = x - gap * (x @ self.gradient) + momentum * (x - before), x
-        return np.where(missing, x.swapaxes(0, 1) + self.fill, scaled)
+            completed[:, :, self.correlated] = np.where(missing, x.swapaxes(0, 1) + fill, part)
+        return completed
 
 
 def _blocks(
@@ -148,12 +163,15 @@ def _means(X: np.ndarray, rows: np.ndarray, weight: np.ndarray, scale: Scale) ->
     return (summed / np.where(total > 0, total, 1)).astype(np.float32)
 
 
-def _covariances(X: np.ndarray, rows: np.ndarray, weight: np.ndarray, scale: Scale, fill: np.ndarray) -> np.ndarray:
-    """Covariances of scaled features over the rows that have both, shrunk if these are few, (views * layers, d, d)."""
-    n, d = fill.shape
-    n_pairs, products = np.full((n, d, d), float(_PRIOR_ROWS)), np.zeros((n, d, d))
+def _covariances(
+    X: np.ndarray, rows: np.ndarray, weight: np.ndarray, scale: Scale, fill: np.ndarray, features: np.ndarray
+) -> np.ndarray:
+    """Covariances of scaled features (c,) over the rows that have both, shrunk if these are few, (views * layers, c, c)."""
+    n, c = len(fill), len(features)
+    n_pairs, products = np.full((n, c, c), float(_PRIOR_ROWS)), np.zeros((n, c, c))
     for scaled, each in _blocks(X, rows, _effective(weight), scale):
-        centred = (scaled - fill.astype(np.float64)).swapaxes(0, 1)  # (b, views * layers, d) -> (views * layers, b, d)
+        centred = scaled[:, :, features] - fill[:, features].astype(np.float64)
+        centred = centred.swapaxes(0, 1)  # (b, views * layers, c) -> (views * layers, b, c)
         present, each = ~np.isnan(centred), each.swapaxes(0, 1)
         x = np.where(present, centred, 0)
         n_pairs += (present * each).mT @ present

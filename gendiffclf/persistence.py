@@ -39,7 +39,7 @@ from .transport.learned import LearnedPath
 from .validation import shown
 
 FORMAT = "gendiffclf.GenerativeTransportClassifier"
-FORMAT_VERSION = 12
+FORMAT_VERSION = 13
 """Raised whenever a file of this version could no longer be read by the code before."""
 
 _NO_DIGEST = "0" * 64

@@ -126,7 +126,9 @@ class FeatureScaler:
         without = cls(kind, center, scale, quantiles, indicators, MissingValues.none(shape, n_views(kind)))
         n_present = n_present.reshape(shape)
         gaps = np.flatnonzero(((n_present > 0) & (n_present < len(rows))).any(0))
-        return replace(without, missing=MissingValues.fit(X, rows, sample_weight, without._scaled, gaps, labels))
+        return replace(
+            without, missing=MissingValues.fit(X, rows, sample_weight, without._scaled, gaps, labels, indicators)
+        )
 
     @property
     def n_features_out(self) -> int:

@@ -1,4 +1,4 @@
-"""Rows of NaN only, and infinity."""
+"""Rows of NaN only, infinity, and weights as numbers of rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 
 _CHECKED_VALUES = 2**20
 """Values to check at a time."""
+_MOST_OBSERVED = 1e9
+"""Larger multiples of a weight are whole, or nearly, by rounding."""
 
 
 def missing_rows(
@@ -43,3 +45,19 @@ def missing_rows(
             stacklevel=stacklevel,
         )
     return missing
+
+
+def observations(weight: np.ndarray, label: np.ndarray | None = None) -> np.ndarray:
+    """
+    How often each row of a weight (n,) was observed, (n,).
+
+    As often as the weight has the least positive one of its label (n,), an integer, by default of all; unless these are all
+    whole numbers, once.
+    """
+    label = np.zeros(len(weight), np.int64) if label is None else label
+    least = np.full(label.max() + 1, np.inf)
+    np.minimum.at(least, label, np.where(weight > 0, weight, np.inf))
+    with np.errstate(over="ignore"):
+        multiple = weight / least[label]
+    whole = multiple.max() < _MOST_OBSERVED and np.allclose(multiple, np.rint(multiple), rtol=0, atol=1e-3)
+    return np.rint(multiple) if whole else (weight > 0).astype(float)

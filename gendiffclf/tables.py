@@ -11,8 +11,12 @@ from typing import Any
 
 import numpy as np
 
-RARE_SHARE = 0.01
-"""Categories with a smaller share of the training weight share one column, so that a column becomes at most about 100."""
+from .rows import observations
+
+RARE_SHARE, RARE_ROWS = 0.01, 3
+"""Categories with a smaller share of the training weight and fewer rows share one column: it is hard to learn from so few."""
+MOST_CATEGORIES = 500
+"""Categories of a column that have a column each, at most."""
 NUMBER, BOOLEAN, CATEGORY, EMPTY = "number", "boolean", "category", "empty"
 _REMEDIES = {
     ("polars", "LazyFrame"): "X.collect()",
@@ -108,7 +112,7 @@ class TableColumn:
         Numbers and booleans become one column of floats. Categories become one column of 0 and 1 for each item of the next
         three attributes. A column without values in training becomes NaN, whatever its later values.
     categories : tuple of str
-        Frequent categories.
+        Those with a column each, in order.
     rare : bool
         Whether training had other categories, which share a column with unseen ones.
     missing : bool
@@ -137,13 +141,16 @@ class TableColumn:
             return cls(name, EMPTY)
         texts, place = np.unique(values[seen], return_inverse=True)
         size = np.bincount(place, weight[seen], len(texts))
-        frequent = size >= RARE_SHARE * weight.sum()
+        n_rows = np.bincount(place, observations(weight)[seen], len(texts))
+        frequent = (size >= RARE_SHARE * weight.sum()) | (n_rows >= RARE_ROWS)
+        frequent[np.argsort(-n_rows, kind="stable")[MOST_CATEGORIES:]] = False
         rare_share = size[~frequent].sum() / size.sum()
         if rare_share > 0.5:
             warnings.warn(
                 f"Got column {name!r} of {len(texts)} categories, of which {(~frequent).sum()} with {rare_share:.0%} of its "
-                f"weight have shares below {RARE_SHARE} each and count as one, so that little is learnt from them; drop it, or "
-                "encode it first, for instance by skrub's TableVectorizer.",
+                f"weight count as one, so that little is learnt from them: fewer than {RARE_ROWS} rows have it, or "
+                f"{MOST_CATEGORIES} others are more frequent; drop the column, or encode it first, for instance by skrub's "
+                "TableVectorizer.",
                 UserWarning,
                 stacklevel=7,
             )

@@ -93,6 +93,19 @@ def test_wide_rows_get_means(monkeypatch):
     np.testing.assert_allclose(scaler.transform(X[:, None])[:50, 0, 2], 0, atol=1e-6)
 
 
+def test_many_categories_leave_numbers_their_correlations(monkeypatch):
+    """With categories beside them, gaps in numbers get the same values as without, where all features are too many."""
+    X, categories = correlated(n_gaps=50), np.eye(8)[np.arange(400) % 8]
+    without = FeatureScaler.fit(X[:, None], np.ones(400), "standard").transform(X[:, None])
+    monkeypatch.setattr("gendiffclf.missing._LARGEST_MATRIX", 99)
+    wide = np.insert(X, [1], categories, axis=1)
+    scaler = FeatureScaler.fit(wide[:, None], np.ones(400), "standard", indicators=np.arange(1, 9))
+    wide[7, 1:9] = np.nan  # a category that was not seen
+    scaled = scaler.transform(wide[:, None])
+    np.testing.assert_allclose(np.delete(scaled, np.arange(1, 9), axis=2), without, rtol=1e-6)
+    np.testing.assert_allclose(scaled[7, 0, 1:9], 0, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", SCALINGS)
 def test_gaps_that_go_with_the_class_get_a_column(kind):
     rng = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gendiffclf import GenerativeTransportClassifier
-from gendiffclf.tables import RARE_SHARE, TableColumn, TableEncoder, is_table, needs_encoding
+from gendiffclf.tables import MOST_CATEGORIES, RARE_SHARE, TableColumn, TableEncoder, is_table, needs_encoding
 
 COLOURS = ["red", "green", "blue"]
 
@@ -104,18 +104,60 @@ def test_what_was_not_there_in_training_is_not_known():
     np.testing.assert_array_equal(column.encode(pd.Series(["blue", None, "red"])), [[np.nan] * 2, [np.nan] * 2, [0, 1]])
 
 
-def test_many_categories_make_a_hundred_columns_at_most():
-    message = r"Got column 'c' of 1000 categories, of which 1000 with 100% of its weight have shares below 0\.01 each"
+def test_three_rows_of_many_are_no_rare_category():
+    values = ["often"] * 500 + ["few"] * 3 + ["twice"] * 2
+    expected = ["c=few", "c=often", "c (rare)"]
+    column, _ = encoded(pd.Series(values))
+    assert column.names == expected
+    assert encoded(pd.Series(values[::-1]))[0] == column
+    # Rows that have weights for the same rows, and a missing category that tells what one row weighs.
+    weight = np.array([250.0, 250, 3, 1, 1, 1])
+    series = pd.Series(["often", "often", "few", "twice", "twice", None])
+    for unit in (1, 0.1, 7):
+        assert TableColumn.fit("c", series, unit * weight).names == [*expected, "c (missing)"]
+    without = TableColumn.fit("c", series, weight - [0, 0, 0, 1, 0, 0])
+    assert without.names == [*expected, "c (missing)"]
+    # Other weights are no numbers of rows: here, of one row each, none of which has a hundredth of the weight.
+    assert TableColumn.fit("c", pd.Series(["often", "a", "b"]), np.array([1000.5, 4, 1.3])).names == [
+        "c=often",
+        "c (rare)",
+    ]
+
+
+def test_a_column_of_a_table_is_one_column_for_each_of_500_categories_at_most():
+    values = np.repeat(np.arange(1000, 1000 + MOST_CATEGORIES + 1), 4)
+    column, found = encoded(pd.Series(values[:-4].astype(str)))
+    assert found.shape == (len(values) - 4, MOST_CATEGORIES)
+    more = np.concatenate(
+        [[f"{values[-1]}"], values.astype(str)]
+    )  # the last is the most frequent, others come by their names
+    column, found = encoded(pd.Series(more))
+    assert len(column.categories) == MOST_CATEGORIES
+    assert str(values[-1]) in column.categories
+    assert str(values[-5]) not in column.categories
+    assert encoded(pd.Series(more[::-1]))[0] == column
+
+
+def test_a_column_of_rare_categories_gives_a_warning():
+    message = (
+        r"Got column 'c' of 1000 categories, of which 1000 with 100% of its weight count as one, .*: fewer than 3 rows have it, "
+        r"or 500 others are more frequent; drop the column, or encode it"
+    )
     with pytest.warns(UserWarning, match=message):
-        column, found = encoded(pd.Series([f"user {i}" for i in range(1000)]))
+        column, found = encoded(pd.Series([f"user {i % 1000}" for i in range(2000)]))
     assert column.names == ["c (rare)"]
-    np.testing.assert_array_equal(found, np.ones((1000, 1)))
-    column, _ = encoded(pd.Series([f"user {i % 100}" for i in range(1000)]))
-    assert len(column.names) == 100
-    column, _ = encoded(pd.Series([f"user {i % 500 if i % 2 else 0}" for i in range(1000)]))
+    np.testing.assert_array_equal(found, np.ones((2000, 1)))
+    with pytest.warns(UserWarning, match="of 1250 categories, of which 750 with 60% of its weight count as one"):
+        encoded(pd.Series([f"user {i % 1250}" for i in range(5000)]))
+    column, _ = encoded(pd.Series([f"user {i % 501 if i % 2 else 0}" for i in range(1002)]))
     assert column.names == ["c=user 0", "c (rare)"]
-    with pytest.warns(UserWarning, match=r"of 335 categories, of which 334 with 67% of its weight.*; drop it, or"):
-        encoded(pd.Series([f"user {i % 501 if i % 3 else 0}" for i in range(1503)]))
+
+
+def test_many_categories_with_some_rows_each_are_learnt_from(tiny):
+    rng = np.random.default_rng(0)
+    level = rng.integers(0, 150, 1500)
+    X, y = pd.DataFrame({"level": [f"k{i}" for i in level]}), rng.integers(0, 2, 150)[level]
+    assert tiny(estimator="kernel").fit(X[:1000], y[:1000]).score(X[1000:], y[1000:]) > 0.9
 
 
 @pytest.mark.parametrize("dtype", [object, "category", float])

@@ -63,6 +63,7 @@ class ScalingModule(nn.Module):
         self.indicators = _buffer(indicators) if indicators.any() else None
         missing = scaler.missing
         self.fill = _buffer(missing.fill.astype(np.float64))
+        self.correlated = _buffer(missing.correlated)
         self.gradient = _buffer(missing.gradient.astype(np.float64)) if missing.gradient.size else None
         self.momentum = _buffer(missing.momentum[:, None, None])
         self.gaps = _buffer(missing.gaps)
@@ -93,12 +94,15 @@ class ScalingModule(nn.Module):
 
     def completed(self, rows: Tensor, gap: Tensor) -> Tensor:
         """Impute like `MissingValues.completed`, with the mask of gaps, (n, views * layers, d), as an argument."""
-        x = torch.where(gap, 0.0, rows - self.fill).transpose(0, 1)  # (n, views * layers, d) -> (views * layers, n, d)
+        centred = torch.where(gap, 0.0, rows - self.fill)
         if self.gradient is not None:
-            missing, before = gap.transpose(0, 1).double(), x
+            # (n, views * layers, d) -> (views * layers, n, c)
+            x = centred[:, :, self.correlated].transpose(0, 1)
+            missing, before = gap[:, :, self.correlated].transpose(0, 1).double(), x
             for _ in range(N_STEPS):
                 x, before = x - missing * (x @ self.gradient) + self.momentum * (x - before), x
-        return torch.where(gap, x.transpose(0, 1) + self.fill, rows)
+            centred = centred.index_copy(2, self.correlated, x.transpose(0, 1))
+        return torch.where(gap, centred + self.fill, rows)
 
 
 class _Ranks(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..device import in_threads
+from ..rows import observations
 
 MOST_COPIES = 30
 """Training rows that stand for a recurring row, at most."""
@@ -18,8 +19,6 @@ _LEAST_COMPARED, _COMPARED_VALUES = 30, 2**28
 """Rows with copies that are compared in any case, and values to compare with those of others."""
 _TELLING = 10
 """Different rows of a class whose numbers of copies have a common divisor not by chance, but as all were repeated."""
-_MOST_OBSERVED = 1e9
-"""Larger multiples of a weight are whole, or nearly, by rounding."""
 _FIRST = 64
 """Features that are compared first: those of most other rows differ there already."""
 _HASHED_VALUES = 2**18
@@ -53,7 +52,7 @@ def training_rows(
     """
     index, weight, kind = distinct_rows(X, labels, sample_weight)
     rows, y = np.flatnonzero(kind >= 0), labels[index, 0]
-    copies = np.bincount(kind[rows], _observed(labels[rows, 0], sample_weight[rows])).astype(np.int64)
+    copies = np.bincount(kind[rows], observations(sample_weight[rows], labels[rows, 0])).astype(np.int64)
     large = (copies >= MOST_COPIES) & (copies >= LARGE_SHARE * copies.sum())
     for label in np.unique(y):
         own = y == label
@@ -74,16 +73,6 @@ def training_rows(
     kind[by_kind] = np.argsort(order)[first[kind[by_kind]] + number % parts[kind[by_kind]]]
     source = of_part[order]
     return index[source], (weight / parts)[source], kind, (copies / parts)[source]
-
-
-def _observed(y: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """How often each row of a class and a weight, both (n,), was observed, (n,)."""
-    least = np.full(y.max() + 1, np.inf)
-    np.minimum.at(least, y, weight)
-    with np.errstate(over="ignore"):
-        multiple = weight / least[y]
-    whole = multiple.max() < _MOST_OBSERVED and np.allclose(multiple, np.rint(multiple), rtol=0, atol=1e-3)
-    return np.rint(multiple) if whole else np.ones(len(y))
 
 
 def _oversampled(y: np.ndarray, copies: np.ndarray) -> np.ndarray:

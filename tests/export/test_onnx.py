@@ -155,6 +155,19 @@ def test_tables(table_classifier, table_file):
     np.testing.assert_allclose(predictor.predict_proba(encoded), expected, rtol=0, atol=TOLERANCE)
 
 
+def test_tables_of_many_categories_with_gaps(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("gendiffclf.missing._LARGEST_MATRIX", 99)
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 80)
+    X = pd.DataFrame({"a": rng.normal(y), "kind": [f"k{i % 8}" for i in range(80)], "b": rng.normal(y)})
+    X.loc[::5, "a"] = np.nan
+    classifier = tiny(estimator="kernel").fit(X, y)
+    assert classifier.scaler_.missing.correlated.tolist() == [0, 9]
+    predictor = load_predictor(exported(classifier, tmp_path))
+    new = pd.DataFrame({"a": [np.nan, 1, np.nan], "kind": ["k1", "unseen", "unseen"], "b": [0.5, np.nan, -2]})
+    np.testing.assert_allclose(predictor.predict_proba(new), classifier.predict_proba(new), rtol=0, atol=TOLERANCE)
+
+
 def test_tables_of_numbers(tiny, tmp_path):
     X, y = load_iris(return_X_y=True, as_frame=True)
     classifier = tiny(estimator="kernel").fit(X, y)
