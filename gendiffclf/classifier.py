@@ -338,7 +338,7 @@ class GenerativeTransportClassifier(
         codes = self._codes().to(resolve_device(self.device), self._dtype)
         data = self._training_rows(rows, labels, weight / weight.mean(), observed, group, kept, codes)
         fitted = fit_estimators(
-            params, data, codes, self.lift_, (rows.shape[1], len(self.lift_)), self.path_, seed, processes, budget
+            params, data, codes, (rows.shape[1], len(self.lift_)), self.path_, seed, processes, budget
         )
         self.kernel_, self.network_, self.logistic_ = fitted.kernel, fitted.network, fitted.logistic
         self.combination_ = fitted.combination

@@ -18,7 +18,7 @@ from .estimators.network import TransportNetwork
 from .estimators.nystrom import Rows
 from .novelty import Novelty, fit_novelty
 from .parameters import kernels, network_shape, training_settings
-from .preprocessing import n_views
+from .preprocessing import lift_matrix, n_views
 from .training.budget import Budget
 from .training.distributed import Processes
 from .training.folds import Folds, assign_folds, selection_folds
@@ -98,7 +98,6 @@ def fit_estimators(
     params: dict[str, Any],
     data: TrainingRows,
     codes: torch.Tensor,
-    lift: np.ndarray,
     shape: tuple[int, int],
     path: Any,
     seed: int,
@@ -108,9 +107,8 @@ def fit_estimators(
     """
     Fit what `params["estimator"]` asks for, to rows of this shape (layers, d).
 
-    The network has the device and precision of the codes (K, L), and begins with the lift (d, L). If nothing is left of the
-    budget after the kernel, or training is interrupted before its first validation, the kernel is alone; a KeyboardInterrupt if
-    there is none.
+    The network has the device and precision of the codes (K, L). If nothing is left of the budget after the kernel, or training is
+    interrupted before its first validation, the kernel is alone; a KeyboardInterrupt if there is none.
     """
     folds = assign_folds(
         data.y.cpu().numpy(),
@@ -136,10 +134,9 @@ def fit_estimators(
         if fitted.kernel is not None and len(validation):
             layer_weights = fitted.kernel.settings.layer_weights
             fitted.logistic, logistic = _fit_logistic(layer_weights, data, folds, processes)
-        of_network = network_shape(params, *shape, len(lift[0]))
-        fitted.network = TransportNetwork(
-            of_network, lift[:, : of_network.width], torch.Generator().manual_seed(seed)
-        ).to(codes)
+        of_network = network_shape(params, *shape, codes.shape[1])
+        lift = lift_matrix(shape[1], of_network.width, seed)
+        fitted.network = TransportNetwork(of_network, lift, torch.Generator().manual_seed(seed)).to(codes)
         fitted.training = train(
             fitted.network,
             TrainingData(data.rows, data.y, data.weight.to(codes), codes),

@@ -80,8 +80,7 @@ class TransportNetwork(nn.Module):
     ----------
     shape : NetworkShape
     lift : ndarray of shape (d, W)
-        Fixed map of the last layer's features into the residual stream or, where that has the width of the code space, into that:
-        x1.
+        Fixed map of the last layer's features to x1; into a narrower residual stream, where that has a map to the code space.
     generator : torch.Generator, optional
         Source of the initial weights, on the CPU.
     """

@@ -76,6 +76,16 @@ def test_a_network_narrower_than_the_code_space_learns_and_is_saved(tiny, monkey
     np.testing.assert_array_equal(loaded.predict_proba(X), expected)
 
 
+def test_a_narrow_network_begins_with_all_features_of_the_last_layer(tiny, monkeypatch):
+    """Also where these are as many as the code space has dimensions."""
+    monkeypatch.setattr(parameters, "AUTO_NETWORK_WIDTH", 32)
+    X, y = np.random.default_rng(0).normal(size=(160, 2, 128)), np.arange(160) % 40
+    network = tiny(width="auto", estimator="network", max_steps=2).fit(X, y).network_
+    assert network.shape.code_width == 128
+    assert network.lift.shape == (128, 32)
+    assert (network.lift != 0).any(dim=1).all()
+
+
 # ---------------------------------------------------------------- one definition
 
 
