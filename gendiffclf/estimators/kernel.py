@@ -41,7 +41,11 @@ LEAST_CENTERS = 250
 HELD_OUT_ROWS = 20_000
 """Held-out estimates are of at most so many rows, evenly spread."""
 _REFINING = 1000, 5
-"""Centres at most, and rows for each, with which bandwidth and penalty for Nyström's centres are chosen."""
+"""
+Centres at most, and rows for each, with which bandwidth and penalty for Nyström's centres are chosen.
+
+Fewer than `LEAST_CENTERS` have the rows of so many, as a choice on a few rows would be by chance.
+"""
 _STEPS = 4
 """Steps of their grids at most that both may go from the choice of all rows as centres."""
 
@@ -217,7 +221,7 @@ def _refined(
     Another bandwidth and penalty are found by a descent over their grids, with few centres and rows.
     """
     m = min(m, _REFINING[0])
-    n = min(len(rows), _REFINING[1] * m)
+    n = min(len(rows), _REFINING[1] * max(m, LEAST_CENTERS))
     centers, offset, groups = rows[:m], weighted_mean(targets, weight), None if groups is None else groups[:n]
 
     def changed(place: Place) -> Choice:

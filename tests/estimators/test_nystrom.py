@@ -202,3 +202,13 @@ def test_all_rows_are_centres_up_to_a_limit(monkeypatch):
     monkeypatch.setattr(kernel_module, "NYSTROM_CENTERS", 7)
     for n, m in ((50, 50), (51, 7)):
         assert len(fit_kernel(*table(n), choice=Choice(GAUSSIAN)).estimator.centers) == m
+
+
+@pytest.mark.parametrize(("n_centers", "n_rows"), [(3, 100), (30, 150)])
+def test_few_centres_get_settings_by_more_than_a_few_rows(n_centers, n_rows, monkeypatch):
+    monkeypatch.setattr(kernel_module, "LEAST_CENTERS", 20)
+    sizes, measured = [], kernel_module.held_out_error
+    monkeypatch.setattr(kernel_module, "held_out_error", lambda *x: sizes.append(len(x[0])) or measured(*x))
+    fit_kernel(*table(200), kernels=["gaussian"], n_centers=n_centers)
+    assert sizes.pop() == 200  # the fit itself
+    assert set(sizes) == {n_rows}
