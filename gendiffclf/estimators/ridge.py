@@ -113,9 +113,9 @@ class KernelSettings:
         for layer, (weight, width) in enumerate(zip(self.layer_weights, self.bandwidth, strict=True)):
             if weight:
                 part = kernel.exponent(a[:, layer] / width, b[:, layer] / width).clamp_(LEAST_EXPONENT, 0).exp_()
-                total = (
-                    part if total is None and weight == 1 else weight * part if total is None else total + weight * part
-                )
+                if weight != 1:
+                    part.mul_(weight)
+                total = part if total is None else total.add_(part)
         assert total is not None
         return total
 
