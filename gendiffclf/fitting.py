@@ -107,8 +107,8 @@ def fit_estimators(
     """
     Fit what `params["estimator"]` asks for, to rows of this shape (layers, d).
 
-    The network has the device and precision of the codes (K, L). If nothing is left of the budget after the kernel, or training is
-    interrupted before its first validation, the kernel is alone; a KeyboardInterrupt if there is none.
+    The network has the device and precision of the codes (K, L). If nothing is left of the budget after the kernel, or training
+    is interrupted before its first validation, the kernel is alone; a KeyboardInterrupt if there is none.
     """
     folds = assign_folds(
         data.y.cpu().numpy(),

@@ -129,8 +129,10 @@ class TableColumn:
     declared: bool = False
 
     @classmethod
-    def fit(cls, name: str, series: Any, weight: np.ndarray, declared: bool = False) -> TableColumn:
-        """Fit to a column (n,) and the weights of its rows (n,)."""
+    def fit(
+        cls, name: str, series: Any, weight: np.ndarray, declared: bool = False, group: np.ndarray | None = None
+    ) -> TableColumn:
+        """Fit to a column (n,), the weights of its rows (n,) and the numbers of their groups (n,), each of which counts once."""
         kind = _kind(name, series) or EMPTY
         kind = CATEGORY if declared and kind == NUMBER else kind
         if kind != CATEGORY:
@@ -141,7 +143,10 @@ class TableColumn:
             return cls(name, EMPTY)
         texts, place = np.unique(values[seen], return_inverse=True)
         size = np.bincount(place, weight[seen], len(texts))
-        n_rows = np.bincount(place, observations(weight)[seen], len(texts))
+        if group is None:
+            n_rows = np.bincount(place, observations(weight)[seen], len(texts))
+        else:
+            n_rows = np.bincount(np.unique(np.stack([place, group[seen]]), axis=1)[0])
         frequent = (size >= RARE_SHARE * weight.sum()) | (n_rows >= RARE_ROWS)
         frequent[np.argsort(-n_rows, kind="stable")[MOST_CATEGORIES:]] = False
         rare_share = size[~frequent].sum() / size.sum()
@@ -219,10 +224,12 @@ class TableEncoder:
     columns: tuple[TableColumn, ...]
 
     @classmethod
-    def fit(cls, X: Any, weight: np.ndarray, declared: Collection[int] = ()) -> TableEncoder:
-        """Fit to a DataFrame of n rows, their weights (n,), and the indices of columns that are declared categories."""
+    def fit(
+        cls, X: Any, weight: np.ndarray, declared: Collection[int] = (), group: np.ndarray | None = None
+    ) -> TableEncoder:
+        """Fit to a DataFrame of n rows as `TableColumn.fit`, with the indices of columns that are declared categories."""
         names = enumerate(map(str, X.columns))
-        return cls(tuple(TableColumn.fit(name, _series(X, i), weight, i in declared) for i, name in names))
+        return cls(tuple(TableColumn.fit(name, _series(X, i), weight, i in declared, group) for i, name in names))
 
     def transform(self, X: Any) -> np.ndarray:
         """Encode n rows as an array (n, features), float64, with NaN for missing values."""

@@ -130,7 +130,8 @@ def checked_rows(
         if declared or needs_encoding(X):
             validate_data(estimator, X, skip_check_array=True)
             weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-            estimator.table_encoder_ = TableEncoder.fit(X, weight, declared)
+            group = None if groups is None else np.unique(_checked_groups(groups, len(weight)), return_inverse=True)[1]
+            estimator.table_encoder_ = TableEncoder.fit(X, weight, declared, group)
     matrix = _encoded(estimator, X)
     if feature_shape is not None:
         _check_shape(estimator, matrix, feature_shape)
@@ -159,11 +160,8 @@ def checked_rows(
     return rows, labels, weight, _group_numbers(groups, weight > 0)
 
 
-def _group_numbers(groups: ArrayLike | None, used: np.ndarray) -> np.ndarray:
-    """Number of each row's group, (n,), among the groups of rows in use (n,); zeros without groups."""
-    n = len(used)
-    if groups is None:
-        return np.zeros(n, np.int64)
+def _checked_groups(groups: ArrayLike, n: int) -> np.ndarray:
+    """The groups of n rows as an array."""
     names = np.asarray(groups)
     if names.ndim != 1:
         raise ValueError(
@@ -176,7 +174,16 @@ def _group_numbers(groups: ArrayLike | None, used: np.ndarray) -> np.ndarray:
         raise ValueError(
             "Got groups of which some are text, expected all or none; convert them, for example by astype(str)."
         )
+    return names
+
+
+def _group_numbers(groups: ArrayLike | None, used: np.ndarray) -> np.ndarray:
+    """Number of each row's group, (n,), among the groups of rows in use (n,); zeros without groups."""
+    n = len(used)
     numbers = np.zeros(n, np.int64)
+    if groups is None:
+        return numbers
+    names = _checked_groups(groups, n)
     distinct, numbers[used] = np.unique(names[used], return_inverse=True)
     if len(distinct) == 1 and n > 1:
         warnings.warn(

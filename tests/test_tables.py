@@ -124,14 +124,25 @@ def test_three_rows_of_many_are_no_rare_category():
     ]
 
 
-def test_a_column_of_a_table_is_one_column_for_each_of_500_categories_at_most():
+def test_rows_of_a_group_count_once_for_a_category(tiny):
+    """So do the votes of a row."""
+    X = pd.DataFrame({"name": [f"u{i}" for i in range(200)] + ["often"] * 100, "x": np.arange(300.0)})
+    votes = np.where(np.arange(300)[:, None] % 2, [4, 1], [1, 4])
+    with pytest.warns(UserWarning, match="of which 200 with 67% of its weight count as one"):
+        encoder = tiny(estimator="kernel").fit_votes(X, votes).table_encoder_
+    assert encoder.get_feature_names_out().tolist() == ["name=often", "name (rare)", "x"]
+    series, groups = pd.Series(["a"] * 3 + ["b"] * 4 + ["c"] * 900), np.r_[0, 1, 2, 0, 0, 1, 1, np.zeros(900, int)]
+    assert TableColumn.fit("c", series, np.ones(907), group=groups).names == ["c=a", "c=c", "c (rare)"]
+
+
+def test_500_categories_at_most_have_a_column_each():
     values = np.repeat(np.arange(1000, 1000 + MOST_CATEGORIES + 1), 4)
     column, found = encoded(pd.Series(values[:-4].astype(str)))
     assert found.shape == (len(values) - 4, MOST_CATEGORIES)
-    more = np.concatenate(
-        [[f"{values[-1]}"], values.astype(str)]
-    )  # the last is the most frequent, others come by their names
-    column, found = encoded(pd.Series(more))
+    more = np.append(values, values[-1]).astype(
+        str
+    )  # the last is the most frequent, of the others the first by name are kept
+    column, _ = encoded(pd.Series(more))
     assert len(column.categories) == MOST_CATEGORIES
     assert str(values[-1]) in column.categories
     assert str(values[-5]) not in column.categories
