@@ -325,8 +325,8 @@ def lift_matrix(n_features: int, width: int, seed: int) -> np.ndarray:
     if n_features == width:
         return np.eye(width)
     larger, smaller = max(n_features, width), min(n_features, width)
-    drawn = np.random.default_rng(seed).standard_normal((larger, smaller))
-    orthogonal = torch.linalg.qr(torch.from_numpy(drawn)).Q.numpy()  # threads of NumPy would wait for those of torch
+    normal = np.random.default_rng(seed).standard_normal((larger, smaller))
+    orthogonal = torch.linalg.qr(torch.from_numpy(normal)).Q.numpy()  # threads of NumPy would wait for those of torch
     if n_features <= width:
         return np.ascontiguousarray(orthogonal.T)
     return orthogonal * np.sqrt(n_features / width)
