@@ -384,18 +384,3 @@ def test_centres_are_doubled_where_that_pays(n_centers, expected, tiny, monkeypa
     for name, count in expected.items():
         fitted = tiny(estimator="kernel", kernel="gaussian", n_centers=n_centers).fit(rows, labels[name])
         assert len(fitted.kernel_.centers) == count, name
-
-
-@pytest.mark.parametrize(
-    ("few", "many", "wants"),
-    [
-        (0.30, 0.26, True),  # a tenth less error
-        (0.30, 0.28, False),
-        (0.96, 0.94, True),  # half as much more explained, as with very many classes
-        (0.90, 0.894, False),
-        (0.995, 0.991, False),  # chance
-    ],
-)
-def test_more_centres_pay_by_error_or_by_what_is_explained(few, many, wants):
-    choice = kernel.Choice(kernel.KernelSettings("gaussian", 0, 0.1, (1.0,), (1.0,)), error=few)
-    assert kernel.KernelFit(None, choice, np.arange(0), None, many).wants_more_centers is wants

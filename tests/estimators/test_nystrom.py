@@ -212,3 +212,18 @@ def test_few_centres_get_settings_by_more_than_a_few_rows(n_centers, n_rows, mon
     fit_kernel(*table(200), kernels=["gaussian"], n_centers=n_centers)
     assert sizes.pop() == 200  # the fit itself
     assert set(sizes) == {n_rows}
+
+
+@pytest.mark.parametrize(
+    ("few", "many", "wants"),
+    [
+        (0.30, 0.26, True),  # a tenth less error
+        (0.30, 0.28, False),
+        (0.96, 0.94, True),  # half as much more explained, as with very many classes
+        (0.90, 0.894, False),
+        (0.995, 0.991, False),  # chance
+    ],
+)
+def test_more_centres_pay_by_error_or_by_what_is_explained(few, many, wants):
+    fit = KernelFit(None, Choice(GAUSSIAN, error=few), np.arange(0), None, many)
+    assert fit.wants_more_centers is wants
