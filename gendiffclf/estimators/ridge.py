@@ -155,7 +155,7 @@ def left_out(coefficients: Tensor, factor: Tensor, groups: np.ndarray | None) ->
     """
     if groups is None:
         return coefficients / _inverse_diagonal(factor)[:, None]
-    # Blocks of the inverse from rows of L⁻ᵀ: on a busy processor torch.cholesky_inverse takes a hundred times as long.
+    # Blocks of the inverse from rows of L⁻ᵀ: torch.cholesky_inverse is very slow on a busy processor.
     half = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
     torch.linalg.solve_triangular(factor.mT, half, upper=True, out=half)
     found = torch.empty_like(coefficients)
