@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ..validation import check_choice, check_integer, check_real, shown
 from .audio import AudioError
 from .cache import open_cache
-from .engine import Encoder, Rows, encode_items, join_rows
+from .engine import Encoder, Row, Rows, encode_items, with_nan
 from .inputs import as_items
 
 ON_ERROR = ("raise", "nan", "skip_with_warning")
@@ -109,13 +109,15 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
             `sampling_rate` is None.
         """
         items = self._check(X)
+        encoders = self._encoders()
         backend, _ = get_active_backend(prefer="threads")
         n_workers = joblib.effective_n_jobs(self.n_jobs)
         if getattr(backend, "supports_sharedmem", False) or n_workers == 1:
-            stored, failures = self._transform_locally(items)
+            rows, failures = self._encode(items, encoders)
         else:
             return_as = "generator" if backend.supports_return_generator else "list"
-            stored, failures = self._transform_on_workers(items, n_workers, return_as)
+            rows, failures = self._encode_on_workers(items, n_workers, return_as)
+        stored = with_nan(rows, encoders[0].row_shape)
         self.failures_ = failures
         if failures and self.on_error == "skip_with_warning":
             examples = " ".join(str(failure) for failure in failures[:MAX_CLIPS_IN_WARNING])
@@ -171,8 +173,7 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
                 "table; choose one layer and a pooling, or set_output(transform='default')."
             )
 
-    def _transform_locally(self, items: list[Any]) -> tuple[Rows, list[AudioError]]:
-        encoders = self._encoders()
+    def _encode(self, items: list[Any], encoders: list[Encoder]) -> tuple[list[Row | None], list[AudioError]]:
         with self._session(encoders):
             return encode_items(
                 items,
@@ -184,29 +185,31 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
                 progress=type(self).__name__ if self.verbose else "",
             )
 
-    def _transform_on_workers(self, items: list[Any], n_workers: int, return_as: str) -> tuple[Rows, list[AudioError]]:
+    def _encode_on_workers(
+        self, items: list[Any], n_workers: int, return_as: str
+    ) -> tuple[list[Row | None], list[AudioError]]:
         """Distribute the clips over the workers of the active joblib backend."""
-        self._encoders()  # so that a wrong parameter raises here, not on a worker
         n_tasks = min(len(items), TASKS_PER_WORKER * n_workers)
         shares = [share.tolist() for share in np.array_split(np.arange(len(items)), n_tasks)]
         worker = copy.copy(self).set_params(n_jobs=None, verbose=0)
-        tasks = (joblib.delayed(_transform_share)(worker, [items[i] for i in share]) for share in shares)
+        tasks = (joblib.delayed(_encode_share)(worker, [items[i] for i in share]) for share in shares)
         done = joblib.Parallel(n_jobs=self.n_jobs, return_as=return_as)(tasks)
-        rows, failures = [], []
+        rows: list[Row | None] = []
+        failures: list[AudioError] = []
         with tqdm(total=len(items), unit="clip", desc=type(self).__name__, disable=not self.verbose) as bar:
             for share, (share_rows, failed) in zip(shares, done, strict=True):
-                rows.append(share_rows)
+                rows += share_rows
                 failures += [failure.at(failure.source, share[failure.index]) for failure in failed]
                 if failures and self.on_error == "raise":
                     raise failures[0]
                 bar.update(len(share))
-        return join_rows(rows), failures
+        return rows, failures
 
 
-def _transform_share(worker: SpeechFeaturizer, items: list[Any]) -> tuple[Rows, list[AudioError]]:
+def _encode_share(worker: SpeechFeaturizer, items: list[Any]) -> tuple[list[Row | None], list[AudioError]]:
     """Encode the clips of one task; an error is returned, not raised, so that the caller can correct the clip's index."""
     with joblib.parallel_config("threading"):
         try:
-            return worker._transform_locally(items)
+            return worker._encode(items, worker._encoders())
         except AudioError as error:
-            return np.empty(0, dtype=np.float32), [error]
+            return [], [error]

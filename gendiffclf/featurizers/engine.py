@@ -90,13 +90,12 @@ def encode_items(
     n_threads: int,
     stop_at_error: bool,
     progress: str,
-) -> tuple[Rows, list[AudioError]]:
+) -> tuple[list[Row | None], list[AudioError]]:
     """
-    Turn inputs, as the caller passed them, into features, of shape (n, *row_shape), float32, and errors of failed clips.
+    Turn inputs, as the caller passed them, into features, with None for failed clips, and the errors of these.
 
     The encoders have equal settings; each takes the next batch when it is free. `sampling_rate` is that of bare arrays, in Hz;
-    `progress` is the title of the progress bar, empty for none. Rows of failed clips are NaN. If `row_shape` has a None, rows are
-    a list, and a failed clip has one frame of NaN. With `stop_at_error`, the first `AudioError` is raised.
+    `progress` is the title of the progress bar, empty for none. With `stop_at_error`, the first `AudioError` is raised.
     """
     rows: list[Row | None] = [None] * len(items)
     failures: dict[int, AudioError] = {}
@@ -128,33 +127,23 @@ def encode_items(
                 for index, name in places[key]:
                     record(index, name, result)
     store.trim()
-    return _with_nan(rows, encoders[0].row_shape), [failures[index] for index in sorted(failures)]
+    return rows, [failures[index] for index in sorted(failures)]
 
 
-def _with_nan(rows: list[Row | None], shape: RowShape | None) -> Rows:
-    """Fill missing rows with NaN; return an array, or a list for frames."""
+def with_nan(rows: list[Row | None], shape: RowShape | None) -> Rows:
+    """
+    Features of all clips as an array of shape (n, *shape), float32, in which those of failed clips are NaN.
+
+    If `shape` has a None, they are a list, and a failed clip has one frame of NaN; if it is None, it is that of the rows.
+    """
     if shape is None:
-        shape = _one_shape({row.shape for row in rows if row is not None} or {(1,)})
+        shapes = {row.shape for row in rows if row is not None} or {(1,)}
+        if len(shapes) > 1:
+            raise ValueError(f"Got features of the shapes {sorted(shapes)}, expected one shape for all clips.")
+        shape = shapes.pop()
     missing = np.full([1 if size is None else size for size in shape], np.nan, dtype=np.float32)
     filled = [missing if row is None else row for row in rows]
     return filled if None in shape else np.stack(filled)  # (n, *shape)
-
-
-def join_rows(parts: list[Rows]) -> Rows:
-    """Concatenate the features of several calls; those whose clips all failed take the shape of the others."""
-    if isinstance(parts[0], list):
-        return [row for part in parts for row in part]
-    arrays = [np.asarray(part) for part in parts]
-    filled = [array for array in arrays if not np.isnan(array).all()]
-    shape = _one_shape({array.shape[1:] for array in filled or arrays[:1]})
-    missing = np.full(shape, np.nan, dtype=np.float32)
-    return np.concatenate([array if array.shape[1:] == shape else np.stack([missing] * len(array)) for array in arrays])
-
-
-def _one_shape(shapes: set[tuple[int, ...]]) -> tuple[int, ...]:
-    if len(shapes) > 1:
-        raise ValueError(f"Got features of the shapes {sorted(shapes)}, expected one shape for all clips.")
-    return shapes.pop()
 
 
 class _Store:

@@ -6,7 +6,6 @@ import soundfile
 import torch
 
 from gendiffclf.featurizers import AudioError, FunctionFeaturizer
-from gendiffclf.featurizers.engine import join_rows
 
 from .conftest import RATE, tone
 
@@ -50,7 +49,9 @@ def test_what_goes_wrong_in_it_is_an_error_of_the_clip(encode, message, clips):
     with pytest.raises(AudioError, match=message):
         make(encode).transform(clips)
     patient = make(encode, on_error="nan")
-    assert np.isnan(patient.transform(clips)).all()
+    found = patient.transform(clips)
+    assert found.shape == (len(clips), 1)
+    assert np.isnan(found).all()
     assert len(patient.failures_) == len(clips)
 
 
@@ -63,18 +64,6 @@ def test_a_clip_that_fails_is_nan_of_the_others_shape(clips):
     found = make(long_only, on_error="nan").transform(clips)
     assert found.shape == (len(clips), 4)
     assert np.isnan(found).any(axis=1).tolist() == [len(wave) < 4000 for wave, _ in clips]
-
-
-def test_a_share_of_failed_clips_takes_the_shape_of_the_others():
-    failed, read = np.full((2, 1), np.nan, dtype=np.float32), np.ones((3, 2, 4), dtype=np.float32)
-    for parts in ([failed, read], [read, failed]):
-        found = join_rows(parts)
-        assert found.shape == (5, 2, 4)
-        assert found.dtype == np.float32
-        assert np.isnan(found).sum() == 2 * 2 * 4
-    assert join_rows([failed, failed]).shape == (4, 1)
-    with pytest.raises(ValueError, match=r"Got features of the shapes \[\(2, 4\), \(3,\)\], expected one shape"):
-        join_rows([read, np.ones((1, 3), dtype=np.float32)])
 
 
 def test_shapes_that_differ_are_refused(clips):
