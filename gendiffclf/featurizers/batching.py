@@ -58,6 +58,21 @@ def map_halving(function: Callable[[list[T]], list[R]], batch: list[T]) -> list[
     return map_halving(function, batch[:middle]) + map_halving(function, batch[middle:])
 
 
+def map_batches(
+    function: Callable[[list[T]], list[R]],
+    items: Sequence[T],
+    lengths: Sequence[float],
+    limit: float,
+    *,
+    equal: bool = False,
+) -> list[R]:
+    """Apply `function` to batches of `plan_batches`, halved if they do not fit in memory; one result per item, in order."""
+    results: dict[int, R] = {}
+    for batch in plan_batches(lengths, limit, equal=equal):
+        results.update(zip(batch, map_halving(function, [items[i] for i in batch]), strict=True))
+    return [results[i] for i in range(len(items))]
+
+
 def map_ahead(function: Callable[[T], R], items: Iterable[T], n_threads: int) -> Generator[R, None, None]:
     """
     Map `function` over `items` in threads, a few items ahead of the consumer, and yield the results in order.

@@ -19,7 +19,7 @@ from ..validation import check_choice
 from ._base import SpeechFeaturizer
 from .audio import AudioError
 from .cache import FeatureCache
-from .engine import ClipwiseEncoder, Encoder, Result, RowShape
+from .engine import ClipwiseEncoder, Encoder, Result
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class SmileEncoder(ClipwiseEncoder):
         self.level = level
         self.identity = {"features": "opensmile", "set": feature_set, "level": level, "version": opensmile.__version__}
         width = len(self.smile.feature_names)
-        self.row_shape: RowShape | None = (None, width) if level == "lld" else (width,)
+        self.row_shape = (None, width) if level == "lld" else (width,)
 
     def _row(self, wave: NDArray[np.float32]) -> Result:
         """Encode one clip; an `AudioError` if it is too short for a frame."""

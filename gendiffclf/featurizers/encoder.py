@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import math
 import warnings
 from collections.abc import Iterator
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 
 from ..device import out_of_memory
 from .audio import AudioError
-from .batching import map_halving, plan_batches
+from .batching import map_batches
 from .checkpoint import Checkpoint
 from .engine import Result, RowShape
-from .padding import exact_padding, paddable
+from .padding import exact_padding, frame_count, pad, paddable, receptive_field
 from .pooling import POOLINGS, ChunkStatistics, batch_statistics, pooled_chunks
 from .products import fast_products
 
@@ -75,15 +76,12 @@ class SpeechEncoder:
 
     def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:
         """Encode clips of any lengths, as `Encoder.encode`; an `AudioError` for one that does not fit in memory even alone."""
-        chunks = [(owner, chunk) for owner, wave in enumerate(waves) for chunk in self._chunks(self._normalised(wave))]
-        # Chunks of a clip come back in order, since earlier ones are never shorter, and longer ones are encoded first.
-        by_clip: list[list[ChunkStatistics | AudioError]] = [[] for _ in waves]
+        by_clip = [self._chunks(self._normalised(wave)) for wave in waves]
+        chunks = [chunk for several in by_clip for chunk in several]
         limit = self.batch_seconds * self.sampling_rate
-        for batch in plan_batches([len(chunk) for _, chunk in chunks], limit, equal=not paddable(self.model)):
-            results = map_halving(self._forward_or_error, [chunks[i][1] for i in batch])
-            for index, result in zip(batch, results, strict=True):
-                by_clip[chunks[index][0]].append(result)
-        return [self._row(results) for results in by_clip]
+        equal = not paddable(self.model)
+        results = iter(map_batches(self._forward_or_error, chunks, list(map(len, chunks)), limit, equal=equal))
+        return [self._row(list(itertools.islice(results, len(several)))) for several in by_clip]
 
     def _row(self, results: list[ChunkStatistics | AudioError]) -> Result:
         statistics = []
@@ -127,24 +125,18 @@ class SpeechEncoder:
     def _forward(self, waves: list[NDArray[np.float32]]) -> list[ChunkStatistics]:
         import torch
 
-        lengths = [len(wave) for wave in waves]
-        n_frames = [frame_count(self.checkpoint.config, length) for length in lengths]
-        padded = torch.zeros(len(waves), max(lengths))
-        for row, wave in zip(padded, waves, strict=True):
-            row[: len(wave)] = torch.from_numpy(wave)
+        config = self.checkpoint.config
+        padded, mask = pad(waves)
         values = padded.to(device=self.device, dtype=torch.float64 if self.dtype == torch.float64 else None)
-        mask = samples = frames = None
-        if min(lengths) < max(lengths):
-            samples = torch.tensor(lengths, device=self.device)
-            frames = torch.tensor(n_frames, device=self.device)
-            mask = (torch.arange(max(lengths), device=self.device) < samples[:, None]).long()  # (batch, samples)
-        last = self.checkpoint.config.num_hidden_layers
+        last = config.num_hidden_layers
         half = torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
-        with torch.inference_mode(), half, exact_padding(self.model, samples, frames):
+        with torch.inference_mode(), half, exact_padding(self.model, mask.to(self.device)) as attention_mask:
             with fast_products(self.device, self.dtype):
-                output = self.model(values, attention_mask=mask, output_hidden_states=self.layers != [last])
-            if mask is None:
+                output = self.model(values, attention_mask=attention_mask, output_hidden_states=self.layers != [last])
+            if attention_mask is None:
                 n_frames = [output.last_hidden_state.shape[1]] * len(waves)
+            else:
+                n_frames = [frame_count(config, len(wave)) for wave in waves]
             by_statistic: dict[str, list[torch.Tensor]] = {}
             for layer in self.layers:
                 # Since transformers 5.16, `hidden_states[last]` of stable-layer-norm models is taken before the norm.
@@ -156,21 +148,6 @@ class SpeechEncoder:
         if self.pooling == "none":
             return [(n, {"frames": host["frames"][i, :n].copy()}) for i, n in enumerate(n_frames)]
         return [(n, {name: x[i].astype(np.float64) for name, x in host.items()}) for i, n in enumerate(n_frames)]
-
-
-def frame_count(config: Any, n_samples: int) -> int:
-    """Number of frames that an encoder's convolutions make of a clip of `n_samples` samples."""
-    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
-        n_samples = (n_samples - kernel) // stride + 1
-    return n_samples
-
-
-def receptive_field(config: Any) -> int:
-    """Number of samples that one frame covers: 400, or 25 ms at 16 kHz, in the published encoders."""
-    samples = 1
-    for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
-        samples = (samples - 1) * stride + kernel
-    return samples
 
 
 @contextlib.contextmanager

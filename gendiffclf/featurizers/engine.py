@@ -61,6 +61,7 @@ class Encoder(Protocol):
 class ClipwiseEncoder(ABC):
     """Base class of encoders that encode clips one by one."""
 
+    row_shape: RowShape | None = None
     batch_seconds = 60.0
 
     def encode(self, waves: list[NDArray[np.float32]]) -> list[Result]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..validation import check_real, shown
 from ._base import SpeechFeaturizer
 from .audio import AudioError
 from .cache import FeatureCache
-from .engine import ClipwiseEncoder, Encoder, Result, Rows, RowShape
+from .engine import ClipwiseEncoder, Encoder, Result, Rows
 
 
 @dataclass(eq=False, repr=False)
@@ -102,7 +102,6 @@ class FunctionEncoder(ClipwiseEncoder):
     function: Callable[[NDArray[np.float32]], Any]
     name: str
     sampling_rate: int
-    row_shape: RowShape | None = field(default=None, init=False)
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
-from .engine import ClipwiseEncoder, RowShape
+from .engine import ClipwiseEncoder
 from .pooling import POOLINGS, pooled
 
 SAMPLING_RATE = 16000
@@ -49,7 +49,7 @@ class FbankEncoder(ClipwiseEncoder):
     def __post_init__(self) -> None:
         width = self.n_mels * (1 + self.deltas)
         n_statistics = len(POOLINGS[self.pooling])
-        self.row_shape: RowShape | None = (width * n_statistics,) if n_statistics else (None, width)
+        self.row_shape = (width * n_statistics,) if n_statistics else (None, width)
 
     @property
     def identity(self) -> dict[str, Any]:

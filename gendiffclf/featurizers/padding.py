@@ -13,18 +13,55 @@ import contextlib
 import functools
 import threading
 import weakref
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+Count = TypeVar("Count", int, "torch.Tensor")
 
 # Model types whose frames depend on padding only in the ways corrected here; each is tested.
 PADDABLE = ("hubert", "wav2vec2", "wavlm", "unispeech", "unispeech-sat", "data2vec-audio")
 
 _locks: weakref.WeakKeyDictionary[Any, threading.RLock] = weakref.WeakKeyDictionary()
 _locks_guard = threading.Lock()
+
+
+def pad(arrays: Sequence[NDArray[Any] | torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    Stack arrays (length, ...), padded with zeros, (batch, longest, ...), with a mask (batch, longest) that is False for padding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> padded, mask = pad([np.ones(2), np.ones(1)])
+    >>> padded.tolist(), mask.tolist()
+    ([[1.0, 1.0], [1.0, 0.0]], [[True, True], [True, False]])
+    """
+    import torch
+
+    padded = torch.nn.utils.rnn.pad_sequence([torch.as_tensor(array) for array in arrays], batch_first=True)
+    lengths = torch.tensor([len(array) for array in arrays])
+    return padded, torch.arange(padded.shape[1]) < lengths[:, None]
+
+
+def frame_count(config: Any, n_samples: Count) -> Count:
+    """Number of frames that an encoder's convolutions make of a clip of `n_samples` samples, also for a tensor of numbers."""
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+        n_samples = (n_samples - kernel) // stride + 1
+    return n_samples
+
+
+def receptive_field(config: Any) -> int:
+    """Number of samples that one frame covers: 400, or 25 ms at 16 kHz, in the published encoders."""
+    samples = 1
+    for kernel, stride in zip(reversed(config.conv_kernel), reversed(config.conv_stride), strict=True):
+        samples = (samples - 1) * stride + kernel
+    return samples
 
 
 def paddable(model: Any) -> bool:
@@ -37,23 +74,28 @@ def paddable(model: Any) -> bool:
 
 
 @contextlib.contextmanager
-def exact_padding(model: Any, n_samples: torch.Tensor | None, n_frames: torch.Tensor | None) -> Iterator[None]:
+def exact_padding(model: Any, mask: torch.Tensor) -> Iterator[torch.Tensor | None]:
     """
-    Register hooks on an encoder that keep padding out of the frames of each clip.
+    Register hooks on an encoder that keep padding out of the frames of each clip, and yield its attention mask.
 
-    `n_samples` and `n_frames` of each clip are int64 tensors of shape (batch,) on the model's device, or None for a batch without
-    padding. The encoder is locked meanwhile, also without padding, since the hooks of another thread's batch must not act on it.
+    `mask`, of shape (batch, samples) on the model's device, is False for padding; a batch without padding needs no hooks and no
+    attention mask, which is then None. The encoder is locked meanwhile in any case, since the hooks of another thread's batch
+    must not act on it.
     """
     with _locks_guard:
         lock = _locks.setdefault(model, threading.RLock())
     with lock, contextlib.ExitStack() as stack:
-        if n_samples is not None and n_frames is not None:
-            length = (n_samples - model.config.conv_kernel[0]) // model.config.conv_stride[0] + 1
-            hooks = [(module, functools.partial(_normalize_clips, length)) for module in _group_norms(model)]
-            hooks += [(module, functools.partial(_zero_padding, n_frames)) for module in _sensitive_modules(model)]
-            for module, hook in hooks:
-                stack.callback(module.register_forward_hook(hook).remove)
-        yield
+        if mask.all():
+            yield None
+            return
+        n_samples = mask.sum(dim=1)
+        length = (n_samples - model.config.conv_kernel[0]) // model.config.conv_stride[0] + 1
+        n_frames = frame_count(model.config, n_samples)
+        hooks = [(module, functools.partial(_normalize_clips, length)) for module in _group_norms(model)]
+        hooks += [(module, functools.partial(_zero_padding, n_frames)) for module in _sensitive_modules(model)]
+        for module, hook in hooks:
+            stack.callback(module.register_forward_hook(hook).remove)
+        yield mask.long()
 
 
 def _normalize_clips(

@@ -10,25 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..featurizers.padding import pad
+
 RAGGED = ("frames", "waves")
 """Entries of an example whose first axis is time; all others have one shape and are stacked."""
 MIN_DEVIATION = 1e-5
-
-
-def pad(arrays: Sequence[NDArray[Any] | Tensor]) -> tuple[Tensor, Tensor]:
-    """
-    Stack arrays (length, ...), padded with zeros, (batch, longest, ...), with a mask (batch, longest) that is False for padding.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> padded, mask = pad([np.ones(2), np.ones(1)])
-    >>> padded.tolist(), mask.tolist()
-    ([[1.0, 1.0], [1.0, 0.0]], [[True, True], [True, False]])
-    """
-    padded = nn.utils.rnn.pad_sequence([torch.as_tensor(array) for array in arrays], batch_first=True)
-    lengths = torch.tensor([len(array) for array in arrays])
-    return padded, torch.arange(padded.shape[1]) < lengths[:, None]
 
 
 def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:

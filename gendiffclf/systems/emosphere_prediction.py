@@ -18,7 +18,7 @@ from ..metrics import concordance_correlation
 from .emosphere_fitting import load_waves
 from .emosphere_network import EmoSphereNetwork
 from .emosphere_targets import in_order
-from .steps import encode, map_batches
+from .steps import encode, map_padded
 
 PREDICTION_LIMITS = {"frames": 16_000, "waves": 1_600_000}
 """Padded frames, or samples of waveforms, per batch of prediction."""
@@ -152,4 +152,4 @@ class EmoSpherePrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             style = network.style(padded, mask)
             return (style if head is None else head(style)).double().cpu().numpy()
 
-        return np.stack(map_batches(outputs, inputs, PREDICTION_LIMITS[network.input_name], device))
+        return np.stack(map_padded(outputs, inputs, PREDICTION_LIMITS[network.input_name], device))

@@ -217,7 +217,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         labels = checked_labels(y, len(clips))
         trained = sorted_labels(labels)
         views = checked_views(self.views, trained)
-        texts = self._texts(trained)
+        texts = self._texts(trained, needed=trained)
         seed = training_seed(params)
         language_model, tokenizer = initial_language_model(params, seed)  # may fail, so before clips are encoded
         frames, identity = encode(params, clips)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -148,21 +149,19 @@ def text_scores(language_model: Any, prefix: torch.Tensor, texts: Sequence[Seque
 
 
 def label_scores(
-    scores: torch.Tensor, n_tokens: Sequence[int], owners: Sequence[int], n_labels: int, *, length_normalize: bool
+    scores: torch.Tensor, n_tokens: Sequence[int], n_texts: Sequence[int], *, length_normalize: bool
 ) -> torch.Tensor:
     """
-    Scores of labels from the scores of their texts: (batch, texts) -> (batch, n_labels).
+    Scores of labels from the scores of their texts: (batch, texts) -> (batch, labels).
 
     Each is the logarithm of the summed probabilities of a label's texts, that is of the probability of any of them. With
     `length_normalize`, the score of each text is first divided by its number of tokens, and the result is the logarithm of their
-    mean, so that labels with more texts have no advantage. `owners` are the indices of the texts' labels.
+    mean, so that labels with more texts have no advantage. Each label owns the next `n_texts` columns of `scores`.
     """
-    owner = torch.as_tensor(owners, device=scores.device)
     if length_normalize:
         scores = scores / torch.as_tensor(n_tokens, dtype=scores.dtype, device=scores.device)
     columns = []
-    for label in range(n_labels):
-        own = scores[:, owner == label]
+    for own in scores.split(list(n_texts), dim=1):
         total = own.logsumexp(dim=1)  # (batch, texts of the label) -> (batch,)
-        columns.append(total - torch.tensor(own.shape[1]).log() if length_normalize else total)
+        columns.append(total - math.log(own.shape[1]) if length_normalize else total)
     return torch.stack(columns, dim=1)

@@ -17,7 +17,7 @@ from ..validation import check_choice, check_integer, shown
 from .selm_language import check_positions, label_answers, prompt_tokens
 from .selm_model import SelmModel, label_scores, text_scores
 from .selm_texts import View, checked_label_texts, sorted_labels
-from .steps import encode, map_batches
+from .steps import encode, map_padded
 
 PREDICTION_LIMIT = 64_000
 """Padded frames per batch of prediction."""
@@ -41,7 +41,7 @@ class SelmPrediction:
         """Sorted labels that are predicted."""
         if not hasattr(self, "trained_labels_"):
             raise AttributeError("Got classes_ before fit, expected it after; call fit first.")
-        return np.array(list(self._texts(self.trained_labels_, needed=())))
+        return np.array(list(self._texts(self.trained_labels_)))
 
     def predict(self, X: Any) -> NDArray[Any]:
         """
@@ -81,16 +81,16 @@ class SelmPrediction:
             If `label_texts` is invalid, or the encoder differs from that in `fit`.
         """
         check_is_fitted(self)
-        texts = self._texts(self.trained_labels_, needed=())
+        texts = self._texts(self.trained_labels_)
         tokens = label_answers(self.tokenizer_, texts)
-        owners = [k for k, several in enumerate(texts.values()) for _ in several]
+        n_tokens = list(map(len, tokens))
+        n_texts = list(map(len, texts.values()))
         model = self.network_
-        check_positions(model.language_model, model.settings["n_prefix"], max(map(len, tokens)))
+        check_positions(model.language_model, model.settings["n_prefix"], max(n_tokens))
 
         def probabilities(prefix: Tensor) -> NDArray[np.float64]:
             scores = text_scores(model.language_model, prefix, tokens).double()
-            lengths = [len(text) for text in tokens]
-            scores = label_scores(scores, lengths, owners, len(texts), length_normalize=self.length_normalize)
+            scores = label_scores(scores, n_tokens, n_texts, length_normalize=self.length_normalize)
             return np.asarray(scores.softmax(dim=1).cpu().numpy())
 
         return np.stack(self._map(probabilities, X, self.prompt_))
@@ -156,14 +156,14 @@ class SelmPrediction:
         def apply(padded: Tensor, mask: Tensor) -> Any:
             return function(model.prefix(padded, mask, tokens, n_tokens))
 
-        return map_batches(apply, frames, PREDICTION_LIMIT, device)
+        return map_padded(apply, frames, PREDICTION_LIMIT, device)
 
-    def _texts(self, trained: list[Any], needed: Sequence[Any] | None = None) -> dict[Any, tuple[str, ...]]:
-        """Texts of the labels; those in `needed`, by default all training labels, must have one."""
+    def _texts(self, trained: list[Any], needed: Sequence[Any] = ()) -> dict[Any, tuple[str, ...]]:
+        """Texts of the labels of `label_texts`, by default the `trained` ones; labels in `needed` must have one."""
         if self.label_texts is None:
             return checked_label_texts({label: str(label) for label in trained})
         texts = checked_label_texts(self.label_texts)
-        missing = sorted_labels(label for label in (trained if needed is None else needed) if label not in texts)
+        missing = sorted_labels(label for label in needed if label not in texts)
         if missing:
             raise ValueError(
                 f"Got label_texts for {shown(list(texts))}, expected also {shown(missing)}, which occur in y; add a text for "

@@ -15,10 +15,10 @@ from sklearn.utils import check_random_state
 from torch import Tensor
 
 from ..device import resolve_device, resolve_precision
-from ..featurizers.batching import map_halving, plan_batches
+from ..featurizers.batching import map_batches
 from ..featurizers.encoder import encoding_session
+from ..featurizers.padding import pad
 from ..validation import check_choice, check_flag, check_integer, check_real, shown
-from .collation import pad
 from .frames import Frames, clip_frames, frame_featurizer, given_frames
 from .model_folder import RUNTIME_PARAMETERS
 from .training import run_folder
@@ -137,7 +137,7 @@ def checkpoint_folder(
     )
 
 
-def map_batches(
+def map_padded(
     function: Callable[[Tensor, Tensor], Any], inputs: Sequence[NDArray[np.float32]], limit: int, device: torch.device
 ) -> list[Any]:
     """
@@ -147,14 +147,10 @@ def map_batches(
     returns a sequence of `batch` results. Batches have at most `limit` padded steps; one that does not fit in memory is halved.
     """
 
-    def batch_results(indices: list[int]) -> list[Any]:
-        padded, mask = pad([inputs[i] for i in indices])
+    def batch_results(batch: list[NDArray[np.float32]]) -> list[Any]:
+        padded, mask = pad(batch)
         return list(function(padded.to(device), mask.to(device)))
 
-    results: list[Any] = [None] * len(inputs)
-    batches = plan_batches([max(len(x), limit / MAX_BATCH) for x in inputs], limit)
+    lengths = [max(len(x), limit / MAX_BATCH) for x in inputs]
     with encoding_session({device.type}), torch.inference_mode():
-        for indices in batches:
-            for i, result in zip(indices, map_halving(batch_results, indices), strict=True):
-                results[i] = result
-    return results
+        return map_batches(batch_results, inputs, lengths, limit)

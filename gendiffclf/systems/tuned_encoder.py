@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..featurizers.encoder import VARIANCE_EPS, frame_count, receptive_field
-from ..featurizers.padding import PADDABLE, exact_padding, paddable
+from ..featurizers.encoder import VARIANCE_EPS
+from ..featurizers.padding import PADDABLE, exact_padding, frame_count, paddable, receptive_field
 from .collation import moments
 
 
@@ -79,12 +79,9 @@ class TunedEncoder(nn.Module):
 
     def forward(self, waves: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         values = (waves - self.mean) / self.deviation * mask
-        n_samples = mask.sum(dim=1)
-        n_frames: Tensor = frame_count(self.model.config, n_samples)  # type: ignore[arg-type, assignment]
-        ragged = bool((~mask).any())
-        padding = exact_padding(self.model, n_samples if ragged else None, n_frames if ragged else None)
-        with padding, warnings.catch_warnings():
+        with exact_padding(self.model, mask) as attention_mask, warnings.catch_warnings():
             # WavLM passes a float position bias with a boolean mask.
             warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask and attn_mask")
-            states = self.model(values, attention_mask=mask.long() if ragged else None).last_hidden_state
+            states = self.model(values, attention_mask=attention_mask).last_hidden_state
+        n_frames = frame_count(self.model.config, mask.sum(dim=1))
         return states, torch.arange(states.shape[1], device=states.device) < n_frames[:, None]

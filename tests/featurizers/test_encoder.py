@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from gendiffclf.featurizers import HubertFeaturizer
-from gendiffclf.featurizers.encoder import SpeechEncoder, frame_count, receptive_field
-from gendiffclf.featurizers.padding import PADDABLE, exact_padding
+from gendiffclf.featurizers.encoder import SpeechEncoder
+from gendiffclf.featurizers.padding import PADDABLE, exact_padding, frame_count, receptive_field
 
 from .conftest import NORMS, RATE, random_model, tiny_config, tone
 
@@ -258,7 +258,7 @@ def test_threads_that_share_a_model_take_turns():
     equal = clips([9000, 9000])
     expected = featurizer(model).transform(equal)
     with ThreadPoolExecutor(1) as pool:
-        with exact_padding(model, torch.tensor([400, 9000]), torch.tensor([1, 27])):
+        with exact_padding(model, torch.arange(9000) < torch.tensor([[400], [9000]])):
             waiting = pool.submit(featurizer(model).transform, equal)
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.2)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from gendiffclf.systems.collation import pad
+from gendiffclf.featurizers.padding import pad
 from gendiffclf.systems.emosphere_losses import concordance_loss
 from gendiffclf.systems.emosphere_network import POOLINGS, EmoSphereNetwork, SelfAttention
 

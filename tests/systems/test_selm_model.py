@@ -8,7 +8,7 @@ import torch
 
 transformers = pytest.importorskip("transformers")
 
-from gendiffclf.systems.collation import pad  # noqa: E402
+from gendiffclf.featurizers.padding import pad  # noqa: E402
 from gendiffclf.systems.selm_fitting import training_examples  # noqa: E402
 from gendiffclf.systems.selm_language import (  # noqa: E402
     answer_tokens,
@@ -208,9 +208,9 @@ def test_a_state_dict_holds_tied_weights_once(model):
 
 def test_several_texts_of_a_label_share_its_probability():
     scores = torch.tensor([[0.1, 0.2, 0.5]], dtype=torch.float64).log()
-    found = label_scores(scores, [1, 2, 3], [0, 1, 1], 2, length_normalize=False)
+    found = label_scores(scores, [1, 2, 3], [1, 2], length_normalize=False)
     np.testing.assert_allclose(found.exp(), [[0.1, 0.7]])
-    normalised = label_scores(scores, [1, 2, 1], [0, 1, 1], 2, length_normalize=True)
+    normalised = label_scores(scores, [1, 2, 1], [1, 2], length_normalize=True)
     np.testing.assert_allclose(normalised.exp(), [[0.1, (0.2**0.5 + 0.5) / 2]])
 
 

@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 from gendiffclf import EmoSphereRegressor, FbankFeaturizer, SelmClassifier
 from gendiffclf.featurizers import FunctionFeaturizer
 from gendiffclf.systems.frames import frame_featurizer, given_frames
-from gendiffclf.systems.steps import MAX_BATCH, checkpoint_folder, map_batches, training_arguments
+from gendiffclf.systems.steps import MAX_BATCH, checkpoint_folder, map_padded, training_arguments
 
 from .test_selm import SMALL
 
@@ -121,8 +121,8 @@ def test_batches_are_bounded_and_keep_the_order():
         sizes.append(mask.numel())
         return (padded * mask[..., None]).sum((1, 2)).tolist()
 
-    assert map_batches(sums, inputs, 14, torch.device("cpu")) == [18, 2, 98, 8, 98]
+    assert map_padded(sums, inputs, 14, torch.device("cpu")) == [18, 2, 98, 8, 98]
     assert max(sizes) <= 14
     counts = []
-    map_batches(lambda x, mask: counts.append(len(x)) or [0] * len(x), inputs[1:2] * 100, 10**6, torch.device("cpu"))
+    map_padded(lambda x, mask: counts.append(len(x)) or [0] * len(x), inputs[1:2] * 100, 10**6, torch.device("cpu"))
     assert counts == [MAX_BATCH, 100 - MAX_BATCH]

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from gendiffclf import EmoSphereRegressor, SelmClassifier
-from gendiffclf.systems.collation import FrameScaler, collate, pad
+from gendiffclf.featurizers.padding import pad
+from gendiffclf.systems.collation import FrameScaler, collate
 from gendiffclf.systems.training import (
     COMPLETE,
     _cuda_device,
