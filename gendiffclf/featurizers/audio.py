@@ -25,6 +25,7 @@ MP3_PADDING = 4
 MAX_CHANNELS = 32
 BLOCK_SECONDS = 20.0
 NO_FILE = "there is no such file"
+NO_SAMPLES = "it holds no samples, expected at least one"
 # Code of libsndfile's error for a file named .mp3 that is none; its message says that the file does not exist.
 NO_MP3 = 7
 # libsndfile's number of frames for streams of unknown length.
@@ -147,54 +148,50 @@ class Clip:
         if native_rate != rate and len(samples):
             samples = require("soxr").resample(samples, native_rate, rate)
         if not len(samples):
-            raise AudioError("it holds no samples, expected at least one", self.name)
+            raise AudioError(NO_SAMPLES, self.name)
         return np.ascontiguousarray(samples, dtype=np.float32)
 
     def native_samples(self) -> tuple[NDArray[np.float32], float]:
         """
         Decode and crop a file into samples, (n_samples, n_channels), float32, at its own rate, in Hz.
 
-        Raises an `AudioError` if the file is missing, not audio, truncated, or too short for the segment.
+        Raises an `AudioError` as `native_blocks`, and if there are no samples.
         """
-        with open_whole(self.copy or self.source, self.name) as file:
-            segment = _frame_range(self, file.frames, file.samplerate)
-            seek = file.format != "MP3"  # seeking in MP3 is inexact
-            if seek and segment.start:
-                file.seek(segment.start)
-            count = segment.stop - segment.start if seek else segment.stop
-            samples = np.concatenate([np.empty((0, file.channels), np.float32), *_blocks(file, count)])
-            if len(samples) < MIN_SHARE * count and (file.frames < UNKNOWN_FRAMES or self.end is not None):
-                raise AudioError(_truncated(len(samples) / count), self.name)
-            return samples if seek else samples[segment.start :], float(file.samplerate)
+        blocks = list(native_blocks(self))
+        if not blocks:
+            raise AudioError(NO_SAMPLES, self.name)
+        return np.concatenate([block for block, _ in blocks]), blocks[0][1]
 
 
 def native_blocks(clip: Clip) -> Iterator[tuple[NDArray[np.float32], float]]:
     """
-    Decode a whole file, and yield its segment in blocks of at most `BLOCK_SECONDS` and their rate, in Hz.
+    Decode a file, cropped to the clip's segment, and yield it in blocks of at most `BLOCK_SECONDS` and their rate, in Hz.
 
-    Blocks have the shape (n, channels), float32. An `AudioError` if the file is not audio, is truncated, cannot be decoded, or
-    is too short for the segment.
+    Blocks have the shape (n, channels), float32. An `AudioError` if the file is missing, not audio, truncated, or too short for
+    the segment.
     """
-    with open_whole(clip.source, clip.name) as file:
-        rate, declared, count = float(file.samplerate), file.frames, 0
-        segment = _frame_range(clip, declared, rate)
-        for block in _blocks(file):
-            # To the end, a file may be longer than declared.
-            stop = None if clip.end is None else max(segment.stop - count, 0)
-            part = block[max(segment.start - count, 0) : stop]
-            count += len(block)
+    with open_whole(clip.copy or clip.source, clip.name) as file:
+        segment = _frame_range(clip, file.frames, file.samplerate)
+        first = 0
+        if segment.start and file.format != "MP3":  # seeking in MP3 is inexact
+            first = file.seek(segment.start)
+        position, expected = first, segment.stop - first
+        for block in _blocks(file, expected):
+            part = block[max(segment.start - position, 0) :]
+            position += len(block)
             if len(part):
-                yield part, rate
-    if 0 < declared < UNKNOWN_FRAMES and count < MIN_SHARE * declared:
-        raise AudioError(_truncated(count / declared), clip.name)
+                yield part, float(file.samplerate)
+        read = position - first
+        if read < MIN_SHARE * expected and (file.frames < UNKNOWN_FRAMES or clip.end is not None):
+            raise AudioError(_truncated(read / expected), clip.name)
 
 
-def _blocks(file: Any, count: float = np.inf) -> Iterator[NDArray[np.float32]]:
+def _blocks(file: Any, count: int) -> Iterator[NDArray[np.float32]]:
     """Read at most `count` frames in blocks, (n, channels), since a header may declare more than fit in memory."""
     # soundfile seeks to the current position after each read, which is inexact in MP3, and fails in a FLAC of unknown length.
     file.seekable = lambda: False
     size = round(BLOCK_SECONDS * file.samplerate)
-    while len(block := file.read(int(min(size, count)), dtype="float32", always_2d=True)):
+    while len(block := file.read(min(size, count), dtype="float32", always_2d=True)):
         count -= len(block)
         yield block
 

@@ -71,8 +71,10 @@ def as_clip(item: Any, sampling_rate: float | None) -> Clip:
     Turn one input, in one of the forms listed at `HubertFeaturizer`, into a `Clip`, which is not read yet.
 
     `sampling_rate` is that of bare arrays, in Hz. An input in none of these forms is an AudioError, subject to `on_error`; a bare
-    array without `sampling_rate` is a ValueError of the call, whatever `on_error` is.
+    array without `sampling_rate` is a ValueError of the call, whatever `on_error` is. A `Clip` is returned as it is.
     """
+    if isinstance(item, Clip):
+        return item
     if isinstance(item, str | os.PathLike | bytes) or hasattr(item, "get_all_samples"):
         return Clip(item)
     if isinstance(item, Mapping):

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from ..featurizers.padding import pad
 
-RAGGED = ("frames", "waves")
-"""Entries of an example whose first axis is time; all others have one shape and are stacked."""
 MIN_DEVIATION = 1e-5
 
 
@@ -21,14 +19,14 @@ def collate(examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
     """
     Collate examples with equal keys into a batch with the same keys, and "mask" of shape (batch, longest), bool.
 
-    "frames" of shape (n_frames, d) or "waves" of shape (n_samples,) are padded; all other values are numbers, or arrays of equal
-    shape.
+    "inputs", frames of shape (n_frames, d) or waveforms of shape (n_samples,), are padded; all other values are numbers, or
+    arrays of equal shape.
     """
     batch: dict[str, Tensor] = {}
     for name in examples[0]:
         values = [example[name] for example in examples]
-        if name in RAGGED:
-            batch[name], batch["mask"] = pad(values)
+        if name == "inputs":
+            batch["inputs"], batch["mask"] = pad(values)
         else:
             batch[name] = torch.as_tensor(np.asarray(values))
     return batch

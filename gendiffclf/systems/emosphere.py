@@ -8,7 +8,6 @@ from typing import Any
 
 from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
-from torch import Tensor
 
 from ..featurizers import FeatureCache
 from ..featurizers.inputs import as_items
@@ -216,16 +215,15 @@ class EmoSphereRegressor(EmoSpherePrediction, RegressorMixin, ClipEstimator):
         return self
 
     def _description(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        (parameters, fitted), encoder = super()._description(), self.network_.encoder
+        parameters, fitted = super()._description()
+        encoder = self.network_.encoder
         return parameters, {**fitted, "tuned": None if encoder is None else encoder.description()}
 
-    def _restore(self, fitted: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    def _restore(self, fitted: dict[str, Any]) -> None:
         tuned = fitted.pop("tuned")
         encoder = None if tuned is None else TunedEncoder.from_description(tuned)
         self.network_ = EmoSphereNetwork(**fitted.pop("network"), encoder=encoder)
-        self.network_.load_state_dict(weights)
-        for name, value in fitted.items():
-            setattr(self, name, tuple(value) if name == "value_range_" else value)
+        self.value_range_ = tuple(fitted.pop("value_range_"))
 
     def __sklearn_tags__(self) -> Tags:
         """Declare a multi-output regressor."""

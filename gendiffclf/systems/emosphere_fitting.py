@@ -103,16 +103,14 @@ def training_examples(
     value_range: tuple[float, float],
 ) -> list[dict[str, Any]]:
     """
-    Build examples of an input of the network, "target" in [0, 1] and, if there are regions, "region".
+    Build examples of "inputs" of the network, "target" in [0, 1] and, if there are regions, "region".
 
     The columns of `ratings`, of shape (n, 3) on the scale `value_range`, have `names`. The network's class weights of the
     regions are set.
     """
     low, high = value_range
-    examples = [
-        {network.input_name: x, "target": y}
-        for x, y in zip(inputs, ((ratings - low) / (high - low)).astype(np.float32), strict=True)
-    ]
+    targets = ((ratings - low) / (high - low)).astype(np.float32)
+    examples: list[dict[str, Any]] = [{"inputs": x, "target": y} for x, y in zip(inputs, targets, strict=True)]
     if params["n_regions"] is not None:
         points = spherical.centred(ratings, low, high)[:, [names.index(name) for name in DIMENSIONS]]
         numbers = spherical.regions(points, params["n_regions"])

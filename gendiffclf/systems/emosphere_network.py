@@ -196,12 +196,7 @@ class EmoSphereNetwork(nn.Module):
         self.weighted_by_epoch = weighted_by_epoch
         self.epoch = 0
 
-    @property
-    def input_name(self) -> str:
-        """Name of the input: "frames", or "waves" with a tuned encoder."""
-        return "frames" if self.encoder is None else "waves"
-
-    def style(self, inputs: Tensor | None, mask: Tensor) -> Tensor:
+    def style(self, inputs: Tensor, mask: Tensor) -> Tensor:
         """
         Pool a batch: (batch, longest, n_features) or (batch, longest), (batch, longest) -> (batch, d).
 
@@ -211,21 +206,14 @@ class EmoSphereNetwork(nn.Module):
             return self.pooling(*self.encoder(inputs, mask))
         return self.pooling(self.scaler(inputs, mask), mask)  # type: ignore[misc]
 
-    def forward(
-        self,
-        mask: Tensor,
-        target: Tensor,
-        frames: Tensor | None = None,
-        waves: Tensor | None = None,
-        region: Tensor | None = None,
-    ) -> dict[str, Tensor]:
+    def forward(self, inputs: Tensor, mask: Tensor, target: Tensor, region: Tensor | None = None) -> dict[str, Tensor]:
         """
         Return the "loss" of a batch, a scalar: Σ over dimensions of 1 - CCC, plus w(epoch) times the cross-entropy of regions.
 
-        `frames` or `waves`, and `mask`, are the inputs of `style`; `target`, of shape (batch, 3), holds ratings in [0, 1], and
-        `region`, of shape (batch,), the region of each clip as int64, if the network has a head for regions.
+        `inputs` and `mask` are those of `style`; `target`, of shape (batch, 3), holds ratings in [0, 1], and `region`, of shape
+        (batch,), the region of each clip as int64, if the network has a head for regions.
         """
-        style = self.style(frames if waves is None else waves, mask)
+        style = self.style(inputs, mask)
         # Half precision would be too coarse for the moments once the loss is small.
         loss = concordance_loss(self.ratings(style).float(), target.float())
         if self.regions is not None and region is not None:

@@ -20,7 +20,8 @@ from .emosphere_network import EmoSphereNetwork
 from .emosphere_targets import in_order
 from .steps import encode, map_padded
 
-PREDICTION_LIMITS = {"frames": 16_000, "waves": 1_600_000}
+MAX_FRAMES = 16_000
+MAX_SAMPLES = 1_600_000
 """Padded frames, or samples of waveforms, per batch of prediction."""
 
 
@@ -143,8 +144,10 @@ class EmoSpherePrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         network = self.network_.to(device).eval()
         clips = as_items(X)
         if network.encoder is None:
+            limit = MAX_FRAMES
             inputs, _ = encode(params, clips, self.encoder_identity_)
         else:
+            limit = MAX_SAMPLES
             inputs = load_waves(params, network.encoder, clips)
         head = None if name == "style" else getattr(network, name)
 
@@ -152,4 +155,4 @@ class EmoSpherePrediction(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             style = network.style(padded, mask)
             return (style if head is None else head(style)).double().cpu().numpy()
 
-        return np.stack(map_padded(outputs, inputs, PREDICTION_LIMITS[network.input_name], device))
+        return np.stack(map_padded(outputs, inputs, limit, device))

@@ -10,7 +10,6 @@ from typing import Any, Self
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
 from .model_folder import load_system, save_system
 
@@ -73,13 +72,17 @@ class ClipEstimator(BaseEstimator):
         parameters, fitted, weights = load_system(folder, cls.__name__)
         estimator = cls(**{**cls._parameters(parameters), **changes})
         try:
-            estimator._restore(fitted, weights)
+            estimator._restore(fitted)
+            network = estimator.network_.eval()
+            if set(weights) != set(network.state_dict()):
+                raise KeyError("names of weights")
+            network.load_state_dict(weights, strict=False)  # tied weights are saved once
         except (KeyError, RuntimeError, TypeError) as error:
             raise ValueError(
                 f"Got folder={str(folder)!r} with weights that do not fit its description, expected those of one model; copy "
                 "the whole folder again."
             ) from error
-        estimator.network_.eval()
+        estimator.__dict__.update(fitted)
         return estimator
 
     def _checked_parameters(self) -> dict[str, Any]:
@@ -99,8 +102,8 @@ class ClipEstimator(BaseEstimator):
         """Convert parameters read from a folder back."""
         return stored
 
-    def _restore(self, fitted: dict[str, Any], weights: dict[str, Tensor]) -> None:
-        """Set the fitted attributes."""
+    def _restore(self, fitted: dict[str, Any]) -> None:
+        """Create the network without its weights, and take out of `fitted` what is not an attribute as it is."""
         raise NotImplementedError
 
     def __getstate__(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..featurizers import AudioError, FbankFeaturizer, HubertFeaturizer, SpeechFeaturizer
-from ..featurizers.inputs import as_clip, as_items
+from ..featurizers.inputs import as_clip
 from ..validation import shown
 
 Frames = list[NDArray[np.float32]]
@@ -49,16 +49,13 @@ def frame_featurizer(encoder: Any, *, layer: int, sampling_rate: float | None = 
     return featurizer.set_params(**{name: value for name, value in settings.items() if name in known})
 
 
-def clip_frames(featurizer: SpeechFeaturizer, clips: Any, max_seconds: float | None = None) -> Frames:
+def clip_frames(featurizer: SpeechFeaturizer, clips: Sequence[Any], max_seconds: float | None = None) -> Frames:
     """
     Frames of each clip, from a featuriser of `frame_featurizer`: n arrays of shape (n_frames, d), float32, in memory.
 
     Clips longer than `max_seconds` are truncated before encoding.
     """
-    rate = featurizer._encoders()[0].sampling_rate
-    items = _truncated(as_items(clips), rate, featurizer.sampling_rate, max_seconds)
-    rows: Any = featurizer.transform(items)
-    return list(rows)
+    return list(featurizer.transform([_truncated(clip, featurizer.sampling_rate, max_seconds) for clip in clips]))
 
 
 def given_frames(items: Sequence[Any]) -> Frames:
@@ -84,7 +81,7 @@ def given_frames(items: Sequence[Any]) -> Frames:
 
 
 def clip_waves(
-    clips: Any, rate: int, sampling_rate: float | None = None, max_seconds: float | None = None, min_samples: int = 0
+    clips: Sequence[Any], rate: int, sampling_rate: float | None, max_seconds: float | None, min_samples: int
 ) -> list[NDArray[np.float32]]:
     """
     Waveforms of clips, of shape (n_samples,), float32, at `rate` in Hz.
@@ -93,10 +90,10 @@ def clip_waves(
     zero-padded. The `AudioError` for one that cannot be read names its index.
     """
     waves = []
-    for index, item in enumerate(_truncated(as_items(clips), rate, sampling_rate, max_seconds)):
+    for index, item in enumerate(clips):
         name = type(item).__name__
         try:
-            clip = as_clip(item, sampling_rate)
+            clip = as_clip(_truncated(item, sampling_rate, max_seconds), sampling_rate)
             name = clip.name
             wave = clip.load(rate)
         except AudioError as error:
@@ -105,15 +102,11 @@ def clip_waves(
     return waves
 
 
-def _truncated(items: Sequence[Any], rate: int, sampling_rate: float | None, max_seconds: float | None) -> list[Any]:
-    """Replace items longer than `max_seconds` by their samples up to there."""
-    if max_seconds is None:
-        return list(items)
-    shortened = []
-    for item in items:
+def _truncated(item: Any, sampling_rate: float | None, max_seconds: float | None) -> Any:
+    """An input as it is, or, if it is longer than `max_seconds`, its segment up to there."""
+    if max_seconds is not None:
         with contextlib.suppress(AudioError):  # reported, with the clip's index, when the item is read
             clip = as_clip(item, sampling_rate)
             if clip.seconds() > max_seconds:
-                item = dataclasses.replace(clip, end=clip.start + max_seconds).load(rate), rate
-        shortened.append(item)
-    return shortened
+                return dataclasses.replace(clip, end=clip.start + max_seconds)
+    return item

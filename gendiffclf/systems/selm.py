@@ -10,7 +10,6 @@ from typing import Any
 
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
 
 from ..featurizers import FeatureCache
 from ..featurizers.inputs import as_items
@@ -288,11 +287,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
         plain = {"label_texts": texts_from_plain(stored["label_texts"]), "views": views_from_plain(stored["views"])}
         return {**stored, **plain}
 
-    def _restore(self, fitted: dict[str, Any], weights: dict[str, Tensor]) -> None:
+    def _restore(self, fitted: dict[str, Any]) -> None:
         language_model, self.tokenizer_ = language_from_description(fitted.pop("language"))
         self.network_ = SelmModel(language_model, **fitted.pop("network"))
-        if set(weights) != set(self.network_.state_dict()):
-            raise KeyError("names of weights")
-        self.network_.load_state_dict(weights, strict=False)  # tied weights are saved once
-        for name, value in fitted.items():
-            setattr(self, name, views_from_plain(value) if name == "views_" else value)
+        self.views_ = views_from_plain(fitted.pop("views_"))

@@ -113,7 +113,7 @@ def training_examples(
     check_positions(model.language_model, model.settings["n_prefix"], max(map(len, answers.values())))
     examples = []
     for i, question, answer in triplets:
-        example = {"frames": frames[i]}
+        example = {"inputs": frames[i]}
         for name, tokens, all_tokens in (
             ("prompt", prompts[question], prompts.values()),
             ("answer", answers[answer], answers.values()),

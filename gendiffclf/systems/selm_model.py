@@ -87,7 +87,7 @@ class SelmModel(nn.Module):
 
     def forward(
         self,
-        frames: torch.Tensor,
+        inputs: torch.Tensor,
         mask: torch.Tensor,
         prompt: torch.Tensor,
         n_prompt: torch.Tensor,
@@ -99,9 +99,9 @@ class SelmModel(nn.Module):
 
         It is the mean of -log P(token | preceding tokens) over the tokens of all answers, without prefix and padding. `answer`,
         of shape (batch, tokens), holds the tokens of each answer including the end-of-text token, padded with any token, and
-        `n_answer`, of shape (batch,), their numbers; the others are as for `prefix`.
+        `n_answer`, of shape (batch,), their numbers; `inputs` are the frames, and the others are as for `prefix`.
         """
-        prefix = self.prefix(frames, mask, prompt, n_prompt)
+        prefix = self.prefix(inputs, mask, prompt, n_prompt)
         embeddings = torch.cat([prefix, self.embed(answer).to(prefix.dtype)], dim=1)
         # The logits at the last token of the prefix predict the first token of the answer.
         output = self.language_model(inputs_embeds=embeddings, logits_to_keep=answer.shape[1] + 1)

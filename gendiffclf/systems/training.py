@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import hashlib
+import json
 import os
 import random
 import tempfile
@@ -103,11 +104,8 @@ def run_folder(folder: str | os.PathLike[str], **values: Any) -> Path:
 
     Trainings on other data or with other parameters, as in a grid search, thus never share checkpoints.
     """
-    state = hashlib.blake2b(digest_size=12)
-    for name, value in sorted(values.items()):
-        state.update(name.encode())
-        _update(state, value)
-    return Path(folder) / state.hexdigest()
+    text = json.dumps(values, sort_keys=True, default=_plain)
+    return Path(folder) / hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 def last_checkpoint(folder: str | os.PathLike[str]) -> str | None:
@@ -116,19 +114,11 @@ def last_checkpoint(folder: str | os.PathLike[str]) -> str | None:
     return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
 
 
-def _update(state: Any, value: Any) -> None:
-    """Update a hash with a value of `run_folder`."""
-    if isinstance(value, Mapping):
-        value = [part for pair in sorted(value.items()) for part in pair]
-    if isinstance(value, list | tuple):
-        state.update(f"[{len(value)}".encode())
-        for part in value:
-            _update(state, part)
-    elif isinstance(value, np.ndarray) and value.dtype.kind != "O":
-        state.update(f"{value.dtype.str} {value.shape}".encode())
-        state.update(np.ascontiguousarray(value).data)
-    else:
-        state.update(repr(value).encode())
+def _plain(value: Any) -> Any:
+    """Stand for an array by its type, shape and a hash, and for another object that JSON lacks by its representation."""
+    if isinstance(value, np.ndarray) and value.dtype.kind != "O":
+        return [value.dtype.str, value.shape, hashlib.blake2b(np.ascontiguousarray(value).data).hexdigest()]
+    return repr(value)
 
 
 def _trainer(module: nn.Module, examples: Any, device: torch.device, verbose: int, **changes: Any) -> Trainer:

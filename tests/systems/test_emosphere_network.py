@@ -74,7 +74,7 @@ def test_the_loss_adds_the_weighted_task(by_epoch, epoch, weight, ragged, genera
     loss = concordance_loss(module.ratings(style), target)
     log_p = module.regions(style).log_softmax(-1)[torch.arange(4), region]
     entropy = -(module.region_weights[region] * log_p).sum() / module.region_weights[region].sum()
-    output = module(mask=mask, target=target, frames=frames, region=region)
+    output = module(inputs=frames, mask=mask, target=target, region=region)
     torch.testing.assert_close(output["loss"], loss + weight * entropy)
 
 
@@ -83,7 +83,7 @@ def test_without_regions_there_is_no_second_head(ragged, generator):
     frames, mask = pad(ragged)
     target = torch.rand(4, 3, generator=generator)
     torch.testing.assert_close(
-        module(mask=mask, target=target, frames=frames)["loss"],
+        module(inputs=frames, mask=mask, target=target)["loss"],
         concordance_loss(module.ratings(module.style(frames, mask)), target),
     )
     assert not any(name.startswith("regions.") for name in module.state_dict())

@@ -116,7 +116,7 @@ def test_each_view_adds_an_answer_where_it_has_one(model, tokenizer):
         (VIEWS["vad"].prompt, "high, high and high"),
         ("feels", "moved"),
     ]
-    assert all(example["frames"] is frames[i] for i, example in zip([0, 0, 0, 0, 1], examples, strict=True))
+    assert all(example["inputs"] is frames[i] for i, example in zip([0, 0, 0, 0, 1], examples, strict=True))
     assert len({example["answer"].shape for example in examples}) == 1
 
 
@@ -148,7 +148,7 @@ def batch_of(tokenizer, words, n_padding=0):
     answers = [answer_tokens(tokenizer, word) for word in words]
     longest = max(map(len, answers)) + n_padding
     return {
-        "frames": frames,
+        "inputs": frames,
         "mask": mask,
         "prompt": prompt,
         "n_prompt": torch.full((len(words),), prompt.shape[1]),
@@ -181,7 +181,7 @@ def test_padding_of_answers_gets_no_gradient(model, tokenizer):
 def test_padding_of_prompts_and_frames_counts_for_nothing(model, tokenizer):
     batch = batch_of(tokenizer, ["sad", "happy"])
     longer = batch | {
-        "frames": torch.nn.functional.pad(batch["frames"], (0, 0, 0, 7), value=3.0),
+        "inputs": torch.nn.functional.pad(batch["inputs"], (0, 0, 0, 7), value=3.0),
         "mask": torch.nn.functional.pad(batch["mask"], (0, 7)),
         "prompt": torch.nn.functional.pad(batch["prompt"], (0, 3), value=8),
     }

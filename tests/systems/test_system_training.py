@@ -35,16 +35,16 @@ class Summing(nn.Module):
         self.linear, self.dropout = nn.Linear(3, 1), nn.Dropout(0.5)
         self.epoch, self.seen = 0, []
 
-    def forward(self, frames, mask, target):
+    def forward(self, inputs, mask, target):
         self.seen.append(self.epoch)
-        rows = (self.dropout(self.linear(frames))[..., 0] * mask).sum(1)
+        rows = (self.dropout(self.linear(inputs))[..., 0] * mask).sum(1)
         return {"loss": (rows - target).square().mean()}
 
 
 def examples(count=24):
     rng = np.random.default_rng(0)
     frames = [rng.normal(size=(rng.integers(2, 6), 3)).astype(np.float32) for _ in range(count)]
-    return [{"frames": clip, "target": np.float32(i % 2)} for i, clip in enumerate(frames)]
+    return [{"inputs": clip, "target": np.float32(i % 2)} for i, clip in enumerate(frames)]
 
 
 SETTINGS = {
@@ -200,7 +200,7 @@ def save_weights(out, batch_size, counts):
         module.dropout.p = 0.0
         changes = {"per_device_train_batch_size": batch_size, "distributed": distributed, "dataloader_drop_last": True}
         # Of one length, as frames summed over clips of several would be padded otherwise.
-        rows = [{**row, "frames": row["frames"][:2]} for row in examples(count)]
+        rows = [{**row, "inputs": row["inputs"][:2]} for row in examples(count)]
         losses = train_module(module, rows, **{**SETTINGS, **changes})
         assert len(losses) == 3, losses
         assert torch.distributed.is_initialized() == distributed
@@ -238,13 +238,13 @@ def test_two_processes_are_one_of_twice_the_batch(tmp_path):
 def test_padding_and_masks():
     batch = collate(
         [
-            {"frames": np.ones((2, 3)), "target": 1.5, "region": 2},
-            {"frames": np.ones((4, 3)), "target": 0.5, "region": 0},
+            {"inputs": np.ones((2, 3)), "target": 1.5, "region": 2},
+            {"inputs": np.ones((4, 3)), "target": 0.5, "region": 0},
         ]
     )
-    assert batch["frames"].shape == (2, 4, 3)
+    assert batch["inputs"].shape == (2, 4, 3)
     assert batch["mask"].tolist() == [[True, True, False, False], [True] * 4]
-    assert batch["frames"].sum() == 18
+    assert batch["inputs"].sum() == 18
     assert batch["target"].tolist() == [1.5, 0.5]
     assert batch["region"].dtype == torch.int64
     waves, mask = pad([np.ones(5), np.ones(2)])

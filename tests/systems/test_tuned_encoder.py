@@ -7,8 +7,8 @@ import soundfile
 import torch
 
 from gendiffclf import AudioError, EmoSphereRegressor, FbankFeaturizer, HubertFeaturizer, SelmClassifier
-from gendiffclf.featurizers.padding import PADDABLE
-from gendiffclf.systems.collation import collate
+from gendiffclf.featurizers.audio import Clip
+from gendiffclf.featurizers.padding import PADDABLE, pad
 from gendiffclf.systems.frames import clip_frames, clip_waves, frame_featurizer
 from gendiffclf.systems.tuned_encoder import TunedEncoder
 
@@ -161,16 +161,23 @@ def test_frames_come_from_the_layer_asked_for(encoders):
 def test_waves_are_cut_and_short_ones_padded(tmp_path):
     soundfile.write(tmp_path / "long.wav", tone(0.5, 300, 0.5, 0), RATE)
     short = np.ones(100, np.float32)
-    waves = clip_waves(
-        [tmp_path / "long.wav", short, (tmp_path / "long.wav", 0.3, 0.35)], RATE, RATE, 0.1, min_samples=400
-    )
+    clips = [tmp_path / "long.wav", short, (tmp_path / "long.wav", 0.3, 0.35)]
+    waves = clip_waves(clips, RATE, RATE, max_seconds=0.1, min_samples=400)
     assert [len(wave) for wave in waves] == [1600, 400, 800]
     assert waves[1].sum() == 100
     with pytest.raises(AudioError, match=r"missing\.wav") as caught:
-        clip_waves([short, tmp_path / "missing.wav"], RATE, RATE)
+        clip_waves([short, tmp_path / "missing.wav"], RATE, RATE, max_seconds=0.1, min_samples=400)
     assert caught.value.index == 1
-    with pytest.raises(ValueError, match="Got X with 0 clips"):
-        clip_waves([], RATE)
+
+
+def test_clips_that_are_cut_are_cached(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "long.wav", tone(0.5, 300, 0.5, 0), RATE)
+    featurizer = frame_featurizer("fbank", layer=-1, cache=tmp_path / "cache")
+    (first,) = clip_frames(featurizer, [tmp_path / "long.wav"], max_seconds=0.1)
+    monkeypatch.setattr(Clip, "load", None)
+    (again,) = clip_frames(featurizer, [tmp_path / "long.wav"], max_seconds=0.1)
+    np.testing.assert_array_equal(first, again)
+    assert len(first) == 8  # frames of 25 ms every 10 ms
 
 
 def test_encoders_that_padding_would_reach_are_not_tuned(encoders):
@@ -182,10 +189,10 @@ def test_encoders_that_padding_would_reach_are_not_tuned(encoders):
 
 def test_the_mask_of_frames_follows_that_of_samples(encoders):
     encoder = TunedEncoder(frame_model(encoders["wavlm"]), RATE).eval()
-    batch = collate([{"waves": tone(seconds, 300, 0.5, 0)} for seconds in (0.3, 0.1)])
+    long, short = (tone(seconds, 300, 0.5, 0) for seconds in (0.3, 0.1))
     with torch.inference_mode():
-        states, mask = encoder(**batch)
-        alone, whole = encoder(**collate([{"waves": tone(0.1, 300, 0.5, 0)}]))
+        states, mask = encoder(*pad([long, short]))
+        alone, whole = encoder(*pad([short]))
     assert mask.sum(1).tolist() == [states.shape[1], alone.shape[1]]
     assert whole.all()
     torch.testing.assert_close(states[1, : alone.shape[1]], alone[0], atol=1e-5, rtol=0)
