@@ -36,6 +36,7 @@ def check_parameters(params: Mapping[str, Any]) -> None:
             "Got batch_size=1, expected an integer >= 2, since the loss is a correlation over the clips of a step; lower "
             "max_seconds to save memory."
         )
+    check_real("learning_rate", params["learning_rate"], 0, low_open=True, also=("auto",))
     check_choice("pooling", params["pooling"], POOLINGS)
     for name in ("tune_encoder", "dynamic_weight"):
         check_flag(name, params[name])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,7 +23,6 @@ from ..featurizers.padding import pad
 from ..validation import check_choice, check_flag, check_integer, check_real, shown
 from .frames import Frames, clip_frames, frame_featurizer, given_frames
 from .model_folder import RUNTIME_PARAMETERS
-from .training import run_folder
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 MAX_BATCH = 64
@@ -36,7 +37,6 @@ def check_training_parameters(params: Mapping[str, Any]) -> None:
     for name in ("batch_size", "accumulation_steps"):
         check_integer(name, params[name], 1)
     check_real("dropout", params["dropout"], 0, 1, high_open=True)
-    check_real("learning_rate", params["learning_rate"], 0, low_open=True, also=("auto",))
     check_real("weight_decay", params["weight_decay"], 0)
     check_integer("verbose", params["verbose"], 0)
     if not isinstance(params["checkpoints"], str | os.PathLike | None):
@@ -118,23 +118,25 @@ def checkpoint_folder(
     excluded: Collection[str] = (),
 ) -> Path | None:
     """
-    Return the folder for the checkpoints of a fit, or None.
+    Return the folder for the checkpoints of a fit, below that of the parameter `checkpoints`, or None.
 
-    Its name depends on all arguments and the number of processes, but not on the parameters `excluded`, which affect the weights
-    only through the examples.
+    Its name is a hash of all arguments and the number of processes, without the parameters `excluded`, which affect the weights
+    only through the examples. Fits to other data or with other parameters, as in a grid search, thus never share checkpoints.
     """
     if params["checkpoints"] is None:
         return None
     excluded = {*RUNTIME_PARAMETERS, "encoder", "random_state", "sampling_rate", *excluded}
     settings = {name: value for name, value in params.items() if name not in excluded}
-    return run_folder(
-        params["checkpoints"],
-        settings=settings,
-        encoder=identity,
-        seed=seed,
-        examples=list(examples),
-        n_processes=group_size(params),
-    )
+    content = [settings, identity, list(examples), seed, group_size(params)]
+    text = json.dumps(content, sort_keys=True, default=_json)
+    return Path(params["checkpoints"]) / hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _json(value: Any) -> Any:
+    """Type, shape and hash of an array; the representation of another object that JSON lacks."""
+    if isinstance(value, np.ndarray) and value.dtype.kind != "O":
+        return [value.dtype.str, value.shape, hashlib.blake2b(np.ascontiguousarray(value).data).hexdigest()]
+    return repr(value)
 
 
 def map_padded(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import hashlib
-import json
 import os
 import random
 import tempfile
@@ -60,7 +58,7 @@ def train_module(
     folder : path-like, optional
         Folder for a checkpoint after each epoch, of which the latest two are kept. If it has a complete one, training
         resumes from it and ends with the same weights as without interruption; so use one folder per training, as from
-        `run_folder`. None writes no checkpoints.
+        `checkpoint_folder`. None writes no checkpoints.
     distributed : bool
         Train with the other processes of a launched group (`torchrun`).
     verbose : int
@@ -98,27 +96,10 @@ def train_module(
     return losses
 
 
-def run_folder(folder: str | os.PathLike[str], **values: Any) -> Path:
-    """
-    Return the subfolder of one training, named by a hash of `values`: everything that it depends on, as JSON types and arrays.
-
-    Trainings on other data or with other parameters, as in a grid search, thus never share checkpoints.
-    """
-    text = json.dumps(values, sort_keys=True, default=_plain)
-    return Path(folder) / hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-
-
 def last_checkpoint(folder: str | os.PathLike[str]) -> str | None:
     """Path of the last complete checkpoint below `folder`, or None."""
     complete = [path.parent for path in Path(folder).glob(f"checkpoint-*/{COMPLETE}")]
     return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
-
-
-def _plain(value: Any) -> Any:
-    """Stand for an array by its type, shape and a hash, and for another object that JSON lacks by its representation."""
-    if isinstance(value, np.ndarray) and value.dtype.kind != "O":
-        return [value.dtype.str, value.shape, hashlib.blake2b(np.ascontiguousarray(value).data).hexdigest()]
-    return repr(value)
 
 
 def _trainer(module: nn.Module, examples: Any, device: torch.device, verbose: int, **changes: Any) -> Trainer:

@@ -103,6 +103,30 @@ def test_few_clips_are_seen_more_often(given, n_examples, expected, monkeypatch)
     assert n_epochs(2 * n_examples, distributed=True) == expected
 
 
+def test_fits_to_other_data_or_with_other_parameters_have_other_checkpoints(tmp_path):
+    params = {"width": 8, "pooling": None, "distributed": False, "checkpoints": tmp_path}
+    reordered = dict(reversed(params.items()))
+    arrays = [np.arange(3.0), np.arange(4.0)]
+
+    def folder(arrays=arrays, params=params, identity="a", seed=0):
+        return checkpoint_folder(params, {"weights": identity}, [{"inputs": array} for array in arrays], seed)
+
+    one = folder()
+    assert one.parent == tmp_path
+    assert one == folder([array.copy() for array in arrays], reordered)
+    others = [
+        folder(arrays[::-1]),
+        folder([np.arange(7.0)]),
+        folder([array.astype(np.float32) for array in arrays]),
+        folder(params={**params, "width": 9}),
+        folder(params={**params, "pooling": "None"}),
+        folder(identity="b"),
+        folder(seed=1),
+    ]
+    assert len({one, *others}) == 8
+    assert one == folder(params={**params, "verbose": 1})
+
+
 def test_groups_of_other_sizes_have_other_checkpoints(monkeypatch, tmp_path):
     params = {"checkpoints": tmp_path, "width": 8, "distributed": True}
     monkeypatch.setenv("WORLD_SIZE", "2")

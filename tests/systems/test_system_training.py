@@ -13,13 +13,7 @@ from torch import nn
 from gendiffclf import EmoSphereRegressor, SelmClassifier
 from gendiffclf.featurizers.padding import pad
 from gendiffclf.systems.collation import FrameScaler, collate
-from gendiffclf.systems.training import (
-    COMPLETE,
-    _cuda_device,
-    last_checkpoint,
-    run_folder,
-    train_module,
-)
+from gendiffclf.systems.training import COMPLETE, _cuda_device, last_checkpoint, train_module
 
 from .processes import run_apart
 
@@ -142,19 +136,6 @@ def test_training_goes_on_from_the_last_complete_checkpoint(tmp_path):
     again, _ = train(tmp_path)
     assert again.seen == []
     assert torch.equal(again.linear.weight, whole.linear.weight)
-
-
-def test_a_folder_for_each_training(tmp_path):
-    arrays = [np.arange(3.0), np.arange(4.0)]
-    one = run_folder(tmp_path, data=arrays, settings={"width": 8, "pooling": None})
-    assert one == run_folder(tmp_path, settings={"pooling": None, "width": 8}, data=[a.copy() for a in arrays])
-    others = [
-        run_folder(tmp_path, data=arrays[::-1], settings={"width": 8, "pooling": None}),
-        run_folder(tmp_path, data=[np.arange(7.0)], settings={"width": 8, "pooling": None}),
-        run_folder(tmp_path, data=arrays, settings={"width": 9, "pooling": None}),
-        run_folder(tmp_path, data=arrays, settings={"width": 8, "pooling": "None"}),
-    ]
-    assert len({one, *others}) == 5
 
 
 def save_fit(out, system, folder=None, distributed=False):
