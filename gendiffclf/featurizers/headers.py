@@ -28,12 +28,12 @@ def declared_share(source: Any) -> float | None:
     for other formats, and for headers without a length.
     """
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        head = file.read(12)
-        reader = next((read for magic, read in _READERS.items() if head.startswith(magic)), None)
-        declared = None if reader is None else reader(file, size)
-        return None if declared is None else min((size - declared[0]) / declared[1], 1.0)
+        reader = _READERS.get(file.read(4))
+        declared = reader(file) if reader else None
+        if declared is None:
+            return None
+        start, length = declared
+        return min((file.seek(0, os.SEEK_END) - start) / length, 1.0)
 
 
 def mp3_samples(source: Any) -> tuple[int, int]:
@@ -75,7 +75,7 @@ def _chunks(file: IO[bytes], byte_order: str) -> Iterator[tuple[bytes, int]]:
         file.seek(start + length + length % 2)
 
 
-def _riff(file: IO[bytes], size: int) -> DeclaredRange:
+def _riff(file: IO[bytes]) -> DeclaredRange:
     length_64 = 0
     for name, length in _chunks(file, "<"):
         if name == b"data":
@@ -86,20 +86,19 @@ def _riff(file: IO[bytes], size: int) -> DeclaredRange:
     return None
 
 
-def _aiff(file: IO[bytes], size: int) -> DeclaredRange:
+def _aiff(file: IO[bytes]) -> DeclaredRange:
     for name, length in _chunks(file, ">"):
         if name == b"SSND":
             return None if length in UNKNOWN_LENGTHS else (file.tell(), length)
     return None
 
 
-def _au(file: IO[bytes], size: int) -> DeclaredRange:
-    file.seek(4)
+def _au(file: IO[bytes]) -> DeclaredRange:
     start, length = struct.unpack(">II", file.read(8))
     return None if length in UNKNOWN_LENGTHS else (start, length)
 
 
-def _wave64(file: IO[bytes], size: int) -> DeclaredRange:
+def _wave64(file: IO[bytes]) -> DeclaredRange:
     file.seek(40)  # skip the GUIDs of container and format, and the file's length
     while len(chunk := file.read(24)) == 24:
         name, length = struct.unpack("<4s12xQ", chunk)
@@ -111,7 +110,8 @@ def _wave64(file: IO[bytes], size: int) -> DeclaredRange:
     return None
 
 
-def _ogg(file: IO[bytes], size: int) -> DeclaredRange:
+def _ogg(file: IO[bytes]) -> DeclaredRange:
+    size = file.seek(0, os.SEEK_END)
     start = max(size - OGG_TAIL, 0)
     file.seek(start)
     tail = file.read()
@@ -125,7 +125,7 @@ def _ogg(file: IO[bytes], size: int) -> DeclaredRange:
     return start + offset, 27 + len(sizes) + sum(sizes) if complete else 2 * (size - start - offset)
 
 
-_READERS: dict[bytes, Callable[[IO[bytes], int], DeclaredRange]] = {
+_READERS: dict[bytes, Callable[[IO[bytes]], DeclaredRange]] = {
     b"RIFF": _riff,
     b"RF64": _riff,
     b"FORM": _aiff,
