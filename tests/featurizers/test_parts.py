@@ -7,7 +7,7 @@ import pytest
 
 from gendiffclf import FbankFeaturizer
 from gendiffclf.featurizers import audio, parts
-from gendiffclf.featurizers.audio import Clip
+from gendiffclf.featurizers.audio import Clip, native_blocks
 from gendiffclf.speech.recordings import measure_recordings
 
 soundfile = pytest.importorskip("soundfile")
@@ -43,18 +43,33 @@ def test_features_and_measures_of_parts_are_those_of_each_alone(long_mp3, tmp_pa
     assert measure_recordings(clips) == [measure_recordings([clip])[0] for clip in clips]
 
 
-def test_decoding_does_not_grow_with_the_square_of_the_parts(long_mp3, opened, monkeypatch):
-    decoded = []
+@pytest.fixture
+def decoded(monkeypatch):
+    """Format and number of frames of each read."""
+    reads = []
     real = soundfile.SoundFile.read
 
     def read(self, frames=-1, *args, **kwargs):
         found = real(self, frames, *args, **kwargs)
-        decoded.append(len(found) if self.format == "MP3" else 0)
+        reads.append((self.format, len(found)))
         return found
 
     monkeypatch.setattr(soundfile.SoundFile, "read", read)
+    return reads
+
+
+def test_blocks_of_a_part_are_read_alone(tmp_path, decoded):
+    path = str(tmp_path / "long.wav")
+    soundfile.write(path, np.arange(80000) / 2**17, 1000, subtype="FLOAT")
+    blocks = list(native_blocks(Clip(path, start=10.0, end=55.0)))
+    assert sum(count for _, count in decoded) == 45000
+    assert [len(block) for block, _ in blocks] == [20000, 20000, 5000]
+    np.testing.assert_array_equal(np.concatenate([block[:, 0] for block, _ in blocks]), np.arange(10000, 55000) / 2**17)
+
+
+def test_decoding_does_not_grow_with_the_square_of_the_parts(long_mp3, opened, decoded):
     FbankFeaturizer().transform([(long_mp3, 0.2 * i, 0.2 * i + 0.2) for i in range(40)])
-    assert sum(decoded) == 10 * 22050
+    assert sum(count for form, count in decoded if form == "MP3") == 10 * 22050
     copies = {name for name in opened if name.endswith("decoded.w64")}
     assert len(copies) == 1
     assert not any(Path(name).exists() for name in copies)  # gone with the call
