@@ -13,27 +13,10 @@ from threadpoolctl import threadpool_limits
 from ..device import thread_limit
 from ..validation import check_integer
 from .comparison import CLASSIFIERS, Comparison, compare
-from .datasets import EXAMPLES, INFINITE, WORDS, load_example, read_table
+from .datasets import EXAMPLES, INFINITE, WORDS, Dataset, load_example, read_table
 from .report import MEASURES, page, text_table, verdict
 
 __all__ = ["run_demo"]
-
-_NEXT_STEPS_EXAMPLES = """\
-What next: compare on your own table, which may have missing values and text columns:
-  {program} demo my.csv --target COLUMN [--groups COLUMN]
-For recordings instead of tables: make demo-speech in a clone, or {program} demo-speech with the extra "speech"."""
-_NEXT_STEPS_TABLE = """\
-What next: if another classifier is better by more than chance, use that one. To continue with this one:
-  import pandas as pd
-  from gendiffclf import GenerativeTransportClassifier
-  table = pd.read_csv({path!r}){named}
-  table = table.dropna(subset={columns!r}){cleaned}
-  X, y = table.drop(columns={dropped!r}), table[{target!r}]
-  classifier = GenerativeTransportClassifier(random_state=0).fit(X, y{groups})
-  classifier.save("model.safetensors")"""
-
-_NAMES = """
-  table[{columns}] = pd.read_csv({path!r}, keep_default_na=False, na_values=[""])[{columns}]"""
 
 
 def run_demo(
@@ -80,24 +63,12 @@ def run_demo(
         )
     if path is None:
         datasets = [load_example(name) for name in EXAMPLES]
-        after = _NEXT_STEPS_EXAMPLES.format(program=_program())
+        after = _after_examples()
     elif target is None:
         raise ValueError(f"Got {path} without a target, expected --target with the column of class labels.")
     else:
         datasets = [read_table(path, target, groups, n_folds=n_folds, max_rows=max_rows, random_state=random_state)]
-        by_groups = "" if groups is None else f", groups=table[{groups!r}]"
-        cleaned = '.replace([float("inf"), -float("inf")], None)' if INFINITE in datasets[0].notes else ""
-        columns = [target] if groups is None else [target, groups]
-        named = _NAMES.format(columns=columns, path=str(path)) if WORDS in datasets[0].notes else ""
-        after = _NEXT_STEPS_TABLE.format(
-            path=str(path),
-            target=target,
-            columns=columns,
-            named=named,
-            cleaned=cleaned,
-            dropped=list(datasets[0].dropped),
-            groups=by_groups,
-        )
+        after = _after_table(datasets[0], str(path), target, groups)
     names = ", ".join(f"{data.name} ({len(data.y):,} rows)" for data in datasets)
     _print_wrapped(
         f"Comparing {len(CLASSIFIERS)} classifiers with default settings by cross-validation ({n_folds} folds) on: {names}."
@@ -123,6 +94,31 @@ def run_demo(
     report.write_text(page(datasets, comparisons, made), encoding="utf-8")
     print(f"Report with reliability, classes and errors: {report}\n\n{after}")
     return comparisons
+
+
+def _after_examples() -> str:
+    return f"""\
+What next: compare on your own table, which may have missing values and text columns:
+  {_program()} demo my.csv --target COLUMN [--groups COLUMN]
+For recordings instead of tables: make demo-speech in a clone, or {_program()} demo-speech with the extra "speech"."""
+
+
+def _after_table(data: Dataset, path: str, target: str, groups: str | None) -> str:
+    """Return code that fits the default classifier to the file as it was read."""
+    columns = [target] if groups is None else [target, groups]
+    names = f"""
+  table[{columns}] = pd.read_csv({path!r}, keep_default_na=False, na_values=[""])[{columns}]"""
+    by_groups = "" if groups is None else f", groups=table[{groups!r}]"
+    finite = '.replace([float("inf"), -float("inf")], None)'
+    return f"""\
+What next: if another classifier is better by more than chance, use that one. To continue with this one:
+  import pandas as pd
+  from gendiffclf import GenerativeTransportClassifier
+  table = pd.read_csv({path!r}){names if WORDS in data.notes else ""}
+  table = table.dropna(subset={columns!r}){finite if INFINITE in data.notes else ""}
+  X, y = table.drop(columns={list(data.dropped)!r}), table[{target!r}]
+  classifier = GenerativeTransportClassifier(random_state=0).fit(X, y{by_groups})
+  classifier.save("model.safetensors")"""
 
 
 def _program() -> str:

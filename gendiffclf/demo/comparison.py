@@ -23,7 +23,6 @@ from tqdm.auto import tqdm
 
 from ..classifier import GenerativeTransportClassifier
 from ..metrics import expected_calibration_error
-from ..validation import check_integer
 from .datasets import Dataset
 
 OURS = "generative transport"
@@ -86,26 +85,17 @@ class Comparison:
         return expected_calibration_error(self.y, self.proba)
 
 
-def compare(
-    datasets: Sequence[Dataset],
-    classifiers: dict[str, Callable[[int], Any]] | None = None,
-    *,
-    n_folds: int = 3,
-    random_state: int = 0,
-) -> Iterator[Comparison]:
+def compare(datasets: Sequence[Dataset], *, n_folds: int, random_state: int = 0) -> Iterator[Comparison]:
     """
-    Cross-validate every classifier on every table, with a progress bar.
+    Cross-validate every one of `CLASSIFIERS` on every table, with a progress bar.
 
-    `classifiers` are functions of a random state by name, by default `CLASSIFIERS`. All have the same `n_folds` >= 2 stratified
-    folds, which keep groups together.
+    All have the same `n_folds` >= 2 stratified folds, which keep groups together.
     """
-    check_integer("n_folds", n_folds, 2)
-    classifiers = CLASSIFIERS if classifiers is None else classifiers
-    with tqdm(total=len(datasets) * len(classifiers), unit="classifier", leave=False) as bar:
+    with tqdm(total=len(datasets) * len(CLASSIFIERS), unit="classifier", leave=False) as bar:
         for data in datasets:
             kind = StratifiedKFold if data.groups is None else StratifiedGroupKFold
             folds = list(kind(n_folds, shuffle=True, random_state=random_state).split(data.X, data.y, data.groups))
-            for name, create in classifiers.items():
+            for name, create in CLASSIFIERS.items():
                 bar.set_description(f"{data.name}: {name}")
                 extra = {"groups": data.groups} if name == OURS and data.groups is not None else None
                 start = time.perf_counter()

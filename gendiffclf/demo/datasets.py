@@ -76,7 +76,6 @@ def read_table(
     A ValueError if there is no such file or column, the file is no such table, the target is a quantity, or fewer than two
     classes have enough rows; an ImportError without pandas.
     """
-    check_integer("n_folds", n_folds, 2)
     check_integer("max_rows", max_rows, 1)
     if not path.is_file():
         raise ValueError(f"Got {path}, which is not a file, expected a CSV file with a header.")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..validation import counted
 from .names import FOLDS, MEASURES, VOTE_MEASURES
 from .options import (
     add_accept_option,
@@ -54,9 +55,8 @@ def run_audit(options: argparse.Namespace) -> None:
     shown = [finding for finding in audited.findings if not options.quiet or finding.severity != "note"]
     print(replace(audited, findings=tuple(shown)))
     if audited.errors:
-        number = len(audited.errors)
         raise ValueError(
-            f"Got {number} error{'s' * (number > 1)} in the corpus, expected none; correct them, or accept those that are "
+            f"Got {counted(len(audited.errors), 'error')} in the corpus, expected none; correct them, or accept those that are "
             "intended (--accept CODE)."
         )
 
@@ -174,9 +174,9 @@ def run_predict(options: argparse.Namespace) -> None:
     write_predictions(predictions, options.output or sys.stdout, form)
     _say_written(predictions=options.output)
     if predictions["error"].notna().all():
-        n_clips, clip, reason = len(predictions), predictions["path"].iloc[0], predictions["error"].iloc[0]
+        clip, reason = predictions[["path", "error"]].iloc[0]
         raise ValueError(
-            f"Got no prediction for {n_clips} clip{'s' * (n_clips > 1)} ({clip}: {reason}), expected at least one clip that "
+            f"Got no prediction for {counted(len(predictions), 'clip')} ({clip}: {reason}), expected at least one clip that "
             "can be read; check the paths, and repair or replace the clips."
         )
 

@@ -14,10 +14,11 @@ from scipy.stats import binomtest
 from ..validation import check_choice, first_few
 from .corpora import clip_keys
 from .intervals import LEVEL, bounds_text, units_text
+from .measures import Tally
 from .names import LOWER_IS_BETTER, MEASURES, TITLES, VOTE_MEASURES
 from .provenance import JsonResult, as_json
 from .results import Evaluation
-from .tables import differences, number_voices, tally_by
+from .tables import differences, number_voices
 from .votes import PREFIX, VoteTally, vote_columns, votes_of
 
 
@@ -166,7 +167,7 @@ def compare(
     first, second = _predictions(a, "a"), _predictions(b, "b")
     classes, first, second = _matched(first, second)
     voice, n_drawn = number_voices(first)
-    rows = differences([tally_by(table, classes, voice, n_drawn) for table in (first, second)], random_state)
+    rows = differences([Tally.of(table, classes, voice, n_drawn) for table in (first, second)], random_state)
     votes = _shared_votes(first, second)
     if votes is not None:
         tallies = [VoteTally.of(table, votes, classes, voice, n_drawn) for table in (first, second)]
@@ -202,17 +203,17 @@ def _predictions(given: Any, name: str) -> pd.DataFrame:
         table = text.assign(**{column: pd.to_numeric(text[column]) for column in numbers})
     else:
         table = given
-    missing = [column for column in ("path", "fold", "voice", "label", "predicted") if column not in table]
+    needed = ("path", "fold", "voice", "label", "predicted")
+    missing = [column for column in needed if column not in table]
     if missing:
         raise ValueError(
             f"Got {name} without {', '.join(missing)}, expected an Evaluation, its predictions, or a file written by "
             "`gendiffclf evaluate --predictions`."
         )
-    # As strings, so that a file can be compared with a table in memory.
-    plain = {column: table[column].astype(str) for column in ("path", "fold", "voice", "label", "predicted")}
     clip = pd.Series(clip_keys(table))
     number = clip.groupby(clip).cumcount().astype(str)  # the same clip may be tested in several folds
-    return table.assign(**plain).set_axis(clip + "\t" + number, axis=0)
+    # As strings, so that a file can be compared with a table in memory.
+    return table.astype(dict.fromkeys(needed, str)).set_axis(clip + "\t" + number, axis=0)
 
 
 def _shared_votes(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame | None:

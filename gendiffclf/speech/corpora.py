@@ -126,7 +126,13 @@ def read_corpus(
     else:
         corpus = pd.DataFrame({"path": [str(source)]})
         target = None if to_predict else target  # a single clip has no columns
-    corpus = _with_speaker(_with_times(corpus), speaker_column)
+    corpus = _with_times(corpus)
+    if speaker_column != "speaker":
+        if speaker_column not in corpus:
+            raise ValueError(
+                f"Got speaker_column={speaker_column!r}, expected one of the columns {list(corpus.columns)}."
+            )
+        corpus = corpus.assign(speaker=corpus[speaker_column])
     if "speaker" in corpus and not to_predict:
         check_gaps(corpus, "speaker")
     if votes is None and raters is None:
@@ -188,7 +194,7 @@ def _with_times(corpus: pd.DataFrame) -> pd.DataFrame:
     for name in ("start", "end"):
         if name not in corpus:
             continue
-        text = corpus[name].astype(object).where(~_gaps(corpus, name), np.nan)
+        text = corpus[name].astype(object).mask(gaps(corpus[name]))
         seconds = pd.to_numeric(text, errors="coerce").astype(np.float64)
         wrong = np.flatnonzero(seconds.isna() & text.notna())
         if len(wrong):
@@ -275,29 +281,22 @@ def _with_label(corpus: pd.DataFrame, target: str | None, gaps_allowed: bool) ->
         return corpus
     if not gaps_allowed:
         check_gaps(corpus, name)
-    corpus = corpus.assign(label=corpus[name].mask(_gaps(corpus, name)))
+    corpus = corpus.assign(label=corpus[name].mask(gaps(corpus[name])))
     first = [column for column in ("path", "label", "speaker") if column in corpus]
     return corpus[[*first, *corpus.columns.difference(first, sort=False)]]
 
 
-def _with_speaker(corpus: pd.DataFrame, name: str) -> pd.DataFrame:
-    if name == "speaker":
-        return corpus
-    if name not in corpus:
-        raise ValueError(f"Got speaker_column={name!r}, expected one of the columns {list(corpus.columns)}.")
-    return corpus.assign(speaker=corpus[name])
-
-
-def _gaps(corpus: pd.DataFrame, name: str) -> pd.Series:
-    return corpus[name].isna() | (corpus[name].astype(str).str.strip() == "")
+def gaps(column: pd.Series) -> pd.Series:
+    """Whether each value of a column is missing or blank."""
+    return column.isna() | (column.astype(str).str.strip() == "")
 
 
 def check_gaps(corpus: pd.DataFrame, name: str) -> None:
     """Raise a ValueError if clips have no value in a column."""
-    gaps = _gaps(corpus, name)
-    if gaps.any():
+    missing = gaps(corpus[name])
+    if missing.any():
         named = corpus["path"].astype(str) if name != "path" else "row " + (corpus.index.to_series() + 1).astype(str)
-        clips_without = named[gaps].tolist()
+        clips_without = named[missing].tolist()
         raise ValueError(
             f"Got {len(clips_without)} of {len(corpus)} clips without {name!r} ({first_few(clips_without)}), expected "
             "one for each; leave them out, or add the missing values."

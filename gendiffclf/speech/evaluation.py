@@ -12,20 +12,15 @@ from tqdm import tqdm
 
 from ..validation import first_few
 from .corpora import check_corpus
+from .findings import Audit
 from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt, without_copies
-from .provenance import describe_run
-from .results import Evaluation, summarize
+from .measures import Tally
+from .prediction import predict_rows
+from .provenance import describe_run, steps_of
+from .results import Evaluation
 from .tables import group_columns
-from .training import (
-    before_classifier,
-    encode_audited,
-    end_if_interrupted,
-    fit_rows,
-    scores_of,
-    split_pipeline,
-    voices_at,
-)
-from .votes import votes_of
+from .training import ClipFeatures, encode_audited, end_if_interrupted, fit_rows, split_pipeline, voices_at
+from .votes import vote_columns, votes_of
 
 REPORTED = ("broken", "no-speakers")
 """Findings reported by `encode_audited` and `shared_speakers` instead."""
@@ -130,16 +125,15 @@ def evaluate(
     about = describe_run(pipeline, corpus, audited.content, folds, [test for _, test in pairs], **settings)
     y, votes = corpus["label"].to_numpy(), votes_of(corpus)
     classes = np.unique(y[encoded.valid]) if votes is None else votes.columns.to_numpy().astype(str)
-    tested = []
+    tables, layer_weights = [], []
     for train, test in tqdm(pairs, unit="fold", desc="Folds", disable=not verbose):
         shares = None if votes is None else votes.iloc[train]
         fitted = fit_rows(estimator, encoded.rows[train], y[train], voices_at(train, audited), shares)
         end_if_interrupted(fitted)
-        tested.append(_test(fitted, encoded.rows[test], classes, voices_at(test, audited), test))
+        tables.append(predict_rows(fitted, encoded.rows[test], test, voices_at(test, audited), classes))
+        layer_weights.append(getattr(steps_of(fitted)[-1][1], "layer_weights_", None))
     details = {"shared_speakers": shared, "about": about, "random_state": random_state}
-    tables, weights = map(list, zip(*tested, strict=True))
-    n_train = [len(train) for train, _ in pairs]
-    return summarize(corpus, classes, tables, n_train, weights, encoded.broken, audited, columns, **details)
+    return _combined(tables, layer_weights, pairs, encoded, audited, classes, columns, **details)
 
 
 def evaluate_fitted(
@@ -189,12 +183,12 @@ def evaluate_fitted(
     encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=ignored)
     test = encoded.valid
     warn_of_learnt(pipeline, corpus, test, audited.content)
-    labels, trained = np.unique(corpus["label"].to_numpy()[test]), rest.classes_
-    if not np.isin(labels, trained).any():
+    y, trained = corpus["label"].to_numpy()[test], rest.classes_
+    labels, foreign = np.unique(y), ~np.isin(y, trained)
+    if foreign.all():
         raise ValueError(
             f"Got a corpus with the labels {labels.tolist()}, expected some of the model's classes {trained.tolist()}."
         )
-    foreign = ~np.isin(corpus["label"].to_numpy()[test], trained)
     if foreign.any():
         unknown = np.setdiff1d(labels, trained).astype(str).tolist()
         warnings.warn(
@@ -204,10 +198,11 @@ def evaluate_fitted(
         )
     votes = votes_of(corpus)
     classes = np.union1d(trained, labels if votes is None else votes.columns.to_numpy().astype(str))
-    table, weights = _test(rest, encoded.rows[test], classes, voices_at(test, audited), test)
     about = describe_run(pipeline, corpus, audited.content, "a fitted pipeline", [test], random_state=random_state)
+    table = predict_rows(rest, encoded.rows[test], test, voices_at(test, audited), classes)
+    pairs, weights = [(np.empty(0, int), test)], [getattr(steps_of(rest)[-1][1], "layer_weights_", None)]
     details = {"about": about, "random_state": random_state}
-    return summarize(corpus, classes, [table], [0], [weights], encoded.broken, audited, columns, **details)
+    return _combined([table], weights, pairs, encoded, audited, classes, columns, **details)
 
 
 def _check_classes(y: np.ndarray, pairs: Sequence[Fold]) -> None:
@@ -221,23 +216,44 @@ def _check_classes(y: np.ndarray, pairs: Sequence[Fold]) -> None:
             )
 
 
-def _test(
-    fitted: Any, X: np.ndarray, classes: np.ndarray, speakers: np.ndarray | None, rows: np.ndarray
-) -> tuple[pd.DataFrame, np.ndarray | None]:
-    """Predict the rows of a fold, whose features are X; also return the classifier's layer weights, None without any."""
-    classifier, features = before_classifier(fitted, X, speakers)
-    predicted, proba = classifier.predict(features), class_probabilities(classifier, features, classes)
-    table = pd.DataFrame(proba, index=rows, columns=[f"p_{label}" for label in classes])
-    table.insert(0, "predicted", predicted)
-    table["confidence"] = proba[np.arange(len(rows)), np.searchsorted(classes, predicted)]
-    table["score"] = scores_of(classifier, features)
-    return table, getattr(classifier, "layer_weights_", None)
+def _combined(
+    tested: Sequence[pd.DataFrame],
+    layer_weights: Sequence[Any],
+    pairs: Sequence[Fold],
+    encoded: ClipFeatures,
+    audited: Audit,
+    classes: np.ndarray,
+    groups: tuple[str, ...],
+    **details: Any,
+) -> Evaluation:
+    """
+    Combine folds into an `Evaluation`.
 
-
-def class_probabilities(fitted: Any, X: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Probabilities of shape (n, K) for `classes`: 0 for unknown classes, NaN if the model has no probabilities."""
-    if not hasattr(fitted, "predict_proba"):
-        return np.full((len(X), len(classes)), np.nan)
-    proba = np.zeros((len(X), len(classes)))
-    proba[:, np.searchsorted(classes, fitted.classes_)] = fitted.predict_proba(X)
-    return proba
+    `tested` are the tables of `predict_rows` for each fold, `groups` the columns whose groups are measured, and `details` other
+    attributes.
+    """
+    corpus = encoded.corpus
+    columns = ["path", "start", "end", "fold", "speaker", *groups, *vote_columns(corpus), "voice", "label"]
+    tables = []
+    for fold, predicted in enumerate(tested):
+        table = corpus.assign(fold=fold, voice=audited.voices).loc[predicted.index]
+        tables.append(table[[name for name in dict.fromkeys(columns) if name in table]].join(predicted))
+    predictions = pd.concat(tables).sort_index()
+    tally = Tally.of(predictions, classes, predictions["fold"].to_numpy(), len(tables))
+    sizes = {
+        "n_train": [len(train) for train, _ in pairs],
+        "n_test": [len(test) for _, test in pairs],
+        "n_test_speakers": [table["speaker"].nunique() if "speaker" in table else None for table in tables],
+    }
+    layered = all(np.ndim(weights) == 1 and len(weights) > 1 for weights in layer_weights)
+    return Evaluation(
+        classes,
+        pd.DataFrame({"fold": range(len(tables)), **sizes, **tally.measures()}),
+        tally.confusion,
+        predictions,
+        encoded.broken,
+        groups=groups,
+        audit=audited,
+        layer_weights=np.stack(layer_weights) if layered else None,
+        **details,
+    )

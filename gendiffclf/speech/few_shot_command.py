@@ -50,7 +50,6 @@ def add_few_shot_options(parser: argparse.ArgumentParser) -> None:
         default="gen-ser",
         help="gen-ser or selm (language model) (default: %(default)s)",
     )
-    parser.set_defaults(value_range=None, tune_encoder=False, preset=None)  # of what does not classify or adapt
 
 
 def run_few_shot(options: argparse.Namespace) -> None:

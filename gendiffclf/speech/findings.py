@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..validation import check_choice, check_names, first_few
+from ..validation import check_choice, check_names, counted, first_few
 from .corpora import clip_name
 from .provenance import JsonResult, as_json
 
@@ -177,14 +177,9 @@ class Audit(JsonResult):
     @property
     def size(self) -> str:
         """Numbers of clips, speakers and minutes, as text."""
-        speakers = (
-            "unknown speakers"
-            if self.n_speakers is None
-            else f"{self.n_speakers} speaker{'s' * (self.n_speakers != 1)}"
-        )
-        return f"{self.n_clips} clips of {speakers}" + (
-            "" if np.isnan(self.seconds) else f", {self.seconds / 60:.1f} minutes"
-        )
+        speakers = "unknown speakers" if self.n_speakers is None else counted(self.n_speakers, "speaker")
+        length = "" if np.isnan(self.seconds) else f", {self.seconds / 60:.1f} minutes"
+        return f"{self.n_clips} clips of {speakers}{length}"
 
     def __str__(self) -> str:
         labels = ", ".join(
@@ -195,7 +190,5 @@ class Audit(JsonResult):
             accepted = ", accepted" if finding.code in self.accepted else ""
             lines.append(f"{finding.severity}{accepted}: {finding.code}: {finding}")
         counts = Counter(finding.severity for finding in self.findings)
-        summary = ", ".join(
-            f"{counts[name]} {name}{'s' if counts[name] > 1 else ''}" for name in SEVERITIES if counts[name]
-        )
+        summary = ", ".join(counted(counts[name], name) for name in SEVERITIES if counts[name])
         return "\n".join([*lines, f"Found: {summary or 'no problems'}."])

@@ -22,15 +22,10 @@ _OTHER_AUDIO = (".m4a", ".m4b", ".aac", ".wma", ".amr", ".3gp", ".webm", ".wv", 
 """Audio that libsndfile does not read."""
 _VIDEO = (".mp4", ".avi")
 """Recordings with sound, which corpora with a known layout have beside the sound alone."""
-_FIELD = re.compile(r"\{(\w*)\}|(\*\*/?)|(\*)")
 
 
 def read_folder(folder: Path, layout: str | None, pattern: str | None, on_mismatch: str) -> pd.DataFrame:
-    """
-    Read the paths of all clips below a folder, and the columns in them; see `read_corpus`.
-
-    Raises a ValueError if there are no clips, names are not UTF-8, or paths do not match.
-    """
+    """Read the paths of all clips below a folder, and the columns in them; see `read_corpus`."""
     naming = LAYOUTS[layout] if layout is not None else Layout("", "a clip", ".*")
     ignored = re.compile(naming.ignore)
     files = _files_below(folder)
@@ -97,32 +92,32 @@ def _visible(names: list[str]) -> list[str]:
 def _pattern_parser(pattern: str) -> Callable[[str], Row | None]:
     """Return a function from a path to its columns by a pattern."""
     names: list[str] = []
-    expression, end = "", 0
-    for match in _FIELD.finditer(pattern):
-        expression += re.escape(pattern[end : match.start()])
-        end = match.end()
-        if match[2]:
-            expression += "(?:.*/)?" if match[2] == "**/" else ".*"
-        elif match[3] or not match[1]:
+    expression = ""
+    for i, part in enumerate(re.split(r"(\{\w*\}|\*\*/?|\*)", pattern)):
+        name = part[1:-1]
+        if i % 2 == 0:  # text between what stands for something
+            expression += re.escape(part)
+        elif part in ("*", "{}"):
             expression += "[^/]*"
-        elif match[1] in names:
-            expression += f"(?P={match[1]})"
-        elif not match[1].isidentifier():
-            raise ValueError(f"Got pattern={pattern!r} with {{{match[1]}}}, expected names of columns in braces.")
-        elif match[1] == "path":
-            raise ValueError(f"Got pattern={pattern!r} with {{path}}, which is the path itself; choose another name.")
+        elif part in ("**", "**/"):
+            expression += ".*" if part == "**" else "(?:.*/)?"
+        elif name in names:
+            expression += f"(?P={name})"
+        elif not name.isidentifier():
+            raise ValueError(f"Got pattern={pattern!r} with {part}, expected names of columns in braces.")
+        elif name == "path":
+            raise ValueError(f"Got pattern={pattern!r} with {part}, which is the path itself; choose another name.")
         else:
-            names.append(match[1])
+            names.append(name)
             # Non-greedy: in {speaker}_*.wav the speaker ends at the first underscore.
-            expression += f"(?P<{match[1]}>[^/]+?)"
-    expression += re.escape(pattern[end:])
+            expression += f"(?P<{name}>[^/]+?)"
     if not names:
         raise ValueError(f"Got pattern={pattern!r} without columns, expected one in braces, such as {{label}}.")
     compiled = re.compile(expression, re.DOTALL)
 
     def parse(path: str) -> Row | None:
         match = compiled.fullmatch(path)
-        return None if match is None else dict(match.groupdict())
+        return None if match is None else match.groupdict()
 
     return parse
 

@@ -73,8 +73,17 @@ def _splitter(corpus: pd.DataFrame, folds: str, n_folds: int, random_state: int,
     if folds == "random":
         return StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
     n_voices = len(np.unique(voices))
+    n_speakers = corpus["speaker"].nunique()
+    if n_voices < 2 <= n_speakers:
+        raise ValueError(
+            f"Got a corpus of {n_speakers} speakers with folds={folds!r}, who count as one voice since each shares clips with "
+            "another, expected at least 2 voices; leave out the copies that `audit` lists, or correct the column speaker."
+        )
     if n_voices < 2:
-        raise ValueError(_one_voice(corpus["speaker"].nunique(), folds))
+        raise ValueError(
+            f"Got a corpus of {n_speakers} speaker with folds={folds!r}, expected at least 2; folds='random' works, but its "
+            "results say nothing about other speakers."
+        )
     if folds == "leave-one-speaker-out":
         return LeaveOneGroupOut()
     return StratifiedGroupKFold(min(n_folds, n_voices), shuffle=True, random_state=random_state)
@@ -169,18 +178,6 @@ def warn_of_learnt(pipeline: Any, corpus: pd.DataFrame, test: np.ndarray, conten
             "different people of the same name.",
             stacklevel=3,
         )
-
-
-def _one_voice(n_speakers: int, folds: str) -> str:
-    if n_speakers > 1:
-        return (
-            f"Got a corpus of {n_speakers} speakers with folds={folds!r}, who count as one voice since each shares clips with "
-            "another, expected at least 2 voices; leave out the copies that `audit` lists, or correct the column speaker."
-        )
-    return (
-        f"Got a corpus of {n_speakers} speaker with folds={folds!r}, expected at least 2; folds='random' works, but its "
-        "results say nothing about other speakers."
-    )
 
 
 def _published_split(corpus: pd.DataFrame) -> Fold:

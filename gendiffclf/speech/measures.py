@@ -38,14 +38,14 @@ class Tally(Sums):
     bins: np.ndarray
 
     @classmethod
-    def of(cls, truth: Any, predicted: Any, proba: np.ndarray, classes: np.ndarray, unit: Any, n_units: int) -> Tally:
+    def of(cls, predictions: pd.DataFrame, classes: np.ndarray, unit: np.ndarray, n_units: int) -> Tally:
         """
-        Count n clips by true and predicted label, which are among the sorted `classes`.
+        Count predictions by true and predicted label, which are among the sorted `classes`.
 
-        `proba` has shape (n, K), NaN if there are none; `unit` is the number of each clip's unit, from 0 to `n_units - 1`.
+        `unit` is the number of each row's unit, from 0 to `n_units - 1`.
         """
-        unit = np.asarray(unit)
-        true, chosen = np.searchsorted(classes, np.asarray(truth)), np.searchsorted(classes, np.asarray(predicted))
+        true, chosen = (np.searchsorted(classes, predictions[name].to_numpy()) for name in ("label", "predicted"))
+        proba = probabilities(predictions, classes)
         k = len(classes)
         confusion = np.bincount((unit * k + true) * k + chosen, minlength=n_units * k * k).reshape(n_units, k, k)
         loss = -np.log(np.clip(proba[np.arange(len(true)), true], EPS, 1))
@@ -86,12 +86,6 @@ class Tally(Sums):
             return {"n_clips": true, "recall": right / true, "precision": right / chosen, "f1": f1}
 
 
-def measures(y_true: Any, y_pred: Any, proba: np.ndarray, classes: np.ndarray) -> dict[str, float]:
-    """Return the measures of n clips by name; the arguments are those of `Tally.of`."""
-    tally = Tally.of(y_true, y_pred, proba, classes, np.zeros(len(np.asarray(y_true)), int), 1)
-    return {name: float(value[0]) for name, value in tally.measures().items()}
-
-
 def confusion_text(confusion: np.ndarray, classes: np.ndarray) -> str:
     """A confusion matrix as aligned text, with the recall of each class."""
     names = [str(label) for label in classes]
@@ -99,7 +93,7 @@ def confusion_text(confusion: np.ndarray, classes: np.ndarray) -> str:
     first = max(len("true"), *map(len, names))
     head = "".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True))
     lines = [f"{'true':<{first}}{head}{'recall':>8}"]
-    for name, row, k in zip(names, confusion, range(len(names)), strict=True):
+    for k, (name, row) in enumerate(zip(names, confusion, strict=True)):
         recall = f"{row[k] / row.sum():>8.2f}" if row.sum() else f"{'':>8}"
         counts = "".join(f"{count:>{width}}" for count, width in zip(row, widths, strict=True))
         lines.append(f"{name:<{first}}{counts}{recall}")

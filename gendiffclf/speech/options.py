@@ -79,6 +79,8 @@ def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=0, help="random state of folds and classifier (default: %(default)s)"
     )
     add_run_options(parser)
+    # For commands without `add_system_options`.
+    parser.set_defaults(system=SYSTEMS[0], preset=None, value_range=None, tune_encoder=False)
 
 
 def add_system_options(parser: argparse.ArgumentParser) -> None:
@@ -126,9 +128,7 @@ def read_source(options: argparse.Namespace, source: str, *, to_predict: bool = 
 
 
 def checked_system(options: argparse.Namespace) -> str:
-    """Return the requested system after a check of its options; for commands without the option, the first."""
-    if "system" not in options:
-        return SYSTEMS[0]
+    """Return the requested system after a check of its options."""
     rated = options.system == "emosphere"
     for name, given in (("--value-range", options.value_range), ("--tune-encoder", options.tune_encoder)):
         if given and not rated:
@@ -167,8 +167,7 @@ def build_pipeline(options: argparse.Namespace) -> Pipeline:
         run["device"] = options.device
     if system == "gen-ser":
         normalizer = [("normalizer", SpeakerNormalizer())] if options.normalize else []
-        preset = getattr(options, "preset", None) or PRESETS[0]
-        classifier = GenerativeTransportClassifier.from_preset(preset, **run)
+        classifier = GenerativeTransportClassifier.from_preset(options.preset or PRESETS[0], **run)
         pipeline = Pipeline([("featurizer", featurizer), *normalizer, ("classifier", classifier)])
     else:
         tuned = options.encoder if options.tune_encoder else None

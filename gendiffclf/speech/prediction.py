@@ -15,7 +15,7 @@ from ..files import atomic_file
 from .corpora import check_corpus
 from .provenance import as_json
 from .sound_checks import warn_of_sound
-from .training import ClipFeatures, before_classifier, encode_clips, scores_of, speakers_of, split_pipeline
+from .training import ClipFeatures, before_classifier, encode_clips, speakers_of, split_pipeline
 
 _KEPT = ("path", "start", "end", "label", "speaker")
 
@@ -62,21 +62,33 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     featurizer, rest = split_pipeline(pipeline, corpus, whole=features is not None)
     encoded, remarks = encode_with_remarks(featurizer, corpus, features)
     valid, classes = encoded.valid, rest.classes_
-    proba = np.full((len(corpus), len(classes)), np.nan)
-    confidence, scores = np.full((2, len(corpus)), np.nan)
-    predicted = np.full(len(corpus), None, dtype=object)
+    table = corpus[[name for name in _KEPT if name in corpus]].assign(predicted=np.full(len(corpus), None))
+    table[[*(f"p_{label}" for label in classes), "confidence", "score"]] = np.nan
     if len(valid):
-        classifier, rows = before_classifier(rest, encoded.rows[valid], speakers_of(corpus, valid))
-        predicted[valid] = classifier.predict(rows)
-        if hasattr(classifier, "predict_proba"):
-            proba[valid] = classifier.predict_proba(rows)
-            confidence[valid] = proba[valid, np.searchsorted(classes, predicted[valid])]
-        scores[valid] = scores_of(classifier, rows)
-    table = {name: corpus[name] for name in _KEPT if name in corpus}
-    table["predicted"] = pd.Series(predicted)
-    table |= {f"p_{label}": pd.Series(proba[:, k]) for k, label in enumerate(classes)}
-    table |= {"confidence": pd.Series(confidence), "score": pd.Series(scores)}
-    return pd.DataFrame(table | remarks)
+        predicted = predict_rows(rest, encoded.rows[valid], valid, speakers_of(corpus, valid), classes)
+        table.loc[valid, predicted.columns] = predicted
+    return table.assign(**remarks)
+
+
+def predict_rows(
+    fitted: Any, X: np.ndarray, rows: np.ndarray, speakers: np.ndarray | None, classes: np.ndarray
+) -> pd.DataFrame:
+    """
+    Predict some rows of a corpus, whose features are X.
+
+    Returns a table, indexed by these rows, of `predicted`, `p_<label>` for each of the sorted `classes`, 0 for those that the
+    classifier lacks, `confidence` and `score`; what the classifier does not compute is NaN.
+    """
+    classifier, X = before_classifier(fitted, X, speakers)
+    predicted, proba = classifier.predict(X), np.full((len(X), len(classes)), np.nan)
+    if hasattr(classifier, "predict_proba"):
+        proba[:] = 0
+        proba[:, np.searchsorted(classes, classifier.classes_)] = classifier.predict_proba(X)
+    table = pd.DataFrame(proba, index=rows, columns=[f"p_{label}" for label in classes])
+    table.insert(0, "predicted", predicted)
+    table["confidence"] = proba[np.arange(len(X)), np.searchsorted(classes, predicted)]
+    table["score"] = classifier.score_samples(X) if hasattr(classifier, "score_samples") else np.nan
+    return table
 
 
 def encode_with_remarks(
@@ -93,11 +105,7 @@ def encode_with_remarks(
 
 
 def write_predictions(predictions: pd.DataFrame, output: str | os.PathLike[str] | TextIO, form: str = "csv") -> None:
-    """
-    Write predictions as CSV or as JSON lines, with an object `probabilities`, to a stream or a file.
-
-    A file is written under a temporary name and renamed when it is complete.
-    """
+    """Write predictions as CSV or as JSON lines, with an object `probabilities`, to a stream or a file."""
     if isinstance(output, str | os.PathLike):
         with atomic_file(output) as file:
             write_predictions(predictions, file, form)

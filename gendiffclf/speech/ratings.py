@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ..featurizers import SpeechFeaturizer
 from ..metrics import concordance_correlation
 from ..systems.emosphere_targets import DIMENSIONS
-from ..validation import shown
+from ..validation import counted, shown
 from .corpora import check_corpus
 from .evaluation import REPORTED
 from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt, without_copies
@@ -167,9 +167,8 @@ class RatingEvaluation(JsonResult):
         for name, value in self.ccc.items():
             lines.append(f"{name:<12}{value:>7.3f}  {bounds_text(*bounds[name])}")
         n_voices = self.predictions["voice"].nunique()
-        n_folds = f"{len(self.folds)} {'fold' if len(self.folds) == 1 else 'folds'}"
         lines.append(f"\n{units_text(n_voices, 'voices')}")
-        lines.append(f"{len(self.predictions)} clips, {n_voices} voices, {n_folds}:")
+        lines.append(f"{len(self.predictions)} clips, {n_voices} voices, {counted(len(self.folds), 'fold')}:")
         lines.append(self.folds.to_string(float_format="{:.3f}".format))
         return "\n".join(lines)
 
@@ -240,13 +239,11 @@ def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[st
     encoded, remarks = encode_with_remarks(featurizer, corpus)
     valid = encoded.valid
     names = list(steps_of(rest)[-1][1].dimensions_ if dimensions is None else dimensions)
-    predicted = np.full((len(corpus), len(names)), np.nan)
+    table = corpus[[name for name in _KEPT if name in corpus]].assign(**dict.fromkeys(names, np.nan))
     if len(valid):
         regressor, rows = before_classifier(rest, encoded.rows[valid], speakers_of(corpus, valid))
-        predicted[valid] = regressor.predict(rows)
-    table = {name: corpus[name] for name in _KEPT if name in corpus}
-    table |= {name: pd.Series(predicted[:, k]) for k, name in enumerate(names)}
-    return pd.DataFrame(table | remarks)
+        table.loc[valid, names] = regressor.predict(rows)
+    return table.assign(**remarks)
 
 
 def evaluate_ratings(

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,6 @@ N_SKETCH = 16
 _FRAME = 1024
 _MAX_FRAMES = 500
 CACHE_SIZE = 100_000
-_cache: dict[tuple[str, float, float | None, int, int], Recording] = {}
-"""Cached in the process, so that the audits of several evaluations decode clips once."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +77,16 @@ def _measured(clip: Clip) -> Recording | AudioError:
     try:
         with reading(clip.name):
             status = os.stat(clip.source)
-            key = (os.fspath(clip.source), clip.start, clip.end, status.st_size, status.st_mtime_ns)
-            if key not in _cache:
-                samples, rate = clip.native_samples()
-                if len(_cache) >= CACHE_SIZE:
-                    _cache.clear()
-                _cache[key] = measure(samples, rate)
-            return _cache[key]
+            path = os.fspath(clip.source)
+            return _measured_file(path, clip.start, clip.end, status.st_size, status.st_mtime_ns)
     except AudioError as error:
         return error
+
+
+@lru_cache(CACHE_SIZE)  # so that the audits of several evaluations decode clips once
+def _measured_file(path: str, start: float, end: float | None, size: int, modified: int) -> Recording:
+    """Measure a segment of a file; its size and time of modification only tell whether a cached result is of this file."""
+    return measure(*Clip(path, start=start, end=end).native_samples())
 
 
 def measure(samples: NDArray[np.float32], rate: float) -> Recording:

@@ -19,10 +19,10 @@ from ..html_page import table as _table
 from ..votes import vote_cross_entropy
 from .corpora import clip_name
 from .intervals import MIN_UNITS, bounds_text
+from .measures import Tally
 from .names import TITLES
 from .pictures import draw
 from .results import Evaluation
-from .tables import tally_by
 from .votes import constant_guess, has_majority, votes_of
 
 N_ERRORS = 15
@@ -33,17 +33,18 @@ def write_report(
     evaluation: Evaluation, path: str | Path, *, title: str = "Evaluation", pictures: str | Path | None = None
 ) -> None:
     """Write the report; see `Evaluation.report`."""
-    figures = {name: (as_svg(figure, name), text) for name, (figure, text) in draw(evaluation).items()}
+    drawn = draw(evaluation)
+    svgs = {name: as_svg(picture, name) for name, (picture, _) in drawn.items()}
     with atomic_file(path) as file:
-        file.write(page(evaluation, title, figures))
+        file.write(page(evaluation, title, {name: figure(svg, drawn[name][1]) for name, svg in svgs.items()}))
     if pictures is not None:
-        for name, (svg, _) in figures.items():
+        for name, svg in svgs.items():
             with atomic_file(Path(pictures) / f"{name}.svg") as file:
                 file.write(f'<?xml version="1.0" encoding="utf-8"?>\n{svg}')
 
 
-def page(evaluation: Evaluation, title: str, figures: dict[str, tuple[str, str]]) -> str:
-    """Return the HTML of the report; `figures` are SVG and description of each figure, by name."""
+def page(evaluation: Evaluation, title: str, figures: dict[str, str]) -> str:
+    """Return the HTML of the report; `figures` are the HTML of each figure, by name."""
     sections = [
         ("Result", _result(evaluation)),
         ("Against votes", _votes(evaluation)),
@@ -53,7 +54,7 @@ def page(evaluation: Evaluation, title: str, figures: dict[str, tuple[str, str]]
         ("Speakers", _speakers(evaluation, figures)),
         ("Groups", _groups(evaluation, figures)),
         ("Reliability of probabilities", _reliability(evaluation, figures)),
-        ("Layers", _figure(figures, "layers")),
+        ("Layers", figures.get("layers", "")),
         ("Most confident errors", _errors(evaluation)),
         ("How it was made", _about(evaluation)),
     ]
@@ -165,16 +166,16 @@ def _classes(evaluation: Evaluation) -> str:
     return _table("Measures of each class", header, _rows(evaluation.by_class, "label", *columns))
 
 
-def _speakers(evaluation: Evaluation, figures: dict[str, tuple[str, str]]) -> str:
+def _speakers(evaluation: Evaluation, figures: dict[str, str]) -> str:
     if evaluation.by_speaker is None:
         return "<p>The speakers are unknown: results may be too optimistic for new speakers.</p>"
     header = ["speaker", "clips", *(TITLES[name] for name in evaluation.measured)]
     worst_first = evaluation.by_speaker.sort_values("wa", kind="stable")
     table = _table("Speakers, worst first", header, _rows(worst_first, "speaker", "n_clips", *evaluation.measured))
-    return f'<div class="pair">{_figure(figures, "speakers")}<div>{table}</div></div>'
+    return f'<div class="pair">{figures.get("speakers", "")}<div>{table}</div></div>'
 
 
-def _groups(evaluation: Evaluation, figures: dict[str, tuple[str, str]]) -> str:
+def _groups(evaluation: Evaluation, figures: dict[str, str]) -> str:
     groups, gaps = evaluation.by_group, evaluation.gaps
     if not len(groups):
         return ""
@@ -190,16 +191,16 @@ def _groups(evaluation: Evaluation, figures: dict[str, tuple[str, str]]) -> str:
     header = ["groups", "measure", "difference", "95 % interval"]
     tables += _table("Gaps between groups", header, _rows(gaps, "pair", "title", "difference", ("low", "high")))
     return (
-        f'<div class="pair">{_figure(figures, "groups")}<div>{tables}<p>A gap is significant if its interval excludes zero and '
+        f'<div class="pair">{figures.get("groups", "")}<div>{tables}<p>A gap is significant if its interval excludes zero and '
         "it was chosen beforehand. UAR is the mean over the classes that occur in a group.</p></div></div>"
     )
 
 
-def _reliability(evaluation: Evaluation, figures: dict[str, tuple[str, str]]) -> str:
+def _reliability(evaluation: Evaluation, figures: dict[str, str]) -> str:
     if "reliability" not in figures:
         return "<p>The classifier gives no probabilities.</p>"
     unit = np.zeros(len(evaluation.predictions), int)
-    (bins,) = tally_by(evaluation.predictions, evaluation.classes, unit, 1).bins
+    (bins,) = Tally.of(evaluation.predictions, evaluation.classes, unit, 1).bins
     rows = [
         [f"{i / len(bins):.2f}–{(i + 1) / len(bins):.2f}", f"{n:.0f}", _number(sure / n), _number(right / n)]
         for i, (sure, right, n) in enumerate(bins)
@@ -207,7 +208,7 @@ def _reliability(evaluation: Evaluation, figures: dict[str, tuple[str, str]]) ->
     ]
     header = ["confidence", "clips", "mean confidence", "share correct"]
     return (
-        f'<div class="pair">{_figure(figures, "reliability")}<div>{_table("Bins of confidence", header, rows)}</div></div>'
+        f'<div class="pair">{figures["reliability"]}<div>{_table("Bins of confidence", header, rows)}</div></div>'
         "<p>Confidence is the largest probability of a clip. If it exceeds the share of correct clips, the classifier is "
         "overconfident.</p>"
     )
@@ -254,10 +255,6 @@ def _about(evaluation: Evaluation) -> str:
 
 
 # ---------------------------------------------------------------------- pieces
-
-
-def _figure(figures: dict[str, tuple[str, str]], name: str) -> str:
-    return figure(*figures[name]) if name in figures else ""
 
 
 def _rows(table: pd.DataFrame, *columns: str | tuple[str, str]) -> list[list[str]]:

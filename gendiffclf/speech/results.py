@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..validation import counted
 from .findings import Audit
 from .intervals import LEVEL, N_RESAMPLES, bounds_text, units_text
-from .measures import confusion_text
+from .measures import Tally, confusion_text
 from .names import MEASURES, TITLES
 from .provenance import JsonResult, as_json
-from .tables import measure_all, measure_classes, measure_groups, measure_speakers, measure_votes, tally_by
-from .votes import vote_columns
+from .tables import measure_classes, measure_groups, number_voices, with_intervals
+from .votes import VoteTally, votes_of
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ class Evaluation(JsonResult):
 
         As in all tables, the latter two are NaN for fewer than 5 speakers, whose range is too narrow for an interval.
         """
-        return measure_all(self.predictions, self.classes, self.random_state)
+        tally = Tally.of(self.predictions, self.classes, *number_voices(self.predictions))
+        return with_intervals(tally, self.random_state)
 
     @cached_property
     def votes(self) -> pd.DataFrame | None:
@@ -110,14 +112,20 @@ class Evaluation(JsonResult):
         Rows `jensen_shannon` and `cross_entropy`, means over clips in nats, and `majority_accuracy`, over clips where one label
         has more votes than any other; columns `value`, `low`, `high`.
         """
-        return measure_votes(self.predictions, self.classes, self.random_state)
+        votes = votes_of(self.predictions)
+        if votes is None:
+            return None
+        tally = VoteTally.of(self.predictions, votes, self.classes, *number_voices(self.predictions))
+        return with_intervals(tally, self.random_state)
 
     @cached_property
     def by_speaker(self) -> pd.DataFrame | None:
         """One row per speaker: `speaker`, `n_clips` and the measures; None if speakers are unknown."""
         if "speaker" not in self.predictions:
             return None
-        return measure_speakers(self.predictions, self.classes)
+        names, unit = np.unique(self.predictions["speaker"].astype(str), return_inverse=True)
+        tally = Tally.of(self.predictions, self.classes, unit, len(names))
+        return pd.DataFrame({"speaker": names, "n_clips": np.bincount(unit), **tally.measures()})
 
     @cached_property
     def by_class(self) -> pd.DataFrame:
@@ -212,12 +220,8 @@ class Evaluation(JsonResult):
                 f"{TITLES[name]:<30}{value:>10.3f}{bounds_text(low, high):>18}"
                 for name, value, low, high in self.votes.itertuples()
             ]
-        n_folds, n_drawn = len(self.folds), self.predictions["voice"].nunique()
-        n_clips = len(self.predictions)
-        lines += [
-            "",
-            f"{n_clips} clips in {n_folds} {'fold' if n_folds == 1 else 'folds'}. {units_text(n_drawn, self.unit)}",
-        ]
+        units = units_text(self.predictions["voice"].nunique(), self.unit)
+        lines.append(f"\n{len(self.predictions)} clips in {counted(len(self.folds), 'fold')}. {units}")
         if self.by_speaker is not None and len(self.by_speaker) > 1:
             by_wa = self.by_speaker.sort_values("wa", kind="stable")
             (worst, low), (best, high) = by_wa[["speaker", "wa"]].iloc[[0, -1]].itertuples(index=False)
@@ -225,48 +229,6 @@ class Evaluation(JsonResult):
         if self.shared_speakers:
             lines.append(f"{len(self.shared_speakers)} speakers were on both sides of a fold.")
         if len(self.failures):
-            n_broken = len(self.failures)
-            lines.append(f"{n_broken} {'clip is' if n_broken == 1 else 'clips are'} broken and left out.")
+            be = "is" if len(self.failures) == 1 else "are"
+            lines.append(f"{counted(len(self.failures), 'clip')} {be} broken and left out.")
         return "\n".join(lines)
-
-
-def summarize(
-    corpus: pd.DataFrame,
-    classes: np.ndarray,
-    tested: list[pd.DataFrame],
-    n_train: list[int],
-    layer_weights: list[Any],
-    failures: pd.DataFrame,
-    audited: Audit,
-    groups: tuple[str, ...],
-    **details: Any,
-) -> Evaluation:
-    """
-    Combine folds into an `Evaluation`.
-
-    For each fold, `tested` holds `predicted`, `p_<label>`, `confidence` and `score` of the tested clips, indexed by their rows,
-    `n_train` the number of training clips, and `layer_weights` those of the classifier, None if it has none. The audit
-    determines the voices; `groups` are the columns whose groups are measured, and `details` are other attributes.
-    """
-    columns = ["path", "start", "end", "fold", "speaker", *groups, *vote_columns(corpus), "voice", "label"]
-    tables = []
-    for fold, found in enumerate(tested):
-        table = corpus.assign(fold=fold, voice=audited.voices).loc[found.index]
-        known = [name for name in dict.fromkeys(columns) if name in table and name not in (*found, "label")]
-        tables.append(table[[*known, "label"]].assign(**found))
-    predictions = pd.concat(tables).sort_index()
-    tally = tally_by(predictions, classes, predictions["fold"].to_numpy(), len(tables))
-    n_speakers = [table["speaker"].nunique() if "speaker" in corpus else None for table in tables]
-    sizes = {"n_train": n_train, "n_test": [len(table) for table in tables], "n_test_speakers": n_speakers}
-    layered = all(np.ndim(weights) == 1 and len(weights) > 1 for weights in layer_weights)
-    return Evaluation(
-        classes,
-        pd.DataFrame({"fold": range(len(tables)), **sizes, **tally.measures()}),
-        tally.confusion,
-        predictions,
-        failures,
-        groups=tuple(name for name in groups if name != "label"),
-        audit=audited,
-        layer_weights=np.stack(layer_weights) if layered else None,
-        **details,
-    )

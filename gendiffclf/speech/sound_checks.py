@@ -14,6 +14,7 @@ from scipy.spatial import KDTree
 from scipy.stats import mannwhitneyu
 
 from ..featurizers.audio import NO_FILE, AudioError
+from ..validation import counted
 from .corpora import clips
 from .findings import Finding, finding
 from .names import NO_CONTENT
@@ -144,10 +145,10 @@ def check_copies(corpus: pd.DataFrame, copies: np.ndarray) -> Iterator[Finding]:
             corpus.loc[renamed.index],
         )
     if len(harmless):
-        n_kinds = harmless["content"].nunique()
+        kinds = counted(harmless["content"].nunique(), "recording")
         yield finding(
             "copies",
-            f"{len(harmless)} clips are copies of each other, of {n_kinds} recording{'s' * (n_kinds > 1)}. They are kept on the "
+            f"{len(harmless)} clips are copies of each other, of {kinds}. They are kept on the "
             "same side of every split, and each counts",
             "leave out the copies",
             corpus.loc[sorted(harmless.index)],

@@ -11,6 +11,7 @@ from ..systems.emosphere import EmoSphereRegressor
 from ..systems.emosphere_targets import DIMENSIONS
 from ..systems.selm import SelmClassifier
 from ..validation import check_choice, shown
+from .provenance import steps_of
 
 LAYERS = {"emosphere": -1, "selm": 4}
 """Hidden state of the speech encoder used in each paper."""
@@ -68,5 +69,4 @@ def system_pipeline(
 
 def rates(pipeline: Any) -> bool:
     """Whether the last step of a pipeline predicts ratings instead of labels."""
-    last = pipeline.steps[-1][1] if isinstance(pipeline, Pipeline) else pipeline
-    return isinstance(last, EmoSphereRegressor)
+    return isinstance(steps_of(pipeline)[-1][1], EmoSphereRegressor)

@@ -7,13 +7,13 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.cluster.hierarchy import DisjointSet
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from ..validation import first_few
+from ..validation import counted, first_few
 from .findings import Finding, finding
 from .intervals import MIN_UNITS
 from .votes import PREFIX, vote_columns
@@ -129,7 +129,7 @@ def _check_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
     elif n_speakers < FEW_SPEAKERS:
         yield finding(
             "few-speakers",
-            f"results on {n_speakers} {'speaker' if n_speakers == 1 else 'speakers'} say little about others",
+            f"results on {counted(n_speakers, 'speaker')} say little about others",
             "report the intervals, which are wide, and not only the values"
             if n_speakers >= MIN_UNITS
             else f"add speakers, since intervals need at least {MIN_UNITS}",
@@ -215,16 +215,13 @@ def voices_of(corpus: pd.DataFrame, copies: np.ndarray, overlaps: np.ndarray) ->
     """
     if "speaker" not in corpus:
         return copies
-    speakers = corpus["speaker"].astype(str).tolist()
-    names = sorted(set(speakers))
-    links = {(name, ("name", plain_name(name))) for name in names}
-    for row in np.flatnonzero(pd.Series(copies).duplicated(keep=False)):
-        links.add((speakers[row], ("content", copies[row])))
-    links |= {(speakers[row], speakers[other]) for row, other in overlaps}
-    groups = DisjointSet({node for link in links for node in link})
-    for link in links:
-        groups.merge(*link)
-    first: dict[Any, str] = {}
-    for name in names:
-        first.setdefault(groups[name], name)
-    return np.array([first[groups[name]] for name in speakers])
+    speakers = corpus["speaker"].astype(str)
+    n = len(corpus)
+    links = [overlaps]
+    for names in (speakers.map(plain_name), copies):
+        _, first, number = np.unique(names, return_index=True, return_inverse=True)
+        links.append(np.stack([np.arange(n), first[number]], axis=1))
+    row, other = np.concatenate(links).T
+    graph = coo_array((np.ones(len(row)), (row, other)), shape=(n, n))
+    _, voice = connected_components(graph, directed=False)
+    return speakers.groupby(voice).transform("min").to_numpy(str)

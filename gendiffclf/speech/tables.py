@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ..validation import check_names
+from .corpora import gaps
 from .intervals import Sums, interval, resample
-from .measures import Tally, probabilities
+from .measures import Tally
 from .names import MEASURES
-from .votes import VoteTally, votes_of
 
 RESULT_COLUMNS = ("fold", "voice", "predicted", "confidence", "score")
 """Columns of predictions that an evaluation makes, besides those of labels."""
@@ -20,12 +20,6 @@ GROUP_COLUMNS = ("gender", "sex", "age", "corpus", "language", "accent", "intens
 """Columns whose groups are measured by default, if a corpus has them."""
 MAX_GROUPS = 10
 """Numeric columns with more different values are divided into quartiles."""
-
-
-def tally_by(predictions: pd.DataFrame, classes: np.ndarray, unit: np.ndarray, n_units: int) -> Tally:
-    """Tally predictions by unit."""
-    truth, predicted = predictions["label"].to_numpy(), predictions["predicted"].to_numpy()
-    return Tally.of(truth, predicted, probabilities(predictions, classes), classes, unit, n_units)
 
 
 def draw_measures(tallies: Sequence[Sums], random_state: int) -> list[tuple[dict[str, float], dict[str, np.ndarray]]]:
@@ -52,27 +46,8 @@ def differences(tallies: Sequence[Sums], random_state: int) -> dict[str, tuple[f
     return {name: (of_a[name], of_b[name], of_a[name] - of_b[name], *bounds[name]) for name in of_a}
 
 
-def measure_speakers(predictions: pd.DataFrame, classes: np.ndarray) -> pd.DataFrame:
-    """Return number of clips and measures of each speaker, sorted, without intervals."""
-    names, unit = np.unique(predictions["speaker"].astype(str).to_numpy(), return_inverse=True)
-    tally = tally_by(predictions, classes, unit, len(names))
-    return pd.DataFrame({"speaker": names, "n_clips": np.bincount(unit), **tally.measures()})
-
-
-def measure_all(predictions: pd.DataFrame, classes: np.ndarray, random_state: int) -> pd.DataFrame:
-    """Return value, low and high of each measure (rows) over all clips."""
-    return _with_intervals(tally_by(predictions, classes, *number_voices(predictions)), random_state)
-
-
-def measure_votes(predictions: pd.DataFrame, classes: np.ndarray, random_state: int) -> pd.DataFrame | None:
-    """Return value, low and high of each measure against votes (rows); None without votes."""
-    votes = votes_of(predictions)
-    if votes is None:
-        return None
-    return _with_intervals(VoteTally.of(predictions, votes, classes, *number_voices(predictions)), random_state)
-
-
-def _with_intervals(tally: Sums, random_state: int) -> pd.DataFrame:
+def with_intervals(tally: Sums, random_state: int) -> pd.DataFrame:
+    """Return value, low and high of each measure (rows) over all units."""
     ((value, drawn),) = draw_measures([tally], random_state)
     rows = {name: (value[name], *interval(drawn[name], tally.n_units)) for name in value}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
@@ -81,7 +56,7 @@ def _with_intervals(tally: Sums, random_state: int) -> pd.DataFrame:
 def measure_classes(predictions: pd.DataFrame, classes: np.ndarray, random_state: int) -> pd.DataFrame:
     """Return clips, speakers, recall, precision and F1 of each class, with intervals, and the most frequent mistake."""
     voice, n_voices = number_voices(predictions)
-    tally = tally_by(predictions, classes, voice, n_voices)
+    tally = Tally.of(predictions, classes, voice, n_voices)
     (drawn,) = resample([tally], random_state)
     overall = tally.weighted(np.ones((1, n_voices)))
     value, sampled = overall.class_measures(), drawn.class_measures()
@@ -116,7 +91,7 @@ def measure_groups(
         of_row = _group_names(predictions[column])
         names = sorted(set(of_row), key=_by_number)
         rows = [np.flatnonzero(of_row == name) for name in names]
-        tallies = [tally_by(predictions.iloc[part], classes, voice[part], n_voices) for part in rows]
+        tallies = [Tally.of(predictions.iloc[part], classes, voice[part], n_voices) for part in rows]
         values, drawn = zip(*draw_measures(tallies, random_state), strict=True)
         n_speakers = [len(np.unique(voice[part])) for part in rows]
         for i, name in enumerate(names):
@@ -155,13 +130,11 @@ def group_columns(corpus: pd.DataFrame, groups: Sequence[str] | None) -> tuple[s
             raise ValueError(
                 f"Got groups={list(groups)!r}, expected no {name!r}, which is a column of the results; rename that of the corpus."
             )
-    return tuple(groups)
+    return tuple(name for name in groups if name != "label")
 
 
 def _group_names(column: pd.Series) -> np.ndarray:
     """Return values as strings, quartiles for numbers with many different values, and "unknown" for missing values."""
-    column = column.reset_index(drop=True)
-    text = column.astype(object).where(column.notna() & (column.astype(str).str.strip() != ""), "unknown").astype(str)
     numbers = pd.to_numeric(column, errors="coerce")
     if column.nunique() > MAX_GROUPS and numbers.notna().mean() > 0.5:
         quartiles = pd.qcut(numbers, 4, duplicates="drop")
@@ -170,7 +143,7 @@ def _group_names(column: pd.Series) -> np.ndarray:
             for part in quartiles
         ]
         return np.array(names)
-    return text.to_numpy().astype(str)
+    return column.astype(object).mask(gaps(column), "unknown").to_numpy(str)
 
 
 def _by_number(name: str) -> tuple[float, str]:

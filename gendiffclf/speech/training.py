@@ -221,8 +221,7 @@ def end_if_interrupted(fitted: Any) -> None:
 
     The classifier's `fit` then returns with its best weights so far, which should not be evaluated.
     """
-    classifier = fitted.steps[-1][1] if isinstance(fitted, Pipeline) else fitted
-    if getattr(classifier, "history_", {}).get("stopped_by") == "interrupt":
+    if getattr(steps_of(fitted)[-1][1], "history_", {}).get("stopped_by") == "interrupt":
         raise KeyboardInterrupt("training was interrupted")
 
 
@@ -238,11 +237,6 @@ def before_classifier(fitted: Any, X: np.ndarray, speakers: np.ndarray | None) -
         if step is not None and step != "passthrough":
             X = step.transform(X, groups=speakers) if _takes_groups(step, "transform") else step.transform(X)
     return fitted.steps[-1][1], X
-
-
-def scores_of(classifier: Any, X: np.ndarray) -> np.ndarray:
-    """Return `score_samples` of the classifier, of shape (n,); NaN if it has none."""
-    return np.asarray(classifier.score_samples(X)) if hasattr(classifier, "score_samples") else np.full(len(X), np.nan)
 
 
 def needs_speakers(fitted: Any) -> bool:

@@ -22,12 +22,7 @@ PREFIX = "votes_"
 
 
 def with_votes(corpus: pd.DataFrame, columns: Sequence[str] | None, raters: Sequence[str] | None) -> pd.DataFrame:
-    """
-    Add the columns `votes_<label>`, and `label` with the label that has most votes; see `read_corpus`.
-
-    Raises a ValueError if both or neither kind of columns are given, one is missing or has no valid votes, or a clip has no
-    votes.
-    """
+    """Add the columns `votes_<label>`, and `label` with the label that has most votes; see `read_corpus`."""
     import pandas as pd
 
     if columns is not None and raters is not None:

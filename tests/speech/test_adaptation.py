@@ -123,8 +123,9 @@ def test_what_cannot_be_adapted_is_refused(voices):
         few_shot(make_pipeline(FbankFeaturizer(n_mels=8), SVC()), voices, voices)
     with pytest.raises(ValueError, match="Got n_repeats=1, expected an integer >= 2"):
         few_shot(make_pipeline(FbankFeaturizer(n_mels=8), SVC()), voices, voices, n_repeats=1)
-    with pytest.raises(ValueError, match="Got shots=-1, expected an integer >= 0"):
-        few_shot(make_pipeline(FbankFeaturizer(n_mels=8), SVC()), voices, voices, shots=[-1])
+    for wrong in (-1, "4"):
+        with pytest.raises(ValueError, match=f"Got shots={wrong!r}, expected an integer >= 0"):
+            few_shot(make_pipeline(FbankFeaturizer(n_mels=8), SVC()), voices, voices, shots=[wrong])
 
 
 @pytest.fixture

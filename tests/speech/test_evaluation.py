@@ -19,7 +19,7 @@ from gendiffclf import FbankFeaturizer, expected_calibration_error
 from gendiffclf.speech import evaluate, load_model, save_model
 from gendiffclf.speech.corpora import check_corpus
 from gendiffclf.speech.evaluation import evaluate_fitted
-from gendiffclf.speech.measures import confusion_text, measures
+from gendiffclf.speech.measures import confusion_text
 from gendiffclf.speech.training import train
 
 
@@ -201,13 +201,6 @@ def test_numbers_of_speakers_may_be_integers_and_floats(table):
     floats = check_corpus(corpus.assign(speaker=number.astype(float).replace(4.0, np.nan)), optional=())
     assert floats["speaker"].dropna().astype(str).tolist() == number[number != 4].astype(str).tolist()
     assert check_corpus(corpus.assign(speaker=number + 0.5))["speaker"].tolist() == (number + 0.5).tolist()
-
-
-def test_measures_of_one_class_present():
-    classes = np.array(["a", "b"])
-    found = measures(["a", "a"], ["a", "b"], np.array([[0.9, 0.1], [0.4, 0.6]]), classes)
-    assert found["uar"] == 0.5
-    assert found["wa"] == 0.5
 
 
 def test_each_clip_is_encoded_once_for_all_folds(vowels, pipeline, encoded):

@@ -32,6 +32,11 @@ def reference(truth, predicted, proba, classes):
     }
 
 
+def predictions_of(truth, predicted, proba, classes):
+    columns = {f"p_{label}": proba[:, k] for k, label in enumerate(classes)}
+    return pd.DataFrame({"label": truth, "predicted": predicted, **columns})
+
+
 def test_tallies_are_the_measures_of_scikit_learn():
     rng = np.random.default_rng(1)
     classes = np.array(["a", "b", "c", "d"])
@@ -39,7 +44,7 @@ def test_tallies_are_the_measures_of_scikit_learn():
     truth[unit == 0] = "b"  # a unit of one class
     proba = rng.dirichlet(np.ones(4) * 0.5, 200)
     predicted = classes[proba.argmax(1)]
-    tally = Tally.of(truth, predicted, proba, classes, unit, 5)
+    tally = Tally.of(predictions_of(truth, predicted, proba, classes), classes, unit, 5)
     for i in range(5):
         rows = unit == i
         expected = reference(truth[rows], predicted[rows], proba[rows], classes)
@@ -67,7 +72,8 @@ def test_intervals_hold_the_true_value_as_often_as_they_say():
         right = rng.random((6, 200)) < accuracy[:, None]
         predicted = np.where(right, "a", "b").ravel()
         unit = np.repeat(np.arange(6), 200)
-        tally = Tally.of(np.full(1200, "a"), predicted, np.full((1200, 2), np.nan), classes, unit, 6)
+        table = predictions_of(np.full(1200, "a"), predicted, np.full((1200, 2), np.nan), classes)
+        tally = Tally.of(table, classes, unit, 6)
         (drawn,) = resample([tally], trial, 400)
         values = drawn.measures()["wa"]
         low, high = interval(values, 6)
@@ -109,7 +115,7 @@ def test_the_interval_of_a_calibration_error_holds_it():
     proba = rng.dirichlet([1, 1], 120)
     truth = (rng.random(120) < proba[:, 1]).astype(int)
     classes, unit = np.array([0, 1]), np.repeat(np.arange(12), 10)
-    tally = Tally.of(truth, proba.argmax(axis=1), proba, classes, unit, 12)
+    tally = Tally.of(predictions_of(truth, proba.argmax(axis=1), proba, classes), classes, unit, 12)
     (drawn,) = resample([tally], 0)
     ((value, several),) = draw_measures([tally], 0)
     low, high = interval(several["ece"], 12)
