@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from gendiffclf import FbankFeaturizer, FeatureCache
+from gendiffclf import AcousticFeaturizer, FbankFeaturizer, FeatureCache
 from gendiffclf.featurizers import EgemapsFeaturizer, FunctionFeaturizer, SpeakerNormalizer
 from gendiffclf.speech import Evaluation, audit, compare, evaluate, read_corpus
 from gendiffclf.speech.names import LOWER_IS_BETTER, TITLES
@@ -85,6 +85,8 @@ def ge2e(cache: Any) -> FunctionFeaturizer:
 
 
 FEATURES: dict[str, tuple[Callable[[Any], Any], list[BaseEstimator]]] = {
+    "acoustic": (lambda cache: AcousticFeaturizer(cache=cache), []),
+    "acoustic_speaker": (lambda cache: AcousticFeaturizer(cache=cache), [SpeakerNormalizer()]),
     "egemaps": (lambda cache: EgemapsFeaturizer(cache=cache), []),
     "egemaps_speaker": (lambda cache: EgemapsFeaturizer(cache=cache), [SpeakerNormalizer()]),
     "fbank": (lambda cache: FbankFeaturizer(cache=cache), []),
@@ -94,6 +96,8 @@ FEATURES: dict[str, tuple[Callable[[Any], Any], list[BaseEstimator]]] = {
 
 
 TEXTS = {
+    "acoustic": ("acoustic", "`AcousticFeaturizer()`, which needs no further package"),
+    "acoustic_speaker": ("acoustic, speaker-normalised", "the same, then `SpeakerNormalizer()`"),
     "egemaps": ("eGeMAPS", "`EgemapsFeaturizer()`: acoustic parameters of openSMILE, free for research only"),
     "egemaps_speaker": ("eGeMAPS, speaker-normalised", "the same, then `SpeakerNormalizer()`"),
     "fbank": ("log-mel statistics", "`FbankFeaturizer()`, which needs no further package"),

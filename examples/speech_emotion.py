@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 from sklearn.metrics import ConfusionMatrixDisplay
 from sklearn.pipeline import make_pipeline
 
-from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier
+from gendiffclf import AcousticFeaturizer, GenerativeTransportClassifier
 from gendiffclf.speech import audit, evaluate, synthesize_corpus
 
 folder = tempfile.TemporaryDirectory()
@@ -26,10 +26,10 @@ findings = audit(corpus).findings
 print([finding.code for finding in findings])
 
 # %%
-# Log-mel features need no weights. For emotion, use `HubertFeaturizer("facebook/hubert-large-ll60k")` instead.
+# Acoustic features need no weights. To use a pretrained encoder, take `HubertFeaturizer("facebook/hubert-large-ll60k")` instead.
 # No speaker is in both training and test, and the intervals are over speakers.
 classifier = GenerativeTransportClassifier(estimator="kernel", random_state=0)
-pipeline = make_pipeline(FbankFeaturizer(n_mels=40), classifier)
+pipeline = make_pipeline(AcousticFeaturizer(cache=None), classifier)
 evaluation = evaluate(pipeline, corpus, n_folds=3, random_state=0)
 print(evaluation.intervals.loc[["uar", "wa"]].round(3).to_string())
 

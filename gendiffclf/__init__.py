@@ -8,7 +8,7 @@ from .optional import lazy_exports
 if TYPE_CHECKING:
     from .classifier import GenerativeTransportClassifier
     from .export.predictor import OnnxPredictor, load_predictor
-    from .featurizers import AudioError, FbankFeaturizer, FeatureCache, HubertFeaturizer
+    from .featurizers import AcousticFeaturizer, AudioError, FbankFeaturizer, FeatureCache, HubertFeaturizer
     from .labels import label_quality
     from .metrics import concordance_correlation, expected_calibration_error
     from .onnx_converter import register_onnx_converter
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __version__ = VERSION
 __all__ = [
+    "AcousticFeaturizer",
     "AudioError",
     "EmoSphereRegressor",
     "ExactPath",
@@ -49,7 +50,7 @@ __getattr__, __dir__ = lazy_exports(
     {
         "classifier": ("GenerativeTransportClassifier",),
         "export.predictor": ("OnnxPredictor", "load_predictor"),
-        "featurizers": ("AudioError", "FbankFeaturizer", "FeatureCache", "HubertFeaturizer"),
+        "featurizers": ("AcousticFeaturizer", "AudioError", "FbankFeaturizer", "FeatureCache", "HubertFeaturizer"),
         "labels": ("label_quality",),
         "metrics": ("concordance_correlation", "expected_calibration_error"),
         "onnx_converter": ("register_onnx_converter",),

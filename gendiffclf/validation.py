@@ -34,11 +34,6 @@ def first_few(items: Sequence[str], n: int = 3, separator: str = ", ") -> str:
     return separator.join(items[:n]) + (f"{separator}…" if len(items) > n else "")
 
 
-def counted(n: int, noun: str) -> str:
-    """A number and its noun for a message: "1 clip", "2 clips"."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
 def check_choice(name: str, value: Any, options: Iterable[str]) -> None:
     """Raise unless `value` is one of `options`."""
     options = list(options)

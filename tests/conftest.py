@@ -101,13 +101,14 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list that grows by the number of clips whenever an encoder is given some."""
+    from gendiffclf.featurizers.acoustic import AcousticEncoder
     from gendiffclf.featurizers.egemaps import SmileEncoder
     from gendiffclf.featurizers.encoder import SpeechEncoder
     from gendiffclf.featurizers.function import FunctionEncoder
     from gendiffclf.featurizers.mel import FbankEncoder
 
     counts: list[int] = []
-    for owner in (SpeechEncoder, FbankEncoder, FunctionEncoder, SmileEncoder):
+    for owner in (SpeechEncoder, AcousticEncoder, FbankEncoder, FunctionEncoder, SmileEncoder):
         original = owner.encode
 
         def counted(self: Any, waves: list[np.ndarray], original: Callable[..., Any] = original) -> Any:

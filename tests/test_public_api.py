@@ -9,6 +9,7 @@ import gendiffclf
 
 API = {
     "gendiffclf": [
+        "AcousticFeaturizer",
         "AudioError",
         "EmoSphereRegressor",
         "ExactPath",
@@ -39,6 +40,7 @@ API = {
         "run_demo",
     ],
     "gendiffclf.featurizers": [
+        "AcousticFeaturizer",
         "AudioError",
         "EgemapsFeaturizer",
         "FEATURIZERS",

@@ -1,6 +1,7 @@
 """Speech featurisers: scikit-learn transformers from audio clips to features."""
 
 from ._base import SpeechFeaturizer
+from .acoustic import AcousticFeaturizer
 from .audio import AudioError
 from .cache import FeatureCache
 from .checkpoint import release_encoders
@@ -11,6 +12,7 @@ from .hubert import HubertFeaturizer
 from .speakers import SpeakerNormalizer
 
 FEATURIZERS: dict[str, type[SpeechFeaturizer]] = {
+    "acoustic": AcousticFeaturizer,
     "egemaps": EgemapsFeaturizer,
     "fbank": FbankFeaturizer,
     "function": FunctionFeaturizer,
@@ -20,6 +22,7 @@ FEATURIZERS: dict[str, type[SpeechFeaturizer]] = {
 
 __all__ = [
     "FEATURIZERS",
+    "AcousticFeaturizer",
     "AudioError",
     "EgemapsFeaturizer",
     "FbankFeaturizer",

@@ -101,9 +101,13 @@ class FbankFeaturizer(SpeechFeaturizer):
     verbose: int = 0
 
     def _encoders(self) -> list[Encoder]:
-        self._check_filters()
         self._check_container(2 if self.pooling == "none" else 1)
-        encoder = FbankEncoder(
+        return [self.encoder()] * joblib.effective_n_jobs(self.n_jobs)
+
+    def encoder(self) -> FbankEncoder:
+        """Check the parameters and return an encoder of clips."""
+        self._check_filters()
+        return FbankEncoder(
             n_mels=int(self.n_mels),
             window=round(self.window_seconds * SAMPLING_RATE),
             hop=round(self.hop_seconds * SAMPLING_RATE),
@@ -115,7 +119,6 @@ class FbankFeaturizer(SpeechFeaturizer):
             pooling=self.pooling,
             normalize_level=self.normalize_level,
         )
-        return [encoder] * joblib.effective_n_jobs(self.n_jobs)
 
     def _check_filters(self) -> None:
         check_integer("n_mels", self.n_mels, 1)

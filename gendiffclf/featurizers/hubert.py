@@ -82,7 +82,7 @@ class HubertFeaturizer(SpeechFeaturizer):
 
     See Also
     --------
-    FbankFeaturizer : Log-mel statistics, without a pretrained model.
+    AcousticFeaturizer : Statistics of spectrum, pitch and voicing, without a pretrained model.
     FeatureCache : A cache with a custom bound on its size.
 
     Notes

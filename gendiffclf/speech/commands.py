@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..validation import counted
-from .names import FOLDS, MEASURES, VOTE_MEASURES
+from .names import FOLDS, MEASURES, VOTE_MEASURES, counted
 from .options import (
     add_accept_option,
     add_corpus_options,

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..validation import check_choice, check_names, counted, first_few
+from ..validation import check_choice, check_names, first_few
 from .corpora import clip_name
+from .names import counted
 from .provenance import JsonResult, as_json
 
 CODES = {

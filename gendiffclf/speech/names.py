@@ -1,4 +1,4 @@
-"""Names of measures, folds and systems, apart from the code, so that the command line loads them quickly."""
+"""Names and words for messages, apart from the code, so that the command line loads them quickly."""
 
 TITLES = {
     "wa": "WA",
@@ -17,3 +17,8 @@ SYSTEMS = ("gen-ser", "emosphere", "selm")
 PRESETS = ("default", "gen-ser")
 NO_CONTENT = "clip "
 """What names stand for the content of broken and silent clips begin with, before their numbers; digests do not."""
+
+
+def counted(n: int, noun: str) -> str:
+    """A number and its noun for a message: "1 clip", "2 clips"."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"

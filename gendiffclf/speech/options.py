@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from sklearn.pipeline import Pipeline
 
-FEATURIZER_NAMES = ("egemaps", "fbank", "hubert")  # not imported, since every command needs this parser; see the tests
+# Not imported, since every command needs this parser; see the tests.
+FEATURIZER_NAMES = ("acoustic", "egemaps", "fbank", "hubert")
 # More accurate than the featuriser's defaults; --set overrides them.
 FBANK = {"n_mels": 40, "deltas": 2}
 
@@ -64,7 +65,9 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
 
 def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--featurizer", choices=FEATURIZER_NAMES, default="fbank", help="kind of features (default: %(default)s)"
+        "--featurizer",
+        choices=FEATURIZER_NAMES,
+        help="kind of features (default: acoustic; fbank with --system emosphere or selm, which need frames)",
     )
     parser.add_argument("--encoder", help="name or folder of a speech encoder; implies --featurizer hubert")
     parser.add_argument("--normalize", choices=("speaker",), help="standardise features within each speaker")
@@ -157,7 +160,8 @@ def build_pipeline(options: argparse.Namespace) -> Pipeline:
     from .system_pipelines import system_pipeline
 
     system = checked_system(options)
-    kind = "hubert" if options.encoder is not None else options.featurizer
+    usual = "acoustic" if system == "gen-ser" else "fbank"
+    kind = "hubert" if options.encoder is not None else options.featurizer or usual
     featurizer = FEATURIZERS[kind](**(FBANK if kind == "fbank" else {}))
     own = featurizer.get_params()
     featurizer.set_params(**{name: value for name, value in featurizer_changes(options).items() if name in own})

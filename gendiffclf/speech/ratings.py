@@ -16,11 +16,12 @@ from tqdm import tqdm
 from ..featurizers import SpeechFeaturizer
 from ..metrics import concordance_correlation
 from ..systems.emosphere_targets import DIMENSIONS
-from ..validation import counted, shown
+from ..validation import shown
 from .corpora import check_corpus
 from .evaluation import REPORTED
 from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt, without_copies
 from .intervals import N_RESAMPLES, bounds_text, draw_weights, interval, units_text
+from .names import counted
 from .prediction import encode_with_remarks
 from .provenance import JsonResult, as_json, describe_run, steps_of
 from .tables import number_voices

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..validation import counted
 from .findings import Audit
 from .intervals import LEVEL, N_RESAMPLES, bounds_text, units_text
 from .measures import Tally, confusion_text
-from .names import MEASURES, TITLES
+from .names import MEASURES, TITLES, counted
 from .provenance import JsonResult, as_json
 from .tables import measure_classes, measure_groups, number_voices, with_intervals
 from .votes import VoteTally, votes_of

@@ -14,10 +14,9 @@ from scipy.spatial import KDTree
 from scipy.stats import mannwhitneyu
 
 from ..featurizers.audio import NO_FILE, AudioError
-from ..validation import counted
 from .corpora import clips
 from .findings import Finding, finding
-from .names import NO_CONTENT
+from .names import NO_CONTENT, counted
 from .recordings import SPECTRUM_FLOOR, Recording, measure_recordings
 
 SAME_SKETCH = 0.03

@@ -13,9 +13,10 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from ..validation import counted, first_few
+from ..validation import first_few
 from .findings import Finding, finding
 from .intervals import MIN_UNITS
+from .names import counted
 from .votes import PREFIX, vote_columns
 
 _SPEAKER_LIKE = re.compile(

@@ -161,7 +161,7 @@ def _check_steps(steps: list[tuple[str, Any]]) -> None:
         names = " -> ".join(type(step).__name__ for _, step in steps)
         raise ValueError(
             f"Got pipeline {names}, expected a featuriser first and a classifier last, such as "
-            "make_pipeline(FbankFeaturizer(), GenerativeTransportClassifier())."
+            "make_pipeline(AcousticFeaturizer(), GenerativeTransportClassifier())."
         )
     for _, step in steps:
         if hasattr(step, "_checked_parameters"):
@@ -338,9 +338,9 @@ def train(
     Examples
     --------
     >>> from sklearn.pipeline import make_pipeline
-    >>> from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier
+    >>> from gendiffclf import AcousticFeaturizer, GenerativeTransportClassifier
     >>> from gendiffclf.speech import read_corpus, train
-    >>> pipeline = make_pipeline(FbankFeaturizer(), GenerativeTransportClassifier())
+    >>> pipeline = make_pipeline(AcousticFeaturizer(), GenerativeTransportClassifier())
     >>> fitted = train(pipeline, read_corpus("clips.csv"))  # doctest: +SKIP
     """
     corpus = check_corpus(corpus)

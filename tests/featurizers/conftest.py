@@ -105,6 +105,7 @@ def make(request, checkpoint):
     if request.param == "egemaps":
         pytest.importorskip("opensmile")
     fixed = {
+        "acoustic": {"n_mfcc": 10},
         "egemaps": {},
         "fbank": {"n_mels": 20},
         "function": {"encode": quantiles, "name": "quantiles-1", "sampling_rate": RATE},

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from gendiffclf.featurizers import (
+    AcousticFeaturizer,
     AudioError,
     EgemapsFeaturizer,
     FbankFeaturizer,
@@ -31,6 +32,7 @@ IN_PROCESSES = pytest.mark.parametrize("make", ["fbank", pytest.param("hubert", 
 LOKY = pytest.mark.filterwarnings("ignore:A worker stopped while some jobs")
 
 CHANGES = {
+    AcousticFeaturizer: [{"n_mfcc": 5}, {"f0_min": 250.0}, {"f0_max": 200.0}, {"normalize_level": False}],
     EgemapsFeaturizer: [{"level": "lld"}, {"feature_set": "GeMAPSv01b"}],
     FbankFeaturizer: [
         *[{"pooling": "max"}, {"n_mels": 10}, {"deltas": 1}, {"f_min": 50.0}, {"f_max": 7000.0}, {"pre_emphasis": 0.5}],

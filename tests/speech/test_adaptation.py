@@ -142,7 +142,7 @@ def tables(voices, tmp_path):
 @pytest.mark.usefixtures("quick")
 def test_the_command_runs_between_corpora_and_within_one(tables, tmp_path, capsys):
     a, b = tables
-    quick = ["--set", "featurizer__n_mels=8", "--repeats", "2", "--quiet", "--shots", "0,1"]
+    quick = ["--set", "featurizer__n_mfcc=8", "--repeats", "2", "--quiet", "--shots", "0,1"]
     assert cli.main(["few-shot", "--train", a, "--test", b, "--output", str(tmp_path / "out.json"), *quick]) == 0
     assert "Trained on 32 clips of 8 speakers; tested on 8 clips of 4 others, 2 times" in capsys.readouterr().out
     stored = json.loads((tmp_path / "out.json").read_text())

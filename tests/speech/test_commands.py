@@ -13,7 +13,7 @@ import pytest
 
 from gendiffclf import cli
 from gendiffclf.featurizers import FEATURIZERS, FeatureCache
-from gendiffclf.featurizers.mel import FbankEncoder
+from gendiffclf.featurizers.acoustic import AcousticEncoder
 from gendiffclf.speech import options
 from gendiffclf.training import loop
 
@@ -29,9 +29,9 @@ def test_names_in_options_are_those_of_the_code():
 def test_from_clips_to_measures(clip_folder, cache_folder, encoded, tmp_path, capsys):
     model = tmp_path / "model"
     assert run("features", clip_folder, *PATTERN, "--output", tmp_path / "features.npz") == 0
-    assert "18 of 18 clips have features of shape (240,)" in capsys.readouterr().out
+    assert "18 of 18 clips have features of shape (88,)" in capsys.readouterr().out
     with np.load(tmp_path / "features.npz") as stored:  # nothing pickled
-        assert stored["features"].shape == (18, 240)
+        assert stored["features"].shape == (18, 88)
         assert stored["label"][0] == "heed"
     assert len(FeatureCache(cache_folder)) == 18
 
@@ -76,7 +76,7 @@ def test_where_the_report_is_is_said(clip_folder, tmp_path, capsys):
 
 
 def test_frames_are_stored_without_pickles(clip_folder, tmp_path, capsys):
-    framed = ["--set", "featurizer__pooling=none", "--output", tmp_path / "frames.npz"]
+    framed = ["--featurizer", "fbank", "--set", "featurizer__pooling=none", "--output", tmp_path / "frames.npz"]
     assert run("features", clip_folder, *PATTERN, *framed) == 0
     assert "18 of 18 clips have frames of shape (120,)" in capsys.readouterr().out
     with np.load(tmp_path / "frames.npz") as stored:
@@ -201,20 +201,20 @@ def test_broken_clips_do_not_stop_the_others(clip_folder, tmp_path, capsys):
 
 
 def test_a_run_that_is_stopped_goes_on(clip_folder, encoded, monkeypatch, capsys):
-    counted = FbankEncoder.encode
-    monkeypatch.setattr(FbankEncoder, "batch_seconds", 1.0)
+    counted = AcousticEncoder.encode
+    monkeypatch.setattr(AcousticEncoder, "batch_seconds", 1.0)
 
     def stopped(self, waves):
         if sum(encoded) >= 9:
             raise KeyboardInterrupt
         return counted(self, waves)
 
-    monkeypatch.setattr(FbankEncoder, "encode", stopped)
+    monkeypatch.setattr(AcousticEncoder, "encode", stopped)
     assert run("features", clip_folder, *PATTERN) == 130
     assert "gendiffclf features: interrupted" in capsys.readouterr().err
     before = sum(encoded)
     assert 9 <= before < 18
-    monkeypatch.setattr(FbankEncoder, "encode", counted)
+    monkeypatch.setattr(AcousticEncoder, "encode", counted)
     assert run("features", clip_folder, *PATTERN) == 0
     assert sum(encoded) == 18
     assert run("evaluate", clip_folder, *PATTERN, "--n-folds", "2") == 0
@@ -259,10 +259,10 @@ def test_an_interrupt_during_an_import_ends_the_command(clip_folder, monkeypatch
 
         return encode
 
-    monkeypatch.setattr(FbankEncoder, "encode", imported(KeyboardInterrupt()))
+    monkeypatch.setattr(AcousticEncoder, "encode", imported(KeyboardInterrupt()))
     assert run("features", clip_folder, *PATTERN) == 130
     assert "gendiffclf features: interrupted" in capsys.readouterr().err
-    monkeypatch.setattr(FbankEncoder, "encode", imported(ValueError()))
+    monkeypatch.setattr(AcousticEncoder, "encode", imported(ValueError()))
     with pytest.raises(RuntimeError, match="__set_name__"):
         run("features", clip_folder, *PATTERN)
 
@@ -272,8 +272,8 @@ def test_a_run_that_is_killed_goes_on(clip_folder, cache_folder, encoded):
         "import os, sys\n"
         "from gendiffclf import cli\n"
         "from gendiffclf.featurizers import cache\n"
-        "from gendiffclf.featurizers.mel import FbankEncoder\n"
-        "FbankEncoder.batch_seconds = 1.0\n"
+        "from gendiffclf.featurizers.acoustic import AcousticEncoder\n"
+        "AcousticEncoder.batch_seconds = 1.0\n"
         "put, kept = cache.FeatureCache.put, []\n"
         "def killed(self, *entry):\n"
         "    put(self, *entry)\n"
@@ -292,7 +292,8 @@ def test_a_run_that_is_killed_goes_on(clip_folder, cache_folder, encoded):
 
 
 def test_settings_reach_their_step(clip_folder, tmp_path):
-    words = ["--set", "featurizer__n_mels=13", "--set", "featurizer__pooling=mean", "--set", "classifier__depth=2"]
+    words = ["--featurizer", "fbank", "--set", "featurizer__n_mels=13", "--set", "featurizer__pooling=mean"]
+    words += ["--set", "classifier__depth=2"]
     assert run("train", clip_folder, *PATTERN, *words, "--seed", "3", "--output", tmp_path / "model") == 0
     description = json.loads((tmp_path / "model" / "model.json").read_text())
     assert description["featurizer"]["parameters"]["n_mels"] == 13
@@ -347,7 +348,7 @@ def test_the_demo(capsys):
         ),
         (["train", "{}", *PATTERN, "--set", "classifier__depth=0", "--output", "{}/new"], "Got depth=0, expected"),
         (
-            ["evaluate", "{}", *PATTERN, "--set", "featurizer__pooling=none"],
+            ["evaluate", "{}", *PATTERN, "--featurizer", "fbank", "--set", "featurizer__pooling=none"],
             "Got pooling='none' with GenerativeTransportClassifier, expected one vector per clip and not its frames",
         ),
         (["evaluate", "{}", *PATTERN, "--set", "classifier__deep=2"], "Invalid parameter 'deep' for estimator Gen"),

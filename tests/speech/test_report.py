@@ -166,12 +166,12 @@ def test_a_report_fits_the_window_and_the_colours_of_a_browser(found, tmp_path, 
 def test_from_the_command_line(clip_folder, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     words = ["evaluate", str(clip_folder), "--pattern", "{speaker}/{label}_*.wav", "--n-folds", "2", "--quiet"]
-    for name, settings in {"many": [], "few": ["--set", "featurizer__n_mels=3"]}.items():
+    for name, settings in {"many": [], "few": ["--set", "featurizer__n_mfcc=3"]}.items():
         outputs = ["--predictions", str(tmp_path / f"{name}.csv"), "--output", str(tmp_path / f"{name}.json")]
         assert cli.main([*words, *settings, *outputs, "--report", str(tmp_path / "report.html")]) == 0
     recorded = json.loads((tmp_path / "few.json").read_text())["about"]
     assert recorded["command"].startswith("gendiffclf evaluate ")
-    assert recorded["pipeline"][0]["parameters"]["n_mels"] == 3
+    assert recorded["pipeline"][0]["parameters"]["n_mfcc"] == 3
     assert "<h2" in (tmp_path / "report.html").read_text()
     capsys.readouterr()
     arguments = ["compare", str(tmp_path / "many.csv"), str(tmp_path / "few.csv")]

@@ -1,0 +1,192 @@
+"""Acoustic functionals: statistics of spectrum, pitch and voicing over the speech of a clip, without a pretrained model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, asdict, dataclass
+from typing import Any, Literal
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dct
+from scipy.ndimage import binary_erosion, median_filter
+
+from ..validation import check_flag, check_integer, check_real, shown
+from ._base import SpeechFeaturizer
+from .cache import FeatureCache
+from .engine import ClipwiseEncoder, Encoder
+from .fbank import FbankFeaturizer
+from .mel import SAMPLING_RATE, FbankEncoder, slopes
+from .pitch import pitch
+
+N_MELS = 40
+SECONDS = 0.01  # from one frame to the next
+# As in GeMAPS, in Hz.
+SEMITONES_FROM = 27.5
+# Speech is what is at most so much quieter than the loudest 50 ms, in dB.
+SPEECH_RANGE = 30.0
+# Frames whose periodicity is at least this are voiced, as in Praat.
+VOICING_THRESHOLD = 0.45
+# The statistics of pitch take at least so many frames, the most periodic ones: whispering has a row too.
+LEAST_VOICED = 5
+STATISTICS = ("mean", "std", "slope")
+PERCENTILES = (5, 20, 50, 80, 95)
+RHYTHM = ("voiced_share", "voiced_segments_per_second", "voiced_seconds_mean", "voiced_seconds_std")
+
+
+@dataclass(eq=False, repr=False)
+class AcousticFeaturizer(SpeechFeaturizer):
+    """
+    Statistics of spectrum, pitch and voicing over the speech of a clip, one vector per clip.
+
+    They need neither a pretrained model nor a further package. Each contour over time is summarised by its mean, standard
+    deviation and root mean square slope, and those of level, periodicity and pitch by percentiles too. Only frames of speech
+    count, not pauses.
+
+    Parameters
+    ----------
+    n_mfcc : int, default=20
+        Number of mel-frequency cepstral coefficients, from the first on, at most 39. Rows have 28 + 3 · n_mfcc values.
+    f0_min : float, default=75.0
+        Lowest pitch to look for, in Hz.
+    f0_max : float, default=600.0
+        Highest pitch to look for, in Hz.
+    normalize_level : bool, default=True
+        Whether to scale each clip to a root mean square of 26 dB below full scale first. Features then depend neither on
+        the gain of the recording nor on how loud someone speaks.
+    sampling_rate : float or None, default=None
+        Sampling rate of bare arrays, in Hz. With None, bare arrays raise an error: a wrong rate would go unnoticed.
+    cache : bool, str, Path, FeatureCache or None, default=True
+        Where features are cached, as in `HubertFeaturizer`.
+    n_jobs : int or None, default=None
+        Number of threads; -1 means one per core. Under `joblib.parallel_config("dask")`, or another process-based
+        backend, the number of workers.
+    on_error : {"raise", "nan", "skip_with_warning"}, default="raise"
+        What to do with a clip that cannot be read, as in `HubertFeaturizer`.
+    verbose : int, default=0
+        If nonzero, show a progress bar with clips per second and the time left.
+
+    Attributes
+    ----------
+    failures_ : list of AudioError
+        Clips that failed in the latest `transform`, each with its `index`, `source` and `reason`.
+
+    See Also
+    --------
+    HubertFeaturizer : Features of a pretrained encoder; lists the accepted forms of clips.
+    SpeakerNormalizer : Removes differences between voices from these features.
+
+    Notes
+    -----
+    Contours have a value every 10 ms:
+
+    - level: energy of 40 mel filters as in `FbankFeaturizer`, in dB;
+    - periodicity: height of the peak of the autocorrelation (Boersma 1993), in [0, 1]. The harmonics-to-noise ratio is
+      periodicity / (1 - periodicity);
+    - pitch: of voiced frames, by the place of this peak, in semitones above 27.5 Hz;
+    - mfcc1, mfcc2 and so on: orthonormal cosine transform of the natural logarithms of the 40 energies.
+
+    Frames are speech if their level is at most 30 dB below that of the loudest 50 ms, and voiced if their periodicity is at
+    least 0.45 besides. Four values describe the rhythm: the share of voiced frames in speech, voiced segments per second of
+    speech, and mean and standard deviation of their length in seconds. Slopes are per second. All clips are resampled to
+    16 kHz.
+
+    References
+    ----------
+    P. Boersma, "Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled
+    sound", Proceedings of the Institute of Phonetic Sciences 17, 1993.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tone = np.sin(2 * np.pi * 220 * np.arange(16000) / 16000)
+    >>> features = AcousticFeaturizer(cache=None).set_output(transform="pandas").transform([(tone, 16000)])
+    >>> features["pitch_mean"].round(1).item()  # three octaves above 27.5 Hz
+    36.0
+    """
+
+    n_mfcc: int = 20
+    _: KW_ONLY
+    f0_min: float = 75.0
+    f0_max: float = 600.0
+    normalize_level: bool = True
+    sampling_rate: float | None = None
+    cache: bool | str | FeatureCache | None = True
+    n_jobs: int | None = None
+    on_error: Literal["raise", "nan", "skip_with_warning"] = "raise"
+    verbose: int = 0
+
+    def _encoders(self) -> list[Encoder]:
+        check_integer("n_mfcc", self.n_mfcc, 1)
+        if self.n_mfcc >= N_MELS:
+            raise ValueError(f"Got n_mfcc={shown(self.n_mfcc)}, expected at most {N_MELS - 1}.")
+        check_real("f0_max", self.f0_max, 0, SAMPLING_RATE / 4, low_open=True)
+        check_real("f0_min", self.f0_min, 20, self.f0_max, high_open=True)
+        check_flag("normalize_level", self.normalize_level)
+        fbank = FbankFeaturizer(N_MELS, pooling="none", normalize_level=self.normalize_level).encoder()
+        encoder = AcousticEncoder(fbank, int(self.n_mfcc), float(self.f0_min), float(self.f0_max))
+        return [encoder] * joblib.effective_n_jobs(self.n_jobs)
+
+    def _names(self) -> list[str]:
+        more = (*STATISTICS, *(f"p{percent}" for percent in PERCENTILES))
+        prosody = [f"{contour}_{statistic}" for contour in ("level", "periodicity", "pitch") for statistic in more]
+        cepstrum = [f"mfcc{i + 1}_{statistic}" for i in range(self.n_mfcc) for statistic in STATISTICS]
+        return [*prosody, *cepstrum, *RHYTHM]
+
+
+@dataclass
+class AcousticEncoder(ClipwiseEncoder):
+    """Acoustic functionals of samples at 16 kHz; the parameters are those of `AcousticFeaturizer`."""
+
+    sampling_rate = SAMPLING_RATE
+
+    fbank: FbankEncoder
+    n_mfcc: int
+    f0_min: float
+    f0_max: float
+
+    def __post_init__(self) -> None:
+        width = 3 * (len(STATISTICS) + len(PERCENTILES)) + len(STATISTICS) * self.n_mfcc + len(RHYTHM)
+        self.row_shape = (width,)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"features": "acoustic", **asdict(self)}
+
+    def _row(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+        log_mel = self.fbank.log_mel(wave)  # (frames, mels)
+        window, hop = self.fbank.window, self.fbank.hop
+        f0, periodicity = pitch(wave, len(log_mel), self.f0_min, self.f0_max, center=window // 2, hop=hop)
+        level = 10 / np.log(10) * np.logaddexp.reduce(log_mel, axis=1)
+        speech = level >= median_filter(level, 5, mode="nearest").max() - SPEECH_RANGE  # a click is no speech
+        heard = np.where(speech, periodicity, 0)
+        voiced = speech & (heard >= min(VOICING_THRESHOLD, np.sort(heard)[-LEAST_VOICED:][0]))
+        semitones = 12 * np.log2(median_filter(f0, 5, mode="nearest") / SEMITONES_FROM)
+        cepstrum = dct(log_mel, axis=1, norm="ortho")[:, 1 : self.n_mfcc + 1]
+        prosody = (level, speech), (periodicity, speech), (semitones, voiced)
+        parts = [_statistics(contour[:, None], used, PERCENTILES) for contour, used in prosody]
+        parts += [_statistics(cepstrum, speech), _rhythm(speech, voiced)]
+        return np.concatenate(parts).astype(np.float32)
+
+
+def _statistics(
+    contours: NDArray[np.float64], used: NDArray[np.bool_], percentiles: Sequence[int] = ()
+) -> NDArray[np.float64]:
+    """The values of `STATISTICS`, and percentiles, of each contour in the frames used: (frames, d) -> (d * statistics,)."""
+    values = contours[used]
+    # The slope at a frame depends on two frames on each side.
+    steep = slopes(contours)[binary_erosion(used, iterations=2, border_value=1)] / SECONDS
+    slope = np.sqrt((steep**2).sum(axis=0) / max(len(steep), 1))
+    return np.vstack(
+        [values.mean(axis=0), values.std(axis=0), slope, *np.percentile(values, percentiles, axis=0)]
+    ).T.ravel()
+
+
+def _rhythm(speech: NDArray[np.bool_], voiced: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The values of `RHYTHM`, from masks of frames."""
+    steps = np.diff(voiced.astype(int), prepend=0, append=0)
+    seconds = (np.flatnonzero(steps < 0) - np.flatnonzero(steps > 0)) * SECONDS
+    return np.array(
+        [voiced.sum() / speech.sum(), len(seconds) / (speech.sum() * SECONDS), seconds.mean(), seconds.std()]
+    )

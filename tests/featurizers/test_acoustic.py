@@ -1,0 +1,148 @@
+"""Acoustic functionals: pitch against vowels of known pitch, and what the statistics depend on."""
+
+import numpy as np
+import pytest
+import sklearn
+
+from gendiffclf.featurizers import AcousticFeaturizer
+from gendiffclf.featurizers.acoustic import VOICING_THRESHOLD
+from gendiffclf.featurizers.pitch import pitch
+from gendiffclf.speech.synthesis import VOWELS, synthesize_vowel
+
+from .conftest import RATE, tone
+
+
+def contour(wave, **changed):
+    """Pitch and periodicity in frames of 25 ms every 10 ms that lie within a clip."""
+    bounds = {"f0_min": 75.0, "f0_max": 600.0} | changed
+    return pitch(wave, (len(wave) - 400) // 160 + 1, **bounds, center=200, hop=160)
+
+
+def features(*clips, **parameters):
+    """Table of features of clips at 16 kHz."""
+    featurizer = AcousticFeaturizer(cache=None, **parameters).set_output(transform="pandas")
+    return featurizer.transform([(clip, RATE) for clip in clips])
+
+
+def vowel(word="hod", gender="female", seconds=0.5, **changed):
+    return synthesize_vowel(word, gender, seconds=seconds, random_state=0, **changed)
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.0, 1.8])
+@pytest.mark.parametrize("gender", VOWELS)
+def test_the_pitch_of_vowels(gender, factor):
+    for word, (f0, *_) in VOWELS[gender].items():
+        found, periodicity = contour(vowel(word, gender, pitch=factor))
+        # Jitter and the fall of the pitch over a vowel are 10 % in all.
+        np.testing.assert_allclose(np.median(found[5:-5]), factor * f0, rtol=0.03)
+        assert np.mean(np.abs(found[5:-5] / (factor * f0) - 1) > 0.2) < 0.03
+        assert np.median(periodicity) > 0.9
+
+
+@pytest.mark.parametrize("f0", [76, 110, 220.5, 441.3, 590])
+def test_the_pitch_of_pulses(f0):
+    pulses = np.sign(np.sin(2 * np.pi * f0 * np.arange(RATE) / RATE + 0.3)).astype(np.float32)
+    np.testing.assert_allclose(contour(pulses)[0][5:-5], f0, rtol=0.01)
+
+
+def test_bounds_of_the_pitch():
+    found, _ = contour(tone(1, 220), f0_min=75, f0_max=180)
+    np.testing.assert_allclose(found[5:-5], 110, rtol=0.01)
+
+
+def test_noise_has_no_voice():
+    noise = np.random.default_rng(0).normal(size=RATE).astype(np.float32)
+    assert contour(noise)[1].max() < VOICING_THRESHOLD
+
+
+def test_long_clips_are_read_in_blocks():
+    glide = np.sin(2 * np.pi * np.cumsum(np.linspace(100, 300, 25 * RATE)) / RATE).astype(np.float32)
+    found, _ = contour(glide)
+    np.testing.assert_allclose(found[5:-5], np.linspace(100, 300, 25 * RATE)[200::160][: len(found)][5:-5], rtol=0.01)
+    np.testing.assert_allclose(found[990:1200], contour(glide[980 * 160 : 1220 * 160])[0][10:220], rtol=1e-5)
+
+
+def test_statistics_of_a_glide():
+    seconds = np.arange(RATE) / RATE
+    glide = np.sin(2 * np.pi * 110 * 2**seconds * np.log2(np.e))  # an octave a second, from 110 Hz
+    row = features(glide).iloc[0]
+    assert abs(row["pitch_mean"] - 30) < 0.1  # half an octave above the second of 27.5 Hz
+    assert abs(row["pitch_std"] - 12 / np.sqrt(12)) < 0.2
+    assert abs(row["pitch_slope"] - 12) < 0.2
+    np.testing.assert_allclose([row[f"pitch_p{p}"] for p in (5, 50, 95)], [24.6, 30, 35.4], atol=0.3)
+
+
+def test_pauses_do_not_count():
+    spoken = vowel(seconds=1.0)
+    hiss = np.random.default_rng(0).normal(scale=1e-5, size=RATE).astype(np.float32)
+    rows = features(spoken, np.concatenate([hiss, spoken, hiss]), normalize_level=False)
+    steady = rows.drop(columns=[name for name in rows if name.endswith("slope")])
+    # Frames at the ends of the vowel have parts of both.
+    np.testing.assert_allclose(steady.iloc[1], steady.iloc[0], rtol=0.1, atol=1.0)
+    assert rows["voiced_share"].min() > 0.9
+
+
+def test_rhythm():
+    gap = np.zeros(RATE // 5, np.float32)
+    row = features(np.concatenate([vowel(seconds=0.3), gap, vowel(seconds=0.6), gap, vowel(seconds=0.3)])).iloc[0]
+    speech = 1.2
+    assert abs(row["voiced_segments_per_second"] - 3 / speech) < 0.3
+    assert abs(row["voiced_seconds_mean"] - 0.4) < 0.05
+    assert abs(row["voiced_seconds_std"] - np.std([0.3, 0.6, 0.3])) < 0.03
+    assert row["voiced_share"] > 0.9
+
+
+def test_the_level_can_be_kept():
+    loud, soft = vowel(level=0.5), vowel(level=0.05)
+    rows = features(loud, soft)
+    np.testing.assert_allclose(rows.iloc[0], rows.iloc[1], rtol=1e-2, atol=1e-2)
+    kept = features(loud, soft, normalize_level=False)
+    assert abs(kept["level_mean"].diff().iloc[1] + 20) < 0.1
+    np.testing.assert_allclose(kept["pitch_mean"].diff().iloc[1], 0, atol=1e-3)
+
+
+def test_a_click_is_no_speech():
+    clicked = np.concatenate([np.zeros(RATE // 2, np.float32), 0.01 * vowel(seconds=1.0)])
+    clicked[1000:1016] = 1.0
+    pair = features(0.01 * vowel(seconds=1.0), clicked)
+    np.testing.assert_allclose(pair["pitch_mean"].iloc[1], pair["pitch_mean"].iloc[0], atol=0.2)
+
+
+@pytest.mark.parametrize(
+    "wave",
+    [
+        np.zeros(RATE, np.float32),
+        np.ones(3, np.float32),
+        np.random.default_rng(0).normal(size=RATE).astype(np.float32),
+        np.full(RATE, 0.5, np.float32),
+    ],
+    ids=["silence", "three samples", "noise", "constant"],
+)
+def test_clips_without_voice_have_a_row(wave):
+    assert np.isfinite(features(wave)).all(axis=None)
+
+
+def test_a_row_has_the_width_that_is_documented():
+    for n_mfcc in (1, 20, 39):
+        assert features(tone(0.3), n_mfcc=n_mfcc).shape == (1, 28 + 3 * n_mfcc)
+
+
+def test_tables_for_all_of_scikit_learn():
+    with sklearn.config_context(transform_output="pandas"):
+        assert list(AcousticFeaturizer(1, cache=None).transform([(tone(0.3), RATE)]))[:2] == ["level_mean", "level_std"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"n_mfcc": 0}, "Got n_mfcc=0, expected an integer >= 1"),
+        ({"n_mfcc": 40}, "Got n_mfcc=40, expected at most 39"),
+        ({"f0_min": 600}, "Got f0_min=600"),
+        ({"f0_min": 5}, "Got f0_min=5"),
+        ({"f0_max": 5000}, "Got f0_max=5000"),
+        ({"normalize_level": 1}, "Got normalize_level=1, expected True or False"),
+    ],
+)
+def test_wrong_parameters(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        features(tone(0.3), **wrong)
