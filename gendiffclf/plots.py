@@ -255,7 +255,6 @@ class ReliabilityDisplay:
         -------
         ReliabilityDisplay
         """
-        require("matplotlib", "plots")
         return cls(reliability_bins(y_true, y_proba, n_bins=n_bins, labels=labels), name).plot(ax=ax)
 
     @classmethod
