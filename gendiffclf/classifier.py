@@ -343,7 +343,7 @@ class GenerativeTransportClassifier(
         self.kernel_, self.network_, self.logistic_ = fitted.kernel, fitted.network, fitted.logistic
         self.combination_ = fitted.combination
         self._novelty = fitted.novelty
-        self.held_out_index_, self.held_out_proba_ = fitted.held_out_rows(kind, len(classes))
+        self.held_out_index_, self.held_out_proba_ = fitted.held_out_rows(kind)
         training = fitted.training
         self.n_iter_, self.best_iter_, self.history_ = training.n_steps, training.best_step, fitted.history
         self._predictors: dict[Any, Predictor] = {}

@@ -62,14 +62,14 @@ class Fitted:
     """Estimators, their combination, and how training went."""
 
     combination: Combination
+    held_out: np.ndarray
+    """Class probabilities of the rows that have held-out estimates, (v, K)."""
+    validation: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    """Their numbers, (v,)."""
     kernel: KernelEstimator | None = None
     network: TransportNetwork | None = None
     logistic: LogisticEstimator | None = None
     training: TrainingResult = field(default_factory=TrainingResult)
-    validation: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    """Numbers of the rows that have held-out estimates, (v,)."""
-    held_out: np.ndarray | None = None
-    """Their class probabilities, (v, K); None without such rows."""
     novelty: Novelty | None = None
     """How their estimates are distributed, with which those of new rows are compared."""
 
@@ -80,15 +80,13 @@ class Fitted:
         n_bytes = sum(x.nbytes for x in kept)
         return {**self.training.history, "stopped_by": self.training.stopped_by, "kernel_bytes": n_bytes}
 
-    def held_out_rows(self, kind: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    def held_out_rows(self, kind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """
         Rows as they came that were held out, (r,), and their probabilities, (r, K).
 
         `kind` (N,) is the number among the distinct rows of each row as it came, -1 for rows left out.
         """
-        if self.held_out is None:
-            return self.validation, np.empty((0, n_classes))
-        place = np.full(max(kind.max(), self.validation.max()) + 2, -1)  # the last is that of rows left out
+        place = np.full(max(kind.max(), self.validation.max(initial=0)) + 2, -1)  # the last is that of rows left out
         place[self.validation] = np.arange(len(self.validation))
         index = np.flatnonzero(place[kind] >= 0)
         return index, self.held_out[place[kind[index]]]
@@ -117,7 +115,8 @@ def fit_estimators(
         validate=params["patience"] is not None or params["estimator"] == "both",
         groups=data.groups,
     )
-    fitted, validation, held_out, logistic = Fitted(uncalibrated(1)), folds.validation, [], None
+    fitted = Fitted(uncalibrated(1), np.empty((0, len(codes))))
+    validation, held_out, logistic = folds.validation, [], None
     learned = path if isinstance(path, LearnedPath) else None
     if params["estimator"] != "network":
         kernel = _fit_kernel(params, data, processes, budget)
@@ -162,13 +161,19 @@ def fit_estimators(
     if len(validation):
         found = combine(held_out, data.targets[validation], evidence, logistic, read_outs)
         fitted.combination = processes.first(found)
-        fitted.validation = np.asarray(validation)
+        fitted.validation = validation
         everything = held_out if logistic is None else [*held_out, logistic]
         fitted.held_out = fitted.combination.probabilities([x.cpu() for x in everything]).numpy()
-    members = folds.member if fitted.network is not None else np.zeros(len(validation), np.int64)
     fitted.novelty = fit_novelty(
-        *(fitted.kernel, fitted.network, codes, learned, data.rows, data.groups),
-        *(np.asarray(validation), members, fitted.held_out),
+        fitted.kernel,
+        fitted.network,
+        codes,
+        learned,
+        data.rows,
+        data.groups,
+        validation,
+        folds.member,
+        fitted.held_out,
     )
     _warn_of_an_early_end(fitted, budget)
     return fitted

@@ -30,19 +30,17 @@ def in_blocks(
     *,
     scale: Callable[[np.ndarray], np.ndarray],
     like: Tensor,
-    block: int | None = None,
 ) -> np.ndarray:
     """
     Compute something of each of n >= 1 rows (n, layers, d), which may be on disk: (..., n, k).
 
     `scale` maps the rows of a block to scaled rows (b, views * layers, d), float32, which `compute` maps to a result (..., b, k),
-    on the device and in the precision of `like`. A `block` has by default as many rows as suit the device.
+    on the device and in the precision of `like`.
     """
     results: list[np.ndarray] = []
-    start = 0
-    if block is None:
-        on_device = min(DEVICE_BLOCK, max(BLOCK, DEVICE_BLOCK_VALUES // rows[0].size))
-        block = BLOCK if like.device.type == "cpu" else on_device
+    start, block = 0, BLOCK
+    if like.device.type != "cpu":
+        block = min(DEVICE_BLOCK, max(BLOCK, DEVICE_BLOCK_VALUES // rows[0].size))
     with torch.inference_mode():
         while start < len(rows):
             size = min(block, len(rows) - start)

@@ -17,18 +17,7 @@ __all__ = ["label_quality"]
 
 @dataclass(frozen=True)
 class LabelQuality:
-    """
-    Labels compared with held-out estimates.
-
-    Attributes
-    ----------
-    score : ndarray of shape (n,)
-        Held-out probability of each row's label, in [0, 1]; NaN for rows that were not held out.
-    proposed : ndarray of shape (n,)
-        Most probable label; the row's own label if it was not held out.
-    ranking : ndarray of shape (m,), int
-        Indices of the m held-out rows, the most suspect first.
-    """
+    """Labels compared with held-out estimates, as `label_quality` returns it."""
 
     score: np.ndarray
     proposed: np.ndarray

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 N_STEPS = 16
 """Steps of gradient descent from the features' means to the means given the other values of a row."""
@@ -148,8 +149,7 @@ def _blocks(
     X: np.ndarray, rows: np.ndarray, weight: np.ndarray, scale: Scale
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Blocks of scaled rows (b, views * layers, d) with their weights (b, 1, 1)."""
-    for start in range(0, len(rows), _BLOCK):
-        part = slice(start, start + _BLOCK)
+    for part in gen_batches(len(rows), _BLOCK):
         yield scale(X[rows[part]]), weight[part, None, None]
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 from torch import Tensor
 
 from .device import high_precision
@@ -99,27 +100,27 @@ def fit_novelty(
     groups: np.ndarray | None,
     index: np.ndarray,
     members: np.ndarray,
-    probabilities: np.ndarray | None,
+    probabilities: np.ndarray,
 ) -> Novelty:
     """
     Learn what is usual from held-out rows: their numbers `index` (v,), the `members` (v,) of the network that did not learn from
-    them, and their `probabilities` (v, K), None without such rows.
+    them, and their `probabilities` (v, K).
 
     The kernel's centres are the first of the rows. Rows of a row's group (n,) are not among its nearest. The codes (K, L) tell
     device and precision.
     """
     n_measures = (kernel is not None) + (network is not None) + 1
-    if probabilities is None:
+    if not len(index):
         return Novelty.fit(np.empty((0, n_measures)))
     chosen = np.linspace(0, len(index) - 1, min(len(index), MOST_ROWS)).astype(np.int64)
-    index, members, probabilities = index[chosen], members[chosen], probabilities[chosen]
+    index, probabilities = index[chosen], probabilities[chosen]
     group = np.arange(len(rows)) if groups is None else groups
     if kernel is not None:
         kernel = kernel.to(codes)
     parts = []
     with torch.inference_mode():
-        for start in range(0, len(index), BLOCK):
-            numbers = index[start : start + BLOCK]
+        for part in gen_batches(len(index), BLOCK):
+            numbers = index[part]
             block = rows[numbers].to(codes)
             measures = []
             if kernel is not None:
@@ -127,7 +128,7 @@ def fit_novelty(
                 measures.append(kernel.distance(block, own))
             if network is not None:
                 lengths = outside(network, block, codes, learned)  # (M, b)
-                measures.append(lengths[torch.as_tensor(members[start : start + BLOCK]), torch.arange(len(block))])
-            measures.append(entropy(torch.as_tensor(probabilities[start : start + BLOCK])))
+                measures.append(lengths[torch.as_tensor(members[chosen[part]]), torch.arange(len(block))])
+            measures.append(entropy(torch.as_tensor(probabilities[part])))
             parts.append(torch.stack([high_precision(x).cpu() for x in measures], dim=1))
     return Novelty.fit(torch.cat(parts).double().numpy())

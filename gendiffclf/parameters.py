@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from sklearn.base import clone
 
 from .device import PRECISIONS
@@ -198,11 +199,9 @@ def training_settings(
     if learning_rate == "auto":
         learning_rate = min(AUTO_LEARNING_RATE[n_rows > FEW_TRAINING_ROWS], AUTO_RATE_WIDTH / width)
     if batch_size == "auto":
-        least, most = AUTO_BATCH
-        batch_size = min(most, max(least, n_rows // 8))
+        batch_size = int(np.clip(n_rows // 8, *AUTO_BATCH))
     if patience == "auto":
-        least, most = AUTO_PATIENCE
-        patience = min(most, max(least, n_rows // 8))
+        patience = int(np.clip(n_rows // 8, *AUTO_PATIENCE))
     if params["precision"] == "auto" and device.type == "cpu" and batch_size * width <= FLOAT32_VALUES:
         precision = torch.float32
     return TrainingSettings(

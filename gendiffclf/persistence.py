@@ -57,8 +57,9 @@ _DATACLASSES = (
     KernelSettings,
     LogisticEstimator,
     NetworkShape,
+    ExactPath,
+    LearnedPath,
 )
-_PATHS = (ExactPath, LearnedPath)
 
 Classifier = TypeVar("Classifier", bound=Any)
 
@@ -233,8 +234,6 @@ def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if type(value) in _DATACLASSES:
         own = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return {f"__{type(value).__name__}__": _pack(own, name, tensors)}
-    if type(value) in _PATHS:
-        return {f"__{type(value).__name__}__": _pack(value.get_params(), name, tensors)}
     if isinstance(value, TransportNetwork):
         return {"__TransportNetwork__": _pack({"shape": value.shape, "state": value.state_dict()}, name, tensors)}
     raise TypeError(f"Got {name} of type {type(value).__name__}, expected numbers, strings, arrays or tensors.")
@@ -272,5 +271,5 @@ _UNPACKERS: dict[str, Callable[[Any, dict[str, Tensor]], Any]] = {
     "__tuple__": lambda items, tensors: tuple(_unpack(items, tensors)),
     "__pairs__": lambda pairs, tensors: {k: _unpack(v, tensors) for k, v in pairs},
     "__TransportNetwork__": _unpack_network,
-    **{f"__{kind.__name__}__": functools.partial(_unpack_object, kind) for kind in (*_DATACLASSES, *_PATHS)},
+    **{f"__{kind.__name__}__": functools.partial(_unpack_object, kind) for kind in _DATACLASSES},
 }

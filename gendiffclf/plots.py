@@ -110,8 +110,6 @@ class TransportDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        from .transport.readout import cosines
-
         require("matplotlib", "plots")
         check_is_fitted(estimator, "classes_")
         check_integer("row", row, 0)
@@ -125,9 +123,7 @@ class TransportDisplay:
         states = estimator.transport(X, n_steps=n_steps, return_path=True)[:, 0]  # (N + 1, L)
         codes = estimator.codes_
         if y is None:
-            import torch
-
-            number = int(cosines(torch.as_tensor(states[-1]).double(), torch.as_tensor(codes)).argmax())
+            number = int((codes @ states[-1]).argmax())  # codes are equally long
             name = f"code of the nearest class, {estimator.classes_[number]}"
         else:
             labels = column_or_1d(np.asarray(y))
@@ -259,7 +255,6 @@ class ReliabilityDisplay:
         -------
         ReliabilityDisplay
         """
-        require("matplotlib", "plots")
         return cls(reliability_bins(y_true, y_proba, n_bins=n_bins, labels=labels), name).plot(ax=ax)
 
     @classmethod

@@ -75,9 +75,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             1e-4 on some data, and by 1e-2 where hundreds of features are copies of one. Otherwise the probabilities of a row do
             not depend on the other rows.
         """
-        probabilities, missing = self._compute(X, lambda predictor, rows: predictor.probabilities(rows))
-        probabilities[missing] = self.class_prior_
-        return probabilities
+        return self._compute(X, lambda predictor, rows: predictor.probabilities(rows), self.class_prior_)
 
     def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
         """
@@ -128,9 +126,9 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         ndarray of shape (n,)
             At most 0; NaN for rows with only NaN. Without held-out rows (a single network, `patience=None`), minus the length.
         """
-        measures, missing = self._compute(X, lambda predictor, rows: predictor.measures(rows))
-        scores = self._novelty.score(measures.astype(np.float64))
-        scores[missing] = np.nan
+        measures = self._compute(X, lambda predictor, rows: predictor.measures(rows), np.nan).astype(np.float64)
+        scores = self._novelty.score(measures)
+        scores[np.isnan(measures).all(axis=1)] = np.nan
         return scores
 
     def is_novel(self, X: ArrayLike, quantile: float = 0.05) -> np.ndarray:
@@ -183,10 +181,8 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             Weighted mean of the estimates of kernel and network, near the code of the row's class; NaN for rows with only NaN.
             Training rows are nearer to their code than new rows, so fit another model on top to rows of its own.
         """
-        estimates, missing = self._compute(X, lambda predictor, rows: predictor.representation(rows))
-        estimates = estimates.astype(np.float64)
-        estimates[missing] = np.nan
-        return estimates
+        estimates = self._compute(X, lambda predictor, rows: predictor.representation(rows), np.nan)
+        return estimates.astype(np.float64)
 
     def transport(
         self, X: ArrayLike, n_steps: int | None = None, return_path: bool = False, solver: str | None = None
@@ -227,9 +223,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             path = predictor.transport(rows, n_steps, solver)
             return path if return_path else path[-1]
 
-        transported, missing = self._compute(X, states)
-        transported[..., missing, :] = np.nan
-        return transported
+        return self._compute(X, states, np.nan)
 
     def sample(self, X: ArrayLike, n_draws: int = 1, random_state: Any = None, n_steps: int = 4) -> np.ndarray:
         """
@@ -267,11 +261,11 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 f"Got path={self.path_!r}, expected an exact path, on which transports are samples; fit with path='exact'."
             )
         probabilities = self.predict_proba(X)
-        start, _ = self._compute(X, lambda predictor, rows: predictor.start(rows))
+        start = self._compute(X, lambda predictor, rows: predictor.start(rows), 0.0)
         labels = sample(
             self.path_.path(),
             torch.as_tensor(probabilities),
-            torch.as_tensor(start).nan_to_num(),
+            torch.as_tensor(start),
             self._codes(),
             n_draws=n_draws,
             n_steps=n_steps,
@@ -345,9 +339,9 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._predictors[key]
 
     def _compute(
-        self, X: ArrayLike, compute: Callable[[Predictor, torch.Tensor], torch.Tensor]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Apply a function to the scaled rows of X, (..., n, k); and a mask of rows with only NaN, (n,), to be overwritten."""
+        self, X: ArrayLike, compute: Callable[[Predictor, torch.Tensor], torch.Tensor], of_missing: np.ndarray | float
+    ) -> np.ndarray:
+        """Apply a function to the scaled rows of X, (..., n, k); `of_missing` (k,) is the result of rows with only NaN."""
         import torch
 
         from .inference import in_blocks, prediction_dtype
@@ -357,6 +351,6 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         device = resolve_device(self.device)
         like = torch.empty(0, dtype=prediction_dtype(len(rows), device, self.precision), device=device)
         predictor = self._predictor(like)
-        return in_blocks(
-            rows, lambda block: compute(predictor, block), scale=self.scaler_.transform, like=like
-        ), missing
+        results = in_blocks(rows, lambda block: compute(predictor, block), scale=self.scaler_.transform, like=like)
+        results[..., missing, :] = of_missing
+        return results

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from .device import in_threads
 from .missing import MissingValues
@@ -95,8 +96,7 @@ class FeatureScaler:
         quantiles = np.zeros((N_QUANTILES, n_features)) if kind in ("quantile", "mixed") else None
         n_present: np.ndarray = np.zeros(n_features, np.int64)
         step = max(1, _FIT_VALUES // len(rows))
-        for start in range(0, n_features, step):
-            part = slice(start, start + step)
+        for part in gen_batches(n_features, step):
             values = flat[:, part][rows].astype(np.float64)
             for columns, present in _by_presence(values):
                 place, found = np.arange(n_features)[part][columns], values[present, columns]
@@ -148,33 +148,22 @@ class FeatureScaler:
         if self.quantiles is not None:
             _ = self.tables  # made once, not by every thread
 
-        def scale(start: int) -> None:
-            rows = slice(start, start + step)
+        def scale(rows: slice) -> None:
             part = X[rows if index is None else index[rows]]
             self.missing.put_in(part, self._scaled(part), scaled[rows])
 
-        in_threads(scale, range(0, n, step))
+        in_threads(scale, list(gen_batches(n, step)))
         return scaled
 
     def _scaled(self, X: np.ndarray) -> np.ndarray:
         """Scaled rows (n, layers, d) -> (n, views * layers, d); missing values stay NaN."""
-        scaled = np.empty((len(X), n_views(self.kind) * X.shape[1], X.shape[2]), np.float32)
-        self._transform(X.reshape(len(X), -1), scaled.reshape(len(X), -1))
-        if len(self.indicators):
-            centred = X[:, :, self.indicators] - self.center[:, self.indicators]
-            scaled[:, :, self.indicators] = np.tile(centred, (1, n_views(self.kind), 1))
-        return scaled
-
-    def _transform(self, X: np.ndarray, scaled: np.ndarray) -> None:
-        """Scale rows (n, layers * d) into the place for them (n, views * layers * d)."""
-        by_rank = self.quantiles is not None
-        by_scale = self.kind != "quantile"
-        n_values = X.shape[1]
+        by_rank, by_scale = self.quantiles is not None, self.kind != "quantile"
+        flat, center, scale = X.reshape(len(X), -1), self.center.ravel(), self.scale.ravel()
+        n_values = len(center)
+        scaled: np.ndarray = np.empty((len(X), n_views(self.kind) * n_values), np.float32)
         step = max(_COLUMNS, _TRANSFORM_VALUES // len(X))
-        center, scale = self.center.ravel(), self.scale.ravel()
-        for start in range(0, n_values, step):
-            part = slice(start, min(start + step, n_values))
-            values = X[:, part].astype(np.float64)
+        for part in gen_batches(n_values, step):
+            values = flat[:, part].astype(np.float64)
             values[:, np.isinf(scale[part])] = np.nan
             if by_rank:
                 scaled[:, part] = self._to_normal(values.copy() if by_scale else values, part)
@@ -186,7 +175,12 @@ class FeatureScaler:
                 np.clip(values, -_LARGEST, _LARGEST, out=values)
                 if (clip := {"robust": SMOOTH_CLIP, "mixed": WIDE_CLIP}.get(self.kind)) is not None:
                     values /= np.hypot(1, values / clip)  # no square that overflows
-                scaled[:, scaled.shape[1] - n_values :][:, part] = np.clip(values, -LARGEST_SCALED, LARGEST_SCALED)
+                scaled[:, -n_values:][:, part] = np.clip(values, -LARGEST_SCALED, LARGEST_SCALED)
+        scaled = scaled.reshape(len(X), -1, X.shape[2])
+        if len(self.indicators):
+            centred = X[:, :, self.indicators] - self.center[:, self.indicators]
+            scaled[:, :, self.indicators] = np.tile(centred, (1, n_views(self.kind), 1))
+        return scaled
 
     def _to_normal(self, x: np.ndarray, part: slice) -> np.ndarray:
         """

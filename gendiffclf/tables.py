@@ -65,7 +65,7 @@ def needs_encoding(X: Any) -> bool:
     """Whether X is a DataFrame with a column of another type than NumPy's integers and floats."""
     if not is_table(X):
         return False
-    if type(X).__module__.startswith("polars"):
+    if _is_polars(X):
         return any(not dtype.is_numeric() or X[name].null_count() for name, dtype in X.schema.items())
     return any(not isinstance(dtype, np.dtype) or dtype.kind not in "iuf" for dtype in X.dtypes)
 
@@ -256,8 +256,8 @@ def _series(X: Any, number: int) -> Any:
     return X.iloc[:, number] if hasattr(X, "iloc") else X.to_series(number)
 
 
-def _is_polars(series: Any) -> bool:
-    return type(series).__module__.startswith("polars")
+def _is_polars(data: Any) -> bool:
+    return type(data).__module__.startswith("polars")
 
 
 def _kind(name: str, series: Any) -> str | None:

@@ -130,7 +130,7 @@ def checked_rows(
         if declared or needs_encoding(X):
             validate_data(estimator, X, skip_check_array=True)
             weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-            group = None if groups is None else np.unique(_checked_groups(groups, len(weight)), return_inverse=True)[1]
+            group = None if groups is None else np.unique(checked_groups(groups, len(weight)), return_inverse=True)[1]
             estimator.table_encoder_ = TableEncoder.fit(X, weight, declared, group)
     matrix = _encoded(estimator, X)
     if feature_shape is not None:
@@ -160,7 +160,7 @@ def checked_rows(
     return rows, labels, weight, _group_numbers(groups, weight > 0)
 
 
-def _checked_groups(groups: ArrayLike, n: int) -> np.ndarray:
+def checked_groups(groups: ArrayLike, n: int) -> np.ndarray:
     """The groups of n rows as an array."""
     names = np.asarray(groups)
     if names.ndim != 1:
@@ -183,7 +183,7 @@ def _group_numbers(groups: ArrayLike | None, used: np.ndarray) -> np.ndarray:
     numbers = np.zeros(n, np.int64)
     if groups is None:
         return numbers
-    names = _checked_groups(groups, n)
+    names = checked_groups(groups, n)
     distinct, numbers[used] = np.unique(names[used], return_inverse=True)
     if len(distinct) == 1 and n > 1:
         warnings.warn(

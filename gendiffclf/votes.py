@@ -11,7 +11,7 @@ from scipy.special import xlogy
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_sample_weight, _num_samples, check_array
 
-from .validation import shown
+from .validation import checked_groups, shown
 
 __all__ = ["jensen_shannon_divergence", "vote_cross_entropy"]
 
@@ -23,7 +23,7 @@ class VotesMixin:
         held_out_index_: np.ndarray
         held_out_proba_: np.ndarray
 
-        def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self: ...
+        def __getattr__(self, name: str) -> Any: ...
 
     def fit_votes(
         self,
@@ -70,14 +70,11 @@ class VotesMixin:
         if groups is None and len(np.unique(row)) < len(row):
             groups = np.arange(len(shares))
         weight = _check_sample_weight(sample_weight, shares, dtype=np.float64, ensure_non_negative=True)
-        group = None if groups is None else np.asarray(groups)
-        if group is not None and group.shape != (len(shares),):
-            raise ValueError(f"Got groups of shape {group.shape} for {len(shares)} rows, expected one group per row.")
         self.fit(
             _safe_indexing(X, row),
             labels[column],
             sample_weight=shares[row, column] * weight[row],
-            groups=None if group is None else group[row],
+            groups=None if groups is None else checked_groups(groups, len(shares))[row],
         )
         # The copies of a row were held out together and have the same estimate.
         self.held_out_index_, first = np.unique(row[self.held_out_index_], return_index=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from gendiffclf import inference
 from gendiffclf.device import exact_dtype
 from gendiffclf.inference import FEW_ROWS, in_blocks, prediction_dtype
 
@@ -37,16 +38,18 @@ class FullDevice:
 
 @pytest.mark.parametrize("block", [1, 7, 99, 100, 101])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_blocks_give_what_one_pass_gives(block, dtype):
-    found = in_blocks(ROWS, compute, scale=scale, like=LIKE.to(dtype), block=block)
+def test_blocks_give_what_one_pass_gives(block, dtype, monkeypatch):
+    monkeypatch.setattr(inference, "BLOCK", block)
+    found = in_blocks(ROWS, compute, scale=scale, like=LIKE.to(dtype))
     scaled = scale(ROWS)[:, 0].astype(found.dtype)
     np.testing.assert_array_equal(found, [scaled, -scaled])
     assert found.dtype == {torch.float32: np.float32, torch.float64: np.float64}[dtype]
 
 
-def test_no_more_rows_than_a_block_are_scaled_at_a_time():
+def test_no_more_rows_than_a_block_are_scaled_at_a_time(monkeypatch):
+    monkeypatch.setattr(inference, "BLOCK", 30)
     sizes = []
-    in_blocks(ROWS, compute, scale=lambda rows: sizes.append(len(rows)) or scale(rows), like=LIKE, block=30)
+    in_blocks(ROWS, compute, scale=lambda rows: sizes.append(len(rows)) or scale(rows), like=LIKE)
     assert sizes == [30, 30, 30, 10]
 
 
@@ -60,10 +63,11 @@ def test_nothing_is_recorded_for_gradients():
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
-def test_blocks_are_halved_when_memory_runs_out(error):
+def test_blocks_are_halved_when_memory_runs_out(error, monkeypatch):
+    monkeypatch.setattr(inference, "BLOCK", 64)
     device = FullDevice(20, error)
     with pytest.warns(ResourceWarning, match=r"cpu ran out of memory; going on with (32|16) rows at a time\."):
-        found = in_blocks(ROWS, device, scale=scale, like=LIKE, block=64)
+        found = in_blocks(ROWS, device, scale=scale, like=LIKE)
     assert device.sizes == [64, 32, *[16] * 6, 4]
     np.testing.assert_array_equal(found, compute(torch.as_tensor(scale(ROWS))))
 
@@ -71,7 +75,7 @@ def test_blocks_are_halved_when_memory_runs_out(error):
 def test_fewer_rows_than_a_block_are_halved_themselves():
     device = FullDevice(60, MemoryError())
     with pytest.warns(ResourceWarning, match=r"going on with 50 rows at a time"):
-        in_blocks(ROWS, device, scale=scale, like=LIKE, block=2048)
+        in_blocks(ROWS, device, scale=scale, like=LIKE)
     assert device.sizes == [100, 50, 50]
 
 

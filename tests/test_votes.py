@@ -78,7 +78,7 @@ def test_weights_and_groups_of_votes(tiny, voted):
             {"votes": np.ones(150)},
             r"Got votes of shape \(150,\), expected a column for each class; make single labels one-hot",
         ),
-        ({"groups": np.arange(2)}, r"Got groups of shape \(2,\) for 150 rows, expected one group per row\."),
+        ({"groups": np.arange(2)}, r"Got 2 groups for 150 rows, expected one group per row\."),
         ({"sample_weight": -np.ones(150)}, "Negative values in data passed to `sample_weight`"),
         ({"classes": ["a", 1, 2]}, r"Got classes=\['a', 1, 2\] .* all different and of one type"),
         ({"votes": np.ones((4, 3))}, r"Got votes of 4 rows for X of 150, expected a row of votes for each row\."),

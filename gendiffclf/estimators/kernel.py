@@ -150,10 +150,8 @@ def fit_kernel(
         held-out estimates by the choice of the other folds.
     choice : Choice, optional
         Of an earlier fit to these rows.
-    reduce : callable, optional
-        Sums a tensor over processes, in place.
-    part : callable
-        From a number of rows to those that this process sums over.
+    reduce, part : callable
+        As of `NystromSums`.
 
     Returns
     -------

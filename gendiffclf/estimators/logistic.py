@@ -7,11 +7,11 @@ temperature: a strong penalty that finds the right directions makes probabilitie
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 from torch import Tensor
 
 from .minimizing import minimized
@@ -102,7 +102,7 @@ def fit_logistic(
         Probabilities of the rows of folds by the regression that did not learn from them.
     """
     index = torch.as_tensor(numbers, device=targets.device)
-    x = torch.cat(list(_blocks(rows, numbers, layer_weights)))
+    x = _read(rows, numbers, layer_weights)
     folds, own = np.unique(fold, return_inverse=True)
     learns = np.ones((len(numbers), len(folds)), bool)
     learns[np.arange(len(fold)), own] = False
@@ -161,18 +161,17 @@ def _refit(
     """Coefficients (d + 1, 1, K) of all rows, or of so many as memory allows; `summed_penalty` is not of a mean."""
     stride = -(-len(rows) * max(rows[:1].shape[-1], targets.shape[1]) // _REFIT_VALUES)
     numbers = np.arange(0, len(rows), stride)
-    x = torch.cat(list(_blocks(rows, numbers, layer_weights)))
+    x = _read(rows, numbers, layer_weights)
     shares = weight[::stride, None].to(x)
     shares /= shares.sum()
     return _minimised(start, x, targets[::stride].to(x), shares, summed_penalty / len(numbers))
 
 
-def _blocks(rows: Rows, numbers: np.ndarray, layer_weights: tuple[float, ...]) -> Iterator[Tensor]:
-    """What the regression reads of rows, (b, d) at a time."""
+def _read(rows: Rows, numbers: np.ndarray, layer_weights: tuple[float, ...]) -> Tensor:
+    """What the regression reads of rows of numbers (n,), (n, d)."""
     first = rows[numbers[:1]]
-    step = max(1, _BLOCK_VALUES // first.numel())
-    for start in range(0, len(numbers), step):
-        yield _summed_layers(rows[numbers[start : start + step]], first.new_tensor(layer_weights))
+    weights, step = first.new_tensor(layer_weights), max(1, _BLOCK_VALUES // first.numel())
+    return torch.cat([_summed_layers(rows[numbers[part]], weights) for part in gen_batches(len(numbers), step)])
 
 
 def _logits(x: Tensor, coefficients: Tensor) -> Tensor:

@@ -90,10 +90,8 @@ class TransportNetwork(nn.Module):
         generator = generator if generator is not None else torch.Generator()
         self.shape = shape
         members, width, n_condition = shape.n_members, shape.width, max(1, shape.n_layers - 1)
-        self.lift: Tensor
-        self.register_buffer("lift", torch.as_tensor(lift, dtype=torch.float32))
-        self.view: Tensor
-        self.register_buffer("view", torch.arange(members) % shape.n_views, persistent=False)
+        self.lift = nn.Buffer(torch.as_tensor(lift, dtype=torch.float32))
+        self.view = nn.Buffer(torch.arange(members) % shape.n_views, persistent=False)
         self.layer_weights: nn.Parameter | None = None
         if n_condition > 1:
             self.layer_weights = nn.Parameter(

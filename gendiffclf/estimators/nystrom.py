@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 from torch import Tensor
 
 from .kernel_estimator import KernelEstimator
@@ -176,9 +177,8 @@ class NystromSums:
 
     def _blocks(self, numbers: np.ndarray) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Numbers and features of some rows at a time."""
-        for start in range(0, len(numbers), self._step):
-            block = numbers[start : start + self._step]
-            yield block, self._features(block)
+        for part in gen_batches(len(numbers), self._step):
+            yield numbers[part], self._features(numbers[part])
 
     def _sums(self, numbers: np.ndarray) -> tuple[Tensor, Tensor]:
         """What rows add to the normal equations: (m, m) and (m, K)."""

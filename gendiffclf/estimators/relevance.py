@@ -145,7 +145,7 @@ def sharpened(factors: Tensor, rows: Tensor, targets: Tensor, weight: Tensor, st
         Bandwidth and penalty of the Gaussian kernel, by their places in the grids.
     """
     scaled, targets, weight = rows[:LEARNING_ROWS] * factors, targets[:LEARNING_ROWS], weight[:LEARNING_ROWS]
-    gram = _gram("gaussian", *distances("gaussian", scaled, weight), start[0])
+    gram = kernel_values("gaussian", *distances("gaussian", scaled, weight), BANDWIDTHS[start[0]])
     coefficients, _ = _fit(gram, targets, weight, torch.ones_like(weight, dtype=torch.bool), start[1])
     if coefficients.shape[1] > N_PROBES:
         signs = torch.randint(0, 2, (coefficients.shape[1], N_PROBES), generator=torch.Generator().manual_seed(0))
@@ -158,10 +158,6 @@ def sharpened(factors: Tensor, rows: Tensor, targets: Tensor, weight: Tensor, st
     found = factors * squared.sqrt_()
     found = (found / found.square().mean().sqrt()).nan_to_num_(1.0).clamp_min_(LEAST_FACTOR)
     return found / found.square().mean().sqrt()
-
-
-def _gram(kernel: str, distance: Tensor, unit: float, bandwidth: int) -> Tensor:
-    return kernel_values(kernel, distance, unit, BANDWIDTHS[bandwidth])
 
 
 def _fit(gram: Tensor, targets: Tensor, weight: Tensor, learns: Tensor, penalty: int) -> tuple[Tensor, Tensor]:
@@ -220,7 +216,7 @@ class _FoldScore:
         if (kernel, place) not in self._estimates:
             found = torch.empty_like(self._targets)
             for fold, own in enumerate(self._folds):
-                gram = _gram(kernel, *self._distances(kernel, fold, place[2]), place[0])
+                gram = kernel_values(kernel, *self._distances(kernel, fold, place[2]), BANDWIDTHS[place[0]])
                 coefficients, offset = _fit(gram, self._targets, self._weight, ~own, place[1])
                 found[own] = gram[own][:, ~own] @ coefficients + offset - self._offset
             self._estimates[kernel, place] = found

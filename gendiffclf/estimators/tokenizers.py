@@ -27,10 +27,6 @@ class SingleTokenizer(nn.Module):
     ) -> None:
         super().__init__()
 
-    def forward(self, layers: Tensor, embedded: Tensor) -> Tensor:
-        """An empty axis of tokens."""
-        raise AssertionError("a network without further tokens never asks for them")
-
 
 class LayersTokenizer(nn.Module):
     """One token per conditioning layer: attention generalises the fixed weighted sum to one that depends on the row."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from ..device import in_threads
 from ..rows import observations
@@ -160,15 +161,13 @@ def _hash(values: np.ndarray) -> np.ndarray:
     width = 2 * flat.shape[1]
     factors = np.random.default_rng(0).integers(1, 2**63, size=width, dtype=np.uint64) | np.uint64(1)
     found = np.empty(len(flat), np.uint64)
-    step = max(1, _HASHED_VALUES // width)
 
-    def hash_rows(start: int) -> None:
-        part = slice(start, start + step)
+    def hash_rows(part: slice) -> None:
         rows = np.ascontiguousarray(flat[part], np.float64) + 0.0  # makes -0.0 and 0.0 one
         rows[np.isnan(rows)] = np.nan  # of the many NaN there are, one
         words = rows.view(np.uint32).astype(np.uint64)
         found[part] = ((words ^ (words << np.uint64(29))) * factors).sum(1, dtype=np.uint64)
 
-    in_threads(hash_rows, range(0, len(flat), step))
+    in_threads(hash_rows, list(gen_batches(len(flat), max(1, _HASHED_VALUES // width))))
     found ^= found >> np.uint64(31)
     return found * np.uint64(0xBF58476D1CE4E5B9)

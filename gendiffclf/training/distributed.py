@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, distributed, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from ..device import in_process_group, resolve_device
 from ..validation import shown
@@ -83,11 +84,9 @@ class Processes:
 
         DistributedDataParallel would overlap it with the backward pass; networks here are small.
         """
-        if self.count == 1:
-            return list(gradients)
-        flat = self.summed(torch.cat([x.flatten() for x in gradients]))
-        parts = flat.split([x.numel() for x in gradients])
-        return [part.view_as(x) for part, x in zip(parts, gradients, strict=True)]
+        if self.count > 1:
+            vector_to_parameters(self.summed(parameters_to_vector(gradients)), gradients)
+        return list(gradients)
 
     def gathered(self, value: T) -> list[T]:
         """The value that each process has here; small."""
@@ -107,7 +106,7 @@ class Processes:
 
     def first(self, value: T) -> T:
         """The value of the first process."""
-        return self.gathered(value)[0] if self.count > 1 else value
+        return self.gathered(value)[0]
 
     def copy_first(self, tensors: Sequence[Tensor]) -> None:
         """Overwrite tensors with those of the first process; processors of two kinds may round differently."""

@@ -1,4 +1,4 @@
-"""From the end of transport to probabilities and decisions (Eq. 12).
+"""From the end of transport to probabilities (Eq. 12).
 
 The codes are orthogonal with squared norm L / 2, so the minimiser of the target-matching loss is
 `x̂0 = Σ_c p(c | inputs) x0(c)`, and `p_c = 2 <x̂0, x0(c)> / L`: a projection onto the codes. What an estimator makes
@@ -33,17 +33,6 @@ def project_on_simplex(scores: Tensor) -> Tensor:
     support = (descending * rank > excess).sum(-1, keepdim=True).clamp_min(1)
     threshold = excess.gather(-1, support - 1) / support
     return (scores - threshold).clamp_min(0)
-
-
-def cosines(x0_hat: Tensor, codes: Tensor) -> Tensor:
-    """
-    Cosine of the angle between each estimate (..., L) and each code (K, L), of shape (..., K), in [-1, 1].
-
-    An estimate of zero has the cosine 0 with every code.
-    """
-    tiny = torch.finfo(x0_hat.dtype).tiny
-    direction = x0_hat / x0_hat.norm(dim=-1, keepdim=True).clamp_min(tiny)
-    return direction @ (codes / codes.norm(dim=-1, keepdim=True)).mT
 
 
 def positive_shares(coordinates: Tensor, sharpness: float | Tensor, softness: float | Tensor) -> Tensor:

@@ -21,12 +21,6 @@ Estimator = Callable[[Tensor, Tensor], Tensor]
 class Solver(Protocol):
     """One step of transport."""
 
-    calls_per_step: int
-    """How often a step asks for an estimate."""
-
-    stochastic: bool
-    """Whether steps use their noise."""
-
     def step(
         self, path: Path, estimate: Estimator, x: Tensor, x1: Tensor, t: Tensor, s: Tensor, noise: Tensor
     ) -> Tensor:
@@ -41,9 +35,6 @@ class ExactSolver:
     itself; for a constant estimate any number of steps ends at the same point.
     """
 
-    calls_per_step = 1
-    stochastic = False
-
     def step(
         self, path: Path, estimate: Estimator, x: Tensor, x1: Tensor, t: Tensor, s: Tensor, noise: Tensor
     ) -> Tensor:
@@ -57,9 +48,6 @@ class ExactSolver:
 class EulerSolver:
     """Euler's method on the vector field, the paper's (Eq. 11): first order, and far from the code after one step."""
 
-    calls_per_step = 1
-    stochastic = False
-
     def step(
         self, path: Path, estimate: Estimator, x: Tensor, x1: Tensor, t: Tensor, s: Tensor, noise: Tensor
     ) -> Tensor:
@@ -68,9 +56,6 @@ class EulerSolver:
 
 class MidpointSolver:
     """The midpoint method on the vector field: second order, and never evaluated at t = 0, where the field is singular."""
-
-    calls_per_step = 2
-    stochastic = False
 
     def step(
         self, path: Path, estimate: Estimator, x: Tensor, x1: Tensor, t: Tensor, s: Tensor, noise: Tensor
@@ -89,9 +74,6 @@ class StochasticSolver:
     step is the same for all rows, so a row's result does not depend on its neighbours.
     """
 
-    calls_per_step = 1
-    stochastic = True
-
     def step(
         self, path: Path, estimate: Estimator, x: Tensor, x1: Tensor, t: Tensor, s: Tensor, noise: Tensor
     ) -> Tensor:
@@ -109,7 +91,7 @@ SOLVERS: dict[str, type[Solver]] = {
 
 @lru_cache(maxsize=8)
 def step_noise(n_steps: int, width: int) -> Tensor:
-    """Noise of each step of a stochastic solver (n_steps, width), always the same, on the CPU."""
+    """Noise of each step (n_steps, width), always the same, on the CPU."""
     with torch.inference_mode(False):
         return torch.randn(n_steps, width, generator=torch.Generator().manual_seed(0))
 
@@ -128,9 +110,7 @@ def transport(
 
     Returns every state on the way, (n_steps + 1, ..., L): the first is `x1`, the last the estimate at t = 0.
     """
-    grid = time_grid(n_steps, t_max, x1)
-    shape = n_steps, x1.shape[-1]
-    noise = step_noise(*shape).to(x1) if solver.stochastic else x1.new_zeros(shape)
+    grid, noise = time_grid(n_steps, t_max, x1), step_noise(n_steps, x1.shape[-1]).to(x1)
     states = [x1]
     for i in range(n_steps):
         states.append(solver.step(path, estimate, states[-1], x1, grid[i], grid[i + 1], noise[i]))

@@ -1,4 +1,4 @@
-"""Projections onto codes and simplex, cosines and positive shares."""
+"""Projections onto codes and simplex, and positive shares."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gendiffclf.transport.codes import CODES, label_codes
-from gendiffclf.transport.readout import cosines, outside_span, positive_shares, project_on_codes, project_on_simplex
+from gendiffclf.transport.readout import outside_span, positive_shares, project_on_codes, project_on_simplex
 
 score_rows = arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 9)), elements=st.floats(-50, 50))
 
@@ -50,13 +50,6 @@ def test_simplex_projection_in_float32(scores):
     found = project_on_simplex(torch.as_tensor(scores, dtype=torch.float32))
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.sum(-1), torch.ones(len(found)), rtol=0, atol=1e-4)
-
-
-def test_cosines_of_codes_and_of_nothing():
-    codes = torch.as_tensor(label_codes("sinusoidal", 3, 8))
-    found = cosines(torch.cat([7 * codes, -codes[:1], torch.zeros(1, 8, dtype=codes.dtype)]), codes)
-    expected = torch.cat([torch.eye(3), torch.tensor([[-1.0, 0, 0], [0, 0, 0]])]).double()
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
 @given(score_rows, st.floats(0.3, 10), st.floats(0.01, 3))
