@@ -107,7 +107,7 @@ def test_the_page_about_gender_quotes_the_record():
     root = Path(__file__).parents[2]
     found = json.loads((root / speech.RECORD).read_text())["tasks"]["gender"]["results"]
     page = " ".join((root / "docs" / "gender.md").read_text().split())
-    for features, form in {"ge2e": "UAR of {} (95 % interval {} to {})", "fbank": "it is {} ({} to {})"}.items():
+    for features, form in {"ge2e": "UAR of {} (95 % interval {} to {})", "acoustic": "it is {} ({} to {})"}.items():
         (row,) = [row["measures"]["uar"] for row in found if (row["features"], row["model"]) == (features, "ours")]
         assert form.format(*(f"{row[part]:.3f}" for part in ("value", "low", "high"))) in page
 
