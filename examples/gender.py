@@ -10,14 +10,14 @@ import tempfile
 import matplotlib.pyplot as plt
 from sklearn.pipeline import make_pipeline
 
-from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier
+from gendiffclf import AcousticFeaturizer, GenerativeTransportClassifier
 from gendiffclf.speech import evaluate, synthesize_corpus
 
 folder = tempfile.TemporaryDirectory()
 corpus = synthesize_corpus(folder.name, n_speakers=10, n_takes=1, random_state=0)
 corpus = corpus.assign(vowel=corpus["label"], label=corpus["gender"])
 classifier = GenerativeTransportClassifier(estimator="kernel", random_state=0)
-pipeline = make_pipeline(FbankFeaturizer(n_mels=40), classifier)
+pipeline = make_pipeline(AcousticFeaturizer(cache=None), classifier)
 evaluation = evaluate(pipeline, corpus, n_folds=5, random_state=0)
 print(evaluation.intervals.loc[["wa", "log_loss"]].round(3).to_string())
 

@@ -34,7 +34,7 @@ evaluation = evaluate(pipeline, corpus, n_folds=3, random_state=0)
 print(evaluation.intervals.loc[["uar", "wa"]].round(3).to_string())
 
 # %%
-# Most errors confuse neighbouring vowels, as people do.
+# These voices are so clear that hardly a vowel is taken for another. Real speech is harder; see the page on speech results.
 fig, ax = plt.subplots(
     num="Confusion matrix of vowels for new voices", figsize=(4.8, 4.8)
 )

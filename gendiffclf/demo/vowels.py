@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 
 from ..classifier import GenerativeTransportClassifier
 from ..device import thread_limit
-from ..featurizers import FbankFeaturizer
+from ..featurizers import AcousticFeaturizer
 from ..speech.evaluation import evaluate
 from ..speech.results import Evaluation
 from ..speech.synthesis import synthesize_corpus
@@ -32,12 +32,12 @@ def run_speech_demo(
     """
     start = time.perf_counter()
     classifier = GenerativeTransportClassifier(random_state=random_state, **(parameters or {}))
-    pipeline = make_pipeline(FbankFeaturizer(n_mels=40), classifier)
+    pipeline = make_pipeline(AcousticFeaturizer(cache=None), classifier)
     evaluations = {}
     with tempfile.TemporaryDirectory() as folder, thread_limit(1):
         corpus = synthesize_corpus(folder, n_speakers=n_speakers, n_takes=n_takes, random_state=random_state)
         print(
-            f"{len(corpus)} synthesised clips of {n_speakers} speakers, log-mel features, {n_folds} folds by speaker\n"
+            f"{len(corpus)} synthesised clips of {n_speakers} speakers, acoustic features, {n_folds} folds by speaker\n"
         )
         for task, table in (("vowel", corpus), ("gender", corpus.assign(label=corpus["gender"]))):
             evaluations[task] = evaluate(pipeline, table, n_folds=n_folds, random_state=random_state)
