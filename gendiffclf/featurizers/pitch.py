@@ -23,14 +23,15 @@ def pitch(
     Find the pitch in frames of a clip at 16 kHz.
 
     The autocorrelation of a windowed frame is divided by that of the window. Its highest peak tells the period; its place and
-    height are those of a parabola through three lags.
+    height are those of a parabola through three lags. Boersma interpolates by sinc functions, which is slower and matters only
+    if most of the energy is near 8 kHz, unlike that of voices.
 
     Parameters
     ----------
     wave : ndarray of shape (n_samples,)
     n_frames : int
     f0_min, f0_max : float
-        Lowest and highest pitch, in Hz.
+        Lowest and highest pitch, in Hz, rounded to lags of whole samples.
     center : int
         Middle of the first frame, in samples.
     hop : int
