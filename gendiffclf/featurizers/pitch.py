@@ -74,5 +74,5 @@ def pitch(
 
 
 def _autocorrelation(frames: NDArray[np.float32], n_fft: int) -> NDArray[np.float32]:
-    """Of frames (..., samples), at lags (..., n_fft); of float32 as `numpy.fft` is not."""
+    """Of frames (..., samples), at lags (..., n_fft)."""
     return np.asarray(irfft(np.abs(rfft(frames, n_fft)) ** 2, n_fft))
