@@ -119,6 +119,10 @@ class AcousticFeaturizer(SpeechFeaturizer):
     verbose: int = 0
 
     def _encoders(self) -> list[Encoder]:
+        return [self._encoder()] * joblib.effective_n_jobs(self.n_jobs)
+
+    def _encoder(self) -> AcousticEncoder:
+        """Check the parameters and return an encoder of clips."""
         check_integer("n_mfcc", self.n_mfcc, 1)
         if self.n_mfcc >= N_MELS:
             raise ValueError(f"Got n_mfcc={shown(self.n_mfcc)}, expected at most {N_MELS - 1}.")
@@ -126,13 +130,12 @@ class AcousticFeaturizer(SpeechFeaturizer):
         check_real("f0_min", self.f0_min, 20, self.f0_max, high_open=True)
         check_flag("normalize_level", self.normalize_level)
         fbank = FbankFeaturizer(N_MELS, pooling="none", normalize_level=self.normalize_level).encoder()
-        encoder = AcousticEncoder(fbank, int(self.n_mfcc), float(self.f0_min), float(self.f0_max))
-        return [encoder] * joblib.effective_n_jobs(self.n_jobs)
+        return AcousticEncoder(fbank, int(self.n_mfcc), float(self.f0_min), float(self.f0_max))
 
     def _names(self) -> list[str]:
         more = (*STATISTICS, *(f"p{percent}" for percent in PERCENTILES))
         prosody = [f"{contour}_{statistic}" for contour in ("level", "periodicity", "pitch") for statistic in more]
-        cepstrum = [f"mfcc{i + 1}_{statistic}" for i in range(self.n_mfcc) for statistic in STATISTICS]
+        cepstrum = [f"mfcc{i + 1}_{statistic}" for i in range(self._encoder().n_mfcc) for statistic in STATISTICS]
         return [*prosody, *cepstrum, *RHYTHM]
 
 

@@ -212,3 +212,5 @@ def test_tables_for_all_of_scikit_learn():
 def test_wrong_parameters(wrong, message):
     with pytest.raises(ValueError, match=message):
         features(tone(0.3), **wrong)
+    with pytest.raises(ValueError, match=message):
+        AcousticFeaturizer(**wrong).get_feature_names_out()
