@@ -88,10 +88,11 @@ class AcousticFeaturizer(SpeechFeaturizer):
     - pitch: of voiced frames, by the place of this peak, in semitones above 27.5 Hz, as the median of five frames;
     - mfcc1, mfcc2 and so on: orthonormal cosine transform of the natural logarithms of the 40 energies.
 
-    Frames are speech if their level is at most 30 dB below that of the loudest 50 ms, and voiced if their periodicity is at
-    least 0.45 besides. If fewer than five are, as in a whisper, the five most periodic ones of speech count as voiced. Four
-    values describe the rhythm: the share of voiced frames in speech, voiced segments per second of speech, and mean and
-    standard deviation of their length in seconds. Slopes are per second. All clips are resampled to 16 kHz.
+    Frames are speech if their level is at most 30 dB below that of the loudest 50 ms, so pauses count in noise that is louder.
+    They are voiced if their periodicity is at least 0.45 besides. If fewer than five are, as in a whisper, the five most
+    periodic ones of speech count as voiced. Four values describe the rhythm: the share of voiced frames in speech, voiced
+    segments per second of speech, and mean and standard deviation of their length in seconds. Slopes are per second. All
+    clips are resampled to 16 kHz.
 
     References
     ----------
