@@ -28,7 +28,7 @@ SEMITONES_FROM = 27.5
 SPEECH_RANGE = 30.0
 # Frames whose periodicity is at least this are voiced, as in Praat.
 VOICING_THRESHOLD = 0.45
-# The statistics of pitch take at least so many frames, the most periodic ones: whispering has a row too.
+# At least so many frames count as voiced, the most periodic ones: whispering has a row too.
 LEAST_VOICED = 5
 STATISTICS = ("mean", "std", "slope")
 PERCENTILES = (5, 20, 50, 80, 95)
@@ -49,9 +49,9 @@ class AcousticFeaturizer(SpeechFeaturizer):
     n_mfcc : int, default=20
         Number of mel-frequency cepstral coefficients, from the first on, at most 39. Rows have 28 + 3 · n_mfcc values.
     f0_min : float, default=75.0
-        Lowest pitch to look for, in Hz.
+        Lowest pitch to look for, in Hz; frames for it last three of its periods. A lower voice has no pitch.
     f0_max : float, default=600.0
-        Highest pitch to look for, in Hz.
+        Highest pitch to look for, in Hz. A higher voice gets half its pitch or less.
     normalize_level : bool, default=True
         Whether to scale each clip to a root mean square of 26 dB below full scale first. Features then depend neither on
         the gain of the recording nor on how loud someone speaks.
@@ -81,16 +81,18 @@ class AcousticFeaturizer(SpeechFeaturizer):
     -----
     Contours have a value every 10 ms:
 
-    - level: energy of 40 mel filters as in `FbankFeaturizer`, in dB;
+    - level: energy of 40 mel filters as in `FbankFeaturizer`, in dB. With `normalize_level` it is relative to the whole
+      clip, pauses included: the more pauses, the higher the level of speech;
     - periodicity: height of the peak of the autocorrelation (Boersma 1993), in [0, 1]. The harmonics-to-noise ratio is
       periodicity / (1 - periodicity);
-    - pitch: of voiced frames, by the place of this peak, in semitones above 27.5 Hz;
+    - pitch: of voiced frames, by the place of this peak, in semitones above 27.5 Hz, as the median of five frames;
     - mfcc1, mfcc2 and so on: orthonormal cosine transform of the natural logarithms of the 40 energies.
 
-    Frames are speech if their level is at most 30 dB below that of the loudest 50 ms, and voiced if their periodicity is at
-    least 0.45 besides. Four values describe the rhythm: the share of voiced frames in speech, voiced segments per second of
-    speech, and mean and standard deviation of their length in seconds. Slopes are per second. All clips are resampled to
-    16 kHz.
+    Frames are speech if their level is at most 30 dB below that of the loudest 50 ms, so pauses count in noise that is louder.
+    They are voiced if their periodicity is at least 0.45 besides. If fewer than five are, as in a whisper, the five most
+    periodic ones of speech count as voiced. Four values describe the rhythm: the share of voiced frames in speech, voiced
+    segments per second of speech, and mean and standard deviation of their length in seconds. Slopes are per second. All
+    clips are resampled to 16 kHz.
 
     References
     ----------
@@ -118,6 +120,10 @@ class AcousticFeaturizer(SpeechFeaturizer):
     verbose: int = 0
 
     def _encoders(self) -> list[Encoder]:
+        return [self._encoder()] * joblib.effective_n_jobs(self.n_jobs)
+
+    def _encoder(self) -> AcousticEncoder:
+        """Check the parameters and return an encoder of clips."""
         check_integer("n_mfcc", self.n_mfcc, 1)
         if self.n_mfcc >= N_MELS:
             raise ValueError(f"Got n_mfcc={shown(self.n_mfcc)}, expected at most {N_MELS - 1}.")
@@ -125,13 +131,12 @@ class AcousticFeaturizer(SpeechFeaturizer):
         check_real("f0_min", self.f0_min, 20, self.f0_max, high_open=True)
         check_flag("normalize_level", self.normalize_level)
         fbank = FbankFeaturizer(N_MELS, pooling="none", normalize_level=self.normalize_level).encoder()
-        encoder = AcousticEncoder(fbank, int(self.n_mfcc), float(self.f0_min), float(self.f0_max))
-        return [encoder] * joblib.effective_n_jobs(self.n_jobs)
+        return AcousticEncoder(fbank, int(self.n_mfcc), float(self.f0_min), float(self.f0_max))
 
     def _names(self) -> list[str]:
         more = (*STATISTICS, *(f"p{percent}" for percent in PERCENTILES))
         prosody = [f"{contour}_{statistic}" for contour in ("level", "periodicity", "pitch") for statistic in more]
-        cepstrum = [f"mfcc{i + 1}_{statistic}" for i in range(self.n_mfcc) for statistic in STATISTICS]
+        cepstrum = [f"mfcc{i + 1}_{statistic}" for i in range(self._encoder().n_mfcc) for statistic in STATISTICS]
         return [*prosody, *cepstrum, *RHYTHM]
 
 

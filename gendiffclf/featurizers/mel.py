@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
+from sklearn.utils import gen_batches
 
 from .engine import ClipwiseEncoder
 from .pooling import POOLINGS, pooled
@@ -23,6 +24,8 @@ DITHER_UNIT = 2.0**-15
 SPEECH_LEVEL = 10 ** (-26 / 20)
 # The slope of a least-squares fit to five frames, as a weighted sum of them.
 DELTA_WEIGHTS = np.arange(-2, 3) / 10
+# Frames at once, so that an hour fits in memory.
+BLOCK_FRAMES = 1000
 
 
 @dataclass
@@ -70,6 +73,11 @@ class FbankEncoder(ClipwiseEncoder):
             samples = normalized_level(samples)
         samples = np.pad(samples, (0, max(self.window - len(samples), 0)))
         frames = np.lib.stride_tricks.sliding_window_view(samples, self.window)[:: self.hop]  # (frames, window)
+        blocks = [self._log_energies(frames[part]) for part in gen_batches(len(frames), BLOCK_FRAMES)]
+        return np.concatenate(blocks)  # (frames, n_mels)
+
+    def _log_energies(self, frames: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(frames, window) -> (frames, n_mels)."""
         frames = frames - frames.mean(axis=1, keepdims=True)
         before = np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
         frames = (frames - self.pre_emphasis * before) * _window(self.window)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import sklearn
 
-from gendiffclf.featurizers import AcousticFeaturizer
-from gendiffclf.featurizers.acoustic import VOICING_THRESHOLD
+from gendiffclf.featurizers import AcousticFeaturizer, acoustic
+from gendiffclf.featurizers.acoustic import LEAST_VOICED, PERCENTILES, VOICING_THRESHOLD
 from gendiffclf.featurizers.pitch import pitch
 from gendiffclf.speech.synthesis import VOWELS, synthesize_vowel
 
@@ -16,6 +16,11 @@ def contour(wave, **changed):
     """Pitch and periodicity in frames of 25 ms every 10 ms that lie within a clip."""
     bounds = {"f0_min": 75.0, "f0_max": 600.0} | changed
     return pitch(wave, (len(wave) - 400) // 160 + 1, **bounds, center=200, hop=160)
+
+
+def sine(frequency):
+    """A second of a pure tone."""
+    return np.sin(2 * np.pi * frequency * np.arange(RATE) / RATE + 0.3).astype(np.float32)
 
 
 def features(*clips, **parameters):
@@ -41,8 +46,24 @@ def test_the_pitch_of_vowels(gender, factor):
 
 @pytest.mark.parametrize("f0", [76, 110, 220.5, 441.3, 590])
 def test_the_pitch_of_pulses(f0):
-    pulses = np.sign(np.sin(2 * np.pi * f0 * np.arange(RATE) / RATE + 0.3)).astype(np.float32)
-    np.testing.assert_allclose(contour(pulses)[0][5:-5], f0, rtol=0.01)
+    np.testing.assert_allclose(contour(np.sign(sine(f0)))[0][5:-5], f0, rtol=0.01)
+
+
+@pytest.mark.parametrize("lag", [27.5, 35.25, 100.75])
+def test_pitch_and_periodicity_between_two_lags(lag):
+    found, periodicity = contour(sine(RATE / lag))
+    np.testing.assert_allclose(found[5:-5], RATE / lag, rtol=1e-4)
+    np.testing.assert_allclose(periodicity[5:-5], 1, atol=1e-4)
+
+
+def test_periodicity_is_at_most_one():
+    assert contour(sine(76))[1].max() == 1  # the highest parabola reaches 1.0009
+
+
+def test_a_constant_offset_changes_no_pitch():
+    spoken = vowel()
+    for shifted, plain in zip(contour(spoken + 0.5), contour(spoken), strict=True):
+        np.testing.assert_allclose(shifted[5:-5], plain[5:-5], rtol=1e-3)
 
 
 def test_bounds_of_the_pitch():
@@ -69,7 +90,30 @@ def test_statistics_of_a_glide():
     assert abs(row["pitch_mean"] - 30) < 0.1  # half an octave above the second of 27.5 Hz
     assert abs(row["pitch_std"] - 12 / np.sqrt(12)) < 0.2
     assert abs(row["pitch_slope"] - 12) < 0.2
-    np.testing.assert_allclose([row[f"pitch_p{p}"] for p in (5, 50, 95)], [24.6, 30, 35.4], atol=0.3)
+    np.testing.assert_allclose([row[f"pitch_p{p}"] for p in PERCENTILES], [24.6, 26.4, 30, 33.6, 35.4], atol=0.3)
+
+
+def test_one_wrong_frame_changes_no_pitch(monkeypatch):
+    def wrong(wave, n_frames, *bounds, **frames):
+        f0 = np.full(n_frames, 220.0)
+        f0[20] = 440
+        return f0, np.ones(n_frames)
+
+    monkeypatch.setattr(acoustic, "pitch", wrong)
+    assert features(tone(0.5)).filter(like="pitch").iloc[0].tolist() == [36, 0, 0, 36, 36, 36, 36, 36]
+
+
+def test_frames_that_do_not_count_change_no_statistic():
+    rng = np.random.default_rng(0)
+    contours, used = rng.normal(size=(100, 3)), np.repeat(rng.random(10) < 0.5, 10)
+    changed = np.where(used[:, None], contours, 1e3)
+    found = acoustic._statistics(changed, used, PERCENTILES)
+    np.testing.assert_array_equal(found, acoustic._statistics(contours, used, PERCENTILES))
+    np.testing.assert_array_equal(found.reshape(3, -1)[:, 0], contours[used].mean(axis=0))
+
+
+def test_a_clip_of_three_frames_has_slopes():
+    assert features(tone(0.05) * np.linspace(0.1, 1, RATE // 20))["level_slope"].item() > 10
 
 
 def test_pauses_do_not_count():
@@ -90,6 +134,28 @@ def test_rhythm():
     assert abs(row["voiced_seconds_mean"] - 0.4) < 0.05
     assert abs(row["voiced_seconds_std"] - np.std([0.3, 0.6, 0.3])) < 0.03
     assert row["voiced_share"] > 0.9
+
+
+def test_frames_without_voice_have_periodicity_but_no_pitch():
+    noise = np.random.default_rng(0).normal(scale=0.1, size=RATE).astype(np.float32)
+    row, spoken = features(np.concatenate([vowel(seconds=1.0), noise]), vowel(seconds=1.0)).iloc
+    assert 0.5 < row["periodicity_mean"] < 0.65
+    assert abs(row["voiced_share"] - 0.5) < 0.05
+    assert abs(row["pitch_mean"] - spoken["pitch_mean"]) < 0.1
+
+
+def test_a_voice_in_noise_is_voiced():
+    spoken = vowel()
+    noise = np.random.default_rng(0).normal(scale=0.7 * spoken.std(), size=len(spoken))  # 3 dB below the voice
+    assert features(spoken + noise)["voiced_share"].item() > 0.9
+
+
+def test_the_most_periodic_frames_of_a_whisper_count_as_voiced():
+    noise = np.random.default_rng(0).normal(scale=0.1, size=RATE).astype(np.float32)
+    row = features(np.concatenate([1e-4 * tone(1), noise])).iloc[0]  # the tone is no speech
+    assert round(row["voiced_share"] * 100) == LEAST_VOICED
+    burst = np.pad(noise[:100], RATE // 2)
+    assert features(burst)["voiced_share"].item() == 1  # of at most three frames of speech
 
 
 def test_the_level_can_be_kept():
@@ -146,3 +212,5 @@ def test_tables_for_all_of_scikit_learn():
 def test_wrong_parameters(wrong, message):
     with pytest.raises(ValueError, match=message):
         features(tone(0.3), **wrong)
+    with pytest.raises(ValueError, match=message):
+        AcousticFeaturizer(**wrong).get_feature_names_out()

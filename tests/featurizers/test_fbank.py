@@ -1,5 +1,7 @@
 """Filterbank energies against the reference of transformers, and the statistics over them."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import transformers
@@ -42,6 +44,16 @@ def test_energies_agree_with_a_reference(changed):
         dtype=np.float64,
     ).T
     np.testing.assert_allclose(encoder(**changed, dither=0.0).log_mel(wave), reference, atol=1e-5)
+
+
+def test_long_clips_are_encoded_in_blocks():
+    wave = np.random.default_rng(0).normal(size=60 * RATE).astype(np.float32)
+    tracemalloc.start()
+    found = encoder().log_mel(wave)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * 8 * len(wave)  # a copy of all frames would be 2.5 times as long as the samples
+    np.testing.assert_allclose(found[990:1010], encoder().log_mel(wave[990 * 160 : 1012 * 160])[:20], rtol=1e-12)
 
 
 def test_dither_is_the_expected_energy_of_noise():
