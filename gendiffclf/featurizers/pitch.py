@@ -23,8 +23,7 @@ def pitch(
     Find the pitch in frames of a clip at 16 kHz.
 
     The autocorrelation of a windowed frame is divided by that of the window. Its highest peak tells the period; its place and
-    height are those of a parabola through three lags. Boersma interpolates by sinc functions, which is slower and differs only
-    if much of the energy is near 8 kHz, unlike that of voices.
+    height are those of a parabola through three lags. Boersma interpolates by sinc functions, which is slower.
 
     Parameters
     ----------
