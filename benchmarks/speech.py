@@ -96,11 +96,11 @@ FEATURES: dict[str, tuple[Callable[[Any], Any], list[BaseEstimator]]] = {
 
 
 TEXTS = {
-    "acoustic": ("acoustic", "`AcousticFeaturizer()`: spectrum, pitch and voicing, without further packages"),
+    "acoustic": ("acoustic", "`AcousticFeaturizer()`: spectrum, pitch and voicing; it needs no further package"),
     "acoustic_speaker": ("acoustic, speaker-normalised", "the same, then `SpeakerNormalizer()`"),
     "egemaps": ("eGeMAPS", "`EgemapsFeaturizer()`: acoustic parameters of openSMILE, free for research only"),
     "egemaps_speaker": ("eGeMAPS, speaker-normalised", "the same, then `SpeakerNormalizer()`"),
-    "fbank": ("log-mel statistics", "`FbankFeaturizer()`, without further packages"),
+    "fbank": ("log-mel statistics", "`FbankFeaturizer()`, which needs no further package"),
     "ge2e": (
         "GE2E",
         "a pretrained speaker encoder, [through `FunctionFeaturizer`](gender.md#with-a-pretrained-encoder)",
