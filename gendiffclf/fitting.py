@@ -119,7 +119,7 @@ def fit_estimators(
     validation, held_out, logistic = folds.validation, [], None
     learned = path if isinstance(path, LearnedPath) else None
     if params["estimator"] != "network":
-        kernel = _fit_kernel(params, data, processes, budget).shrunk(data.targets, data.weight)
+        kernel = _fit_kernel(params, data, processes, budget)
         fitted.kernel = kernel.estimator
         if params["estimator"] == "kernel":
             validation = kernel.index

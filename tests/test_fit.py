@@ -384,12 +384,3 @@ def test_centres_are_doubled_where_that_pays(n_centers, expected, tiny, monkeypa
     for name, count in expected.items():
         fitted = tiny(estimator="kernel", kernel="gaussian", n_centers=n_centers).fit(rows, labels[name])
         assert len(fitted.kernel_.centers) == count, name
-
-
-def test_where_features_tell_nothing_rare_classes_stay_rare(tiny):
-    rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(600, 10)), rng.choice(3, 600, p=[0.7, 0.2, 0.1])
-    classifier = tiny(estimator="kernel").fit(X, y)
-    shares = np.bincount(y) / 600
-    np.testing.assert_allclose(classifier.predict_proba(rng.normal(size=(500, 10))).mean(0), shares, atol=0.05)
-    np.testing.assert_allclose(classifier.held_out_proba_.mean(0), shares, atol=0.05)

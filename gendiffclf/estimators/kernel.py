@@ -102,22 +102,6 @@ class KernelFit:
         error = self.choice.error
         return error - self.error > max(share * min(error, 1 - error), least)
 
-    def shrunk(self, targets: Tensor, weight: Tensor) -> KernelFit:
-        """
-        Estimates nearer to the shares of the classes, if held-out rows say so; for targets (n, K) and weights (n,) of the fit.
-
-        Multiplied, without the offset, by the factor of least squared error, if that is below 1. A read-out cannot do so: where
-        features tell little, it would give all classes about the same probability, however rare they are.
-        """
-        offset = self.estimator.offset
-        estimate, centred = self.held_out - offset, targets[self.index] - offset
-        product, size = (float(weight[self.index] @ (estimate * x).sum(1)) for x in (centred, estimate))
-        if product >= size:
-            return self
-        factor = max(product, 0.0) / size
-        estimator = replace(self.estimator, coefficients=self.estimator.coefficients * factor)
-        return replace(self, estimator=estimator, held_out=offset + factor * estimate)
-
 
 def most_centers(n_rows: int, n_centers: int | None = None) -> int:
     """Number of centres of so many rows at most; by default all rows up to `EXACT_ROWS`, else `NYSTROM_CENTERS`."""
