@@ -130,7 +130,9 @@ class AcousticFeaturizer(SpeechFeaturizer):
         check_real("f0_max", self.f0_max, 0, SAMPLING_RATE / 4, low_open=True)
         check_real("f0_min", self.f0_min, 20, self.f0_max, high_open=True)
         check_flag("normalize_level", self.normalize_level)
-        fbank = FbankFeaturizer(N_MELS, pooling="none", normalize_level=self.normalize_level).encoder()
+        fbank = FbankFeaturizer(
+            N_MELS, hop_seconds=SECONDS, pooling="none", normalize_level=self.normalize_level
+        ).encoder()
         return AcousticEncoder(fbank, int(self.n_mfcc), float(self.f0_min), float(self.f0_max))
 
     def _names(self) -> list[str]:
