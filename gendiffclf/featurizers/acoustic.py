@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, asdict, dataclass
+from itertools import combinations
 from typing import Any, Literal
 
 import joblib
 import numpy as np
+from numpy.polynomial.legendre import legvander
 from numpy.typing import NDArray
 from scipy.fft import dct
 from scipy.ndimage import binary_erosion, median_filter
@@ -30,8 +31,20 @@ SPEECH_RANGE = 30.0
 VOICING_THRESHOLD = 0.45
 # At least so many frames count as voiced, the most periodic ones: whispering has a row too.
 LEAST_VOICED = 5
+PROSODY = ("level", "periodicity", "pitch")
+# So many of the first coefficients are described in detail, as level, periodicity and pitch are.
+N_DETAILED = 8
 STATISTICS = ("mean", "std", "slope")
 PERCENTILES = (5, 20, 50, 80, 95)
+LAGS = (5, 10, 20, 30)  # in frames
+DETAILS = (
+    *(f"p{percent}" for percent in PERCENTILES),
+    "trend",
+    "curve",
+    *(f"autocorrelation_{round(1000 * SECONDS * lag)}ms" for lag in LAGS),
+)
+# Added to the variances of standardised contours, so that their correlations have a logarithm.
+RIDGE = 0.05
 RHYTHM = ("voiced_share", "voiced_segments_per_second", "voiced_seconds_mean", "voiced_seconds_std")
 
 
@@ -40,14 +53,15 @@ class AcousticFeaturizer(SpeechFeaturizer):
     """
     Statistics of spectrum, pitch and voicing over the speech of a clip, one vector per clip.
 
-    They need neither a pretrained model nor a further package. Each contour over time is summarised by its mean, standard
-    deviation and root mean square slope, and those of level, periodicity and pitch by percentiles too. Only frames of speech
+    They need neither a pretrained model nor a further package. Contours over time of level, periodicity, pitch and spectrum are
+    summarised by how high they are, how they vary, how they run over the clip, and how they go together. Only frames of speech
     count, not pauses.
 
     Parameters
     ----------
     n_mfcc : int, default=20
-        Number of mel-frequency cepstral coefficients, from the first on, at most 39. Rows have 28 + 3 · n_mfcc values.
+        Number of mel-frequency cepstral coefficients, from the first on, at most 39. Rows have 189 + 3 · n_mfcc values for 8
+        or more.
     f0_min : float, default=75.0
         Lowest pitch to look for, in Hz; frames for it last three of its periods. A lower voice has no pitch.
     f0_max : float, default=600.0
@@ -88,16 +102,28 @@ class AcousticFeaturizer(SpeechFeaturizer):
     - pitch: of voiced frames, by the place of this peak, in semitones above 27.5 Hz, as the median of five frames;
     - mfcc1, mfcc2 and so on: orthonormal cosine transform of the natural logarithms of the 40 energies.
 
+    Each is described by its mean, standard deviation (`std`) and root mean square slope per second. Level, periodicity,
+    pitch and the first 8 coefficients are described in detail, by
+
+    - percentiles (`p5` to `p95`);
+    - `trend` and `curve`: the coefficients of the second and third Legendre polynomial fitted over the time from the first to
+      the last frame;
+    - autocorrelations, at 50 to 300 ms, which tell of the rhythm;
+    - relations of each pair in voiced frames, such as `level_with_pitch`: elements of the logarithm of their matrix of
+      correlations, to whose diagonal 0.05 is added.
+
     Frames are speech if their level is at most 30 dB below that of the loudest 50 ms, so pauses count in noise that is louder.
     They are voiced if their periodicity is at least 0.45 besides. If fewer than five are, as in a whisper, the five most
     periodic ones of speech count as voiced. Four values describe the rhythm: the share of voiced frames in speech, voiced
-    segments per second of speech, and mean and standard deviation of their length in seconds. Slopes are per second. All
-    clips are resampled to 16 kHz.
+    segments per second of speech, and mean and standard deviation of their length in seconds. All clips are resampled to 16 kHz.
 
     References
     ----------
     P. Boersma, "Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled
     sound", Proceedings of the Institute of Phonetic Sciences 17, 1993.
+
+    V. Arsigny et al., "Log-Euclidean metrics for fast and simple calculus on diffusion tensors", Magnetic Resonance in Medicine
+    56, 2006.
 
     Examples
     --------
@@ -136,10 +162,11 @@ class AcousticFeaturizer(SpeechFeaturizer):
         return AcousticEncoder(fbank, int(self.n_mfcc), float(self.f0_min), float(self.f0_max))
 
     def _names(self) -> list[str]:
-        more = (*STATISTICS, *(f"p{percent}" for percent in PERCENTILES))
-        prosody = [f"{contour}_{statistic}" for contour in ("level", "periodicity", "pitch") for statistic in more]
-        cepstrum = [f"mfcc{i + 1}_{statistic}" for i in range(self._encoder().n_mfcc) for statistic in STATISTICS]
-        return [*prosody, *cepstrum, *RHYTHM]
+        cepstrum = [f"mfcc{i + 1}" for i in range(self._encoder().n_mfcc)]
+        detailed = [*PROSODY, *cepstrum[:N_DETAILED]]
+        names = [f"{contour}_{statistic}" for contour in detailed for statistic in (*STATISTICS, *DETAILS)]
+        names += [f"{contour}_{statistic}" for contour in cepstrum[N_DETAILED:] for statistic in STATISTICS]
+        return [*names, *(f"{a}_with_{b}" for a, b in combinations(detailed, 2)), *RHYTHM]
 
 
 @dataclass
@@ -154,8 +181,9 @@ class AcousticEncoder(ClipwiseEncoder):
     f0_max: float
 
     def __post_init__(self) -> None:
-        width = 3 * (len(STATISTICS) + len(PERCENTILES)) + len(STATISTICS) * self.n_mfcc + len(RHYTHM)
-        self.row_shape = (width,)
+        detailed = len(PROSODY) + min(self.n_mfcc, N_DETAILED)
+        width = len(STATISTICS) * (len(PROSODY) + self.n_mfcc) + len(DETAILS) * detailed
+        self.row_shape = (width + detailed * (detailed - 1) // 2 + len(RHYTHM),)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -171,23 +199,47 @@ class AcousticEncoder(ClipwiseEncoder):
         voiced = speech & (heard >= min(VOICING_THRESHOLD, np.sort(heard)[-LEAST_VOICED:][0]))
         semitones = 12 * np.log2(median_filter(f0, 5, mode="nearest") / SEMITONES_FROM)
         cepstrum = dct(log_mel, axis=1, norm="ortho")[:, 1 : self.n_mfcc + 1]
-        prosody = (level, speech), (periodicity, speech), (semitones, voiced)
-        parts = [_statistics(contour[:, None], used, PERCENTILES) for contour, used in prosody]
-        parts += [_statistics(cepstrum, speech), _rhythm(speech, voiced)]
+        detailed = np.column_stack([level, periodicity, semitones, cepstrum[:, :N_DETAILED]])
+        masks = [voiced if contour is semitones else speech for contour in (level, periodicity, semitones)]
+        parts = [_statistics(detailed[:, [i]], mask, detailed=True) for i, mask in enumerate(masks)]
+        parts += [_statistics(detailed[:, len(masks) :], speech, detailed=True)]
+        parts += [_statistics(cepstrum[:, N_DETAILED:], speech), _relations(detailed[voiced]), _rhythm(speech, voiced)]
         return np.concatenate(parts).astype(np.float32)
 
 
-def _statistics(
-    contours: NDArray[np.float64], used: NDArray[np.bool_], percentiles: Sequence[int] = ()
-) -> NDArray[np.float64]:
-    """The values of `STATISTICS`, and percentiles, of each contour in the frames used: (frames, d) -> (d * statistics,)."""
+def _statistics(contours: NDArray[np.float64], used: NDArray[np.bool_], detailed: bool = False) -> NDArray[np.float64]:
+    """
+    Statistics of each contour in the frames used: (frames, d) -> (d * statistics,).
+
+    They are those of `STATISTICS`, and if detailed those of `DETAILS`.
+    """
     values = contours[used]
+    mean = values.mean(axis=0)
     # The slope at a frame depends on two frames on each side.
     steep = slopes(contours)[binary_erosion(used, iterations=2, border_value=1)] / SECONDS
     slope = np.sqrt((steep**2).sum(axis=0) / max(len(steep), 1))
-    return np.vstack(
-        [values.mean(axis=0), values.std(axis=0), slope, *np.percentile(values, percentiles, axis=0)]
-    ).T.ravel()
+    found = [mean, values.std(axis=0), slope]
+    if detailed:
+        at = np.flatnonzero(used)
+        at = 2 * (at - at[0]) / max(at[-1] - at[0], 1) - 1
+        course = np.linalg.lstsq(legvander(at, 2), values - mean, rcond=None)[0]
+        apart = np.where(used[:, None], contours - mean, 0)
+        power = np.maximum((apart**2).sum(axis=0), np.finfo(np.float64).tiny)
+        found += [*np.percentile(values, PERCENTILES, axis=0), *course[1:]]
+        found += [(apart[:-lag] * apart[lag:]).sum(axis=0) / power for lag in LAGS]
+    return np.vstack(found).T.ravel()
+
+
+def _relations(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """
+    Logarithm of the matrix of correlations between contours (frames, d), of which the part above the diagonal is returned.
+
+    In the logarithm, distances between such matrices make sense (Arsigny et al. 2006).
+    """
+    values = values - values.mean(axis=0)
+    values /= np.maximum(values.std(axis=0), np.finfo(np.float32).eps)
+    eigenvalues, vectors = np.linalg.eigh(values.T @ values / len(values) + RIDGE * np.eye(values.shape[1]))
+    return ((vectors * np.log(eigenvalues)) @ vectors.T)[np.triu_indices(values.shape[1], 1)]
 
 
 def _rhythm(speech: NDArray[np.bool_], voiced: NDArray[np.bool_]) -> NDArray[np.float64]:

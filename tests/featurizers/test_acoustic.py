@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import sklearn
+from scipy.linalg import logm
 
 from gendiffclf.featurizers import AcousticFeaturizer, acoustic
-from gendiffclf.featurizers.acoustic import LEAST_VOICED, PERCENTILES, VOICING_THRESHOLD
+from gendiffclf.featurizers.acoustic import LAGS, LEAST_VOICED, PERCENTILES, RIDGE, VOICING_THRESHOLD
 from gendiffclf.featurizers.pitch import pitch
 from gendiffclf.speech.synthesis import VOWELS, synthesize_vowel
 
@@ -100,16 +101,54 @@ def test_one_wrong_frame_changes_no_pitch(monkeypatch):
         return f0, np.ones(n_frames)
 
     monkeypatch.setattr(acoustic, "pitch", wrong)
-    assert features(tone(0.5)).filter(like="pitch").iloc[0].tolist() == [36, 0, 0, 36, 36, 36, 36, 36]
+    found = features(tone(0.5)).filter(regex="^pitch_(mean|std|slope|p|trend|curve|auto)").iloc[0].tolist()
+    assert found == [36, 0, 0, 36, 36, 36, 36, 36, *[0] * (2 + len(LAGS))]
 
 
 def test_frames_that_do_not_count_change_no_statistic():
     rng = np.random.default_rng(0)
     contours, used = rng.normal(size=(100, 3)), np.repeat(rng.random(10) < 0.5, 10)
     changed = np.where(used[:, None], contours, 1e3)
-    found = acoustic._statistics(changed, used, PERCENTILES)
-    np.testing.assert_array_equal(found, acoustic._statistics(contours, used, PERCENTILES))
+    found = acoustic._statistics(changed, used, detailed=True)
+    np.testing.assert_array_equal(found, acoustic._statistics(contours, used, detailed=True))
     np.testing.assert_array_equal(found.reshape(3, -1)[:, 0], contours[used].mean(axis=0))
+
+
+def test_the_course_of_a_contour():
+    used = np.repeat([False, True, False, True], [10, 41, 20, 30])
+    at = np.linspace(-1, 1, 91)[used[10:]]  # from the first frame used to the last
+    contours = np.full((101, 2), 1e3)
+    contours[used] = np.column_stack([5 + 3 * at, 7 - 2 * at + 4 * (1.5 * at**2 - 0.5)])
+    found = acoustic._statistics(contours, used, detailed=True).reshape(2, -1)[:, 8:10]
+    np.testing.assert_allclose(found, [[3, 0], [-2, 4]], atol=1e-9)
+
+
+def test_the_autocorrelation_of_a_contour():
+    wave = np.sin(2 * np.pi * np.arange(2000) / 20)[:, None]  # a period of 200 ms
+    found = acoustic._statistics(wave, np.ones(2000, bool), detailed=True)[-len(LAGS) :]
+    np.testing.assert_allclose(found, np.cos(2 * np.pi * np.array(LAGS) / 20), atol=0.02)
+    constant = acoustic._statistics(np.ones((20, 1)), np.ones(20, bool), detailed=True)[-len(LAGS) :]
+    np.testing.assert_array_equal(constant, 0)
+
+
+def test_relations_are_the_logarithm_of_correlations():
+    values = np.random.default_rng(0).normal(size=(200, 4)) @ np.random.default_rng(1).normal(size=(4, 4))
+    expected = logm(np.corrcoef(values.T) + RIDGE * np.eye(4))[np.triu_indices(4, 1)]
+    np.testing.assert_allclose(acoustic._relations(values), expected, atol=1e-9)
+    np.testing.assert_allclose(acoustic._relations(values * [1, 10, 100, 1e-3] + 5), expected, atol=1e-6)
+    still = np.column_stack([values[:, 0], np.ones(200)])
+    np.testing.assert_allclose(acoustic._relations(still), 0, atol=1e-12)
+
+
+def test_what_relations_are_of():
+    seconds = np.arange(RATE) / RATE
+    louder = np.sin(2 * np.pi * 110 * 2**seconds * np.log2(np.e)) * np.exp(seconds)  # higher and louder
+    softer = np.sin(2 * np.pi * 110 * 2**seconds * np.log2(np.e)) * np.exp(-seconds)
+    rows = features(louder, softer)
+    assert rows["level_with_pitch"][0] > 0.3
+    assert rows["level_with_pitch"][1] < -0.3
+    assert abs(rows["level_trend"].diff()[1] + 20 * np.log10(np.e)) < 0.5  # half of what they change over a second
+    assert rows["pitch_trend"].min() > 5.5  # half of an octave
 
 
 def test_a_clip_of_three_frames_has_slopes():
@@ -189,8 +228,8 @@ def test_clips_without_voice_have_a_row(wave):
 
 
 def test_a_row_has_the_width_that_is_documented():
-    for n_mfcc in (1, 20, 39):
-        assert features(tone(0.3), n_mfcc=n_mfcc).shape == (1, 28 + 3 * n_mfcc)
+    for n_mfcc, width in {1: 66, 8: 213, 20: 249, 39: 306}.items():
+        assert features(tone(0.3), n_mfcc=n_mfcc).shape == (1, width)
 
 
 def test_tables_for_all_of_scikit_learn():

@@ -29,9 +29,9 @@ def test_names_in_options_are_those_of_the_code():
 def test_from_clips_to_measures(clip_folder, cache_folder, encoded, tmp_path, capsys):
     model = tmp_path / "model"
     assert run("features", clip_folder, *PATTERN, "--output", tmp_path / "features.npz") == 0
-    assert "18 of 18 clips have features of shape (88,)" in capsys.readouterr().out
+    assert "18 of 18 clips have features of shape (249,)" in capsys.readouterr().out
     with np.load(tmp_path / "features.npz") as stored:  # nothing pickled
-        assert stored["features"].shape == (18, 88)
+        assert stored["features"].shape == (18, 249)
         assert stored["label"][0] == "heed"
     assert len(FeatureCache(cache_folder)) == 18
 
