@@ -12,7 +12,7 @@ from pathlib import Path
 
 COMMANDS = (
     "tables", "ablation", "uncertainty", "few-shot", "relevance", "missing", "labels", "speech",
-    "systems", "encoding", "timeline", "story", "onnx", "speed", "gpu", "render",
+    "across", "systems", "encoding", "timeline", "story", "onnx", "speed", "gpu", "render",
 )  # fmt: skip
 """Names of modules, with `-` for `_`."""
 

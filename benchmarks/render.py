@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from . import ablation, figures, gpu, labels, missing, onnx, page, speech, speed, systems, timeline, uncertainty
+from . import ablation, figures, gpu, labels, missing, onnx, page, speech_page, speed, systems, timeline, uncertainty
 from .markdown import circumstances, listing, number, table
 from .records import RESULTS
 
@@ -20,7 +20,7 @@ PAGES: dict[str, ModuleType] = {
     "ablation": ablation,
     "uncertainty": uncertainty,
     "speed": speed,
-    "speech-results": speech,
+    "speech-results": speech_page,
     "three-systems": systems,
 }
 """Pages that are made as a whole, and what gives their templates names by `context(results)`; empty without records."""

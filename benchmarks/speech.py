@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from itertools import combinations, product
 from pathlib import Path
-from statistics import median
 from typing import Any, Self
 
 import numpy as np
@@ -24,17 +23,13 @@ from sklearn.svm import SVC
 from gendiffclf import AcousticFeaturizer, FbankFeaturizer, FeatureCache
 from gendiffclf.featurizers import EgemapsFeaturizer, FunctionFeaturizer, SpeakerNormalizer
 from gendiffclf.speech import Evaluation, audit, compare, evaluate, read_corpus
-from gendiffclf.speech.names import LOWER_IS_BETTER, TITLES
 from gendiffclf.speech.training import encode_clips
 
-from . import encoding
-from .markdown import table
-from .models import NAMES, configuration, create_model
+from .models import configuration, create_model
 from .options import add_options, chosen
-from .records import RESULTS, new_record, read_record, write_record
-from .summary import Interval
+from .records import RESULTS, new_record, write_record
 
-RECORD = RESULTS / "speech.json"
+FOLDER = RESULTS / "speech"
 TASKS = ("emotion", "gender")
 
 
@@ -95,27 +90,14 @@ FEATURES: dict[str, tuple[Callable[[Any], Any], list[BaseEstimator]]] = {
 """A featuriser with its cache, and the steps that follow it."""
 
 
-TEXTS = {
-    "acoustic": ("acoustic", "`AcousticFeaturizer()`: spectrum, pitch and voicing; it needs no further package"),
-    "acoustic_speaker": ("acoustic, speaker-normalised", "the same, then `SpeakerNormalizer()`"),
-    "egemaps": ("eGeMAPS", "`EgemapsFeaturizer()`: acoustic parameters of openSMILE, free for research only"),
-    "egemaps_speaker": ("eGeMAPS, speaker-normalised", "the same, then `SpeakerNormalizer()`"),
-    "fbank": ("log-mel statistics", "`FbankFeaturizer()`, which needs no further package"),
-    "ge2e": (
-        "GE2E",
-        "a pretrained speaker encoder, [through `FunctionFeaturizer`](gender.md#with-a-pretrained-encoder)",
-    ),
-}
-"""Name and description of features on the page."""
-PEERS = {"svm": "SVM", "svm_c10": "SVM, C = 10", **NAMES}
-CORPORA = {"ravdess": "RAVDESS (speech)", "emodb": "EmoDB", "crema-d": "CREMA-D", "meld": "MELD"}
+CORPORA = {"ravdess": "RAVDESS (speech)", "emodb": "EmoDB", "nemo": "nEMO", "urdu": "URDU", "crema-d": "CREMA-D"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     for name, known in {"features": FEATURES, "models": MODELS, "tasks": TASKS}.items():
         parser.add_argument(f"--{name}", help=f"some of {','.join(known)} (default: all)")
-    add_options(parser, RECORD, "--corpus", "--n-folds", "--cache")
+    add_options(parser, FOLDER, "--corpus", "--n-folds", "--cache")
 
 
 def read_named_corpus(text: str, target: str) -> pd.DataFrame:
@@ -150,7 +132,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for task, clips in corpora.items():
         evaluations, results = {}, []
-        for name, model in product(features, models):
+        told = [name for name in features if task == "emotion" or not FEATURES[name][1]]  # speakers' z-scores hide gender
+        for name, model in product(told, models):
             pipeline = make_pipeline(*map(clone, FEATURES[name][1]), *MODELS[model]())
             found = evaluate(pipeline, clips, n_folds=arguments.n_folds, features=encoded[name].rows)
             folds = found.folds.drop(columns="fold").to_dict("records")
@@ -158,10 +141,10 @@ def run(arguments: argparse.Namespace) -> int:
             results.append({"features": name, "model": model, "measures": measures, "folds": folds})
             evaluations[name, model] = found
             print(f"{task} {name} {model}: UAR {found.intervals.loc['uar', 'value']:.3f}", flush=True)
-        compared = comparisons_of(evaluations, features, models)
+        compared = comparisons_of(evaluations, told, models)
         classes = sorted(clips["label"].unique())
         record["tasks"][task] = {"classes": classes, "results": results, "comparisons": compared}
-    write_record(record, arguments.output)
+    write_record(record, arguments.output / f"{record['corpus']}.json")
     return 0
 
 
@@ -179,74 +162,3 @@ def comparisons_of(
         for a, b in combinations(features, 2)
     ]
     return of_peers + of_features
-
-
-def context(results: Path) -> dict[str, Any]:
-    """Names for the template; empty without a record."""
-    if (record := read_record(results / RECORD.name)) is None:
-        return {}
-    tasks = record["tasks"]
-    widths = {
-        name: median(row["measures"]["uar"]["high"] - row["measures"]["uar"]["low"] for row in task["results"])
-        for name, task in tasks.items()
-    }
-    return {
-        "record": record,
-        "corpus": CORPORA.get(record["corpus"], record["corpus"]),
-        "in_short": {name: _in_short(task) for name, task in tasks.items()},
-        "how_sure": [f"{width / 2:.3f} for {name}" for name, width in widths.items()],
-        "texts": TEXTS,
-        "differences": {name: _differences(task) for name, task in tasks.items()},
-        "figures": _figures,
-        "encoding": encoding.context(results),
-    }
-
-
-def better(compared: dict[str, Any], measure: str) -> int:
-    """1 where the first of two is better beyond chance, -1 where it is worse, else 0."""
-    return Interval.of(compared["differences"][measure]).verdict(measure not in LOWER_IS_BETTER)
-
-
-def _in_short(task: dict[str, Any]) -> str:
-    """The best features of the first model, and how it does beside the others."""
-    subject = task["results"][0]["model"]
-    own = {row["features"]: row["measures"]["uar"] for row in task["results"] if row["model"] == subject}
-    best = max(own, key=lambda name: own[name]["value"])
-    text = f"`{subject}` has its highest UAR, {Interval.of(own[best]).text(3)}, on {TEXTS[best][0]}"
-    rivals = [row for row in task["comparisons"] if "model" in row and best in row["names"]]
-    undecided = [
-        TEXTS[next(name for name in row["names"] if name != best)][0]
-        for row in rivals
-        if better(row, "uar") != (1 if row["names"][0] == best else -1)
-    ]
-    if rivals:
-        beyond = f"all other features but {' and '.join(sorted(undecided))}" if undecided else "the other features"
-        text += f"; the differences from its UAR on {beyond} have intervals that exclude zero"
-    if peers := [row for row in task["comparisons"] if "features" in row]:
-        said = []
-        for measure in ("uar", "log_loss"):
-            verdicts = [better(row, measure) for row in peers]
-            said.append(f"better in {TITLES[measure]} in {verdicts.count(1)} and worse in {verdicts.count(-1)}")
-        text += f". Of {len(peers)} comparisons with another classifier on the same features, `{subject}` is "
-        text += f"{', '.join(said)}; the rest are undecided"
-    return text
-
-
-def _differences(task: dict[str, Any]) -> str:
-    rows = [
-        [f"{TEXTS[row['features']][0]}: {PEERS[row['names'][1]]}"]
-        + [Interval.of(row["differences"][measure]).difference(3) for measure in ("uar", "log_loss")]
-        for row in task["comparisons"]
-        if "features" in row
-    ]
-    return table(("Compared with", "UAR", "Log-loss"), rows)
-
-
-def _figures(task: dict[str, Any], *measures: str) -> str:
-    """Measures of all features and classifiers."""
-    rows = [
-        [f"{TEXTS[row['features']][0]}: {PEERS.get(row['model'], row['model'])}"]
-        + [Interval.of(row["measures"][measure]).text(3) for measure in measures]
-        for row in task["results"]
-    ]
-    return table(("Features: classifier", *(TITLES[measure] for measure in measures)), rows)

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
-from benchmarks import speech
+from benchmarks import across, speech, speech_page
 from benchmarks.__main__ import command_line, main
 from benchmarks.render import render
 from benchmarks.summary import Interval
@@ -17,6 +19,7 @@ from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier
 from gendiffclf.featurizers import SpeakerNormalizer
 from gendiffclf.speech import synthesize_corpus
 from gendiffclf.speech.names import MEASURES
+from gendiffclf.speech.training import encode_clips
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -53,8 +56,8 @@ def record(ravdess, tmp_path):
     """Of two features and three models."""
     words = ["speech", "--corpus", f"ravdess={ravdess}", "--features", "fbank,egemaps_speaker", "--n-folds", "2"]
     words += ["--models", "ours,logreg,svm"]
-    assert main([*words, "--output", str(tmp_path / "speech.json")]) == 0
-    return json.loads((tmp_path / "speech.json").read_text())
+    assert main([*words, "--output", str(tmp_path / "speech")]) == 0
+    return json.loads((tmp_path / "speech" / "ravdess.json").read_text())
 
 
 def test_speech_records_figures_and_differences(record, ravdess):
@@ -93,19 +96,65 @@ def test_an_svm_keeps_its_labels_and_is_calibrated_on_other_speakers():
 
 
 def test_the_page_leads_with_answers(record, tmp_path):
-    page = render("speech-results", speech.context(tmp_path))
-    assert page.index("## In short") < page.index("## Features") < page.index("## Differences")
+    page = render("speech-results", speech_page.context(tmp_path))
+    assert page.index("## In short") < page.index("## The features") < page.index("## RAVDESS")
     own = record["tasks"]["gender"]["results"][0]["measures"]
-    assert (
-        f"| log-mel statistics: ours | {Interval.of(own['uar']).text(3)} | {Interval.of(own['wa']).text(3)} |" in page
-    )
+    assert f"| log-mel statistics: ours | {Interval.of(own['uar']).text(3)} | " in page
     assert max(line.count("|") for line in page.splitlines()) == 4  # three columns at most: nothing scrolls sideways
-    assert speech.context(tmp_path / "nothing") == {}
+    assert speech_page.context(tmp_path / "nothing") == {}
+
+
+@pytest.fixture(scope="session")
+def emodb(tmp_path_factory):
+    """16 clips of 4 speakers under names of EmoDB: vowels for anger and sadness, and boredom, which RAVDESS has not."""
+    folder = tmp_path_factory.mktemp("emodb")
+    made = synthesize_corpus(folder / "made", n_speakers=4, n_takes=2, vowels=("heed", "hod"), random_state=1)
+    for row in made.itertuples():
+        speaker = ["08", "03", "09", "10"][int(row.speaker[1:]) - 1]
+        emotion = {"heed": "W", "hod": "L" if row.take else "T"}[row.label]
+        shutil.move(row.path, folder / f"{speaker}a0{row.take + 1}{emotion}a.wav")
+    shutil.rmtree(folder / "made")
+    return folder
+
+
+def test_classifiers_of_other_corpora(ravdess, emodb, tmp_path):
+    words = ["across", "--corpora", f"ravdess={ravdess}", f"emodb={emodb}", "--features", "fbank", "--tasks", "emotion"]
+    assert main([*words, "--models", "logreg,svm", "--output", str(tmp_path / "across.json")]) == 0
+    record = json.loads((tmp_path / "across.json").read_text())
+    assert str(emodb) not in json.dumps(record)
+    found = record["tasks"]["emotion"]
+    assert found["classes"] == ["angry", "sad"]  # boredom is in one of them only
+    assert [(row["features"], row["model"]) for row in found["results"]] == [("fbank", "logreg"), ("fbank", "svm")]
+    pooled = across.pooled_corpora([f"ravdess={ravdess}", f"emodb={emodb}"], "emotion")
+    assert pooled["corpus"].value_counts().to_dict() == {"ravdess": 32, "emodb": 12}
+    rows = encode_clips(FbankFeaturizer(cache=None), pooled).rows
+    one, other = (pooled["corpus"] == name for name in ("ravdess", "emodb"))
+    model = make_pipeline(*speech.MODELS["logreg"]()).fit(rows[one], pooled["label"][one])
+    uar = balanced_accuracy_score(pooled["label"][other], model.predict(rows[other]))
+    assert found["results"][0]["corpora"]["emodb"]["uar"]["value"] == pytest.approx(uar)
+
+
+def test_the_page_shows_classifiers_of_other_corpora(record, tmp_path):
+    measures = {
+        name: {"uar": {"value": value, "low": 0, "high": 1}} for name, value in (("ravdess", 0.7), ("emodb", 0.6))
+    }
+    results = [{"features": "fbank", "model": "ours", "corpora": measures}]
+    parts = {key: record[key] for key in ("schema", "command", "date", "environment", "defaults")}
+    tasks = {"emotion": {"classes": ["angry", "sad"], "results": results}}
+    (tmp_path / "across.json").write_text(json.dumps({**parts, "tasks": tasks}))
+    page = render("speech-results", speech_page.context(tmp_path))
+    assert "| log-mel statistics | **0.700** | **0.600** |" in page
+    assert "those that all have: angry, sad." in " ".join(page.split())
+
+
+def test_a_single_corpus_has_no_others(ravdess, capsys):
+    assert main(["across", "--corpora", f"ravdess={ravdess}"]) == 2
+    assert "expected at least two, of which one is tested at a time" in capsys.readouterr().err
 
 
 def test_the_page_about_gender_quotes_the_record():
     root = Path(__file__).parents[2]
-    found = json.loads((root / speech.RECORD).read_text())["tasks"]["gender"]["results"]
+    found = json.loads((root / speech.FOLDER / "ravdess.json").read_text())["tasks"]["gender"]["results"]
     page = " ".join((root / "docs" / "gender.md").read_text().split())
     for features, form in {"ge2e": "UAR of {} (95 % interval {} to {})", "acoustic": "it is {} ({} to {})"}.items():
         (row,) = [row["measures"]["uar"] for row in found if (row["features"], row["model"]) == (features, "ours")]
@@ -115,7 +164,7 @@ def test_the_page_about_gender_quotes_the_record():
 def test_verdicts():
     bounds = {"uar": (0.1, 0.2), "wa": (-0.1, 0.2), "log_loss": (0.1, 0.2)}
     row = {"differences": {name: {"difference": 0.1, "low": low, "high": high} for name, (low, high) in bounds.items()}}
-    assert [speech.better(row, measure) for measure in bounds] == [1, 0, -1]
+    assert [speech_page.better(row, measure) for measure in bounds] == [1, 0, -1]
 
 
 @pytest.mark.parametrize(
