@@ -22,7 +22,7 @@ CODES = {
     "warning": (
         *("anti-phase", "band-limited", "broken", "clipped", "copies", "copies-across-speakers", "overlaps"),
         *("rare-class", "rates-by-class", "short", "silence-by-class", "silent", "speaker-per-clip"),
-        *("speaker-variants", "unknown-speakers", "unscaled"),
+        *("speaker-variants", "speakers-by-class", "unknown-speakers", "unscaled"),
     ),
     "note": ("few-speakers", "level-by-class", "long", "no-labels"),
 }

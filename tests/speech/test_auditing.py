@@ -251,6 +251,25 @@ def test_speakers_who_are_not_known(name):
     assert "unknown-speakers" not in codes(audit(table.iloc[:18], sound=False))
 
 
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        ("abab", "92% of clips have the most frequent label of their speaker, and 5 of 6 speakers have one label only"),
+        ("aaaa", None),  # as a gender, which belongs to the speakers
+        ("abab" * 5, None),  # most clips are of speakers with both labels
+    ],
+)
+def test_speakers_who_give_labels_away(others, message):
+    labels = "aaaabbbbaaaabbbbaaaa" + others
+    speakers = [*np.repeat(["anna", "ben", "cleo", "dan", "eve"], 4), *np.repeat("fay", len(others))]
+    once = pd.DataFrame({"label": list("ab"), "speaker": ["gus", "hal"]})  # speakers of one clip are no evidence
+    table = pd.concat([pd.DataFrame({"label": list(labels), "speaker": speakers}), once], ignore_index=True)
+    found = codes(audit(table.assign(path=table.index.astype(str)), sound=False))
+    assert found.get("speakers-by-class") is None if message is None else message in found["speakers-by-class"].message
+    frequent = table.assign(path=table.index.astype(str), label=["b", *["a"] * (len(table) - 1)])
+    assert "speakers-by-class" not in codes(audit(frequent, sound=False))  # the label alone is as good a guess
+
+
 @pytest.mark.parametrize("use", [train, evaluate])
 def test_a_code_alone_is_no_list(use, sixty_clips):
     corpus, features = sixty_clips
