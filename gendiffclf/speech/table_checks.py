@@ -29,8 +29,8 @@ MANY_CLIPS = 20
 """Minimum number of clips for the finding that each has its own speaker."""
 FEW_SPEAKERS = 10
 FORETOLD = 0.8
-"""Minimum share of errors that knowing the speaker avoids in guessing the label (Goodman and Kruskal's lambda), for the finding that
-speakers reveal labels. With two clips per speaker, of two labels at random, it is 0.5."""
+"""Minimum share of errors that knowing the speaker avoids in guessing the label (Goodman and Kruskal's lambda), for the finding
+that speakers reveal labels. With two clips per speaker, of two labels at random, it is 0.5."""
 
 
 def plain_name(name: object) -> str:
@@ -218,17 +218,17 @@ def overlaps_of(corpus: pd.DataFrame) -> np.ndarray:
 
 
 def check_overlaps(corpus: pd.DataFrame, overlaps: np.ndarray) -> Iterator[Finding]:
-    """Yield a finding about `overlaps`, see `overlaps_of`."""
+    """Yield a finding about `overlaps`, see `Audit`."""
     if not len(overlaps):
         return
     names = corpus.reindex(columns=["label", "speaker"]).astype(str).to_numpy()
-    n_different = (names[overlaps[:, 0]] != names[overlaps[:, 1]]).any(axis=1).sum()
-    rows = np.unique(overlaps)
+    different = (names[overlaps[:, 0]] != names[overlaps[:, 1]]).any(axis=1)
+    rows = pd.unique(overlaps[np.argsort(~different, kind="stable")].ravel())  # these first
     yield finding(
         "overlaps",
-        f"{len(rows)} segments overlap by more than half with another of the same file, {n_different} of {len(overlaps)} pairs "
-        "under different labels or speakers. Such pairs are kept on the same side of every split",
-        "check start and end, or cut the recordings into segments that do not overlap",
+        f"{len(rows)} clips overlap by more than half with another of the same recording, {different.sum()} of {len(overlaps)} "
+        "pairs under different labels or speakers. Such pairs are kept on the same side of every split",
+        "correct start and end, or leave out one clip of each pair",
         corpus.loc[rows],
     )
 
@@ -237,7 +237,7 @@ def voices_of(corpus: pd.DataFrame, copies: np.ndarray, overlaps: np.ndarray) ->
     """
     Return the voice of each clip, which splits keep together: the first name of each group of connected speakers.
 
-    Speakers are connected if they share a digest of `copies`, (n_clips,), or have `overlaps`, see `overlaps_of`, or if their
+    Speakers are connected if they share a digest of `copies`, (n_clips,), or have `overlaps`, see `Audit`, or if their
     names are variants of each other.
     """
     if "speaker" not in corpus:
