@@ -49,8 +49,10 @@ def test_faults_of_recordings(code, samples, tmp_path):
     assert finding.severity == ("note" if code == "long" else "warning")
     assert finding.remedy in str(finding)
     assert re.match(r"1 of 8 clips (is|has|holds) ", finding.message)
-    more = audit(pd.concat([corpus, corpus.iloc[-1:].assign(path=corpus["path"][7])], ignore_index=True))
-    assert re.match(r"2 of 9 clips (are|have|hold) ", codes(more)[code].message)
+    more = pd.concat([corpus, corpus.iloc[-1:].assign(path=corpus["path"][7])], ignore_index=True)
+    assert re.match(r"2 of 9 clips (are|have|hold) .*; by label: b 2$", codes(audit(more))[code].message)
+    unlabelled = codes(audit(more.drop(columns="label")))[code].message
+    assert unlabelled == codes(audit(more))[code].message.removesuffix("; by label: b 2")
 
 
 def test_band_limited_clips_in_a_full_band_corpus(tmp_path):
