@@ -89,7 +89,7 @@ def _overlap(one: Recording, other: Recording, lag: int, count: int) -> bool:
     begin, end = lag / one.rate, lag / one.rate + other.seconds
     first, last = max(begin, 0.0), min(one.seconds, end)
     expected = max(
-        np.count_nonzero((places >= first * one.rate) & (places < last * one.rate))
+        int(np.count_nonzero((places >= first * one.rate) & (places < last * one.rate)))
         for places in (one.landmarks.places, other.landmarks.places + lag)
     )
     covered = max(one.seconds, end) - min(begin, 0.0)
