@@ -30,8 +30,8 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     -----
     No labels are used and nothing is learnt in `fit`, so new speakers are normalised like those of training. Two things
     are assumed: the speaker of each clip is known, also at prediction, and the clips used for the statistics are of
-    similar content for all speakers; a speaker heard only in anger is normalised to neutral. The features of a speaker
-    with a single clip become zeros.
+    similar content for all speakers; a speaker heard only in anger is normalised to neutral. So labels that belong to
+    speakers, such as gender, cannot be predicted. The features of a speaker with a single clip become zeros.
 
     `groups` are requested by default, so with `sklearn.set_config(enable_metadata_routing=True)` a pipeline's `fit`,
     `predict` and `score` pass them on. Without routing, or in functions that pass nothing to `predict`, such as
@@ -63,15 +63,22 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ----------
         X : array-like of shape (n, d) or (n, layers, d)
             Features.
-        y, groups : object, default=None
-            Ignored.
+        y, groups : array-like of shape (n,), default=None
+            Label and speaker of each row; only checked.
 
         Returns
         -------
         self : object
             The transformer.
+
+        Warns
+        -----
+        UserWarning
+            If all rows of each speaker have the same label.
         """
         self._check(X, reset=True)
+        if y is not None and groups is not None:
+            _warn_of_labels_of_speakers(column_or_1d(groups).astype(str), np.asarray(y))
         return self
 
     def transform(self, X: ArrayLike, groups: ArrayLike | None = None) -> NDArray[np.floating]:
@@ -137,12 +144,12 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ----------
         X, groups : array-like
             As in `transform`.
-        y : object, default=None
-            Ignored.
+        y : array-like of shape (n,), default=None
+            As in `fit`.
         **fit_params
             Further arguments of `fit`.
         """
-        return self.fit(X, y, **fit_params).transform(X, groups=groups)
+        return self.fit(X, y, groups, **fit_params).transform(X, groups=groups)
 
     def __sklearn_tags__(self) -> Tags:
         """Declare a stateless transformer that accepts NaN."""
@@ -157,4 +164,18 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         types = [np.float64, np.float32]
         return np.asarray(
             validate_data(self, X, reset=reset, dtype=types, allow_nd=True, ensure_all_finite="allow-nan")
+        )
+
+
+def _warn_of_labels_of_speakers(speakers: NDArray[np.str_], labels: NDArray[Any]) -> None:
+    """Warn if labels differ between speakers, but never between the rows of one."""
+    if labels.shape != speakers.shape:  # several targets
+        return
+    pairs = set(zip(speakers, labels.tolist(), strict=True))
+    n_speakers, n_labels = (len(set(names)) for names in zip(*pairs, strict=True))
+    if n_labels > 1 and len(pairs) == n_speakers < len(speakers):
+        warnings.warn(
+            f"Got labels that are the same for all clips of each of {n_speakers} speakers, expected different ones, since "
+            "normalisation by speaker removes what tells speakers apart; leave out SpeakerNormalizer (--normalize).",
+            stacklevel=3,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from scipy.stats import t
 from sklearn.metrics import accuracy_score, recall_score
 from tqdm import tqdm
 
-from ..validation import check_integer
+from ..validation import check_integer, first_few
 from .corpora import check_corpus
 from .folds import without_copies
 from .intervals import LEVEL
@@ -136,7 +137,8 @@ def few_shot(
     Warns
     -----
     UserWarning
-        If clips are broken, or training clips are also tested; both are left out.
+        If clips are broken, or training clips are also tested, both of which are left out; if training clips have labels that
+        no tested clip has.
 
     Examples
     --------
@@ -163,6 +165,13 @@ def few_shot(
     rows = _disjoint_rows(encoded.valid, tested, audited.voices, rng)
     (train_rows, test_rows), *_ = without_copies([rows], audited)
     y, voices = corpus["label"].to_numpy(), audited.voices[test_rows]
+    absent = np.setdiff1d(y[train_rows], y[test_rows])
+    if len(absent):
+        warnings.warn(
+            f"Got training clips with labels that no tested clip has ({first_few(absent.astype(str).tolist())}): predictions of "
+            "these count as errors; if they cannot occur, leave out these clips (--train-where COLUMN=VALUES).",
+            stacklevel=2,
+        )
     fitted = fit_rows(rest, encoded.rows[train_rows], y[train_rows], audited.voices[train_rows])
     end_if_interrupted(fitted)
     classifier, features = before_classifier(fitted, encoded.rows[test_rows], voices)

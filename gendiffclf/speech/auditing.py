@@ -11,6 +11,7 @@ import pandas as pd
 from .corpora import check_corpus, clip_keys, clips
 from .findings import SEVERITIES, Audit, Finding
 from .names import NO_CONTENT
+from .passages import cuts_of
 from .recordings import Recording, measure_recordings
 from .sound_checks import check_copies, check_recordings, content_of, copies_of
 from .table_checks import check_overlaps, check_table, overlaps_of, voices_of
@@ -43,9 +44,9 @@ def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None
     -----
     `train` and `evaluate` begin with an audit. Its errors (labels that differ only by case or spaces, copies of a clip with
     different labels, a single label, no speakers) stop them unless listed in `accept`; its warnings are shown. Copies are
-    found by their decoded samples, also at another gain, inverted or in another lossless format, but not if they were cut,
-    padded, resampled or compressed with loss. Overlaps are pairs of segments of one file of which more than half of what they
-    cover together is in both.
+    found by their decoded samples, also at another gain, inverted or in another lossless format, but not if they were padded,
+    resampled or compressed with loss. Overlaps are pairs of cuts of one recording of which more than half of what they cover
+    together is in both: segments of one file, or clips with the same sound.
 
     Examples
     --------
@@ -63,7 +64,8 @@ def audit(corpus: pd.DataFrame, *, sound: bool = True, n_jobs: int | None = None
         findings = list(check_recordings(corpus, recordings))
         seconds = float(sum(recording.seconds for recording in recordings if isinstance(recording, Recording)))
         content = content_of(recordings)
-        return _audit(corpus, content, copies_of(recordings, content), findings, seconds)
+        copies = copies_of(recordings, content)
+        return _audit(corpus, content, copies, cuts_of(recordings, copies), findings, seconds)
     return _audit(corpus, np.array(clip_keys(corpus)))
 
 
@@ -93,11 +95,14 @@ def _audit(
     corpus: pd.DataFrame,
     content: np.ndarray,
     copies: np.ndarray | None = None,
+    cuts: np.ndarray | None = None,
     of_sound: Iterable[Finding] = (),
     seconds: float = float("nan"),
 ) -> Audit:
     copies = content if copies is None else copies
     overlaps = overlaps_of(corpus)
+    if cuts is not None:
+        overlaps = np.unique(np.sort(np.concatenate([overlaps, cuts])), axis=0)
     findings = [*check_table(corpus), *check_copies(corpus, copies), *check_overlaps(corpus, overlaps), *of_sound]
     labels = corpus["label"].astype(str).value_counts().sort_index() if "label" in corpus else {}
     return Audit(

@@ -111,7 +111,14 @@ def read_corpus(
         raise ValueError(f"Got source={str(source)!r}, which does not exist, expected a folder, a table or a clip.")
     if source.is_dir():
         corpus = read_folder(source, layout, pattern, on_mismatch)
-        target = "emotion" if target is None and layout is not None else target
+        if layout is not None:
+            target = target or "emotion"
+            people = LAYOUTS[layout].people
+            if people and target in ("gender", "age") and target not in corpus:
+                raise ValueError(
+                    f"Got target={target!r} without {people} in or next to {source}, expected this file of "
+                    f"{LAYOUTS[layout].title}, which holds it; add it."
+                )
     elif layout is not None or pattern is not None:
         raise ValueError(
             f"Got source={str(source)!r} with a layout or pattern, expected a folder; leave out the layout or pattern (--layout, "

@@ -173,13 +173,13 @@ def evaluate_fitted(
     Warns
     -----
     UserWarning
-        If speakers or clips are known to be in the training data, clips are broken, or labels are none of the pipeline's classes.
+        If speakers or clips are known to be in the training data, clips are broken, labels are none of the pipeline's classes,
+        or the pipeline predicts labels that no clip has.
     """
     corpus = check_corpus(corpus)
     columns = group_columns(corpus, groups)
     featurizer, rest = split_pipeline(pipeline, corpus)
-    # Rare classes matter for training only.
-    ignored = (*REPORTED, "rare-class", "one-class")
+    ignored = (*REPORTED, "rare-class", "one-class", "speakers-by-class")  # these matter for training only
     encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=ignored)
     test = encoded.valid
     warn_of_learnt(pipeline, corpus, test, audited.content)
@@ -197,9 +197,18 @@ def evaluate_fitted(
             stacklevel=2,
         )
     votes = votes_of(corpus)
-    classes = np.union1d(trained, labels if votes is None else votes.columns.to_numpy().astype(str))
+    possible = labels if votes is None else votes.columns.to_numpy().astype(str)
+    classes = np.union1d(trained, possible)
     about = describe_run(pipeline, corpus, audited.content, "a fitted pipeline", [test], random_state=random_state)
     table = predict_rows(rest, encoded.rows[test], test, voices_at(test, audited), classes)
+    absent = table["predicted"][~table["predicted"].isin(possible)]
+    if len(absent):
+        warnings.warn(
+            f"Got {len(absent)} of {len(test)} clips for which the model predicts labels that no clip of the corpus has "
+            f"({first_few(sorted(absent.astype(str).unique()))}): each counts as an error; if these labels cannot occur, train a "
+            "model without them.",
+            stacklevel=2,
+        )
     pairs, weights = [(np.empty(0, int), test)], [getattr(steps_of(rest)[-1][1], "layer_weights_", None)]
     details = {"about": about, "random_state": random_state}
     return _combined([table], weights, pairs, encoded, audited, classes, columns, **details)

@@ -22,7 +22,7 @@ CODES = {
     "warning": (
         *("anti-phase", "band-limited", "broken", "clipped", "copies", "copies-across-speakers", "overlaps"),
         *("rare-class", "rates-by-class", "short", "silence-by-class", "silent", "speaker-per-clip"),
-        *("speaker-variants", "unknown-speakers", "unscaled"),
+        *("speaker-variants", "speakers-by-class", "unknown-speakers", "unscaled"),
     ),
     "note": ("few-speakers", "level-by-class", "long", "no-labels"),
 }
@@ -96,7 +96,7 @@ class Audit(JsonResult):
     copies : ndarray of shape (n_clips,), str
         Equal for copies, also at another gain: the first of their digests.
     overlaps : ndarray of shape (n_pairs, 2), int
-        Rows of segments of one file of which more than half of what they cover together is in both.
+        Rows of cuts of one recording of which more than half of what they cover together is in both.
     voices : ndarray of shape (n_clips,), str
         Groups to keep on one side of a split: the speaker, or the first of several speakers who share a clip, have overlaps
         or whose names differ only by case or spaces; without speakers, the clip's content.

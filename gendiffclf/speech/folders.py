@@ -62,7 +62,13 @@ def read_folder(folder: Path, layout: str | None, pattern: str | None, on_mismat
             f"names like {naming.example}, as {naming.title} has them" if pattern is None else f"paths like {pattern}"
         )
         message = f"Got {len(unfit)} of {len(names)} files in {folder} that do not match ({first_few(unfit)}), expected {form}"
-        if on_mismatch == "raise" or len(unfit) == len(names):
+        if len(unfit) == len(names):
+            fitting = [name for name, other in LAYOUTS.items() if all(map(other.parse, names))]
+            remedy = (
+                f"layout={fitting[0]!r} (--layout {fitting[0]}) fits" if fitting else "choose another layout or pattern"
+            )
+            raise ValueError(f"{message}; {remedy}.")
+        if on_mismatch == "raise":
             raise ValueError(f"{message}; on_mismatch='warn' (--skip-unfit) leaves them out.")
         warnings.warn(f"{message}; they are left out.", stacklevel=3)
     table = pd.DataFrame([{"path": str(folder / name), **row} for name, row in rows.items() if row is not None])

@@ -37,6 +37,8 @@ class Layout:
         Columns with the same value for all clips.
     add_metadata : callable, optional
         Function of the table and the folder that adds columns from metadata files.
+    people : str
+        Name of the metadata file with gender and age of the speakers, which may be missing.
     ignore : str
         Regular expression for names of files in the corpus that are not clips.
     """
@@ -47,6 +49,7 @@ class Layout:
     meanings: dict[str, Meaning] = field(default_factory=dict)
     same: dict[str, str] = field(default_factory=dict)
     add_metadata: Callable[[pd.DataFrame, Path], pd.DataFrame] | None = None
+    people: str = ""
     ignore: str = r"(?!)"
 
     def parse(self, path: str) -> Row | None:
@@ -174,6 +177,7 @@ LAYOUTS: dict[str, Layout] = {
             "intensity": {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified", "X": "unspecified"},
         },
         add_metadata=partial(add_people, name="VideoDemographics.csv", speaker="ActorID", gender="Sex", age="Age"),
+        people="VideoDemographics.csv",
     ),
     "savee": Layout(
         "SAVEE",
@@ -205,6 +209,7 @@ LAYOUTS: dict[str, Layout] = {
         add_metadata=partial(
             add_people, name="data.tsv", speaker="speaker_id", gender="gender", age="age", separator="\t"
         ),
+        people="data.tsv",
     ),
     "urdu": Layout(
         "URDU",

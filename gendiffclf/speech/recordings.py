@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ..featurizers.audio import AudioError, Clip, reading
 from ..featurizers.inputs import as_clip
 from ..featurizers.parts import group_by_file
+from .passages import Landmarks, landmarks_of
 
 FLAT_TOP = 3
 """Number of consecutive samples at the peak value that counts as clipping; speech passes its peaks in one or two."""
@@ -41,7 +42,7 @@ class Recording:
     channel, `peak` is the largest absolute sample, 1 for full scale; `level` is the root mean square of the mono mix in dB below
     full scale, -inf for digital silence. Two shares in [0, 1]: `clipped` of samples in runs of at least three at the peak, and
     `cancelled` of the channels' mean energy that is lost in the mono mix, 1 for anti-phase. `lead` and `tail` are the seconds
-    before and after the sound of the mono mix, NaN without sound.
+    before and after the sound of the mono mix, NaN without sound. `landmarks` find other cuts of the same recording.
     """
 
     content: str
@@ -55,6 +56,7 @@ class Recording:
     cancelled: float
     lead: float
     tail: float
+    landmarks: Landmarks = field(compare=False)
 
 
 def measure_recordings(clips: Sequence[Any], n_jobs: int | None = None) -> list[Recording | AudioError]:
@@ -114,6 +116,7 @@ def measure(samples: NDArray[np.float32], rate: float) -> Recording:
         cancelled=1 - mixed / energy if energy else 0.0,
         lead=heard[0] / rate if len(heard) else np.nan,
         tail=(len(mono) - 1 - heard[-1]) / rate if len(heard) else np.nan,
+        landmarks=landmarks_of(mono, rate),
     )
 
 

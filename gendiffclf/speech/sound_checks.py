@@ -14,6 +14,7 @@ from scipy.spatial import KDTree
 from scipy.stats import mannwhitneyu
 
 from ..featurizers.audio import NO_FILE, AudioError
+from ..validation import first_few
 from .corpora import clips
 from .findings import Finding, finding
 from .names import NO_CONTENT, counted
@@ -272,11 +273,19 @@ def _rates_text(shares: pd.Series) -> str:
 
 
 def _of_clips(rows: pd.Index, corpus: pd.DataFrame, what: str) -> str:
-    """Sentence about a number of clips; the verb at the beginning of `what` is made to agree."""
+    """
+    Sentence about a number of clips, with their number by label, since a fault of one label reveals it.
+
+    The verb at the beginning of `what` is made to agree.
+    """
     verb, rest = what.split(" ", 1)
     if len(rows) == 1:
         verb = {"are": "is", "have": "has"}.get(verb, f"{verb}s")
-    return f"{len(rows)} of {len(corpus)} clips {verb} {rest}"
+    sentence = f"{len(rows)} of {len(corpus)} clips {verb} {rest}"
+    counts = corpus.reindex(columns=["label"]).loc[rows, "label"].value_counts()
+    if len(rows) == 1 or not len(counts):
+        return sentence
+    return f"{sentence}; by label: {first_few([f'{label} {count}' for label, count in counts.items()])}"
 
 
 def _of_each(reason: str) -> str:

@@ -28,6 +28,9 @@ _NO_SPEAKER = re.compile(r"unknown( speaker)?|unk|unspecified|undefined|anonymou
 MANY_CLIPS = 20
 """Minimum number of clips for the finding that each has its own speaker."""
 FEW_SPEAKERS = 10
+FORETOLD = 0.8
+"""Minimum share of errors that knowing the speaker avoids in guessing the label (Goodman and Kruskal's lambda), for the finding
+that speakers reveal labels. With two clips per speaker, of two labels at random, it is 0.5."""
 
 
 def plain_name(name: object) -> str:
@@ -52,6 +55,8 @@ def check_table(corpus: pd.DataFrame) -> Iterator[Finding]:
         yield _missing_labels(corpus)
     if "speaker" in corpus:
         yield from _check_speakers(corpus)
+        if "label" in corpus:
+            yield from _check_labels_of_speakers(corpus)
     else:
         yield missing_speakers(corpus)
 
@@ -137,6 +142,27 @@ def _check_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
         )
 
 
+def _check_labels_of_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
+    """
+    Yield a finding if speakers of several clips reveal most labels.
+
+    A label that all of them keep, such as gender, belongs to the speakers.
+    """
+    counts = pd.crosstab(corpus["speaker"].astype(str), corpus["label"].astype(str)).to_numpy()
+    counts = counts[counts.sum(axis=1) > 1]  # (n_speakers, n_labels)
+    single = np.count_nonzero(counts, axis=1) == 1
+    n_clips, n_guessed = counts.sum(), counts.sum(axis=0).max(initial=0)
+    n_foretold = counts.max(axis=1, initial=0).sum()
+    if not single.all() and n_foretold - n_guessed >= FORETOLD * (n_clips - n_guessed):
+        yield finding(
+            "speakers-by-class",
+            f"{n_foretold / n_clips:.0%} of clips have the most frequent label of their speaker, and {single.sum()} of "
+            f"{counted(len(counts), 'speaker')} have one label only, so that voices and labels can hardly be told apart",
+            "add clips of these speakers with other labels, do not normalise by speaker, and distrust any result on speakers in "
+            "the training data",
+        )
+
+
 def missing_speakers(corpus: pd.DataFrame, *, evaluated: bool = False) -> Finding:
     """
     Finding for a table without the column `speaker`, which suggests similar columns.
@@ -192,17 +218,17 @@ def overlaps_of(corpus: pd.DataFrame) -> np.ndarray:
 
 
 def check_overlaps(corpus: pd.DataFrame, overlaps: np.ndarray) -> Iterator[Finding]:
-    """Yield a finding about `overlaps`, see `overlaps_of`."""
+    """Yield a finding about `overlaps`, see `Audit`."""
     if not len(overlaps):
         return
     names = corpus.reindex(columns=["label", "speaker"]).astype(str).to_numpy()
-    n_different = (names[overlaps[:, 0]] != names[overlaps[:, 1]]).any(axis=1).sum()
-    rows = np.unique(overlaps)
+    different = (names[overlaps[:, 0]] != names[overlaps[:, 1]]).any(axis=1)
+    rows = pd.unique(overlaps[np.argsort(~different, kind="stable")].ravel())  # these first
     yield finding(
         "overlaps",
-        f"{len(rows)} segments overlap by more than half with another of the same file, {n_different} of {len(overlaps)} pairs "
-        "under different labels or speakers. Such pairs are kept on the same side of every split",
-        "check start and end, or cut the recordings into segments that do not overlap",
+        f"{len(rows)} clips overlap by more than half with another of the same recording, {different.sum()} of {len(overlaps)} "
+        "pairs under different labels or speakers. Such pairs are kept on the same side of every split",
+        "correct start and end, or leave out one clip of each pair",
         corpus.loc[rows],
     )
 
@@ -211,7 +237,7 @@ def voices_of(corpus: pd.DataFrame, copies: np.ndarray, overlaps: np.ndarray) ->
     """
     Return the voice of each clip, which splits keep together: the first name of each group of connected speakers.
 
-    Speakers are connected if they share a digest of `copies`, (n_clips,), or have `overlaps`, see `overlaps_of`, or if their
+    Speakers are connected if they share a digest of `copies`, (n_clips,), or have `overlaps`, see `Audit`, or if their
     names are variants of each other.
     """
     if "speaker" not in corpus:

@@ -83,6 +83,20 @@ def test_a_single_clip_is_warned_of():
     assert (found[2] == 0).all()
 
 
+def test_labels_that_belong_to_speakers_are_warned_of(rows):
+    X, y, speakers = rows
+    owned = np.isin(speakers, ["a", "b"])
+    with pytest.warns(
+        UserWarning, match="the same for all clips of each of 5 speakers, .* leave out SpeakerNormalizer"
+    ):
+        SpeakerNormalizer().fit_transform(X, owned, groups=speakers)
+    owned[0] = False  # one clip of another label
+    SpeakerNormalizer().fit_transform(X, owned, groups=speakers)
+    SpeakerNormalizer().fit(X, np.zeros(40), groups=speakers)  # a single label
+    SpeakerNormalizer().fit(X[::8], np.arange(5), groups=speakers[::8])  # a single clip of each
+    SpeakerNormalizer().fit(X, np.stack([y, y], axis=1), groups=speakers)  # several targets
+
+
 def test_routing_through_a_pipeline_and_folds(rows):
     X, y, speakers = rows
     with sklearn.config_context(enable_metadata_routing=True):

@@ -57,6 +57,14 @@ def test_shots_and_tests_are_of_other_speakers(voices):
     assert (found.runs["n_test_speakers"] == 2).all()
 
 
+def test_labels_that_are_only_trained_are_warned_of(voices):
+    first, second = (voices[voices["take"] % 2 == k] for k in (0, 1))
+    tested = second[second["label"] == "heed"].assign(speaker="new " + second["speaker"])
+    pipeline = make_pipeline(FbankFeaturizer(n_mels=8), GenerativeTransportClassifier(**QUICK))
+    with pytest.warns(UserWarning, match=r"labels that no tested clip has \(hod\): .*--train-where COLUMN=VALUES"):
+        few_shot(pipeline, first, tested, shots=[0], n_repeats=2)
+
+
 class Cautious(GenerativeTransportClassifier):
     """Decides for the first class, however improbable it is."""
 

@@ -49,8 +49,10 @@ def test_faults_of_recordings(code, samples, tmp_path):
     assert finding.severity == ("note" if code == "long" else "warning")
     assert finding.remedy in str(finding)
     assert re.match(r"1 of 8 clips (is|has|holds) ", finding.message)
-    more = audit(pd.concat([corpus, corpus.iloc[-1:].assign(path=corpus["path"][7])], ignore_index=True))
-    assert re.match(r"2 of 9 clips (are|have|hold) ", codes(more)[code].message)
+    more = pd.concat([corpus, corpus.iloc[-1:].assign(path=corpus["path"][7])], ignore_index=True)
+    assert re.match(r"2 of 9 clips (are|have|hold) .*; by label: b 2$", codes(audit(more))[code].message)
+    unlabelled = codes(audit(more.drop(columns="label")))[code].message
+    assert unlabelled == codes(audit(more))[code].message.removesuffix("; by label: b 2")
 
 
 def test_band_limited_clips_in_a_full_band_corpus(tmp_path):
@@ -249,6 +251,25 @@ def test_speakers_who_are_not_known(name):
     assert f"the speaker {name!r} of 6 of 24 clips counts as one, but may be several" in found.message
     assert found.rows == tuple(range(18, 24))
     assert "unknown-speakers" not in codes(audit(table.iloc[:18], sound=False))
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        ("abab", "92% of clips have the most frequent label of their speaker, and 5 of 6 speakers have one label only"),
+        ("aaaa", None),  # as a gender, which belongs to the speakers
+        ("abab" * 5, None),  # most clips are of speakers with both labels
+    ],
+)
+def test_speakers_who_give_labels_away(others, message):
+    labels = "aaaabbbbaaaabbbbaaaa" + others
+    speakers = [*np.repeat(["anna", "ben", "cleo", "dan", "eve"], 4), *np.repeat("fay", len(others))]
+    once = pd.DataFrame({"label": list("ab"), "speaker": ["gus", "hal"]})  # speakers of one clip are no evidence
+    table = pd.concat([pd.DataFrame({"label": list(labels), "speaker": speakers}), once], ignore_index=True)
+    found = codes(audit(table.assign(path=table.index.astype(str)), sound=False))
+    assert found.get("speakers-by-class") is None if message is None else message in found["speakers-by-class"].message
+    frequent = table.assign(path=table.index.astype(str), label=["b", *["a"] * (len(table) - 1)])
+    assert "speakers-by-class" not in codes(audit(frequent, sound=False))  # the label alone is as good a guess
 
 
 @pytest.mark.parametrize("use", [train, evaluate])

@@ -224,6 +224,17 @@ def test_a_corpus_that_was_not_learnt_from(vowels, pipeline):
 
 
 @pytest.mark.filterwarnings("ignore:Got .* in the model's training data", "ignore:Got a corpus in which")
+def test_predictions_that_cannot_be_right_are_warned_of(vowels, pipeline):
+    fitted = train(pipeline, vowels)
+    wrong = vowels[vowels["label"] == "hod"].assign(label="heed")
+    with pytest.warns(
+        UserWarning, match=r"of 6 clips for which the model predicts labels that no clip .* has \(hod.*train a"
+    ):
+        evaluate_fitted(fitted, wrong)
+    evaluate_fitted(fitted, vowels[vowels["label"] != "hod"])  # the model has a third label, but does not predict it
+
+
+@pytest.mark.filterwarnings("ignore:Got .* in the model's training data", "ignore:Got a corpus in which")
 def test_numbers_as_labels_may_be_unknown_too(vowels, pipeline):
     numbered = vowels.assign(label=vowels["label"].map({"heed": 1, "hod": 2, "who'd": 3}))
     fitted = train(pipeline, numbered[numbered["label"] != 2])

@@ -116,10 +116,26 @@ def test_what_does_not_fit_is_named(layout, tmp_path):
         read_corpus(tmp_path, layout=layout)
 
 
+@pytest.mark.parametrize("on_mismatch", ["raise", "warn"])
+def test_a_layout_that_fits_is_named(on_mismatch, tmp_path):
+    touch(tmp_path, [name for name, _ in NAMES["urdu"]])
+    with pytest.raises(
+        ValueError, match=r"expected names like .*, as EmoDB has them; layout='urdu' \(--layout urdu\) fits"
+    ):
+        read_corpus(tmp_path, layout="emodb", on_mismatch=on_mismatch)
+    touch(tmp_path, ["another.wav"])
+    with pytest.raises(ValueError, match="as EmoDB has them; choose another layout or pattern"):
+        read_corpus(tmp_path, layout="emodb", on_mismatch=on_mismatch)
+
+
 def test_crema_d_takes_sex_from_its_table(tmp_path):
     touch(tmp_path, ["AudioWAV/1001_DFA_ANG_XX.wav", "AudioWAV/1002_DFA_ANG_XX.wav"])
-    with pytest.raises(ValueError, match="Got target='gender', expected one of the columns"):
+    with pytest.raises(
+        ValueError, match=r"Got target='gender' without VideoDemographics.csv in or next to .*; add it\."
+    ):
         read_corpus(tmp_path, layout="crema-d", target="gender")
+    with pytest.raises(ValueError, match="Got target='accent', expected one of the columns"):
+        read_corpus(tmp_path, layout="crema-d", target="accent")
     people = "ActorID,Age,Sex,Race,Ethnicity\n1001,51,Male,x,y\n1002,21,Female,x,y\n"
     (tmp_path / "VideoDemographics.csv").write_text(people)
     for folder in (tmp_path, tmp_path / "AudioWAV"):  # in the folder, or beside it

@@ -11,7 +11,11 @@ from sklearn.pipeline import make_pipeline
 from gendiffclf import FbankFeaturizer
 from gendiffclf.speech import audit, evaluate
 from gendiffclf.speech.folds import without_copies
+from gendiffclf.speech.passages import cuts_of, landmarks_of
+from gendiffclf.speech.recordings import measure
 from gendiffclf.speech.table_checks import overlaps_of
+
+from .conftest import RATE, codes, noise, write
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +38,7 @@ def test_overlapping_speakers_are_one_voice(windows):
     assert set(found.voices) == {"s0"}
     (finding,) = (f for f in found.findings if f.code == "overlaps")
     assert str(finding).startswith(
-        "160 segments overlap by more than half with another of the same file, 240 of 240 pairs under"
+        "160 clips overlap by more than half with another of the same recording, 240 of 240 pairs under"
     )
     pipeline = make_pipeline(FbankFeaturizer(n_mels=20), KNeighborsClassifier(1))
     with pytest.raises(ValueError, match="who count as one voice"):
@@ -95,3 +99,35 @@ def test_overlaps_are_those_of_all_pairs():
             ):
                 expected.add((j, i))
     assert {tuple(sorted(pair)) for pair in overlaps_of(corpus).tolist()} == expected
+
+
+def test_cuts_of_one_recording_are_one_voice(tmp_path):
+    sound = np.convolve(noise(4, seed=1, level=0.1), np.hanning(20) / 10)  # 4 s
+    cuts = {"0.wav": sound[:40000], "1.wav": noise(2), "2.wav": -0.5 * sound[10000:50000], "3.wav": sound[24000:60000]}
+    corpus = write(tmp_path, cuts, subtype="PCM_16")  # the first and the last have less than half in common
+    corpus.loc[3, "label"] = "a"  # as the clip before, of the same speaker
+    found = audit(corpus)
+    np.testing.assert_array_equal(found.overlaps, [[0, 2], [2, 3]])
+    assert found.voices.tolist() == ["s0"] * 4
+    finding = codes(found)["overlaps"]
+    assert "3 clips overlap by more than half with another of the same recording, 1 of 2 pairs under" in finding.message
+    assert finding.rows == (0, 2, 3)
+    assert len(audit(corpus.iloc[[0, 1, 3]]).overlaps) == 0
+    twice = audit(corpus.iloc[[0, 0, 2]])  # copies are no overlaps of each other
+    np.testing.assert_array_equal(twice.overlaps, [[0, 2], [1, 2]])
+
+
+def test_clips_that_sound_alike_are_no_cuts():
+    """Of tones, and of clips with the same beginning."""
+    times, jingle = np.arange(2 * RATE) / RATE, noise(1, seed=9)
+    tones = [np.sin(2 * np.pi * 200 * (times + shift)) for shift in (0, 0.0013)]
+    begun = [np.concatenate([jingle, noise(1.2, seed=seed)]) for seed in range(20)]
+    for clips in (tones, begun):
+        recordings = [measure(clip[:, None].astype(np.float32), RATE) for clip in clips]
+        assert len(cuts_of(recordings, np.array([recording.content for recording in recordings]))) == 0
+
+
+@pytest.mark.parametrize("samples", [np.zeros(800), np.ones(1), np.float32([0, 1e38, -1e38]), noise(0.03)])
+def test_landmarks_of_little_sound(samples):
+    assert len(landmarks_of(samples.astype(np.float32), RATE).places) == 0
+    assert len(landmarks_of(samples.astype(np.float32), 10).places) < 800
