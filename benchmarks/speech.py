@@ -132,7 +132,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for task, clips in corpora.items():
         evaluations, results = {}, []
-        told = [name for name in features if task == "emotion" or not FEATURES[name][1]]  # speakers' z-scores hide gender
+        told = [
+            name for name in features if task == "emotion" or not FEATURES[name][1]
+        ]  # speakers' z-scores hide gender
         for name, model in product(told, models):
             pipeline = make_pipeline(*map(clone, FEATURES[name][1]), *MODELS[model]())
             found = evaluate(pipeline, clips, n_folds=arguments.n_folds, features=encoded[name].rows)

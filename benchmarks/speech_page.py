@@ -33,7 +33,8 @@ SHOWN = {name: text for name, (text, _) in TEXTS.items()}
 PEERS = {"ours": "ours", "svm": "SVM", "svm_c10": "SVM, C = 10", **NAMES}
 ABOUT = {
     "ravdess": "English, acted, two sentences (Livingstone and Russo 2018, CC BY-NC-SA 4.0)",
-    "emodb": "German, acted, ten sentences (Burkhardt et al. 2005), from a copy at 22.05 kHz whose clips are cut to 2 s, so not comparable with published figures",
+    "emodb": "German, acted, ten sentences (Burkhardt et al. 2005), from a copy at 22.05 kHz, cut to 2 s a clip, so not to be "
+    "compared with published figures",
     "nemo": "Polish, acted, ninety sentences (Christop 2024, CC BY-NC-SA 4.0)",
     "urdu": "Urdu, cut from talk shows (Latif et al. 2018, for research only)",
 }

@@ -15,7 +15,7 @@ from .corpora import check_corpus
 from .findings import Audit
 from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt, without_copies
 from .measures import Tally
-from .prediction import predict_rows
+from .prediction import predict_rows, warn_of_unlike
 from .provenance import describe_run, steps_of
 from .results import Evaluation
 from .tables import group_columns
@@ -174,7 +174,7 @@ def evaluate_fitted(
     -----
     UserWarning
         If speakers or clips are known to be in the training data, clips are broken, labels are none of the pipeline's classes,
-        or the pipeline predicts labels that no clip has.
+        the pipeline predicts labels that no clip has, or most clips are unlike the training clips.
     """
     corpus = check_corpus(corpus)
     columns = group_columns(corpus, groups)
@@ -201,6 +201,7 @@ def evaluate_fitted(
     classes = np.union1d(trained, possible)
     about = describe_run(pipeline, corpus, audited.content, "a fitted pipeline", [test], random_state=random_state)
     table = predict_rows(rest, encoded.rows[test], test, voices_at(test, audited), classes)
+    warn_of_unlike(rest, encoded.rows[test], voices_at(test, audited))
     absent = table["predicted"][~table["predicted"].isin(possible)]
     if len(absent):
         warnings.warn(

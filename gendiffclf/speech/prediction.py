@@ -18,6 +18,10 @@ from .sound_checks import warn_of_sound
 from .training import ClipFeatures, before_classifier, encode_clips, speakers_of, split_pipeline
 
 _KEPT = ("path", "start", "end", "label", "speaker")
+FEW_CLIPS = 5
+"""Fewer may all be novel by chance."""
+MOST_CLIPS = 1000
+"""So many are enough to tell the share of novel ones."""
 
 
 def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) -> pd.DataFrame:
@@ -51,7 +55,7 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     Warns
     -----
     UserWarning
-        If there are broken clips or clips with a warning.
+        If there are broken clips or clips with a warning, or most clips are unlike the training clips.
 
     Examples
     --------
@@ -67,7 +71,26 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     if len(valid):
         predicted = predict_rows(rest, encoded.rows[valid], valid, speakers_of(corpus, valid), classes)
         table.loc[valid, predicted.columns] = predicted
+        warn_of_unlike(rest, encoded.rows[valid], speakers_of(corpus, valid))
     return table.assign(**remarks)
+
+
+def warn_of_unlike(fitted: Any, X: np.ndarray, speakers: np.ndarray | None) -> None:
+    """Warn if more than half of the clips, whose features are X, are novel to the classifier, as far as it can tell."""
+    classifier, X = before_classifier(fitted, X, speakers)
+    if len(X) < FEW_CLIPS or not hasattr(classifier, "is_novel"):
+        return
+    try:
+        novel = classifier.is_novel(X[:: -(-len(X) // MOST_CLIPS)])
+    except ValueError:  # it has too few held-out rows to compare with
+        return
+    if novel.mean() > 0.5:
+        warnings.warn(
+            f"Got clips of which {novel.mean():.0%} are unlike the training clips (is_novel), expected at most half: labels and "
+            "probabilities are not to be trusted; compare bandwidth, noise and microphones (gendiffclf audit), or train on such "
+            "clips too.",
+            stacklevel=3,
+        )
 
 
 def predict_rows(

@@ -67,8 +67,9 @@ def test_speech_records_figures_and_differences(record, ravdess):
     for task, labels in {"emotion": ["angry", "sad"], "gender": ["female", "male"]}.items():
         found = record["tasks"][task]
         assert found["classes"] == labels
+        told = ["fbank", "egemaps_speaker"] if task == "emotion" else ["fbank"]  # speakers' z-scores hide gender
         assert [(row["features"], row["model"]) for row in found["results"]] == [
-            (features, model) for features in ("fbank", "egemaps_speaker") for model in ("ours", "logreg", "svm")
+            (features, model) for features in told for model in ("ours", "logreg", "svm")
         ]
         for row in found["results"]:
             assert set(row["measures"]) == set(MEASURES)
@@ -76,8 +77,8 @@ def test_speech_records_figures_and_differences(record, ravdess):
             assert sum(fold["n_test"] for fold in row["folds"]) == 32
         # Ours with each peer on each features, and the features with each other.
         assert [row["names"] for row in found["comparisons"]] == [
-            *[["ours", "logreg"], ["ours", "svm"]] * 2,
-            ["fbank", "egemaps_speaker"],
+            *[["ours", "logreg"], ["ours", "svm"]] * len(told),
+            *([told] if len(told) > 1 else []),
         ]
         values = {(row["features"], row["model"]): row["measures"]["uar"]["value"] for row in found["results"]}
         difference = found["comparisons"][1]["differences"]["uar"]["difference"]

@@ -15,8 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from gendiffclf import FbankFeaturizer, expected_calibration_error
-from gendiffclf.speech import evaluate, load_model, save_model
+from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier, expected_calibration_error
+from gendiffclf.speech import evaluate, load_model, predict_clips, save_model, synthesize_corpus
 from gendiffclf.speech.corpora import check_corpus
 from gendiffclf.speech.evaluation import evaluate_fitted
 from gendiffclf.speech.measures import confusion_text
@@ -48,6 +48,35 @@ def test_measures_are_those_of_the_field(table):
     assert found.standard_error["uar"] == pytest.approx(found.folds["uar"].std() / np.sqrt(5))
     assert found.confusion.sum() == 60
     assert found.confusion[0].sum() == (truth == "angry").sum()
+
+
+def test_most_clips_unlike_those_of_the_training_give_a_warning(table):
+    corpus, features = table
+    model = train(GenerativeTransportClassifier(estimator="kernel", device="cpu"), corpus, features=features)
+    predict_clips(model, corpus, features=features)
+    far = features + 100
+    far[:30] = features[:30]
+    predict_clips(model, corpus, features=far)  # half of them
+    predict_clips(model, corpus[40:44], features=far[40:44])  # four clips are few
+    far[30] += 100
+    far[:1] += 100
+    with pytest.warns(
+        UserWarning, match=r"^Got clips of which 52% are unlike the training clips \(is_novel\), expected"
+    ):
+        predict_clips(model, corpus, features=far)
+    few = GenerativeTransportClassifier(estimator="kernel", device="cpu").fit(features[:12], corpus["label"][:12])
+    predict_clips(few, corpus, features=far)  # twelve held-out rows cannot tell
+
+
+def test_a_corpus_unlike_that_of_the_training_gives_a_warning(tmp_path):
+    vowels = synthesize_corpus(tmp_path / "vowels", n_speakers=6, n_takes=2, vowels=("heed", "hod"))
+    model = train(make_pipeline(FbankFeaturizer(cache=None), GenerativeTransportClassifier(estimator="kernel")), vowels)
+    noise = vowels.assign(path=[str(tmp_path / f"{i}.wav") for i in vowels.index], speaker="other " + vowels["speaker"])
+    rng = np.random.default_rng(0)
+    for path in noise["path"]:
+        soundfile.write(path, rng.normal(0, 0.1, 8000), 16000)
+    with pytest.warns(UserWarning, match="Got clips of which 100% are unlike the training clips"):
+        evaluate_fitted(model, noise)
 
 
 def test_folds_are_of_whole_speakers(table):
