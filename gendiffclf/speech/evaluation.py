@@ -179,7 +179,13 @@ def evaluate_fitted(
     corpus = check_corpus(corpus)
     columns = group_columns(corpus, groups)
     featurizer, rest = split_pipeline(pipeline, corpus)
-    ignored = (*REPORTED, "rare-class", "one-class", "speakers-by-class")  # these matter for training only
+    ignored = (
+        *REPORTED,
+        "rare-class",
+        "one-class",
+        "speakers-by-class",
+        "corpora-by-class",
+    )  # these matter for training only
     encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=ignored)
     test = encoded.valid
     warn_of_learnt(pipeline, corpus, test, audited.content)

@@ -20,7 +20,8 @@ from .provenance import JsonResult, as_json
 CODES = {
     "error": ("copies-across-labels", "label-variants", "no-speakers", "one-class"),
     "warning": (
-        *("anti-phase", "band-limited", "broken", "clipped", "copies", "copies-across-speakers", "overlaps"),
+        *("anti-phase", "band-limited", "broken", "clipped", "copies", "copies-across-speakers"),
+        *("corpora-by-class", "overlaps"),
         *("rare-class", "rates-by-class", "short", "silence-by-class", "silent", "speaker-per-clip"),
         *("speaker-variants", "speakers-by-class", "unknown-speakers", "unscaled"),
     ),

@@ -51,6 +51,8 @@ def check_table(corpus: pd.DataFrame) -> Iterator[Finding]:
     """Yield findings about labels and speakers."""
     if "label" in corpus:
         yield from _check_labels(corpus)
+        if "corpus" in corpus:
+            yield from _check_labels_of_corpora(corpus)
     else:
         yield _missing_labels(corpus)
     if "speaker" in corpus:
@@ -102,6 +104,21 @@ def _check_labels(corpus: pd.DataFrame) -> Iterator[Finding]:
             f"the label {label!r} has {what}, so it cannot be both trained and tested on different speakers",
             "add clips of other speakers, or leave out the label",
             part,
+        )
+
+
+def _check_labels_of_corpora(corpus: pd.DataFrame) -> Iterator[Finding]:
+    """Yield a finding about labels that only one of several corpora has, by the column `corpus`."""
+    labels, source = corpus["label"].astype(str), corpus["corpus"].astype(str)
+    alone = source.groupby(labels).agg(["nunique", "first"]).query("nunique == 1")["first"]
+    if source.nunique() > 1 and len(alone):
+        named = first_few([f"{label!r} in {name}" for label, name in alone.items()])
+        yield finding(
+            "corpora-by-class",
+            f"{counted(len(alone), 'label')} of {labels.nunique()} occur{'s' * (len(alone) == 1)} in one of {source.nunique()} "
+            f"corpora only ({named}), so that rooms and microphones may give them away",
+            "give labels of one meaning the same name, or leave out those that not all corpora have",
+            corpus[labels.isin(alone.index)],
         )
 
 

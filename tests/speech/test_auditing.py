@@ -272,6 +272,16 @@ def test_speakers_who_give_labels_away(others, message):
     assert "speakers-by-class" not in codes(audit(frequent, sound=False))  # the label alone is as good a guess
 
 
+def test_labels_of_one_corpus():
+    table = pd.DataFrame({"label": ["calm", "sad", "sad", "bored", "sad", "bored"], "corpus": [*"aabbcc"]})
+    table = table.assign(path=table.index.astype(str), speaker=table["corpus"] + "1")
+    found = codes(audit(table, sound=False))["corpora-by-class"]
+    assert "1 label of 3 occurs in one of 3 corpora only ('calm' in a), so that rooms" in found.message
+    assert found.rows == (0,)
+    for shared in (table.iloc[1:], table.assign(corpus="a"), table.drop(columns="corpus")):
+        assert "corpora-by-class" not in codes(audit(shared.reset_index(drop=True), sound=False))
+
+
 @pytest.mark.parametrize("use", [train, evaluate])
 def test_a_code_alone_is_no_list(use, sixty_clips):
     corpus, features = sixty_clips
