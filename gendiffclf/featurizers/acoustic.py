@@ -66,9 +66,9 @@ class AcousticFeaturizer(SpeechFeaturizer):
         Lowest pitch to look for, in Hz; frames for it last three of its periods. A lower voice has no pitch.
     f0_max : float, default=600.0
         Highest pitch to look for, in Hz. A higher voice gets half its pitch or less.
-    f_max : float, default=7600.0
-        Upper edge of the mel filters, in Hz; at most 8000. Telephone speech, at 8 kHz, has nothing above 4000: take 3800 where
-        such clips are among those to learn from or to predict.
+    f_min, f_max : float, default=20.0 and 7600.0
+        Lower edge of the first mel filter and upper edge of the last, in Hz; at most 8000. Take 300 and 3400 where telephone
+        speech is among the clips to learn from or to predict.
     normalize_level : bool, default=True
         Whether to scale each clip to a root mean square of 26 dB below full scale first. Features then depend neither on
         the gain of the recording nor on how loud someone speaks.
@@ -141,6 +141,7 @@ class AcousticFeaturizer(SpeechFeaturizer):
     _: KW_ONLY
     f0_min: float = 75.0
     f0_max: float = 600.0
+    f_min: float = 20.0
     f_max: float = 7600.0
     normalize_level: bool = True
     sampling_rate: float | None = None
@@ -161,7 +162,12 @@ class AcousticFeaturizer(SpeechFeaturizer):
         check_real("f0_min", self.f0_min, 20, self.f0_max, high_open=True)
         check_flag("normalize_level", self.normalize_level)
         fbank = FbankFeaturizer(
-            N_MELS, hop_seconds=SECONDS, f_max=self.f_max, pooling="none", normalize_level=self.normalize_level
+            N_MELS,
+            hop_seconds=SECONDS,
+            f_min=self.f_min,
+            f_max=self.f_max,
+            normalize_level=self.normalize_level,
+            pooling="none",
         ).encoder()
         return AcousticEncoder(fbank, int(self.n_mfcc), float(self.f0_min), float(self.f0_max))
 
