@@ -64,7 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
         figures.draw_reliability(docs / "img" / "benchmark_reliability.svg", records, names, page.SUBJECT)
         page.scores_by_table(records).to_csv(docs / "benchmarks.csv")
         if arguments.readme is not None:
-            put_between_marks(arguments.readme, render("readme", {**benchmarks, "gpu": gpu.context(results)}))
+            more = {"gpu": gpu.context(results), "speech": contexts["speech-results"]}
+            put_between_marks(arguments.readme, render("readme", {**benchmarks, **more}))
     print(f"{docs}: {', '.join(name for name in contexts if contexts[name]) or 'no records'}")
     return 0
 

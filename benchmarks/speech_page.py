@@ -57,11 +57,26 @@ def context(results: Path) -> dict[str, Any]:
         },
         "overview": {task: _overview(records, task) for task in TASKS},
         "of_classifiers": {task: _of_classifiers(records, task) for task in TASKS},
+        "headline": _headline(records),
         "in_short": _in_short,
         "figures": _figures,
         "across": _across(results),
         "encoding": encoding.context(results),
     }
+
+
+def _headline(records: dict[str, Record]) -> str:
+    """UAR of emotions in each corpus: ours on features that need nothing, and an SVM on eGeMAPS, a usual baseline."""
+    ways = {"`AcousticFeaturizer`, ours": ("acoustic", "ours"), "eGeMAPS, SVM": ("egemaps", "svm")}
+    lines = []
+    for name, record in records.items():
+        found = {
+            (row["features"], row["model"]): row["measures"]["uar"] for row in record["tasks"]["emotion"]["results"]
+        }
+        if all(way in found for way in ways.values()):
+            shown = f"{CORPORA[name]}: {len(record['tasks']['emotion']['classes'])} emotions, {record['n_speakers']} speakers"
+            lines.append([shown, *(Interval.of(found[way]).text(3) for way in ways.values())])
+    return table(("UAR", *ways), lines) if lines else ""
 
 
 def _across(results: Path) -> dict[str, Any]:
