@@ -15,7 +15,6 @@ from gendiffclf import FeatureCache
 from gendiffclf.speech import evaluate
 from gendiffclf.speech.names import MEASURES
 from gendiffclf.speech.provenance import as_json
-from gendiffclf.speech.training import encode_clips
 
 from . import speech
 from .options import add_options, chosen
@@ -48,12 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
         pooled = pooled_corpora(arguments.corpora, task)
         of = pooled["corpus"].to_numpy()
         folds = [(np.flatnonzero(of != name), np.flatnonzero(of == name)) for name in dict.fromkeys(of)]
-        results = []
+        encoded, results = speech.encode_kinds(features, pooled, cache), []
         for name in features:
-            make, steps = speech.FEATURES[name]
+            kinds, steps = speech.FEATURES[name]
             if task == "gender" and steps:  # speakers' z-scores hide it
                 continue
-            rows = encode_clips(make(cache), pooled).rows
+            rows = np.hstack([encoded[kind].rows for kind in kinds])
             for model in models:
                 pipeline = make_pipeline(*map(clone, steps), *speech.MODELS[model]())
                 found = evaluate(pipeline, pooled, folds, features=rows, groups=["corpus"]).by_group

@@ -23,7 +23,7 @@ from sklearn.svm import SVC
 from gendiffclf import AcousticFeaturizer, FbankFeaturizer, FeatureCache
 from gendiffclf.featurizers import EgemapsFeaturizer, FunctionFeaturizer, SpeakerNormalizer
 from gendiffclf.speech import Evaluation, audit, compare, evaluate, read_corpus
-from gendiffclf.speech.training import encode_clips
+from gendiffclf.speech.training import ClipFeatures, encode_clips
 
 from .models import configuration, create_model
 from .options import add_options, chosen
@@ -79,15 +79,24 @@ def ge2e(cache: Any) -> FunctionFeaturizer:
     )
 
 
-FEATURES: dict[str, tuple[Callable[[Any], Any], list[BaseEstimator]]] = {
-    "acoustic": (lambda cache: AcousticFeaturizer(cache=cache), []),
-    "acoustic_speaker": (lambda cache: AcousticFeaturizer(cache=cache), [SpeakerNormalizer()]),
-    "egemaps": (lambda cache: EgemapsFeaturizer(cache=cache), []),
-    "egemaps_speaker": (lambda cache: EgemapsFeaturizer(cache=cache), [SpeakerNormalizer()]),
-    "fbank": (lambda cache: FbankFeaturizer(cache=cache), []),
-    "ge2e": (ge2e, []),
+KINDS: dict[str, Callable[[Any], Any]] = {
+    "acoustic": lambda cache: AcousticFeaturizer(cache=cache),
+    "egemaps": lambda cache: EgemapsFeaturizer(cache=cache),
+    "fbank": lambda cache: FbankFeaturizer(cache=cache),
+    "ge2e": ge2e,
 }
-"""A featuriser with its cache, and the steps that follow it."""
+"""Featurisers with their cache."""
+FEATURES: dict[str, tuple[tuple[str, ...], list[BaseEstimator]]] = {
+    "acoustic": (("acoustic",), []),
+    "acoustic_speaker": (("acoustic",), [SpeakerNormalizer()]),
+    "egemaps": (("egemaps",), []),
+    "egemaps_speaker": (("egemaps",), [SpeakerNormalizer()]),
+    "fbank": (("fbank",), []),
+    "ge2e": (("ge2e",), []),
+    "acoustic_ge2e": (("acoustic", "ge2e"), []),
+    "acoustic_ge2e_speaker": (("acoustic", "ge2e"), [SpeakerNormalizer()]),
+}
+"""Featurisers whose rows are joined, and the steps that follow them."""
 
 
 CORPORA = {"ravdess": "RAVDESS (speech)", "emodb": "EmoDB", "nemo": "nEMO", "urdu": "URDU", "crema-d": "CREMA-D"}
@@ -119,13 +128,18 @@ def run(arguments: argparse.Namespace) -> int:
     cache = FeatureCache(arguments.cache) if arguments.cache else True
     corpora = {task: read_named_corpus(arguments.corpus, task) for task in tasks}  # the same clips in the same order
     corpus = corpora[tasks[0]]
-    encoded = {name: encode_clips(FEATURES[name][0](cache), corpus) for name in features}
+    encoded = encode_kinds(features, corpus, cache)
+    rows = {name: np.hstack([encoded[kind].rows for kind in FEATURES[name][0]]) for name in features}
     record = new_record(
         arguments.command_line,
         **about_corpus(arguments.corpus, corpus, arguments.n_folds),
         audit=dict(Counter(finding.code for finding in audit(corpus).findings)),
         features={
-            name: {"n_values": found.rows.shape[1], "n_broken": len(found.failures)} for name, found in encoded.items()
+            name: {
+                "n_values": rows[name].shape[1],
+                "n_broken": len(set().union(*(encoded[kind].failures for kind in FEATURES[name][0]))),
+            }
+            for name in features
         },
         models={name: configuration(make_pipeline(*MODELS[name]())) for name in models},
         tasks={},
@@ -137,7 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
         ]  # speakers' z-scores hide gender
         for name, model in product(told, models):
             pipeline = make_pipeline(*map(clone, FEATURES[name][1]), *MODELS[model]())
-            found = evaluate(pipeline, clips, n_folds=arguments.n_folds, features=encoded[name].rows)
+            found = evaluate(pipeline, clips, n_folds=arguments.n_folds, features=rows[name])
             folds = found.folds.drop(columns="fold").to_dict("records")
             measures = found.intervals.to_dict("index")
             results.append({"features": name, "model": model, "measures": measures, "folds": folds})
@@ -148,6 +162,12 @@ def run(arguments: argparse.Namespace) -> int:
         record["tasks"][task] = {"classes": classes, "results": results, "comparisons": compared}
     write_record(record, arguments.output / f"{record['corpus']}.json")
     return 0
+
+
+def encode_kinds(features: Sequence[str], corpus: pd.DataFrame, cache: Any) -> dict[str, ClipFeatures]:
+    """Encode the clips by each of `KINDS` that some of `FEATURES` consist of."""
+    kinds = dict.fromkeys(kind for name in features for kind in FEATURES[name][0])
+    return {kind: encode_clips(KINDS[kind](cache), corpus) for kind in kinds}
 
 
 def comparisons_of(

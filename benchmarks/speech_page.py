@@ -27,6 +27,8 @@ TEXTS = {
         "GE2E",
         "a pretrained speaker encoder, [through `FunctionFeaturizer`](gender.md#with-a-pretrained-encoder)",
     ),
+    "acoustic_ge2e": ("acoustic and GE2E", "[both together](featurizers.md#several-kinds-together)"),
+    "acoustic_ge2e_speaker": ("acoustic and GE2E, speaker-normalised", "the same, then `SpeakerNormalizer()`"),
 }
 """Name and description of features on the page."""
 SHOWN = {name: text for name, (text, _) in TEXTS.items()}

@@ -46,8 +46,8 @@ def ravdess(_ravdess, monkeypatch):
     """Their folder; commands find quick models."""
     quick = GenerativeTransportClassifier(random_state=0, device="cpu", **OURS)
     monkeypatch.setitem(speech.MODELS, "ours", lambda: [clone(quick)])
-    normalized = (lambda cache: FbankFeaturizer(n_mels=13, cache=cache), [SpeakerNormalizer()])
-    monkeypatch.setitem(speech.FEATURES, "egemaps_speaker", normalized)
+    monkeypatch.setitem(speech.KINDS, "egemaps", lambda cache: FbankFeaturizer(n_mels=13, cache=cache))
+    monkeypatch.setitem(speech.FEATURES, "egemaps_speaker", (("egemaps", "fbank"), [SpeakerNormalizer()]))
     return _ravdess
 
 
@@ -63,7 +63,7 @@ def record(ravdess, tmp_path):
 def test_speech_records_figures_and_differences(record, ravdess):
     assert str(ravdess) not in json.dumps(record)
     assert (record["corpus"], record["n_clips"], record["n_speakers"]) == ("ravdess", 32, 8)
-    assert record["features"]["egemaps_speaker"] == {"n_values": 26, "n_broken": 0}
+    assert record["features"]["egemaps_speaker"] == {"n_values": 186, "n_broken": 0}
     for task, labels in {"emotion": ["angry", "sad"], "gender": ["female", "male"]}.items():
         found = record["tasks"][task]
         assert found["classes"] == labels
