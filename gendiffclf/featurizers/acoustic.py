@@ -22,6 +22,8 @@ from .mel import SAMPLING_RATE, FbankEncoder, slopes
 from .pitch import pitch
 
 N_MELS = 40
+# In Hz; with a much lower upper edge, some mel filters would hold no frequency of the spectrum.
+LEAST_F_MAX = 1000.0
 SECONDS = 0.01  # from one frame to the next
 # As in GeMAPS, in Hz.
 SEMITONES_FROM = 27.5
@@ -43,6 +45,8 @@ DETAILS = (
     "curve",
     *(f"autocorrelation_{round(1000 * SECONDS * lag)}ms" for lag in LAGS),
 )
+# A contour with a lower standard deviation is constant but for rounding.
+ROUNDING = float(np.finfo(np.float32).eps)
 # Added to the variances of standardised contours, so that their correlations have a logarithm.
 RIDGE = 0.05
 RHYTHM = ("voiced_share", "voiced_segments_per_second", "voiced_seconds_mean", "voiced_seconds_std")
@@ -67,7 +71,7 @@ class AcousticFeaturizer(SpeechFeaturizer):
     f0_max : float, default=600.0
         Highest pitch to look for, in Hz. A higher voice gets half its pitch or less.
     f_max : float, default=7600.0
-        Upper edge of the mel filters, in Hz; at most 8000. Telephone speech, at 8 kHz, has nothing above 4000: take 3800 where
+        Upper edge of the mel filters, in Hz, from 1000 to 8000. Telephone speech, at 8 kHz, has nothing above 4000: take 3800 where
         such clips are among those to learn from or to predict.
     normalize_level : bool, default=True
         Whether to scale each clip to a root mean square of 26 dB below full scale first. Features then depend neither on
@@ -159,6 +163,7 @@ class AcousticFeaturizer(SpeechFeaturizer):
             raise ValueError(f"Got n_mfcc={shown(self.n_mfcc)}, expected at most {N_MELS - 1}.")
         check_real("f0_max", self.f0_max, 0, SAMPLING_RATE / 4, low_open=True)
         check_real("f0_min", self.f0_min, 20, self.f0_max, high_open=True)
+        check_real("f_max", self.f_max, LEAST_F_MAX, SAMPLING_RATE / 2)
         check_flag("normalize_level", self.normalize_level)
         fbank = FbankFeaturizer(
             N_MELS, hop_seconds=SECONDS, f_max=self.f_max, pooling="none", normalize_level=self.normalize_level
@@ -228,7 +233,7 @@ def _statistics(contours: NDArray[np.float64], used: NDArray[np.bool_], detailed
         at = 2 * (at - at[0]) / max(at[-1] - at[0], 1) - 1
         course = np.linalg.lstsq(legvander(at, 2), values - mean, rcond=None)[0]
         apart = np.where(used[:, None], contours - mean, 0)
-        power = np.maximum((apart**2).sum(axis=0), np.finfo(np.float64).tiny)
+        power = np.maximum((apart**2).sum(axis=0), len(values) * ROUNDING**2)
         found += [*np.percentile(values, PERCENTILES, axis=0), *course[1:]]
         found += [(apart[:-lag] * apart[lag:]).sum(axis=0) / power for lag in LAGS]
     return np.vstack(found).T.ravel()
@@ -241,7 +246,7 @@ def _relations(values: NDArray[np.float64]) -> NDArray[np.float64]:
     In the logarithm, distances between such matrices make sense (Arsigny et al. 2006).
     """
     values = values - values.mean(axis=0)
-    values /= np.maximum(values.std(axis=0), np.finfo(np.float32).eps)
+    values /= np.maximum(values.std(axis=0), ROUNDING)
     eigenvalues, vectors = np.linalg.eigh(values.T @ values / len(values) + RIDGE * np.eye(values.shape[1]))
     return ((vectors * np.log(eigenvalues)) @ vectors.T)[np.triu_indices(values.shape[1], 1)]
 
