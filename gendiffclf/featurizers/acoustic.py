@@ -71,8 +71,8 @@ class AcousticFeaturizer(SpeechFeaturizer):
     f0_max : float, default=600.0
         Highest pitch to look for, in Hz. A higher voice gets half its pitch or less.
     f_max : float, default=7600.0
-        Upper edge of the mel filters, in Hz, from 1000 to 8000. Telephone speech, at 8 kHz, has nothing above 4000: take 3800 where
-        such clips are among those to learn from or to predict.
+        Upper edge of the mel filters, in Hz, from 1000 to 8000. Telephone speech, at 8 kHz, has nothing above 4000: use 3800 if
+        some of the clips, of training or prediction, are such.
     normalize_level : bool, default=True
         Whether to scale each clip to a root mean square of 26 dB below full scale first. Features then depend neither on
         the gain of the recording nor on how loud someone speaks.
