@@ -17,6 +17,7 @@ from ..validation import first_few
 from .findings import Finding, finding
 from .intervals import MIN_UNITS
 from .names import counted
+from .passages import overlapping
 from .votes import PREFIX, vote_columns
 
 _SPEAKER_LIKE = re.compile(
@@ -198,23 +199,15 @@ def overlaps_of(corpus: pd.DataFrame) -> np.ndarray:
 
     So a word in the turn of another speaker is none, nor is a segment without `end`.
     """
-    pairs = [np.empty((0, 2), int)]
     if "end" not in corpus:
-        return pairs[0]
-    file = np.unique([os.path.realpath(path) for path in corpus["path"]], return_inverse=True)[1]
-    start = corpus["start"].fillna(0).to_numpy() if "start" in corpus else np.zeros(len(corpus))
-    end = corpus["end"].to_numpy()
-    order = np.lexsort((start, file))
-    order = order[~np.isnan(end[order])]
-    file, start, end = file[order], start[order], end[order]
-    last = np.searchsorted(file, file, side="right")
-    for i in np.flatnonzero((file[1:] == file[:-1]) & (start[1:] < end[:-1])):  # the next begins before this one's end
-        later = slice(i + 1, i + 1 + np.searchsorted(start[i + 1 : last[i]], end[i]))
-        shared = np.minimum(end[i], end[later]) - start[later]
-        different = (start[later] != start[i]) | (end[later] != end[i])  # equal ones are copies
-        found = np.flatnonzero(different & (shared > (np.maximum(end[i], end[later]) - start[i]) / 2))
-        pairs.append(np.stack([np.full(len(found), order[i]), order[later][found]], axis=1))
-    return np.concatenate(pairs)
+        return np.empty((0, 2), int)
+    rows = np.flatnonzero(corpus["end"].notna())
+    segments = corpus.iloc[rows]
+    file = np.unique([os.path.realpath(path) for path in segments["path"]], return_inverse=True)[1]
+    start = segments["start"].fillna(0).to_numpy() if "start" in corpus else np.zeros(len(segments))
+    end = segments["end"].to_numpy()
+    copy = np.unique(np.stack([file, start, end]), axis=1, return_inverse=True)[1].ravel()
+    return np.asarray(rows[overlapping(file, start, end, copy)])
 
 
 def check_overlaps(corpus: pd.DataFrame, overlaps: np.ndarray) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from gendiffclf import FbankFeaturizer
-from gendiffclf.speech import audit, evaluate
+from gendiffclf.speech import audit, evaluate, passages
 from gendiffclf.speech.folds import without_copies
 from gendiffclf.speech.passages import cuts_of, landmarks_of
 from gendiffclf.speech.recordings import measure
@@ -115,6 +115,32 @@ def test_cuts_of_one_recording_are_one_voice(tmp_path):
     assert len(audit(corpus.iloc[[0, 1, 3]]).overlaps) == 0
     twice = audit(corpus.iloc[[0, 0, 2]])  # copies are no overlaps of each other
     np.testing.assert_array_equal(twice.overlaps, [[0, 2], [1, 2]])
+
+
+def test_all_pairs_of_many_cuts_are_found():
+    """Though a landmark is in more cuts than it is compared with, and copies of one clip fill the nearest landmarks."""
+    sound = noise(6, seed=1, level=0.1)
+    starts = np.arange(0, 4 * RATE, RATE // 20)
+    cuts = [sound[start : start + 2 * RATE] for start in starts]
+    recordings = [measure(cut[:, None].astype(np.float32), RATE) for cut in [*[cuts[0]] * 9, *cuts[1:]]]
+    starts = np.concatenate([np.zeros(8, int), starts])
+    apart = np.abs(starts[:, None] - starts)
+    expected = np.argwhere(np.triu((apart > 0) & (2 * RATE - apart > (2 * RATE + apart) / 2)))
+    found = cuts_of(recordings, np.array([recording.content for recording in recordings]))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_landmarks_do_not_depend_on_blocks(monkeypatch):
+    sound = noise(3, seed=1).astype(np.float32)
+    expected = landmarks_of(sound, RATE)
+    monkeypatch.setattr(passages, "SAMPLES", 1000)
+    monkeypatch.setattr(passages, "BLOCK", 4)
+    for found, value in zip(landmarks_of(sound, RATE), expected, strict=True):
+        np.testing.assert_array_equal(found, value)
+    assert len(expected.places) > 8
+    size = np.abs(sound)
+    for place in expected.places:
+        assert size[place] == size[max(place - RATE // 10, 0) : place + RATE // 10 + 1].max()
 
 
 def test_clips_that_sound_alike_are_no_cuts():
