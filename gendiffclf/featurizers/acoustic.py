@@ -58,8 +58,8 @@ class AcousticFeaturizer(SpeechFeaturizer):
     Statistics of spectrum, pitch and voicing over the speech of a clip, one vector per clip.
 
     They need neither a pretrained model nor a further package. Contours over time of level, periodicity, pitch and spectrum are
-    summarised by how high they are, how they vary, how they run over the clip, and how they go together. Only frames of speech
-    count, not pauses.
+    summarised by their height, variation and course over the clip, and by their correlations. Only frames of speech count, not
+    pauses.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class AcousticFeaturizer(SpeechFeaturizer):
     - percentiles (`p5` to `p95`);
     - `trend` and `curve`: the coefficients of the second and third Legendre polynomial fitted over the time from the first to
       the last frame;
-    - autocorrelations, at 50 to 300 ms, which tell of the rhythm;
+    - autocorrelations, at 50 to 300 ms, which reflect the rhythm;
     - relations of each pair in voiced frames, such as `level_with_pitch`: elements of the logarithm of their matrix of
       correlations, to whose diagonal 0.05 is added.
 
@@ -227,16 +227,16 @@ def _statistics(contours: NDArray[np.float64], used: NDArray[np.bool_], detailed
     # The slope at a frame depends on two frames on each side.
     steep = slopes(contours)[binary_erosion(used, iterations=2, border_value=1)] / SECONDS
     slope = np.sqrt((steep**2).sum(axis=0) / max(len(steep), 1))
-    found = [mean, values.std(axis=0), slope]
+    parts = [mean, values.std(axis=0), slope]
     if detailed:
         at = np.flatnonzero(used)
         at = 2 * (at - at[0]) / max(at[-1] - at[0], 1) - 1
         course = np.linalg.lstsq(legvander(at, 2), values - mean, rcond=None)[0]
         apart = np.where(used[:, None], contours - mean, 0)
         power = np.maximum((apart**2).sum(axis=0), len(values) * ROUNDING**2)
-        found += [*np.percentile(values, PERCENTILES, axis=0), *course[1:]]
-        found += [(apart[:-lag] * apart[lag:]).sum(axis=0) / power for lag in LAGS]
-    return np.vstack(found).T.ravel()
+        parts += [*np.percentile(values, PERCENTILES, axis=0), *course[1:]]
+        parts += [(apart[:-lag] * apart[lag:]).sum(axis=0) / power for lag in LAGS]
+    return np.vstack(parts).T.ravel()
 
 
 def _relations(values: NDArray[np.float64]) -> NDArray[np.float64]:

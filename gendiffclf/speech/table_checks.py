@@ -29,7 +29,7 @@ _NO_SPEAKER = re.compile(r"unknown( speaker)?|unk|unspecified|undefined|anonymou
 MANY_CLIPS = 20
 """Minimum number of clips for the finding that each has its own speaker."""
 FEW_SPEAKERS = 10
-FORETOLD = 0.8
+AVOIDED_ERRORS = 0.8
 """Minimum share of errors that knowing the speaker avoids in guessing the label (Goodman and Kruskal's lambda), for the finding
 that speakers reveal labels. With two clips per speaker, of two labels at random, it is 0.5."""
 
@@ -153,14 +153,14 @@ def _check_labels_of_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
     counts = counts[counts.sum(axis=1) > 1]  # (n_speakers, n_labels)
     single = np.count_nonzero(counts, axis=1) == 1
     n_clips, n_guessed = counts.sum(), counts.sum(axis=0).max(initial=0)
-    n_foretold = counts.max(axis=1, initial=0).sum()
-    if not single.all() and n_foretold - n_guessed >= FORETOLD * (n_clips - n_guessed):
+    n_predicted = counts.max(axis=1, initial=0).sum()  # from the speaker; n_guessed without
+    if not single.all() and n_predicted - n_guessed >= AVOIDED_ERRORS * (n_clips - n_guessed):
         yield finding(
             "speakers-by-class",
-            f"{n_foretold / n_clips:.0%} of clips have the most frequent label of their speaker, and {single.sum()} of "
+            f"{n_predicted / n_clips:.0%} of clips have the most frequent label of their speaker, and {single.sum()} of "
             f"{counted(len(counts), 'speaker')} have one label only, so that voices and labels can hardly be told apart",
             "add clips of these speakers with other labels, do not normalise by speaker, and distrust any result on speakers in "
-            "the training data",
+            "the training data; if labels belong to speakers, as gender does, correct those that differ",
         )
 
 
