@@ -152,6 +152,15 @@ def test_what_relations_are_of():
     assert rows["pitch_trend"].min() > 5.5  # half of an octave
 
 
+def test_spectrum_is_of_speech_and_relations_are_of_voiced_frames():
+    noise = np.random.default_rng(0).normal(scale=0.1, size=RATE).astype(np.float32)
+    spoken = (vowel(seconds=1.0) * np.exp(-2 * np.arange(RATE) / RATE)).astype(np.float32)
+    both, voiced, unvoiced = features(np.concatenate([spoken, noise]), spoken, noise).iloc
+    assert abs(both["mfcc1_mean"] - (voiced["mfcc1_mean"] + unvoiced["mfcc1_mean"]) / 2) < 1
+    assert (both - voiced).filter(like="_with_").abs().max() < 0.2
+    assert (both - unvoiced).filter(like="_with_").abs().max() > 1
+
+
 def test_a_clip_of_three_frames_has_slopes():
     assert features(tone(0.05) * np.linspace(0.1, 1, RATE // 20))["level_slope"].item() > 10
 
