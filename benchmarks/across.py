@@ -45,20 +45,18 @@ def run(arguments: argparse.Namespace) -> int:
     record = new_record(arguments.command_line, tasks={})
     for task in tasks:
         pooled = pooled_corpora(arguments.corpora, task)
-        of = pooled["corpus"].to_numpy()
-        folds = [(np.flatnonzero(of != name), np.flatnonzero(of == name)) for name in dict.fromkeys(of)]
+        corpora = pooled["corpus"].to_numpy()
+        folds = [(np.flatnonzero(corpora != name), np.flatnonzero(corpora == name)) for name in dict.fromkeys(corpora)]
         encoded, results = speech.encode_kinds(features, pooled, cache), []
-        for name in features:
+        for name in speech.features_of_task(task, features):
             kinds, steps = speech.FEATURES[name]
-            if task == "gender" and steps:  # speakers' z-scores hide it
-                continue
             rows = np.hstack([encoded[kind].rows for kind in kinds])
             for model in models:
                 pipeline = make_pipeline(*map(clone, steps), *speech.MODELS[model]())
-                found = evaluate(pipeline, pooled, folds, features=rows, groups=["corpus"]).by_group
-                measures = {row["value"]: _measures(row) for row in found.to_dict("records")}
+                by_corpus = evaluate(pipeline, pooled, folds, features=rows, groups=["corpus"]).by_group
+                measures = {row["value"]: _measures(row) for row in by_corpus.to_dict("records")}
                 results.append({"features": name, "model": model, "corpora": measures})
-                shown = ", ".join(f"{corpus} {of['uar']['value']:.3f}" for corpus, of in measures.items())
+                shown = ", ".join(f"{corpus} {found['uar']['value']:.3f}" for corpus, found in measures.items())
                 print(f"{task} {name} {model}: UAR {shown}", flush=True)
         record["tasks"][task] = {"classes": sorted(pooled["label"].unique()), "results": results}
     write_record(record, arguments.output)
@@ -73,6 +71,10 @@ def pooled_corpora(texts: Sequence[str], task: str) -> pd.DataFrame:
         name = text.partition("=")[0]
         tables.append(clips.assign(corpus=name, speaker=name + " " + clips["speaker"])[list(COLUMNS)])
     shared = set.intersection(*(set(table["label"]) for table in tables))
+    if len(shared) < 2:
+        raise ValueError(
+            f"Got corpora with the labels {sorted(shared)} in all of them, expected at least two such labels; leave out a corpus."
+        )
     pooled = pd.concat(tables, ignore_index=True)
     return pooled[pooled["label"].isin(shared)].reset_index(drop=True)
 

@@ -121,6 +121,11 @@ def about_corpus(text: str, corpus: pd.DataFrame, n_folds: int) -> dict[str, Any
     return {"corpus": name, "n_clips": len(corpus), "n_speakers": corpus["speaker"].nunique(), "n_folds": n_folds}
 
 
+def features_of_task(task: str, features: Sequence[str]) -> list[str]:
+    """Those with which a task is tried: not gender with normalisation by speaker, which removes much of it."""
+    return [name for name in features if task == "emotion" or not FEATURES[name][1]]
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print and record."""
     features = chosen(arguments.features, FEATURES, "--features")
@@ -146,10 +151,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for task, clips in corpora.items():
         evaluations, results = {}, []
-        told = [
-            name for name in features if task == "emotion" or not FEATURES[name][1]
-        ]  # speakers' z-scores hide gender
-        for name, model in product(told, models):
+        tried = features_of_task(task, features)
+        for name, model in product(tried, models):
             pipeline = make_pipeline(*map(clone, FEATURES[name][1]), *MODELS[model]())
             found = evaluate(pipeline, clips, n_folds=arguments.n_folds, features=rows[name])
             folds = found.folds.drop(columns="fold").to_dict("records")
@@ -157,7 +160,7 @@ def run(arguments: argparse.Namespace) -> int:
             results.append({"features": name, "model": model, "measures": measures, "folds": folds})
             evaluations[name, model] = found
             print(f"{task} {name} {model}: UAR {found.intervals.loc['uar', 'value']:.3f}", flush=True)
-        compared = comparisons_of(evaluations, told, models)
+        compared = comparisons_of(evaluations, tried, models)
         classes = sorted(clips["label"].unique())
         record["tasks"][task] = {"classes": classes, "results": results, "comparisons": compared}
     write_record(record, arguments.output / f"{record['corpus']}.json")

@@ -60,6 +60,7 @@ def context(results: Path) -> dict[str, Any]:
         "overview": {task: _overview(records, task) for task in TASKS},
         "of_classifiers": {task: _of_classifiers(records, task) for task in TASKS},
         "headline": _headline(records),
+        "confounded": [CORPORA[name] for name, record in records.items() if "speakers-by-class" in record["audit"]],
         "in_short": _in_short,
         "figures": _figures,
         "across": _across(results),
@@ -85,17 +86,19 @@ def _across(results: Path) -> dict[str, Any]:
     """What was measured of classifiers that were trained on other corpora, or nothing."""
     if (record := read_record(results / across.RECORD.name)) is None:
         return {}
-    tables = {}
+    # By corpus, as the records of single corpora are.
+    records: dict[str, Record] = {}
     for task, measured in record["tasks"].items():
-        first = measured["results"][0]["model"]
-        found = {
-            (row["features"], corpus): measures["uar"]["value"]
-            for row in measured["results"]
-            if row["model"] == first
-            for corpus, measures in row["corpora"].items()
-        }
-        tables[task] = _by_corpus("Features", SHOWN, found, measured["results"][0]["corpora"])
-    return {"record": record, "classes": record["tasks"]["emotion"]["classes"], "tables": tables}
+        for row in measured["results"]:
+            for name, measures in row["corpora"].items():
+                of_corpus = records.setdefault(name, {"tasks": {}})["tasks"].setdefault(task, {"results": []})
+                of_corpus["results"].append({**row, "measures": measures})
+    return {
+        "record": record,
+        "classes": record["tasks"].get("emotion", {}).get("classes"),
+        "overview": {task: _overview(records, task) for task in record["tasks"]},
+        "of_classifiers": {task: _of_classifiers(records, task) for task in record["tasks"]},
+    }
 
 
 def better(compared: dict[str, Any], measure: str) -> int:
@@ -133,7 +136,8 @@ def _by_corpus(
     """Values of names (rows) in corpora (columns), the best of each column bold."""
     rows = [[shown] + [found.get((name, corpus), nan) for corpus in corpora] for name, shown in names.items()]
     rows = [row for row in rows if not all(map(isnan, row[1:]))]
-    best = [(max if more else min)(column) for column in list(zip(*rows, strict=True))[1:]]
+    measured = [[value for value in column if not isnan(value)] for column in list(zip(*rows, strict=True))[1:]]
+    best = [(max if more else min)(values, default=nan) for values in measured]
     shown_rows = [
         [row[0], *(number(value, 3, value == top) for value, top in zip(row[1:], best, strict=True))] for row in rows
     ]

@@ -22,6 +22,8 @@ from .mel import SAMPLING_RATE, FbankEncoder, slopes
 from .pitch import pitch
 
 N_MELS = 40
+# Edges of the mel filters in Hz, so far apart that each filter holds frequencies of the spectrum.
+MOST_F_MIN, LEAST_F_MAX = 500.0, 1500.0
 SECONDS = 0.01  # from one frame to the next
 # As in GeMAPS, in Hz.
 SEMITONES_FROM = 27.5
@@ -43,6 +45,8 @@ DETAILS = (
     "curve",
     *(f"autocorrelation_{round(1000 * SECONDS * lag)}ms" for lag in LAGS),
 )
+# A contour with a lower standard deviation is constant but for rounding.
+ROUNDING = float(np.finfo(np.float32).eps)
 # Added to the variances of standardised contours, so that their correlations have a logarithm.
 RIDGE = 0.05
 RHYTHM = ("voiced_share", "voiced_segments_per_second", "voiced_seconds_mean", "voiced_seconds_std")
@@ -54,8 +58,8 @@ class AcousticFeaturizer(SpeechFeaturizer):
     Statistics of spectrum, pitch and voicing over the speech of a clip, one vector per clip.
 
     They need neither a pretrained model nor a further package. Contours over time of level, periodicity, pitch and spectrum are
-    summarised by how high they are, how they vary, how they run over the clip, and how they go together. Only frames of speech
-    count, not pauses.
+    summarised by their height, variation and course over the clip, and by their correlations. Only frames of speech count, not
+    pauses.
 
     Parameters
     ----------
@@ -67,8 +71,8 @@ class AcousticFeaturizer(SpeechFeaturizer):
     f0_max : float, default=600.0
         Highest pitch to look for, in Hz. A higher voice gets half its pitch or less.
     f_min, f_max : float, default=20.0 and 7600.0
-        Lower edge of the first mel filter and upper edge of the last, in Hz; at most 8000. Take 300 and 3400 where telephone
-        speech is among the clips to learn from or to predict.
+        Lower edge of the first mel filter, below 500 Hz, and upper edge of the last, from 1500 to 8000 Hz. Use 300 and 3400 if
+        telephone speech is among the clips of training or prediction.
     normalize_level : bool, default=True
         Whether to scale each clip to a root mean square of 26 dB below full scale first. Features then depend neither on
         the gain of the recording nor on how loud someone speaks.
@@ -111,7 +115,7 @@ class AcousticFeaturizer(SpeechFeaturizer):
     - percentiles (`p5` to `p95`);
     - `trend` and `curve`: the coefficients of the second and third Legendre polynomial fitted over the time from the first to
       the last frame;
-    - autocorrelations, at 50 to 300 ms, which tell of the rhythm;
+    - autocorrelations, at 50 to 300 ms, which reflect the rhythm;
     - relations of each pair in voiced frames, such as `level_with_pitch`: elements of the logarithm of their matrix of
       correlations, to whose diagonal 0.05 is added.
 
@@ -160,6 +164,8 @@ class AcousticFeaturizer(SpeechFeaturizer):
             raise ValueError(f"Got n_mfcc={shown(self.n_mfcc)}, expected at most {N_MELS - 1}.")
         check_real("f0_max", self.f0_max, 0, SAMPLING_RATE / 4, low_open=True)
         check_real("f0_min", self.f0_min, 20, self.f0_max, high_open=True)
+        check_real("f_min", self.f_min, 0, MOST_F_MIN, high_open=True)
+        check_real("f_max", self.f_max, LEAST_F_MAX, SAMPLING_RATE / 2)
         check_flag("normalize_level", self.normalize_level)
         fbank = FbankFeaturizer(
             N_MELS,
@@ -228,16 +234,16 @@ def _statistics(contours: NDArray[np.float64], used: NDArray[np.bool_], detailed
     # The slope at a frame depends on two frames on each side.
     steep = slopes(contours)[binary_erosion(used, iterations=2, border_value=1)] / SECONDS
     slope = np.sqrt((steep**2).sum(axis=0) / max(len(steep), 1))
-    found = [mean, values.std(axis=0), slope]
+    parts = [mean, values.std(axis=0), slope]
     if detailed:
         at = np.flatnonzero(used)
         at = 2 * (at - at[0]) / max(at[-1] - at[0], 1) - 1
         course = np.linalg.lstsq(legvander(at, 2), values - mean, rcond=None)[0]
         apart = np.where(used[:, None], contours - mean, 0)
-        power = np.maximum((apart**2).sum(axis=0), np.finfo(np.float64).tiny)
-        found += [*np.percentile(values, PERCENTILES, axis=0), *course[1:]]
-        found += [(apart[:-lag] * apart[lag:]).sum(axis=0) / power for lag in LAGS]
-    return np.vstack(found).T.ravel()
+        power = np.maximum((apart**2).sum(axis=0), len(values) * ROUNDING**2)
+        parts += [*np.percentile(values, PERCENTILES, axis=0), *course[1:]]
+        parts += [(apart[:-lag] * apart[lag:]).sum(axis=0) / power for lag in LAGS]
+    return np.vstack(parts).T.ravel()
 
 
 def _relations(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -247,7 +253,7 @@ def _relations(values: NDArray[np.float64]) -> NDArray[np.float64]:
     In the logarithm, distances between such matrices make sense (Arsigny et al. 2006).
     """
     values = values - values.mean(axis=0)
-    values /= np.maximum(values.std(axis=0), np.finfo(np.float32).eps)
+    values /= np.maximum(values.std(axis=0), ROUNDING)
     eigenvalues, vectors = np.linalg.eigh(values.T @ values / len(values) + RIDGE * np.eye(values.shape[1]))
     return ((vectors * np.log(eigenvalues)) @ vectors.T)[np.triu_indices(values.shape[1], 1)]
 

@@ -31,7 +31,7 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     No labels are used and nothing is learnt in `fit`, so new speakers are normalised like those of training. Two things
     are assumed: the speaker of each clip is known, also at prediction, and the clips used for the statistics are of
     similar content for all speakers; a speaker heard only in anger is normalised to neutral. So labels that belong to
-    speakers, such as gender, cannot be predicted. The features of a speaker with a single clip become zeros.
+    speakers, such as gender, are harder to predict. The features of a speaker with a single clip become zeros.
 
     `groups` are requested by default, so with `sklearn.set_config(enable_metadata_routing=True)` a pipeline's `fit`,
     `predict` and `score` pass them on. Without routing, or in functions that pass nothing to `predict`, such as
@@ -176,6 +176,6 @@ def _warn_of_labels_of_speakers(speakers: NDArray[np.str_], labels: NDArray[Any]
     if n_labels > 1 and len(pairs) == n_speakers < len(speakers):
         warnings.warn(
             f"Got labels that are the same for all clips of each of {n_speakers} speakers, expected different ones, since "
-            "normalisation by speaker removes what tells speakers apart; leave out SpeakerNormalizer (--normalize).",
+            "normalisation by speaker removes most differences between speakers; leave out SpeakerNormalizer (--normalize).",
             stacklevel=3,
         )

@@ -15,7 +15,7 @@ from .corpora import check_corpus
 from .findings import Audit
 from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt, without_copies
 from .measures import Tally
-from .prediction import predict_rows, warn_of_unlike
+from .prediction import predict_rows
 from .provenance import describe_run, steps_of
 from .results import Evaluation
 from .tables import group_columns
@@ -206,8 +206,7 @@ def evaluate_fitted(
     possible = labels if votes is None else votes.columns.to_numpy().astype(str)
     classes = np.union1d(trained, possible)
     about = describe_run(pipeline, corpus, audited.content, "a fitted pipeline", [test], random_state=random_state)
-    table = predict_rows(rest, encoded.rows[test], test, voices_at(test, audited), classes)
-    warn_of_unlike(rest, encoded.rows[test], voices_at(test, audited))
+    table = predict_rows(rest, encoded.rows[test], test, voices_at(test, audited), classes, warn=True)
     absent = table["predicted"][~table["predicted"].isin(possible)]
     if len(absent):
         warnings.warn(

@@ -69,35 +69,23 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     table = corpus[[name for name in _KEPT if name in corpus]].assign(predicted=np.full(len(corpus), None))
     table[[*(f"p_{label}" for label in classes), "confidence", "score"]] = np.nan
     if len(valid):
-        predicted = predict_rows(rest, encoded.rows[valid], valid, speakers_of(corpus, valid), classes)
+        speakers = speakers_of(corpus, valid)
+        predicted = predict_rows(rest, encoded.rows[valid], valid, speakers, classes, warn=True)
         table.loc[valid, predicted.columns] = predicted
-        warn_of_unlike(rest, encoded.rows[valid], speakers_of(corpus, valid))
     return table.assign(**remarks)
 
 
-def warn_of_unlike(fitted: Any, X: np.ndarray, speakers: np.ndarray | None) -> None:
-    """Warn if more than half of the clips, whose features are X, are novel to the classifier, as far as it can tell."""
-    classifier, X = before_classifier(fitted, X, speakers)
-    if len(X) < FEW_CLIPS or not hasattr(classifier, "is_novel"):
-        return
-    try:
-        novel = classifier.is_novel(X[:: -(-len(X) // MOST_CLIPS)])
-    except ValueError:  # it has too few held-out rows to compare with
-        return
-    if novel.mean() > 0.5:
-        warnings.warn(
-            f"Got clips of which {novel.mean():.0%} are unlike the training clips (is_novel), expected at most half: labels and "
-            "probabilities are not to be trusted; compare bandwidth, noise and microphones (gendiffclf audit), or train on such "
-            "clips too.",
-            stacklevel=3,
-        )
-
-
 def predict_rows(
-    fitted: Any, X: np.ndarray, rows: np.ndarray, speakers: np.ndarray | None, classes: np.ndarray
+    fitted: Any,
+    X: np.ndarray,
+    rows: np.ndarray,
+    speakers: np.ndarray | None,
+    classes: np.ndarray,
+    *,
+    warn: bool = False,
 ) -> pd.DataFrame:
     """
-    Predict some rows of a corpus, whose features are X.
+    Predict some rows of a corpus, whose features are X; with `warn`, warn if most are unlike the training clips.
 
     Returns a table, indexed by these rows, of `predicted`, `p_<label>` for each of the sorted `classes`, 0 for those that the
     classifier lacks, `confidence` and `score`; what the classifier does not compute is NaN.
@@ -111,7 +99,26 @@ def predict_rows(
     table.insert(0, "predicted", predicted)
     table["confidence"] = proba[np.arange(len(X)), np.searchsorted(classes, predicted)]
     table["score"] = classifier.score_samples(X) if hasattr(classifier, "score_samples") else np.nan
+    if warn:
+        _warn_of_unlike(classifier, X)
     return table
+
+
+def _warn_of_unlike(classifier: Any, X: np.ndarray) -> None:
+    """Warn if more than half of the rows are novel to the classifier, as far as it can tell."""
+    if len(X) < FEW_CLIPS or not hasattr(classifier, "is_novel"):
+        return
+    try:
+        novel = classifier.is_novel(X[:: -(-len(X) // MOST_CLIPS)])
+    except ValueError:  # it has too few held-out rows to compare with
+        return
+    if novel.mean() > 0.5:
+        warnings.warn(
+            f"Got clips of which {novel.mean():.0%} are unlike the training clips (is_novel), expected at most half: labels and "
+            "probabilities are not to be trusted; compare bandwidth, noise and microphones (gendiffclf audit), or train on such "
+            "clips too.",
+            stacklevel=4,
+        )
 
 
 def encode_with_remarks(

@@ -17,6 +17,7 @@ from ..validation import first_few
 from .findings import Finding, finding
 from .intervals import MIN_UNITS
 from .names import counted
+from .passages import overlapping
 from .votes import PREFIX, vote_columns
 
 _SPEAKER_LIKE = re.compile(
@@ -28,7 +29,7 @@ _NO_SPEAKER = re.compile(r"unknown( speaker)?|unk|unspecified|undefined|anonymou
 MANY_CLIPS = 20
 """Minimum number of clips for the finding that each has its own speaker."""
 FEW_SPEAKERS = 10
-FORETOLD = 0.8
+AVOIDED_ERRORS = 0.8
 """Minimum share of errors that knowing the speaker avoids in guessing the label (Goodman and Kruskal's lambda), for the finding
 that speakers reveal labels. With two clips per speaker, of two labels at random, it is 0.5."""
 
@@ -169,14 +170,14 @@ def _check_labels_of_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
     counts = counts[counts.sum(axis=1) > 1]  # (n_speakers, n_labels)
     single = np.count_nonzero(counts, axis=1) == 1
     n_clips, n_guessed = counts.sum(), counts.sum(axis=0).max(initial=0)
-    n_foretold = counts.max(axis=1, initial=0).sum()
-    if not single.all() and n_foretold - n_guessed >= FORETOLD * (n_clips - n_guessed):
+    n_predicted = counts.max(axis=1, initial=0).sum()  # from the speaker; n_guessed without
+    if not single.all() and n_predicted - n_guessed >= AVOIDED_ERRORS * (n_clips - n_guessed):
         yield finding(
             "speakers-by-class",
-            f"{n_foretold / n_clips:.0%} of clips have the most frequent label of their speaker, and {single.sum()} of "
+            f"{n_predicted / n_clips:.0%} of clips have the most frequent label of their speaker, and {single.sum()} of "
             f"{counted(len(counts), 'speaker')} have one label only, so that voices and labels can hardly be told apart",
             "add clips of these speakers with other labels, do not normalise by speaker, and distrust any result on speakers in "
-            "the training data",
+            "the training data; if labels belong to speakers, as gender does, correct those that differ",
         )
 
 
@@ -215,23 +216,15 @@ def overlaps_of(corpus: pd.DataFrame) -> np.ndarray:
 
     So a word in the turn of another speaker is none, nor is a segment without `end`.
     """
-    pairs = [np.empty((0, 2), int)]
     if "end" not in corpus:
-        return pairs[0]
-    file = np.unique([os.path.realpath(path) for path in corpus["path"]], return_inverse=True)[1]
-    start = corpus["start"].fillna(0).to_numpy() if "start" in corpus else np.zeros(len(corpus))
-    end = corpus["end"].to_numpy()
-    order = np.lexsort((start, file))
-    order = order[~np.isnan(end[order])]
-    file, start, end = file[order], start[order], end[order]
-    last = np.searchsorted(file, file, side="right")
-    for i in np.flatnonzero((file[1:] == file[:-1]) & (start[1:] < end[:-1])):  # the next begins before this one's end
-        later = slice(i + 1, i + 1 + np.searchsorted(start[i + 1 : last[i]], end[i]))
-        shared = np.minimum(end[i], end[later]) - start[later]
-        different = (start[later] != start[i]) | (end[later] != end[i])  # equal ones are copies
-        found = np.flatnonzero(different & (shared > (np.maximum(end[i], end[later]) - start[i]) / 2))
-        pairs.append(np.stack([np.full(len(found), order[i]), order[later][found]], axis=1))
-    return np.concatenate(pairs)
+        return np.empty((0, 2), int)
+    rows = np.flatnonzero(corpus["end"].notna())
+    segments = corpus.iloc[rows]
+    file = np.unique([os.path.realpath(path) for path in segments["path"]], return_inverse=True)[1]
+    start = segments["start"].fillna(0).to_numpy() if "start" in corpus else np.zeros(len(segments))
+    end = segments["end"].to_numpy()
+    copy = np.unique(np.stack([file, start, end]), axis=1, return_inverse=True)[1].ravel()
+    return np.asarray(rows[overlapping(file, start, end, copy)])
 
 
 def check_overlaps(corpus: pd.DataFrame, overlaps: np.ndarray) -> Iterator[Finding]:

@@ -106,6 +106,7 @@ def speech_record():
         "environment": json.loads((ROOT / "benchmarks/results/encoding.json").read_text())["environment"],
         "corpus": "ravdess",
         **{"n_clips": 12, "n_speakers": 4, "n_folds": 2},
+        "audit": {"copies": 1},
         "features": {"fbank": {"n_values": 160, "n_broken": 1}, "ge2e": {"n_values": 256, "n_broken": 0}},
         "tasks": {"emotion": {"classes": ["calm", "sad"], "results": results, "comparisons": comparisons}},
     }
@@ -133,6 +134,8 @@ def test_page_of_speech_shows_what_records_hold(records):
         in text
     )
     assert "better in UAR in 1 and worse in 0, better in log-loss in 1 and worse in 0; the rest are undecided" in text
+    assert "most speakers have clips of mainly one emotion" not in text
+    assert "nEMO" not in text
     lines = page.splitlines()
     assert "| GE2E: ours | 0.500 (0.400 to 0.600) | 0.500 (0.400 to 0.600) |" in lines
     assert r"| log-mel statistics: SVM | 0.450 (0.300 to 0.500)\* | 0.450 (0.300 to 0.500)\* |" in lines
@@ -146,6 +149,22 @@ def test_page_of_speech_shows_what_records_hold(records):
         assert any(way in line and shown in line for line in lines)
     assert "## Encoding: HuBERT base on CPU" in page
     assert record["command"] in page
+
+
+def test_page_of_speech_names_corpora_whose_speakers_reveal_labels(records):
+    write_speech(records, {**speech_record(), "audit": {"speakers-by-class": 1}})
+    text = " ".join(render("speech-results", speech_page.context(records)).split())
+    assert "In RAVDESS (speech), most speakers have clips of mainly one emotion" in text
+
+
+def test_the_best_of_a_corpus_is_bold_though_others_were_not_measured():
+    found = {("fbank", "emodb"): 0.5, ("ge2e", "emodb"): 0.4, ("acoustic", "ravdess"): 0.3}
+    text = speech_page._by_corpus("Features", speech_page.SHOWN, found, ["emodb", "ravdess"])
+    assert text.splitlines()[2:5] == [
+        "| acoustic | – | **0.300** |",
+        "| log-mel statistics | **0.500** | – |",
+        "| GE2E | 0.400 | – |",
+    ]
 
 
 def test_pages_leave_out_what_was_not_measured(records):

@@ -67,9 +67,9 @@ def test_speech_records_figures_and_differences(record, ravdess):
     for task, labels in {"emotion": ["angry", "sad"], "gender": ["female", "male"]}.items():
         found = record["tasks"][task]
         assert found["classes"] == labels
-        told = ["fbank", "egemaps_speaker"] if task == "emotion" else ["fbank"]  # speakers' z-scores hide gender
+        tried = ["fbank", "egemaps_speaker"] if task == "emotion" else ["fbank"]
         assert [(row["features"], row["model"]) for row in found["results"]] == [
-            (features, model) for features in told for model in ("ours", "logreg", "svm")
+            (features, model) for features in tried for model in ("ours", "logreg", "svm")
         ]
         for row in found["results"]:
             assert set(row["measures"]) == set(MEASURES)
@@ -77,8 +77,8 @@ def test_speech_records_figures_and_differences(record, ravdess):
             assert sum(fold["n_test"] for fold in row["folds"]) == 32
         # Ours with each peer on each features, and the features with each other.
         assert [row["names"] for row in found["comparisons"]] == [
-            *[["ours", "logreg"], ["ours", "svm"]] * len(told),
-            *([told] if len(told) > 1 else []),
+            *[["ours", "logreg"], ["ours", "svm"]] * len(tried),
+            *([tried] if len(tried) > 1 else []),
         ]
         values = {(row["features"], row["model"]): row["measures"]["uar"]["value"] for row in found["results"]}
         difference = found["comparisons"][1]["differences"]["uar"]["difference"]
@@ -135,22 +135,41 @@ def test_classifiers_of_other_corpora(ravdess, emodb, tmp_path):
     assert found["results"][0]["corpora"]["emodb"]["uar"]["value"] == pytest.approx(uar)
 
 
+def _all_measures(value):
+    return {name: {"value": value, "low": 0, "high": 1} for name in MEASURES}
+
+
 def test_the_page_shows_classifiers_of_other_corpora(record, tmp_path):
-    measures = {
-        name: {"uar": {"value": value, "low": 0, "high": 1}} for name, value in (("ravdess", 0.7), ("emodb", 0.6))
-    }
-    results = [{"features": "fbank", "model": "ours", "corpora": measures}]
+    uars = {"ours": {"ravdess": 0.7, "emodb": 0.6}, "svm": {"ravdess": 0.8, "emodb": 0.5}}
+    results = [
+        {"features": "fbank", "model": model, "corpora": {name: _all_measures(uar) for name, uar in found.items()}}
+        for model, found in uars.items()
+    ]
     parts = {key: record[key] for key in ("schema", "command", "date", "environment", "defaults")}
     tasks = {"emotion": {"classes": ["angry", "sad"], "results": results}}
     (tmp_path / "across.json").write_text(json.dumps({**parts, "tasks": tasks}))
     page = render("speech-results", speech_page.context(tmp_path))
     assert "| log-mel statistics | **0.700** | **0.600** |" in page
+    assert "| SVM | **0.800** | 0.500 |" in page
     assert "those that all have: angry, sad." in " ".join(page.split())
+    (tmp_path / "across.json").write_text(json.dumps({**parts, "tasks": {"gender": tasks["emotion"]}}))
+    page = render("speech-results", speech_page.context(tmp_path))
+    assert "### Gender, trained on other corpora" in page
+    assert "those that all have" not in page
 
 
 def test_a_single_corpus_has_no_others(ravdess, capsys):
     assert main(["across", "--corpora", f"ravdess={ravdess}"]) == 2
     assert "expected at least two, of which one is tested at a time" in capsys.readouterr().err
+
+
+def test_corpora_need_labels_in_common(ravdess, tmp_path):
+    for name in ("03a01La.wav", "08a01Ta.wav"):  # bored and sad
+        (tmp_path / name).touch()
+    with pytest.raises(
+        ValueError, match=r"^Got corpora with the labels \['sad'\] in all of them, expected at least two"
+    ):
+        across.pooled_corpora([f"ravdess={ravdess}", f"emodb={tmp_path}"], "emotion")
 
 
 def test_the_page_about_gender_quotes_the_record():

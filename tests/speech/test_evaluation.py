@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from gendiffclf import FbankFeaturizer, GenerativeTransportClassifier, expected_calibration_error
-from gendiffclf.speech import evaluate, load_model, predict_clips, save_model, synthesize_corpus
+from gendiffclf.speech import evaluate, load_model, predict_clips, prediction, save_model, synthesize_corpus
 from gendiffclf.speech.corpora import check_corpus
 from gendiffclf.speech.evaluation import evaluate_fitted
 from gendiffclf.speech.measures import confusion_text
@@ -50,7 +50,7 @@ def test_measures_are_those_of_the_field(table):
     assert found.confusion[0].sum() == (truth == "angry").sum()
 
 
-def test_most_clips_unlike_those_of_the_training_give_a_warning(table):
+def test_most_clips_unlike_those_of_the_training_give_a_warning(table, monkeypatch):
     corpus, features = table
     model = train(GenerativeTransportClassifier(estimator="kernel", device="cpu"), corpus, features=features)
     predict_clips(model, corpus, features=features)
@@ -64,6 +64,9 @@ def test_most_clips_unlike_those_of_the_training_give_a_warning(table):
         UserWarning, match=r"^Got clips of which 52% are unlike the training clips \(is_novel\), expected"
     ):
         predict_clips(model, corpus, features=far)
+    monkeypatch.setattr(prediction, "MOST_CLIPS", 10)  # evenly spread
+    with pytest.warns(UserWarning, match="^Got clips of which 60% are unlike"):
+        predict_clips(model, corpus, features=np.concatenate([features[:24], features[24:] + 100]))
     few = GenerativeTransportClassifier(estimator="kernel", device="cpu").fit(features[:12], corpus["label"][:12])
     predict_clips(few, corpus, features=far)  # twelve held-out rows cannot tell
 
@@ -260,6 +263,8 @@ def test_predictions_that_cannot_be_right_are_warned_of(vowels, pipeline):
         UserWarning, match=r"of 6 clips for which the model predicts labels that no clip .* has \(hod.*train a"
     ):
         evaluate_fitted(fitted, wrong)
+    owners = [vowels["label"].iloc[-1], *vowels["label"][1:]]  # speakers who reveal labels matter for training only
+    evaluate_fitted(fitted, vowels.assign(speaker=owners))
     evaluate_fitted(fitted, vowels[vowels["label"] != "hod"])  # the model has a third label, but does not predict it
 
 

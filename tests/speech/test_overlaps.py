@@ -1,5 +1,7 @@
 """Segments of one file that overlap are kept on one side of a split, like copies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +11,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from gendiffclf import FbankFeaturizer
-from gendiffclf.speech import audit, evaluate
+from gendiffclf.speech import audit, evaluate, passages
 from gendiffclf.speech.folds import without_copies
-from gendiffclf.speech.passages import cuts_of, landmarks_of
+from gendiffclf.speech.passages import Landmarks, cuts_of, landmarks_of
 from gendiffclf.speech.recordings import measure
 from gendiffclf.speech.table_checks import overlaps_of
 
@@ -117,12 +119,56 @@ def test_cuts_of_one_recording_are_one_voice(tmp_path):
     np.testing.assert_array_equal(twice.overlaps, [[0, 2], [1, 2]])
 
 
+def test_all_pairs_of_many_cuts_are_found():
+    """Though a landmark is in more cuts than it is compared with, and copies of one clip fill the nearest landmarks."""
+    sound = noise(6, seed=1, level=0.1)
+    starts = np.arange(0, 4 * RATE, RATE // 20)
+    cuts = [sound[start : start + 2 * RATE] for start in starts]
+    recordings = [measure(cut[:, None].astype(np.float32), RATE) for cut in [*[cuts[0]] * 9, *cuts[1:]]]
+    starts = np.concatenate([np.zeros(8, int), starts])
+    apart = np.abs(starts[:, None] - starts)
+    expected = np.argwhere(np.triu((apart > 0) & (2 * RATE - apart > (2 * RATE + apart) / 2)))
+    found = cuts_of(recordings, np.array([recording.content for recording in recordings]))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_cuts_share_most_landmarks_at_one_rate():
+    sound = noise(1, seed=1).astype(np.float32)[:, None]
+    rng = np.random.default_rng(0)
+    places, sketches = np.arange(1, 9) * 1600, rng.normal(size=(8, 16)).astype(np.float32) / 4
+    one = replace(measure(sound, RATE), landmarks=Landmarks(places, sketches))
+
+    def found(n_same, n_landmarks=8, **changes):
+        own = np.concatenate([sketches[:n_same], rng.normal(size=(8, 16)).astype(np.float32) / 4])[:n_landmarks]
+        other = replace(one, landmarks=Landmarks(places[:n_landmarks], own), **changes)
+        return len(cuts_of([one if n_landmarks == 8 else other, other], np.array(["a", "b"])))
+
+    assert [found(n_same) for n_same in (5, 6)] == [0, 1]  # three quarters
+    assert [found(n, n) for n in (2, 3)] == [0, 1]
+    assert found(8, rate=12000) == 0
+
+
+def test_landmarks_do_not_depend_on_blocks(monkeypatch):
+    sound = noise(3, seed=1).astype(np.float32)
+    expected = landmarks_of(sound, RATE)
+    monkeypatch.setattr(passages, "SAMPLES", 1000)
+    monkeypatch.setattr(passages, "BLOCK", 4)
+    for found, value in zip(landmarks_of(sound, RATE), expected, strict=True):
+        np.testing.assert_array_equal(found, value)
+    assert len(expected.places) > 8
+    size = np.abs(sound)
+    for place in expected.places:
+        assert size[place] == size[max(place - RATE // 10, 0) : place + RATE // 10 + 1].max()
+
+
 def test_clips_that_sound_alike_are_no_cuts():
     """Of tones, and of clips with the same beginning."""
     times, jingle = np.arange(2 * RATE) / RATE, noise(1, seed=9)
     tones = [np.sin(2 * np.pi * 200 * (times + shift)) for shift in (0, 0.0013)]
     begun = [np.concatenate([jingle, noise(1.2, seed=seed)]) for seed in range(20)]
-    for clips in (tones, begun):
+    loop = np.tile(noise(0.3, seed=3), 10).astype(np.float32)
+    assert len(landmarks_of(loop, RATE).places) == 0
+    for clips in (tones, begun, [loop[2000:], loop[:-1000]]):
         recordings = [measure(clip[:, None].astype(np.float32), RATE) for clip in clips]
         assert len(cuts_of(recordings, np.array([recording.content for recording in recordings]))) == 0
 

@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
+from gendiffclf import GenerativeTransportClassifier
 from gendiffclf.featurizers import SpeakerNormalizer
 from gendiffclf.speech import evaluate, predict_clips, train
 
@@ -50,6 +52,23 @@ def test_training_and_prediction_do_too(moods):
             predict_clips(fitted, others.assign(speaker=unknown), features=rows[~known])
     with pytest.raises(ValueError, match=r"specify the column by speaker_column \(--speaker-column\)"):
         train(pipeline, corpus.drop(columns="speaker"), features=rows)
+
+
+def test_prediction_transforms_once_for_labels_and_novelty(moods):
+    corpus, rows = moods
+    passed = []
+    counted = FunctionTransformer(lambda X: passed.append(len(X)) or X)
+    fitted = train(
+        make_pipeline(counted, SpeakerNormalizer(), GenerativeTransportClassifier(estimator="kernel", device="cpu")),
+        corpus,
+        features=rows,
+    )
+    far = rows.copy()
+    far[::5] += 1e6  # two of ten clips of a speaker, so that the others are closer together than those of the training
+    passed.clear()
+    with pytest.warns(UserWarning, match="unlike the training clips"):
+        predict_clips(fitted, corpus, features=far)
+    assert passed == [80]
 
 
 def test_broken_features_stay_out(moods):
