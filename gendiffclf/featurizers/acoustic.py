@@ -238,7 +238,8 @@ def _statistics(contours: NDArray[np.float64], used: NDArray[np.bool_], detailed
     if detailed:
         at = np.flatnonzero(used)
         at = 2 * (at - at[0]) / max(at[-1] - at[0], 1) - 1
-        course = np.linalg.lstsq(legvander(at, 2), values - mean, rcond=None)[0]
+        # Frames in two short groups far apart, as of a whisper, do not tell the curve.
+        course = np.linalg.lstsq(legvander(at, 2), values - mean, rcond=0.1)[0]
         apart = np.where(used[:, None], contours - mean, 0)
         power = np.maximum((apart**2).sum(axis=0), len(values) * ROUNDING**2)
         parts += [*np.percentile(values, PERCENTILES, axis=0), *course[1:]]

@@ -124,6 +124,14 @@ def test_the_course_of_a_contour():
     np.testing.assert_allclose(found, [[3, 0], [-2, 4]], atol=1e-9)
 
 
+def test_few_frames_far_apart_have_no_steep_course():
+    used = np.zeros(200, bool)
+    used[[0, 1, 2, 198, 199]] = True
+    contours = np.random.default_rng(0).normal(size=(200, 3))
+    found = acoustic._statistics(contours, used, detailed=True).reshape(3, -1)[:, 8:10]
+    assert np.abs(found).max() < 3
+
+
 def test_the_autocorrelation_of_a_contour():
     wave = np.sin(2 * np.pi * np.arange(2000) / 20)[:, None]  # a period of 200 ms
     found = acoustic._statistics(wave, np.ones(2000, bool), detailed=True)[-len(LAGS) :]
