@@ -70,9 +70,11 @@ class AcousticFeaturizer(SpeechFeaturizer):
         Lowest pitch to look for, in Hz; frames for it last three of its periods. A lower voice has no pitch.
     f0_max : float, default=600.0
         Highest pitch to look for, in Hz. A higher voice gets half its pitch or less.
-    f_min, f_max : float, default=20.0 and 7600.0
-        Lower edge of the first mel filter, below 500 Hz, and upper edge of the last, from 1500 to 8000 Hz. Use 300 and 3400 if
-        telephone speech is among the clips of training or prediction.
+    f_min : float, default=20.0
+        Lower edge of the first mel filter, in Hz, below 500. Use 300, and `f_max=3400`, if telephone speech is among the clips
+        of training or prediction.
+    f_max : float, default=7600.0
+        Upper edge of the last mel filter, in Hz, from 1500 to 8000.
     normalize_level : bool, default=True
         Whether to scale each clip to a root mean square of 26 dB below full scale first. Features then depend neither on
         the gain of the recording nor on how loud someone speaks.
