@@ -45,7 +45,7 @@ def corpora(tmp_path, monkeypatch):
         for letter, emotion in {"W": "angry", "T": "sad"}.items():
             write(Path(f"EmoDB/wav/{speaker}a01{letter}a.wav"), "hud", gender, int(speaker), **MANNERS[emotion])
     for i in range(3):
-        write(Path(f"clips/s{i}/angry_1.wav"), "hod", "male", i)
+        write(Path(f"clips/s{i}/angry_1.wav"), "hod", "male", i, **MANNERS["angry"])
         write(Path(f"recordings/{i}.wav"), "hod", "female", i)
     Path("recordings/broken.wav").write_bytes(b"this is no audio")
     Path("clips.csv").write_text("\n".join(rows) + "\n")
