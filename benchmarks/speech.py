@@ -60,7 +60,6 @@ MODELS: dict[str, Callable[[], list[BaseEstimator]]] = {
     "ours": lambda: [create_model("ours")],
     "logreg": lambda: [StandardScaler(), LogisticRegression(max_iter=2000)],
     "svm": lambda: [StandardScaler(), SpeakerCalibratedSVC()],
-    "svm_c10": lambda: [StandardScaler(), SpeakerCalibratedSVC(C=10.0)],
 }
 """Steps of a pipeline, after those of the features."""
 
@@ -99,7 +98,7 @@ FEATURES: dict[str, tuple[tuple[str, ...], list[BaseEstimator]]] = {
 """Featurisers whose rows are joined, and the steps that follow them."""
 
 
-CORPORA = {"ravdess": "RAVDESS (speech)", "emodb": "EmoDB", "nemo": "nEMO", "urdu": "URDU", "crema-d": "CREMA-D"}
+CORPORA = {"ravdess": "RAVDESS (speech)", "emodb": "EmoDB", "nemo": "nEMO", "urdu": "URDU"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

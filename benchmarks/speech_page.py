@@ -32,7 +32,7 @@ TEXTS = {
 }
 """Name and description of features on the page."""
 SHOWN = {name: text for name, (text, _) in TEXTS.items()}
-PEERS = {"ours": "ours", "svm": "SVM", "svm_c10": "SVM, C = 10", **NAMES}
+PEERS = {"ours": "ours", "svm": "SVM", **NAMES}
 ABOUT = {
     "ravdess": "English, acted, two sentences (Livingstone and Russo 2018, CC BY-NC-SA 4.0)",
     "emodb": "German, acted, ten sentences (Burkhardt et al. 2005), from a copy at 22.05 kHz, cut to 2 s a clip, so not to be "
