@@ -160,7 +160,8 @@ def few_shot(
     tables = [check_corpus(part, ("path", "label", "speaker")) for part in (*parts, test)]
     corpus = pd.concat(tables, ignore_index=True)
     tested = np.arange(len(corpus)) >= len(corpus) - len(tables[-1])
-    encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=("broken", "copies"))  # reported below
+    encoded = encode_audited(featurizer, corpus, accept=accept, ignore=("broken", "copies"))  # reported below
+    audited = encoded.audit
     rng = np.random.default_rng(random_state)
     rows = _disjoint_rows(encoded.valid, tested, audited.voices, rng)
     (train_rows, test_rows), *_ = without_copies([rows], audited)

@@ -12,14 +12,13 @@ from tqdm import tqdm
 
 from ..validation import first_few
 from .corpora import check_corpus
-from .findings import Audit
 from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt, without_copies
 from .measures import Tally
 from .prediction import predict_rows
 from .provenance import describe_run, steps_of
 from .results import Evaluation
 from .tables import group_columns
-from .training import ClipFeatures, encode_audited, end_if_interrupted, fit_rows, split_pipeline, voices_at
+from .training import AuditedFeatures, encode_audited, end_if_interrupted, fit_rows, split_pipeline
 from .votes import vote_columns, votes_of
 
 REPORTED = ("broken", "no-speakers")
@@ -116,7 +115,8 @@ def evaluate(
     check_folds(corpus, folds, n_folds)
     columns = group_columns(corpus, groups)
     featurizer, estimator = split_pipeline(pipeline, corpus, whole=features is not None)
-    encoded, audited = encode_audited(featurizer, corpus, features, accept=accept, ignore=REPORTED)
+    encoded = encode_audited(featurizer, corpus, features, accept=accept, ignore=REPORTED)
+    audited = encoded.audit
     settings = {"n_folds": n_folds, "random_state": random_state}
     pairs = fold_rows(corpus, encoded.valid, folds, voices=audited.voices, **settings)
     pairs = without_copies(pairs, audited)
@@ -128,12 +128,12 @@ def evaluate(
     tables, layer_weights = [], []
     for train, test in tqdm(pairs, unit="fold", desc="Folds", disable=not verbose):
         shares = None if votes is None else votes.iloc[train]
-        fitted = fit_rows(estimator, encoded.rows[train], y[train], voices_at(train, audited), shares)
+        fitted = fit_rows(estimator, encoded.rows[train], y[train], encoded.voices(train), shares)
         end_if_interrupted(fitted)
-        tables.append(predict_rows(fitted, encoded.rows[test], test, voices_at(test, audited), classes))
+        tables.append(predict_rows(fitted, encoded.rows[test], test, encoded.voices(test), classes))
         layer_weights.append(getattr(steps_of(fitted)[-1][1], "layer_weights_", None))
     details = {"shared_speakers": shared, "about": about, "random_state": random_state}
-    return _combined(tables, layer_weights, pairs, encoded, audited, classes, columns, **details)
+    return _combined(tables, layer_weights, pairs, encoded, classes, columns, **details)
 
 
 def evaluate_fitted(
@@ -179,16 +179,10 @@ def evaluate_fitted(
     corpus = check_corpus(corpus)
     columns = group_columns(corpus, groups)
     featurizer, rest = split_pipeline(pipeline, corpus)
-    ignored = (
-        *REPORTED,
-        "rare-class",
-        "one-class",
-        "speakers-by-class",
-        "corpora-by-class",
-    )  # these matter for training only
-    encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=ignored)
-    test = encoded.valid
-    warn_of_learnt(pipeline, corpus, test, audited.content)
+    of_training = ("rare-class", "one-class", "speakers-by-class", "corpora-by-class")
+    encoded = encode_audited(featurizer, corpus, accept=accept, ignore=(*REPORTED, *of_training))
+    test, content = encoded.valid, encoded.audit.content
+    warn_of_learnt(pipeline, corpus, test, content)
     y, trained = corpus["label"].to_numpy()[test], rest.classes_
     labels, foreign = np.unique(y), ~np.isin(y, trained)
     if foreign.all():
@@ -205,8 +199,8 @@ def evaluate_fitted(
     votes = votes_of(corpus)
     possible = labels if votes is None else votes.columns.to_numpy().astype(str)
     classes = np.union1d(trained, possible)
-    about = describe_run(pipeline, corpus, audited.content, "a fitted pipeline", [test], random_state=random_state)
-    table = predict_rows(rest, encoded.rows[test], test, voices_at(test, audited), classes, warn=True)
+    about = describe_run(pipeline, corpus, content, "a fitted pipeline", [test], random_state=random_state)
+    table = predict_rows(rest, encoded.rows[test], test, encoded.voices(test), classes, warn=True)
     absent = table["predicted"][~table["predicted"].isin(possible)]
     if len(absent):
         warnings.warn(
@@ -217,7 +211,7 @@ def evaluate_fitted(
         )
     pairs, weights = [(np.empty(0, int), test)], [getattr(steps_of(rest)[-1][1], "layer_weights_", None)]
     details = {"about": about, "random_state": random_state}
-    return _combined([table], weights, pairs, encoded, audited, classes, columns, **details)
+    return _combined([table], weights, pairs, encoded, classes, columns, **details)
 
 
 def _check_classes(y: np.ndarray, pairs: Sequence[Fold]) -> None:
@@ -235,8 +229,7 @@ def _combined(
     tested: Sequence[pd.DataFrame],
     layer_weights: Sequence[Any],
     pairs: Sequence[Fold],
-    encoded: ClipFeatures,
-    audited: Audit,
+    encoded: AuditedFeatures,
     classes: np.ndarray,
     groups: tuple[str, ...],
     **details: Any,
@@ -251,7 +244,7 @@ def _combined(
     columns = ["path", "start", "end", "fold", "speaker", *groups, *vote_columns(corpus), "voice", "label"]
     tables = []
     for fold, predicted in enumerate(tested):
-        table = corpus.assign(fold=fold, voice=audited.voices).loc[predicted.index]
+        table = corpus.assign(fold=fold, voice=encoded.audit.voices).loc[predicted.index]
         tables.append(table[[name for name in dict.fromkeys(columns) if name in table]].join(predicted))
     predictions = pd.concat(tables).sort_index()
     tally = Tally.of(predictions, classes, predictions["fold"].to_numpy(), len(tables))
@@ -268,7 +261,7 @@ def _combined(
         predictions,
         encoded.broken,
         groups=groups,
-        audit=audited,
+        audit=encoded.audit,
         layer_weights=np.stack(layer_weights) if layered else None,
         **details,
     )

@@ -15,7 +15,7 @@ from ..files import atomic_file
 from .corpora import check_corpus
 from .provenance import as_json
 from .sound_checks import warn_of_sound
-from .training import ClipFeatures, before_classifier, encode_clips, speakers_of, split_pipeline
+from .training import ClipFeatures, before_classifier, encode_clips, split_pipeline
 
 _KEPT = ("path", "start", "end", "label", "speaker")
 FEW_CLIPS = 5
@@ -69,8 +69,7 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     table = corpus[[name for name in _KEPT if name in corpus]].assign(predicted=np.full(len(corpus), None))
     table[[*(f"p_{label}" for label in classes), "confidence", "score"]] = np.nan
     if len(valid):
-        speakers = speakers_of(corpus, valid)
-        predicted = predict_rows(rest, encoded.rows[valid], valid, speakers, classes, warn=True)
+        predicted = predict_rows(rest, encoded.rows[valid], valid, encoded.speakers(valid), classes, warn=True)
         table.loc[valid, predicted.columns] = predicted
     return table.assign(**remarks)
 

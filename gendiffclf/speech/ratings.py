@@ -25,7 +25,7 @@ from .names import counted
 from .prediction import encode_with_remarks
 from .provenance import JsonResult, as_json, describe_run, steps_of
 from .tables import number_voices
-from .training import before_classifier, encode_audited, fit_rows, joined, speakers_of, split_pipeline, voices_at
+from .training import before_classifier, encode_audited, fit_rows, joined, split_pipeline
 
 IGNORED = (*REPORTED, "no-labels")
 """Findings of `audit` that are reported elsewhere, or do not matter for ratings."""
@@ -205,10 +205,10 @@ def train_ratings(
     corpus = _rated(corpus, names)
     featurizer, rest = _split(pipeline, corpus)
     featurizer = None if featurizer is None else clone(featurizer)
-    encoded, audited = encode_audited(featurizer, corpus, accept=accept, ignore=IGNORED)
+    encoded = encode_audited(featurizer, corpus, accept=accept, ignore=IGNORED)
     valid = encoded.valid
-    fitted = fit_rows(rest, encoded.rows[valid], corpus.loc[valid, list(names)], voices_at(valid, audited))
-    return joined(pipeline, featurizer, fitted, "regressor", corpus.iloc[valid], audited.content[valid])
+    fitted = fit_rows(rest, encoded.rows[valid], corpus.loc[valid, list(names)], encoded.voices(valid))
+    return joined(pipeline, featurizer, fitted, "regressor", encoded)
 
 
 def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[str] | None = None) -> pd.DataFrame:
@@ -242,7 +242,7 @@ def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[st
     names = list(steps_of(rest)[-1][1].dimensions_ if dimensions is None else dimensions)
     table = corpus[[name for name in _KEPT if name in corpus]].assign(**dict.fromkeys(names, np.nan))
     if len(valid):
-        regressor, rows = before_classifier(rest, encoded.rows[valid], speakers_of(corpus, valid))
+        regressor, rows = before_classifier(rest, encoded.rows[valid], encoded.speakers(valid))
         table.loc[valid, names] = regressor.predict(rows)
     return table.assign(**remarks)
 
@@ -313,7 +313,8 @@ def evaluate_ratings(
     if not fitted:
         check_folds(corpus, folds, n_folds)
     featurizer, rest = _split(pipeline, corpus, features)
-    encoded, audited = encode_audited(featurizer, corpus, features, accept=accept, ignore=IGNORED)
+    encoded = encode_audited(featurizer, corpus, features, accept=accept, ignore=IGNORED)
+    audited = encoded.audit
     settings = {"n_folds": n_folds, "random_state": random_state}
     if fitted:
         warn_of_learnt(pipeline, corpus, encoded.valid, audited.content)
@@ -326,9 +327,9 @@ def evaluate_ratings(
     rows, tables, model = [], [], rest
     for number, (train, test) in enumerate(tqdm(pairs, unit="fold", desc="Folds", disable=not verbose)):
         if not fitted:
-            ratings, voices = corpus.loc[train, list(names)], voices_at(train, audited)
+            ratings, voices = corpus.loc[train, list(names)], encoded.voices(train)
             model = fit_rows(rest, encoded.rows[train], ratings, voices)
-        regressor, features_tested = before_classifier(model, encoded.rows[test], voices_at(test, audited))
+        regressor, features_tested = before_classifier(model, encoded.rows[test], encoded.voices(test))
         predicted = np.asarray(regressor.predict(features_tested))
         order = list(getattr(regressor, "dimensions_", names))
         kept = [name for name in _KEPT if name in corpus]

@@ -55,6 +55,10 @@ class ClipFeatures:
         paths = self.corpus["path"].iloc[rows].tolist()
         return pd.DataFrame({"path": paths, "reason": list(self.failures.values())}, index=rows)
 
+    def speakers(self, rows: np.ndarray) -> np.ndarray | None:
+        """Return the speakers of some rows as strings; None if unknown."""
+        return self.corpus["speaker"].to_numpy()[rows].astype(str) if "speaker" in self.corpus else None
+
     @property
     def message(self) -> str:
         """Message about the broken clips."""
@@ -62,6 +66,17 @@ class ClipFeatures:
             [f"{self.corpus['path'][i]}: {reason}" for i, reason in self.failures.items()], separator="; "
         )
         return f"Got {len(self.failures)} of {len(self.rows)} clips that are broken ({named})"
+
+
+@dataclass(frozen=True)
+class AuditedFeatures(ClipFeatures):
+    """Features of the clips of an audited corpus."""
+
+    audit: Audit = field(kw_only=True)
+
+    def voices(self, rows: np.ndarray) -> np.ndarray | None:
+        """Return the voices of some rows, which are the groups of a fit; None if speakers are unknown."""
+        return None if self.audit.n_speakers is None else self.audit.voices[rows]
 
 
 def encode_clips(featurizer: SpeechFeaturizer | None, corpus: pd.DataFrame, features: Any = None) -> ClipFeatures:
@@ -94,7 +109,7 @@ def encode_audited(
     *,
     accept: Iterable[str],
     ignore: Iterable[str],
-) -> tuple[ClipFeatures, Audit]:
+) -> AuditedFeatures:
     """
     Audit a corpus and then encode its clips, unless `features` are given; warn of broken ones.
 
@@ -110,7 +125,7 @@ def encode_audited(
         raise ValueError(f"{encoded.message}, expected at least one that can be read; check the paths.")
     if encoded.failures:
         warnings.warn(f"{encoded.message}; they are left out.{_lost_labels(corpus, encoded.valid)}", stacklevel=3)
-    return encoded, audited
+    return AuditedFeatures(**vars(encoded), audit=audited)
 
 
 def _lost_labels(corpus: pd.DataFrame, valid: np.ndarray) -> str:
@@ -244,16 +259,6 @@ def needs_speakers(fitted: Any) -> bool:
     return isinstance(fitted, Pipeline) and any(_takes_groups(step, "transform") for _, step in fitted.steps)
 
 
-def speakers_of(corpus: pd.DataFrame, rows: np.ndarray) -> np.ndarray | None:
-    """Return the speakers of some rows of a corpus as strings; None if unknown."""
-    return corpus["speaker"].to_numpy()[rows].astype(str) if "speaker" in corpus else None
-
-
-def voices_at(rows: np.ndarray, audited: Audit) -> np.ndarray | None:
-    """Return the voices of some rows of a corpus, which are the groups of a fit; None if speakers are unknown."""
-    return None if audited.n_speakers is None else audited.voices[rows]
-
-
 def _fits_by_groups(step: Any) -> bool:
     """Whether `fit` accepts groups; that of scikit-learn's searches does if their splitter needs them."""
     if not isinstance(step, BaseSearchCV):
@@ -269,23 +274,20 @@ def _takes_groups(step: Any, method: str) -> bool:
 
 
 def joined(
-    pipeline: Any,
-    featurizer: SpeechFeaturizer | None,
-    fitted: Any,
-    name: str,
-    corpus: pd.DataFrame,
-    content: np.ndarray,
+    pipeline: Any, featurizer: SpeechFeaturizer | None, fitted: Any, name: str, encoded: AuditedFeatures
 ) -> Pipeline:
     """
     Return a fitted pipeline of the featuriser and the steps after it; another fitted estimator is a step with this name.
 
-    It has `speakers_`, if known, and `clips_`, digests of the clips, of the training clips in `corpus`.
+    It has `speakers_`, if known, and `clips_`, digests of the clips, of the training clips.
     """
     first = [] if featurizer is None else [(pipeline.steps[0][0], featurizer)]
     trained = Pipeline([*first, *steps_of(fitted, name)])
-    if "speaker" in corpus:
-        trained.speakers_ = sorted(set(corpus["speaker"].astype(str)))
-    trained.clips_ = sorted({digest[:N_DIGITS] for digest in content.tolist() if not digest.startswith(NO_CONTENT)})
+    speakers = encoded.speakers(encoded.valid)
+    if speakers is not None:
+        trained.speakers_ = sorted(set(speakers.tolist()))
+    content = encoded.audit.content[encoded.valid].tolist()
+    trained.clips_ = sorted({digest[:N_DIGITS] for digest in content if not digest.startswith(NO_CONTENT)})
     return trained
 
 
@@ -348,8 +350,8 @@ def train(
     check_names("accept", accept)
     accept = (*accept, *(("no-speakers",) if without_speakers else ()))
     featurizer = None if featurizer is None else clone(featurizer)
-    encoded, audited = encode_audited(featurizer, corpus, features, accept=accept, ignore=("broken",))
+    encoded = encode_audited(featurizer, corpus, features, accept=accept, ignore=("broken",))
     valid = encoded.valid
-    voices, votes = voices_at(valid, audited), votes_of(corpus.iloc[valid])
-    fitted = fit_rows(rest, encoded.rows[valid], corpus["label"].to_numpy()[valid], voices, votes)
-    return joined(pipeline, featurizer, fitted, "classifier", corpus.iloc[valid], audited.content[valid])
+    votes = votes_of(corpus.iloc[valid])
+    fitted = fit_rows(rest, encoded.rows[valid], corpus["label"].to_numpy()[valid], encoded.voices(valid), votes)
+    return joined(pipeline, featurizer, fitted, "classifier", encoded)
