@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -13,12 +12,19 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from .._version import VERSION
 from ..classifier import GenerativeTransportClassifier
 from ..featurizers import FEATURIZERS, SpeakerNormalizer, SpeechFeaturizer
 from ..files import complete_folder
 from ..optional import require
-from ..systems.model_folder import DESCRIPTION, WEIGHTS, check_new_folder, featurizer_kind, plain_parameters
+from ..systems.model_folder import (
+    DESCRIPTION,
+    WEIGHTS,
+    check_new_folder,
+    featurizer_kind,
+    plain_parameters,
+    read_description,
+    write_description,
+)
 from .provenance import as_json
 
 FORMAT = "gendiffclf.speech"
@@ -91,9 +97,6 @@ def save_model(
         if recorded is not None:
             recorded |= _save_encoder(recorded["parameters"], folder, temporary, copy_encoder)
         description = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "package_version": VERSION,
             "featurizer": recorded,
             "steps": [_save_step(name, step, temporary) for name, step in steps],
             "classes": _outputs(pipeline),
@@ -102,7 +105,7 @@ def save_model(
         for name in _TRAINING_DATA:
             if hasattr(pipeline, f"{name}_"):
                 description[name] = list(getattr(pipeline, f"{name}_"))
-        (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+        write_description(temporary, FORMAT, FORMAT_VERSION, description)
 
 
 def load_model(folder: str | os.PathLike[str], *, trusted: Sequence[str] = (), **changes: Any) -> Pipeline:
@@ -131,7 +134,7 @@ def load_model(folder: str | os.PathLike[str], *, trusted: Sequence[str] = (), *
         differ from those in training.
     """
     folder = Path(folder)
-    description = _read_description(folder)
+    description = read_description(folder, FORMAT, FORMAT_VERSION, "save_model or `gendiffclf train`")
     try:
         recorded = description["featurizer"]
         steps = [] if recorded is None else [(recorded["name"], _load_featurizer(recorded, folder, changes))]
@@ -152,23 +155,6 @@ def load_model(folder: str | os.PathLike[str], *, trusted: Sequence[str] = (), *
         if name in description:
             setattr(pipeline, f"{name}_", description[name])
     return pipeline
-
-
-def _read_description(folder: Path) -> dict[str, Any]:
-    try:
-        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        version = description["format_version"] if description["format"] == FORMAT else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"Got folder={str(folder)!r} without a readable {DESCRIPTION}, expected one written by save_model or "
-            "`gendiffclf train`."
-        ) from error
-    if version != FORMAT_VERSION:
-        raise ValueError(
-            f"Got {folder / DESCRIPTION} of format {description['format']!r}, version {version}, expected {FORMAT!r}, "
-            f"version {FORMAT_VERSION}; upgrade gendiffclf, or train the model again."
-        )
-    return dict(description)
 
 
 def _load_featurizer(recorded: dict[str, Any], folder: Path, changes: dict[str, Any]) -> SpeechFeaturizer:

@@ -57,20 +57,12 @@ def save_system(
     it holds a system and `overwrite` is True.
     """
     folder = check_new_folder("folder", folder, overwrite)
-    description = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "package_version": VERSION,
-        "kind": kind,
-        "parameters": plain_parameters(parameters),
-        "fitted": _plain(fitted),
-    }
-    text = json.dumps(description, indent=1) + "\n"
+    content = {"kind": kind, "parameters": plain_parameters(parameters), "fitted": _plain(fitted)}
     with complete_folder(folder) as temporary:
         # Copies, since safetensors rejects weights that share memory, such as tied embeddings.
         copies = {name: value.detach().cpu().clone().contiguous() for name, value in weights.items()}
         safetensors.torch.save_file(copies, temporary / WEIGHTS)
-        (temporary / DESCRIPTION).write_text(text, encoding="utf-8")
+        write_description(temporary, FORMAT, FORMAT_VERSION, content)
 
 
 def load_system(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
@@ -78,23 +70,39 @@ def load_system(folder: str | os.PathLike[str], kind: str) -> tuple[dict[str, An
     Load parameters, fitted attributes and weights (on the CPU) from a folder that `save_system` wrote for the class `kind`.
 
     Featurisers are constructed again; arrays and tuples become lists. A ValueError if the folder holds no system, a system of
-    another class, or one of a newer format.
+    another class, or one of another format.
     """
     folder = Path(folder)
-    try:
-        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        kinds, version = (description["format"], description["kind"]), description["format_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    description = read_description(folder, FORMAT, FORMAT_VERSION, f"{kind}.save")
+    if description.get("kind") != kind:
         raise ValueError(
-            f"Got folder={str(folder)!r} without a readable {DESCRIPTION}, expected one that {kind}.save wrote."
-        ) from error
-    if kinds != (FORMAT, kind) or not isinstance(version, int) or version > FORMAT_VERSION:
-        raise ValueError(
-            f"Got {folder / DESCRIPTION} of format {kinds[0]!r}, kind {kinds[1]!r}, version {shown(version)}, expected "
-            f"{FORMAT!r}, {kind!r}, at most {FORMAT_VERSION}; load it with its own class, or upgrade gendiffclf."
+            f"Got {folder / DESCRIPTION} of kind {shown(description.get('kind'))}, expected {kind!r}; load it with its own class."
         )
     parameters = {name: _restored(value) for name, value in description["parameters"].items()}
     return parameters, description["fitted"], safetensors.torch.load_file(folder / WEIGHTS)
+
+
+def write_description(folder: Path, form: str, version: int, content: Mapping[str, Any]) -> None:
+    """Write the description of a model, with the name and version of its format, to its folder."""
+    head = {"format": form, "format_version": version, "package_version": VERSION}
+    (folder / DESCRIPTION).write_text(json.dumps({**head, **content}, indent=1) + "\n", encoding="utf-8")
+
+
+def read_description(folder: Path, form: str, version: int, writer: str) -> dict[str, Any]:
+    """Read what `write_description` wrote; a ValueError if it is missing, damaged or of another format or version."""
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        found = description["format"], description["format_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"Got folder={str(folder)!r} without a readable {DESCRIPTION}, expected one that {writer} wrote."
+        ) from error
+    if found != (form, version):
+        raise ValueError(
+            f"Got {folder / DESCRIPTION} of format {shown(found[0])}, version {shown(found[1])}, expected {form!r}, version "
+            f"{version}; load it with the class that saved it, upgrade gendiffclf, or train the model again."
+        )
+    return dict(description)
 
 
 def check_new_folder(name: str, folder: str | os.PathLike[str], overwrite: bool) -> Path:
