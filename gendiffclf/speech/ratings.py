@@ -20,7 +20,7 @@ from ..validation import shown
 from .corpora import check_corpus
 from .evaluation import REPORTED
 from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt, without_copies
-from .intervals import N_RESAMPLES, bounds_text, draw_weights, interval, units_text
+from .intervals import bounds_text, draw_weights, interval, units_text
 from .names import counted
 from .prediction import encode_with_remarks
 from .provenance import JsonResult, as_json, describe_run, steps_of
@@ -65,30 +65,16 @@ class RatingEvaluation(JsonResult):
         values = _concordance(self.predictions, self.dimensions)
         return {**values, "mean": float(np.mean(list(values.values())))}
 
-    def resampled(self, random_state: int = 0, n_resamples: int = N_RESAMPLES) -> np.ndarray:
-        """
-        Return the CCC of bootstrap samples of voices with all their clips.
-
-        Parameters
-        ----------
-        random_state : int, default=0
-            Seed of the bootstrap.
-        n_resamples : int, default=2000
-            Number of bootstrap samples.
-
-        Returns
-        -------
-        ccc : ndarray of shape (n_resamples, dimensions)
-            Evaluations of the same clips have the same samples, so that differences can be taken sample by sample.
-        """
+    def _resampled(self, random_state: int) -> np.ndarray:
+        """CCC of bootstrap samples of voices with all their clips, (b, dimensions), the same samples for the same clips."""
         unit, n_voices = number_voices(self.predictions)
         x = self.predictions[list(self.dimensions)].to_numpy(dtype=np.float64)
         y = self.predictions[[f"predicted_{name}" for name in self.dimensions]].to_numpy(dtype=np.float64)
         moments = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)  # (clips, 6, dimensions)
         sums = np.zeros((n_voices, *moments.shape[1:]))
         np.add.at(sums, unit, moments)
-        draws = np.concatenate(list(draw_weights(n_voices, random_state, n_resamples)))
-        n, *rest = np.moveaxis(np.tensordot(draws, sums, axes=1), 1, 0)  # 6 × (n_resamples, dimensions)
+        draws = np.concatenate(list(draw_weights(n_voices, random_state)))
+        n, *rest = np.moveaxis(np.tensordot(draws, sums, axes=1), 1, 0)  # 6 × (b, dimensions)
         x, y, xx, yy, xy = (total / n for total in rest)
         distance = xx - x**2 + yy - y**2 + (x - y) ** 2
         return np.asarray(2 * (xy - x * y) / np.where(distance > 0, distance, np.nan))
@@ -107,7 +93,7 @@ class RatingEvaluation(JsonResult):
         intervals : dict of str to (float, float)
             Ends for each dimension and the mean; NaN for fewer than 5 voices.
         """
-        return self._bounds(self.resampled(random_state))
+        return self._bounds(self._resampled(random_state))
 
     def _bounds(self, drawn: np.ndarray) -> dict[str, tuple[float, float]]:
         """95 % intervals of values for each bootstrap sample and dimension, and of their mean."""
@@ -144,7 +130,7 @@ class RatingEvaluation(JsonResult):
                 f"Got evaluations of {len(first)} and {len(second)} clips that are not the same, expected the same dimensions, "
                 "clips, ratings, voices and folds; evaluate both on the same table with the same folds, n_folds and random_state."
             )
-        bounds, other_ccc = self._bounds(self.resampled(random_state) - other.resampled(random_state)), other.ccc
+        bounds, other_ccc = self._bounds(self._resampled(random_state) - other._resampled(random_state)), other.ccc
         return {
             name: {"difference": value - other_ccc[name], "low": bounds[name][0], "high": bounds[name][1]}
             for name, value in self.ccc.items()

@@ -86,7 +86,7 @@ def test_features_normalised_by_speaker(rated):
 
 def test_bootstrap_samples_are_those_of_drawn_voices(rated, linear):
     found = evaluate_ratings(linear, rated, n_folds=3)
-    drawn = found.resampled(random_state=1, n_resamples=5)
+    drawn = found._resampled(1)[:5]
     voices = np.unique(found.predictions["voice"])
     counts = np.random.default_rng(1).multinomial(len(voices), np.full(len(voices), 1 / len(voices)), size=5)
     for sample, row in zip(counts, drawn, strict=True):
