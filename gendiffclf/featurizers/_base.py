@@ -52,6 +52,10 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     def _names(self) -> list[str]:
         """Return the names of the features in a flattened row."""
 
+    def _identity(self) -> dict[str, Any]:
+        """Everything except the audio that the features depend on; without precision, which may depend on the device."""
+        return {name: value for name, value in self._encoders()[0].identity.items() if name != "precision"}
+
     def _rows(self, stored: Rows) -> Rows:
         """Convert rows from their cached form to the one that `transform` returns."""
         return stored

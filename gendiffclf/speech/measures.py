@@ -88,13 +88,12 @@ class Tally(Sums):
 
 def confusion_text(confusion: np.ndarray, classes: np.ndarray) -> str:
     """A confusion matrix as aligned text, with the recall of each class."""
+    import pandas as pd
+
     names = [str(label) for label in classes]
-    widths = [max(6, len(name) + 2) for name in names]
-    first = max(len("true"), *map(len, names))
-    head = "".join(f"{name:>{width}}" for name, width in zip(names, widths, strict=True))
-    lines = [f"{'true':<{first}}{head}{'recall':>8}"]
-    for k, (name, row) in enumerate(zip(names, confusion, strict=True)):
-        recall = f"{row[k] / row.sum():>8.2f}" if row.sum() else f"{'':>8}"
-        counts = "".join(f"{count:>{width}}" for count, width in zip(row, widths, strict=True))
-        lines.append(f"{name:<{first}}{counts}{recall}")
-    return "\n".join(lines)
+    counts = zip(np.diagonal(confusion), confusion.sum(axis=1), strict=True)
+    recall = [f"{right / n:.2f}" if n else "" for right, n in counts]
+    table = pd.DataFrame(confusion, names, names)
+    table.insert(len(names), "recall", recall, allow_duplicates=True)
+    widths = [max(5, len(name) + 1) for name in names]
+    return table.rename_axis(columns="true").to_string(col_space=[*widths, 7])

@@ -175,7 +175,7 @@ def _load_featurizer(recorded: dict[str, Any], folder: Path, changes: dict[str, 
     model = {} if "encoder" not in recorded else {"model": _encoder_folder(recorded, folder, changes.get("model"))}
     parameters = {**recorded["parameters"], **changes, **model}
     featurizer = FEATURIZERS[kind](**{name: value for name, value in parameters.items() if name in names})
-    identity = describe_featurizer(featurizer)["identity"]
+    identity = featurizer._identity()
     different = sorted(name for name in recorded["identity"] if identity.get(name) != recorded["identity"][name])
     if different:
         raise ValueError(
@@ -272,11 +272,7 @@ def _sha256(path: Path) -> str:
 
 def describe_featurizer(featurizer: SpeechFeaturizer) -> dict[str, Any]:
     """Return kind, parameters and identity of a featuriser as JSON types."""
-    kind = featurizer_kind(featurizer)
-    encoder = featurizer._encoders()[0]
     parameters = plain_parameters(featurizer.get_params(deep=False))
     if "revision" in parameters:
-        parameters["revision"] = encoder.checkpoint.revision  # type: ignore[attr-defined]
-    # Without precision, which may depend on the device.
-    identity = {name: value for name, value in encoder.identity.items() if name != "precision"}
-    return {"kind": kind, "parameters": parameters, "identity": identity}
+        parameters["revision"] = featurizer._encoders()[0].checkpoint.revision  # type: ignore[attr-defined]
+    return {"kind": featurizer_kind(featurizer), "parameters": parameters, "identity": featurizer._identity()}

@@ -41,30 +41,27 @@ def system_pipeline(
     The featuriser, of log-mel energies or a speech encoder, is set to return frames. `value_range` are the ends of the rating
     scale, for EmoSphere-SER, which may fine-tune `tuned_encoder` (str or Path) instead of using the featuriser. `run` are
     parameters of the estimator, such as `random_state`, `device`, `verbose`.
-
-    Raises a ValueError if there is no such system, the featuriser has no frames, or `tuned_encoder` is set for SELM.
     """
     check_choice("system", system, tuple(LAYERS))
     if system == "selm" and tuned_encoder is not None:
         raise ValueError(f"Got tuned_encoder={shown(tuned_encoder)} with SELM, expected None: its encoder is frozen.")
-    estimators: dict[str, Any] = {"emosphere": EmoSphereRegressor, "selm": SelmClassifier}
-    name = "classifier" if system == "selm" else "regressor"
-    settings: dict[str, Any] = {"encoder": None, **run}
-    if system == "emosphere":
-        settings |= {"dimensions": list(DIMENSIONS), "value_range": value_range}
+    if system == "selm":
+        name, estimator = "classifier", SelmClassifier(None, **run)
+    else:
+        name = "regressor"
+        estimator = EmoSphereRegressor(None, dimensions=list(DIMENSIONS), value_range=value_range, **run)
     if tuned_encoder is not None:
-        settings |= {"encoder": tuned_encoder, "tune_encoder": True}
-        return Pipeline([(name, EmoSphereRegressor(**settings))])
+        return Pipeline([(name, estimator.set_params(encoder=tuned_encoder, tune_encoder=True))])
     if isinstance(featurizer, FbankFeaturizer):
         featurizer.set_params(pooling="none", **FRAMES)
-        settings = {**SMALL[system], **settings}
+        estimator.set_params(**SMALL[system])
     elif isinstance(featurizer, HubertFeaturizer):
         featurizer.set_params(pooling="none", layers=LAYERS[system])
     else:
         raise ValueError(
             f"Got a featuriser of type {type(featurizer).__name__} for {system}, expected one with frames; use fbank or hubert."
         )
-    return Pipeline([("featurizer", featurizer), (name, estimators[system](**settings))])
+    return Pipeline([("featurizer", featurizer), (name, estimator)])
 
 
 def rates(pipeline: Any) -> bool:

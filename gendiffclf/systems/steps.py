@@ -67,8 +67,7 @@ def encode(
     else:
         settings = {name: params[name] for name in ("sampling_rate", "cache", "device", "verbose")}
         featurizer = frame_featurizer(encoder, layer=params["layer"], **settings)
-        # Without precision, which may depend on the device.
-        identity = {name: value for name, value in featurizer._encoders()[0].identity.items() if name != "precision"}
+        identity = featurizer._identity()
     different = sorted(name for name, value in (expected or {}).items() if identity.get(name) != value)
     if different:
         raise ValueError(
