@@ -9,6 +9,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ STALE_SECONDS = 3600.0
 TRIM_TO = 0.9
 
 
+@dataclass(frozen=True)
 class FeatureCache:
     """
     A folder of features, with one safetensors file per clip, named by a hash of everything that the features depend on.
@@ -62,22 +64,13 @@ class FeatureCache:
     (array([1., 1., 1.], dtype=float32), None)
     """
 
-    def __init__(self, folder: str | os.PathLike[str], max_bytes: int | None = None) -> None:
-        if not isinstance(folder, str | os.PathLike):
-            raise TypeError(f"Got folder={folder!r}, expected a path.")
-        check_integer("max_bytes", max_bytes, 1, also=(None,))
-        self.folder = folder
-        self.max_bytes = max_bytes
+    folder: str | os.PathLike[str]
+    max_bytes: int | None = None
 
-    def __repr__(self) -> str:
-        bound = "" if self.max_bytes is None else f", max_bytes={self.max_bytes}"
-        return f"FeatureCache({os.fspath(self.folder)!r}{bound})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, FeatureCache) and repr(self) == repr(other)
-
-    def __hash__(self) -> int:
-        return hash(repr(self))
+    def __post_init__(self) -> None:
+        if not isinstance(self.folder, str | os.PathLike):
+            raise TypeError(f"Got folder={self.folder!r}, expected a path.")
+        check_integer("max_bytes", self.max_bytes, 1, also=(None,))
 
     def get(self, key: str) -> NDArray[Any] | None:
         """

@@ -158,7 +158,7 @@ def test_clone_pickle_and_repr(tmp_path):
     assert pickle.loads(pickle.dumps(cache)) == cache
     assert clone(cache, safe=False) == cache
     assert hash(cache) == hash(FeatureCache(tmp_path, max_bytes=100))
-    assert repr(cache) == f"FeatureCache({str(tmp_path)!r}, max_bytes=100)"
+    assert repr(cache) == f"FeatureCache(folder={tmp_path!r}, max_bytes=100)"
     assert bool(cache)
 
 
