@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -16,7 +15,6 @@ from .emosphere_losses import concordance_loss, dynamic_weight
 from .tuned_encoder import TunedEncoder
 
 KERNEL_SIZE = 5
-N_BLOCKS = 2
 N_HEADS = 2
 MIN_VARIANCE = 1e-6
 
@@ -35,15 +33,11 @@ class StylePooling(nn.Module):
 
     def __init__(self, n_features: int, width: int, dropout: float) -> None:
         super().__init__()
-        sizes = [n_features] + [width] * N_BLOCKS
         self.spectral = nn.Sequential(
-            *(
-                layer
-                for before, after in pairwise(sizes)
-                for layer in (nn.Linear(before, after), nn.Mish(), nn.Dropout(dropout))
-            )
+            *(nn.Linear(n_features, width), nn.Mish(), nn.Dropout(dropout)),
+            *(nn.Linear(width, width), nn.Mish(), nn.Dropout(dropout)),
         )
-        self.temporal = nn.ModuleList(GatedConvolution(width, dropout) for _ in range(N_BLOCKS))
+        self.temporal = nn.ModuleList(GatedConvolution(width, dropout) for _ in range(2))
         self.attention = SelfAttention(width, dropout)
         self.output = nn.Linear(width, width)
         self.width = width
