@@ -152,11 +152,7 @@ class Clip:
         return np.ascontiguousarray(samples, dtype=np.float32)
 
     def native_samples(self) -> tuple[NDArray[np.float32], float]:
-        """
-        Decode and crop a file into samples, (n_samples, n_channels), float32, at its own rate, in Hz.
-
-        Raises an `AudioError` as `native_blocks`, and if there are no samples.
-        """
+        """Decode and crop a file into samples, (n_samples, n_channels), float32, at its own rate, in Hz; see `native_blocks`."""
         blocks = list(native_blocks(self))
         if not blocks:
             raise AudioError(NO_SAMPLES, self.name)

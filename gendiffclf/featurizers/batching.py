@@ -41,11 +41,7 @@ def plan_batches(lengths: Sequence[float], limit: float, *, equal: bool = False)
 
 
 def map_halving(function: Callable[[list[T]], list[R]], batch: list[T]) -> list[R]:
-    """
-    Apply `function`, from a list to a list of equal length, to a batch, or to its halves if it does not fit in memory.
-
-    The out-of-memory error of a single item, and any other error of `function`, is raised.
-    """
+    """Apply `function`, from a list to one of equal length, to a batch, or to its halves if it does not fit in memory."""
     try:
         return function(batch)
     except Exception as error:

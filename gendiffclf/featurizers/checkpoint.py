@@ -74,12 +74,7 @@ def release_encoders() -> None:
 
 
 def open_checkpoint(model: Any, revision: str | None, do_normalize: bool | str) -> Checkpoint:
-    """
-    Read the configuration of an encoder, given as for `HubertFeaturizer`, without loading its weights.
-
-    Raises a ValueError if the model does not take waveforms or has an adapter after its last layer, and an OSError if the folder,
-    name or revision does not exist or cannot be reached.
-    """
+    """Read the configuration of an encoder, given as for `HubertFeaturizer`, without loading its weights."""
     require("transformers")
     if not isinstance(model, str | os.PathLike):
         if not hasattr(model, "config") or not hasattr(model, "parameters"):
@@ -199,11 +194,7 @@ def _module_fingerprint(model: Any) -> str:
 
 
 def weights_digest(model: nn.Module) -> str:
-    """
-    Hash the weights of a model.
-
-    Weights in half precision and their float32 copies, which hold the same numbers, have the same digest.
-    """
+    """Hash of a model's weights; the same for half precision and float32 copies of it, which hold the same numbers."""
     import torch
 
     state = hashlib.blake2b(digest_size=20)

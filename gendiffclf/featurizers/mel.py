@@ -30,11 +30,7 @@ BLOCK_FRAMES = 1000
 
 @dataclass
 class FbankEncoder(ClipwiseEncoder):
-    """
-    Filterbank statistics of samples at 16 kHz.
-
-    The parameters are those of `FbankFeaturizer`, with `window` and `hop` in samples.
-    """
+    """Filterbank statistics of samples at 16 kHz; as `FbankFeaturizer`, with `window` and `hop` in samples."""
 
     sampling_rate = SAMPLING_RATE
 
@@ -89,11 +85,7 @@ class FbankEncoder(ClipwiseEncoder):
 
 
 def normalized_level(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """
-    Remove the mean of a clip, of shape (n_samples,), and scale it to a root mean square of `SPEECH_LEVEL`.
-
-    Silence, including a constant offset, is not amplified.
-    """
+    """Remove the mean of a clip, (n_samples,), and scale it to a root mean square of `SPEECH_LEVEL`, unless it is silent."""
     centred = samples - samples.mean()
     rms = np.sqrt((centred**2).mean())
     audible = rms > np.finfo(np.float32).eps * np.abs(samples).max()
@@ -116,11 +108,7 @@ def noise_power(window: int, n_fft: int, pre_emphasis: float) -> NDArray[np.floa
 
 @functools.lru_cache(maxsize=8)
 def mel_filters(n_mels: int, n_fft: int, f_min: float, f_max: float) -> NDArray[np.float64]:
-    """
-    Weights of filters that are triangular and equally spaced on the mel scale from `f_min` to `f_max`, in Hz.
-
-    In [0, 1], of shape (n_fft / 2 + 1, n_mels), read-only.
-    """
+    """Weights in [0, 1] of triangular filters equally spaced in mel, edges in Hz: (n_fft / 2 + 1, n_mels), read-only."""
     edges = np.linspace(_mel(np.array(f_min)), _mel(np.array(f_max)), n_mels + 2)
     bins = _mel(np.arange(n_fft // 2 + 1) * SAMPLING_RATE / n_fft)[:, None]  # (bins, 1)
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])  # (bins, n_mels)

@@ -65,11 +65,7 @@ def receptive_field(config: Any) -> int:
 
 
 def paddable(model: Any) -> bool:
-    """
-    Whether clips of different lengths may share a batch.
-
-    Encoders of types not known to be safe get batches of clips of equal length.
-    """
+    """Whether clips of different lengths may share a batch; otherwise it gets clips of equal length."""
     return model.config.model_type in PADDABLE
 
 

@@ -10,11 +10,7 @@ import pandas as pd
 
 
 def read_csv(path: Path, rule: str, **options: Any) -> pd.DataFrame:
-    """
-    Read a table by `pandas.read_csv` with these options.
-
-    Raises a ValueError with the `rule` if the file is empty, is not in UTF-8, or has rows of unequal length.
-    """
+    """Read a table by `pandas.read_csv` with these options; a ValueError with the `rule` if it is none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)

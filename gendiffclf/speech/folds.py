@@ -103,11 +103,7 @@ def _split_by(splitter: Any, corpus: pd.DataFrame, voices: np.ndarray) -> list[F
 
 
 def without_copies(pairs: list[Fold], audited: Audit) -> list[Fold]:
-    """
-    Remove training clips that are copies of tested ones or overlap with them, and warn of them.
-
-    Folds by speaker have none, since speakers who share a clip are one voice.
-    """
+    """Remove training clips that are copies of tested ones or overlap with them, and warn; folds by speaker have none."""
     copies, (first, second) = audited.copies, audited.overlaps.T
     kept = []
     for train, test in pairs:

@@ -110,11 +110,7 @@ def encode_audited(
     accept: Iterable[str],
     ignore: Iterable[str],
 ) -> AuditedFeatures:
-    """
-    Audit a corpus and then encode its clips, unless `features` are given; warn of broken ones.
-
-    Raises a ValueError if `audit` finds an error, all clips are broken, or there is not one row of features per clip.
-    """
+    """Audit a corpus and then encode its clips, unless `features` are given; warn of broken ones, an error if all are."""
     if features is None:
         audited = audit_first(corpus, accept=accept, ignore=ignore)
         encoded = encode_clips(featurizer, corpus)
@@ -153,8 +149,7 @@ def split_pipeline(pipeline: Any, corpus: pd.DataFrame | None = None, *, whole: 
     """
     Return the featuriser and a pipeline of the steps after it; with `whole`, for precomputed features, None and the pipeline.
 
-    Raises a ValueError if the first step is not a featuriser, there is nothing after it, a parameter of a step is out of its
-    range, a `GenerativeTransportClassifier` would get frames, or a step needs speakers and the corpus has none.
+    The steps are checked, also that a corpus has the speakers that they need.
     """
     steps = steps_of(pipeline)
     featurizer, rest = (None, pipeline) if whole else (steps[0][1], Pipeline(steps[1:]))

@@ -46,11 +46,7 @@ def moments(arrays: Sequence[NDArray[np.float32]]) -> tuple[Any, Any]:
 
 
 class FrameScaler(nn.Module):
-    """
-    Standardises each of `n_features` by its mean and standard deviation over the training frames; padding stays 0.
-
-    Before `fit`, the scaler is the identity.
-    """
+    """Standardises `n_features` by their mean and deviation over the training frames, 0 and 1 before `fit`; padding stays 0."""
 
     def __init__(self, n_features: int) -> None:
         super().__init__()

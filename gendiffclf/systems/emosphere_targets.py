@@ -15,11 +15,7 @@ DIMENSIONS = ("arousal", "valence", "dominance")
 
 
 def dimension_names(Y: Any, dimensions: Any) -> list[str]:
-    """
-    Names of the columns of `Y`, from a DataFrame or from `dimensions`: "arousal", "valence" and "dominance" in any order.
-
-    A ValueError if there are no names, other names, or `dimensions` contradicts the columns.
-    """
+    """Names of the columns of `Y`, from a DataFrame or from `dimensions`: those of `DIMENSIONS` in any order."""
     columns = [str(name) for name in Y.columns] if hasattr(Y, "columns") else None
     if dimensions is None and columns is None:
         raise ValueError(
@@ -39,11 +35,7 @@ def dimension_names(Y: Any, dimensions: Any) -> list[str]:
 
 
 def in_order(Y: Any, names: list[str]) -> Any:
-    """
-    True ratings with their columns in the order of `names`; those of arrays are already in order.
-
-    A ValueError if a DataFrame lacks one of the columns.
-    """
+    """True ratings with their columns in the order of `names`; those of arrays are already in order."""
     if not hasattr(Y, "columns"):
         return Y
     missing = [name for name in names if name not in list(Y.columns)]
@@ -68,11 +60,7 @@ def check_range(value_range: Any) -> tuple[float, float]:
 
 
 def check_ratings(Y: Any, low: float, high: float, n_clips: int) -> NDArray[np.float64]:
-    """
-    Ratings as an array of shape (n_clips, 3), float64.
-
-    A ValueError if there are not three numbers for each clip, or one is missing or outside [low, high].
-    """
+    """Return ratings as an array of shape (n_clips, 3), float64, after a check that all are in [low, high]."""
     try:
         ratings = np.asarray(Y, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -106,11 +106,7 @@ def read_description(folder: Path, form: str, version: int, writer: str) -> dict
 
 
 def check_new_folder(name: str, folder: str | os.PathLike[str], overwrite: bool) -> Path:
-    """
-    Raise a ValueError if a model cannot be saved to a folder; otherwise return its path.
-
-    Messages call the folder by the `name` of its parameter or option.
-    """
+    """Return the path of a folder that a model can be saved to; errors call it by the `name` of its parameter or option."""
     folder = Path(folder)
     if folder.exists() and not (overwrite and (folder / DESCRIPTION).is_file()):
         expected = f"a new folder or one of a model, with {DESCRIPTION}" if overwrite else "a new folder"

@@ -78,11 +78,7 @@ def answer_tokens(tokenizer: Any, text: str) -> list[int]:
 
 
 def label_answers(tokenizer: Any, texts: Mapping[Any, Sequence[str]]) -> list[list[int]]:
-    """
-    Tokens of the answers of all labels, in order.
-
-    A ValueError if the tokenizer does not distinguish two of the `texts`, as with unknown words or where it ignores case.
-    """
+    """Tokens of the answers of all labels, in order; the tokenizer must distinguish the `texts`."""
     answers: dict[tuple[int, ...], str] = {}
     for text in (text for several in texts.values() for text in several):
         other = answers.setdefault(tuple(answer_tokens(tokenizer, text)), text)

@@ -65,11 +65,7 @@ VIEWS: dict[str, View] = {
 
 
 def checked_label_texts(label_texts: Any) -> dict[Any, tuple[str, ...]]:
-    """
-    Return the texts of labels as tuples, stripped of surrounding blanks and sorted by label.
-
-    A ValueError if `label_texts` is not a mapping or empty, a text is blank or not a string, or two labels share a text.
-    """
+    """Return the texts of labels as tuples, stripped of surrounding blanks and sorted by label; each is of one label only."""
     if not isinstance(label_texts, Mapping) or not label_texts:
         raise ValueError(
             f"Got label_texts={shown(label_texts)}, expected a mapping from each label to its text or texts, or None."
@@ -113,11 +109,7 @@ def sorted_labels(labels: Iterable[Any]) -> list[Any]:
 
 
 def checked_views(views: Any, labels: Iterable[Any]) -> dict[str, View]:
-    """
-    Return views by name, from names of `VIEWS` or a mapping.
-
-    A ValueError if a name is unknown, a value is not a `View`, or a view has no answer for any of the training labels.
-    """
+    """Return views by name, from names of `VIEWS` or a mapping; each answers for some of the training labels."""
     if isinstance(views, Mapping):
         by_name = dict(views)
     elif isinstance(views, Sequence) and not isinstance(views, str) and all(name in list(VIEWS) for name in views):
