@@ -30,8 +30,9 @@ _PLURALS = {NUMBER: "numbers", BOOLEAN: "booleans", CATEGORY: "categories"}
 
 
 def is_table(X: Any) -> bool:
-    """Whether X is a DataFrame of pandas or polars."""
-    return type(X).__name__ == "DataFrame" and type(X).__module__.partition(".")[0] in ("pandas", "polars")
+    """Whether X is a DataFrame of pandas or polars, or of a class derived from one."""
+    kinds = [(kind.__module__.partition(".")[0], kind.__name__) for kind in type(X).__mro__]
+    return not {("pandas", "DataFrame"), ("polars", "DataFrame")}.isdisjoint(kinds)
 
 
 def check_table(X: Any) -> None:
@@ -257,7 +258,7 @@ def _series(X: Any, number: int) -> Any:
 
 
 def _is_polars(data: Any) -> bool:
-    return type(data).__module__.startswith("polars")
+    return any(kind.__module__.startswith("polars") for kind in type(data).__mro__)
 
 
 def _kind(name: str, series: Any) -> str | None:

@@ -194,6 +194,25 @@ def test_which_tables_need_an_encoder():
     assert needs_encoding(pd.DataFrame({"a": pd.Series([1, 2], dtype="Int64")}))
 
 
+class Frame(pd.DataFrame):
+    """A DataFrame of another package, as those of geopandas."""
+
+
+class PolarsFrame(pl.DataFrame):
+    """Derived, too."""
+
+
+@pytest.mark.parametrize("derived", [Frame, PolarsFrame])
+def test_derived_tables_are_tables(tiny, derived):
+    frame, y = table()
+    plain = frame if derived is Frame else pl.from_pandas(frame)
+    classifier = tiny().fit(derived(plain), y)
+    assert classifier.table_encoder_ == tiny().fit(plain, y).table_encoder_
+    np.testing.assert_array_equal(classifier.predict_proba(derived(plain)), classifier.predict_proba(plain))
+    numbers = plain[["size"]]
+    assert needs_encoding(derived(numbers)) == needs_encoding(numbers)
+
+
 N = 12
 columns = st.one_of(
     st.lists(st.one_of(st.none(), st.sampled_from(["a", "b", "ccc", ""])), min_size=N, max_size=N),

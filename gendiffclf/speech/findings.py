@@ -181,7 +181,7 @@ class Audit(JsonResult):
         """Numbers of clips, speakers and minutes, as text."""
         speakers = "unknown speakers" if self.n_speakers is None else counted(self.n_speakers, "speaker")
         length = "" if np.isnan(self.seconds) else f", {self.seconds / 60:.1f} minutes"
-        return f"{self.n_clips} clips of {speakers}{length}"
+        return f"{counted(self.n_clips, 'clip')} of {speakers}{length}"
 
     def __str__(self) -> str:
         labels = ", ".join(

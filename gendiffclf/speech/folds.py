@@ -12,7 +12,7 @@ from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, Stra
 
 from ..validation import check_choice, check_integer, first_few
 from .findings import Audit
-from .names import FOLDS
+from .names import FOLDS, counted
 from .table_checks import missing_speakers, plain_name
 
 Fold = tuple[np.ndarray, np.ndarray]
@@ -71,6 +71,7 @@ def fold_rows(
 
 def _splitter(corpus: pd.DataFrame, folds: str, n_folds: int, random_state: int, voices: np.ndarray) -> Any:
     if folds == "random":
+        _check_enough_clips(corpus, n_folds)
         return StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
     n_voices = len(np.unique(voices))
     n_speakers = corpus["speaker"].nunique()
@@ -86,7 +87,19 @@ def _splitter(corpus: pd.DataFrame, folds: str, n_folds: int, random_state: int,
         )
     if folds == "leave-one-speaker-out":
         return LeaveOneGroupOut()
-    return StratifiedGroupKFold(min(n_folds, n_voices), shuffle=True, random_state=random_state)
+    n_folds = min(n_folds, n_voices)
+    _check_enough_clips(corpus, n_folds)
+    return StratifiedGroupKFold(n_folds, shuffle=True, random_state=random_state)
+
+
+def _check_enough_clips(corpus: pd.DataFrame, n_folds: int) -> None:
+    """Raise a ValueError where labels cannot be spread over folds."""
+    most = corpus["label"].value_counts().max()
+    if most < n_folds:
+        raise ValueError(
+            f"Got {n_folds} folds of a corpus with at most {counted(most, 'clip')} of a label, expected a label with at least "
+            f"{n_folds}; use fewer folds (n_folds, --n-folds), or add clips."
+        )
 
 
 def _split_by(splitter: Any, corpus: pd.DataFrame, voices: np.ndarray) -> list[Fold]:

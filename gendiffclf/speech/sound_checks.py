@@ -44,6 +44,7 @@ TOLD_APART = 0.95
 MIN_CLIPS = 10
 """Minimum number of clips of a label for these checks, unless rates have nothing in common."""
 N_REASONS = 5
+"""Reasons of broken clips in a message, the most frequent ones."""
 
 # Code, condition on columns of measurements, message and remedy of the checks of single recordings.
 _CHECKS: list[tuple[str, Callable[[pd.DataFrame], pd.Series], str, str]] = [
@@ -159,11 +160,12 @@ def check_recordings(corpus: pd.DataFrame, recordings: Sequence[Recording | Audi
     """Yield findings about single recordings, and about differences between classes."""
     reasons = {i: recording.reason for i, recording in enumerate(recordings) if isinstance(recording, AudioError)}
     if reasons:
-        common = Counter(reasons.values()).most_common(N_REASONS)
-        listed = "; ".join(f"{count} because {_of_each(reason) if count > 1 else reason}" for reason, count in common)
+        common = Counter(reasons.values()).most_common()
+        causes = [f"{count} because {_of_each(reason) if count > 1 else reason}" for reason, count in common]
+        listed = first_few(causes, N_REASONS, "; ")
         remedy = "repair them or leave them out"
         if any(NO_FILE in reason for reason in reasons.values()):
-            remedy += "; relative paths are relative to the folder of the table"
+            remedy += "; relative paths are relative to the folder of the table, with / between folders"
         severity = "error" if len(reasons) == len(corpus) else "warning"
         message = f"{len(reasons)} of {len(corpus)} clips cannot be read: {listed}"
         yield finding("broken", message, remedy, corpus.loc[list(reasons)], severity)

@@ -20,7 +20,9 @@ from .conftest import RATE, codes, good, noise, write
 
 
 def test_a_sound_corpus_has_notes_at_most(tmp_path):
-    found = audit(write(tmp_path, good()))
+    corpus = write(tmp_path, good())
+    assert audit(corpus[:1]).size.startswith("1 clip of 1 speaker")
+    found = audit(corpus)
     assert {finding.severity for finding in found.findings} <= {"note"}
     assert found.n_speakers == 4
     assert found.seconds == pytest.approx(4.0)
@@ -113,7 +115,7 @@ def test_broken_clips_are_findings(tmp_path, broken):
     corpus.loc[0, "path"] = str(tmp_path / "missing.wav")
     found = codes(audit(corpus))["broken"]
     assert "1 because there is no such file" in found.message
-    assert "are relative to the folder of the table" in found.remedy
+    assert "are relative to the folder of the table, with / between folders" in found.remedy
     assert codes(audit(corpus.iloc[:2]))["broken"].severity == "error"
     corpus.loc[0, "path"] = broken
     assert "2 because each cannot be read as audio" in codes(audit(corpus))["broken"].message
@@ -121,6 +123,15 @@ def test_broken_clips_are_findings(tmp_path, broken):
     assert "1 because it holds no samples" in codes(audit(corpus))["broken"].message
     soundfile.write(corpus["path"][2], np.full(1000, np.nan), RATE, subtype="FLOAT")
     assert "1 because it holds NaN or infinite samples" in codes(audit(corpus))["broken"].message
+
+
+def test_the_most_frequent_reasons_of_broken_clips_are_listed(tmp_path):
+    """More than five kinds of damage; each end of a segment is a reason of its own."""
+    corpus = write(tmp_path, good(8)).assign(start=0.0, end=[100.0, 100.0, *range(101, 107)])
+    found = codes(audit(corpus))["broken"].message
+    assert found.startswith("8 of 8 clips cannot be read: 2 because")
+    assert found.count("because") == 5
+    assert found.endswith("; …")
 
 
 def test_clips_without_a_speaker_or_label(tmp_path, pipeline):

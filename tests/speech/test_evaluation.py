@@ -355,6 +355,11 @@ class Lopsided(LeaveOneGroupOut):
     [
         ("actor", {}, "Got folds='actor', expected one of 'speaker'"),
         ("speaker", {"n_folds": 1}, "Got n_folds=1"),
+        (
+            "random",
+            {"n_folds": 21},
+            "Got 21 folds of a corpus with at most 20 clips of a label, expected a label with at least 21",
+        ),
         ("split", {}, "expected 'split' among them"),
         ([], {}, "Got 0 folds"),
         (Lopsided(), {}, "one has no training or no test clips"),
@@ -373,6 +378,10 @@ def test_wrong_corpora_and_pipelines(table):
     corpus, features = table
     with pytest.raises(ValueError, match="Got a corpus of 1 speaker"):
         evaluate(LogisticRegression(), corpus.assign(speaker="s"), features=features)
+    with pytest.raises(
+        ValueError, match=r"Got 5 folds of a corpus with at most 1 clip of a label, .* \(n_folds, --n-folds\)"
+    ):
+        evaluate(LogisticRegression(), corpus.assign(label=range(60)), features=features, accept=["rare-class"])
     split = ["train"] * 40 + ["validation"] * 15 + ["test"] * 5
     with pytest.raises(
         ValueError, match=r"clips of unknown splits \(15 with 'validation'\), expected 'train', 'dev', 'test'"
