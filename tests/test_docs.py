@@ -49,8 +49,8 @@ def read(path: str) -> str:
 
 @pytest.fixture
 def few_steps(set_defaults, without_gaps):
-    """Examples fit with default parameters, but for few updates of few members."""
-    set_defaults(max_steps=10, n_members=2, verbose=0)
+    """Examples fit with default parameters, but for few updates of few small members."""
+    set_defaults(max_steps=10, n_members=2, depth=1, n_frequencies=1, verbose=0)
 
 
 @pytest.fixture
