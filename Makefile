@@ -6,7 +6,9 @@ WORKERS ?= 2
 TORCH_INDEX ?=
 
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile -c constraints.txt
+# With all cores, unlike pip; files that are no Python 3, such as templates, are left out.
+COMPILE := $(BIN)/python -W ignore -m compileall -qq -j 0 -x 'site-packages/.*/tests/' $(VENV)/lib || true
 PINS ?= constraints.txt
 PACKAGE := build/package/bin/python -m pip --disable-pip-version-check install --quiet -c $(PINS)
 # Stamps: written once an installation is whole, and out of date when what it was made from changes.
@@ -110,16 +112,20 @@ $(BIN)/python:
 $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(INSTALL) -e '.[demo]'
+	@$(COMPILE)
 	@touch $@
 
 $(SPEECH): $(CORE)
 	$(INSTALL) -e '.[speech]'
+	@$(COMPILE)
 	@touch $@
 
 $(BENCH): $(CORE)
 	$(INSTALL) -e '.[bench]'
+	@$(COMPILE)
 	@touch $@
 
 $(DEV): $(CORE)
 	$(INSTALL) -e '.[speech,finetune,demo,docs,dev]'
+	@$(COMPILE)
 	@touch $@

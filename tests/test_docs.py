@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from sklearn.datasets import load_breast_cancer
 
 import gendiffclf
 from gendiffclf import GenerativeTransportClassifier
@@ -47,9 +48,16 @@ def read(path: str) -> str:
 
 
 @pytest.fixture
-def few_steps(set_defaults):
-    """Examples fit with default parameters, but for few updates of few members."""
-    set_defaults(max_steps=10, n_members=2, verbose=0)
+def few_steps(set_defaults, without_gaps):
+    """Examples fit with default parameters, but for few updates of few small members."""
+    set_defaults(max_steps=10, n_members=2, depth=1, n_frequencies=1, verbose=0)
+
+
+@pytest.fixture
+def few_rows(monkeypatch):
+    """The largest table of the examples has a third of its rows."""
+    X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    monkeypatch.setattr("sklearn.datasets.load_breast_cancer", lambda **_: (X[::3], y[::3]))
 
 
 @pytest.fixture
@@ -66,7 +74,7 @@ def registries(monkeypatch):
         registry.update(before)
 
 
-@pytest.mark.usefixtures("few_steps", "registries", "pyplot")
+@pytest.mark.usefixtures("few_steps", "few_rows", "registries", "pyplot")
 @pytest.mark.parametrize("page", PAGES)
 def test_examples_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

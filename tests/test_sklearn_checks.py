@@ -20,8 +20,7 @@ def _array_api(monkeypatch):
 @parametrize_with_checks(
     [
         GenerativeTransportClassifier(**QUICK),
-        GenerativeTransportClassifier(**{**QUICK, "n_members": 3}),
-        GenerativeTransportClassifier(**QUICK, estimator="network"),
+        GenerativeTransportClassifier(**{**QUICK, "n_members": 3}, estimator="network"),
         GenerativeTransportClassifier(estimator="kernel"),
         GenerativeTransportClassifier(**QUICK, path=LearnedPath(n_steps=3, time_width=8)),
         GenerativeTransportClassifier(

@@ -39,30 +39,33 @@ def test_threads_change_nothing(make, files, n_jobs):
     np.testing.assert_array_equal(make(n_jobs=n_jobs).transform(files), make().transform(files))
 
 
-@pytest.mark.parametrize("on_error", ON_ERROR)
-def test_broken_clips(make, clips, broken, on_error):
-    whole = make().transform(clips)
-    for name, (item, message) in broken.items():
-        featurizer = make(on_error=on_error)
-        X = [*clips[:2], item, *clips[2:]]
-        if on_error == "raise":
-            with pytest.raises(AudioError, match=rf"Got clip 2 .*({message})"):
-                featurizer.transform(X)
-            continue
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            found = featurizer.transform(X)
-        told = [str(warning.message) for warning in caught if "Skipped" in str(warning.message)]
-        assert len(found) == len(X), name
-        assert np.isnan(found[2]).all(), name
-        np.testing.assert_allclose(np.delete(found, 2, axis=0), whole, rtol=1e-4, atol=1e-5)
-        (failure,) = featurizer.failures_
-        assert failure.index == 2
+def test_a_broken_clip_is_an_error(make, clips, broken):
+    featurizer = make()
+    for item, message in broken.values():
+        with pytest.raises(AudioError, match=rf"Got clip 1 .*({message})"):
+            featurizer.transform([clips[0], item, clips[1]])
+
+
+@pytest.mark.parametrize("on_error", ["nan", "skip_with_warning"])
+def test_rows_of_broken_clips_are_nan(make, clips, broken, on_error):
+    featurizer = make(on_error=on_error)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = featurizer.transform([*clips[:2], *(item for item, _ in broken.values()), *clips[2:]])
+    rows = range(2, 2 + len(broken))
+    assert np.isnan(found[rows]).all()
+    np.testing.assert_allclose(np.delete(found, rows, axis=0), make().transform(clips), rtol=1e-4, atol=1e-5)
+    assert [failure.index for failure in featurizer.failures_] == [*rows]
+    for failure, (_, message) in zip(featurizer.failures_, broken.values(), strict=True):
         assert failure.source
         assert re.search(message, failure.reason)
-        assert len(told) == (on_error == "skip_with_warning")
-        if told:
-            assert "Skipped 1 of 7 clips; their rows are NaN and failures_ lists them. Got clip 2" in told[0]
+    told = [str(warning.message) for warning in caught if "Skipped" in str(warning.message)]
+    assert len(told) == (on_error == "skip_with_warning")
+    if told:
+        skipped = (
+            f"Skipped {len(broken)} of {len(found)} clips; their rows are NaN and failures_ lists them. Got clip 2"
+        )
+        assert skipped in told[0]
 
 
 def test_many_broken_clips_make_one_warning_of_bounded_length(make):

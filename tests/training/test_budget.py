@@ -68,7 +68,7 @@ def test_without_time_for_the_network_the_kernel_is_alone(tiny, iris, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("limit", "wanted", "n_updates"), [(15, [250], 13), (18, [250, 500], 14), (60, [250, 500, 600], 54)]
+    ("limit", "wanted", "n_updates"), [(15, [50], 13), (18, [50, 100], 14), (60, [50, 100, 120], 54)]
 )
 def test_the_kernel_grows_as_long_as_there_is_time(tiny, now, monkeypatch, limit, wanted, n_updates):
     fit_kernel, seen = fitting.fit_kernel, []
@@ -79,12 +79,13 @@ def test_the_kernel_grows_as_long_as_there_is_time(tiny, now, monkeypatch, limit
         return fit_kernel(*rows, **settings)
 
     monkeypatch.setattr(fitting, "fit_kernel", timed)
-    X, y = make_classification(600, random_state=0)
+    monkeypatch.setattr(fitting, "LEAST_CENTERS", 50)
+    X, y = make_classification(120, random_state=0)
     limited = tiny(time_limit=limit, max_steps=500, patience=500).fit(X, y)
     assert seen == wanted
     assert len(limited.kernel_.centers) == wanted[-1]
     assert limited.n_iter_ == n_updates
-    if wanted[-1] == 600:
+    if wanted[-1] == 120:
         free = tiny(max_steps=n_updates, patience=500).fit(X, y)
         np.testing.assert_array_equal(limited.predict_proba(X), free.predict_proba(X))
 
