@@ -120,10 +120,6 @@ class KernelSettings:
         return total
 
 
-def weighted_mean(targets: Tensor, weight: Tensor) -> Tensor:
-    return weight @ targets / weight.sum()
-
-
 def solve(gram: Tensor, targets: Tensor, groups: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
     """
     Coefficients, and the residuals of held-out rows.

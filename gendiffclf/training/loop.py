@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from ..device import high_precision
 from ..estimators.combination import convex_weights
 from ..estimators.network import TransportNetwork, estimate, loss
-from ..estimators.nystrom import Rows
+from ..estimators.training_rows import Rows
 from ..transport.learned import LearnedPath
 from ..transport.readout import project_on_codes, project_on_simplex
 from .budget import Budget
