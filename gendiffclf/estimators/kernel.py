@@ -78,16 +78,8 @@ class KernelFit:
     """
     A fit with what it makes of rows that it did not learn from.
 
-    Attributes
-    ----------
-    estimator : KernelEstimator
-    choice : Choice
-    index : ndarray of shape (s,)
-        Numbers of the rows of `held_out`.
-    held_out : Tensor of shape (s, K)
-        The estimate of each row without it, or without its group.
-    error : float
-        Of these estimates, as of `held_out_error`.
+    `held_out` (s, K) is the estimate of each of the rows `index` (s,) without it, or without its group, and `error` that of these
+    estimates, see `held_out_error`.
     """
 
     estimator: KernelEstimator
@@ -144,10 +136,6 @@ def fit_kernel(
         Of an earlier fit to these rows.
     reduce, part : callable
         As of `NystromSums`.
-
-    Returns
-    -------
-    KernelFit
     """
     n = len(data)
     m = most_centers(n, n_centers)

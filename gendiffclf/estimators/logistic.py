@@ -76,26 +76,11 @@ def fit_logistic(
     data: TrainingRows, numbers: np.ndarray, fold: np.ndarray, layer_weights: tuple[float, ...]
 ) -> tuple[LogisticEstimator, Tensor]:
     """
-    Fit one regression for each fold to the rows outside of it.
+    Fit one regression for each fold to the rows outside of it; also probabilities (v, K) of the folds' rows by these.
 
-    The estimator has the mean of their coefficients or, if there are more rows than those to use, goes on from there with
+    The rows to use are named by `numbers` (u,). The first v >= 1 of them are in folds (v,), and all regressions learn from the
+    others. The estimator has the mean of their coefficients or, if there are more rows than those to use, goes on from there with
     all of them.
-
-    Parameters
-    ----------
-    data : TrainingRows
-    numbers : ndarray of shape (u,), int
-        Rows to use; those of folds first.
-    fold : ndarray of shape (v,), int
-        Folds of the first v >= 1 of them; all regressions learn from the others.
-    layer_weights : tuple of float
-        What each layer counts for.
-
-    Returns
-    -------
-    estimator : LogisticEstimator
-    held_out : Tensor of shape (v, K)
-        Probabilities of the rows of folds by the regression that did not learn from them.
     """
     x = _read(data, numbers, layer_weights)
     folds, own = np.unique(fold, return_inverse=True)

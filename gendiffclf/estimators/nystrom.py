@@ -30,15 +30,8 @@ class NystromSums:
 
     Features of a row, with which the penalty is λ times the identity, are `φ = L⁻¹ k(C, x)`, with `K_mm = L Lᵀ`.
 
-    Parameters
-    ----------
-    estimator : KernelEstimator
-        With the first m rows as centres; gets its coefficients.
-    data : TrainingRows
-    reduce : callable, optional
-        Sums a tensor over processes, in place.
-    part : callable
-        From a number of rows to those that this process sums over.
+    The centres of the estimator, which gets its coefficients, are the first m rows. `part` maps a number of rows to those that
+    this process sums over, and `reduce` sums a tensor over processes, in place.
     """
 
     def __init__(

@@ -74,16 +74,8 @@ def find_relevance(
     """
     Factors and hyperparameters with the least error of held-out folds; None, if no factors are better.
 
-    Parameters
-    ----------
-    data : TrainingRows
-        Its rows are of shape (s, d). Those of one group are no independent evidence.
-    folds : ndarray of shape (s,), int
-        Numbers with the same remainder modulo `N_FOLDS` are one fold. Without two folds there are no factors.
-    kernels : sequence of str
-        To choose from.
-    selection : Selection
-        Best hyperparameters without factors, and those of the Gaussian kernel, which learns the factors.
+    Rows are of shape (s, d). Folds (s,) with the same remainder modulo `N_FOLDS` are one; without two there are no factors.
+    `selection` holds the best hyperparameters without factors, and those of the Gaussian kernel, which learns the factors.
     """
     rows = data.rows[:]
     data = replace(data, rows=rows - rows.mean(0))
@@ -123,15 +115,9 @@ def find_relevance(
 
 def sharpened(factors: Tensor, data: TrainingRows, start: Place) -> Tensor:
     """
-    Factors after one more round.
+    Factors (d,) after one more round, with the first `LEARNING_ROWS` of rows (n, d).
 
-    Parameters
-    ----------
-    factors : Tensor of shape (d,)
-    data : TrainingRows
-        The first `LEARNING_ROWS` are used.
-    start : Place
-        Bandwidth and penalty of the Gaussian kernel, by their places in the grids.
+    The Gaussian kernel has the bandwidth and penalty of `start`.
     """
     data = data[:LEARNING_ROWS]
     scaled = data.rows[:] * factors

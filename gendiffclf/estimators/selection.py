@@ -60,13 +60,7 @@ def select(data: TrainingRows, kernels: Sequence[str], folds: np.ndarray | None 
     then compared on more. Of several layers the best alone comes first; layers join it, with equal weights and repeatedly,
     while that helps (Caruana et al. 2004).
 
-    Parameters
-    ----------
-    data : TrainingRows
-        Its rows are of shape (s, views, layers, d).
-    kernels : sequence of str
-    folds : ndarray of shape (s,), int, optional
-        For held-out estimates that had no part in the choice.
+    Rows are of shape (s, views, layers, d); folds (s,) are for held-out estimates that had no part in the choice.
     """
 
     def on(n_rows: int) -> _HeldOutScore:
