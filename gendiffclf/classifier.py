@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from sklearn.utils import Tags
 
-    from .fitting import TrainingRows
+    from .estimators.training_rows import TrainingRows
     from .predictor import Predictor
 
 
@@ -323,7 +323,7 @@ class GenerativeTransportClassifier(
                 kept, weight, kind, observed = training_rows(rows, kinds, weight)
             else:  # Rows of a group are held out together, so that copies in it may be one.
                 kept, weight, kind = distinct_rows(rows, kinds, weight)
-                observed = np.ones(len(kept))
+                observed = None
             labels, group = labels[kept], None if groups is None else group_of[kept]
             width = _parameters.code_width(params, len(classes))
             self._code_kind, self._code_width = self.codes, width
@@ -361,7 +361,7 @@ class GenerativeTransportClassifier(
         X: np.ndarray,
         labels: np.ndarray,
         weights: np.ndarray,
-        observed: np.ndarray,
+        observed: np.ndarray | None,
         groups: np.ndarray | None,
         index: np.ndarray,
         like: torch.Tensor,
@@ -369,7 +369,7 @@ class GenerativeTransportClassifier(
         """Rows of X by their numbers (n,), scaled now or, on disk, when they are asked for."""
         import torch
 
-        from .fitting import TrainingRows
+        from .estimators.training_rows import TrainingRows
         from .training.memmap import RowsOnDisk, on_disk
 
         rows: Any = RowsOnDisk(X, self.scaler_, index, like) if on_disk(X) else None
@@ -379,4 +379,4 @@ class GenerativeTransportClassifier(
         y = torch.as_tensor(labels, device=like.device)
         targets = torch.nn.functional.one_hot(y, len(self.classes_)).to(exact)
         weight = torch.as_tensor(weights, dtype=exact, device=like.device)
-        return TrainingRows(rows, y, targets, weight, observed, groups)
+        return TrainingRows(rows, targets, weight, groups, observed)

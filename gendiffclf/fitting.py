@@ -15,7 +15,7 @@ from .estimators.kernel import DOUBLED_ROWS, HELD_OUT_ROWS, LEAST_CENTERS, Kerne
 from .estimators.kernel_estimator import KernelEstimator
 from .estimators.logistic import LogisticEstimator, fit_logistic
 from .estimators.network import TransportNetwork
-from .estimators.nystrom import Rows
+from .estimators.training_rows import TrainingRows
 from .novelty import Novelty, fit_novelty
 from .parameters import kernels, network_shape, training_settings
 from .preprocessing import lift_matrix, n_views
@@ -27,34 +27,6 @@ from .transport.learned import LearnedPath
 
 CORRELATION_IN_GROUPS = 0.1
 """Between errors in rows of one group, a usual value for samples in clusters. Few groups cannot tell their own."""
-
-
-@dataclass(frozen=True)
-class TrainingRows:
-    """
-    Distinct scaled rows with what is known of them.
-
-    Attributes
-    ----------
-    rows : Rows
-        (n, views * layers, d), in memory or on disk.
-    y : Tensor of shape (n,), int64
-        Classes.
-    targets : Tensor of shape (n, K)
-        Coordinates of their codes.
-    weight : Tensor of shape (n,)
-        Positive, of mean 1.
-    observed : ndarray of shape (n,)
-        Independent observations that each row stands for.
-    groups : ndarray of shape (n,) or None
-    """
-
-    rows: Rows
-    y: torch.Tensor
-    targets: torch.Tensor
-    weight: torch.Tensor
-    observed: np.ndarray
-    groups: np.ndarray | None
 
 
 @dataclass
@@ -169,8 +141,7 @@ def fit_estimators(
         fitted.network,
         codes,
         learned,
-        data.rows,
-        data.groups,
+        data,
         validation,
         folds.member,
         fitted.held_out,
@@ -191,7 +162,8 @@ def _evidence(data: TrainingRows, validation: np.ndarray) -> torch.Tensor:
         return weight
     weight = weight / weight.mean()
     each = weight.cpu().numpy()
-    variance = (each**2 / data.observed[validation]).sum()
+    observed = 1 if data.observed is None else data.observed[validation]
+    variance = (each**2 / observed).sum()
     if data.groups is not None:
         sizes = np.bincount(np.unique(data.groups[validation], return_inverse=True)[1], each)
         variance += CORRELATION_IN_GROUPS * ((sizes**2).sum() - (each**2).sum())
@@ -206,7 +178,7 @@ def _fit_logistic(
     # The folds of several members are all rows, or many; that of one member is too few to learn from.
     if len(folds.train) == 1:
         used = np.concatenate([used, folds.train[0][:HELD_OUT_ROWS]])
-    estimator, held_out = fit_logistic(data.rows, data.targets, data.weight, used, folds.member, layer_weights)
+    estimator, held_out = fit_logistic(data, used, folds.member, layer_weights)
     processes.copy_first([estimator.coefficients, estimator.offset])
     return estimator, held_out
 
@@ -234,20 +206,17 @@ def _fit_kernel(params: dict[str, Any], data: TrainingRows, processes: Processes
 
     With a time limit, from few of them to more and more, as long as the next fit would leave time for the network.
     """
-    n, automatic = len(data.rows), params["n_centers"] == "auto"
+    n, automatic = len(data), params["n_centers"] == "auto"
     most = most_centers(n, None if automatic else params["n_centers"])
     n_centers, choice = most if budget.limit is None else min(LEAST_CENTERS, most), None
     while True:
         begin = budget.spent
         kernel = fit_kernel(
-            data.rows,
-            data.targets,
-            data.weight,
+            data,
             kernels=kernels(params, data.rows[:1].shape[-1]),
             n_views=n_views(params["scaling"]),
             n_centers=n_centers,
             n_selection=None if n_centers == most else n_centers,
-            groups=data.groups,
             folds=selection_folds(data.y.cpu().numpy(), np.random.default_rng(0), data.groups),
             choice=choice,
             reduce=processes.summed,

@@ -162,21 +162,14 @@ class IncrementalMixin:
 
     def _add_classes(self, labels: np.ndarray) -> None:
         """Give codes to the labels that have none."""
-        from .transport.codes import CODES
-
         new = np.setdiff1d(labels, self.classes_)
         if not len(new):
             return
         both = np.concatenate([self.classes_, new])
-        codes, width = CODES[self._code_kind](), self._code_width
-        if len(both) > codes.capacity(width):
-            raise ValueError(
-                f"Got {len(both)} classes with the new {new.tolist()}, but {self._code_kind!r} codes of width={width} "
-                f"hold at most {codes.capacity(width)}; fit again with width >= {codes.width_for(len(both))}."
-            )
         order = np.argsort(both)
         index = np.concatenate([self.code_index_, self.code_index_.max() + 1 + np.arange(len(new))])
         self.classes_, self.code_index_ = both[order], index[order]
+        self._codes()  # raises where the space is too small
         self._class_counts = np.concatenate([self._class_counts, np.zeros(len(new))])[order]
         if hasattr(self, "held_out_proba_"):
             self.held_out_proba_ = np.pad(self.held_out_proba_, [(0, 0), (0, len(new))])[:, order]

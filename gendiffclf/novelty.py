@@ -17,7 +17,7 @@ from torch import Tensor
 from .device import high_precision
 from .estimators.kernel_estimator import KernelEstimator
 from .estimators.network import TransportNetwork, estimate
-from .estimators.nystrom import Rows
+from .estimators.training_rows import TrainingRows
 from .transport.learned import LearnedPath
 from .transport.readout import outside_span
 
@@ -96,8 +96,7 @@ def fit_novelty(
     network: TransportNetwork | None,
     codes: Tensor,
     learned: LearnedPath | None,
-    rows: Rows,
-    groups: np.ndarray | None,
+    data: TrainingRows,
     index: np.ndarray,
     members: np.ndarray,
     probabilities: np.ndarray,
@@ -106,7 +105,7 @@ def fit_novelty(
     Learn what is usual from held-out rows: their numbers `index` (v,), the `members` (v,) of the network that did not learn from
     them, and their `probabilities` (v, K).
 
-    The kernel's centres are the first of the rows. Rows of a row's group (n,) are not among its nearest. The codes (K, L) tell
+    The kernel's centres are the first of the rows. Rows of a row's group are not among its nearest. The codes (K, L) tell
     device and precision.
     """
     n_measures = (kernel is not None) + (network is not None) + 1
@@ -114,14 +113,14 @@ def fit_novelty(
         return Novelty.fit(np.empty((0, n_measures)))
     chosen = np.linspace(0, len(index) - 1, min(len(index), MOST_ROWS)).astype(np.int64)
     index, probabilities = index[chosen], probabilities[chosen]
-    group = np.arange(len(rows)) if groups is None else groups
+    group = np.arange(len(data)) if data.groups is None else data.groups
     if kernel is not None:
         kernel = kernel.to(codes)
     parts = []
     with torch.inference_mode():
         for part in gen_batches(len(index), BLOCK):
             numbers = index[part]
-            block = rows[numbers].to(codes)
+            block = data.rows[numbers].to(codes)
             measures = []
             if kernel is not None:
                 own = torch.as_tensor(group[numbers][:, None] == group[: len(kernel.centers)], device=codes.device)

@@ -97,7 +97,8 @@ def test_class_weights_that_make_no_sense(tiny, iris, class_weight, message):
 
 def test_more_classes_than_the_width_holds(tiny, digits):
     with pytest.raises(
-        ValueError, match=r"Got 10 classes, but 'sinusoidal' codes of width=16 hold at most 7; use width >= 21"
+        ValueError,
+        match=r"Got 10 classes for 'sinusoidal' codes of width=16, expected a width of at least 21; fit with width=21",
     ):
         tiny(width=16).fit(*digits)
 
@@ -173,7 +174,7 @@ FAILURES = {
     "groups": ({}, {"groups": np.arange(7)}, ValueError, "Got 7 groups for 150 rows"),
     "weights": ({}, {"sample_weight": np.zeros(150)}, ValueError, "zeros only|at least one non-zero"),
     "class weights": ({"class_weight": {0: -1}}, {}, ValueError, "expected non-negative finite weights"),
-    "width": ({"width": 4}, {}, ValueError, "codes of width=4 hold at most 1"),
+    "width": ({"width": 4}, {}, ValueError, "codes of width=4, expected a width of at least"),
     "divergence": (
         {"learning_rate": 1e30},
         {},

@@ -255,7 +255,7 @@ FAILURES = {
     "more classes than codes": (
         lambda X, y: (X[:20], np.arange(20)),
         ValueError,
-        r"Got 20 classes with the new \[3, .*\], but 'sinusoidal' codes of width=32 hold at most 15; fit again with width >= 41",
+        r"Got 20 classes for 'sinusoidal' codes of width=32, expected a width of at least 41; fit with width=41",
     ),
     "text": (lambda X, y: (np.full_like(X, "a", dtype=object), y), ValueError, "expected numbers; make X a DataFrame"),
     "labels of another type": (lambda X, y: (X, y.astype(str)), ValueError, "Got labels of type str, expected int"),

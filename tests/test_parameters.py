@@ -224,7 +224,7 @@ def test_automatic_width_leaves_room(codes, n_classes):
     params = {"width": "auto", "codes": codes}
     width = code_width(params, n_classes)
     assert width >= AUTO_WIDTH
-    assert CODES[codes]().capacity(width) >= n_classes + min(n_classes, 16)
+    assert CODES[codes]().width_for(n_classes + min(n_classes, 16)) <= width
     # Room for a class costs two dimensions at most, and so does not make the network grow faster than the classes.
     assert width <= max(AUTO_WIDTH, 2 * (n_classes + 16) + 1) + 64
     assert code_width({**params, "width": 48}, n_classes) == 48

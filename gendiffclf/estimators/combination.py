@@ -103,18 +103,10 @@ def combine(
     Weights minimise Eq. 8: kernel and network estimate codes, so this is least squares over the simplex. Read-outs and exponents
     minimise the logarithmic loss.
 
-    Parameters
-    ----------
-    coordinates : sequence of Tensor of shape (n, K)
-        What kernel, network or both make of rows that they did not learn from, along the codes.
-    targets : Tensor of shape (n, K)
-        One-hot classes, or shares of classes.
-    weight : Tensor of shape (n,)
-        Of mean 1, or less if rows depend on each other: the sum is the number of rows in the priors and the floor.
-    logistic : Tensor of shape (n, K), optional
-        Probabilities by a logistic regression that did not learn from these rows.
-    read_outs : sequence of ReadOut
-        Of the first of the coordinates, if they are fitted already.
+    `coordinates`, each (n, K), are what kernel, network or both make of rows that they did not learn from, along the codes, and
+    `logistic` (n, K) the probabilities by a logistic regression that did not either. `targets` (n, K) are one-hot classes. The
+    weight (n,) has the mean 1, or less if rows depend on each other: its sum is the number of rows in the priors and the floor.
+    `read_outs` are those of the first of the coordinates, if they are fitted already.
     """
     stride = -(-targets.numel() // _FIT_VALUES)  # it has few parameters
     coordinates = [x[::stride] for x in coordinates]

@@ -24,10 +24,11 @@ import numpy as np
 from torch import Tensor
 
 from .kernel_estimator import KernelEstimator
-from .nystrom import NystromSums, Rows
+from .nystrom import NystromSums
 from .relevance import LEARNING_ROWS, find_relevance
-from .ridge import KERNELS, KernelSettings, solve, weighted_mean
+from .ridge import KERNELS, KernelSettings, solve
 from .selection import BANDWIDTH_STEP, PENALTIES, PENALTY_STEP, SELECTION_ROWS, Place, descend, held_out_error, select
+from .training_rows import TrainingRows
 
 EXACT_ROWS = 8000
 """Up to so many rows all of them are centres; beyond, `NYSTROM_CENTERS` of them."""
@@ -77,16 +78,8 @@ class KernelFit:
     """
     A fit with what it makes of rows that it did not learn from.
 
-    Attributes
-    ----------
-    estimator : KernelEstimator
-    choice : Choice
-    index : ndarray of shape (s,)
-        Numbers of the rows of `held_out`.
-    held_out : Tensor of shape (s, K)
-        The estimate of each row without it, or without its group.
-    error : float
-        Of these estimates, as of `held_out_error`.
+    `held_out` (s, K) is the estimate of each of the rows `index` (s,) without it, or without its group, and `error` that of these
+    estimates, see `held_out_error`.
     """
 
     estimator: KernelEstimator
@@ -110,15 +103,12 @@ def most_centers(n_rows: int, n_centers: int | None = None) -> int:
 
 
 def fit_kernel(
-    rows: Rows,
-    targets: Tensor,
-    weight: Tensor,
+    data: TrainingRows,
     *,
     kernels: Sequence[str] = tuple(KERNELS),
     n_views: int = 1,
     n_centers: int | None = None,
     n_selection: int | None = None,
-    groups: np.ndarray | None = None,
     folds: np.ndarray | None = None,
     choice: Choice | None = None,
     reduce: Callable[[Tensor], Tensor] | None = None,
@@ -129,12 +119,8 @@ def fit_kernel(
 
     Parameters
     ----------
-    rows : Rows of n rows
-        In random order: the first of them select hyperparameters and are Nyström's centres.
-    targets : Tensor of shape (n, K), float64
-        Coordinates of the rows' codes: one-hot, or shares of classes.
-    weight : Tensor of shape (n,), float64
-        Positive, of mean 1.
+    data : TrainingRows
+        The first of them select hyperparameters and are Nyström's centres.
     kernels : sequence of str
         Keys of `KERNELS` to choose from.
     n_views : int
@@ -143,8 +129,6 @@ def fit_kernel(
         Centres at most; see `most_centers` for the default.
     n_selection : int, optional
         Rows at most that select hyperparameters; never more than `SELECTION_ROWS`.
-    groups : ndarray of shape (n,), optional
-        Rows of one group are left out together.
     folds : ndarray of shape (s,), int, optional
         Of the rows that select hyperparameters: for factors of features, and, where all rows are centres and select, for
         held-out estimates by the choice of the other folds.
@@ -152,25 +136,21 @@ def fit_kernel(
         Of an earlier fit to these rows.
     reduce, part : callable
         As of `NystromSums`.
-
-    Returns
-    -------
-    KernelFit
     """
-    n = len(rows)
+    n = len(data)
     m = most_centers(n, n_centers)
     if choice is None:
-        choice = _chosen(rows, targets, weight, kernels, n_views, groups, folds, n_selection, exact=n == m)
+        choice = _chosen(data, kernels, n_views, folds, n_selection, exact=n == m)
         if m < n:
-            choice = _refined(choice, rows, targets, weight, n_views, m, groups)
-    estimator = _estimator(choice, rows[:m], n_views, weighted_mean(targets, weight))
+            choice = _refined(choice, data, n_views, m)
+    offset = data.offset
+    estimator = _estimator(choice, data.rows[:m], n_views, offset)
     if m == n:
-        index, held_out = np.arange(n), _exact(estimator, targets, weight, groups)
+        index, held_out = np.arange(n), _exact(estimator, data)
     else:
         index = np.arange(0, n, -(-n // HELD_OUT_ROWS))
-        held_out = NystromSums(estimator, rows, targets, weight, reduce, part).held_out(index, groups)
-    offset = estimator.offset
-    error = held_out_error(held_out - offset, targets[index] - offset, weight[index])
+        held_out = NystromSums(estimator, data, reduce, part).held_out(index, data.groups)
+    error = held_out_error(held_out - offset, data.targets[index] - offset, data.weight[index])
     if choice.held_out is not None:
         first = index < len(choice.held_out)
         held_out[first] = choice.held_out[index[first]]
@@ -178,12 +158,9 @@ def fit_kernel(
 
 
 def _chosen(
-    rows: Rows,
-    targets: Tensor,
-    weight: Tensor,
+    data: TrainingRows,
     kernels: Sequence[str],
     n_views: int,
-    groups: np.ndarray | None,
     folds: np.ndarray | None,
     n_selection: int | None,
     *,
@@ -195,32 +172,30 @@ def _chosen(
     These are all rows where they are few, else those that taught factors. Leaving single ones out would not tell how good the
     choice of many, or what they taught, will be for new rows.
     """
-    chosen = slice(0, min(len(rows), SELECTION_ROWS, n_selection or SELECTION_ROWS))
-    few = exact and len(rows) <= SELECTION_ROWS
-    seen, groups = rows[chosen].unflatten(1, (n_views, -1)), None if groups is None else groups[chosen]
-    targets, weight = targets[chosen], weight[chosen]
-    selection = select(seen, targets, weight, kernels, groups, folds if few else None)
+    few = exact and len(data) <= SELECTION_ROWS
+    first = data[: min(SELECTION_ROWS, n_selection or SELECTION_ROWS)]
+    seen = first.rows[:].unflatten(1, (n_views, -1))  # (s, views * layers, d) -> (s, views, layers, d)
+    selection = select(replace(first, rows=seen), kernels, folds if few else None)
     settings, found = selection.settings, None
     # Held-out estimates from folds are of no use where the fit has fewer centers than these.
-    if folds is not None and seen.shape[2] == 1 and (few or len(rows) > SELECTION_ROWS):
-        found = find_relevance(seen[:, settings.view, 0], targets, weight, folds[chosen], kernels, selection, groups)
+    if folds is not None and seen.shape[2] == 1 and (few or len(data) > SELECTION_ROWS):
+        first = replace(first, rows=seen[:, settings.view, 0])
+        found = find_relevance(first, folds[: len(first)], kernels, selection)
     if found is None:
         return Choice(settings, None, selection.held_out)
     settings = replace(settings, kernel=found.kernel, penalty=found.penalty, bandwidth=(found.bandwidth,))
     return Choice(settings, found.factors, found.held_out if few else found.held_out[:LEARNING_ROWS])
 
 
-def _refined(
-    choice: Choice, rows: Rows, targets: Tensor, weight: Tensor, n_views: int, m: int, groups: np.ndarray | None
-) -> Choice:
+def _refined(choice: Choice, data: TrainingRows, n_views: int, m: int) -> Choice:
     """
     A choice for m centres: they lie further apart than all rows, with which the bandwidth was chosen, and need a wider kernel.
 
     Another bandwidth and penalty are found by a descent over their grids, with few centres and rows.
     """
     m = min(m, _REFINING[0])
-    n = min(len(rows), _REFINING[1] * max(m, LEAST_CENTERS))
-    centers, offset, groups = rows[:m], weighted_mean(targets, weight), None if groups is None else groups[:n]
+    n = min(len(data), _REFINING[1] * max(m, LEAST_CENTERS))
+    centers, offset, groups = data.rows[:m], data.offset, None if data.groups is None else data.groups[:n]
 
     def changed(place: Place) -> Choice:
         settings, wider, penalty = choice.settings, BANDWIDTH_STEP ** place[0], PENALTY_STEP ** (place[1] - _STEPS)
@@ -231,8 +206,8 @@ def _refined(
     @cache
     def score(place: Place) -> float:
         estimator = _estimator(changed(place), centers, n_views, offset)
-        sums = NystromSums(estimator, rows, targets, weight, part=lambda _: slice(n))
-        return held_out_error(sums.held_out(np.arange(n), groups) - offset, targets[:n] - offset, weight[:n])
+        held_out = NystromSums(estimator, data, part=lambda _: slice(n)).held_out(np.arange(n), groups)
+        return held_out_error(held_out - offset, data.targets[:n] - offset, data.weight[:n])
 
     place = descend(score, (0, _STEPS), (_STEPS + 1, 2 * _STEPS + 1))
     return replace(changed(place), error=score(place))
@@ -248,11 +223,11 @@ def _estimator(choice: Choice, centers: Tensor, n_views: int, offset: Tensor) ->
     return estimator
 
 
-def _exact(estimator: KernelEstimator, targets: Tensor, weight: Tensor, groups: np.ndarray | None) -> Tensor:
+def _exact(estimator: KernelEstimator, data: TrainingRows) -> Tensor:
     """Fit with all rows as centres; the estimate of each row without it, or without its group, (n, K)."""
-    centers = estimator.centers.to(targets)
+    centers = estimator.centers.to(data.targets)
     gram = estimator.settings.gram(centers, centers)
-    gram.diagonal().add_(estimator.settings.penalty / weight)
-    estimator.coefficients, residual = solve(gram, targets - estimator.offset, groups)
-    estimator.center_weight = weight
-    return targets - residual
+    gram.diagonal().add_(estimator.settings.penalty / data.weight)
+    estimator.coefficients, residual = solve(gram, data.targets - estimator.offset, data.groups)
+    estimator.center_weight = data.weight
+    return data.targets - residual

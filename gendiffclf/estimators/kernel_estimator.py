@@ -117,18 +117,9 @@ class KernelEstimator:
         centres of before. A ridge shrinks what it has seen little of, so the corrections are scaled by the factor for which
         held-out rows have the least squared error (Eq. 8).
 
-        Parameters
-        ----------
-        rows : Tensor of shape (q, views * layers, d)
-            New rows, scaled.
-        targets : Tensor of shape (q, K)
-            Coordinates of their codes.
-        estimates : Tensor of shape (E, q, K)
-            What each estimator makes of them.
-        weight : Tensor of shape (q,)
-            How many rows of mean weight each counts for.
-        read_out : callable
-            From the coordinates by all estimators (E, n, K) to class probabilities (n, K).
+        New rows are scaled, (q, views * layers, d), targets (q, K) the coordinates of their codes, and estimates (E, q, K) what
+        each estimator makes of them. Each counts for `weight` (q,) rows of mean weight. `read_out` maps the coordinates by all
+        estimators (E, n, K) to class probabilities (n, K).
         """
         n_old = len(self.centers)
         centers = torch.cat([self.centers, self.view(rows)])

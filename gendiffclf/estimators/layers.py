@@ -17,16 +17,7 @@ TIME_SCALE = 1000.0
 
 class MemberLinear(nn.Module):
     """
-    M linear maps in one batched product.
-
-    Parameters
-    ----------
-    n_members, n_inputs, n_outputs : int
-        M, i, o.
-    generator : torch.Generator
-        Source of the initial weights, uniform in ±1/sqrt(i); biases start at 0.
-    zero : bool
-        Whether weights start at 0 too.
+    M linear maps in one batched product. Weights start uniform in ±1/sqrt(i), or at 0 with `zero`, and biases at 0.
 
     Shape
     -----
@@ -69,16 +60,9 @@ def dropout(x: Tensor, rate: float, generator: Generator | None) -> Tensor:
 
 class PeriodicEmbedding(nn.Module):
     """
-    Features, then their cosines and sines at learnt frequencies (Gorishniy et al. 2022).
+    Features, then their cosines and sines at f learnt frequencies (Gorishniy et al. 2022); none of these for f = 0.
 
-    Parameters
-    ----------
-    n_members, n_features : int
-        M, d.
-    n_frequencies : int
-        Frequencies per feature, f; 0 leaves features as they are.
-    scale : float
-        Standard deviation of the initial frequencies, in turns per unit of the scaled feature.
+    `scale` is the standard deviation of the initial frequencies, in turns per unit of the scaled feature.
 
     Shape
     -----
@@ -185,17 +169,6 @@ class TransformerLayer(nn.Module):
     Attention, then feed-forward, each behind an RMS normalisation and added to its input (section 2.5).
 
     Time may set a scale before and a gate after each of them (adaptive RMS normalisation).
-
-    Parameters
-    ----------
-    n_members, width, n_heads, hidden_width : int
-        M, L, heads, width of the feed-forward state.
-    dropout_rate : float
-        Share of the feed-forward state dropped in training.
-    generator : torch.Generator
-        Source of the initial weights.
-    queries_and_keys : bool
-        See `Attention`.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from sklearn.utils import gen_batches
 from torch import Tensor
 
 from .minimizing import minimized
-from .nystrom import Rows
+from .training_rows import TrainingRows
 
 PENALTIES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4, 3e-5)
 """λ in the mean loss plus λ / 2 times the squared coefficients; from each, the next starts, while held-out rows gain."""
@@ -73,44 +73,24 @@ def _summed_layers(rows: Tensor, layer_weights: Tensor) -> Tensor:
 
 
 def fit_logistic(
-    rows: Rows, targets: Tensor, weight: Tensor, numbers: np.ndarray, fold: np.ndarray, layer_weights: tuple[float, ...]
+    data: TrainingRows, numbers: np.ndarray, fold: np.ndarray, layer_weights: tuple[float, ...]
 ) -> tuple[LogisticEstimator, Tensor]:
     """
-    Fit one regression for each fold to the rows outside of it.
+    Fit one regression for each fold to the rows outside of it; also probabilities (v, K) of the folds' rows by these.
 
-    The estimator has the mean of their coefficients or, if there are more rows than those to use, goes on from there with
+    The rows to use are named by `numbers` (u,). The first v >= 1 of them are in folds (v,), and all regressions learn from the
+    others. The estimator has the mean of their coefficients or, if there are more rows than those to use, goes on from there with
     all of them.
-
-    Parameters
-    ----------
-    rows : Rows of n rows
-    targets : Tensor of shape (n, K)
-        One-hot classes, or shares of classes.
-    weight : Tensor of shape (n,)
-        Positive.
-    numbers : ndarray of shape (u,), int
-        Rows to use; those of folds first.
-    fold : ndarray of shape (v,), int
-        Folds of the first v >= 1 of them; all regressions learn from the others.
-    layer_weights : tuple of float
-        What each layer counts for.
-
-    Returns
-    -------
-    estimator : LogisticEstimator
-    held_out : Tensor of shape (v, K)
-        Probabilities of the rows of folds by the regression that did not learn from them.
     """
-    index = torch.as_tensor(numbers, device=targets.device)
-    x = _read(rows, numbers, layer_weights)
+    x = _read(data, numbers, layer_weights)
     folds, own = np.unique(fold, return_inverse=True)
     learns = np.ones((len(numbers), len(folds)), bool)
     learns[np.arange(len(fold)), own] = False
-    chosen = _chosen(x, targets[index].to(x), weight[index].to(x), torch.as_tensor(learns, device=x.device), own)
+    targets, weight = data.targets[numbers].to(x), data.weight[numbers].to(x)
+    chosen = _chosen(x, targets, weight, torch.as_tensor(learns, device=x.device), own)
     mean = chosen.coefficients.mean(1, keepdim=True)
-    if len(rows) > len(numbers) and chosen.penalty:
-        summed = chosen.penalty * float(learns.sum(0).mean())
-        mean = _refit(mean, rows, targets, weight, layer_weights, summed)
+    if len(data) > len(numbers) and chosen.penalty:
+        mean = _refit(mean, data, layer_weights, chosen.penalty * float(learns.sum(0).mean()))
     mean = chosen.sharpness * mean[:, 0]
     return LogisticEstimator(mean[:-1], mean[-1], x.new_tensor(layer_weights)), chosen.held_out
 
@@ -155,23 +135,21 @@ def _log_loss(logits: Tensor, targets: Tensor, weight: Tensor) -> float:
     return -float(weight @ (targets * torch.log_softmax(logits, dim=-1)).sum(1))
 
 
-def _refit(
-    start: Tensor, rows: Rows, targets: Tensor, weight: Tensor, layer_weights: tuple[float, ...], summed_penalty: float
-) -> Tensor:
+def _refit(start: Tensor, data: TrainingRows, layer_weights: tuple[float, ...], summed_penalty: float) -> Tensor:
     """Coefficients (d + 1, 1, K) of all rows, or of so many as memory allows; `summed_penalty` is not of a mean."""
-    stride = -(-len(rows) * max(rows[:1].shape[-1], targets.shape[1]) // _REFIT_VALUES)
-    numbers = np.arange(0, len(rows), stride)
-    x = _read(rows, numbers, layer_weights)
-    shares = weight[::stride, None].to(x)
+    stride = -(-len(data) * max(data.rows[:1].shape[-1], data.targets.shape[1]) // _REFIT_VALUES)
+    numbers = np.arange(0, len(data), stride)
+    x = _read(data, numbers, layer_weights)
+    shares = data.weight[::stride, None].to(x)
     shares /= shares.sum()
-    return _minimised(start, x, targets[::stride].to(x), shares, summed_penalty / len(numbers))
+    return _minimised(start, x, data.targets[::stride].to(x), shares, summed_penalty / len(numbers))
 
 
-def _read(rows: Rows, numbers: np.ndarray, layer_weights: tuple[float, ...]) -> Tensor:
+def _read(data: TrainingRows, numbers: np.ndarray, layer_weights: tuple[float, ...]) -> Tensor:
     """What the regression reads of rows of numbers (n,), (n, d)."""
-    first = rows[numbers[:1]]
+    first = data.rows[numbers[:1]]
     weights, step = first.new_tensor(layer_weights), max(1, _BLOCK_VALUES // first.numel())
-    return torch.cat([_summed_layers(rows[numbers[part]], weights) for part in gen_batches(len(numbers), step)])
+    return torch.cat([_summed_layers(data.rows[numbers[part]], weights) for part in gen_batches(len(numbers), step)])
 
 
 def _logits(x: Tensor, coefficients: Tensor) -> Tensor:

@@ -21,14 +21,7 @@ def minimized(
     """
     Where L-BFGS-B from a start is after so many iterations, or where nothing is gained any more.
 
-    Parameters
-    ----------
-    start : Tensor
-    loss : callable
-        From a tensor like `start` to a scalar.
-    n_iterations : int
-    bounds : sequence of (least, most), optional
-        Of each value.
+    The loss is a scalar, and bounds are the least and the most of each value.
     """
 
     def like_start(values: np.ndarray) -> Tensor:

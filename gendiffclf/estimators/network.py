@@ -76,13 +76,8 @@ class TransportNetwork(nn.Module):
     transformer layers over that token and those of the tokenizer. The first token's final state is the estimate. Without
     time the state is x1 itself.
 
-    Parameters
-    ----------
-    shape : NetworkShape
-    lift : ndarray of shape (d, W)
-        Fixed map of the last layer's features to x1; into a narrower residual stream, where that has a map to the code space.
-    generator : torch.Generator, optional
-        Source of the initial weights, on the CPU.
+    `lift` (d, W) is the fixed map of the last layer's features to x1; into a narrower residual stream, where that has a map to
+    the code space. The generator of the initial weights is on the CPU.
     """
 
     def __init__(self, shape: NetworkShape, lift: np.ndarray, generator: Generator | None = None) -> None:
@@ -148,21 +143,11 @@ class TransportNetwork(nn.Module):
         self, x_t: Tensor, condition: Tensor, t: Tensor | None = None, generator: Generator | None = None
     ) -> Tensor:
         """
-        The network's output.
+        The network's output; a generator switches dropout on.
 
-        Parameters
-        ----------
-        x_t : Tensor of shape (M, B, W)
-            States; x1 for a network without time.
-        condition : Tensor of shape (M, B, layers, d)
-        t : Tensor of shape () or (M, B), optional
-            Times, for a network with time.
-        generator : torch.Generator, optional
-            Switches dropout on.
-
-        Returns
-        -------
-        Tensor of shape (M, B, L)
+        Shape
+        -----
+        States x_t (M, B, W), x1 without time; condition (M, B, layers, d); times () or (M, B) -> (M, B, L)
         """
         summed = condition[:, :, 0] if self.layer_weights is None else (self.layer_weights @ condition).squeeze(2)
         embedded = self.embedding(summed)  # (M, B, d) -> (M, B, e)
@@ -192,23 +177,8 @@ def loss(
     """
     Squared error of each row's estimate (Eq. 8), in units of a coordinate: at t = T, or at a random time of a learned path.
 
-    Parameters
-    ----------
-    network : TransportNetwork
-    rows : Tensor of shape (M, B, views * layers, d)
-        Scaled rows.
-    codes : Tensor of shape (M, B, L)
-        The codes of their classes, x0.
-    learned : LearnedPath, optional
-        For a network with time.
-    generator : torch.Generator, optional
-        Draws times, noise and dropout.
-    precision : torch.dtype
-        Of matrix products, if it is bfloat16; else they are in that of the rows.
-
-    Returns
-    -------
-    Tensor of shape (M, B)
+    Scaled rows (M, B, views * layers, d) and the codes of their classes (M, B, L) -> (M, B). The generator draws times, noise and
+    dropout. The precision is that of matrix products if it is bfloat16; else they are in that of the rows.
     """
     x_t, condition = network.split(rows)
     t, target = None, codes

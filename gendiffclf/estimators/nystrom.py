@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from .kernel_estimator import KernelEstimator
 from .ridge import rows_of_groups
+from .training_rows import TrainingRows
 
 _FLOAT64_ROWS = 2000, 20_000
 """Rows up to which the normal equations are summed in float64: always, and where float32 would not do."""
@@ -24,49 +24,28 @@ _JITTER = {torch.float64: 1e-11, torch.float32: 1e-6}
 """Added to the diagonal of the centres' kernel matrix, which else has no Cholesky factor where centres are close."""
 
 
-class Rows(Protocol):
-    """Scaled rows (n, views * layers, d), in memory or made from those on disk when they are asked for."""
-
-    def __len__(self) -> int:
-        """N."""
-
-    def __getitem__(self, index: Any) -> Tensor:
-        """The rows of a slice or of numbers (b,), (b, views * layers, d)."""
-
-
 class NystromSums:
     """
     The normal equations of a fit, and its estimates of held-out rows. Fits coefficients and weights of the estimator's centres.
 
     Features of a row, with which the penalty is λ times the identity, are `φ = L⁻¹ k(C, x)`, with `K_mm = L Lᵀ`.
 
-    Parameters
-    ----------
-    estimator : KernelEstimator
-        With the first m rows as centres; gets its coefficients.
-    rows : Rows of n rows
-    targets : Tensor of shape (n, K)
-    weight : Tensor of shape (n,)
-    reduce : callable, optional
-        Sums a tensor over processes, in place.
-    part : callable
-        From a number of rows to those that this process sums over.
+    The centres of the estimator, which gets its coefficients, are the first m rows. `part` maps a number of rows to those that
+    this process sums over, and `reduce` sums a tensor over processes, in place.
     """
 
     def __init__(
         self,
         estimator: KernelEstimator,
-        rows: Rows,
-        targets: Tensor,
-        weight: Tensor,
+        data: TrainingRows,
         reduce: Callable[[Tensor], Tensor] | None = None,
         part: Callable[[int], slice] = slice,
     ) -> None:
-        n, self.n_centers = len(rows), len(estimator.centers)
-        self._estimator, self._rows, self._targets, self._weight = estimator, rows, targets, weight
+        n, self.n_centers = len(data), len(estimator.centers)
+        self._estimator, self._rows, self._targets, self._weight = estimator, data.rows, data.targets, data.weight
         always, most = _FLOAT64_ROWS
-        dtype = targets.dtype if n <= most else torch.float32
-        centers = estimator.centers.to(targets)
+        dtype = data.targets.dtype if n <= most else torch.float32
+        centers = estimator.centers.to(data.targets)
         gram = estimator.settings.gram(centers, centers)
         gram.diagonal().add_(_JITTER[dtype])
         factor = torch.linalg.cholesky(gram)
@@ -83,7 +62,7 @@ class NystromSums:
         inverse = torch.cholesky_solve(torch.eye(self.n_centers).to(self._left), torch.linalg.cholesky(self._left))
         solution = inverse @ self._right  # (m, K)
         estimator.coefficients = torch.linalg.solve_triangular(factor.mT, solution, upper=True)
-        estimator.center_weight = torch.full_like(weight[: self.n_centers], n / self.n_centers)
+        estimator.center_weight = torch.full_like(data.weight[: self.n_centers], n / self.n_centers)
         self._inverse, self._solution = inverse.to(dtype), solution.to(dtype)
 
     def held_out(self, index: np.ndarray, groups: np.ndarray | None) -> Tensor:

@@ -120,26 +120,11 @@ class KernelSettings:
         return total
 
 
-def weighted_mean(targets: Tensor, weight: Tensor) -> Tensor:
-    return weight @ targets / weight.sum()
-
-
 def solve(gram: Tensor, targets: Tensor, groups: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
     """
-    Coefficients, and the residuals of held-out rows.
+    Coefficients, and the residuals of rows left out alone or in groups (n,), both (n, K), for targets (n, K) without offset.
 
-    Parameters
-    ----------
-    gram : Tensor of shape (n, n)
-        K + λ W⁻¹; overwritten, as a second one may not fit in memory.
-    targets : Tensor of shape (n, K)
-        Without offset.
-    groups : ndarray of shape (n,), optional
-        Rows of one group are left out together.
-
-    Returns
-    -------
-    coefficients, residual : Tensor of shape (n, K)
+    `gram` (n, n), K + λ W⁻¹, is overwritten, as a second one may not fit in memory.
     """
     factor = gram.mT  # in the order of columns, in which LAPACK needs no copy
     torch.linalg.cholesky(factor, out=factor)

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .ridge import KERNELS, KernelSettings, distances, kernel_values, left_out, weighted_mean
+from .ridge import KERNELS, KernelSettings, distances, kernel_values, left_out
+from .training_rows import TrainingRows
 
 DESCENT_ROWS = 500
 """Rows on which the grid is searched; more of them cost their cube."""
@@ -50,14 +51,7 @@ class Selection:
     held_out: Tensor | None
 
 
-def select(
-    rows: Tensor,
-    targets: Tensor,
-    weight: Tensor,
-    kernels: Sequence[str],
-    groups: np.ndarray | None = None,
-    folds: np.ndarray | None = None,
-) -> Selection:
+def select(data: TrainingRows, kernels: Sequence[str], folds: np.ndarray | None = None) -> Selection:
     """
     The hyperparameters with the least squared error of held-out rows, each estimate at the scale that is best for it.
 
@@ -66,23 +60,14 @@ def select(
     then compared on more. Of several layers the best alone comes first; layers join it, with equal weights and repeatedly,
     while that helps (Caruana et al. 2004).
 
-    Parameters
-    ----------
-    rows : Tensor of shape (s, views, layers, d)
-    targets : Tensor of shape (s, K)
-    weight : Tensor of shape (s,)
-    kernels : sequence of str
-    groups : ndarray of shape (s,), optional
-    folds : ndarray of shape (s,), int, optional
-        For held-out estimates that had no part in the choice.
+    Rows are of shape (s, views, layers, d); folds (s,) are for held-out estimates that had no part in the choice.
     """
 
     def on(n_rows: int) -> _HeldOutScore:
-        keeps = folds is not None and n_rows >= len(rows)
-        return _HeldOutScore(rows[:n_rows], targets[:n_rows], weight[:n_rows], groups, keeps)
+        return _HeldOutScore(data[:n_rows], keeps_estimates=folds is not None and n_rows >= len(data))
 
     few = on(DESCENT_ROWS)
-    n_views, n_layers = rows.shape[1:3]
+    n_views, n_layers = data.rows[:1].shape[1:3]
     middle = len(BANDWIDTHS) // 2, len(PENALTIES) // 2
     alone = [tuple(int(layer == other) for other in range(n_layers)) for layer in range(n_layers)]
     counts = min(alone, key=lambda c: few(kernels[0], 0, c, middle)) if n_layers > 1 else alone[0]
@@ -92,7 +77,7 @@ def select(
         for view in range(n_views):  # the best place for one is near that for the others
             place = descend(partial(few, kernel, view, counts), place, GRID)
             candidates.append((kernel, view, place))
-    many = on(SELECTION_ROWS) if len(rows) > DESCENT_ROWS else few
+    many = on(SELECTION_ROWS) if len(data) > DESCENT_ROWS else few
     scores = [few(c[0], c[1], counts, c[2]) for c in candidates]
     close = [c for c, score in zip(candidates, scores, strict=True) if score <= CLOSE * min(scores)]
     # With one row per class all scores are 1: then the cosine kernel, since directions matter most between embeddings.
@@ -161,13 +146,9 @@ def chosen_by_others(estimates: Sequence[Tensor], centred: Tensor, weight: Tenso
 class _HeldOutScore:
     """Error of held-out estimates, computed once for each choice."""
 
-    def __init__(
-        self, rows: Tensor, targets: Tensor, weight: Tensor, groups: np.ndarray | None, keeps_estimates: bool
-    ) -> None:
-        self._rows, self._weight, self._keeps_estimates = rows, weight, keeps_estimates
-        self._offset = weighted_mean(targets, weight)
-        self._centred = targets - self._offset
-        self._groups = None if groups is None else groups[: len(rows)]
+    def __init__(self, data: TrainingRows, *, keeps_estimates: bool) -> None:
+        self._data, self._keeps_estimates = data, keeps_estimates
+        self._centred = data.targets - data.offset
         self._estimates: list[Tensor] = []
         self.distances = cache(self._distances)
         self._cached = cache(self._score)
@@ -177,23 +158,23 @@ class _HeldOutScore:
         return self._cached(kernel, view, counts, place)
 
     def _distances(self, kernel: str, view: int, layer: int) -> tuple[Tensor, float]:
-        return distances(kernel, self._rows[:, view, layer], self._weight)
+        return distances(kernel, self._data.rows[:, view, layer], self._data.weight)
 
     def _score(self, kernel: str, view: int, counts: tuple[int, ...], place: Place) -> float:
-        total = torch.zeros_like(self._weight).diag_embed()
+        total = torch.zeros_like(self._data.weight).diag_embed()
         for layer in np.flatnonzero(counts):
             part = kernel_values(kernel, *self.distances(kernel, view, layer), BANDWIDTHS[place[0]])
             total += part.mul_(counts[layer] / sum(counts))
-        total.diagonal().add_(PENALTIES[place[1]] / self._weight)
+        total.diagonal().add_(PENALTIES[place[1]] / self._data.weight)
         factor, failed = torch.linalg.cholesky_ex(total)
         if failed:
             return float("inf")
-        residual = left_out(torch.cholesky_solve(self._centred, factor), factor, self._groups)
+        residual = left_out(torch.cholesky_solve(self._centred, factor), factor, self._data.groups)
         estimate = self._centred - residual
         if self._keeps_estimates:
             self._estimates.append(estimate)
-        return held_out_error(estimate, self._centred, self._weight)
+        return held_out_error(estimate, self._centred, self._data.weight)
 
     def held_out(self, folds: np.ndarray) -> Tensor:
         """Estimates of each fold's rows by the choice, among those compared, that the other rows make, (s, K)."""
-        return chosen_by_others(self._estimates, self._centred, self._weight, folds) + self._offset
+        return chosen_by_others(self._estimates, self._centred, self._data.weight, folds) + self._data.offset

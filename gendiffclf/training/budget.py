@@ -8,14 +8,7 @@ from time import perf_counter
 
 @dataclass
 class Budget:
-    """
-    A time limit, counted from the creation of this object.
-
-    Attributes
-    ----------
-    limit : float or None
-        Seconds; None for no limit.
-    """
+    """A time limit in seconds, if there is one, counted from the creation of this object."""
 
     limit: float | None = None
     _started: float = field(default_factory=lambda: perf_counter())

@@ -36,20 +36,9 @@ def training_rows(
     row. Rows are taken to recur by chance if most of those with copies have a neighbour that differs in one or two features only,
     with values there that other rows have too. Classes that were oversampled do not.
 
-    Parameters
-    ----------
-    X : ndarray of shape (n, ...)
-    labels : ndarray of shape (n, columns), int
-        The first column is the class.
-    sample_weight : ndarray of shape (n,)
-
-    Returns
-    -------
-    index, weight, kind
-        As of `distinct_rows`, with up to `MOST_COPIES` rows of a kind. Weights that are whole multiples of the least of their
-        class count as so many copies.
-    observed : ndarray of shape (m,)
-        Independent observations that each row stands for: 1, or its share of the copies of a kind that recurs by chance.
+    Weights that are whole multiples of the least of their class count as so many copies; the class is the first column of labels.
+    Of a kind there are up to `MOST_COPIES` rows. The last result (m,) are the independent observations that each row stands for:
+    1, or its share of the copies of a kind that recurs by chance.
     """
     index, weight, kind = distinct_rows(X, labels, sample_weight)
     rows, y = np.flatnonzero(kind >= 0), labels[index, 0]
@@ -117,15 +106,8 @@ def distinct_rows(
     Merge identical rows of one label into one of their summed weight, in an order that the values alone decide.
 
     A row of weight 2 is then the same to training as that row twice, and the order in which rows come does not matter.
-    Equal rows can never be on both sides of a validation split either.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, ...)
-    labels : ndarray of shape (n,) or (n, columns), int
-        What must be equal besides X for two rows to be the same.
-    sample_weight : ndarray of shape (n,)
-        Non-negative; rows of weight 0 are left out.
+    Equal rows can never be on both sides of a validation split either. For two rows of X (n, ...) to be the same, their labels
+    (n, columns), integers, must be equal too.
 
     Returns
     -------
@@ -134,7 +116,7 @@ def distinct_rows(
     weight : ndarray of shape (m,)
         Summed weight of its kind.
     kind : ndarray of shape (n,), int32
-        Number of each row's kind; -1 for rows of weight 0.
+        Number of each row's kind; -1 for rows of weight 0, which are left out.
     """
     key = _hash(X)
     key += _hash(labels.astype(np.int64, copy=False)) * np.uint64(0x9E3779B97F4A7C15)

@@ -36,14 +36,9 @@ _HASHED_BYTES = 2**24
 @dataclass(frozen=True)
 class Processes:
     """
-    The processes that train one model; one alone without a group, which everything here then leaves as it is.
+    The `count` processes that train one model, of which this has the number `rank`.
 
-    Attributes
-    ----------
-    rank : int
-        The number of this one.
-    count : int
-        How many there are.
+    One alone has no group, and everything here leaves it as it is.
     """
 
     rank: int = 0
@@ -51,14 +46,7 @@ class Processes:
 
     @classmethod
     def launched(cls, distributed_fit: bool) -> Processes:
-        """
-        Those of torch's default process group, if they are asked for.
-
-        Raises
-        ------
-        ValueError
-            If there is no process group.
-        """
+        """Those of torch's default process group, if they are asked for; a ValueError if there is none."""
         if not distributed_fit:
             return cls()
         if not in_process_group():
@@ -131,14 +119,8 @@ class Processes:
         Raise in every process where the block raises in one, or where they differ in what it puts into the dictionary.
 
         A process that failed alone would leave the others waiting for it. Values are arrays, tensors, what `repr` tells apart,
-        or lists of these; the parameters of the estimator must be the same too.
-
-        Raises
-        ------
-        ValueError
-            If a value differs, or the group cannot exchange tensors on the estimator's device.
-        RuntimeError
-            If the block raised in another process.
+        or lists of these; the parameters of the estimator must be the same too, and its device one whose tensors the group can
+        exchange.
         """
         params = estimator.get_params(deep=False)
         shared: dict[str, Any] = {name: value for name, value in params.items() if name not in _OWN}

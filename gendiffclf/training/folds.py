@@ -36,19 +36,10 @@ class Folds:
 
 def split_rows(y: np.ndarray, n_parts: int, rng: np.random.Generator, groups: np.ndarray | None = None) -> np.ndarray:
     """
-    Split rows into parts so that each has its share of every class and, with groups, no group is in two parts.
+    The part of each row, (n,), such that each part has its share of every class and no group is in two parts.
 
-    Without groups parts differ in size by one row at most, and a class of one row is in one part.
-
-    Returns
-    -------
-    ndarray of shape (n,), int
-        The part of each row, in [0, n_parts).
-
-    Raises
-    ------
-    ValueError
-        If there are fewer groups than parts.
+    Without groups parts differ in size by one row at most, and a class of one row is in one part. There must be as many groups
+    as parts.
     """
     part = np.empty(len(y), np.int32)
     if groups is None:
@@ -80,20 +71,9 @@ def assign_folds(
     """
     Assign rows to members.
 
-    Each of M >= 2 members leaves out its own fold of M, which validates it; a single one leaves out a tenth of the rows. Very
-    few rows are all learnt from, and so is one row a class: without it a member would not know the class.
-
-    Parameters
-    ----------
-    y : ndarray of shape (n,)
-        Class of each row.
-    n_members : int
-        M.
-    rng : numpy Generator
-    validate : bool
-        Whether a single member leaves out rows.
-    groups : ndarray of shape (n,), optional
-        Rows of one group stay together.
+    Each of M >= 2 members leaves out its own fold of M, which validates it; a single one leaves out a tenth of the rows if it is
+    to be validated. Very few rows are all learnt from, and so is one row a class: without it a member would not know the class.
+    Rows of one group stay together.
     """
     n = len(y)
     everything = np.arange(n, dtype=np.int32)

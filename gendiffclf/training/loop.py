@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from ..device import high_precision
 from ..estimators.combination import convex_weights
 from ..estimators.network import TransportNetwork, estimate, loss
-from ..estimators.nystrom import Rows
+from ..estimators.training_rows import Rows
 from ..transport.learned import LearnedPath
 from ..transport.readout import project_on_codes, project_on_simplex
 from .budget import Budget
@@ -59,19 +59,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """
-    What the network learns from.
-
-    Attributes
-    ----------
-    rows : Rows
-        Scaled rows (n, views * layers, d).
-    y : Tensor of shape (n,), int64
-        Classes.
-    weight : Tensor of shape (n,)
-        Positive, of mean 1.
-    codes : Tensor of shape (K, L)
-    """
+    """What the network learns from: n scaled rows, their classes y (n,) and weights (n,) of mean 1, and the codes (K, L)."""
 
     rows: Rows
     y: Tensor
@@ -266,36 +254,12 @@ def train(
     """
     Train until `max_steps`, or until validation has not improved for `patience` updates, and keep the best averaged weights.
 
-    Parameters
-    ----------
-    network : TransportNetwork
-        Trained in place.
-    data : TrainingData
-    folds : Folds
-        Which rows each member learns from and which validate it; without any of the latter the last weights are kept.
-    settings : TrainingSettings
-    seed : int
-        Of batches, times, noise and dropout.
-    learned : LearnedPath, optional
-        The path that a network with time learns.
-    beside : Tensor of shape (v, K), optional
-        Probabilities of the validation rows by another estimator, which joins this one: training goes on as long as the best
-        mixture of both improves.
-    processes : Processes
-        Those that share each batch.
-    budget : Budget, optional
-        When it is used up, training stops after an update, at least one, and a last validation.
-    verbose : int
-        1 shows a progress bar, 2 leaves it there.
+    The network is trained in place. Without validation rows the last weights are kept. `beside` (v, K) are probabilities of the
+    validation rows by another estimator, which joins this one: training goes on as long as the best mixture of both improves.
+    When the budget is used up, training stops after an update, at least one, and a last validation.
 
-    Raises
-    ------
-    FloatingPointError
-        If the loss, or the score of the validation rows, is not finite.
-
-    Notes
-    -----
-    A KeyboardInterrupt ends training as well. Several processes are all interrupted, as they cannot agree on when.
+    A KeyboardInterrupt ends training as well. Several processes are all interrupted, as they cannot agree on when. A
+    FloatingPointError if the loss, or the score of the validation rows, is not finite.
     """
     budget = Budget() if budget is None else budget
     learner = _Learner(network, data, folds, settings, seed, learned, processes)

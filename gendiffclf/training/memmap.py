@@ -34,14 +34,7 @@ class RowsOnDisk:
     """
     Scaled rows, made anew from those on disk at each request: what is in memory is no more than one request asks for.
 
-    Parameters
-    ----------
-    X : ndarray of shape (N, layers, d), float32 or float64
-    scaler : FeatureScaler
-    index : ndarray of shape (n,), int
-        Numbers in X of the rows, in the order that they are asked for by.
-    like : Tensor
-        Tells device and precision of the scaled rows.
+    They are the rows of X (N, layers, d) that `index` (n,) names, on the device and in the precision of `like`.
     """
 
     def __init__(self, X: np.ndarray, scaler: FeatureScaler, index: np.ndarray, like: Tensor) -> None:

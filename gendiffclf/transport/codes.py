@@ -15,9 +15,6 @@ import numpy as np
 class LabelCodes(Protocol):
     """A family of label codes."""
 
-    def capacity(self, width: int) -> int:
-        """How many classes a code space of `width` dimensions holds."""
-
     def width_for(self, n_classes: int) -> int:
         """The smallest width that holds `n_classes`."""
 
@@ -39,9 +36,6 @@ class SinusoidalCodes:
     `⌊(L - 1) / 2⌋` frequencies below `L / 2` can be used.
     """
 
-    def capacity(self, width: int) -> int:
-        return (width - 1) // 2
-
     def width_for(self, n_classes: int) -> int:
         return 2 * n_classes + 1
 
@@ -53,11 +47,8 @@ class PairedCodes:
     """
     Sine and cosine of each frequency in turn, and for even widths the alternating vector: `width - 1` classes.
 
-    Twice the capacity of `SinusoidalCodes` in the same space.
+    Twice as many as `SinusoidalCodes` has in the same space.
     """
-
-    def capacity(self, width: int) -> int:
-        return width - 1
 
     def width_for(self, n_classes: int) -> int:
         return n_classes + 1
@@ -75,9 +66,6 @@ class PairedCodes:
 
 class OneHotCodes:
     """Unit vectors scaled to the norm of the sinusoids."""
-
-    def capacity(self, width: int) -> int:
-        return width
 
     def width_for(self, n_classes: int) -> int:
         return n_classes
@@ -117,9 +105,9 @@ def label_codes(kind: str, n_classes: int, width: int) -> np.ndarray:
            [0., 0., 4.]])
     """
     family = CODES[kind]()
-    if n_classes > family.capacity(width):
+    if width < (needed := family.width_for(n_classes)):
         raise ValueError(
-            f"Got {n_classes} classes, but {kind!r} codes of width={width} hold at most {family.capacity(width)}; "
-            f"use width >= {family.width_for(n_classes)}."
+            f"Got {n_classes} classes for {kind!r} codes of width={width}, expected a width of at least {needed}; fit with "
+            f"width={needed} or more."
         )
     return family.matrix(n_classes, width)

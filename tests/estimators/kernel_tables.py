@@ -25,6 +25,10 @@ def table(n: int = 60, d: int = 4, n_layers: int = 1, dtype=torch.float64, seed:
     return rows.to(dtype), torch.nn.functional.one_hot(y, 3).double(), weight / weight.mean()
 
 
+def weighted_mean(targets: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return weight @ targets / weight.sum()
+
+
 class Counted:
     """Rows in memory that note how many are asked for at a time."""
 

@@ -11,6 +11,7 @@ from sklearn.kernel_ridge import KernelRidge
 from gendiffclf.estimators.kernel import Choice, fit_kernel
 from gendiffclf.estimators.kernel_estimator import CORRECTION_SCALES, KernelEstimator
 from gendiffclf.estimators.ridge import KERNELS
+from gendiffclf.estimators.training_rows import TrainingRows
 from gendiffclf.transport.readout import project_on_simplex
 
 # ------------------------------------------------------------------------- exact
@@ -21,7 +22,7 @@ from gendiffclf.transport.readout import project_on_simplex
 def test_the_solution_is_that_of_scikit_learn(settings, weighted):
     rows, targets, weight = table()
     weight = weight if weighted else torch.ones_like(weight)
-    fitted = fit_kernel(rows, targets, weight, choice=Choice(settings)).estimator
+    fitted = fit_kernel(TrainingRows(rows, targets, weight), choice=Choice(settings)).estimator
     offset = np.average(targets, axis=0, weights=weight)
     new = table(seed=1)[0]
     name, gamma = {"gaussian": ("rbf", 1 / (2 * 2**2)), "laplacian": ("laplacian", 1 / 6)}[settings.kernel]
@@ -48,7 +49,7 @@ def refitted(rows, targets, weight, settings, kept, offset):
 def test_held_out_estimates_are_those_of_refits(settings, groups):
     rows, targets, weight = table()
     groups = np.arange(60) if groups is None else GROUPS[groups](60)
-    found = fit_kernel(rows, targets, weight, choice=Choice(settings), groups=groups)
+    found = fit_kernel(TrainingRows(rows, targets, weight, groups), choice=Choice(settings))
     np.testing.assert_array_equal(found.index, np.arange(60))
     for group in np.unique(groups):
         kept = groups != group
@@ -58,8 +59,8 @@ def test_held_out_estimates_are_those_of_refits(settings, groups):
 
 def test_groups_of_one_row_are_no_groups():
     rows, targets, weight = table()
-    plain = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN))
-    grouped = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN), groups=np.arange(60))
+    plain = fit_kernel(TrainingRows(rows, targets, weight), choice=Choice(GAUSSIAN))
+    grouped = fit_kernel(TrainingRows(rows, targets, weight, np.arange(60)), choice=Choice(GAUSSIAN))
     torch.testing.assert_close(plain.held_out, grouped.held_out)
 
 
@@ -68,11 +69,13 @@ def test_a_row_of_weight_2_is_that_row_twice():
     weight[:] = 1
     weight[:20] = 2
     repeats = weight.long()
-    weighted = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN)).estimator
+    weighted = fit_kernel(TrainingRows(rows, targets, weight), choice=Choice(GAUSSIAN)).estimator
     repeated = fit_kernel(
-        rows.repeat_interleave(repeats, 0),
-        targets.repeat_interleave(repeats, 0),
-        torch.ones(80, dtype=torch.float64),
+        TrainingRows(
+            rows.repeat_interleave(repeats, 0),
+            targets.repeat_interleave(repeats, 0),
+            torch.ones(80, dtype=torch.float64),
+        ),
         choice=Choice(GAUSSIAN),
     ).estimator
     new = table(seed=1)[0]
@@ -84,7 +87,7 @@ def test_a_row_of_weight_2_is_that_row_twice():
 
 @pytest.mark.parametrize("kernels", [list(KERNELS), ["laplacian"]])
 def test_hyperparameters_are_chosen_where_none_are_given(kernels):
-    found = fit_kernel(*table(150), kernels=kernels)
+    found = fit_kernel(TrainingRows(*table(150)), kernels=kernels)
     assert found.estimator.settings.kernel in kernels
     assert (found.held_out.argmax(1) == table(150)[1].argmax(1)).double().mean() > 0.5
 
@@ -94,7 +97,7 @@ def test_the_layer_that_shows_the_class_gets_the_weight(n_centers):
     rows, targets, weight = table(200, n_layers=5)
     rows[:, [0, 1, 2, 4], 0] -= targets.argmax(1)[:, None]  # noise alone
     rows[:, 3, 1] += 3.0 * targets.argmax(1)
-    weights = fit_kernel(rows, targets, weight, n_centers=n_centers).estimator.settings.layer_weights
+    weights = fit_kernel(TrainingRows(rows, targets, weight), n_centers=n_centers).estimator.settings.layer_weights
     assert sum(weights) == pytest.approx(1)
     assert weights[3] > 0.85
 
@@ -102,7 +105,7 @@ def test_the_layer_that_shows_the_class_gets_the_weight(n_centers):
 def test_only_the_view_that_is_read_is_kept():
     rows, targets, weight = table(150)
     noise = torch.randn(150, 1, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    found = fit_kernel(torch.cat([noise, rows], dim=1), targets, weight, n_views=2).estimator
+    found = fit_kernel(TrainingRows(torch.cat([noise, rows], dim=1), targets, weight), n_views=2).estimator
     assert found.settings.view == 1
     assert torch.equal(found.centers, rows - rows.mean(0))
     assert torch.equal(found.view(torch.cat([noise, rows], dim=1)), found.centers)
@@ -112,7 +115,7 @@ def test_only_the_view_that_is_read_is_kept():
 def test_a_fit_is_deterministic_and_leaves_its_input_alone(n_centers):
     rows, targets, weight = table(100, n_layers=2)
     before = rows.clone(), targets.clone(), weight.clone()
-    one, other = (fit_kernel(rows, targets, weight, n_centers=n_centers) for _ in range(2))
+    one, other = (fit_kernel(TrainingRows(rows, targets, weight), n_centers=n_centers) for _ in range(2))
     assert one.estimator.settings == other.estimator.settings
     assert torch.equal(one.estimator.coefficients, other.estimator.coefficients)
     assert torch.equal(one.held_out, other.held_out)
@@ -124,7 +127,7 @@ def test_a_fit_is_deterministic_and_leaves_its_input_alone(n_centers):
 
 @pytest.fixture
 def fitted() -> KernelEstimator:
-    return fit_kernel(*table(), choice=Choice(GAUSSIAN)).estimator
+    return fit_kernel(TrainingRows(*table()), choice=Choice(GAUSSIAN)).estimator
 
 
 def test_estimates_do_not_depend_on_the_batch(fitted):
@@ -206,7 +209,7 @@ def new_class(penalty: float, q: int = 5):
     seen = targets[:, 2] == 0
     settings = replace(GAUSSIAN, penalty=penalty)
     fitted = fit_kernel(
-        rows[seen], targets[seen], torch.ones(int(seen.sum())).double(), choice=Choice(settings)
+        TrainingRows(rows[seen], targets[seen], torch.ones(int(seen.sum())).double()), choice=Choice(settings)
     ).estimator
     rows = rows[~seen][:q]
     return fitted, rows, targets[~seen][:q], fitted.estimate(rows)[0][None], weight[:q]

@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from gendiffclf.estimators import logistic
 from gendiffclf.estimators.logistic import LogisticEstimator, fit_logistic
+from gendiffclf.estimators.training_rows import TrainingRows
 
 N, D, K = 240, 4, 3
 
@@ -25,7 +26,8 @@ def table(monkeypatch):
 
 
 def fitted(rows, y, weight, numbers, fold, layer_weights=(1.0, 0.0)):
-    return fit_logistic(rows, torch.eye(K, dtype=torch.float64)[y], weight, numbers, fold, layer_weights)
+    data = TrainingRows(rows, torch.eye(K, dtype=torch.float64)[y], weight)
+    return fit_logistic(data, numbers, fold, layer_weights)
 
 
 def peer(X, y, weight, penalty):

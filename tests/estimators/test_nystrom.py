@@ -11,6 +11,7 @@ from gendiffclf.estimators.kernel import Choice, KernelFit, fit_kernel
 from gendiffclf.estimators.kernel_estimator import KernelEstimator
 from gendiffclf.estimators.nystrom import NystromSums
 from gendiffclf.estimators.ridge import KernelSettings
+from gendiffclf.estimators.training_rows import TrainingRows
 
 
 def nystrom(rows, targets, weight, settings=GAUSSIAN, groups=None, n_centers=None):
@@ -18,7 +19,7 @@ def nystrom(rows, targets, weight, settings=GAUSSIAN, groups=None, n_centers=Non
     offset, nothing = weight @ targets / weight.sum(), targets.new_zeros(())
     estimator = KernelEstimator(settings, 1, nothing, rows[:n_centers].clone(), nothing, offset, nothing)
     index = np.arange(len(rows))
-    held_out = NystromSums(estimator, rows, targets, weight).held_out(index, groups)
+    held_out = NystromSums(estimator, TrainingRows(rows, targets, weight)).held_out(index, groups)
     return KernelFit(estimator, Choice(settings), index, held_out, 0.0)
 
 
@@ -36,7 +37,7 @@ def nystrom_refitted(rows, targets, weight, settings, kept, m, offset):
 def test_nystrom_with_all_rows_as_centres_is_exact(settings, groups):
     rows, targets, weight = table()
     groups = None if groups is None else GROUPS[groups](60)
-    exact = fit_kernel(rows, targets, weight, choice=Choice(settings), groups=groups)
+    exact = fit_kernel(TrainingRows(rows, targets, weight, groups), choice=Choice(settings))
     found = nystrom(rows, targets, weight, settings, groups)
     new = table(seed=1)[0]
     torch.testing.assert_close(found.estimator.estimate(new)[0], exact.estimator.estimate(new)[0], **CLOSE)
@@ -51,7 +52,7 @@ def test_held_out_estimates_with_centres_are_those_of_refits(groups, held_out_ro
     monkeypatch.setattr(kernel_module, "HELD_OUT_ROWS", held_out_rows)
     rows, targets, weight = table()
     groups = None if groups is None else GROUPS[groups](60)
-    found = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN), groups=groups, n_centers=m)
+    found = fit_kernel(TrainingRows(rows, targets, weight, groups), choice=Choice(GAUSSIAN), n_centers=m)
     assert len(found.estimator.centers) == m
     np.testing.assert_array_equal(found.index, np.arange(0, 60, 1 if held_out_rows > 60 else 3))
     for place, row in enumerate(found.index):
@@ -66,7 +67,7 @@ def test_held_out_centres_are_estimated_as_well_as_other_rows(groups):
     rows, targets, weight = table(300)
     settings = KernelSettings("gaussian", 0, 1e-4, (1.0,), (1.0,))
     groups = None if groups is None else GROUPS[groups](300)
-    found = fit_kernel(rows, targets, weight, choice=Choice(settings), groups=groups, n_centers=150)
+    found = fit_kernel(TrainingRows(rows, targets, weight, groups), choice=Choice(settings), n_centers=150)
     error = (found.held_out - targets).square().sum(1)
     assert error[:150].mean() < 1.5 * error[150:].mean()
 
@@ -76,9 +77,9 @@ def test_few_centres_get_a_wider_kernel_with_less_error():
     rows = torch.randn(1500, 1, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     y = (rows[:, 0, 0] * rows[:, 0, 1] + rows[:, 0, 2] * rows[:, 0, 3] > 0).long()
     targets, weight = torch.nn.functional.one_hot(y, 2).double(), torch.ones(1500, dtype=torch.float64)
-    every = fit_kernel(rows, targets, weight, kernels=["gaussian"])
-    few = fit_kernel(rows, targets, weight, kernels=["gaussian"], n_centers=100)
-    kept = fit_kernel(rows, targets, weight, n_centers=100, choice=every.choice)
+    every = fit_kernel(TrainingRows(rows, targets, weight), kernels=["gaussian"])
+    few = fit_kernel(TrainingRows(rows, targets, weight), kernels=["gaussian"], n_centers=100)
+    kept = fit_kernel(TrainingRows(rows, targets, weight), n_centers=100, choice=every.choice)
     assert few.choice.settings.bandwidth > every.choice.settings.bandwidth
     assert few.error < 0.95 * kept.error
     assert every.choice.error == 0
@@ -90,7 +91,7 @@ def test_an_outlier_among_few_held_out_rows_is_held_out_as_by_a_refit(monkeypatc
     rows, targets, weight = table()
     rows[0] += 30
     groups = np.arange(60) // 2
-    found = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN), groups=groups, n_centers=30)
+    found = fit_kernel(TrainingRows(rows, targets, weight, groups), choice=Choice(GAUSSIAN), n_centers=30)
     torch.testing.assert_close(found.held_out[0], found.estimator.offset, rtol=0, atol=1e-6)
 
 
@@ -98,10 +99,10 @@ def test_an_outlier_among_few_held_out_rows_is_held_out_as_by_a_refit(monkeypatc
 def test_blocks_make_no_difference(groups, monkeypatch):
     rows, targets, weight = table()
     groups = None if groups is None else GROUPS[groups](60)
-    whole = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN), n_centers=20, groups=groups)
+    whole = fit_kernel(TrainingRows(rows, targets, weight, groups), choice=Choice(GAUSSIAN), n_centers=20)
     for values in (1, 130, 1000):
         monkeypatch.setattr(nystrom_module, "_BLOCK_VALUES", values)
-        found = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN), n_centers=20, groups=groups)
+        found = fit_kernel(TrainingRows(rows, targets, weight, groups), choice=Choice(GAUSSIAN), n_centers=20)
         torch.testing.assert_close(found.estimator.coefficients, whole.estimator.coefficients, **CLOSE)
         torch.testing.assert_close(found.held_out, whole.held_out, **CLOSE)
 
@@ -113,21 +114,18 @@ def test_no_more_rows_than_a_block_are_asked_for_however_many_there_are(groups, 
         rows, targets, weight = table(n, d)
         counted = Counted(rows)
         fit_kernel(
-            counted,
-            targets,
-            weight,
+            TrainingRows(counted, targets, weight, None if groups is None else GROUPS[groups](n)),
             choice=Choice(GAUSSIAN),
             n_centers=n_centers,
-            groups=None if groups is None else GROUPS[groups](n),
         )
         assert max(counted.sizes) == most
 
 
 def test_single_precision_is_close_to_double(monkeypatch):
     rows, targets, weight = table(400, dtype=torch.float32)
-    double = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN), n_centers=50)
+    double = fit_kernel(TrainingRows(rows, targets, weight), choice=Choice(GAUSSIAN), n_centers=50)
     monkeypatch.setattr(nystrom_module, "_FLOAT64_ROWS", (100, 100))
-    single = fit_kernel(rows, targets, weight, choice=Choice(GAUSSIAN), n_centers=50)
+    single = fit_kernel(TrainingRows(rows, targets, weight), choice=Choice(GAUSSIAN), n_centers=50)
     new = table(seed=1, dtype=torch.float32)[0]
     found = [one.estimator.to(new).estimate(new)[0] for one in (single, double)]
     torch.testing.assert_close(*found, rtol=0, atol=2e-3)
@@ -152,8 +150,8 @@ def test_a_smooth_kernel_of_close_rows_has_a_factor_in_single_precision(monkeypa
     monkeypatch.setattr(nystrom_module, "_FLOAT64_ROWS", (100, 100))
     rows, targets, weight = table(1000, 1, dtype=torch.float32)
     wide = KernelSettings("gaussian", 0, 0.1, (5.0,), (1.0,))
-    found = fit_kernel(rows, targets, weight, choice=Choice(wide), n_centers=500)
-    exact = fit_kernel(rows, targets, weight, choice=Choice(wide))
+    found = fit_kernel(TrainingRows(rows, targets, weight), choice=Choice(wide), n_centers=500)
+    exact = fit_kernel(TrainingRows(rows, targets, weight), choice=Choice(wide))
     torch.testing.assert_close(found.held_out, exact.held_out, rtol=0, atol=0.02)
 
 
@@ -170,7 +168,7 @@ def test_nothing_is_in_double_precision_where_targets_are_not(n_centers, groups,
     rows, weight = torch.randn(60, 1, 4, generator=generator), torch.ones(60)
     targets = torch.eye(3)[torch.arange(60) % 3]
     groups = None if groups is None else GROUPS[groups](60)
-    found = fit_kernel(rows, targets, weight, n_centers=n_centers, groups=groups)
+    found = fit_kernel(TrainingRows(rows, targets, weight, groups), n_centers=n_centers)
     for x in (found.held_out, found.estimator.coefficients, found.estimator.offset):
         assert x.dtype == torch.float32
 
@@ -180,7 +178,7 @@ def test_processes_that_share_the_sum_find_what_one_finds(n_processes):
     """Each sums its part; the sum of the parts is that of all."""
 
     def fitted(**shared):
-        return fit_kernel(*table(), choice=Choice(GAUSSIAN), n_centers=20, **shared)
+        return fit_kernel(TrainingRows(*table()), choice=Choice(GAUSSIAN), n_centers=20, **shared)
 
     alone = fitted()
     parts = [slice(60 * i // n_processes, 60 * (i + 1) // n_processes) for i in range(n_processes)]
@@ -201,7 +199,7 @@ def test_all_rows_are_centres_up_to_a_limit(monkeypatch):
     monkeypatch.setattr(kernel_module, "EXACT_ROWS", 50)
     monkeypatch.setattr(kernel_module, "NYSTROM_CENTERS", 7)
     for n, m in ((50, 50), (51, 7)):
-        assert len(fit_kernel(*table(n), choice=Choice(GAUSSIAN)).estimator.centers) == m
+        assert len(fit_kernel(TrainingRows(*table(n)), choice=Choice(GAUSSIAN)).estimator.centers) == m
 
 
 @pytest.mark.parametrize(("n_centers", "n_rows"), [(3, 100), (30, 150)])
@@ -209,7 +207,7 @@ def test_few_centres_get_settings_by_more_than_a_few_rows(n_centers, n_rows, mon
     monkeypatch.setattr(kernel_module, "LEAST_CENTERS", 20)
     sizes, measured = [], kernel_module.held_out_error
     monkeypatch.setattr(kernel_module, "held_out_error", lambda *x: sizes.append(len(x[0])) or measured(*x))
-    fit_kernel(*table(200), kernels=["gaussian"], n_centers=n_centers)
+    fit_kernel(TrainingRows(*table(200)), kernels=["gaussian"], n_centers=n_centers)
     assert sizes.pop() == 200  # the fit itself
     assert set(sizes) == {n_rows}
 

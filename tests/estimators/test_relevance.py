@@ -1,16 +1,20 @@
 """Factors of features: what they are, when they are kept, and that nothing held out has taught them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from kernel_tables import weighted_mean
 
 from gendiffclf import GenerativeTransportClassifier
 from gendiffclf.estimators import kernel as kernel_module
 from gendiffclf.estimators import relevance
 from gendiffclf.estimators.kernel import Choice, fit_kernel
 from gendiffclf.estimators.relevance import N_FOLDS, N_PROBES, find_relevance, sharpened
-from gendiffclf.estimators.ridge import KERNELS, KernelSettings, distances, weighted_mean
+from gendiffclf.estimators.ridge import KERNELS, KernelSettings, distances
 from gendiffclf.estimators.selection import BANDWIDTHS, PENALTIES, select
+from gendiffclf.estimators.training_rows import TrainingRows
 from gendiffclf.training.folds import selection_folds
 
 START = (4, 5)
@@ -28,8 +32,9 @@ def table(n: int = 200, d: int = 40, n_classes: int = 2, informative: int = 2, s
 def found(rows, targets, weight, groups=None, kernels=tuple(KERNELS)):
     """What the choice of hyperparameters and factors finds, and the former."""
     folds = selection_folds(targets.argmax(1).numpy(), np.random.default_rng(0), groups)
-    selection = select(rows[:, None, None], targets, weight, kernels, groups, folds)
-    return find_relevance(rows, targets, weight, folds, kernels, selection, groups), selection, folds
+    data = TrainingRows(rows, targets, weight, groups)
+    selection = select(replace(data, rows=rows[:, None, None]), kernels, folds)
+    return find_relevance(data, folds, kernels, selection), selection, folds
 
 
 def test_a_round_multiplies_by_the_mean_squared_derivatives():
@@ -50,15 +55,19 @@ def test_a_round_multiplies_by_the_mean_squared_derivatives():
     slopes = torch.stack([torch.autograd.functional.jacobian(estimate, x) for x in rows])  # (n, K, d)
     wanted = (weight[:, None] * slopes.square().sum(1)).sum(0).sqrt()
     wanted /= wanted.square().mean().sqrt()
-    torch.testing.assert_close(sharpened(before, rows, targets, weight, START), wanted, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        sharpened(before, TrainingRows(rows, targets, weight), START), wanted, rtol=1e-6, atol=1e-6
+    )
 
 
 def test_few_sums_of_classes_stand_for_many_classes():
     rows, targets, weight = table(n=400, d=6, n_classes=3 * N_PROBES, informative=1)
-    factors = sharpened(torch.ones(6), rows, targets, weight, START)
+    factors = sharpened(torch.ones(6), TrainingRows(rows, targets, weight), START)
     assert factors.argmax() == 0
     assert factors[0] > 1.2 * factors[1:].max()
-    torch.testing.assert_close(factors, sharpened(torch.ones(6), rows, targets, weight, START), rtol=0, atol=0)
+    torch.testing.assert_close(
+        factors, sharpened(torch.ones(6), TrainingRows(rows, targets, weight), START), rtol=0, atol=0
+    )
 
 
 def test_features_that_matter_are_found():
@@ -75,15 +84,16 @@ def test_constant_features_do_no_harm():
     rows, targets, weight = table()
     rows[:, -5:] = 0
     assert found(rows, targets, weight)[0].factors.isfinite().all()
-    assert sharpened(torch.ones(3), torch.zeros(20, 3), targets[:20], weight[:20], START).isfinite().all()
+    assert sharpened(torch.ones(3), TrainingRows(torch.zeros(20, 3), targets[:20], weight[:20]), START).isfinite().all()
 
 
 def test_regressions_without_a_solution_know_nothing():
     rows, targets, weight = table(n=50)
     rows[25:] = rows[:25]  # equal rows, told apart by the penalty alone
-    score = relevance._FoldScore(rows, targets, 1e17 * weight, np.arange(50) % N_FOLDS, START, None)
+    data = TrainingRows(rows, targets, 1e17 * weight)
+    score = relevance._FoldScore(data, np.arange(50) % N_FOLDS, START)
     assert score("gaussian", (*START, 1)) == 1
-    assert sharpened(torch.ones(40), rows, targets, 1e17 * weight, START).tolist() == [1] * 40
+    assert sharpened(torch.ones(40), data, START).tolist() == [1] * 40
 
 
 def test_one_group_with_all_of_the_first_rows_keeps_the_plain_kernel():
@@ -102,9 +112,9 @@ def test_held_out_estimates_are_by_folds_that_did_not_teach():
     folds = np.arange(100) % N_FOLDS
     changed = targets.clone()
     changed[folds == 2] = 1 - changed[folds == 2]
-    before, after = (relevance._FoldScore(rows, y, weight, folds, START, None) for y in (targets, changed))
+    before, after = (relevance._FoldScore(TrainingRows(rows, y, weight), folds, START) for y in (targets, changed))
     for kernel in KERNELS:
-        mine, other = (score.estimates(kernel, (*START, 2)) + score._offset for score in (before, after))
+        mine, other = (score.estimates(kernel, (*START, 2)) + score._data.offset for score in (before, after))
         torch.testing.assert_close(mine[folds == 2], other[folds == 2])
         assert not torch.allclose(mine[folds == 1], other[folds == 1])
 
@@ -115,20 +125,21 @@ def test_held_out_estimates_are_those_of_refits():
     own = torch.as_tensor(folds == 3)
     factors = torch.ones(40)
     for _ in range(2):
-        factors = sharpened(factors, rows[~own], targets[~own], weight[~own], START)
+        factors = sharpened(factors, TrainingRows(rows[~own], targets[~own], weight[~own]), START)
     scaled = (rows * factors)[:, None]
     width = distances("laplacian", scaled[:, 0], weight)[1] * BANDWIDTHS[START[0]]
     settings = KernelSettings("laplacian", 0, PENALTIES[START[1]], (width,), (1.0,))
-    refitted = fit_kernel(scaled[~own], targets[~own], weight[~own], choice=Choice(settings)).estimator
-    score = relevance._FoldScore(rows, targets, weight, folds, START, None)
-    found = score.estimates("laplacian", (*START, 2))[own] + score._offset
+    refitted = fit_kernel(TrainingRows(scaled[~own], targets[~own], weight[~own]), choice=Choice(settings)).estimator
+    score = relevance._FoldScore(TrainingRows(rows, targets, weight), folds, START)
+    found = score.estimates("laplacian", (*START, 2))[own] + score._data.offset
     torch.testing.assert_close(found, refitted.to(weight).estimate(scaled[own].double())[0], rtol=1e-5, atol=1e-6)
 
 
 def test_one_group_is_no_more_evidence_than_one_row():
     rows, targets, weight = table(n=60, d=20)
-    score = relevance._FoldScore(rows, targets, weight, np.arange(60) % 5, START, None)
-    grouped = relevance._FoldScore(rows, targets, weight, np.arange(60) % 5, START, np.arange(60) // 30)
+    data, folds = TrainingRows(rows, targets, weight), np.arange(60) % 5
+    score = relevance._FoldScore(data, folds, START)
+    grouped = relevance._FoldScore(replace(data, groups=np.arange(60) // 30), folds, START)
     errors = {(4, 5, 1): torch.zeros(60), (4, 5, 0): torch.cat([torch.full((30,), 0.01), torch.full((30,), 1.0)])}
     for one in (score, grouped):
         one._squared_errors = lambda kernel, place: errors[place].double()
@@ -139,7 +150,8 @@ def test_one_group_is_no_more_evidence_than_one_row():
 
 def test_the_standard_error_allows_for_few_groups():
     rows, targets, weight = table(n=60, d=20)
-    score = relevance._FoldScore(rows, targets, weight, np.arange(60) % 3, START, np.arange(60) % 3)
+    folds = np.arange(60) % 3
+    score = relevance._FoldScore(TrainingRows(rows, targets, weight, folds), folds, START)
     gains = (
         torch.tensor([0.1, 1.0, 1.9]).repeat(20).double()
     )  # of groups 2, 20 and 38: 60 with a standard error of 31.2
@@ -163,11 +175,11 @@ def test_rows_that_taught_factors_have_estimates_from_folds(n_centers, monkeypat
     monkeypatch.setattr(kernel_module, "find_relevance", spy)
     rows, targets, weight = table(n=600)
     folds = selection_folds(targets[:200].argmax(1).numpy(), np.random.default_rng(0))
-    fitted = fit_kernel(rows[:, None], targets, weight, folds=folds, n_centers=n_centers)
+    fitted = fit_kernel(TrainingRows(rows[:, None], targets, weight), folds=folds, n_centers=n_centers)
     assert fitted.estimator.relevance is not None
     assert fitted.index.tolist() == list(range(600))
     torch.testing.assert_close(fitted.held_out[:150], found[0].held_out[:150])
-    again = fit_kernel(rows[:, None], targets, weight, n_centers=n_centers)
+    again = fit_kernel(TrainingRows(rows[:, None], targets, weight), n_centers=n_centers)
     assert again.estimator.relevance is None
     wanted = targets.argmax(1)
 
@@ -181,15 +193,17 @@ def test_rows_that_taught_factors_have_estimates_from_folds(n_centers, monkeypat
 def test_a_sample_of_few_rows_as_centers_learns_no_factors():
     rows, targets, weight = table()
     folds = selection_folds(targets.argmax(1).numpy(), np.random.default_rng(0))
-    assert fit_kernel(rows[:, None], targets, weight, folds=folds).estimator.relevance is not None
-    assert fit_kernel(rows[:, None], targets, weight, folds=folds, n_centers=50).estimator.relevance is None
+    assert fit_kernel(TrainingRows(rows[:, None], targets, weight), folds=folds).estimator.relevance is not None
+    assert (
+        fit_kernel(TrainingRows(rows[:, None], targets, weight), folds=folds, n_centers=50).estimator.relevance is None
+    )
 
 
 def test_layers_keep_the_plain_kernel():
     rows, targets, weight = table()
     folds = selection_folds(targets.argmax(1).numpy(), np.random.default_rng(0))
     layered = torch.stack([rows, rows], dim=1)
-    assert fit_kernel(layered, targets, weight, folds=folds).estimator.relevance is None
+    assert fit_kernel(TrainingRows(layered, targets, weight), folds=folds).estimator.relevance is None
 
 
 @pytest.fixture(scope="module")

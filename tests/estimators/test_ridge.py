@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from kernel_tables import weighted_mean
 from scipy.spatial.distance import pdist, squareform
 from sklearn.metrics.pairwise import cosine_similarity, laplacian_kernel, rbf_kernel
 
 from gendiffclf.estimators import ridge
-from gendiffclf.estimators.ridge import KERNELS, KernelSettings, distances, rows_of_groups, solve, weighted_mean
+from gendiffclf.estimators.ridge import KERNELS, KernelSettings, distances, rows_of_groups, solve
 
 
 def settings(kernel: str = "gaussian", bandwidth=(2.0,), layer_weights=(1.0,)) -> KernelSettings:

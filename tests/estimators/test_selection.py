@@ -6,15 +6,17 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from kernel_tables import weighted_mean
 
 from gendiffclf.estimators import selection
-from gendiffclf.estimators.ridge import KERNELS, solve, weighted_mean
+from gendiffclf.estimators.ridge import KERNELS, solve
 from gendiffclf.estimators.selection import BANDWIDTHS, PENALTIES, select
+from gendiffclf.estimators.training_rows import TrainingRows
 
 
-def best(*args):
+def best(rows, targets, weight, kernels, groups=None):
     """The hyperparameters alone."""
-    return select(*args).settings
+    return select(TrainingRows(rows, targets, weight, groups), kernels).settings
 
 
 def own_gram(settings, rows):
@@ -88,7 +90,7 @@ def test_scalings_far_behind_on_few_rows_are_not_tried_on_more(monkeypatch):
     tried, score = set(), selection._HeldOutScore._score
 
     def noted(self, kernel, view, counts, place):
-        tried.add((len(self._rows), view))
+        tried.add((len(self._data), view))
         return score(self, kernel, view, counts, place)
 
     monkeypatch.setattr(selection._HeldOutScore, "_score", noted)
@@ -192,14 +194,14 @@ def test_held_out_estimates_are_by_the_choice_of_other_folds(grouped, n_descent,
     choices, compute = [], selection._HeldOutScore._score
 
     def noted(self, kernel, view, counts, place):
-        if len(self._rows) == 90:
+        if len(self._data) == 90:
             scale = self.distances(kernel, view, 0)[1] ** (1 / KERNELS[kernel].power)
             bandwidth = (scale * BANDWIDTHS[place[0]],)
             choices.append(selection.KernelSettings(kernel, view, PENALTIES[place[1]], bandwidth, (1.0,)))
         return compute(self, kernel, view, counts, place)
 
     monkeypatch.setattr(selection._HeldOutScore, "_score", noted)
-    chosen = select(rows, targets, weight, list(KERNELS), groups, folds)
+    chosen = select(TrainingRows(rows, targets, weight, groups), list(KERNELS), folds)
     found, held_out = chosen.settings, chosen.held_out
     assert found == best(rows, targets, weight, list(KERNELS), groups)
     centred = targets - weighted_mean(targets, weight)
@@ -220,7 +222,7 @@ def test_held_out_estimates_are_by_the_choice_of_other_folds(grouped, n_descent,
 
 
 def test_without_folds_there_are_no_such_estimates():
-    assert select(*table(), list(KERNELS)).held_out is None
+    assert select(TrainingRows(*table()), list(KERNELS)).held_out is None
 
 
 def test_a_choice_by_chance_does_not_look_like_knowledge():
@@ -230,7 +232,7 @@ def test_a_choice_by_chance_does_not_look_like_knowledge():
     for seed in range(10):
         y = torch.randint(2, (60,), generator=torch.Generator().manual_seed(seed))
         targets = torch.nn.functional.one_hot(y, 2).double()
-        chosen = select(rows, targets, weight, list(KERNELS), None, np.arange(60) % 10)
+        chosen = select(TrainingRows(rows, targets, weight), list(KERNELS), np.arange(60) % 10)
         found, held_out = chosen.settings, chosen.held_out
         honest.append(float((held_out.argmax(1) == y).double().mean()))
         centred = targets - weighted_mean(targets, weight)

@@ -1,0 +1,62 @@
+"""The rows that estimators learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+
+class Rows(Protocol):
+    """Scaled rows (n, views * layers, d), in memory or made from those on disk when they are asked for."""
+
+    def __len__(self) -> int:
+        """N."""
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """The rows of a slice or of numbers (b,), (b, views * layers, d)."""
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """
+    Distinct scaled rows, in random order, with what is known of them.
+
+    Attributes
+    ----------
+    rows : Rows of n rows
+    targets : Tensor of shape (n, K), float64
+        Coordinates of their codes: one-hot classes.
+    weight : Tensor of shape (n,), float64
+        Positive, of mean 1.
+    groups : ndarray of shape (n,), optional
+        Rows of one group are held out together.
+    observed : ndarray of shape (n,), optional
+        Independent observations that each row stands for; by default one.
+    """
+
+    rows: Rows
+    targets: Tensor
+    weight: Tensor
+    groups: np.ndarray | None = None
+    observed: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: slice | np.ndarray) -> TrainingRows:
+        """Some of the rows, in memory, by a slice or a mask (n,)."""
+        groups = None if self.groups is None else self.groups[index]
+        return TrainingRows(self.rows[index], self.targets[index], self.weight[index], groups)
+
+    @property
+    def y(self) -> Tensor:
+        """Classes, (n,), int64."""
+        return self.targets.argmax(1)
+
+    @property
+    def offset(self) -> Tensor:
+        """Weighted mean of the targets, (K,)."""
+        return self.weight @ self.targets / self.weight.sum()
