@@ -13,7 +13,7 @@ class Rows(Protocol):
     """Scaled rows (n, views * layers, d), in memory or made from those on disk when they are asked for."""
 
     def __len__(self) -> int:
-        """N."""
+        """Return n."""
 
     def __getitem__(self, index: Any) -> Tensor:
         """The rows of a slice or of numbers (b,), (b, views * layers, d)."""
