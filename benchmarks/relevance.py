@@ -19,6 +19,7 @@ COMPARED = ("ours", "xrfm", "hgb", "lightgbm", "extratrees", "svc_tuned", "logre
 KINDS = {
     "sum of three": lambda X: X[:, 0] + X[:, 1] - X[:, 2],
     "product of two and a third": lambda X: X[:, 0] * X[:, 1] + X[:, 2],
+    "squares of two and a third": lambda X: X[:, 0] ** 2 - X[:, 1] ** 2 + X[:, 2],
 }
 N_TEST, NOISE = 2000, 0.5
 

@@ -4,6 +4,9 @@ A kernel that treats all features alike needs many rows where few features matte
 along a feature shows how much depends on that feature (the diagonal of the average gradient outer product, Radhakrishnan et al.
 2024). Features are multiplied by its square root, the kernel is fitted anew, and so on for some rounds.
 
+Among many features, an estimate hardly depends on one whose effect is no line, and rounds do not find it. So the first estimate
+may have factors already, from what each feature alone explains.
+
 Factors are learned from the classes, so leave-one-out errors would be too optimistic. Factors learned from the rows outside
 of a fold are therefore validated on the rows inside.
 """
@@ -16,6 +19,7 @@ from functools import cache, partial
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 from torch import Tensor
 
 from .ridge import KERNELS, distances, kernel_values
@@ -41,6 +45,8 @@ N_PROBES = 4
 BEYOND_CHANCE = 2.0
 """Standard errors by which factors must be better than none."""
 LEAST_FACTOR = 1e-3
+SIZES = len(BANDWIDTHS), len(PENALTIES), ROUNDS + 1, 2
+"""Of the grid: bandwidths, penalties, rounds, and factors before the first round: none, or those of `screened`."""
 
 
 @dataclass(frozen=True)
@@ -87,25 +93,26 @@ def find_relevance(
         return _FoldScore(data[:n_rows], folds[:n_rows], start)
 
     few = on(DESCENT_ROWS)
-    kernel, place = selection.settings.kernel, (*selection.place, 0)
+    kernel, place = selection.settings.kernel, (*selection.place, 0, 0)
     # One round first: where all features matter, it makes things worse.
-    if not few.better(kernel, (*selection.place, 1), kernel, place):
+    first = min(((*selection.place, 1, screens) for screens in (0, 1)), key=partial(few, kernel))
+    if not few.better(kernel, first, kernel, place):
         return None
-    sizes = len(BANDWIDTHS), len(PENALTIES), ROUNDS + 1
-    best, place_of_best = kernel, descend(partial(few, kernel), (*selection.place, 1), sizes)
+    best, place_of_best = kernel, descend(partial(few, kernel), first, SIZES)
     for other in kernels:  # its best place is near that of the first
         if few(other, place_of_best) < CLOSE * few(best, place_of_best) and other != best:
-            found = descend(partial(few, other), place_of_best, sizes)
+            found = descend(partial(few, other), place_of_best, SIZES)
             if few(other, found) < few(best, place_of_best):
                 best, place_of_best = other, found
-    many, (i, j, n_rounds) = few, place_of_best
+    many, (i, j, n_rounds, screens) = few, place_of_best
     if len(data) > DESCENT_ROWS:
         many = on(len(data))
-        # More rows may need a narrower kernel
-        i = min(i, max(i - 1, 0), key=lambda i: many(best, (i, j, n_rounds)))
-    if not n_rounds or not many.better(best, (i, j, n_rounds), kernel, place):
+        # More rows may need a narrower kernel, and rounds find more by themselves.
+        i = min(i, max(i - 1, 0), key=lambda i: many(best, (i, j, n_rounds, screens)))
+        screens = min(screens, 0, key=lambda screens: many(best, (i, j, n_rounds, screens)))
+    if not n_rounds + screens or not many.better(best, (i, j, n_rounds, screens), kernel, place):
         return None
-    factors = torch.ones_like(rows[0])
+    factors = screened(data) if screens else torch.ones_like(rows[0])
     for _ in range(n_rounds):
         factors = sharpened(factors, data, start)
     unit = distances(best, data.rows[:DESCENT_ROWS] * factors, data.weight)[1]
@@ -131,9 +138,32 @@ def sharpened(factors: Tensor, data: TrainingRows, start: Place) -> Tensor:
         part = gram * column
         slope = torch.addmm(part.sum(1, keepdim=True) * scaled, part, scaled, alpha=-1)  # (n, d), but for a constant
         squared += data.weight.to(scaled) @ slope.square_()
-    found = factors * squared.sqrt_()
-    found = (found / found.square().mean().sqrt()).nan_to_num_(1.0).clamp_min_(LEAST_FACTOR)
-    return found / found.square().mean().sqrt()
+    return _normalized(factors * squared.sqrt_())
+
+
+def screened(data: TrainingRows) -> Tensor:
+    """Factors (d,) from the share of the targets that a parabola in the ranks of a feature explains, beyond chance."""
+    ranks = torch.as_tensor(rankdata(data.rows[:].cpu().numpy(), axis=0)).to(data.targets) / len(data)  # (n, d)
+    weight = data.weight / data.weight.sum()
+    centred = data.targets - data.offset
+    line = _standardized(ranks, weight)
+    curve = _standardized(line.square(), weight)
+    curve = _standardized(curve - line * (weight @ (line * curve)), weight)
+    explained = sum(((weight * centred.mT) @ part).square().sum(0) for part in (line, curve))  # (d,)
+    share = explained / (weight @ centred.square().sum(1))
+    return _normalized((share - 2 * weight.square().sum()).clamp_min_(0).sqrt_().to(data.rows[:1]))
+
+
+def _standardized(columns: Tensor, weight: Tensor) -> Tensor:
+    """Columns (n, d) of mean 0 and variance 1; of 0 where they are constant."""
+    columns = columns - weight @ columns
+    return columns / (weight @ columns.square()).sqrt().clamp_min(1e-6)
+
+
+def _normalized(factors: Tensor) -> Tensor:
+    """Factors (d,) whose squares have mean 1; ones if all are 0."""
+    factors = (factors / factors.square().mean().sqrt()).nan_to_num_(1.0).clamp_min_(LEAST_FACTOR)
+    return factors / factors.square().mean().sqrt()
 
 
 def _coefficients(gram: Tensor, data: TrainingRows, penalty: int) -> Tensor:
@@ -154,7 +184,7 @@ class _FoldScore:
         self._factors, self._distances = cache(self._learned), cache(self._measured)
 
     def __call__(self, kernel: str, place: tuple[int, ...]) -> float:
-        """The error of a kernel at a place of the grid of bandwidths, penalties and rounds."""
+        """The error of a kernel at a place of the grid of `SIZES`."""
         return held_out_error(self.estimates(kernel, place), self._centred, self._data.weight)
 
     def better(self, kernel: str, place: tuple[int, ...], other: str, other_place: tuple[int, ...]) -> bool:
@@ -190,16 +220,17 @@ class _FoldScore:
         return self._estimates[kernel, place]
 
     def _gram(self, kernel: str, fold: int, place: tuple[int, ...]) -> Tensor:
-        return kernel_values(kernel, *self._distances(kernel, fold, place[2]), BANDWIDTHS[place[0]])
+        return kernel_values(kernel, *self._distances(kernel, fold, *place[2:]), BANDWIDTHS[place[0]])
 
-    def _measured(self, kernel: str, fold: int, n_rounds: int) -> tuple[Tensor, float]:
+    def _measured(self, kernel: str, fold: int, n_rounds: int, screens: int) -> tuple[Tensor, float]:
         """Distances of all rows with the factors of a fold."""
-        if fold and not n_rounds:
-            return self._distances(kernel, 0, 0)
-        return distances(kernel, self._data.rows[:] * self._factors(fold, n_rounds), self._data.weight)
+        if fold and not n_rounds + screens:
+            return self._distances(kernel, 0, 0, 0)
+        return distances(kernel, self._data.rows[:] * self._factors(fold, n_rounds, screens), self._data.weight)
 
-    def _learned(self, fold: int, n_rounds: int) -> Tensor:
+    def _learned(self, fold: int, n_rounds: int, screens: int) -> Tensor:
         """Factors learned from the rows outside of a fold."""
-        if not n_rounds:
-            return torch.ones_like(self._data.rows[0])
-        return sharpened(self._factors(fold, n_rounds - 1), self._data[self._outside[fold]], self._start)
+        outside = self._data[self._outside[fold]]
+        if n_rounds:
+            return sharpened(self._factors(fold, n_rounds - 1, screens), outside, self._start)
+        return screened(outside) if screens else torch.ones_like(self._data.rows[0])

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from kernel_tables import weighted_mean
+from scipy.stats import rankdata
 
 from gendiffclf import GenerativeTransportClassifier
 from gendiffclf.estimators import kernel as kernel_module
 from gendiffclf.estimators import relevance
 from gendiffclf.estimators.kernel import Choice, fit_kernel
-from gendiffclf.estimators.relevance import N_FOLDS, N_PROBES, find_relevance, sharpened
+from gendiffclf.estimators.relevance import N_FOLDS, N_PROBES, find_relevance, screened, sharpened
 from gendiffclf.estimators.ridge import KERNELS, KernelSettings, distances
 from gendiffclf.estimators.selection import BANDWIDTHS, PENALTIES, select
 from gendiffclf.estimators.training_rows import TrainingRows
@@ -70,6 +71,34 @@ def test_few_sums_of_classes_stand_for_many_classes():
     )
 
 
+def test_screening_is_by_what_a_parabola_in_the_ranks_explains():
+    rows, targets, weight = table(n=300, d=5, n_classes=3)
+    rows[:, 2], rows[:, 3] = (rows[:, 2] > 0.5).float(), 0  # two values, and one
+    rows[:, 1] = rows[:, 1].square()
+    weight = weight * (torch.arange(300) % 3 + 1) / 2
+    factors = screened(TrainingRows(rows, targets, weight))
+    root, explained = weight.sqrt()[:, None].numpy(), []
+    centred = root * (targets - weighted_mean(targets, weight)).numpy()
+    for column in rows.T:
+        ranks = rankdata(column) / 300
+        design = root * np.stack([np.ones(300), ranks, ranks**2], axis=1)
+        residual = centred - design @ np.linalg.lstsq(design, centred, rcond=1e-10)[0]
+        explained.append(1 - (residual**2).sum() / (centred**2).sum())
+    by_chance = 2 * float(weight.square().sum() / weight.sum() ** 2)
+    wanted = np.sqrt(np.maximum(np.array(explained) - by_chance, 0))
+    wanted /= np.sqrt((wanted**2).mean())
+    np.testing.assert_allclose(factors, np.maximum(wanted, relevance.LEAST_FACTOR), rtol=1e-3)
+    nothing = TrainingRows(torch.zeros(300, 2), targets, weight)
+    assert screened(nothing).tolist() == [1, 1]
+
+
+def test_few_features_without_a_direction_are_found_among_many():
+    rows, _, weight = table(n=300, d=200)
+    y = (rows[:, :2].square().sum(1) > 1.4).long()
+    one = found(rows, torch.nn.functional.one_hot(y).double(), weight)[0]
+    assert one.factors[:2].min() > 10 * one.factors[2:].max()
+
+
 def test_features_that_matter_are_found():
     one, selection, _ = found(*table())
     assert one.factors[:2].min() > 3 * one.factors[2:].max()
@@ -92,7 +121,7 @@ def test_regressions_without_a_solution_know_nothing():
     rows[25:] = rows[:25]  # equal rows, told apart by the penalty alone
     data = TrainingRows(rows, targets, 1e17 * weight)
     score = relevance._FoldScore(data, np.arange(50) % N_FOLDS, START)
-    assert score("gaussian", (*START, 1)) == 1
+    assert score("gaussian", (*START, 1, 0)) == 1
     assert sharpened(torch.ones(40), data, START).tolist() == [1] * 40
 
 
@@ -114,7 +143,7 @@ def test_held_out_estimates_are_by_folds_that_did_not_teach():
     changed[folds == 2] = 1 - changed[folds == 2]
     before, after = (relevance._FoldScore(TrainingRows(rows, y, weight), folds, START) for y in (targets, changed))
     for kernel in KERNELS:
-        mine, other = (score.estimates(kernel, (*START, 2)) + score._data.offset for score in (before, after))
+        mine, other = (score.estimates(kernel, (*START, 2, 0)) + score._data.offset for score in (before, after))
         torch.testing.assert_close(mine[folds == 2], other[folds == 2])
         assert not torch.allclose(mine[folds == 1], other[folds == 1])
 
@@ -131,7 +160,7 @@ def test_held_out_estimates_are_those_of_refits():
     settings = KernelSettings("laplacian", 0, PENALTIES[START[1]], (width,), (1.0,))
     refitted = fit_kernel(TrainingRows(scaled[~own], targets[~own], weight[~own]), choice=Choice(settings)).estimator
     score = relevance._FoldScore(TrainingRows(rows, targets, weight), folds, START)
-    found = score.estimates("laplacian", (*START, 2))[own] + score._data.offset
+    found = score.estimates("laplacian", (*START, 2, 0))[own] + score._data.offset
     torch.testing.assert_close(found, refitted.to(weight).estimate(scaled[own].double())[0], rtol=1e-5, atol=1e-6)
 
 
@@ -140,12 +169,12 @@ def test_one_group_is_no_more_evidence_than_one_row():
     data, folds = TrainingRows(rows, targets, weight), np.arange(60) % 5
     score = relevance._FoldScore(data, folds, START)
     grouped = relevance._FoldScore(replace(data, groups=np.arange(60) // 30), folds, START)
-    errors = {(4, 5, 1): torch.zeros(60), (4, 5, 0): torch.cat([torch.full((30,), 0.01), torch.full((30,), 1.0)])}
+    errors = {(4, 5, 1, 0): torch.zeros(60), (4, 5, 0, 0): torch.cat([torch.full((30,), 0.01), torch.full((30,), 1.0)])}
     for one in (score, grouped):
         one._squared_errors = lambda kernel, place: errors[place].double()
-    assert score.better("gaussian", (4, 5, 1), "gaussian", (4, 5, 0))
-    assert not grouped.better("gaussian", (4, 5, 1), "gaussian", (4, 5, 0))
-    assert not score.better("gaussian", (4, 5, 0), "gaussian", (4, 5, 1))
+    assert score.better("gaussian", (4, 5, 1, 0), "gaussian", (4, 5, 0, 0))
+    assert not grouped.better("gaussian", (4, 5, 1, 0), "gaussian", (4, 5, 0, 0))
+    assert not score.better("gaussian", (4, 5, 0, 0), "gaussian", (4, 5, 1, 0))
 
 
 def test_the_standard_error_allows_for_few_groups():
@@ -156,9 +185,9 @@ def test_the_standard_error_allows_for_few_groups():
         torch.tensor([0.1, 1.0, 1.9]).repeat(20).double()
     )  # of groups 2, 20 and 38: 60 with a standard error of 31.2
     score._squared_errors = lambda kernel, place: place[2] * gains
-    assert not score.better("gaussian", (4, 5, 0), "gaussian", (4, 5, 1))
+    assert not score.better("gaussian", (4, 5, 0, 0), "gaussian", (4, 5, 1, 0))
     score._squared_errors = lambda kernel, place: place[2] * (gains + 0.1)
-    assert score.better("gaussian", (4, 5, 0), "gaussian", (4, 5, 1))
+    assert score.better("gaussian", (4, 5, 0, 0), "gaussian", (4, 5, 1, 0))
 
 
 @pytest.mark.parametrize("n_centers", [None, 300])
