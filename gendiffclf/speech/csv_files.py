@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ def read_csv(path: Path, rule: str, **options: Any) -> pd.DataFrame:
     except pd.errors.EmptyDataError as error:
         raise ValueError(f"Got {path}, which is empty, {rule}; add a header and rows.") from error
     except UnicodeDecodeError as error:
+        encoding = "utf-16" if error.object.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "latin1"
         raise ValueError(
-            f"Got {path} with bytes that are not UTF-8, {rule}; convert it, for example with `iconv -f latin1 -t utf-8`, or save "
-            "the table as CSV if it has another format."
+            f"Got {path} with bytes that are not UTF-8, {rule}; convert it, for example with `iconv -f {encoding} -t utf-8`, or "
+            "save the table as CSV if it has another format."
         ) from error
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         if "EOF inside string" in str(error):

@@ -101,8 +101,9 @@ def test_clips_without_labels_are_for_prediction(tmp_path):
         ),
         (
             "path,label\na.wav,fröhlich\n".encode("latin1"),
-            "clips.csv with bytes .* not UTF-8, .* in UTF-8 .*; convert it",
+            "clips.csv with bytes .* not UTF-8, .* in UTF-8 .*; convert it, for example with `iconv -f latin1 ",
         ),
+        ("path,label\na.wav,x\n".encode("utf-16"), "not UTF-8, .*; convert it, for example with `iconv -f utf-16 "),
         (
             "path;label\na.wav;x\n",
             r"clips.csv with the columns \['path;label'\], .* separated by commas .*; save it with commas",
