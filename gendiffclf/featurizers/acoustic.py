@@ -58,7 +58,7 @@ RHYTHM = ("voiced_share", "voiced_segments_per_second", "voiced_seconds_mean", "
 @dataclass(eq=False, repr=False)
 class AcousticFeaturizer(SpeechFeaturizer):
     """
-    Spectrum, pitch and voicing of a clip: statistics over its speech, one vector per clip, or contours over time.
+    Statistics of spectrum, pitch and voicing over the speech of a clip, or these themselves over time.
 
     They need neither a pretrained model nor a further package. Contours over time of level, periodicity, pitch and spectrum are
     summarised by their height, variation and course over the clip, and by their correlations. Only frames of speech count, not
