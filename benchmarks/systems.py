@@ -1,4 +1,4 @@
-"""Gen-SER, EmoSphere-SER and SELM on one corpus with acoustic features, beside linear models."""
+"""Gen-SER, EmoSphere-SER and SELM on one corpus with log-mel frames, beside linear models on statistics of the same frames."""
 
 from __future__ import annotations
 
@@ -17,15 +17,9 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from gendiffclf import (
-    AcousticFeaturizer,
-    EmoSphereRegressor,
-    FeatureCache,
-    GenerativeTransportClassifier,
-    SelmClassifier,
-)
+from gendiffclf import EmoSphereRegressor, FbankFeaturizer, FeatureCache, GenerativeTransportClassifier, SelmClassifier
 from gendiffclf.metrics import concordance_scorer
-from gendiffclf.speech import Evaluation, compare, evaluate
+from gendiffclf.speech import Evaluation, compare, evaluate, system_pipelines
 from gendiffclf.speech.adaptation import few_shot
 from gendiffclf.speech.ratings import evaluate_ratings
 from gendiffclf.speech.system_pipelines import SMALL
@@ -39,6 +33,8 @@ from .speech import CORPORA, about_corpus, read_named_corpus
 from .summary import Interval
 
 RECORD = RESULTS / "systems.json"
+FBANK: dict[str, Any] = {"n_mels": 40, "deltas": 2, "dither": 4.0}
+FRAMES: dict[str, Any] = {**FBANK, **system_pipelines.FRAMES, "pooling": "none"}
 OF_THE_RUN: dict[str, Any] = {"encoder": None, "device": "cpu", "precision": "float32", "random_state": 0}
 N_INNER = 4
 N_REPEATS = 10
@@ -67,27 +63,27 @@ def _emosphere(**changes: Any) -> Callable[[], BaseEstimator]:
 
 CLASSIFIERS: dict[str, tuple[str, Callable[[], BaseEstimator]]] = {
     "Gen-SER": ("statistics", lambda: GenerativeTransportClassifier(random_state=0)),
-    "SELM": ("none", lambda: SelmClassifier(**{**SMALL["selm"], **OF_THE_RUN})),
+    "SELM": ("frames", lambda: SelmClassifier(**{**SMALL["selm"], **OF_THE_RUN})),
     "logistic regression": (
         "statistics",
         lambda: _linear(LogisticRegression(max_iter=2000), "logisticregression__C", [0.003, 0.01, 0.03, 0.1, 1.0]),
     ),
 }
-"""Pooling and maker of each classifier of labels; the last is the baseline."""
+"""Features and maker of each classifier of labels; the last is the baseline."""
 ADAPTABLE = ("Gen-SER", "SELM")
 """Those with `partial_fit`."""
 REGRESSORS: dict[str, tuple[str, Callable[[], BaseEstimator]]] = {
-    "EmoSphere-SER": ("none", _emosphere()),
-    "without the auxiliary task": ("none", _emosphere(n_regions=None)),
-    "auxiliary task of constant weight": ("none", _emosphere(dynamic_weight=False)),
-    "mean in place of style pooling": ("none", _emosphere(pooling="mean")),
-    "attentive statistics in place of style pooling": ("none", _emosphere(pooling="attentive")),
+    "EmoSphere-SER": ("frames", _emosphere()),
+    "without the auxiliary task": ("frames", _emosphere(n_regions=None)),
+    "auxiliary task of constant weight": ("frames", _emosphere(dynamic_weight=False)),
+    "mean in place of style pooling": ("frames", _emosphere(pooling="mean")),
+    "attentive statistics in place of style pooling": ("frames", _emosphere(pooling="attentive")),
     "ridge regression": (
         "statistics",
-        lambda: _linear(Ridge(), "ridge__alpha", [10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0], concordance_scorer),
+        lambda: _linear(Ridge(), "ridge__alpha", [10.0, 30.0, 100.0, 300.0, 1000.0], concordance_scorer),
     ),
 }
-"""Pooling and maker of each regressor of ratings; the first is the system, the last the baseline."""
+"""Features and maker of each regressor of ratings; the first is the system, the last the baseline."""
 TASKS = ("gender", "emotion")
 RATINGS, FEW_SHOT = "ratings", "few-shot"
 PARTS = (*TASKS, RATINGS, FEW_SHOT)
@@ -125,9 +121,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _measure(part: str, name: str, corpus: pd.DataFrame, arguments: argparse.Namespace) -> tuple[dict[str, Any], Any]:
     """What is recorded of a model in a part, and its evaluation."""
-    pooling, maker = (REGRESSORS if part == RATINGS else CLASSIFIERS)[name]
+    kind, maker = (REGRESSORS if part == RATINGS else CLASSIFIERS)[name]
     cache = FeatureCache(arguments.cache) if arguments.cache else True
-    featurizer = AcousticFeaturizer(pooling=pooling, cache=cache)
+    featurizer = FbankFeaturizer(**(FRAMES if kind == "frames" else FBANK), cache=cache)
     # Apart from the time below.
     given = {"features": encode_clips(featurizer, corpus).rows, "n_folds": arguments.n_folds}
     begin, processor = time.perf_counter(), time.process_time()
@@ -160,7 +156,8 @@ def _record(arguments: argparse.Namespace, part: str, corpus: pd.DataFrame, name
     record = read_record(arguments.output) or {"schema": SCHEMA, "parts": {}}
     models = {**record["parts"].get(part, {}).get("models", {}), name: row}
     about = about_corpus(arguments.corpus, corpus, arguments.n_folds)
-    record["parts"][part] = new_record(arguments.command_line, **about, settings=SMALL, models=models)
+    settings = {"fbank": FBANK, "frames": FRAMES, **SMALL}
+    record["parts"][part] = new_record(arguments.command_line, **about, settings=settings, models=models)
     write_record(record, arguments.output)
 
 
@@ -174,6 +171,7 @@ def context(results: Path) -> dict[str, Any]:
         "parts": parts,
         "first": first,
         "corpus": CORPORA.get(first["corpus"], first["corpus"]),
+        "fbank": ", ".join(f"`{name}={value:g}`" for name, value in first["settings"]["fbank"].items()),
         "labels": {task: _labels(parts[task]) for task in TASKS if task in parts},
         "ratings": _ratings(parts[RATINGS]) if RATINGS in parts else "",
         "targets": table(

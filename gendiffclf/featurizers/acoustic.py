@@ -1,4 +1,4 @@
-"""Acoustic features without a pretrained model: contours of spectrum, pitch and voicing, and their statistics over a clip."""
+"""Acoustic functionals: statistics of spectrum, pitch and voicing over the speech of a clip, without a pretrained model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 from scipy.ndimage import binary_erosion, median_filter
 
-from ..validation import check_choice, check_flag, check_integer, check_real, shown
+from ..validation import check_flag, check_integer, check_real, shown
 from ._base import SpeechFeaturizer
 from .cache import FeatureCache
 from .engine import ClipwiseEncoder, Encoder
@@ -21,7 +21,6 @@ from .fbank import FbankFeaturizer
 from .mel import SAMPLING_RATE, FbankEncoder, slopes
 from .pitch import pitch
 
-POOLINGS = ("statistics", "none")
 N_MELS = 40
 # Edges of the mel filters in Hz, so far apart that each filter holds frequencies of the spectrum.
 MOST_F_MIN, LEAST_F_MAX = 500.0, 1500.0
@@ -46,8 +45,6 @@ DETAILS = (
     "curve",
     *(f"autocorrelation_{round(1000 * SECONDS * lag)}ms" for lag in LAGS),
 )
-# Contours are averaged over so many frames where they are returned themselves.
-N_AVERAGED = 4
 # A contour with a lower standard deviation is constant but for rounding.
 ROUNDING = float(np.finfo(np.float32).eps)
 # Added to the variances of standardised contours, so that their correlations have a logarithm.
@@ -58,7 +55,7 @@ RHYTHM = ("voiced_share", "voiced_segments_per_second", "voiced_seconds_mean", "
 @dataclass(eq=False, repr=False)
 class AcousticFeaturizer(SpeechFeaturizer):
     """
-    Statistics of spectrum, pitch and voicing over the speech of a clip, or these themselves over time.
+    Statistics of spectrum, pitch and voicing over the speech of a clip, one vector per clip.
 
     They need neither a pretrained model nor a further package. Contours over time of level, periodicity, pitch and spectrum are
     summarised by their height, variation and course over the clip, and by their correlations. Only frames of speech count, not
@@ -81,8 +78,6 @@ class AcousticFeaturizer(SpeechFeaturizer):
     normalize_level : bool, default=True
         Whether to scale each clip to a root mean square of 26 dB below full scale first. Features then depend neither on
         the gain of the recording nor on how loud someone speaks.
-    pooling : {"statistics", "none"}, default="statistics"
-        With "none", frames of the contours and their slopes, one each 40 ms, for estimators that pool them.
     sampling_rate : float or None, default=None
         Sampling rate of bare arrays, in Hz. With None, bare arrays raise an error: a wrong rate would go unnoticed.
     cache : bool, str, Path, FeatureCache or None, default=True
@@ -131,9 +126,6 @@ class AcousticFeaturizer(SpeechFeaturizer):
     periodic ones of speech count as voiced. Four values describe the rhythm: the share of voiced frames in speech, voiced
     segments per second of speech, and mean and standard deviation of their length in seconds. All clips are resampled to 16 kHz.
 
-    With `pooling="none"`, a frame holds means over 40 ms of level, periodicity, pitch, voicing (1 or 0) and all coefficients,
-    then of their slopes. Pitch is interpolated where there is no voice. Frames of pauses are among them.
-
     References
     ----------
     P. Boersma, "Accurate short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled
@@ -158,7 +150,6 @@ class AcousticFeaturizer(SpeechFeaturizer):
     f_min: float = 20.0
     f_max: float = 7600.0
     normalize_level: bool = True
-    pooling: Literal["statistics", "none"] = "statistics"
     sampling_rate: float | None = None
     cache: bool | str | FeatureCache | None = True
     n_jobs: int | None = None
@@ -166,7 +157,6 @@ class AcousticFeaturizer(SpeechFeaturizer):
     verbose: int = 0
 
     def _encoders(self) -> list[Encoder]:
-        self._check_container(2 if self.pooling == "none" else 1)
         return [self._encoder()] * joblib.effective_n_jobs(self.n_jobs)
 
     def _encoder(self) -> AcousticEncoder:
@@ -179,7 +169,6 @@ class AcousticFeaturizer(SpeechFeaturizer):
         check_real("f_min", self.f_min, 0, MOST_F_MIN, high_open=True)
         check_real("f_max", self.f_max, LEAST_F_MAX, SAMPLING_RATE / 2)
         check_flag("normalize_level", self.normalize_level)
-        check_choice("pooling", self.pooling, POOLINGS)
         fbank = FbankFeaturizer(
             N_MELS,
             hop_seconds=SECONDS,
@@ -188,13 +177,10 @@ class AcousticFeaturizer(SpeechFeaturizer):
             normalize_level=self.normalize_level,
             pooling="none",
         ).encoder()
-        return AcousticEncoder(fbank, int(self.n_mfcc), float(self.f0_min), float(self.f0_max), self.pooling)
+        return AcousticEncoder(fbank, int(self.n_mfcc), float(self.f0_min), float(self.f0_max))
 
     def _names(self) -> list[str]:
         cepstrum = [f"mfcc{i + 1}" for i in range(self._encoder().n_mfcc)]
-        if self.pooling == "none":
-            contours = [*PROSODY, "voicing", *cepstrum]
-            return [*contours, *(f"{contour}_slope" for contour in contours)]
         detailed = [*PROSODY, *cepstrum[:N_DETAILED]]
         names = [f"{contour}_{statistic}" for contour in detailed for statistic in (*STATISTICS, *DETAILS)]
         names += [f"{contour}_{statistic}" for contour in cepstrum[N_DETAILED:] for statistic in STATISTICS]
@@ -203,7 +189,7 @@ class AcousticFeaturizer(SpeechFeaturizer):
 
 @dataclass
 class AcousticEncoder(ClipwiseEncoder):
-    """Acoustic features of samples at 16 kHz; the parameters are those of `AcousticFeaturizer`."""
+    """Acoustic functionals of samples at 16 kHz; the parameters are those of `AcousticFeaturizer`."""
 
     sampling_rate = SAMPLING_RATE
 
@@ -211,12 +197,8 @@ class AcousticEncoder(ClipwiseEncoder):
     n_mfcc: int
     f0_min: float
     f0_max: float
-    pooling: str
 
     def __post_init__(self) -> None:
-        if self.pooling == "none":
-            self.row_shape = (None, 2 * (len(PROSODY) + 1 + self.n_mfcc))
-            return
         detailed = len(PROSODY) + min(self.n_mfcc, N_DETAILED)
         width = len(STATISTICS) * (len(PROSODY) + self.n_mfcc) + len(DETAILS) * detailed
         self.row_shape = (width + detailed * (detailed - 1) // 2 + len(RHYTHM),)
@@ -235,10 +217,6 @@ class AcousticEncoder(ClipwiseEncoder):
         voiced = speech & (heard >= min(VOICING_THRESHOLD, np.sort(heard)[-LEAST_VOICED:][0]))
         semitones = 12 * np.log2(median_filter(f0, 5, mode="nearest") / SEMITONES_FROM)
         cepstrum = dct(log_mel, axis=1, norm="ortho")[:, 1 : self.n_mfcc + 1]
-        if self.pooling == "none":
-            frames = np.arange(len(voiced))
-            semitones = np.interp(frames, frames[voiced], semitones[voiced])
-            return _averaged(np.column_stack([level, periodicity, semitones, voiced, cepstrum]))
         detailed = np.column_stack([level, periodicity, semitones, cepstrum[:, :N_DETAILED]])
         masks = [voiced if contour is semitones else speech for contour in (level, periodicity, semitones)]
         parts = [_statistics(detailed[:, [i]], mask, detailed=True) for i, mask in enumerate(masks)]
@@ -269,14 +247,6 @@ def _statistics(contours: NDArray[np.float64], used: NDArray[np.bool_], detailed
         parts += [*np.percentile(values, PERCENTILES, axis=0), *course[1:]]
         parts += [(apart[:-lag] * apart[lag:]).sum(axis=0) / power for lag in LAGS]
     return np.vstack(parts).T.ravel()
-
-
-def _averaged(contours: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Means of contours and their slopes over `N_AVERAGED` frames: (frames, d) -> (frames / N_AVERAGED, 2 d)."""
-    values = np.concatenate([contours, slopes(contours)], axis=1)
-    n_frames = max(len(values) // N_AVERAGED, 1)
-    means = values[: n_frames * N_AVERAGED].reshape(n_frames, -1, values.shape[1]).mean(axis=1)
-    return np.asarray(means, dtype=np.float32)
 
 
 def _relations(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -67,7 +67,7 @@ def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--featurizer",
         choices=FEATURIZER_NAMES,
-        help="kind of features (default: acoustic); egemaps has no frames for --system emosphere and selm",
+        help="kind of features (default: acoustic; fbank with --system emosphere or selm, which need frames)",
     )
     parser.add_argument("--encoder", help="name or folder of a speech encoder; implies --featurizer hubert")
     parser.add_argument("--normalize", choices=("speaker",), help="standardise features within each speaker")
@@ -160,7 +160,8 @@ def build_pipeline(options: argparse.Namespace) -> Pipeline:
     from .system_pipelines import system_pipeline
 
     system = checked_system(options)
-    kind = "hubert" if options.encoder is not None else options.featurizer or "acoustic"
+    usual = "acoustic" if system == "gen-ser" else "fbank"
+    kind = "hubert" if options.encoder is not None else options.featurizer or usual
     featurizer = FEATURIZERS[kind](**(FBANK if kind == "fbank" else {}))
     own = featurizer.get_params()
     featurizer.set_params(**{name: value for name, value in featurizer_changes(options).items() if name in own})

@@ -47,9 +47,9 @@ class EmoSphereRegressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regr
 
     Parameters
     ----------
-    encoder : "acoustic", str, Path, Module, SpeechFeaturizer or None, default="microsoft/wavlm-large"
-        Source of the frames: acoustic contours, which need no weights; a hub name, folder or loaded model of transformers; or
-        a featuriser such as `FbankFeaturizer(n_mels=40)`. With None, `X` holds frames instead of clips, arrays of
+    encoder : "fbank", str, Path, Module, SpeechFeaturizer or None, default="microsoft/wavlm-large"
+        Source of the frames: log-mel energies, which need no weights; a hub name, folder or loaded model of transformers; or
+        a featuriser such as `FbankFeaturizer(n_mels=40, deltas=1)`. With None, `X` holds frames instead of clips, arrays of
         shape (n_frames, d), as in a pipeline after a featuriser with `pooling="none"`.
     tune_encoder : bool, default=False
         Whether to fine-tune the encoder's transformer, as in the paper. With a frozen encoder each clip is encoded once.
@@ -139,7 +139,7 @@ class EmoSphereRegressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regr
     >>> clips = [(np.sin(np.arange(4000) * (0.05 + 0.02 * i)), 16000) for i in range(6)]
     >>> Y = np.linspace(1, 7, 6)[:, None] * [1, 1, 1]
     >>> regressor = EmoSphereRegressor(
-    ...     "acoustic", dimensions=["arousal", "valence", "dominance"], value_range=(1, 7), width=16, n_epochs=1, random_state=0
+    ...     "fbank", dimensions=["arousal", "valence", "dominance"], value_range=(1, 7), width=16, n_epochs=1, random_state=0
     ... )
     >>> regressor.fit(clips, Y).predict(clips).shape
     (6, 3)

@@ -53,7 +53,7 @@ def check_parameters(params: Mapping[str, Any]) -> None:
 
 def _check_tunable(params: Mapping[str, Any]) -> None:
     encoder = params["encoder"]
-    if encoder is None or isinstance(encoder, SpeechFeaturizer) or encoder == "acoustic":
+    if encoder is None or isinstance(encoder, SpeechFeaturizer) or encoder == "fbank":
         given = type(encoder).__name__ if isinstance(encoder, SpeechFeaturizer) else shown(encoder)
         raise ValueError(
             f"Got encoder={given} with tune_encoder=True, expected a hub name, a folder or a loaded model; pass the model of a "

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..featurizers import AcousticFeaturizer, AudioError, HubertFeaturizer, SpeechFeaturizer
+from ..featurizers import AudioError, FbankFeaturizer, HubertFeaturizer, SpeechFeaturizer
 from ..featurizers.inputs import as_clip
 from ..validation import shown
 
@@ -23,7 +23,7 @@ def frame_featurizer(encoder: Any, *, layer: int, sampling_rate: float | None = 
     """
     Return the featuriser whose `transform` turns clips into a list of frames of shape (n_frames, d).
 
-    The `encoder` "acoustic" means the contours of `AcousticFeaturizer`; a name, folder or loaded model is passed to
+    The `encoder` "fbank" means log-mel energies (80 filters, a frame every 10 ms); a name, folder or loaded model is passed to
     `HubertFeaturizer`, of which `layer` is the hidden state to use, -1 the last; a `SpeechFeaturizer` keeps its settings except
     `pooling`, `layers` and `on_error`. `sampling_rate`, in Hz, is that of bare arrays, unless the featuriser has its own.
     `settings` are parameters of a new featuriser, such as `cache` and `device`; those that it does not have are ignored.
@@ -36,13 +36,13 @@ def frame_featurizer(encoder: Any, *, layer: int, sampling_rate: float | None = 
         # With "nan", a broken clip would give frames of NaN.
         featurizer = copy.copy(encoder).set_params(on_error="raise")
         settings = {} if featurizer.sampling_rate is not None else {"sampling_rate": sampling_rate}
-    elif isinstance(encoder, str) and encoder == "acoustic":
-        featurizer = AcousticFeaturizer(sampling_rate=sampling_rate)
+    elif isinstance(encoder, str) and encoder == "fbank":
+        featurizer = FbankFeaturizer(sampling_rate=sampling_rate)
     elif isinstance(encoder, str | os.PathLike) or hasattr(encoder, "config"):
         featurizer = HubertFeaturizer(encoder, sampling_rate=sampling_rate)
     else:
         raise ValueError(
-            f"Got encoder={shown(encoder)}, expected 'acoustic', a hub name, a folder, a loaded model or a featuriser."
+            f"Got encoder={shown(encoder)}, expected 'fbank', a hub name, a folder, a loaded model or a featuriser."
         )
     known = featurizer.get_params(deep=False)
     settings |= {"pooling": "none", "layers": layer}

@@ -49,12 +49,12 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
 
     Parameters
     ----------
-    encoder : "acoustic", str, Path, Module, SpeechFeaturizer or None, default="facebook/wav2vec2-base"
-        Source of the frames: acoustic contours, which need no weights; a hub name, folder or loaded model of transformers; or
+    encoder : "fbank", str, Path, Module, SpeechFeaturizer or None, default="facebook/wav2vec2-base"
+        Source of the frames: log-mel energies, which need no weights; a hub name, folder or loaded model of transformers; or
         a featuriser. It is frozen, and each clip is encoded once. With None, `X` holds frames instead of clips, arrays of
         shape (n_frames, d), as in a pipeline after a featuriser with `pooling="none"`.
     layer : int, default=4
-        Hidden state used as frames, as in the paper; ignored for acoustic contours.
+        Hidden state used as frames, as in the paper; ignored for log-mel energies.
     language_model : str or Path, default="gpt2"
         A hub name, or a folder with a causal language model and its tokenizer. "bytes" is a small GPT-2 over bytes with
         random initial weights, which needs no download.
@@ -147,7 +147,7 @@ class SelmClassifier(SelmPrediction, ClassifierMixin, ClipEstimator):
     >>> from gendiffclf import SelmClassifier
     >>> clips = [(np.sin(np.arange(4000) * (0.05 + 0.1 * (i % 2))), 16000) for i in range(6)]
     >>> classifier = SelmClassifier(
-    ...     "acoustic", language_model="bytes", n_prefix=2, n_mapper_layers=1, n_epochs=1, cache=None, random_state=0
+    ...     "fbank", language_model="bytes", n_prefix=2, n_mapper_layers=1, n_epochs=1, cache=None, random_state=0
     ... )
     >>> classifier.fit(clips, ["low", "high"] * 3).predict_proba(clips).shape
     (6, 2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import FunctionTransformer
 
-from gendiffclf.featurizers import AcousticFeaturizer, FbankFeaturizer, HubertFeaturizer
+from gendiffclf.featurizers import FbankFeaturizer, HubertFeaturizer
 
 from .conftest import RATE, tone
 
@@ -12,15 +12,13 @@ from .conftest import RATE, tone
 def make(kind, checkpoint, **parameters):
     if kind == "fbank":
         return FbankFeaturizer(**{"n_mels": 12, "deltas": 1, "cache": None} | parameters)
-    if kind == "acoustic":
-        return AcousticFeaturizer(**{"cache": None} | parameters)
     return HubertFeaturizer(**{"model": checkpoint, "layers": -1, "device": "cpu", "cache": None} | parameters)
 
 
-KINDS = pytest.mark.parametrize("kind", ["acoustic", "fbank", "hubert"])
+KINDS = pytest.mark.parametrize("kind", ["fbank", "hubert"])
 
 
-@pytest.mark.parametrize("kind", ["fbank", "hubert"])
+@KINDS
 def test_frames_pool_to_what_the_other_poolings_give(kind, checkpoint, clips):
     frames = make(kind, checkpoint, pooling="none").transform(clips)
     assert isinstance(frames, list)

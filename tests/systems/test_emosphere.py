@@ -11,7 +11,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
 from sklearn.pipeline import Pipeline
 
 from gendiffclf import AudioError, EmoSphereRegressor, FbankFeaturizer
-from gendiffclf.featurizers.acoustic import AcousticEncoder
+from gendiffclf.featurizers.mel import FbankEncoder
 from gendiffclf.metrics import concordance_correlation, concordance_scorer
 from gendiffclf.systems import spherical
 
@@ -151,7 +151,7 @@ def test_a_data_frame_names_its_columns(small, rated):
         ({"pooling": "max"}, None, "Got pooling='max', expected one of 'style', 'mean', 'attentive'"),
         ({"n_regions": 9}, None, "Got n_regions=9, expected one of 8, 19, 33, 73"),
         ({"width": 7}, None, "Got width=7, expected an even number"),
-        ({"encoder": 3}, None, "Got encoder=3, expected 'acoustic', a hub name, a folder"),
+        ({"encoder": 3}, None, "Got encoder=3, expected 'fbank', a hub name, a folder"),
         ({"tune_encoder": True}, None, "Got encoder=FbankFeaturizer with tune_encoder=True, expected a hub name"),
         ({"encoder": "x", "tune_encoder": True, "layer": 3}, None, "Got layer=3 with tune_encoder=True, expected -1"),
         ({"n_epochs": 0}, None, "Got n_epochs=0, expected an integer >= 1"),
@@ -208,9 +208,9 @@ def test_seeds_repeat_and_leave_the_process_alone(small, rated):
 
 def test_a_fit_is_quiet_and_verbose_shows_progress(small, rated, capfd):
     clips, Y = rated
-    small(encoder="acoustic").fit(clips, Y)
+    small(encoder="fbank").fit(clips, Y)
     assert capfd.readouterr() == ("", "")
-    small(encoder="acoustic", verbose=1).fit(clips, Y)
+    small(encoder="fbank", verbose=1).fit(clips, Y)
     shown = capfd.readouterr().err
     assert re.search(r"6/6 .*loss=", shown)
     assert re.search(r"\d\d:\d\d<\d\d:\d\d", shown)  # time spent and time left
@@ -277,13 +277,13 @@ def test_training_in_half_precision_is_close_and_keeps_float32(small, rated):
 
 def test_frames_come_from_the_cache(small, rated, tmp_path, monkeypatch):
     clips, Y = rated
-    settings = {"encoder": "acoustic", "cache": tmp_path}
+    settings = {"encoder": "fbank", "cache": tmp_path}
     first = small(**settings).fit(clips, Y)
 
     def fail(*_):
         raise AssertionError("encoded again")
 
-    monkeypatch.setattr(AcousticEncoder, "encode", fail)
+    monkeypatch.setattr(FbankEncoder, "encode", fail)
     np.testing.assert_array_equal(small(**settings).fit(clips, Y).predict(clips), first.predict(clips))
     with pytest.raises(AssertionError, match="encoded again"):
         small(**settings, max_seconds=0.1).fit(clips, Y)

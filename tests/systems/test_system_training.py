@@ -146,11 +146,11 @@ def save_fit(out, system, folder=None, distributed=False):
     run["precision"] = "float32"
     if system == "emosphere":
         names = ["arousal", "valence", "dominance"]
-        fitted = EmoSphereRegressor("acoustic", dimensions=names, value_range=(0, 1), width=16, **run)
+        fitted = EmoSphereRegressor("fbank", dimensions=names, value_range=(0, 1), width=16, **run)
         answers = fitted.fit(clips, rng.uniform(size=(16, 3))).predict(clips)
     else:
         fitted = SelmClassifier(
-            "acoustic", language_model="bytes", n_prefix=2, n_mapper_layers=1, learning_rate=1e-3, **run
+            "fbank", language_model="bytes", n_prefix=2, n_mapper_layers=1, learning_rate=1e-3, **run
         )
         answers = fitted.fit(clips, ["low", "high"] * 8).predict_proba(clips)
     weights = np.concatenate([w.numpy().ravel() for w in fitted.network_.state_dict().values()])

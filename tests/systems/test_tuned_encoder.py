@@ -172,12 +172,12 @@ def test_waves_are_cut_and_short_ones_padded(tmp_path):
 
 def test_clips_that_are_cut_are_cached(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "long.wav", tone(0.5, 300, 0.5, 0), RATE)
-    featurizer = frame_featurizer("acoustic", layer=-1, cache=tmp_path / "cache")
+    featurizer = frame_featurizer("fbank", layer=-1, cache=tmp_path / "cache")
     (first,) = clip_frames(featurizer, [tmp_path / "long.wav"], max_seconds=0.1)
     monkeypatch.setattr(Clip, "load", None)
     (again,) = clip_frames(featurizer, [tmp_path / "long.wav"], max_seconds=0.1)
     np.testing.assert_array_equal(first, again)
-    assert len(first) == 2  # frames of 40 ms
+    assert len(first) == 8  # frames of 25 ms every 10 ms
 
 
 def test_encoders_that_padding_would_reach_are_not_tuned(encoders):
