@@ -4,8 +4,8 @@ A kernel that treats all features alike needs many rows where few features matte
 along a feature shows how much depends on that feature (the diagonal of the average gradient outer product, Radhakrishnan et al.
 2024). Features are multiplied by its square root, the kernel is fitted anew, and so on for some rounds.
 
-Among many features, an estimate hardly depends on one whose effect is no line, and rounds do not find it. So the first estimate
-may have factors already, from what each feature alone explains.
+Among many features, an estimate hardly depends on those whose effect is no line, and rounds do not find them. So the first
+estimate may have factors already, from what features explain alone and in pairs.
 
 Factors are learned from the classes, so leave-one-out errors would be too optimistic. Factors learned from the rows outside
 of a fold are therefore validated on the rows inside.
@@ -27,6 +27,7 @@ from .selection import (
     BANDWIDTHS,
     CLOSE,
     DESCENT_ROWS,
+    MIDDLE,
     PENALTIES,
     Place,
     Selection,
@@ -45,6 +46,8 @@ N_PROBES = 4
 BEYOND_CHANCE = 2.0
 """Standard errors by which factors must be better than none."""
 LEAST_FACTOR = 1e-3
+MOST_PAIRED = 1000
+"""Features at most of which pairs are looked at, at a cost that grows with their square."""
 SIZES = len(BANDWIDTHS), len(PENALTIES), ROUNDS + 1, 2
 """Of the grid: bandwidths, penalties, rounds, and factors before the first round: none, or those of `screened`."""
 
@@ -95,7 +98,8 @@ def find_relevance(
     few = on(DESCENT_ROWS)
     kernel, place = selection.settings.kernel, (*selection.place, 0, 0)
     # One round first: where all features matter, it makes things worse.
-    first = min(((*selection.place, 1, screens) for screens in (0, 1)), key=partial(few, kernel))
+    # Few features of many need another penalty than all of them.
+    first = min((*selection.place, 1, 0), (*selection.place, 1, 1), (*MIDDLE, 1, 1), key=partial(few, kernel))
     if not few.better(kernel, first, kernel, place):
         return None
     best, place_of_best = kernel, descend(partial(few, kernel), first, SIZES)
@@ -130,11 +134,8 @@ def sharpened(factors: Tensor, data: TrainingRows, start: Place) -> Tensor:
     scaled = data.rows[:] * factors
     gram = kernel_values("gaussian", *distances("gaussian", scaled, data.weight), BANDWIDTHS[start[0]])
     coefficients = _coefficients(gram, data, start[1])
-    if coefficients.shape[1] > N_PROBES:
-        signs = torch.randint(0, 2, (coefficients.shape[1], N_PROBES), generator=torch.Generator().manual_seed(0))
-        coefficients = coefficients @ (2 * signs - 1).to(coefficients)
     gram, squared = gram.to(scaled), torch.zeros_like(factors)
-    for column in coefficients.to(scaled).mT:
+    for column in _probes(coefficients).to(scaled).mT:
         part = gram * column
         slope = torch.addmm(part.sum(1, keepdim=True) * scaled, part, scaled, alpha=-1)  # (n, d), but for a constant
         squared += data.weight.to(scaled) @ slope.square_()
@@ -142,7 +143,7 @@ def sharpened(factors: Tensor, data: TrainingRows, start: Place) -> Tensor:
 
 
 def screened(data: TrainingRows) -> Tensor:
-    """Factors (d,) from the share of the targets that a parabola in the ranks of a feature explains, beyond chance."""
+    """Factors (d,) from the shares of the targets that a parabola in a feature's ranks and products with others explain."""
     ranks = torch.as_tensor(rankdata(data.rows[:].cpu().numpy(), axis=0)).to(data.targets) / len(data)  # (n, d)
     weight = data.weight / data.weight.sum()
     centred = data.targets - data.offset
@@ -150,8 +151,34 @@ def screened(data: TrainingRows) -> Tensor:
     curve = _standardized(line.square(), weight)
     curve = _standardized(curve - line * (weight @ (line * curve)), weight)
     explained = sum(((weight * centred.mT) @ part).square().sum(0) for part in (line, curve))  # (d,)
-    share = explained / (weight @ centred.square().sum(1))
-    return _normalized((share - 2 * weight.square().sum()).clamp_min_(0).sqrt_().to(data.rows[:1]))
+    by_chance = weight.square().sum()
+    shares = (explained / (weight @ centred.square().sum(1)) - 2 * by_chance).clamp_min_(0)
+    if 1 < line.shape[1] <= MOST_PAIRED:
+        shares += _explained_by_products(line, _probes(centred), weight, by_chance)
+    return _normalized(shares.sqrt_().to(data.rows[:1]))
+
+
+def _explained_by_products(columns: Tensor, centred: Tensor, weight: Tensor, by_chance: Tensor) -> Tensor:
+    """
+    Share of the targets that the products of each standardised column (n, d) with the others explain, (d,).
+
+    Pairs count by how much they exceed the most that so many would explain by chance (Donoho and Johnstone 1994).
+    """
+    targets, columns, weight = centred.to(torch.float32), columns.float(), weight.float()[:, None]
+    variance = (weight * columns.square()).mT @ columns.square() - ((weight * columns).mT @ columns).square()
+    explained = sum(((weight * target[:, None] * columns).mT @ columns).square() for target in targets.mT)
+    shares = explained / (variance.clamp_min(1e-3) * (weight.mT @ targets.square()).sum())
+    n_pairs = len(shares) * (len(shares) - 1) / 2
+    shares = (shares - 2 * float(np.log(n_pairs)) * by_chance.float()).clamp_min_(0)
+    return (shares.sum(1) - shares.diagonal()).to(centred)
+
+
+def _probes(targets: Tensor) -> Tensor:
+    """Targets (n, K), or a few sums of them with random signs if there are more."""
+    if targets.shape[1] <= N_PROBES:
+        return targets
+    signs = torch.randint(0, 2, (targets.shape[1], N_PROBES), generator=torch.Generator().manual_seed(0))
+    return targets @ (2 * signs - 1).to(targets)
 
 
 def _standardized(columns: Tensor, weight: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ PENALTIES = tuple(np.geomspace(1e-4, 3, 10))
 BANDWIDTH_STEP, PENALTY_STEP = float(BANDWIDTHS[1] / BANDWIDTHS[0]), float(PENALTIES[1] / PENALTIES[0])
 
 GRID = len(BANDWIDTHS), len(PENALTIES)
+MIDDLE = len(BANDWIDTHS) // 2, len(PENALTIES) // 2
 Place = tuple[int, ...]
 """Of a bandwidth and a penalty in their grids."""
 
@@ -68,11 +69,10 @@ def select(data: TrainingRows, kernels: Sequence[str], folds: np.ndarray | None 
 
     few = on(DESCENT_ROWS)
     n_views, n_layers = data.rows[:1].shape[1:3]
-    middle = len(BANDWIDTHS) // 2, len(PENALTIES) // 2
     alone = [tuple(int(layer == other) for other in range(n_layers)) for layer in range(n_layers)]
-    counts = min(alone, key=lambda c: few(kernels[0], 0, c, middle)) if n_layers > 1 else alone[0]
+    counts = min(alone, key=lambda c: few(kernels[0], 0, c, MIDDLE)) if n_layers > 1 else alone[0]
     candidates: list[tuple[str, int, Place]] = []
-    place: Place = middle
+    place: Place = MIDDLE
     for kernel in kernels:
         for view in range(n_views):  # the best place for one is near that for the others
             place = descend(partial(few, kernel, view, counts), place, GRID)

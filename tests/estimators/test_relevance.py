@@ -71,32 +71,43 @@ def test_few_sums_of_classes_stand_for_many_classes():
     )
 
 
-def test_screening_is_by_what_a_parabola_in_the_ranks_explains():
-    rows, targets, weight = table(n=300, d=5, n_classes=3)
+def test_screening_is_by_what_parabolas_and_products_of_ranks_explain():
+    rows, _, weight = table(n=300, d=5)
+    y = (rows[:, 0] * rows[:, 4] > 0).long() + (rows[:, 1] > 0.5)
+    targets = torch.nn.functional.one_hot(y).double()
     rows[:, 2], rows[:, 3] = (rows[:, 2] > 0.5).float(), 0  # two values, and one
     rows[:, 1] = rows[:, 1].square()
     weight = weight * (torch.arange(300) % 3 + 1) / 2
     factors = screened(TrainingRows(rows, targets, weight))
-    root, explained = weight.sqrt()[:, None].numpy(), []
+    root = weight.sqrt()[:, None].numpy()
     centred = root * (targets - weighted_mean(targets, weight)).numpy()
-    for column in rows.T:
-        ranks = rankdata(column) / 300
-        design = root * np.stack([np.ones(300), ranks, ranks**2], axis=1)
+    ranks = rankdata(rows, axis=0) / 300
+    ranks -= np.average(ranks, axis=0, weights=weight)
+    by_chance = float(weight.square().sum() / weight.sum() ** 2)
+
+    def explained(*columns):
+        design = root * np.stack([np.ones(300), *columns], axis=1)
         residual = centred - design @ np.linalg.lstsq(design, centred, rcond=1e-10)[0]
-        explained.append(1 - (residual**2).sum() / (centred**2).sum())
-    by_chance = 2 * float(weight.square().sum() / weight.sum() ** 2)
-    wanted = np.sqrt(np.maximum(np.array(explained) - by_chance, 0))
-    wanted /= np.sqrt((wanted**2).mean())
+        return 1 - (residual**2).sum() / (centred**2).sum()
+
+    wanted = np.zeros(5)
+    for i in range(5):
+        wanted[i] = max(explained(ranks[:, i], ranks[:, i] ** 2) - 2 * by_chance, 0)
+        for j in set(range(5)) - {i, 3}:  # products with a constant explain nothing
+            wanted[i] += max(explained(ranks[:, i] * ranks[:, j]) - 2 * np.log(10) * by_chance, 0) if i != 3 else 0
+    assert wanted[4] > 0.1  # by its product with the first alone
+    wanted = np.sqrt(wanted / wanted.mean())
     np.testing.assert_allclose(factors, np.maximum(wanted, relevance.LEAST_FACTOR), rtol=1e-3)
     nothing = TrainingRows(torch.zeros(300, 2), targets, weight)
     assert screened(nothing).tolist() == [1, 1]
 
 
-def test_few_features_without_a_direction_are_found_among_many():
+@pytest.mark.parametrize("effect", [lambda a, b: a**2 + b**2 - 1.4, lambda a, b: a * b], ids=["squares", "product"])
+def test_few_features_whose_effect_is_no_line_are_found_among_many(effect):
     rows, _, weight = table(n=300, d=200)
-    y = (rows[:, :2].square().sum(1) > 1.4).long()
+    y = (effect(rows[:, 0], rows[:, 1]) > 0).long()
     one = found(rows, torch.nn.functional.one_hot(y).double(), weight)[0]
-    assert one.factors[:2].min() > 10 * one.factors[2:].max()
+    assert one.factors[:2].min() > 3 * one.factors[2:].max()
 
 
 def test_features_that_matter_are_found():
