@@ -25,7 +25,7 @@ def test_a_record_and_its_section(tmp_path):
     ]
     assert main(["relevance", *words]) == 0
     record = json.loads(output.read_text())
-    assert len(record["runs"]) == 2 * 2 * 2 * 2
+    assert len(record["runs"]) == 3 * 2 * 2 * 2
     found = relevance.context(tmp_path)
     of_sum = found["tables"]["sum of three"]
     assert of_sum["columns"] == ["of 5 features", "of 8 features"]
@@ -34,7 +34,7 @@ def test_a_record_and_its_section(tmp_path):
     accuracy, loss = (np.mean([r[name] for r in chosen]) for name in ("accuracy", "log_loss"))
     assert of_sum["rows"][0][1] == f"{100 * accuracy:.1f}, {loss:.3f}"
     assert accuracy > 0.8
-    assert (found["first"], found["compared"]) == (0, 4)
+    assert (found["first"], found["compared"]) == (0, 6)
     assert relevance.context(tmp_path / "none") == {}
 
 
