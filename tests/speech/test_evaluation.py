@@ -378,9 +378,8 @@ def test_wrong_corpora_and_pipelines(table):
     corpus, features = table
     with pytest.raises(ValueError, match="Got a corpus of 1 speaker"):
         evaluate(LogisticRegression(), corpus.assign(speaker="s"), features=features)
-    with pytest.raises(
-        ValueError, match=r"Got 5 folds of a corpus with at most 1 clip of a label, .* \(n_folds, --n-folds\)"
-    ):
+    message = r"Got 5 folds of a corpus with at most 1 clip of a label, .* \(n_folds, --n-folds\)"
+    with pytest.raises(ValueError, match=message):
         evaluate(LogisticRegression(), corpus.assign(label=range(60)), features=features, accept=["rare-class"])
     split = ["train"] * 40 + ["validation"] * 15 + ["test"] * 5
     with pytest.raises(
