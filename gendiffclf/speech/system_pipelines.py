@@ -54,7 +54,7 @@ def system_pipeline(
         return Pipeline([(name, estimator.set_params(encoder=tuned_encoder, tune_encoder=True))])
     if isinstance(featurizer, FbankFeaturizer):
         featurizer.set_params(pooling="none", **FRAMES)
-        estimator.set_params(**SMALL[system])
+        estimator.set_params(**{**SMALL[system], **run})
     elif isinstance(featurizer, HubertFeaturizer):
         featurizer.set_params(pooling="none", layers=LAYERS[system])
     else:

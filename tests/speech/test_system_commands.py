@@ -151,6 +151,8 @@ def test_pipelines_of_encoders_have_the_sizes_of_the_papers():
     assert emosphere[1].width == EmoSphereRegressor().width
     tuned = system_pipeline("emosphere", HubertFeaturizer("x"), value_range=(1, 7), tuned_encoder="x")
     assert (len(tuned), tuned[0].tune_encoder, tuned[0].encoder) == (1, True, "x")
+    small = system_pipeline("emosphere", FbankFeaturizer(), value_range=(1, 7), width=8)[1]
+    assert (small.width, small.dropout) == (8, SMALL["emosphere"]["dropout"])
     with pytest.raises(ValueError, match="with SELM, expected None: its encoder is frozen"):
         system_pipeline("selm", FbankFeaturizer(), tuned_encoder="x")
     with pytest.raises(ValueError, match="Got a featuriser of type EgemapsFeaturizer for selm"):
