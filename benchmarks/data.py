@@ -16,6 +16,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
 from sklearn.utils import _safe_indexing
 
 from .arff import FURTHER, read_arff
+from .large import LARGE, large_path, read_large
 
 BUNDLED = {"sk_digits": load_digits, "sk_breast_cancer": load_breast_cancer, "sk_wine": load_wine}
 N_SPLITS = 3
@@ -70,23 +71,26 @@ class Table:
 
 
 def table_names(data_dir: Path | None = None) -> list[str]:
-    """Names of all tables: those in `tabular/*.csv.gz` or `*.arff` of the folder, sorted, at least one, and scikit-learn's."""
+    """Names of all tables: `tabular/*.csv.gz`, `*.arff` or clones in the folder, sorted, at least one, and scikit-learn's."""
     if data_dir is None:
         return list(BUNDLED)
     found = [path.name.removesuffix(".csv.gz") for path in (data_dir / "tabular").glob("*.csv.gz")]
     found += [path.stem for path in data_dir.glob("*.arff")]
+    found += [name for name in LARGE if large_path(data_dir, name).exists()]
     if not found:
         raise ValueError(
-            f"Got data_dir={str(data_dir)!r} without tables, expected a folder with tabular/*.csv.gz or *.arff."
+            f"Got data_dir={str(data_dir)!r} without tables, expected a folder with tabular/*.csv.gz, *.arff or clones "
+            "of `large.LARGE`."
         )
     return sorted(found) + list(BUNDLED)
 
 
 def chosen_tables(text: str | None, data_dir: Path | None, default: Sequence[str] | None = None) -> list[str]:
-    """Names of tables, of `SUBSETS` or "further", commas between; without a text the default ones that there are, or else all."""
+    """Names of tables, of `SUBSETS`, "further" or "large", commas between; without a text the default ones, or else all."""
     if text is None:
         return [name for name in table_names(data_dir) if default is None or name in default]
-    names = [name for word in text.split(",") for name in (SUBSETS | {"further": FURTHER}).get(word, (word,))]
+    kinds = {**SUBSETS, "further": FURTHER, "large": tuple(LARGE)}
+    names = [name for word in text.split(",") for name in kinds.get(word, (word,))]
     for name in names:
         load_table(name, data_dir)
     return names
@@ -94,7 +98,7 @@ def chosen_tables(text: str | None, data_dir: Path | None, default: Sequence[str
 
 @lru_cache(maxsize=2)
 def load_table(name: str, data_dir: Path | None = None) -> Table:
-    """Read a table, one of `table_names`: an ARFF file, or numeric features, `target`, and `group` where there are groups."""
+    """Read a table, one of `table_names`; a CSV has numeric features, `target`, and `group` where there are groups."""
     if name not in (names := table_names(data_dir)):
         remedy = "; more come with --data-dir" if data_dir is None else ""
         raise ValueError(f"Got table {name!r}, expected one of {', '.join(names)}{remedy}.")
@@ -104,6 +108,8 @@ def load_table(name: str, data_dir: Path | None = None) -> Table:
     assert data_dir is not None
     if (path := data_dir / f"{name}.arff").exists():
         return Table(name, *read_arff(path))
+    if name in LARGE and large_path(data_dir, name).exists():
+        return Table(name, *read_large(data_dir, name))
     frame = pd.read_csv(data_dir / "tabular" / f"{name}.csv.gz")
     y = np.array(frame.pop("target").astype(str).tolist())
     groups = np.array(frame.pop("group").astype(str).tolist()) if "group" in frame else None

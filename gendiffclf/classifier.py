@@ -87,7 +87,7 @@ class GenerativeTransportClassifier(
     n_members : int >= 1, default=4
         Networks trained at once, whose estimates are averaged. Each of several leaves out its own fold of the rows, which
         validates it; a single one leaves out a tenth of them.
-    max_steps : int >= 1, default=2000
+    max_steps : int >= 1, default=10_000
         Largest number of updates of the network.
     batch_size : int >= 1 or "auto", default="auto"
         Rows per update of each member. "auto" is an eighth of the rows, but at least 16 and at most 256.
@@ -97,9 +97,9 @@ class GenerativeTransportClassifier(
     ema_decay : float in [0, 1), default=0.99
         Decay per update of the moving average of the weights that prediction uses; 0 for the last weights.
     patience : int >= 1, "auto" or None, default="auto"
-        Updates without a validation score that is half a percent better, after which training stops: "auto" is 80, and an
-        eighth of the rows where that is less, but at least 10. None makes all `max_steps`, and a single network without a
-        kernel then learns from all rows.
+        Updates without a validation score that is half a percent better, after which training stops: "auto" is an eighth of
+        the rows, from 10 to 80, and a twentieth of more than 1,600 rows, up to 1,000. None makes all `max_steps`, and a single
+        network without a kernel then learns from all rows.
     time_limit : float > 0 or None, default=None
         Seconds for `fit`. The kernel is fitted first, with as many centres, at least 250, as leave time for the network; its
         best weights so far are kept. Where no time remains, the kernel is used alone. Scaling is not interrupted.
@@ -202,7 +202,7 @@ class GenerativeTransportClassifier(
     tokenizer: str = "single"
     dropout: float = 0.1
     n_members: int = 4
-    max_steps: int = 2000
+    max_steps: int = 10_000
     batch_size: int | str = "auto"
     learning_rate: float | str = "auto"
     ema_decay: float = 0.99

@@ -44,8 +44,8 @@ AUTO_BATCH = (16, 256)
 """Fewest and most rows of a batch for `batch_size="auto"`."""
 FLOAT32_VALUES = 4096
 """Rows of a batch times width up to which processors do better with float32: bfloat16 saves less than converting costs."""
-AUTO_PATIENCE = (10, 80)
-"""Fewest and most updates for `patience="auto"`."""
+AUTO_PATIENCE = 10, 80, 1000
+"""Updates for `patience="auto"`: fewest, enough for tables of up to 1,600 rows, and most."""
 
 
 def presets() -> dict[str, dict[str, Any]]:
@@ -201,7 +201,9 @@ def training_settings(
     if batch_size == "auto":
         batch_size = int(np.clip(n_rows // 8, *AUTO_BATCH))
     if patience == "auto":
-        patience = int(np.clip(n_rows // 8, *AUTO_PATIENCE))
+        least, enough, most = AUTO_PATIENCE
+        # Some passes over many rows: a network that begins slowly beside the kernel is worth most there.
+        patience = int(np.clip(max(min(n_rows // 8, enough), n_rows // 20), least, most))
     if params["precision"] == "auto" and device.type == "cpu" and batch_size * width <= FLOAT32_VALUES:
         precision = torch.float32
     return TrainingSettings(

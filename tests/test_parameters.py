@@ -260,7 +260,9 @@ def test_many_rows_and_wide_networks_get_a_lower_rate(n_rows, width, rate):
     assert settings.learning_rate == pytest.approx(rate)
 
 
-@pytest.mark.parametrize(("n_rows", "patience"), [(10, 10), (80, 10), (300, 37), (640, 80), (10_000, 80)])
+@pytest.mark.parametrize(
+    ("n_rows", "patience"), [(10, 10), (80, 10), (300, 37), (640, 80), (1600, 80), (4000, 200), (10**6, 1000)]
+)
 def test_patience_grows_with_the_rows(n_rows, patience):
     params = GenerativeTransportClassifier().get_params(deep=False)
     assert training_settings(params, n_rows, 64, torch.device("cpu"), validated=True).patience == patience
