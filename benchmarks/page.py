@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ import pandas as pd
 from . import few_shot, relevance
 from .arff import FURTHER
 from .data import EMBEDDINGS, SOURCES
+from .large import LARGE
 from .markdown import number, table
 from .models import named
-from .records import FURTHER_TABLES, TABLES, Record, RecordStore
+from .records import FURTHER_TABLES, LARGE_TABLES, TABLES, Record, RecordStore
 from .summary import HIGHER_IS_BETTER, SCORES, best, complete, current, less, means, runs
 
 SUBJECT = "ours"
@@ -72,7 +73,8 @@ def context(results: Path) -> dict[str, Any]:
         "elsewhere": [[name, f"{rows:,}", peer, *found] for name, _, peer, rows, *found in behind],
         "near": NEAR,
         "far": FAR,
-        "further": _further(results),
+        "further": _others(results / FURTHER_TABLES.name, FURTHER),
+        "large": _others(results / LARGE_TABLES.name, LARGE),
         "few_shot": few_shot.context(results),
         "relevance": relevance.context(results),
         "sizes": [
@@ -86,9 +88,9 @@ def context(results: Path) -> dict[str, Any]:
     }
 
 
-def _further(results: Path) -> dict[str, Any]:
+def _others(folder: Path, tables: Collection[str]) -> dict[str, Any]:
     """Names for the section on tables that no choice was made on; empty without records of the subject and a peer."""
-    records = [one for one in current(RecordStore(results / FURTHER_TABLES.name).read()) if one["table"] in FURTHER]
+    records = [one for one in current(RecordStore(folder).read()) if one["table"] in tables]
     found = runs(records, complete(records, SUBJECT)) if records else pd.DataFrame()
     if found.empty or SUBJECT not in found["accuracy"] or len(found["accuracy"].columns) < 2:
         return {}

@@ -26,7 +26,7 @@ OURS = "ours"
 ROOT = Path(__file__).parent.parent
 RESULTS = Path("benchmarks/results")
 TABLES = RESULTS / "tables"
-FURTHER_TABLES = RESULTS / "further"
+FURTHER_TABLES, LARGE_TABLES = RESULTS / "further", RESULTS / "large"
 _PACKAGES = (
     "gendiffclf", "numpy", "scipy", "scikit-learn", "torch", "lightgbm", "xgboost", "catboost", "pytabkit", "xrfm",
     "transformers", "soundfile", "opensmile", "resemblyzer", "cleanlab", "mapie", "onnx", "onnxruntime", "onnxscript",

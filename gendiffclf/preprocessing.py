@@ -45,7 +45,8 @@ class FeatureScaler:
     ----------
     kind : str
         One of `SCALINGS`: `"robust"` (median and interquartile range, then a smooth clip), `"standard"` (mean and standard
-        deviation), `"quantile"` (to a normal distribution, the least and the greatest at ±3), `"none"`, or `"mixed"`, which
+        deviation), `"quantile"` (to a normal distribution, the least and the greatest at ±3; a value counts by the square root
+        of the rows that have it, so that the others of a feature that is mostly 0 lie apart), `"none"`, or `"mixed"`, which
         makes two views: `"quantile"`, and `"standard"` with a smooth clip at ±6.
     center, scale : ndarray of shape (layers, d), float64
     quantiles : ndarray of shape (N_QUANTILES, layers, d), float64, or None
@@ -232,9 +233,9 @@ def _statistics(values: np.ndarray, weight: np.ndarray, kind: str) -> tuple[np.n
     if kind in ("standard", "mixed"):
         center, scale = _mean_and_deviation(values, weight)
     if kind in ("quantile", "mixed"):
-        return center, scale, _quantiles(values, np.linspace(0, 1, N_QUANTILES), weight)
+        return center, scale, np.stack([_spread_out(column, weight) for column in values.T], axis=1)
     if kind == "robust":
-        low, center, high = _quantiles(values, np.array([0.25, 0.5, 0.75]), weight)
+        low, center, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0, weights=weight, method="inverted_cdf")
         spread = np.ptp(values, axis=0) / 2  # for features that are constant on more than half of the rows
         # The interquartile range of a standard normal is 1.349.
         scale = np.where(high > low, (high - low) / 1.349, spread)
@@ -251,8 +252,11 @@ def _mean_and_deviation(values: np.ndarray, weight: np.ndarray) -> tuple[np.ndar
     return mean * unit, np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weight)) * unit
 
 
-def _quantiles(values: np.ndarray, levels: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    return np.quantile(values, levels, axis=0, weights=weight, method="inverted_cdf")  # (n, c) -> (levels, c)
+def _spread_out(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Quantiles (N_QUANTILES,) of distinct values (n,), each with the root of its weight: one that most rows have leaves room."""
+    distinct, place = np.unique(values, return_inverse=True)
+    cumulative = np.sqrt(np.bincount(place, weight)).cumsum()
+    return distinct[np.searchsorted(cumulative, np.linspace(0, cumulative[-1], N_QUANTILES))]
 
 
 @dataclass(frozen=True)

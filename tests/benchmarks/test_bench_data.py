@@ -21,6 +21,7 @@ from benchmarks.data import (
     split_table,
     table_names,
 )
+from benchmarks.large import LARGE
 
 
 @pytest.fixture
@@ -164,6 +165,22 @@ def test_an_arff_file_with_a_number_as_target_is_refused(tmp_path: Path):
     (tmp_path / "few.arff").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"few\.arff with the numeric target 'weight', expected a nominal one"):
         load_table("few", tmp_path)
+
+
+def test_a_large_table_is_read_from_a_clone(tmp_path):
+    path = tmp_path / "UCI-Data-Analysis/Adult Dataset/Adult/adult.data"
+    path.parent.mkdir(parents=True)
+    path.write_text("39, State-gov, ?, <=50K\n50, ?, 7, >50K\n")
+    table = load_table("adult", tmp_path)
+    assert table.y.tolist() == ["<=50K", ">50K"]
+    assert [str(kind) for kind in table.X.dtypes] == ["int64", "category", "float64"]
+    assert table.X.isna().to_numpy().tolist() == [[False, False, True], [False, True, False]]
+    with pytest.raises(ValueError, match="Got table 'bank', expected one of adult, sk_digits"):
+        load_table("bank", tmp_path)
+
+
+def test_large_tables_have_names_of_their_own():
+    assert not set(LARGE) & {*SOURCES, *FURTHER}
 
 
 def test_further_tables_are_none_of_the_others():

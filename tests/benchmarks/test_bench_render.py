@@ -62,6 +62,16 @@ def test_page_is_the_same_twice_and_needs_no_data(records: Path, tmp_path: Path,
     assert all(f"]({name})" in first["benchmarks.md"] and len(first[name]) < 100 * 1024 for name in images)
 
 
+def test_large_tables_have_a_section(records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    shutil.copytree(records, tmp_path / "large")
+    monkeypatch.setattr(page, "LARGE", ("sk_wine",))
+    section = (
+        render(tmp_path, "one")["benchmarks.md"].partition("## More than ten thousand rows")[2].partition("## ")[0]
+    )
+    assert re.match(r"\s+1 real tables with 124 to 124 rows to learn from \(sk_wine\)", section)
+    assert "least log-loss on 0 of the 1 tables, logistic regression on 1." in section
+
+
 def test_further_tables_have_a_section(records: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert "no choice was made on" not in render(tmp_path, "one")["benchmarks.md"]
     shutil.copytree(records, tmp_path / "further")
