@@ -68,7 +68,7 @@ def test_large_tables_have_a_section(records: Path, tmp_path: Path, monkeypatch:
     section = (
         render(tmp_path, "one")["benchmarks.md"].partition("## More than ten thousand rows")[2].partition("## ")[0]
     )
-    assert re.match(r"\s+1 real tables with 124 to 124 rows to learn from \(sk_wine\)", section)
+    assert re.match(r"\s+1 real tables \(sk_wine\), of which each model learns from 70 %, 124 to\n124 rows", section)
     assert "least log-loss on 0 of the 1 tables, logistic regression on 1." in section
 
 
