@@ -89,7 +89,7 @@ def context(results: Path) -> dict[str, Any]:
 
 
 def _others(folder: Path, tables: Collection[str]) -> dict[str, Any]:
-    """Names for the section on tables that no choice was made on; empty without records of the subject and a peer."""
+    """Names for a section on other tables; empty without records of the subject and a peer."""
     records = [one for one in current(RecordStore(folder).read()) if one["table"] in tables]
     found = runs(records, complete(records, SUBJECT)) if records else pd.DataFrame()
     if found.empty or SUBJECT not in found["accuracy"] or len(found["accuracy"].columns) < 2:

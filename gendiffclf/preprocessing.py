@@ -253,10 +253,15 @@ def _mean_and_deviation(values: np.ndarray, weight: np.ndarray) -> tuple[np.ndar
 
 
 def _spread_out(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Quantiles (N_QUANTILES,) of distinct values (n,), each with the root of its weight: one that most rows have leaves room."""
+    """
+    Quantiles (N_QUANTILES,) of values (n,), of which each distinct one counts by the root of its weight.
+
+    So a value that most rows have leaves room for the others.
+    """
     distinct, place = np.unique(values, return_inverse=True)
     cumulative = np.sqrt(np.bincount(place, weight)).cumsum()
-    return distinct[np.searchsorted(cumulative, np.linspace(0, cumulative[-1], N_QUANTILES))]
+    levels = np.linspace(0, cumulative[-1], N_QUANTILES) * (1 - 1e-12)  # no sum is below its level by rounding
+    return distinct[np.searchsorted(cumulative, levels)]
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,13 @@ def test_a_weight_of_2_counts_like_two_rows(kind, column, seed):
         np.testing.assert_array_equal(weighted.quantiles, repeated.quantiles)
 
 
+@pytest.mark.parametrize("n", [105, 255, 510])
+@pytest.mark.parametrize("weight", [2.0, 3.0, 0.1])
+def test_quantiles_do_not_depend_on_the_unit_of_weights(n, weight):
+    X = np.random.default_rng(n).normal(size=n)
+    np.testing.assert_array_equal(scale(X, "quantile", np.full(n, weight)), scale(X, "quantile"))
+
+
 @pytest.mark.parametrize("kind", SCALINGS)
 def test_layers_and_features_are_scaled_each_by_itself(kind):
     X = np.random.default_rng(0).normal(5, 3, (50, 2, 3))
@@ -174,7 +181,6 @@ def levels_by_interpolation(values: np.ndarray, quantiles: np.ndarray) -> np.nda
     new=arrays(np.float64, 20, elements=st.floats(-1e3, 1e3) | st.integers(-4, 4).map(float)),
 )
 def test_quantile_scaling_is_interpolation_between_quantiles(train, new):
-
     scaler = FeatureScaler.fit(train.reshape(-1, 1, 1), np.ones(len(train)), "quantile")
     values = np.concatenate([train, new])
     expected = np.clip(ndtri(levels_by_interpolation(values, scaler.quantiles[:, 0, 0])), -SMOOTH_CLIP, SMOOTH_CLIP)
