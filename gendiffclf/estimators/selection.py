@@ -109,15 +109,17 @@ def select(data: TrainingRows, kernels: Sequence[str], folds: np.ndarray | None 
 def descend(
     score: Callable[[tuple[int, ...]], float], place: tuple[int, ...], sizes: tuple[int, ...]
 ) -> tuple[int, ...]:
-    """From a place of a grid to one that has no better neighbour."""
+    """From a place of a grid to one that has no better neighbour, in each direction as long as that helps."""
     steps = [step for axis in np.eye(len(sizes), dtype=int) for step in (-axis, axis)]
-    while True:
-        around = [place, *(tuple(np.add(place, step).tolist()) for step in steps)]
-        inside = [p for p in around if all(0 <= x < size for x, size in zip(p, sizes, strict=True))]
-        best = min(inside, key=lambda p: (score(p), p != place))
-        if best == place:
-            return place
-        place = best
+    in_vain = 0
+    while in_vain < len(steps):
+        near = tuple(np.add(place, steps[0]).tolist())
+        if all(0 <= x < size for x, size in zip(near, sizes, strict=True)) and score(near) < score(place):
+            place, in_vain = near, 0
+        else:
+            steps.append(steps.pop(0))
+            in_vain += 1
+    return place
 
 
 def held_out_error(estimate: Tensor, centred: Tensor, weight: Tensor) -> float:
