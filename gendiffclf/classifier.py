@@ -141,8 +141,10 @@ class GenerativeTransportClassifier(
         The trained network.
     logistic_ : LogisticEstimator or None
         The logistic regression that joins both, with `estimator="both"`.
+    trees_ : TreesEstimator or None
+        The gradient-boosted trees that join them, with `estimator="both"` and enough rows.
     combination_ : Combination
-        `weights` of kernel and network, and `exponents` of their mixture and of the logistic regression.
+        `weights` of kernel and network, and `exponents` of their mixture, of the logistic regression and of the trees.
     held_out_index_ : ndarray of shape (r,)
         Rows of `fit` that were held out: all, or every k-th of more than 20,000; only a tenth of these with `n_members=1`,
         unless `estimator="kernel"`. None for very few rows, or with a single network alone and `patience=None`.
@@ -340,7 +342,8 @@ class GenerativeTransportClassifier(
         fitted = fit_estimators(
             params, data, codes, (rows.shape[1], len(self.lift_)), self.path_, seed, processes, budget
         )
-        self.kernel_, self.network_, self.logistic_ = fitted.kernel, fitted.network, fitted.logistic
+        self.kernel_, self.network_ = fitted.kernel, fitted.network
+        self.logistic_, self.trees_ = fitted.logistic, fitted.trees
         self.combination_ = fitted.combination
         self._novelty = fitted.novelty
         self.held_out_index_, self.held_out_proba_ = fitted.held_out_rows(kind)

@@ -16,6 +16,7 @@ from .estimators.kernel_estimator import KernelEstimator
 from .estimators.logistic import LogisticEstimator, fit_logistic
 from .estimators.network import TransportNetwork
 from .estimators.training_rows import TrainingRows
+from .estimators.trees import TreesEstimator, fit_trees, suitable
 from .novelty import Novelty, fit_novelty
 from .parameters import kernels, network_shape, training_settings
 from .preprocessing import lift_matrix, n_views
@@ -41,6 +42,7 @@ class Fitted:
     kernel: KernelEstimator | None = None
     network: TransportNetwork | None = None
     logistic: LogisticEstimator | None = None
+    trees: TreesEstimator | None = None
     training: TrainingResult = field(default_factory=TrainingResult)
     novelty: Novelty | None = None
     """How their estimates are distributed, with which those of new rows are compared."""
@@ -88,7 +90,7 @@ def fit_estimators(
         groups=data.groups,
     )
     fitted = Fitted(uncalibrated(1), np.empty((0, len(codes))))
-    validation, held_out, logistic = folds.validation, [], None
+    validation, held_out, factors = folds.validation, [], []
     learned = path if isinstance(path, LearnedPath) else None
     if params["estimator"] != "network":
         kernel = _fit_kernel(params, data, processes, budget)
@@ -104,7 +106,16 @@ def fit_estimators(
     elif params["estimator"] != "kernel":
         if fitted.kernel is not None and len(validation):
             layer_weights = fitted.kernel.settings.layer_weights
-            fitted.logistic, logistic = _fit_logistic(layer_weights, data, folds, processes)
+            fitted.logistic, found = _fit_logistic(layer_weights, data, folds, processes)
+            factors.append(found)
+            if suitable(data, n_views(params["scaling"])) and not processes.first(budget.is_short_of(budget.spent)):
+                beside = [read_outs[0](high_precision(held_out[0])), found]
+                grown = processes.first(
+                    fit_trees(data, validation, folds.member, beside, evidence, seed, budget.is_short_of)
+                )
+                if grown is not None:
+                    fitted.trees, found = grown
+                    factors.append(found)
         of_network = network_shape(params, *shape, codes.shape[1])
         lift = lift_matrix(shape[1], of_network.width, seed)
         fitted.network = TransportNetwork(of_network, lift, torch.Generator().manual_seed(seed)).to(codes)
@@ -126,16 +137,15 @@ def fit_estimators(
         if fitted.training.best_step:
             held_out.append(fitted.training.held_out)
         elif kernel_suffices:
-            fitted.network = fitted.logistic = logistic = None
+            fitted.network = fitted.logistic = fitted.trees = None
+            factors = []
         else:
             raise KeyboardInterrupt("training was interrupted before its first validation")
     fitted.combination = uncalibrated(len(held_out))
     if len(validation):
-        found = combine(held_out, data.targets[validation], evidence, logistic, read_outs)
-        fitted.combination = processes.first(found)
+        fitted.combination = processes.first(combine(held_out, data.targets[validation], evidence, factors, read_outs))
         fitted.validation = validation
-        everything = held_out if logistic is None else [*held_out, logistic]
-        fitted.held_out = fitted.combination.probabilities([x.cpu() for x in everything]).numpy()
+        fitted.held_out = fitted.combination.probabilities([x.cpu() for x in (*held_out, *factors)]).numpy()
     fitted.novelty = fit_novelty(
         fitted.kernel,
         fitted.network,

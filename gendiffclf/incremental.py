@@ -32,6 +32,7 @@ class IncrementalMixin:
         code_index_: np.ndarray
         kernel_: Any
         logistic_: Any
+        trees_: Any
         held_out_proba_: np.ndarray
         _class_counts: np.ndarray
         _predictors: dict[Any, Any]
@@ -173,8 +174,7 @@ class IncrementalMixin:
         self._class_counts = np.concatenate([self._class_counts, np.zeros(len(new))])[order]
         if hasattr(self, "held_out_proba_"):
             self.held_out_proba_ = np.pad(self.held_out_proba_, [(0, 0), (0, len(new))])[:, order]
-        if self.kernel_ is not None:
-            self.kernel_ = self.kernel_.with_classes(order)
-        if self.logistic_ is not None:
-            self.logistic_ = self.logistic_.with_classes(order)
+        for name in ("kernel_", "logistic_", "trees_"):
+            if getattr(self, name) is not None:
+                setattr(self, name, getattr(self, name).with_classes(order))
         self._predictors = {}

@@ -29,6 +29,7 @@ from .estimators.kernel_estimator import KernelEstimator
 from .estimators.logistic import LogisticEstimator
 from .estimators.network import NetworkShape, TransportNetwork
 from .estimators.ridge import KernelSettings
+from .estimators.trees import TreesEstimator
 from .files import atomic_file
 from .missing import MissingValues
 from .novelty import Novelty
@@ -39,7 +40,7 @@ from .transport.learned import LearnedPath
 from .validation import shown
 
 FORMAT = "gendiffclf.GenerativeTransportClassifier"
-FORMAT_VERSION = 13
+FORMAT_VERSION = 14
 """Raised whenever a file of this version could no longer be read by the code before."""
 
 _NO_DIGEST = "0" * 64
@@ -56,6 +57,7 @@ _DATACLASSES = (
     KernelEstimator,
     KernelSettings,
     LogisticEstimator,
+    TreesEstimator,
     NetworkShape,
     ExactPath,
     LearnedPath,

@@ -334,7 +334,16 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         if key not in self._predictors:
             # A copy, since joblib may have mapped it from a file, where it is not writable
             lift = torch.tensor(self.lift_)
-            parts = self.kernel_, self.network_, self.logistic_, self.combination_, self.path_, self._codes(), lift
+            parts = (
+                self.kernel_,
+                self.network_,
+                self.logistic_,
+                self.trees_,
+                self.combination_,
+                self.path_,
+                self._codes(),
+                lift,
+            )
             self._predictors[key] = Predictor(*parts).to(like)
         return self._predictors[key]
 

@@ -12,6 +12,7 @@ from .estimators.combination import Combination
 from .estimators.kernel_estimator import KernelEstimator
 from .estimators.logistic import LogisticEstimator
 from .estimators.network import TransportNetwork, estimate
+from .estimators.trees import TreesEstimator
 from .novelty import entropy, outside
 from .transport.exact import ExactPath, walk
 from .transport.learned import LearnedPath, carry
@@ -29,6 +30,7 @@ class Predictor:
     kernel: KernelEstimator | None
     network: TransportNetwork | None
     logistic: LogisticEstimator | None
+    trees: TreesEstimator | None
     combination: Combination
     path: ExactPath | LearnedPath
     codes: Tensor
@@ -40,6 +42,7 @@ class Predictor:
             None if self.kernel is None else self.kernel.to(like),
             None if self.network is None else copy.deepcopy(self.network).to(like),
             None if self.logistic is None else self.logistic.to(like),
+            None if self.trees is None else self.trees.to(like),
             self.combination,
             self.path,
             self.codes.to(like),
@@ -68,8 +71,7 @@ class Predictor:
         if self.network is not None:
             x0_hat = estimate(self.network, rows[None], self.learned).mean(0)  # (M, b, L) -> (b, L)
             estimates.append(project_on_codes(x0_hat, self.codes))
-        if self.logistic is not None:
-            estimates.append(self.logistic.estimate(rows))
+        estimates += [factor.estimate(rows) for factor in (self.logistic, self.trees) if factor is not None]
         coordinates = torch.stack(estimates)
         return coordinates if corrections is None else coordinates + corrections, x0_hat
 

@@ -16,12 +16,12 @@ READ_OUT_PRIOR = (2.0, 0.12), 0.7
 """Medians of sharpness and softness, and the deviation of the logarithm of each: few rows say little about them."""
 LOG_RANGE = -6.0, 5.0
 """Range of the logarithms of sharpness and softness."""
-EXPONENT_PRIOR = (0.7, 0.3), 0.3
-"""Means of the exponents of mixture and logistic regression, and the deviation of each; a mixture alone has the mean 1."""
-EXPONENTS = (0.0, 5.0), (0.0, 3.0)
-"""Ranges of the exponents of mixture and logistic regression."""
+EXPONENT_PRIOR = ((1.0,), (0.7, 0.3), (0.6, 0.2, 0.2)), 0.3
+"""Means of the exponents of a mixture alone, with one factor, and with two, and the deviation of each."""
+EXPONENTS = (0.0, 5.0), (0.0, 3.0), (0.0, 3.0)
+"""Ranges of the exponents of the mixture and of its factors."""
 LEAST_PROBABILITY = 1e-6
-"""Of the logistic regression, before its exponent: less could outweigh all else."""
+"""Of a factor, before its exponent: less could outweigh all else."""
 N_ITERATIONS = 20
 """Iterations of L-BFGS at most."""
 _FIT_VALUES = 2**21
@@ -43,11 +43,11 @@ class ReadOut:
 @dataclass(frozen=True)
 class Combination:
     """
-    Read-outs of kernel and network, weights of their mixture, and its product with a logistic regression.
+    Read-outs of kernel and network, weights of their mixture, and its product with logistic regression and trees.
 
     A strongly regularised estimate is shrunk towards the mean code, a weakly regularised one is not: each is read at its own best
     sharpness before they are weighed. Their mixture is less confident than either, so it gets an exponent, the inverse of a
-    temperature. Probabilities of a logistic regression join it by an exponent of their own (a logarithmic opinion pool).
+    temperature. Probabilities of a logistic regression and of trees join it by their own exponents (a logarithmic opinion pool).
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Combination:
     read_outs : tuple of ReadOut
         Of each of these.
     exponents : tuple of float
-        Of the mixture and, if there is one, of the logistic regression.
+        Of the mixture and of the factors that there are: logistic regression, trees.
     floor : float
         Share of the uniform distribution in the result: that n rows held no error does not make one impossible.
     """
@@ -70,13 +70,13 @@ class Combination:
         """
         Class probabilities (..., K) of the estimators' coordinates along the codes, each (..., K).
 
-        Those of the logistic regression, if there is one, come last. In float64, but on MPS, which has none.
+        Those of the factors come last. In float64, but on MPS, which has none.
         """
         parts = zip(self.weights, self.read_outs, coordinates, strict=False)
         mixed = torch.stack([weight * read_out(high_precision(x)) for weight, read_out, x in parts if weight]).sum(0)
         logits = self.exponents[0] * _logarithm(mixed)
-        if len(self.exponents) == 2 and self.exponents[1]:
-            logits += self.exponents[1] * high_precision(coordinates[-1]).clamp_min(LEAST_PROBABILITY).log()
+        for exponent, factor in zip(self.exponents[1:], coordinates[len(self.weights) :], strict=True):
+            logits += exponent * high_precision(factor).clamp_min(LEAST_PROBABILITY).log()
         probabilities = torch.softmax(logits, dim=-1)
         return probabilities.mul_(1 - self.floor).add_(self.floor / probabilities.shape[-1])
 
@@ -94,7 +94,7 @@ def combine(
     coordinates: Sequence[Tensor],
     targets: Tensor,
     weight: Tensor,
-    logistic: Tensor | None = None,
+    factors: Sequence[Tensor] = (),
     read_outs: Sequence[ReadOut] = (),
 ) -> Combination:
     """
@@ -104,13 +104,12 @@ def combine(
     minimise the logarithmic loss.
 
     `coordinates`, each (n, K), are what kernel, network or both make of rows that they did not learn from, along the codes, and
-    `logistic` (n, K) the probabilities by a logistic regression that did not either. `targets` (n, K) are one-hot classes. The
-    weight (n,) has the mean 1, or less if rows depend on each other: its sum is the number of rows in the priors and the floor.
-    `read_outs` are those of the first of the coordinates, if they are fitted already.
+    `factors`, each (n, K), probabilities by a logistic regression and trees that did not either. `targets` (n, K) are one-hot
+    classes. The weight (n,) has the mean 1, or less if rows depend on each other: its sum is the number of rows in the priors
+    and the floor. `read_outs` are those of the first of the coordinates, if they are fitted already.
     """
     stride = -(-targets.numel() // _FIT_VALUES)  # it has few parameters
     coordinates = [x[::stride] for x in coordinates]
-    logistic = None if logistic is None else logistic[::stride]
     targets, weight = targets[::stride].cpu().double(), weight[::stride].cpu().double()
     read_outs = (*read_outs, *(fit_read_out(x, targets, weight) for x in coordinates[len(read_outs) :]))
     read = [read_out(x.cpu().double()) for read_out, x in zip(read_outs, coordinates, strict=True)]
@@ -118,10 +117,9 @@ def combine(
     weights = (1.0,) if len(read) == 1 else convex_weights(read, targets, weight)
     mixed = torch.stack([w * x for w, x in zip(weights, read, strict=True)]).sum(0)
     exponents: tuple[float, ...] = (1.0,)
-    if logistic is not None:
-        exponents = fit_exponents([mixed, logistic.cpu().double().clamp_min(LEAST_PROBABILITY)], targets, weight)
-    elif len(read) > 1:
-        exponents = fit_exponents([mixed], targets, weight)
+    if factors or len(read) > 1:
+        positive = [x[::stride].cpu().double().clamp_min(LEAST_PROBABILITY) for x in factors]
+        exponents = fit_exponents([mixed, *positive], targets, weight)
     return Combination(weights, read_outs, exponents, floor)
 
 
@@ -152,14 +150,23 @@ def fit_read_out(coordinates: Tensor, targets: Tensor, weight: Tensor) -> ReadOu
     return ReadOut(*minimized(medians, loss, N_ITERATIONS, [LOG_RANGE] * 2).exp().tolist())
 
 
+def pooled_loss(probabilities: Sequence[Tensor], targets: Tensor, weight: Tensor) -> float:
+    """Mean logarithmic loss of a product of probabilities (n, K) with the exponents of `fit_exponents`."""
+    probabilities = [p.cpu().double().clamp_min(LEAST_PROBABILITY) for p in probabilities]
+    targets, weight = targets.cpu().double(), weight.cpu().double()
+    exponents = torch.tensor(fit_exponents(probabilities, targets, weight), dtype=torch.float64)
+    log_p = torch.log_softmax(torch.einsum("e,enk->nk", exponents, torch.stack(probabilities).log()), dim=-1)
+    return -float(weight @ (targets * log_p).sum(1) / weight.sum())
+
+
 def fit_exponents(probabilities: Sequence[Tensor], targets: Tensor, weight: Tensor) -> tuple[float, ...]:
     """
-    Exponents of a product of one or two probabilities (n, K), for the least logarithmic loss, with a prior.
+    Exponents of a product of one to three probabilities (n, K), for the least logarithmic loss, with a prior.
 
     The loss is convex in them.
     """
     logarithms = torch.stack([_logarithm(p) for p in probabilities])  # (E, n, K)
-    means = torch.tensor(EXPONENT_PRIOR[0] if len(logarithms) > 1 else (1.0,), dtype=torch.float64)
+    means = torch.tensor(EXPONENT_PRIOR[0][len(logarithms) - 1], dtype=torch.float64)
 
     def loss(exponents: Tensor) -> Tensor:
         log_p = torch.log_softmax((exponents[:, None, None] * logarithms).sum(0), dim=-1)

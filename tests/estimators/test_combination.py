@@ -18,6 +18,7 @@ from gendiffclf.estimators.combination import (
     convex_weights,
     fit_exponents,
     fit_read_out,
+    pooled_loss,
     uncalibrated,
 )
 from gendiffclf.transport.readout import positive_shares, project_on_simplex
@@ -157,17 +158,18 @@ def test_the_exponent_undoes_false_confidence(power):
     assert fit_exponents([stated], targets, weight) == pytest.approx((1 / power,), rel=0.15)
 
 
-@given(powers=st.tuples(st.floats(0.3, 3), st.floats(0.3, 3)), n=st.integers(1, 80), seed=seeds, one=st.booleans())
-def test_exponents_are_the_best_of_a_grid(powers, n, seed, one):
-    stated, targets, weight = sample(n, powers[: 1 if one else 2], seed=seed)
-    means = np.array([1.0] if one else EXPONENT_PRIOR[0])
+@given(powers=st.lists(st.floats(0.3, 3), min_size=1, max_size=3), n=st.integers(1, 80), seed=seeds)
+def test_exponents_are_the_best_of_a_grid(powers, n, seed):
+    stated, targets, weight = sample(n, powers, seed=seed)
+    means = np.array(EXPONENT_PRIOR[0][len(powers) - 1])
 
     def objective(exponents):
         logits = sum(a * p.log() for a, p in zip(exponents, stated, strict=True))
         loss = log_loss(torch.softmax(logits, 1), targets, weight) * float(weight.sum())
         return loss + (((np.asarray(exponents) - means) / EXPONENT_PRIOR[1]) ** 2).sum() / 2
 
-    axes = np.geomspace(0.2, 5, 30), np.linspace(0, 3, 30)
+    n_points = 30 if len(powers) < 3 else 9
+    axes = np.geomspace(0.2, 5, n_points), *[np.linspace(0, 3, n_points)] * 2
     grid = [objective(point) for point in itertools.product(*axes[: len(stated)])]
     assert objective(fit_exponents(stated, targets, weight)) <= min(grid) + 1e-6 * max(1, min(grid))
 
@@ -175,7 +177,7 @@ def test_exponents_are_the_best_of_a_grid(powers, n, seed, one):
 def test_few_rows_say_little_about_exponents():
     stated, targets, weight = sample(3000, (0.3, 0.3))
     few, many = (fit_exponents([x[:n] for x in stated], targets[:n], weight[:n] / weight[:n].mean()) for n in (3, 3000))
-    assert few == pytest.approx(EXPONENT_PRIOR[0], abs=0.3)
+    assert few == pytest.approx(EXPONENT_PRIOR[0][1], abs=0.3)
     assert 0.3 * sum(many) == pytest.approx(1, rel=0.15)
 
 
@@ -220,12 +222,12 @@ def test_one_estimator_alone_is_read_by_its_own_read_out():
 
 def test_a_combination_in_closed_form():
     first, second = torch.tensor([[2.0, 0.0, -1.0]]), torch.tensor([[0.2, 0.3, 0.5]])
-    logistic = torch.tensor([[0.5, 0.5, 0.0]])
-    combination = Combination((0.25, 0.75), (ReadOut(1.0, 0.5), ReadOut(2.0, 0.1)), (0.5, 2.0), 0.3)
+    logistic, trees = torch.tensor([[0.5, 0.5, 0.0]]), torch.tensor([[0.1, 0.2, 0.7]])
+    combination = Combination((0.25, 0.75), (ReadOut(1.0, 0.5), ReadOut(2.0, 0.1)), (0.5, 2.0, 1.5), 0.3)
     soft = np.log1p(np.exp(np.array([4.0, 0.0, -2.0]))), np.log1p(np.exp(np.array([2.0, 3.0, 5.0]))) ** 2
     mixed = 0.25 * soft[0] / soft[0].sum() + 0.75 * soft[1] / soft[1].sum()
-    product = np.sqrt(mixed) * np.array([0.5, 0.5, LEAST_PROBABILITY]) ** 2
-    found = combination.probabilities([first, second, logistic])
+    product = np.sqrt(mixed) * np.array([0.5, 0.5, LEAST_PROBABILITY]) ** 2 * np.array([0.1, 0.2, 0.7]) ** 1.5
+    found = combination.probabilities([first, second, logistic, trees])
     np.testing.assert_allclose(found.numpy()[0], 0.7 * product / product.sum() + 0.1, rtol=1e-6)
 
 
@@ -233,14 +235,24 @@ def test_a_good_logistic_regression_joins_and_a_useless_one_does_not():
     (x, _), targets, weight = noisy(2000, (0.6, 0.6), 0)
     (good,), (useless,) = noisy(2000, (0.3,), 0)[0], sample(2000, seed=1)[0]
     alone = combine([x], targets, weight)
-    assert combine([x], targets, weight, useless).exponents[1] < 0.1
-    joined = combine([x], targets, weight, torch.softmax(good / 0.09, 1))
+    assert combine([x], targets, weight, [useless]).exponents[1] < 0.1
+    joined = combine([x], targets, weight, [torch.softmax(good / 0.09, 1)])
     assert joined.exponents[1] > 0.5
     losses = (
         log_loss(alone.probabilities([x]), targets, weight),
         log_loss(joined.probabilities([x, torch.softmax(good / 0.09, 1)]), targets, weight),
     )
     assert losses[1] < 0.7 * losses[0]
+
+
+def test_the_loss_of_a_product_is_that_with_the_best_exponents():
+    stated, targets, weight = sample(200, (0.5, 2.0, 1.0))
+    a = torch.tensor(fit_exponents(stated, targets, weight)).double()
+    p = torch.softmax((a[:, None, None] * torch.stack(stated).log()).sum(0), 1)
+    expected = float(-(weight @ (targets * p).sum(1).log()) / weight.sum())
+    assert pooled_loss(stated, targets, weight) == pytest.approx(expected, rel=1e-5)
+    impossible = [torch.where(targets > 0, 0.0, x) for x in stated[:1]]
+    assert np.isfinite(pooled_loss(impossible, targets, weight))
 
 
 def test_an_estimator_without_weight_is_not_looked_at():
