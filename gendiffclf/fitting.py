@@ -107,15 +107,7 @@ def fit_estimators(
         if fitted.kernel is not None and len(validation):
             layer_weights = fitted.kernel.settings.layer_weights
             fitted.logistic, found = _fit_logistic(layer_weights, data, folds, processes)
-            factors.append(found)
-            if suitable(data, n_views(params["scaling"])) and not processes.first(budget.is_short_of(budget.spent)):
-                beside = [read_outs[0](high_precision(held_out[0])), found]
-                grown = processes.first(
-                    fit_trees(data, validation, folds.member, beside, evidence, seed, budget.is_short_of)
-                )
-                if grown is not None:
-                    fitted.trees, found = grown
-                    factors.append(found)
+            factors.append(found.cpu())
         of_network = network_shape(params, *shape, codes.shape[1])
         lift = lift_matrix(shape[1], of_network.width, seed)
         fitted.network = TransportNetwork(of_network, lift, torch.Generator().manual_seed(seed)).to(codes)
@@ -137,15 +129,26 @@ def fit_estimators(
         if fitted.training.best_step:
             held_out.append(fitted.training.held_out)
         elif kernel_suffices:
-            fitted.network = fitted.logistic = fitted.trees = None
+            fitted.network = fitted.logistic = None
             factors = []
         else:
             raise KeyboardInterrupt("training was interrupted before its first validation")
     fitted.combination = uncalibrated(len(held_out))
     if len(validation):
-        fitted.combination = processes.first(combine(held_out, data.targets[validation], evidence, factors, read_outs))
         fitted.validation = validation
-        fitted.held_out = fitted.combination.probabilities([x.cpu() for x in (*held_out, *factors)]).numpy()
+        targets, held_out = data.targets[validation], [x.cpu() for x in held_out]
+        fitted.combination = processes.first(combine(held_out, targets, evidence, factors, read_outs))
+        found = fitted.combination.probabilities([*held_out, *factors])
+        ended = fitted.training.stopped_by in ("time_limit", "interrupt")
+        if fitted.logistic is not None and not ended and suitable(data, n_views(params["scaling"])):
+            grown = fit_trees(data, validation, folds.member, found, evidence, seed, budget.is_short_of)
+            if (grown := processes.first(grown)) is not None:
+                fitted.trees, of_trees = grown
+                factors = [*factors, of_trees]
+                joined = combine(held_out, targets, evidence, factors, fitted.combination.read_outs)
+                fitted.combination = processes.first(joined)
+                found = fitted.combination.probabilities([*held_out, *factors])
+        fitted.held_out = found.numpy()
     fitted.novelty = fit_novelty(
         fitted.kernel,
         fitted.network,

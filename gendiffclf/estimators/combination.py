@@ -75,7 +75,7 @@ class Combination:
         parts = zip(self.weights, self.read_outs, coordinates, strict=False)
         mixed = torch.stack([weight * read_out(high_precision(x)) for weight, read_out, x in parts if weight]).sum(0)
         logits = self.exponents[0] * _logarithm(mixed)
-        for exponent, factor in zip(self.exponents[1:], coordinates[len(self.weights) :], strict=True):
+        for exponent, factor in zip(self.exponents[1:], coordinates[len(self.weights) :], strict=False):
             logits += exponent * high_precision(factor).clamp_min(LEAST_PROBABILITY).log()
         probabilities = torch.softmax(logits, dim=-1)
         return probabilities.mul_(1 - self.floor).add_(self.floor / probabilities.shape[-1])
@@ -151,12 +151,12 @@ def fit_read_out(coordinates: Tensor, targets: Tensor, weight: Tensor) -> ReadOu
 
 
 def pooled_loss(probabilities: Sequence[Tensor], targets: Tensor, weight: Tensor) -> float:
-    """Mean logarithmic loss of a product of probabilities (n, K) with the exponents of `fit_exponents`."""
+    """Summed logarithmic loss of a product of probabilities (n, K) with the exponents of `fit_exponents`."""
     probabilities = [p.cpu().double().clamp_min(LEAST_PROBABILITY) for p in probabilities]
     targets, weight = targets.cpu().double(), weight.cpu().double()
     exponents = torch.tensor(fit_exponents(probabilities, targets, weight), dtype=torch.float64)
     log_p = torch.log_softmax(torch.einsum("e,enk->nk", exponents, torch.stack(probabilities).log()), dim=-1)
-    return -float(weight @ (targets * log_p).sum(1) / weight.sum())
+    return -float(weight @ (targets * log_p).sum(1))
 
 
 def fit_exponents(probabilities: Sequence[Tensor], targets: Tensor, weight: Tensor) -> tuple[float, ...]:

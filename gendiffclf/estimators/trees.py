@@ -7,7 +7,7 @@ opposite, and err elsewhere, so that a product of both is better than either. sc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from time import perf_counter
@@ -23,17 +23,15 @@ from .training_rows import TrainingRows
 
 LEAST_ROWS, MOST_ROWS = 500, 100_000
 """Fewest rows with which trees join the other estimators, and most rows that they learn from."""
-MOST_CLASSES = 10
-"""Each iteration grows a tree for every class."""
-MOST_FEATURES = 200
-"""Single features of embeddings tell little, and time grows with their number."""
+MOST_FEATURES, MOST_SPLITS = 200, 400
+"""Features, and features times trees of an iteration, at most. Single features of embeddings tell little, and cost as much."""
 N_LEVELS = 255
 """Of a feature, which its values are rounded to: as many as scikit-learn tells apart."""
 SETTINGS = {"learning_rate": 0.1, "max_leaf_nodes": 15, "max_depth": 8, "max_features": 0.5, "l2_regularization": 1.0}
-ITERATIONS = 60, 90, 135, 200, 300, 450, 675, 1000
-"""Numbers of iterations, one after the other while held-out rows gain."""
-LEAST_GAIN = 0.001
-"""Share of the held-out loss of all factors together."""
+ITERATIONS, LEAST_TREES = (60, 90, 135, 200, 300, 450, 675, 1000), 120
+"""Numbers of iterations, one after the other while the product gains on held-out rows, from so many trees on."""
+LEAST_GAIN = 2.0
+"""Of the summed logarithmic loss, in nats: a likelihood-ratio test would call as much for one exponent more significant."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +96,20 @@ def suitable(data: TrainingRows, n_views: int) -> bool:
     """Whether trees are worth their time for these rows (n, views * layers, d), which are in memory."""
     if not isinstance(data.rows, Tensor) or data.rows.shape[1] != n_views or len(data) < LEAST_ROWS:
         return False
-    return data.targets.shape[1] <= MOST_CLASSES and data.rows.shape[2] <= MOST_FEATURES
+    n_features = data.rows.shape[2]
+    return n_features <= MOST_FEATURES and n_features * _trees_of_an_iteration(data) <= MOST_SPLITS
+
+
+def _trees_of_an_iteration(data: TrainingRows) -> int:
+    n_classes = data.targets.shape[1]
+    return 1 if n_classes == 2 else n_classes
 
 
 def fit_trees(
     data: TrainingRows,
     validation: np.ndarray,
     fold: np.ndarray,
-    beside: Sequence[Tensor],
+    beside: Tensor,
     evidence: Tensor,
     seed: int,
     is_short_of: Callable[[float], bool],
@@ -113,8 +117,8 @@ def fit_trees(
     """
     Fit trees to rows (n, views, d), and others to those outside of each fold, with probabilities (v, K) of its rows by these.
 
-    None if they would not improve the product of the factors `beside`, probabilities (v, K) by other estimators, or if a fold has
-    all rows of all classes but one.
+    None if a product with them would not be better than what other estimators say of these rows, `beside` (v, K), or if a fold
+    has all rows of all classes but one.
 
     The rows of numbers `validation` (v,) are in the folds `fold` (v,), and `evidence` (v,) are their weights as of `combine`.
     Iterations end early where time `is_short_of` the seconds that more would take.
@@ -127,20 +131,20 @@ def fit_trees(
     folds = [(fold == one, _Trees(seen, validation[fold == one], n_classes, seed)) for one in np.unique(fold)]
     if not all(trees.several_classes for _, trees in folds):
         return None
-    targets = data.targets[validation]
-    least, held_out, best = pooled_loss(beside, targets, evidence), torch.empty_like(targets), 0
-    for n_iterations in ITERATIONS:
+    targets, device = data.targets[validation], data.targets.device
+    least, held_out, best = pooled_loss([beside], targets, evidence), torch.empty_like(targets), 0
+    first = next(n for n in ITERATIONS if n * _trees_of_an_iteration(data) >= LEAST_TREES)
+    for n_iterations in ITERATIONS[ITERATIONS.index(first) :]:
         best = 1 + int(np.sum([trees.losses(n_iterations) for _, trees in folds], axis=0).argmin())
         for own, trees in folds:
-            held_out[torch.as_tensor(own, device=targets.device)] = torch.as_tensor(trees.probabilities(best)).to(
-                targets
-            )
-        loss = pooled_loss([*beside, held_out], targets, evidence)
-        if n_iterations == ITERATIONS[0] and loss > (1 - LEAST_GAIN) * least:
-            return None
-        if loss > (1 - LEAST_GAIN) * least or is_short_of(2 * (perf_counter() - begin)):
+            found = torch.as_tensor(trees.probabilities(best), device=device)
+            held_out[torch.as_tensor(own, device=device)] = found.to(held_out)
+        before, least = least, pooled_loss([beside, held_out], targets, evidence)
+        gains = before - least > LEAST_GAIN
+        if not gains or is_short_of(2 * (perf_counter() - begin)):
             break
-        least = loss
+    if n_iterations == first and not gains:
+        return None
     everything = _Trees(seen, validation[:0], n_classes, seed)
     everything.grow(best)
     return _as_tensors(everything.model, edges, n_classes, data.rows[:0]), held_out

@@ -15,8 +15,8 @@ from gendiffclf.estimators.combination import pooled_loss
 from gendiffclf.estimators.training_rows import TrainingRows
 from gendiffclf.estimators.trees import (
     LEAST_ROWS,
-    MOST_CLASSES,
     MOST_FEATURES,
+    MOST_SPLITS,
     N_LEVELS,
     SETTINGS,
     fit_trees,
@@ -27,6 +27,7 @@ from gendiffclf.estimators.trees import (
 @pytest.fixture(autouse=True)
 def few_iterations(monkeypatch):
     monkeypatch.setattr(module, "ITERATIONS", (5, 10, 20))
+    monkeypatch.setattr(module, "LEAST_TREES", 5)
 
 
 def steps(n: int = 600, n_classes: int = 3, seed: int = 0):
@@ -50,7 +51,9 @@ def fit(data: TrainingRows, n_folds: int = 3, beside=None, **changes):
     everything = np.arange(len(data))
     shares = data.offset.expand_as(data.targets)
     arguments = {"seed": 0, "is_short_of": lambda seconds: False, **changes}
-    return fit_trees(data, everything, everything % n_folds, beside or [shares], data.weight, **arguments)
+    return fit_trees(
+        data, everything, everything % n_folds, shares if beside is None else beside, data.weight, **arguments
+    )
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
@@ -120,7 +123,7 @@ def test_short_time_ends_iterations():
 def test_there_are_none_where_they_add_nothing():
     X, y = steps()
     data = rows_of(X, y)
-    assert fit(data, beside=[0.99 * data.targets + 0.01 / 3]) is None
+    assert fit(data, beside=0.99 * data.targets + 0.01 / 3) is None
     noise = np.random.default_rng(0).integers(0, 3, len(y))
     assert fit(rows_of(X, noise)) is None
 
@@ -141,7 +144,9 @@ def test_a_class_that_a_fold_alone_has():
     assert (held_out[::3, 2] == 0).all()
     assert (held_out[1::3, 2] > 0).all()
     assert (found.estimate(data.rows)[:, 2] > 0).all()
-    assert fit(rows_of(X, np.where(np.arange(600) % 3 == 0, 1, 0))) is None  # outside of the first fold there is one class
+    assert (
+        fit(rows_of(X, np.where(np.arange(600) % 3 == 0, 1, 0))) is None
+    )  # outside of the first fold there is one class
 
 
 def test_new_classes_are_as_probable_as_the_likeliest():
@@ -197,8 +202,11 @@ def test_for_which_rows_they_are():
     assert not suitable(data[:-1], n_views=2)
     wide = TrainingRows(rows.expand(-1, -1, 3)[..., :1].expand(-1, -1, MOST_FEATURES + 1), targets, data.weight)
     assert not suitable(wide, n_views=2)
-    many = TrainingRows(rows, targets.new_zeros(LEAST_ROWS, MOST_CLASSES + 1), data.weight)
-    assert not suitable(many, n_views=2)
+    for n_classes, n_features in ((2, 200), (3, MOST_SPLITS // 3), (20, MOST_SPLITS // 20)):
+        many = rows[..., :1].expand(-1, -1, n_features + 1), targets.new_zeros(LEAST_ROWS, n_classes)
+        assert not suitable(TrainingRows(*many, data.weight), n_views=2)
+        fewer = many[0][..., 1:], many[1]
+        assert suitable(TrainingRows(*fewer, data.weight), n_views=2)
 
 
 # --------------------------------------------------------------- in the classifier
@@ -211,6 +219,7 @@ def fitted():
     model = GenerativeTransportClassifier(max_steps=3, width=32, n_members=3, depth=1, device="cpu", random_state=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ITERATIONS", (5, 10, 20))
+        patch.setattr(module, "LEAST_TREES", 5)
         model.fit(X[:700], np.array(["a", "b", "c"])[y[:700]])
     return model, X[700:], np.array(["a", "b", "c"])[y[700:]]
 
