@@ -51,7 +51,7 @@ def test_combinations_are_replaced_after_the_fit(iris, tiny):
     assert fitted["equal weights"].combination_.read_outs == fitted[""].combination_.read_outs
     assert fitted["no calibration"].combination_.weights == fitted[""].combination_.weights
     assert fitted["no calibration"].combination_.exponents == (1.0,)
-    assert fitted["no logistic regression"].combination_.exponents == fitted[""].combination_.exponents[:1]
+    assert fitted["no logistic regression"].combination_.exponents == (fitted[""].combination_.exponents[0], 0.0)
     found = [classifier.predict_proba(iris[0]) for classifier in fitted.values()]
     assert not np.allclose(found[0], found[1])
     assert not np.allclose(found[0], found[2])
