@@ -11,14 +11,23 @@ LARGE = {
     "adult": "rupakc/UCI-Data-Analysis/Adult Dataset/Adult/adult.data",
     "bank": "udayabhaskar1/bank-marketing-analysis/bank-full.csv",
     "bean": "jacdylngab/Dry-Bean-Classification-SVM-Linear-Poly-RBF-vs-Decision-Tree/Dry_Bean_Dataset.csv",
+    "churn": "SahilShameerDev/telecom_churn_model/Churn_Modelling.csv",
+    "credit": "galipremsagar/Credit-Card-Defaulter-using-Randomized-Search/UCI_Credit_Card.csv",
     "electricity": "scikit-multiflow/streaming-datasets/elec.csv",
+    "hr": "danukenOW/pfm-prework-csv/HR_comma_sep.csv",
     "magic": "TanishaSharma01/MAGIC-gamma-hadron-classification/magic04.data",
     "mammography": "jbrownlee/Datasets/mammography.csv",
     "pulsars": "ritik5049/pulsar-star-classification/data/HTRU_2.csv",
+    "shoppers": "manoj-arasada/OnlineShoppersIntention/online_shoppers_intention.csv",
     "weather": "scikit-multiflow/streaming-datasets/weather.csv",
 }
 """Owner, repository and path on github.com."""
+NEW = "churn", "credit", "hr", "shoppers"
+"""Tables on which nothing was chosen."""
 WITHOUT_HEADER = "adult", "magic", "mammography"
+LABELS = {"hr": "left"}
+"""Columns of labels, where they are not the last."""
+IDENTIFIERS = {"churn": ["RowNumber", "CustomerId", "Surname"]}
 
 
 def large_path(data_dir: Path, name: str) -> Path:
@@ -27,9 +36,10 @@ def large_path(data_dir: Path, name: str) -> Path:
 
 
 def read_large(data_dir: Path, name: str) -> tuple[pd.DataFrame, np.ndarray]:
-    """Features (n, d), columns of numbers or of dtype category with NaN for gaps, and labels (n,), str, of the last column."""
+    """Features (n, d), columns of numbers or of dtype category with NaN for gaps, and labels (n,), str."""
     header = None if name in WITHOUT_HEADER else 0
     frame = pd.read_csv(large_path(data_dir, name), header=header, skipinitialspace=True, na_values="?")
     frame.columns = frame.columns.map(str)
-    y = frame.pop(frame.columns[-1]).astype(str).to_numpy(str)
+    frame = frame.drop(columns=IDENTIFIERS.get(name, []))
+    y = frame.pop(LABELS.get(name, frame.columns[-1])).astype(str).to_numpy(str)
     return frame.astype(dict.fromkeys(frame.select_dtypes(exclude="number"), "category")), y
