@@ -114,7 +114,7 @@ def all_parts() -> dict[str, Part]:
         ),
         "combination": Part(
             "Combination and calibration",
-            "Weights of the estimators, their calibration and what a logistic regression and trees add are fitted on held-out estimates.",
+            "Weights, calibration, and what a logistic regression and trees add are fitted on held-out estimates.",
             [default, *(choice(name, combination=name) for name in COMBINATIONS)],
         ),
         "features": Part(

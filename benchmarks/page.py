@@ -11,7 +11,7 @@ import pandas as pd
 from . import few_shot, relevance
 from .arff import FURTHER
 from .data import EMBEDDINGS, SOURCES
-from .large import LARGE
+from .large import LARGE, NEW
 from .markdown import number, table
 from .models import named
 from .records import FURTHER_TABLES, LARGE_TABLES, TABLES, Record, RecordStore
@@ -75,6 +75,7 @@ def context(results: Path) -> dict[str, Any]:
         "far": FAR,
         "further": _others(results / FURTHER_TABLES.name, FURTHER),
         "large": _others(results / LARGE_TABLES.name, LARGE),
+        "new": _others(results / LARGE_TABLES.name, NEW),
         "few_shot": few_shot.context(results),
         "relevance": relevance.context(results),
         "sizes": [
