@@ -52,6 +52,15 @@ def test_fits_are_as_good_as_on_the_cpu(estimator, precision):
     assert losses["cuda"] < 1.25 * losses["cpu"]
 
 
+def test_trees_say_the_same_on_both_devices(tiny, tmp_path):
+    few = slice(20, 50)  # with all 64 features trees would take too long
+    ours = tiny(device="cuda").fit(X_train[:, few], y_train > 4)
+    assert ours.trees_.roots.device.type == "cuda"
+    reference = moved(ours, "cpu", tmp_path)
+    for rows in (X_test[:5], X_test):
+        np.testing.assert_allclose(ours.predict_proba(rows[:, few]), reference.predict_proba(rows[:, few]), atol=1e-3)
+
+
 @pytest.mark.parametrize("path", ["exact", LearnedPath(n_steps=3, time_width=8)])
 def test_a_classifier_predicts_alike_on_both_devices(tiny, tmp_path, path):
     ours = tiny(device="cuda", path=path, max_steps=50).fit(X_train, y_train)
