@@ -138,17 +138,18 @@ def fit_estimators(
         fitted.validation = validation
         targets, held_out = data.targets[validation], [x.cpu() for x in held_out]
         fitted.combination = processes.first(combine(held_out, targets, evidence, factors, read_outs))
-        found = fitted.combination.probabilities([*held_out, *factors])
+        probabilities = fitted.combination.probabilities([*held_out, *factors])
         ended = fitted.training.stopped_by in ("time_limit", "interrupt")
         if fitted.logistic is not None and not ended and suitable(data, n_views(params["scaling"])):
-            grown = fit_trees(data, validation, folds.member, found, evidence, seed, budget.is_short_of)
-            if (grown := processes.first(grown)) is not None:
-                fitted.trees, of_trees = grown
+            fitted.trees, of_trees = _fit_trees(
+                fitted.training, data, folds, probabilities, evidence, seed, processes, budget
+            )
+            if of_trees is not None:
                 factors = [*factors, of_trees]
                 joined = combine(held_out, targets, evidence, factors, fitted.combination.read_outs)
                 fitted.combination = processes.first(joined)
-                found = fitted.combination.probabilities([*held_out, *factors])
-        fitted.held_out = found.numpy()
+                probabilities = fitted.combination.probabilities([*held_out, *factors])
+        fitted.held_out = probabilities.numpy()
     fitted.novelty = fit_novelty(
         fitted.kernel,
         fitted.network,
@@ -196,14 +197,37 @@ def _fit_logistic(
     return estimator, held_out
 
 
+def _fit_trees(
+    training: TrainingResult,
+    data: TrainingRows,
+    folds: Folds,
+    probabilities: torch.Tensor,
+    evidence: torch.Tensor,
+    seed: int,
+    processes: Processes,
+    budget: Budget,
+) -> tuple[TreesEstimator, torch.Tensor] | tuple[None, None]:
+    """Fit the trees beside held-out probabilities (v, K) of all else, if they help; an interrupt leaves them out."""
+    found = None
+    try:
+        found = fit_trees(
+            data, folds.train, folds.validation, folds.member, probabilities, evidence, seed, budget.is_short_of
+        )
+    except KeyboardInterrupt:
+        if processes.count > 1:
+            raise
+        training.stopped_by = "interrupt"
+    return processes.first(found) or (None, None)
+
+
 def _warn_of_an_early_end(fitted: Fitted, budget: Budget) -> None:
     """Warn if training was interrupted, or the network left out for lack of time."""
     training = fitted.training
     if training.stopped_by == "interrupt":
-        kept = (
-            f"its weights after update {training.best_step} are kept" if training.best_step else "the kernel is alone"
+        network = f"the network's weights after update {training.best_step} are kept"
+        warnings.warn(
+            f"Got an interrupt; {network if training.best_step else 'the kernel is alone'}.", UserWarning, stacklevel=5
         )
-        warnings.warn(f"Got an interrupt while the network was trained; {kept}.", UserWarning, stacklevel=5)
     elif training.stopped_by == "time_limit" and not training.n_steps:
         warnings.warn(
             f"Got time_limit={budget.limit:g} seconds, which the kernel used up; the network is left out; raise the limit, "

@@ -7,7 +7,7 @@ opposite, and err elsewhere, so that a product of both is better than either. sc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from time import perf_counter
@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
 from .combination import LEAST_PROBABILITY, pooled_loss
@@ -23,15 +22,15 @@ from .training_rows import TrainingRows
 
 LEAST_ROWS, MOST_ROWS = 500, 100_000
 """Fewest rows with which trees join the other estimators, and most rows that they learn from."""
-MOST_FEATURES, MOST_SPLITS = 200, 400
-"""Features, and features times trees of an iteration, at most. Single features of embeddings tell little, and cost as much."""
+MOST_CLASSES, MOST_SPLITS = 20, 400
+"""Classes, and features times classes, at most: so up to 200 features. Single features of embeddings tell little."""
 N_LEVELS = 255
-"""Of a feature, which its values are rounded to: as many as scikit-learn tells apart."""
+"""Levels that a feature is rounded to: as many as scikit-learn tells apart."""
 SETTINGS = {"learning_rate": 0.1, "max_leaf_nodes": 15, "max_depth": 8, "max_features": 0.5, "l2_regularization": 1.0}
-ITERATIONS, LEAST_TREES = (60, 90, 135, 200, 300, 450, 675, 1000), 120
-"""Numbers of iterations, one after the other while the product gains on held-out rows, from so many trees on."""
+ITERATIONS = 90, 135, 200, 300, 450, 675, 1000
+"""Numbers of iterations, tried in this order while the product gains on held-out rows."""
 LEAST_GAIN = 2.0
-"""Of the summed logarithmic loss, in nats: a likelihood-ratio test would call as much for one exponent more significant."""
+"""Least fall of the summed log-loss, in nats: significant in a likelihood-ratio test for one more exponent."""
 
 
 @dataclass(frozen=True)
@@ -43,23 +42,22 @@ class TreesEstimator:
     ----------
     roots : Tensor of shape (iterations * C,), int64
         The first node of each tree. C is the number of classes that it was fitted to, or 1 for two of them.
-    feature, left, right : Tensor of shape (nodes,), int64
-        The feature that a node asks for, and where it leads. A leaf leads to itself.
-    threshold : Tensor of shape (nodes,), of the precision of the fit
-        Values up to it lead to the left.
+    feature, right : Tensor of shape (nodes,), int64
+        The feature that a node splits on, and the node of values above its threshold. Lower ones go to the next node.
+    threshold : Tensor of shape (nodes,)
+        Exact in float32, as scaled rows are; minus infinity in leaves, which lead to themselves.
     value : Tensor of shape (nodes,)
         What a leaf adds to the logit of its tree's class.
     baseline : Tensor of shape (C,)
         Logits without trees.
     column : Tensor of shape (K,), int64
-        The place of each class among those that it was fitted to; -1 for one that came later, as probable as the likeliest.
+        The place of each class among those that it was fitted to; -1 for one that came later, whose logit is their mean.
     depth : int
         Steps from a root to the farthest leaf.
     """
 
     roots: Tensor
     feature: Tensor
-    left: Tensor
     right: Tensor
     threshold: Tensor
     value: Tensor
@@ -70,8 +68,9 @@ class TreesEstimator:
     def to(self, like: Tensor | str) -> TreesEstimator:
         """A copy on a tensor's device and in its precision, or on the device named."""
         device = like if isinstance(like, str) else like.device
-        moved: dict[str, Any] = {name: x.to(device) for name, x in vars(self).items() if isinstance(x, Tensor)}
-        return replace(self, **{**moved, "value": self.value.to(like), "baseline": self.baseline.to(like)})
+        tensors = {name: x for name, x in vars(self).items() if isinstance(x, Tensor)}
+        moved: dict[str, Any] = {n: x.to(like if x.is_floating_point() else device) for n, x in tensors.items()}
+        return replace(self, **moved)
 
     def estimate(self, rows: Tensor) -> Tensor:
         """Class probabilities, which are coordinates of x̂0 along the codes, (B, views, d) -> (B, K)."""
@@ -79,12 +78,12 @@ class TreesEstimator:
         node = self.roots.expand(rows.shape[0], -1)  # (B, T)
         for _ in range(self.depth):
             above = rows.gather(1, self.feature.take(node)) > self.threshold.take(node)
-            node = torch.where(above, self.right.take(node), self.left.take(node))
+            node = torch.where(above, self.right.take(node), node + 1)
         logits = self.baseline + self.value.take(node).unflatten(1, (-1, len(self.baseline))).sum(1)
         if len(self.baseline) == 1:
             logits = torch.nn.functional.pad(logits, (1, 0))
-        probabilities = torch.softmax(logits, dim=-1)
-        return torch.cat([probabilities, probabilities.amax(1, keepdim=True)], dim=1)[:, self.column]
+        logits = torch.cat([logits, logits.mean(1, keepdim=True)], dim=1)[:, self.column]
+        return torch.softmax(logits, dim=-1)
 
     def with_classes(self, order: np.ndarray) -> TreesEstimator:
         """With new classes, which come last before they are put in this order, (K,)."""
@@ -96,17 +95,13 @@ def suitable(data: TrainingRows, n_views: int) -> bool:
     """Whether trees are worth their time for these rows (n, views * layers, d), which are in memory."""
     if not isinstance(data.rows, Tensor) or data.rows.shape[1] != n_views or len(data) < LEAST_ROWS:
         return False
-    n_features = data.rows.shape[2]
-    return n_features <= MOST_FEATURES and n_features * _trees_of_an_iteration(data) <= MOST_SPLITS
-
-
-def _trees_of_an_iteration(data: TrainingRows) -> int:
     n_classes = data.targets.shape[1]
-    return 1 if n_classes == 2 else n_classes
+    return n_classes <= MOST_CLASSES and data.rows.shape[2] * n_classes <= MOST_SPLITS
 
 
 def fit_trees(
     data: TrainingRows,
+    train: Sequence[np.ndarray],
     validation: np.ndarray,
     fold: np.ndarray,
     beside: Tensor,
@@ -115,49 +110,54 @@ def fit_trees(
     is_short_of: Callable[[float], bool],
 ) -> tuple[TreesEstimator, Tensor] | None:
     """
-    Fit trees to rows (n, views, d), and others to those outside of each fold, with probabilities (v, K) of its rows by these.
+    Fit trees to rows (n, views, d), and for each fold others, with the probabilities (v, K) of its rows by these, on the CPU.
 
-    None if a product with them would not be better than what other estimators say of these rows, `beside` (v, K), or if a fold
-    has all rows of all classes but one.
+    None if a product with them is not better than the probabilities `beside` (v, K) by all other estimators, if all rows outside
+    of a fold are of one class, or if time `is_short_of` the seconds that they take. Iterations end early for lack of time.
 
-    The rows of numbers `validation` (v,) are in the folds `fold` (v,), and `evidence` (v,) are their weights as of `combine`.
-    Iterations end early where time `is_short_of` the seconds that more would take.
+    The rows of numbers `train[k]` teach the trees of fold k. Those of numbers `validation` (v,) are in the folds `fold` (v,), and
+    `evidence` (v,) are their weights as of `combine`.
     """
     begin, n_classes = perf_counter(), data.targets.shape[1]
-    columns = data.rows[:, 0].cpu().numpy().T
-    edges = [_edges(values) for values in columns]
-    levels = np.stack([np.searchsorted(*pair) for pair in zip(edges, columns, strict=True)], axis=1)
-    seen = levels, data.y.cpu().numpy(), data.weight.cpu().numpy()
-    folds = [(fold == one, _Trees(seen, validation[fold == one], n_classes, seed)) for one in np.unique(fold)]
+    x = data.rows[:, 0].cpu().numpy()
+    edges, levels = [], np.empty(x.shape, np.uint8)
+    for feature, values in enumerate(x.T):
+        edges.append(_edges(values.astype(np.float32)))
+        levels[:, feature] = np.searchsorted(edges[-1], values)
+    rows = levels, data.y.cpu().numpy(), data.weight.cpu().numpy()
+    folds = [(fold == k, _Trees(rows, train[k], validation[fold == k], n_classes, seed)) for k in np.unique(fold)]
     if not all(trees.several_classes for _, trees in folds):
         return None
-    targets, device = data.targets[validation], data.targets.device
-    least, held_out, best = pooled_loss([beside], targets, evidence), torch.empty_like(targets), 0
-    first = next(n for n in ITERATIONS if n * _trees_of_an_iteration(data) >= LEAST_TREES)
-    for n_iterations in ITERATIONS[ITERATIONS.index(first) :]:
+    targets = data.targets[validation].cpu()
+    alone = least = pooled_loss([beside], targets, evidence)
+    held_out = torch.empty_like(targets)
+    folds[0][1].grow(ITERATIONS[0])
+    if is_short_of((len(folds) + 1) * (perf_counter() - begin)):
+        return None
+    for n_iterations in ITERATIONS:
         best = 1 + int(np.sum([trees.losses(n_iterations) for _, trees in folds], axis=0).argmin())
         for own, trees in folds:
-            found = torch.as_tensor(trees.probabilities(best), device=device)
-            held_out[torch.as_tensor(own, device=device)] = found.to(held_out)
+            held_out[own] = torch.as_tensor(trees.probabilities(best)).to(held_out)
         before, least = least, pooled_loss([beside, held_out], targets, evidence)
-        gains = before - least > LEAST_GAIN
-        if not gains or is_short_of(2 * (perf_counter() - begin)):
+        if before - least <= LEAST_GAIN or is_short_of(2 * (perf_counter() - begin)):
             break
-    if n_iterations == first and not gains:
+    if alone - least <= LEAST_GAIN:
         return None
-    everything = _Trees(seen, validation[:0], n_classes, seed)
+    everything = _Trees(rows, np.arange(len(data)), validation[:0], n_classes, seed)
     everything.grow(best)
-    return _as_tensors(everything.model, edges, n_classes, data.rows[:0]), held_out
+    return _as_tensors(everything.model, edges, n_classes).to(data.rows[:0].cpu()), held_out
 
 
 class _Trees:
-    """Trees that learn from all rows but those held out, by their levels (n, d), classes (n,) and weights (n,)."""
+    """Trees that learn from rows of numbers `train`, of rows given as levels (n, d), classes (n,) and weights (n,)."""
 
-    def __init__(self, seen: tuple[np.ndarray, ...], held_out: np.ndarray, n_classes: int, seed: int) -> None:
-        learns = np.ones(len(seen[0]), bool)
-        learns[held_out] = False
-        numbers = np.flatnonzero(learns)[:MOST_ROWS]
-        self._seen, self._held_out = ([part[index] for part in seen] for index in (numbers, held_out))
+    def __init__(
+        self, rows: tuple[np.ndarray, ...], train: np.ndarray, held_out: np.ndarray, n_classes: int, seed: int
+    ) -> None:
+        from sklearn.ensemble import HistGradientBoostingClassifier  # its import takes long, and predictions do without
+
+        self._seen = [part[train[:MOST_ROWS]] for part in rows]
+        self._held_out = [part[held_out] for part in rows]
         self._n_classes = n_classes
         self.model = HistGradientBoostingClassifier(
             early_stopping=False, warm_start=True, random_state=seed, **SETTINGS
@@ -191,40 +191,42 @@ class _Trees:
             yield staged
 
 
-def _as_tensors(model: Any, edges: list[np.ndarray], n_classes: int, like: Tensor) -> TreesEstimator:
+def _as_tensors(model: Any, edges: list[np.ndarray], n_classes: int) -> TreesEstimator:
     """The trees of scikit-learn, fitted to the levels of features with these edges between them."""
     trees = [tree for iteration in model._predictors for tree in iteration]
     sizes = [len(tree.nodes) for tree in trees]
     roots = np.cumsum([0, *sizes[:-1]])
     nodes, first = np.concatenate([tree.nodes for tree in trees]), np.repeat(roots, sizes)
     leaf, here = nodes["is_leaf"].astype(bool), np.arange(len(nodes))
-    threshold = np.full(len(nodes), np.inf, edges[0].dtype)
+    threshold = np.full(len(nodes), -np.inf, np.float32)
     for feature in np.unique(nodes["feature_idx"][~leaf]):
         splits = ~leaf & (nodes["feature_idx"] == feature)
         threshold[splits] = edges[feature][nodes["num_threshold"][splits].astype(int)]
     column = np.full(n_classes, -1)
     column[model.classes_] = np.arange(len(model.classes_))
-    left, right = (np.where(leaf, here, first + nodes[side]) for side in ("left", "right"))
     return TreesEstimator(
         roots=torch.as_tensor(roots),
         feature=torch.as_tensor(np.where(leaf, 0, nodes["feature_idx"])),
-        left=torch.as_tensor(left),
-        right=torch.as_tensor(right),
+        right=torch.as_tensor(np.where(leaf, here, first + nodes["right"])),
         threshold=torch.as_tensor(threshold),
         value=torch.as_tensor(nodes["value"]),
         baseline=torch.as_tensor(model._baseline_prediction[0]),
         column=torch.as_tensor(column),
         depth=max(tree.get_max_depth() for tree in trees),
-    ).to(like)
+    )
 
 
 def _edges(values: np.ndarray) -> np.ndarray:
-    """Edges (e,) between levels of values (n,), in the middle of gaps: at a value, rounding would decide where its rows go."""
+    """
+    Edges (e,) between levels of values (n,), inside of gaps: at a value, rounding would decide where its rows go.
+
+    Not in the middle, where new values lie too, such as 0.5 between 0 and 1.
+    """
     distinct = np.unique(values)
     below = np.arange(1, len(distinct))
     if len(distinct) > N_LEVELS:
         quantiles = np.quantile(values, np.arange(1, N_LEVELS) / N_LEVELS)
         below = np.unique(np.searchsorted(distinct, quantiles, side="right").clip(1, len(distinct) - 1))
     low, high = distinct[below - 1], distinct[below]
-    middle = low + (high - low) / 2
-    return np.where(middle < high, middle, low)
+    inside = low + (high - low) * np.float32(0.382)
+    return np.where(inside < high, inside, low)

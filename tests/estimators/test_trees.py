@@ -15,7 +15,6 @@ from gendiffclf.estimators.combination import pooled_loss
 from gendiffclf.estimators.training_rows import TrainingRows
 from gendiffclf.estimators.trees import (
     LEAST_ROWS,
-    MOST_FEATURES,
     MOST_SPLITS,
     N_LEVELS,
     SETTINGS,
@@ -27,7 +26,6 @@ from gendiffclf.estimators.trees import (
 @pytest.fixture(autouse=True)
 def few_iterations(monkeypatch):
     monkeypatch.setattr(module, "ITERATIONS", (5, 10, 20))
-    monkeypatch.setattr(module, "LEAST_TREES", 5)
 
 
 def steps(n: int = 600, n_classes: int = 3, seed: int = 0):
@@ -49,10 +47,11 @@ def rows_of(
 def fit(data: TrainingRows, n_folds: int = 3, beside=None, **changes):
     """Trees and held-out probabilities, where nothing but the share of each class is known before."""
     everything = np.arange(len(data))
+    train = [everything[everything % n_folds != k] for k in range(n_folds)]
     shares = data.offset.expand_as(data.targets)
     arguments = {"seed": 0, "is_short_of": lambda seconds: False, **changes}
     return fit_trees(
-        data, everything, everything % n_folds, shares if beside is None else beside, data.weight, **arguments
+        data, train, everything, everything % n_folds, shares if beside is None else beside, data.weight, **arguments
     )
 
 
@@ -73,7 +72,7 @@ def test_tensors_say_what_scikit_learn_says(n_classes, dtype):
     estimate = found.estimate(torch.as_tensor(X)[:, None])
     assert estimate.dtype == torch.as_tensor(X).dtype
     np.testing.assert_allclose(estimate, model.predict_proba(X), atol=1e-5)
-    new = np.random.default_rng(1).normal(size=(500, 5)).astype(dtype)
+    new = np.round(np.random.default_rng(1).normal(size=(500, 5)), 1).astype(dtype)  # not within gaps: edges differ
     np.testing.assert_allclose(found.estimate(torch.as_tensor(new)[:, None]), model.predict_proba(new), atol=1e-5)
 
 
@@ -103,6 +102,21 @@ def test_held_out_probabilities_are_by_trees_that_saw_the_other_folds(monkeypatc
     assert len(found.roots) == 3 * (best + 1)
 
 
+def test_rows_of_a_fold_that_are_not_validated_teach_nothing_either():
+    X, y = steps(900)
+    fold, validated = np.arange(900) % 3, np.arange(900) % 2 == 0
+    train = [np.flatnonzero(fold != k) for k in range(3)]
+    found = []
+    for labels in (y, np.where((fold == 0) & ~validated, (y + 1) % 3, y)):
+        data = rows_of(X, labels)
+        beside = data.offset.expand(450, 3)
+        rest = np.flatnonzero(validated), fold[validated], beside, data.weight[validated]
+        found.append(fit_trees(data, train, *rest, seed=0, is_short_of=lambda seconds: seconds < 0)[1])
+    first = fold[validated] == 0
+    assert torch.allclose(found[0][first], found[1][first], atol=0.05)  # the number of iterations may differ
+    assert not torch.allclose(found[0][~first], found[1][~first], atol=0.05)
+
+
 def test_they_grow_while_held_out_rows_gain():
     X, y = steps(1500)
     wrong = np.random.default_rng(0).random(1500) < 0.5
@@ -113,11 +127,18 @@ def test_they_grow_while_held_out_rows_gain():
 
 
 def test_short_time_ends_iterations():
-    data = rows_of(*steps())
-    found, held_out = fit(data, is_short_of=lambda seconds: seconds > 0)
+    data, asked = rows_of(*steps()), []
+
+    def is_short_of(seconds):
+        asked.append(seconds)
+        return len(asked) > 1
+
+    found, held_out = fit(data, is_short_of=is_short_of)
     assert len(found.roots) <= 3 * 5
     assert held_out.shape == (600, 3)
     torch.testing.assert_close(held_out.sum(1), torch.ones(600).double())
+    assert asked[0] > 0
+    assert fit(data, is_short_of=lambda seconds: True) is None
 
 
 def test_there_are_none_where_they_add_nothing():
@@ -149,22 +170,23 @@ def test_a_class_that_a_fold_alone_has():
     )  # outside of the first fold there is one class
 
 
-def test_new_classes_are_as_probable_as_the_likeliest():
+def test_new_classes_have_the_mean_logit():
     X, y = steps()
     found, _ = fit(rows_of(X, y))
     rows = torch.as_tensor(X)[:, None]
     before, after = found.estimate(rows), found.with_classes(np.array([0, 3, 1, 2])).estimate(rows)
-    torch.testing.assert_close(after[:, [0, 2, 3]], before, rtol=0, atol=0)
-    torch.testing.assert_close(after[:, 1], before.amax(1), rtol=0, atol=0)
+    shares = after[:, [0, 2, 3]] / after[:, [0, 2, 3]].sum(1, keepdim=True)
+    torch.testing.assert_close(shares, before)
+    torch.testing.assert_close(after[:, 1].log(), after[:, [0, 2, 3]].log().mean(1))
     more = found.with_classes(np.array([0, 3, 1, 2])).with_classes(np.array([4, 0, 1, 2, 3])).estimate(rows)
-    torch.testing.assert_close(more[:, [1, 2, 3, 4]], after, rtol=0, atol=0)
+    torch.testing.assert_close(more[:, [0]], more[:, [2]], rtol=0, atol=0)
 
 
 def test_thresholds_are_apart_from_values():
     X, y = steps(3000)
     X[:, 0] = np.round(X[:, 0], 1)
     found, _ = fit(rows_of(X, y))
-    inner = found.left != torch.arange(len(found.left))
+    inner = found.right != torch.arange(len(found.right))
     for feature in range(5):
         own = found.threshold[inner & (found.feature == feature)].numpy()
         values = np.unique(X[:, feature])
@@ -200,7 +222,7 @@ def test_for_which_rows_they_are():
     assert suitable(data, n_views=2)
     assert not suitable(data, n_views=1)  # then they are of two layers
     assert not suitable(data[:-1], n_views=2)
-    wide = TrainingRows(rows.expand(-1, -1, 3)[..., :1].expand(-1, -1, MOST_FEATURES + 1), targets, data.weight)
+    wide = TrainingRows(rows.expand(-1, -1, 3)[..., :1].expand(-1, -1, MOST_SPLITS // 3 + 1), targets, data.weight)
     assert not suitable(wide, n_views=2)
     for n_classes, n_features in ((2, 200), (3, MOST_SPLITS // 3), (20, MOST_SPLITS // 20)):
         many = rows[..., :1].expand(-1, -1, n_features + 1), targets.new_zeros(LEAST_ROWS, n_classes)
@@ -219,7 +241,6 @@ def fitted():
     model = GenerativeTransportClassifier(max_steps=3, width=32, n_members=3, depth=1, device="cpu", random_state=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ITERATIONS", (5, 10, 20))
-        patch.setattr(module, "LEAST_TREES", 5)
         model.fit(X[:700], np.array(["a", "b", "c"])[y[:700]])
     return model, X[700:], np.array(["a", "b", "c"])[y[700:]]
 
@@ -285,3 +306,15 @@ def test_a_time_limit_that_the_kernel_used_up_leaves_them_out():
     with pytest.warns(UserWarning, match="time_limit"):
         model = GenerativeTransportClassifier(time_limit=1e-3, device="cpu", random_state=0).fit(X, y)
     assert model.trees_ is None
+
+
+def test_an_interrupt_leaves_them_out(monkeypatch, tiny):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gendiffclf.fitting.fit_trees", interrupted)
+    with pytest.warns(UserWarning, match="Got an interrupt; the network's weights"):
+        model = tiny().fit(*steps())
+    assert model.trees_ is None
+    assert model.history_["stopped_by"] == "interrupt"
+    assert len(model.combination_.exponents) == 2

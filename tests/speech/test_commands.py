@@ -222,7 +222,7 @@ def test_a_run_that_is_stopped_goes_on(clip_folder, encoded, monkeypatch, capsys
 
 
 @pytest.mark.parametrize("command", ["evaluate", "train"])
-@pytest.mark.filterwarnings("ignore:Got an interrupt while the network was trained")
+@pytest.mark.filterwarnings("ignore:Got an interrupt;")
 def test_an_interrupt_of_the_training_ends_the_command(command, clip_folder, monkeypatch, tmp_path, capsys):
     update, steps = loop._Learner.update, []
 

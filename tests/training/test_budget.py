@@ -93,9 +93,7 @@ def test_the_kernel_grows_as_long_as_there_is_time(tiny, now, monkeypatch, limit
 def test_an_interrupt_keeps_the_best_so_far(tiny, iris, monkeypatch):
     expected = tiny(max_steps=20).fit(*iris)
     interrupt_at(monkeypatch, 24)
-    with pytest.warns(
-        UserWarning, match=r"Got an interrupt while the network was trained; its weights after update \d+ are"
-    ):
+    with pytest.warns(UserWarning, match=r"Got an interrupt; the network's weights after update \d+ are"):
         classifier = tiny(max_steps=500).fit(*iris)
     assert classifier.history_["stopped_by"] == "interrupt"
     assert classifier.n_iter_ == 20
