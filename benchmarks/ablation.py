@@ -34,7 +34,6 @@ COMBINATIONS: dict[str, Callable[[Combination], Combination]] = {
     # Each estimator is read by its positive part, without exponents.
     "no calibration": lambda own: replace(uncalibrated(len(own.weights)), weights=own.weights, floor=own.floor),
     "no logistic regression": lambda own: replace(own, exponents=(own.exponents[0], 0.0, *own.exponents[2:])),
-    "no trees": lambda own: replace(own, exponents=own.exponents[:2]),
 }
 
 
@@ -114,7 +113,7 @@ def all_parts() -> dict[str, Part]:
         ),
         "combination": Part(
             "Combination and calibration",
-            "Weights, calibration, and what a logistic regression and trees add are fitted on held-out estimates.",
+            "Weights of the estimators, their calibration and what a logistic regression adds are fitted on held-out estimates.",
             [default, *(choice(name, combination=name) for name in COMBINATIONS)],
         ),
         "features": Part(
