@@ -155,8 +155,7 @@ def pooled_loss(probabilities: Sequence[Tensor], targets: Tensor, weight: Tensor
     probabilities = [p.cpu().double().clamp_min(LEAST_PROBABILITY) for p in probabilities]
     targets, weight = targets.cpu().double(), weight.cpu().double()
     exponents = torch.tensor(fit_exponents(probabilities, targets, weight), dtype=torch.float64)
-    log_p = torch.log_softmax(torch.einsum("e,enk->nk", exponents, torch.stack(probabilities).log()), dim=-1)
-    return -float(weight @ (targets * log_p).sum(1))
+    return -float(weight @ (targets * _log_product(exponents, torch.stack(probabilities).log())).sum(1))
 
 
 def fit_exponents(probabilities: Sequence[Tensor], targets: Tensor, weight: Tensor) -> tuple[float, ...]:
@@ -169,8 +168,13 @@ def fit_exponents(probabilities: Sequence[Tensor], targets: Tensor, weight: Tens
     means = torch.tensor(EXPONENT_PRIOR[0][len(logarithms) - 1], dtype=torch.float64)
 
     def loss(exponents: Tensor) -> Tensor:
-        log_p = torch.log_softmax((exponents[:, None, None] * logarithms).sum(0), dim=-1)
+        log_p = _log_product(exponents, logarithms)
         prior = ((exponents - means) / EXPONENT_PRIOR[1]).square().sum() / 2
         return (prior - weight @ (targets * log_p).sum(1)) / len(weight)
 
     return tuple(minimized(means, loss, N_ITERATIONS, EXPONENTS[: len(means)]).tolist())
+
+
+def _log_product(exponents: Tensor, logarithms: Tensor) -> Tensor:
+    """Logarithms (n, K) of a product of probabilities, whose logarithms are of shape (E, n, K)."""
+    return torch.log_softmax((exponents[:, None, None] * logarithms).sum(0), dim=-1)

@@ -104,7 +104,7 @@ def fit_trees(
     train: Sequence[np.ndarray],
     validation: np.ndarray,
     fold: np.ndarray,
-    beside: Tensor,
+    others: Tensor,
     evidence: Tensor,
     seed: int,
     is_short_of: Callable[[float], bool],
@@ -112,7 +112,7 @@ def fit_trees(
     """
     Fit trees to rows (n, views, d), and for each fold others, with the probabilities (v, K) of its rows by these, on the CPU.
 
-    None if a product with them is not better than the probabilities `beside` (v, K) by all other estimators, if all rows outside
+    None if a product with them is not better than the probabilities `others` (v, K) by all other estimators, if all rows outside
     of a fold are of one class, or if time `is_short_of` the seconds that they take. Iterations end early for lack of time.
 
     The rows of numbers `train[k]` teach the trees of fold k. Those of numbers `validation` (v,) are in the folds `fold` (v,), and
@@ -129,23 +129,23 @@ def fit_trees(
     if not all(trees.several_classes for _, trees in folds):
         return None
     targets = data.targets[validation].cpu()
-    alone = least = pooled_loss([beside], targets, evidence)
+    alone = least = pooled_loss([others], targets, evidence)
     held_out = torch.empty_like(targets)
     folds[0][1].grow(ITERATIONS[0])
     if is_short_of((len(folds) + 1) * (perf_counter() - begin)):
         return None
     for n_iterations in ITERATIONS:
         best = 1 + int(np.sum([trees.losses(n_iterations) for _, trees in folds], axis=0).argmin())
-        for own, trees in folds:
-            held_out[own] = torch.as_tensor(trees.probabilities(best)).to(held_out)
-        before, least = least, pooled_loss([beside, held_out], targets, evidence)
+        for in_fold, trees in folds:
+            held_out[in_fold] = torch.as_tensor(trees.probabilities(best)).to(held_out)
+        before, least = least, pooled_loss([others, held_out], targets, evidence)
         if before - least <= LEAST_GAIN or is_short_of(2 * (perf_counter() - begin)):
             break
     if alone - least <= LEAST_GAIN:
         return None
-    everything = _Trees(rows, np.arange(len(data)), validation[:0], n_classes, seed)
-    everything.grow(best)
-    return _as_tensors(everything.model, edges, n_classes).to(data.rows[:0].cpu()), held_out
+    final = _Trees(rows, np.arange(len(data)), validation[:0], n_classes, seed)
+    final.grow(best)
+    return _as_tensors(final.model, edges, n_classes).to(data.rows[:0].cpu()), held_out
 
 
 class _Trees:
