@@ -143,7 +143,8 @@ def broken(tmp_path):
     return odd | {
         "missing": (tmp_path / "missing.wav", "there is no such file"),
         "folder": (tmp_path, "folder, expected an audio file|cannot be read"),
-        "empty": (tmp_path / "empty.wav", "cannot be read as audio"),
+        "empty": (tmp_path / "empty.wav", r"it is an empty file \(0 bytes\)"),
+        "empty bytes": (b"", r"it is an empty file \(0 bytes\)"),
         "not audio": (tmp_path / "noise.wav", "cannot be read as audio"),
         "text": (tmp_path / "text.mp3", r"cannot be read as audio \(Format not recognised\)"),
         "truncated wav": (tmp_path / "cut.wav", "it is truncated: 50% of the samples declared"),
