@@ -70,7 +70,7 @@ class Combination:
         """
         Class probabilities (..., K) of the estimators' coordinates along the codes, each (..., K).
 
-        Those of the factors come last. In float64, but on MPS, which has none.
+        Those of the factors come last; one without an exponent is left out. In float64, but on MPS, which has none.
         """
         parts = zip(self.weights, self.read_outs, coordinates, strict=False)
         mixed = torch.stack([weight * read_out(high_precision(x)) for weight, read_out, x in parts if weight]).sum(0)

@@ -21,7 +21,7 @@ from benchmarks.data import (
     split_table,
     table_names,
 )
-from benchmarks.large import LARGE
+from benchmarks.large import LARGE, NEW
 
 
 @pytest.fixture
@@ -179,8 +179,22 @@ def test_a_large_table_is_read_from_a_clone(tmp_path):
         load_table("bank", tmp_path)
 
 
+def test_labels_and_identifiers_of_large_tables(tmp_path):
+    files = {
+        "pfm-prework-csv/HR_comma_sep.csv": "level,left,salary\n0.5,1,low\n0.1,0,high\n",
+        "telecom_churn_model/Churn_Modelling.csv": "RowNumber,CustomerId,Surname,Age,Exited\n1,7,Hill,42,1\n2,8,Onio,41,0\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    hr, churn = (load_table(name, tmp_path) for name in ("hr", "churn"))
+    assert (hr.y.tolist(), list(hr.X)) == (["1", "0"], ["level", "salary"])
+    assert (churn.y.tolist(), list(churn.X)) == (["1", "0"], ["Age"])
+
+
 def test_large_tables_have_names_of_their_own():
     assert not set(LARGE) & {*SOURCES, *FURTHER}
+    assert set(NEW) < set(LARGE)
 
 
 def test_further_tables_are_none_of_the_others():

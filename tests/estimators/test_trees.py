@@ -15,6 +15,7 @@ from gendiffclf.estimators.combination import pooled_loss
 from gendiffclf.estimators.training_rows import TrainingRows
 from gendiffclf.estimators.trees import (
     LEAST_ROWS,
+    MOST_CLASSES,
     MOST_SPLITS,
     N_LEVELS,
     SETTINGS,
@@ -165,9 +166,8 @@ def test_a_class_that_a_fold_alone_has():
     assert (held_out[::3, 2] == 0).all()
     assert (held_out[1::3, 2] > 0).all()
     assert (found.estimate(data.rows)[:, 2] > 0).all()
-    assert (
-        fit(rows_of(X, np.where(np.arange(600) % 3 == 0, 1, 0))) is None
-    )  # outside of the first fold there is one class
+    alone = np.where(np.arange(600) % 3 == 0, 1, 0)  # outside of the first fold there is one class
+    assert fit(rows_of(X, alone)) is None
 
 
 def test_new_classes_have_the_mean_logit():
@@ -205,6 +205,8 @@ def test_edges_lie_between_neighbours(values):
     assert len(edges) == len(np.unique(values)) - 1
     assert edges.dtype == np.float32
     assert (np.searchsorted(edges, values) == [0, len(edges)]).all()
+    if values[1] - values[0] > 1e-3:  # new values lie in the middle, where rounding would decide
+        assert abs(edges[0] - values.mean()) > 0.1 * (values[1] - values[0])
 
 
 def test_a_value_of_most_rows_has_a_level_of_its_own():
@@ -229,6 +231,8 @@ def test_for_which_rows_they_are():
         assert not suitable(TrainingRows(*many, data.weight), n_views=2)
         fewer = many[0][..., 1:], many[1]
         assert suitable(TrainingRows(*fewer, data.weight), n_views=2)
+    many = rows[..., :1], targets.new_zeros(LEAST_ROWS, MOST_CLASSES + 1)
+    assert not suitable(TrainingRows(*many, data.weight), n_views=2)
 
 
 # --------------------------------------------------------------- in the classifier
@@ -261,9 +265,14 @@ def test_they_are_not_in_single_estimators(tiny, changes):
 
 
 def test_held_out_estimates_are_with_them(fitted):
-    model, _, _ = fitted
+    model, X, y = fitted
     assert model.held_out_proba_.shape == (700, 3)
     np.testing.assert_allclose(model.held_out_proba_.sum(1), 1, atol=1e-9)
+    _, labels = steps(1100)
+    held_out, new = log_loss(labels[:700], model.held_out_proba_), log_loss(y, model.predict_proba(X))
+    assert 0.5 < held_out / new < 2
+    kernel = GenerativeTransportClassifier(estimator="kernel", device="cpu").fit(steps(1100)[0][:700], labels[:700])
+    assert held_out < 0.7 * log_loss(labels[:700], kernel.held_out_proba_)
 
 
 def test_one_row_and_many_agree(fitted):
@@ -288,9 +297,8 @@ def test_onnx_files_have_them(fitted, tmp_path, without_gaps):
 
     model, X, _ = fitted
     model.to_onnx(tmp_path / "model.onnx")
-    np.testing.assert_allclose(
-        load_predictor(tmp_path / "model.onnx").predict_proba(X), model.predict_proba(X), atol=1e-5
-    )
+    loaded = load_predictor(tmp_path / "model.onnx")
+    np.testing.assert_allclose(loaded.predict_proba(X), model.predict_proba(X), atol=1e-5)
 
 
 def test_a_new_class_is_found_beside_them(fitted):
