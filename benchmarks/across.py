@@ -11,7 +11,6 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 
-from gendiffclf import FeatureCache
 from gendiffclf.speech import evaluate
 from gendiffclf.speech.names import MEASURES
 from gendiffclf.speech.provenance import as_json
@@ -41,13 +40,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(
             f"Got --corpora {arguments.corpora[0]}, expected at least two, of which one is tested at a time."
         )
-    cache = FeatureCache(arguments.cache) if arguments.cache else True
     record = new_record(arguments.command_line, tasks={})
     for task in tasks:
         pooled = pooled_corpora(arguments.corpora, task)
         corpora = pooled["corpus"].to_numpy()
         folds = [(np.flatnonzero(corpora != name), np.flatnonzero(corpora == name)) for name in dict.fromkeys(corpora)]
-        encoded, results = speech.encode_kinds(features, pooled, cache), []
+        encoded, results = speech.encode_kinds(features, pooled, arguments.cache), []
         for name in speech.features_of_task(task, features):
             kinds, steps = speech.FEATURES[name]
             rows = np.hstack([encoded[kind].rows for kind in kinds])

@@ -27,7 +27,7 @@ from . import encoding
 from .data import class_rows
 from .markdown import number, table
 from .models import create_model, named
-from .options import add_options, add_parts, chosen
+from .options import add_options, add_parts, chosen, refuse_quick
 from .records import RESULTS, load_average, new_record, read_record, write_record
 from .runner import quiet, timed
 
@@ -63,13 +63,13 @@ TEST_ROWS = 10_000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_parts(parser, PARTS)
-    add_options(parser, FOLDER)
+    add_options(parser, FOLDER, "--quick")
     parser.add_argument("--limit", type=float, default=120, help="seconds of a fit at most (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, on the CPU without a GPU")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print and record."""
+    refuse_quick(arguments, FOLDER)
     if not arguments.quick and not torch.cuda.is_available():
         raise ValueError("Got a machine without a CUDA device, expected one; --quick runs tiny sizes on the CPU.")
     for part in chosen(arguments.parts, PARTS, "part"):
@@ -101,13 +101,12 @@ def measure_recipe(arguments: argparse.Namespace) -> dict[str, Any]:
             rounds.append((time.perf_counter() - begin) / n_updates)
         found["update_seconds"] = float(np.median(rounds))
         if not arguments.quick:
-            found |= {"kernels": kernels(learner), "memory_bytes": torch.cuda.max_memory_reserved()}
+            found["kernels"] = kernels(learner)
         figures["ways"][way] = found
         figures["n_parameters"] = sum(x.numel() for x in learner.network.parameters())
         del learner
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
         print(way, found, flush=True)
     return figures
 
@@ -162,7 +161,7 @@ def kernels(learner: loop._Learner) -> dict[str, dict[str, float]]:
 
 
 def measure_classifiers(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of fit and predict, memory and accuracy of classifiers with defaults, all on the device but ours once more."""
+    """Seconds of fit and predict, and accuracy, of classifiers with defaults, all on the device but ours once more."""
     figures: dict[str, Any] = {}
     for case, sizes in CASES.items():
         shape = {"n": 300, "d": 8, "K": 3} if arguments.quick else sizes
@@ -172,8 +171,6 @@ def measure_classifiers(arguments: argparse.Namespace) -> dict[str, Any]:
             if arguments.quick:
                 parameters = {name: "cpu" for name in parameters} | ({"max_steps": 3} if model == "ours" else {})
             found = fit_and_predict(create_model(model, parameters), X, y, n_test, arguments.limit)
-            if model == "xgboost":
-                found.pop("memory_bytes", None)  # not of torch
             figures.setdefault(case, {})[label] = found
             print(case, label, {name: round(value, 4) for name, value in found.items()}, flush=True)
     return figures
@@ -185,7 +182,6 @@ def fit_and_predict(model: Any, X: np.ndarray, y: np.ndarray, n_test: int, limit
         clone(model).fit(*class_rows(300, 4, 3))  # what libraries set up once
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
     try:
         with quiet(), time_limit(limit):
             fit_seconds, *_ = timed(lambda: model.fit(X[:-n_test], y[:-n_test]))
@@ -194,11 +190,8 @@ def fit_and_predict(model: Any, X: np.ndarray, y: np.ndarray, n_test: int, limit
     with quiet():
         predict_seconds, _, p = timed(lambda: model.predict_proba(X[-n_test:]))
     truth, predicted = y[-n_test:], model.classes_[p.argmax(1)]
-    found = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds}
-    found |= {"accuracy": float((predicted == truth).mean()), "log_loss": log_loss(truth, p, labels=model.classes_)}
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        found["memory_bytes"] = torch.cuda.max_memory_allocated()
-    return found
+    scores = {"accuracy": float((predicted == truth).mean()), "log_loss": log_loss(truth, p, labels=model.classes_)}
+    return {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds, **scores}
 
 
 @contextlib.contextmanager

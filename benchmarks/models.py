@@ -22,15 +22,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from gendiffclf import GenerativeTransportClassifier
+from gendiffclf.optional import require
 
 from .peers import CalibratedSVC, LabelEncoded, TunedLogistic
 
 
 def _optional(package: str, name: str, **parameters: Any) -> BaseEstimator:
-    try:
-        return getattr(import_module(package), name)(**parameters)
-    except ImportError as error:
-        raise ImportError(f"{name} needs {package}: pip install -e '.[bench]'.") from error
+    return getattr(require(package, "bench"), name)(**parameters)
 
 
 def _realmlp_td() -> BaseEstimator:

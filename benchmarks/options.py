@@ -20,7 +20,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--quick": {"action": "store_true", "help": "tiny sizes, to see that all runs; figures mean nothing"},
     "--rounds": {"type": int, "default": 5, "help": "times each is measured (default: %(default)s)"},
     "--n-folds": {"type": int, "default": 5, "help": "folds of whole speakers (default: %(default)s)"},
-    "--cache": {"help": "folder of the features (default: the user's own)"},
+    "--cache": {"default": True, "help": "folder of the features (default: the user's own)"},
     "--corpus": {"required": True, "metavar": "LAYOUT=FOLDER", "help": "a corpus, such as ravdess=FOLDER"},
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import log_loss
 
-from .models import MODELS, named
+from .models import create_model, named
 from .options import add_options
 from .records import RESULTS, new_record, read_record, write_record
 
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
                 X, y = drawn(kind, arguments.n_train + N_TEST, d, draw)
                 train, test = slice(0, arguments.n_train), slice(arguments.n_train, None)
                 for name in arguments.models.split(","):
-                    p = MODELS[name]().fit(X[train], y[train]).predict_proba(X[test])
+                    p = create_model(name).fit(X[train], y[train]).predict_proba(X[test])
                     found = {
                         "accuracy": float((p.argmax(1) == y[test]).mean()),
                         "log_loss": float(log_loss(y[test], p)),

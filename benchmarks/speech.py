@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from gendiffclf import AcousticFeaturizer, FbankFeaturizer, FeatureCache
+from gendiffclf import AcousticFeaturizer, FbankFeaturizer
 from gendiffclf.featurizers import EgemapsFeaturizer, FunctionFeaturizer, SpeakerNormalizer
 from gendiffclf.speech import Evaluation, audit, compare, evaluate, read_corpus
 from gendiffclf.speech.training import ClipFeatures, encode_clips
@@ -129,10 +129,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print and record."""
     features = chosen(arguments.features, FEATURES, "--features")
     models, tasks = chosen(arguments.models, MODELS, "--models"), chosen(arguments.tasks, TASKS, "--tasks")
-    cache = FeatureCache(arguments.cache) if arguments.cache else True
     corpora = {task: read_named_corpus(arguments.corpus, task) for task in tasks}  # the same clips in the same order
     corpus = corpora[tasks[0]]
-    encoded = encode_kinds(features, corpus, cache)
+    encoded = encode_kinds(features, corpus, arguments.cache)
     rows = {name: np.hstack([encoded[kind].rows for kind in FEATURES[name][0]]) for name in features}
     record = new_record(
         arguments.command_line,

@@ -17,7 +17,7 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from gendiffclf import EmoSphereRegressor, FbankFeaturizer, FeatureCache, GenerativeTransportClassifier, SelmClassifier
+from gendiffclf import EmoSphereRegressor, FbankFeaturizer, GenerativeTransportClassifier, SelmClassifier
 from gendiffclf.metrics import concordance_scorer
 from gendiffclf.speech import Evaluation, compare, evaluate, system_pipelines
 from gendiffclf.speech.adaptation import few_shot
@@ -122,8 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _measure(part: str, name: str, corpus: pd.DataFrame, arguments: argparse.Namespace) -> tuple[dict[str, Any], Any]:
     """What is recorded of a model in a part, and its evaluation."""
     kind, maker = (REGRESSORS if part == RATINGS else CLASSIFIERS)[name]
-    cache = FeatureCache(arguments.cache) if arguments.cache else True
-    featurizer = FbankFeaturizer(**(FRAMES if kind == "frames" else FBANK), cache=cache)
+    featurizer = FbankFeaturizer(**(FRAMES if kind == "frames" else FBANK), cache=arguments.cache)
     # Apart from the time below.
     given = {"features": encode_clips(featurizer, corpus).rows, "n_folds": arguments.n_folds}
     begin, processor = time.perf_counter(), time.process_time()

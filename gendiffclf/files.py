@@ -59,7 +59,11 @@ def complete_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
             os.rename(folder, old)  # a folder that is not empty cannot be replaced by renaming
-            os.rename(temporary, folder)
+            try:
+                os.rename(temporary, folder)
+            except BaseException:
+                os.rename(old, folder)
+                raise
             shutil.rmtree(old)
         else:
             os.rename(temporary, folder)

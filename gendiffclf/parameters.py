@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from .device import PRECISIONS
 from .preprocessing import SCALINGS, n_views
-from .validation import check_choice, check_flag, check_integer, check_real, shown
+from .validation import check_choice, check_flag, check_integer, check_real, check_verbose, shown
 
 if TYPE_CHECKING:
     import torch
@@ -96,7 +96,7 @@ def check_parameters(params: dict[str, Any]) -> None:
         check_integer(name, params[name], 1)
     for name, least in (("n_frequencies", 0), ("width", 2), ("batch_size", 1), ("n_centers", 1)):
         check_integer(name, params[name], least, also=("auto",))
-    check_integer("verbose", int(params["verbose"]) if isinstance(params["verbose"], bool) else params["verbose"], 0)
+    check_verbose(params["verbose"])
     check_integer("patience", params["patience"], 1, also=("auto", None))
     check_real("mlp_ratio", params["mlp_ratio"], 0, low_open=True)
     check_real("dropout", params["dropout"], 0, 1, high_open=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from decimal import Decimal
@@ -50,11 +51,9 @@ def check_table(X: Any) -> None:
             f"Got a DataFrame of 0 samples or features (shape={X.shape}), while a minimum of 1 is required of both; add rows or "
             "columns."
         )
-    names = [str(name) for name in X.columns]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(
-            f"Got {names.count(twice[0])} columns {twice[0]!r}, expected different names; rename or drop some."
-        )
+    counts = Counter(map(str, X.columns))
+    if twice := sorted(name for name, count in counts.items() if count > 1):
+        raise ValueError(f"Got {counts[twice[0]]} columns {twice[0]!r}, expected different names; rename or drop some.")
 
 
 def numbers_of(X: Any) -> np.ndarray:

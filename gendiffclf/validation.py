@@ -64,6 +64,11 @@ def check_integer(name: str, value: Any, minimum: int, *, also: tuple[str | None
         raise ValueError(f"Got {name}={shown(value)}, expected {_or(f'an integer >= {minimum}', also)}.")
 
 
+def check_verbose(value: Any) -> None:
+    """Raise unless `value` says how much to show: an integer of at least 0, or a boolean."""
+    check_integer("verbose", int(value) if isinstance(value, bool) else value, 0)
+
+
 def check_real(
     name: str,
     value: Any,

@@ -103,7 +103,19 @@ def test_a_table_is_read_with_what_was_left_out(messy):
 def test_rows_beyond_the_limit_are_sampled(messy):
     data = datasets.read_table(messy, "diagnosis", max_rows=30)
     assert len(data.y) == 30
-    assert any("random sample of 30 of 198 rows" in note for note in data.notes)
+    assert any("random sample of 30 of 199 rows" in note for note in data.notes)
+
+
+def test_classes_are_frequent_among_the_sampled_rows(tmp_path):
+    path = tmp_path / "rare.csv"
+    labels = ["common", "usual"] * 497 + ["rare"] * 6
+    path.write_text("x,kind\n" + "".join(f"{i / 7},{label}\n" for i, label in enumerate(labels)))
+    data = datasets.read_table(path, "kind", max_rows=100)
+    assert set(data.y) == {"common", "usual"}
+    assert any("left out: 'rare'" in note for note in data.notes)
+    assert (
+        len(datasets.read_table(path, "kind", max_rows=999).y) == 999
+    )  # fewer rows are left out than there are classes
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,23 @@ def test_a_folder_is_replaced_once_it_is_complete(tmp_path):
     assert os.listdir(folder) == ["b"]
 
 
+def test_a_folder_that_cannot_be_replaced_is_put_back(tmp_path, monkeypatch):
+    folder, rename = tmp_path / "folder", os.rename
+    folder.mkdir()
+    (folder / "a").touch()
+
+    def refuse(source, target):
+        if str(source).endswith(".tmp"):
+            raise OSError("refused")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(OSError, match="refused"), complete_folder(folder):
+        pass
+    assert os.listdir(tmp_path) == ["folder"]
+    assert os.listdir(folder) == ["a"]
+
+
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
     create_parent("output", tmp_path / "a" / "b" / "file")
     assert (tmp_path / "a" / "b").is_dir()

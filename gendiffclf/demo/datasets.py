@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
-from sklearn.model_selection import train_test_split
 
 from ..optional import require
 from ..validation import check_integer, first_few, shown
@@ -70,8 +69,8 @@ def read_table(
     Read a CSV file and leave out rows and columns that cannot be used.
 
     The file has a header, and may be compressed; empty cells are missing values, and in features so are words such as NA and
-    None. The column `groups`, such as speakers or patients, is not used as a feature. Classes with fewer than `2 * n_folds` rows,
-    or in fewer than `n_folds` groups, are left out. Of more than `max_rows` rows, a random sample stratified by class is used.
+    None. The column `groups`, such as speakers or patients, is not used as a feature. Of more than `max_rows` rows, a random
+    sample is used. Classes with fewer than `2 * n_folds` rows, or in fewer than `n_folds` groups, are left out.
 
     A ValueError if there is no such file or column, the file is no such table, the target is a quantity, or fewer than two
     classes have enough rows; an ImportError without pandas.
@@ -100,10 +99,10 @@ def read_table(
         raise ValueError(
             f"Got target={target!r} with the number {parts.iloc[0]:g}, expected classes; make them whole numbers or text."
         )
-    table = _frequent_classes(table, target, groups, n_folds, notes)
     if len(table) > max_rows:
         notes.append(f"A random sample of {max_rows:,} of {len(table):,} rows is used; --max-rows changes this.")
-        table, _ = train_test_split(table, train_size=max_rows, stratify=table[target], random_state=random_state)
+        table = table.sample(max_rows, random_state=random_state)
+    table = _frequent_classes(table, target, groups, n_folds, notes)
     X = _features(table.drop(columns=excluded), notes)
     group_names = None if groups is None else table[groups].astype(str).to_numpy(dtype=str)
     y = table[target].to_numpy()

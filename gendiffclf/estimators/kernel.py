@@ -26,8 +26,18 @@ from torch import Tensor
 from .kernel_estimator import KernelEstimator
 from .nystrom import NystromSums
 from .relevance import LEARNING_ROWS, find_relevance
-from .ridge import KERNELS, KernelSettings, solve
-from .selection import BANDWIDTH_STEP, PENALTIES, PENALTY_STEP, SELECTION_ROWS, Place, descend, held_out_error, select
+from .ridge import KERNELS, solve
+from .selection import (
+    BANDWIDTH_STEP,
+    PENALTIES,
+    PENALTY_STEP,
+    SELECTION_ROWS,
+    Choice,
+    Place,
+    descend,
+    held_out_error,
+    select,
+)
 from .training_rows import TrainingRows
 
 EXACT_ROWS = 8000
@@ -49,28 +59,6 @@ Fewer than `LEAST_CENTERS` have the rows of so many, as a choice on a few rows w
 """
 _STEPS = 4
 """Steps of their grids at most that both may go from the choice of all rows as centres."""
-
-
-@dataclass(frozen=True)
-class Choice:
-    """
-    Hyperparameters of a fit.
-
-    Attributes
-    ----------
-    settings : KernelSettings
-    relevance : Tensor of shape (d,), optional
-        Factors of the features.
-    held_out : Tensor of shape (r, K), optional
-        Estimates of the first r rows that had no part in the choice.
-    error : float
-        Of held-out rows, with the few of Nyström's centres that settings are chosen with; 0 if all rows are centres.
-    """
-
-    settings: KernelSettings
-    relevance: Tensor | None = None
-    held_out: Tensor | None = None
-    error: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -176,15 +164,14 @@ def _chosen(
     first = data[: min(SELECTION_ROWS, n_selection or SELECTION_ROWS)]
     seen = first.rows[:].unflatten(1, (n_views, -1))  # (s, views * layers, d) -> (s, views, layers, d)
     selection = select(replace(first, rows=seen), kernels, folds if few else None)
-    settings, found = selection.settings, None
+    found = None
     # Held-out estimates from folds are of no use where the fit has fewer centers than these.
     if folds is not None and seen.shape[2] == 1 and (few or len(data) > SELECTION_ROWS):
-        first = replace(first, rows=seen[:, settings.view, 0])
+        first = replace(first, rows=seen[:, selection.settings.view, 0])
         found = find_relevance(first, folds[: len(first)], kernels, selection)
     if found is None:
-        return Choice(settings, None, selection.held_out)
-    settings = replace(settings, kernel=found.kernel, penalty=found.penalty, bandwidth=(found.bandwidth,))
-    return Choice(settings, found.factors, found.held_out if few else found.held_out[:LEARNING_ROWS])
+        return Choice(selection.settings, None, selection.held_out)
+    return found if few or found.held_out is None else replace(found, held_out=found.held_out[:LEARNING_ROWS])
 
 
 def _refined(choice: Choice, data: TrainingRows, n_views: int, m: int) -> Choice:

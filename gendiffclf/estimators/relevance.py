@@ -14,7 +14,7 @@ of a fold are therefore validated on the rows inside.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, partial
 
 import numpy as np
@@ -29,6 +29,7 @@ from .selection import (
     DESCENT_ROWS,
     MIDDLE,
     PENALTIES,
+    Choice,
     Place,
     Selection,
     chosen_by_others,
@@ -52,36 +53,14 @@ SIZES = len(BANDWIDTHS), len(PENALTIES), ROUNDS + 1, 2
 """Of the grid: bandwidths, penalties, rounds, and factors before the first round: none, or those of `screened`."""
 
 
-@dataclass(frozen=True)
-class Relevance:
-    """
-    Factors of features, and the hyperparameters that go with them.
-
-    Attributes
-    ----------
-    factors : Tensor of shape (d,)
-        Their squares have mean 1.
-    kernel : str
-    bandwidth : float
-        In units of the features multiplied by their factors.
-    penalty : float
-    held_out : Tensor of shape (s, K)
-        Estimates of each fold's rows by a regression on the rows outside, with the factors and hyperparameters that these
-        choose.
-    """
-
-    factors: Tensor
-    kernel: str
-    bandwidth: float
-    penalty: float
-    held_out: Tensor
-
-
 def find_relevance(
     data: TrainingRows, folds: np.ndarray, kernels: Sequence[str], selection: Selection
-) -> Relevance | None:
+) -> Choice | None:
     """
     Factors and hyperparameters with the least error of held-out folds; None, if no factors are better.
+
+    The squares of the factors have mean 1. Held-out estimates of each fold's rows are by a regression on the rows outside, with
+    the factors and hyperparameters that these choose.
 
     Rows are of shape (s, d). Folds (s,) with the same remainder modulo `N_FOLDS` are one; without two there are no factors.
     `selection` holds the best hyperparameters without factors, and those of the Gaussian kernel, which learns the factors.
@@ -121,7 +100,8 @@ def find_relevance(
         factors = sharpened(factors, data, start)
     unit = distances(best, data.rows[:DESCENT_ROWS] * factors, data.weight)[1]
     bandwidth = unit ** (1 / KERNELS[best].power) * BANDWIDTHS[i]
-    return Relevance(factors, best, float(bandwidth), float(PENALTIES[j]), many.held_out())
+    settings = replace(selection.settings, kernel=best, penalty=float(PENALTIES[j]), bandwidth=(float(bandwidth),))
+    return Choice(settings, factors, many.held_out())
 
 
 def sharpened(factors: Tensor, data: TrainingRows, start: Place) -> Tensor:

@@ -52,6 +52,28 @@ class Selection:
     held_out: Tensor | None
 
 
+@dataclass(frozen=True)
+class Choice:
+    """
+    Hyperparameters of a fit.
+
+    Attributes
+    ----------
+    settings : KernelSettings
+    relevance : Tensor of shape (d,), optional
+        Factors of the features.
+    held_out : Tensor of shape (r, K), optional
+        Estimates of the first r rows that had no part in the choice.
+    error : float
+        Of held-out rows, with the few of Nyström's centres that settings are chosen with; 0 if all rows are centres.
+    """
+
+    settings: KernelSettings
+    relevance: Tensor | None = None
+    held_out: Tensor | None = None
+    error: float = 0.0
+
+
 def select(data: TrainingRows, kernels: Sequence[str], folds: np.ndarray | None = None) -> Selection:
     """
     The hyperparameters with the least squared error of held-out rows, each estimate at the scale that is best for it.

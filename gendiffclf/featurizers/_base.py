@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Tags
 from tqdm import tqdm
 
-from ..validation import check_choice, check_integer, check_real, shown
+from ..validation import check_choice, check_real, check_verbose, shown
 from .audio import AudioError
 from .cache import open_cache
 from .engine import Encoder, Row, Rows, encode_items, with_nan
@@ -163,7 +163,7 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
         check_real("sampling_rate", self.sampling_rate, 0, low_open=True, also=(None,))
         if self.n_jobs is not None and (not isinstance(self.n_jobs, int) or self.n_jobs == 0):
             raise ValueError(f"Got n_jobs={shown(self.n_jobs)}, expected None or an integer other than 0.")
-        check_integer("verbose", self.verbose, 0)
+        check_verbose(self.verbose)
         open_cache(self.cache)
         return as_items(X)
 

@@ -20,10 +20,11 @@ from ..featurizers import FeatureCache
 from ..featurizers.inputs import as_items
 from ..metrics import concordance_correlation
 from ..validation import all_or_nothing
-from .emosphere_fitting import check_parameters, load_waves, new_arguments, new_network, open_tuned, training_examples
+from .emosphere_fitting import check_parameters, new_arguments, new_network, open_tuned, training_examples
 from .emosphere_network import EmoSphereNetwork
 from .emosphere_targets import check_range, check_ratings, check_varied, dimension_names, in_order
 from .estimator import ClipEstimator
+from .frames import clip_waves
 from .steps import checkpoint_folder, encode, map_padded, training_seed
 from .training import train_module
 from .tuned_encoder import TunedEncoder
@@ -215,7 +216,7 @@ class EmoSphereRegressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regr
         encoder: TunedEncoder | None = None
         if self.tune_encoder:
             encoder, identity = open_tuned(params)
-            inputs = load_waves(params, encoder, clips)
+            inputs = clip_waves(clips, params, encoder.rate, encoder.min_samples)
         else:
             inputs, identity = encode(params, clips)
         network = new_network(params, encoder, inputs, seed)
@@ -338,7 +339,7 @@ class EmoSphereRegressor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regr
             inputs, _ = encode(params, clips, self.encoder_identity_)
         else:
             limit = MAX_SAMPLES
-            inputs = load_waves(params, network.encoder, clips)
+            inputs = clip_waves(clips, params, network.encoder.rate, network.encoder.min_samples)
         head = None if name == "style" else getattr(network, name)
 
         def outputs(padded: Tensor, mask: Tensor) -> NDArray[np.float64]:

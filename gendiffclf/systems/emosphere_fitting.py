@@ -17,7 +17,6 @@ from . import spherical
 from .emosphere_losses import region_weights
 from .emosphere_network import N_HEADS, POOLINGS, EmoSphereNetwork
 from .emosphere_targets import DIMENSIONS
-from .frames import clip_waves
 from .steps import check_training_parameters, training_arguments
 from .tuned_encoder import TunedEncoder
 
@@ -68,11 +67,6 @@ def open_tuned(params: Mapping[str, Any]) -> tuple[TunedEncoder, dict[str, Any]]
     checkpoint = open_checkpoint(params["encoder"], None, do_normalize=False)  # `TunedEncoder` standardises waveforms
     model = copy.deepcopy(checkpoint.load(torch.device("cpu"), torch.float32)).requires_grad_(True)
     return TunedEncoder(model, checkpoint.sampling_rate), {"weights": checkpoint.fingerprint}
-
-
-def load_waves(params: Mapping[str, Any], encoder: TunedEncoder, clips: Sequence[Any]) -> list[NDArray[np.float32]]:
-    """Waveforms of shape (n_samples,) for a tuned encoder."""
-    return clip_waves(clips, encoder.rate, params["sampling_rate"], params["max_seconds"], encoder.min_samples)
 
 
 def new_network(

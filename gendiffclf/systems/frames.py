@@ -6,7 +6,7 @@ import contextlib
 import copy
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,15 +49,6 @@ def frame_featurizer(encoder: Any, *, layer: int, sampling_rate: float | None = 
     return featurizer.set_params(**{name: value for name, value in settings.items() if name in known})
 
 
-def clip_frames(featurizer: SpeechFeaturizer, clips: Sequence[Any], max_seconds: float | None = None) -> Frames:
-    """
-    Frames of each clip, from a featuriser of `frame_featurizer`: n arrays of shape (n_frames, d), float32, in memory.
-
-    Clips longer than `max_seconds` are truncated before encoding.
-    """
-    return list(featurizer.transform([_truncated(clip, featurizer.sampling_rate, max_seconds) for clip in clips]))
-
-
 def given_frames(items: Sequence[Any]) -> Frames:
     """
     Validate frames passed instead of clips, as n arrays of shape (n_frames, d), float32.
@@ -81,19 +72,20 @@ def given_frames(items: Sequence[Any]) -> Frames:
 
 
 def clip_waves(
-    clips: Sequence[Any], rate: int, sampling_rate: float | None, max_seconds: float | None, min_samples: int
+    clips: Sequence[Any], params: Mapping[str, Any], rate: int, min_samples: int
 ) -> list[NDArray[np.float32]]:
     """
     Waveforms of clips, of shape (n_samples,), float32, at `rate` in Hz.
 
-    Bare arrays are at `sampling_rate`. Clips longer than `max_seconds` are truncated, those shorter than `min_samples`
-    zero-padded. The `AudioError` for one that cannot be read names its index.
+    Of the parameters of an estimator, `sampling_rate` is that of bare arrays; clips longer than `max_seconds` are truncated,
+    those shorter than `min_samples` zero-padded. The `AudioError` for one that cannot be read names its index.
     """
+    sampling_rate = params["sampling_rate"]
     waves = []
     for index, item in enumerate(clips):
         name = type(item).__name__
         try:
-            clip = as_clip(_truncated(item, sampling_rate, max_seconds), sampling_rate)
+            clip = as_clip(truncated(item, sampling_rate, params["max_seconds"]), sampling_rate)
             name = clip.name
             wave = clip.load(rate)
         except AudioError as error:
@@ -102,7 +94,7 @@ def clip_waves(
     return waves
 
 
-def _truncated(item: Any, sampling_rate: float | None, max_seconds: float | None) -> Any:
+def truncated(item: Any, sampling_rate: float | None, max_seconds: float | None) -> Any:
     """An input as it is, or, if it is longer than `max_seconds`, its segment up to there."""
     if max_seconds is not None:
         with contextlib.suppress(AudioError):  # reported, with the clip's index, when the item is read

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,8 +19,8 @@ from ..device import resolve_device, resolve_precision
 from ..featurizers.batching import map_batches
 from ..featurizers.encoder import encoding_session
 from ..featurizers.padding import pad
-from ..validation import check_choice, check_flag, check_integer, check_real, shown
-from .frames import Frames, clip_frames, frame_featurizer, given_frames
+from ..validation import check_choice, check_flag, check_integer, check_real, check_verbose, shown
+from .frames import Frames, frame_featurizer, given_frames, truncated
 from .model_folder import RUNTIME_PARAMETERS
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -38,7 +37,7 @@ def check_training_parameters(params: Mapping[str, Any]) -> None:
         check_integer(name, params[name], 1)
     check_real("dropout", params["dropout"], 0, 1, high_open=True)
     check_real("weight_decay", params["weight_decay"], 0)
-    check_integer("verbose", params["verbose"], 0)
+    check_verbose(params["verbose"])
     if not isinstance(params["checkpoints"], str | os.PathLike | None):
         raise ValueError(f"Got checkpoints={shown(params['checkpoints'])}, expected a folder or None.")
 
@@ -60,7 +59,7 @@ def encode(
     With `encoder=None`, `clips` are frames already. The second result identifies the encoder's weights and settings, as JSON
     types; a ValueError if they differ from the `expected` ones.
     """
-    encoder, frames = params["encoder"], None
+    encoder, featurizer = params["encoder"], None
     if encoder is None:
         frames = given_frames(clips)
         identity: dict[str, Any] = {"features": "given", "n_features": frames[0].shape[1]}
@@ -74,7 +73,10 @@ def encode(
             f"Got encoder={shown(encoder)} whose {', '.join(different)} differ from those in fit, expected the same encoder; "
             "set encoder to the path of the same weights, or fit again."
         )
-    return clip_frames(featurizer, clips, params.get("max_seconds")) if frames is None else frames, identity
+    if featurizer is not None:
+        cut = [truncated(clip, featurizer.sampling_rate, params.get("max_seconds")) for clip in clips]
+        frames = list(featurizer.transform(cut))
+    return frames, identity
 
 
 def training_arguments(
@@ -126,16 +128,7 @@ def checkpoint_folder(
         return None
     excluded = {*RUNTIME_PARAMETERS, "encoder", "random_state", "sampling_rate", *excluded}
     settings = {name: value for name, value in params.items() if name not in excluded}
-    content = [settings, identity, list(examples), seed, group_size(params)]
-    text = json.dumps(content, sort_keys=True, default=_json)
-    return Path(params["checkpoints"]) / hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-
-
-def _json(value: Any) -> Any:
-    """Type, shape and hash of an array; the representation of another object that JSON lacks."""
-    if isinstance(value, np.ndarray) and value.dtype.kind != "O":
-        return [value.dtype.str, value.shape, hashlib.blake2b(np.ascontiguousarray(value).data).hexdigest()]
-    return repr(value)
+    return Path(params["checkpoints"]) / joblib.hash([settings, identity, list(examples), seed, group_size(params)])
 
 
 def map_padded(

@@ -27,6 +27,11 @@ def test_tiny_sizes_run_on_the_cpu(tmp_path, monkeypatch):
         assert found["ours"]["fit_seconds"] > 0
 
 
+def test_quick_figures_are_no_records(capsys):
+    assert main(["gpu", "--quick"]) == 2
+    assert "Got --quick without --output" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_without_a_device_there_are_no_figures(tmp_path, capsys):
     assert main(["gpu", "--output", str(tmp_path)]) == 2

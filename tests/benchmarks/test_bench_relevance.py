@@ -46,3 +46,8 @@ def test_three_features_decide():
     assert min(slopes[0], slopes[1], -slopes[2]) > 0.3
     assert np.abs(slopes[3:]).max() < 0.06
     assert y.mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_an_unknown_model_is_named(capsys):
+    assert main(["relevance", "--models", "nobody", "--n-train", "20"]) == 2
+    assert "Got model 'nobody'" in capsys.readouterr().err

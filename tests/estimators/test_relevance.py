@@ -107,15 +107,15 @@ def test_few_features_whose_effect_is_no_line_are_found_among_many(effect):
     rows, _, weight = table(n=300, d=200)
     y = (effect(rows[:, 0], rows[:, 1]) > 0).long()
     one = found(rows, torch.nn.functional.one_hot(y).double(), weight)[0]
-    assert one.factors[:2].min() > 3 * one.factors[2:].max()
+    assert one.relevance[:2].min() > 3 * one.relevance[2:].max()
 
 
 def test_features_that_matter_are_found():
     one, selection, _ = found(*table())
-    assert one.factors[:2].min() > 3 * one.factors[2:].max()
-    assert one.factors.square().mean() == pytest.approx(1, abs=1e-5)
-    assert one.kernel in KERNELS
-    assert one.penalty in PENALTIES
+    assert one.relevance[:2].min() > 3 * one.relevance[2:].max()
+    assert one.relevance.square().mean() == pytest.approx(1, abs=1e-5)
+    assert one.settings.kernel in KERNELS
+    assert one.settings.penalty in PENALTIES
     plain = (selection.held_out - table()[1]).square().sum()
     assert (one.held_out - table()[1]).square().sum() < 0.7 * plain
 
@@ -123,7 +123,7 @@ def test_features_that_matter_are_found():
 def test_constant_features_do_no_harm():
     rows, targets, weight = table()
     rows[:, -5:] = 0
-    assert found(rows, targets, weight)[0].factors.isfinite().all()
+    assert found(rows, targets, weight)[0].relevance.isfinite().all()
     assert sharpened(torch.ones(3), TrainingRows(torch.zeros(20, 3), targets[:20], weight[:20]), START).isfinite().all()
 
 

@@ -210,7 +210,7 @@ def test_a_fit_is_quiet_and_verbose_shows_progress(small, rated, capfd):
     clips, Y = rated
     small(encoder="fbank").fit(clips, Y)
     assert capfd.readouterr() == ("", "")
-    small(encoder="fbank", verbose=1).fit(clips, Y)
+    small(encoder="fbank", verbose=True).fit(clips, Y)
     shown = capfd.readouterr().err
     assert re.search(r"6/6 .*loss=", shown)
     assert re.search(r"\d\d:\d\d<\d\d:\d\d", shown)  # time spent and time left

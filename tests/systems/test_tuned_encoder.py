@@ -9,7 +9,8 @@ import torch
 from gendiffclf import AudioError, EmoSphereRegressor, FbankFeaturizer, HubertFeaturizer, SelmClassifier
 from gendiffclf.featurizers.audio import Clip
 from gendiffclf.featurizers.padding import PADDABLE, pad
-from gendiffclf.systems.frames import clip_frames, clip_waves, frame_featurizer
+from gendiffclf.systems.frames import clip_waves, frame_featurizer
+from gendiffclf.systems.steps import encode
 from gendiffclf.systems.tuned_encoder import TunedEncoder
 
 from .conftest import NAMES, RATE, tone
@@ -151,31 +152,33 @@ def test_tuning_resumes_from_checkpoints(encoders, rated, tmp_path):
 
 def test_frames_come_from_the_layer_asked_for(encoders):
     clip = (tone(0.3, 300, 0.5, 0), RATE)
-    (first,) = clip_frames(frame_featurizer(encoders["wavlm"], layer=1, cache=None, device="cpu"), [clip])
+    (first,) = frame_featurizer(encoders["wavlm"], layer=1, cache=None, device="cpu").transform([clip])
     every = HubertFeaturizer(encoders["wavlm"], pooling="none", cache=None, device="cpu").transform([clip])[0]
     np.testing.assert_array_equal(first, every[:, 1])
     mel = frame_featurizer(FbankFeaturizer(n_mels=12, deltas=1), layer=-1)
-    assert clip_frames(mel, [clip])[0].shape[1] == 24
+    assert mel.transform([clip])[0].shape[1] == 24
 
 
 def test_waves_are_cut_and_short_ones_padded(tmp_path):
     soundfile.write(tmp_path / "long.wav", tone(0.5, 300, 0.5, 0), RATE)
     short = np.ones(100, np.float32)
     clips = [tmp_path / "long.wav", short, (tmp_path / "long.wav", 0.3, 0.35)]
-    waves = clip_waves(clips, RATE, RATE, max_seconds=0.1, min_samples=400)
+    params = {"sampling_rate": RATE, "max_seconds": 0.1}
+    waves = clip_waves(clips, params, RATE, min_samples=400)
     assert [len(wave) for wave in waves] == [1600, 400, 800]
     assert waves[1].sum() == 100
     with pytest.raises(AudioError, match=r"missing\.wav") as caught:
-        clip_waves([short, tmp_path / "missing.wav"], RATE, RATE, max_seconds=0.1, min_samples=400)
+        clip_waves([short, tmp_path / "missing.wav"], params, RATE, min_samples=400)
     assert caught.value.index == 1
 
 
 def test_clips_that_are_cut_are_cached(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "long.wav", tone(0.5, 300, 0.5, 0), RATE)
-    featurizer = frame_featurizer("fbank", layer=-1, cache=tmp_path / "cache")
-    (first,) = clip_frames(featurizer, [tmp_path / "long.wav"], max_seconds=0.1)
+    params = {"encoder": "fbank", "layer": -1, "cache": tmp_path / "cache", "sampling_rate": None, "max_seconds": 0.1}
+    params |= {"device": "cpu", "verbose": 0}
+    (first,), _ = encode(params, [tmp_path / "long.wav"])
     monkeypatch.setattr(Clip, "load", None)
-    (again,) = clip_frames(featurizer, [tmp_path / "long.wav"], max_seconds=0.1)
+    (again,), _ = encode(params, [tmp_path / "long.wav"])
     np.testing.assert_array_equal(first, again)
     assert len(first) == 8  # frames of 25 ms every 10 ms
 
