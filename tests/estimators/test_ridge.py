@@ -53,6 +53,16 @@ def test_distances_of_rows_among_themselves_are_those_of_scipy(table, kernel):
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize(("n", "m"), [(3, ridge._CACHED_VALUES // 2), (301, 500), (500, 301)])
+def test_many_values_of_the_laplacian_kernel_are_sums_over_features(n, m, generator):
+    assert n * m > ridge._CACHED_VALUES  # not by torch.cdist
+    a, b = torch.randn(n, 5, generator=generator), torch.randn(m, 5, generator=generator)
+    b[:2] = a[:2]
+    found = KERNELS["laplacian"].exponent(a, b)
+    torch.testing.assert_close(found, -torch.cdist(a, b, p=1))
+    assert found[0, 0] == found[1, 1] == 0
+
+
 def test_rows_without_length_have_no_direction():
     read = KERNELS["cosine"].read(torch.zeros(2, 1, 3))
     assert torch.equal(read, torch.zeros(2, 1, 3))
