@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,7 @@ class AudioError(ValueError):
         return AudioError(self.reason, self.source or source, index)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Clip:
     """
     A clip before decoding: its source, and the segment to read.
@@ -82,7 +82,7 @@ class Clip:
     rate: float | None = None
     start: float = 0.0
     end: float | None = None
-    copy: str | None = None
+    copy: str | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:

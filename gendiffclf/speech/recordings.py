@@ -79,16 +79,15 @@ def _measured(clip: Clip) -> Recording | AudioError:
     try:
         with reading(clip.name):
             status = os.stat(clip.source)
-            path = os.fspath(clip.source)
-            return _measured_file(path, clip.start, clip.end, status.st_size, status.st_mtime_ns)
+            return _measured_file(clip, status.st_size, status.st_mtime_ns)
     except AudioError as error:
         return error
 
 
 @lru_cache(CACHE_SIZE)  # so that the audits of several evaluations decode clips once
-def _measured_file(path: str, start: float, end: float | None, size: int, modified: int) -> Recording:
-    """Measure a segment of a file; its size and time of modification only tell whether a cached result is of this file."""
-    return measure(*Clip(path, start=start, end=end).native_samples())
+def _measured_file(clip: Clip, size: int, modified: int) -> Recording:
+    """Measure a clip of a file; its size and time of modification only tell whether a cached result is of this file."""
+    return measure(*clip.native_samples())
 
 
 def measure(samples: NDArray[np.float32], rate: float) -> Recording:

@@ -75,6 +75,15 @@ def test_decoding_does_not_grow_with_the_square_of_the_parts(long_mp3, opened, d
     assert not any(Path(name).exists() for name in copies)  # gone with the call
 
 
+def test_measuring_does_not_grow_with_the_square_of_the_parts(long_mp3, decoded):
+    clips = [(long_mp3, 0.2 * i, 0.2 * i + 0.2) for i in range(40)]
+    measured = measure_recordings(clips)
+    assert sum(count for form, count in decoded if form == "MP3") == 10 * 22050
+    decoded.clear()
+    assert measure_recordings(clips[:3]) == measured[:3]
+    assert not decoded  # cached without the copy
+
+
 def test_few_parts_and_other_formats_are_read_where_they_are(long_mp3, tmp_path):
     wav = str(tmp_path / "a.wav")
     soundfile.write(wav, np.zeros(16000), 16000)
