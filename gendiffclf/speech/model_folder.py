@@ -13,6 +13,7 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 from ..classifier import GenerativeTransportClassifier
+from ..device import resolve_device
 from ..featurizers import FEATURIZERS, SpeakerNormalizer, SpeechFeaturizer
 from ..files import complete_folder
 from ..optional import require
@@ -35,6 +36,9 @@ SYSTEMS = {"EmoSphereRegressor": "emosphere", "SelmClassifier": "selm"}
 """Estimators that save themselves to a subfolder, and their modules."""
 
 ENCODER = "encoder"
+
+RUNTIME = ("cache", "device", "n_jobs", "verbose")
+"""Parameters that a model may have without a featuriser, and that do not change its predictions."""
 
 _TRAINING_DATA = ("speakers", "clips")
 """Attributes of the training data that `train` sets, without the trailing underscore."""
@@ -119,8 +123,9 @@ def load_model(folder: str | os.PathLike[str], *, trusted: Sequence[str] = (), *
     trusted : sequence of str, default=()
         Types, besides those of scikit-learn and NumPy, that skops may construct.
     **changes
-        Parameters of the featuriser to set: `device`, `cache`, `n_jobs`; `model`, if the same weights have another path here;
-        `encode`, the function of a `FunctionFeaturizer`.
+        Parameters of the featuriser to set: `cache`, `n_jobs`; `model`, if the same weights have another path here; `encode`, the
+        function of a `FunctionFeaturizer`. `device` is set in all steps that have it; of several devices, only a featuriser
+        uses more than the first. Without a featuriser, `cache`, `device`, `n_jobs` and `verbose` are set in all steps.
 
     Returns
     -------
@@ -130,15 +135,17 @@ def load_model(folder: str | os.PathLike[str], *, trusted: Sequence[str] = (), *
     Raises
     ------
     ValueError
-        If the folder holds no model, a damaged one or one of another format, if its encoder is missing, or if its features
-        differ from those in training.
+        If the folder holds no model, a damaged one or one of another format, if its encoder is missing, if its features differ
+        from those in training, or if a change is unknown or its device is not there.
     """
     folder = Path(folder)
     description = read_description(folder, FORMAT, FORMAT_VERSION, "save_model or `gendiffclf train`")
     try:
         recorded = description["featurizer"]
         steps = [] if recorded is None else [(recorded["name"], _load_featurizer(recorded, folder, changes))]
-        steps += [(step["name"], _load_step(step, folder, trusted)) for step in description["steps"]]
+        later = [(step["name"], _load_step(step, folder, trusted)) for step in description["steps"]]
+        _set_runtime([step for _, step in later], changes, alone=not steps)
+        steps += later
         pipeline = Pipeline(steps)
         different = _outputs(pipeline) != description["classes"]
     except (KeyError, TypeError, AttributeError) as error:
@@ -155,6 +162,27 @@ def load_model(folder: str | os.PathLike[str], *, trusted: Sequence[str] = (), *
         if name in description:
             setattr(pipeline, f"{name}_", description[name])
     return pipeline
+
+
+def _set_runtime(steps: list[Any], changes: dict[str, Any], *, alone: bool) -> None:
+    """Set `device` in the steps after a featuriser, and all changes if they are alone; a ValueError for unknown ones."""
+    if alone and (unknown := sorted(set(changes) - set(RUNTIME))):
+        option = " (--encoder)" if "model" in unknown else ""
+        raise ValueError(
+            f"Got {', '.join(unknown)}{option} for a model without a featuriser, expected some of {', '.join(RUNTIME)}."
+        )
+    values = {name: value for name, value in changes.items() if alone or name == "device"}
+    if "device" in values:
+        devices = values["device"] if isinstance(values["device"], list | tuple) else [values["device"]]
+        if not devices:
+            raise ValueError("Got device=[], expected at least one device, or 'auto'.")
+        for name in devices:
+            resolve_device(name)
+        values["device"] = devices[0]
+    for step in steps:
+        own = step.get_params(deep=False) if hasattr(step, "get_params") else {}
+        if taken := {name: value for name, value in values.items() if name in own}:
+            step.set_params(**taken)
 
 
 def _load_featurizer(recorded: dict[str, Any], folder: Path, changes: dict[str, Any]) -> SpeechFeaturizer:

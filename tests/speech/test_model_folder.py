@@ -319,3 +319,29 @@ def test_parameters_of_other_featurisers_are_refused(vowels, pipeline, tmp_path)
     with pytest.raises(ValueError, match=r"Got model \(--encoder\) for a model of fbank features"):
         load_model(tmp_path / "model", model="encoder")
     assert load_model(tmp_path / "model", device="cpu")
+
+
+@pytest.mark.parametrize("device", ["cpu", ["cpu", "cpu"]])
+def test_a_device_is_set_in_all_steps(vowels, pipeline, tmp_path, device):
+    fitted = train(pipeline, vowels)
+    expected = fitted.predict_proba(vowels["path"][:3])
+    fitted[-1].set_params(device="meta")  # of another machine
+    save_model(fitted, tmp_path / "model")
+    loaded = load_model(tmp_path / "model", device=device, verbose=1)
+    assert (loaded[-1].device, loaded[-1].verbose) == ("cpu", fitted[-1].verbose)
+    np.testing.assert_array_equal(loaded.predict_proba(vowels["path"][:3]), expected)
+
+
+def test_a_model_without_a_featuriser_has_a_device(vowels, tmp_path):
+    features = np.random.default_rng(0).normal(size=(len(vowels), 3))
+    classifier = make_pipeline(StandardScaler(), GenerativeTransportClassifier(**QUICK))
+    save_model(train(classifier, vowels, features=features), tmp_path / "model")
+    assert load_model(tmp_path / "model", device="cpu", cache=None)[-1].device == "cpu"
+    for changes, message in (
+        ({"device": "nonsense"}, "Got device='nonsense', expected 'auto'"),
+        ({"device": []}, r"Got device=\[\], expected at least one device"),
+        ({"bogus": 3}, "Got bogus for a model without a featuriser, expected some of cache, device"),
+        ({"model": "encoder"}, r"Got model \(--encoder\) for a model without a featuriser"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_model(tmp_path / "model", **changes)
