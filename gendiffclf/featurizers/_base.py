@@ -6,6 +6,7 @@ import copy
 import warnings
 from abc import ABCMeta, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
+from numbers import Integral
 from typing import Any
 
 import joblib
@@ -161,7 +162,8 @@ class SpeechFeaturizer(TransformerMixin, BaseEstimator, metaclass=ABCMeta):
     def _check(self, X: Any) -> list[Any]:
         check_choice("on_error", self.on_error, ON_ERROR)
         check_real("sampling_rate", self.sampling_rate, 0, low_open=True, also=(None,))
-        if self.n_jobs is not None and (not isinstance(self.n_jobs, int) or self.n_jobs == 0):
+        is_integer = isinstance(self.n_jobs, Integral) and not isinstance(self.n_jobs, bool)
+        if self.n_jobs is not None and (not is_integer or self.n_jobs == 0):
             raise ValueError(f"Got n_jobs={shown(self.n_jobs)}, expected None or an integer other than 0.")
         check_verbose(self.verbose)
         open_cache(self.cache)

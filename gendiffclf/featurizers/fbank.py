@@ -117,7 +117,7 @@ class FbankFeaturizer(SpeechFeaturizer):
             dither=float(self.dither),
             deltas=int(self.deltas),
             pooling=self.pooling,
-            normalize_level=self.normalize_level,
+            normalize_level=bool(self.normalize_level),
         )
 
     def _check_filters(self) -> None:

@@ -190,7 +190,7 @@ class HubertFeaturizer(SpeechFeaturizer):
                 resolve_precision(self.precision, device),
                 layers,
                 self.pooling,
-                self.max_seconds,
+                None if self.max_seconds is None else float(self.max_seconds),
                 BATCH_SECONDS.get(device.type, BATCH_SECONDS_ACCELERATOR) if auto else float(self.batch_seconds),
             )
             for device in devices

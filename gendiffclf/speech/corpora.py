@@ -163,6 +163,7 @@ def check_corpus(
         raise ValueError(f"Got a corpus of type {type(corpus).__name__}, expected a DataFrame, as from read_corpus.")
     if not len(corpus):
         raise ValueError("Got a corpus of 0 clips, expected at least 1.")
+    corpus = corpus.reset_index(drop=True)
     for name in (*needed, *(name for name in optional if name in corpus)):
         if name not in corpus:
             remedy = _REMEDIES.get(name, "")
@@ -178,7 +179,7 @@ def check_corpus(
                 "Got labels of which some are text, expected all or none; convert them, for example by "
                 "corpus['label'].astype(str)."
             )
-    corpus = _with_times(corpus.reset_index(drop=True))
+    corpus = _with_times(corpus)
     if "speaker" in corpus:
         whole = [isinstance(name, float | np.floating) and name.is_integer() for name in corpus["speaker"]]
         if any(whole):

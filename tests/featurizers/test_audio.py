@@ -145,6 +145,12 @@ def test_every_broken_input_says_what_is_wrong(broken):
             load(item)
 
 
+def test_a_file_named_bytes_changes_nothing(wav, tmp_path, monkeypatch):
+    (tmp_path / "bytes").touch()
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(load(wav.read_bytes()), X)
+
+
 def test_streamed_wav_without_a_length_is_no_error(wav):
     content = bytearray(wav.read_bytes())
     place = content.index(b"data")

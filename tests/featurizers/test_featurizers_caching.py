@@ -45,6 +45,14 @@ CHANGES = {
     ],
 }
 """Parameters of each featuriser that change its features."""
+NUMPY = {
+    AcousticFeaturizer: {"n_mfcc": (5, np.int64(5)), "normalize_level": (False, np.False_)},
+    EgemapsFeaturizer: {"feature_set": ("GeMAPSv01b", np.str_("GeMAPSv01b"))},
+    FbankFeaturizer: {"n_mels": (10, np.int64(10)), "f_min": (50, np.float32(50)), "normalize_level": (True, np.True_)},
+    FunctionFeaturizer: {"sampling_rate": (8000, np.int64(8000))},
+    HubertFeaturizer: {"layers": (0, np.int64(0)), "max_seconds": (1, np.float64(1)), "do_normalize": (True, np.True_)},
+}
+"""The same values as numbers of Python and of NumPy."""
 
 
 def test_second_run_encodes_nothing_and_a_changed_setting_encodes_again(make, files, encoded):
@@ -61,6 +69,15 @@ def test_second_run_encodes_nothing_and_a_changed_setting_encodes_again(make, fi
         encoded.clear()
     same = {"layers": [3], "batch_seconds": 1.0} if isinstance(make(), HubertFeaturizer) else {"n_jobs": 2}
     make(cache=True, **same).transform(files)
+    assert encoded == []
+
+
+def test_numbers_of_numpy_are_those_of_python(make, files, encoded):
+    values = NUMPY[type(make())]
+    expected = make(cache=True, **{name: plain for name, (plain, _) in values.items()}).transform(files)
+    encoded.clear()
+    found = make(cache=True, n_jobs=np.int64(1), **{name: value for name, (_, value) in values.items()})
+    np.testing.assert_array_equal(found.transform(files), expected)
     assert encoded == []
 
 

@@ -22,6 +22,7 @@ def test_parameters_are_stored_and_nothing_else(make):
         ("on_error", "ignore", "Got on_error='ignore', expected one of 'raise', 'nan', 'skip_with_warning'"),
         ("sampling_rate", 0, "Got sampling_rate=0, expected a number in"),
         ("n_jobs", 0, "Got n_jobs=0, expected None or an integer other than 0"),
+        ("n_jobs", True, "Got n_jobs=True, expected None or an integer other than 0"),
         ("verbose", -1, "Got verbose=-1, expected an integer >= 0"),
         ("cache", 3.5, "Got cache=3.5, expected True, None, a folder or a FeatureCache"),
         ("pooling", "median", "Got pooling='median', expected one of"),

@@ -171,6 +171,8 @@ def test_tables_of_ones_own_are_checked():
         ValueError, match=r"expected 'label' among them; take .*layout .*--pattern .*target \(--label-column\)"
     ):
         check_corpus(pd.DataFrame({"path": ["a.wav"]}))
+    with pytest.raises(ValueError, match=r"Got 1 of 2 clips without 'path' \(row 2\)"):
+        check_corpus(pd.DataFrame({"path": ["a.wav", None], "label": ["x", "y"]}, index=["r1", "r2"]))
     with pytest.raises(ValueError, match="Got 1 of 2 clips without 'label'"):
         check_corpus(pd.DataFrame({"path": ["a.wav", "b.wav"], "label": ["x", None]}))
     with pytest.raises(ValueError, match="Got labels of which some are text, expected all or none"):
