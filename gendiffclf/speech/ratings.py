@@ -228,8 +228,7 @@ def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[st
     names = list(steps_of(rest)[-1][1].dimensions_ if dimensions is None else dimensions)
     table = corpus[[name for name in _KEPT if name in corpus]].assign(**dict.fromkeys(names, np.nan))
     if len(valid):
-        regressor, rows = before_classifier(rest, encoded.rows[valid], encoded.speakers(valid))
-        table.loc[valid, names] = regressor.predict(rows)
+        table.loc[valid, names] = _predict(rest, encoded.rows[valid], encoded.speakers(valid))
     return table.assign(**remarks)
 
 
@@ -301,8 +300,9 @@ def evaluate_ratings(
     featurizer, rest = _split(pipeline, corpus, features)
     encoded = encode_audited(featurizer, corpus, features, accept=accept, ignore=IGNORED)
     audited = encoded.audit
-    settings = {"n_folds": n_folds, "random_state": random_state}
+    settings = {"random_state": random_state} if fitted else {"n_folds": n_folds, "random_state": random_state}
     if fitted:
+        folds = "a fitted pipeline"
         warn_of_learnt(pipeline, corpus, encoded.valid, audited.content)
         pairs = [(np.empty(0, int), encoded.valid)]
     else:
@@ -315,9 +315,8 @@ def evaluate_ratings(
         if not fitted:
             ratings, voices = corpus.loc[train, list(names)], encoded.voices(train)
             model = fit_rows(rest, encoded.rows[train], ratings, voices)
-        regressor, features_tested = before_classifier(model, encoded.rows[test], encoded.voices(test))
-        predicted = np.asarray(regressor.predict(features_tested))
-        order = list(getattr(regressor, "dimensions_", names))
+        predicted = _predict(model, encoded.rows[test], encoded.voices(test))
+        order = list(getattr(steps_of(model)[-1][1], "dimensions_", names))
         kept = [name for name in _KEPT if name in corpus]
         table = corpus.loc[test, [*kept, *names]].assign(voice=audited.voices[test])
         table = table.assign(**{f"predicted_{name}": predicted[:, order.index(name)] for name in names})
@@ -326,6 +325,12 @@ def evaluate_ratings(
     about = describe_run(pipeline, corpus, audited.content, folds, [test for _, test in pairs], **settings)
     about["audit"] = audited.as_dict()
     return RatingEvaluation(names, pd.DataFrame(rows), pd.concat(tables), encoded.broken, about)
+
+
+def _predict(fitted: Any, X: np.ndarray, speakers: np.ndarray | None) -> np.ndarray:
+    """Predict ratings from features, as an array of shape (n_clips, n_dimensions)."""
+    regressor, rows = before_classifier(fitted, X, speakers)
+    return np.asarray(regressor.predict(rows)).reshape(len(X), -1)  # regressors return (n_clips,) for one dimension
 
 
 def _concordance(predictions: pd.DataFrame, names: tuple[str, ...]) -> dict[str, float]:

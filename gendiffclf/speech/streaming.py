@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..featurizers.audio import BLOCK_SECONDS, AudioError, Clip, native_blocks
+from ..featurizers.audio import BLOCK_SECONDS, AudioError, native_blocks
 from ..featurizers.inputs import as_clip
 from ..optional import require
 
@@ -22,14 +22,19 @@ DETECTOR_MODE = 2
 
 def blocks(recording: Any, rate: int) -> Iterator[NDArray[np.float32]]:
     """
-    Decode a recording, a path, (path, start, end) or (array, rate), into mono blocks (n,) with `rate` in Hz.
+    Decode a recording, in one of the forms listed at `HubertFeaturizer`, into mono blocks (n,) with `rate` in Hz.
 
-    Memory does not grow with its length.
+    Memory does not grow with the length of a file.
     Raises an AudioError if it is not audio, is truncated, cannot be decoded, or holds NaN or infinity.
     """
     clip = as_clip(recording, None)
+    if not (clip.on_disk or isinstance(clip.source, bytes)):
+        samples, size = clip.load(rate), round(BLOCK_SECONDS * rate)
+        yield from (samples[start : start + size] for start in range(0, len(samples), size))
+        return
     resampler, native_rate = None, 0.0
-    for block, native_rate in _native(clip):
+    for channels, native_rate in native_blocks(clip):
+        block = channels.mean(axis=1)  # (n, channels) -> (n,)
         if not np.isfinite(block).all():
             raise AudioError("it holds NaN or infinite samples, expected finite ones", clip.name)
         if native_rate == rate:
@@ -41,17 +46,6 @@ def blocks(recording: Any, rate: int) -> Iterator[NDArray[np.float32]]:
         yield resampler.resample_chunk(np.empty(0, dtype=np.float32), last=True)
     if not native_rate:
         raise AudioError("it holds no samples, expected at least one", clip.name)
-
-
-def _native(clip: Clip) -> Iterator[tuple[NDArray[np.float32], float]]:
-    """Yield mono blocks at the recording's own sampling rate."""
-    if clip.on_disk:
-        yield from ((block.mean(axis=1), rate) for block, rate in native_blocks(clip))  # (n, channels) -> (n,)
-        return
-    native_rate = float(clip.rate or 0)
-    samples = clip.load(round(native_rate))
-    size = round(BLOCK_SECONDS * native_rate)
-    yield from ((samples[start : start + size], native_rate) for start in range(0, len(samples), size))
 
 
 class SpeechDetector:

@@ -34,7 +34,7 @@ class Timeline:
     Attributes
     ----------
     name : str
-        Path of the recording, with its segment if it has one, or "array".
+        Path of the recording, with its segment if it has one; "array", or the type of another recording in memory.
     duration : float
         Length of the recording, in seconds.
     classes : ndarray of shape (K,)
@@ -98,9 +98,9 @@ def timeline(
     ----------
     pipeline : Pipeline
         Fitted, with a featuriser first and a classifier with probabilities last, as returned by `train` or `load_model`.
-    recording : path, (path, start, end) or (array, rate)
+    recording : path, (path, start, end), (array, rate), bytes or decoder
         A recording of any length, or a segment of it in seconds; times are counted from its start. It is decoded once; apart
-        from the probabilities, memory does not grow with its length.
+        from the probabilities, memory does not grow with the length of a file.
     window : float > 0, default=3.0
         Length of the windows in seconds, best about that of the training clips.
     hop : float > 0, default=1.0
@@ -157,7 +157,7 @@ def timeline(
     rows = [(edges[a], edges[b], rest.classes_[k], added[a:b, k].mean()) for a, b, k in stretches]
     segments = pd.DataFrame(rows, columns=["start", "end", "label", "probability"])
     clip = as_clip(recording, None)
-    return Timeline(clip.name if clip.on_disk else "array", stream.duration, rest.classes_, table, segments)
+    return Timeline("array" if isinstance(clip.source, np.ndarray) else clip.name, stream.duration, rest.classes_, table, segments)
 
 
 def overlap_add(

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 
@@ -84,6 +85,20 @@ def test_features_normalised_by_speaker(rated):
         predict_ratings(fitted, rated.drop(columns="speaker"), DIMENSIONS)
 
 
+def test_one_dimension(rated, linear):
+    found = evaluate_ratings(linear, rated, n_folds=3)
+    one = evaluate_ratings(linear, rated, dimensions=["arousal"], n_folds=3)
+    assert one.ccc["mean"] == pytest.approx(found.ccc["arousal"])
+    pipeline = make_pipeline(FbankFeaturizer(n_mels=20), DummyRegressor())  # predicts (n_clips,)
+    constant = evaluate_ratings(pipeline, rated, dimensions=["arousal"], n_folds=3).predictions
+    for fold, part in constant.groupby("fold"):
+        assert part["predicted_arousal"].tolist() == pytest.approx(
+            [constant.loc[constant["fold"] != fold, "arousal"].mean()] * len(part)
+        )
+    predictions = predict_ratings(train_ratings(pipeline, rated, ["arousal"]), rated, ["arousal"])
+    assert predictions["arousal"].tolist() == pytest.approx([rated["arousal"].mean()] * 18)
+
+
 def test_bootstrap_samples_are_those_of_drawn_voices(rated, linear):
     found = evaluate_ratings(linear, rated, n_folds=3)
     drawn = found._resampled(1)[:5]
@@ -155,6 +170,8 @@ def test_from_training_to_a_folder_and_predictions(rated, broken, tmp_path):
         pytest.warns(UserWarning, match="18 of 18 clips that are in the model's training data"),
     ):
         tried = evaluate_ratings(loaded, rated, fitted=True)
+    assert tried.about["folds"] == "a fitted pipeline"
+    assert "n_folds" not in tried.about
     np.testing.assert_allclose(tried.predictions["predicted_valence"][:3], predictions["valence"][:3], atol=1e-6)
     weights = tmp_path / "model" / "emosphereregressor" / "weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")

@@ -3,6 +3,7 @@
 import itertools
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -60,6 +61,17 @@ def test_a_segment_is_a_recording_of_its_own(pitch, recording):
     assert found.name == f"{recording}, 4 s to 7 s"
     with pytest.raises(AudioError, match=r"its segment from 12 s to 14 s is outside the 12.5 s of the file"):
         timeline(pitch, (recording, 12, 14))
+
+
+def test_recordings_in_memory(pitch, recording):
+    wave, rate = soundfile.read(recording, dtype="float32")
+    decoder = SimpleNamespace(get_all_samples=lambda: SimpleNamespace(data=wave[None], sample_rate=rate))
+    settings = {"window": 1, "hop": 0.5, "detect_speech": False}
+    expected = timeline(pitch, recording, **settings)
+    for item, name in ((recording.read_bytes(), "bytes"), (decoder, "SimpleNamespace"), ((wave, rate), "array")):
+        found = timeline(pitch, item, **settings)
+        assert found.name == name
+        pd.testing.assert_frame_equal(found.table, expected.table)
 
 
 def test_windows_are_those_of_the_clip_alone():
