@@ -173,9 +173,9 @@ def few_shot(
             "these count as errors; if they cannot occur, leave out these clips (--train-where COLUMN=VALUES).",
             stacklevel=2,
         )
-    fitted = fit_rows(rest, encoded.rows[train_rows], y[train_rows], audited.voices[train_rows])
+    fitted = fit_rows(rest, encoded, train_rows, y[train_rows])
     end_if_interrupted(fitted)
-    classifier, features = before_classifier(fitted, encoded.rows[test_rows], voices)
+    classifier, features = before_classifier(fitted, encoded.rows[test_rows], encoded.speakers(test_rows))
     if "verbose" in classifier.get_params(deep=False):
         classifier.set_params(verbose=0)  # there is a progress bar over repetitions
     splits = [_sample_shots(y[test_rows], voices, numbers, rng) for _ in range(n_repeats)]

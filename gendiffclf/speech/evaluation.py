@@ -128,9 +128,9 @@ def evaluate(
     tables, layer_weights = [], []
     for train, test in tqdm(pairs, unit="fold", desc="Folds", disable=not verbose):
         shares = None if votes is None else votes.iloc[train]
-        fitted = fit_rows(estimator, encoded.rows[train], y[train], encoded.voices(train), shares)
+        fitted = fit_rows(estimator, encoded, train, y[train], shares)
         end_if_interrupted(fitted)
-        tables.append(predict_rows(fitted, encoded.rows[test], test, encoded.voices(test), classes))
+        tables.append(predict_rows(fitted, encoded, test, classes))
         layer_weights.append(getattr(steps_of(fitted)[-1][1], "layer_weights_", None))
     details = {"shared_speakers": shared, "about": about, "random_state": random_state}
     return _combined(tables, layer_weights, pairs, encoded, classes, columns, **details)
@@ -200,7 +200,7 @@ def evaluate_fitted(
     possible = labels if votes is None else votes.columns.to_numpy().astype(str)
     classes = np.union1d(trained, possible)
     about = describe_run(pipeline, corpus, content, "a fitted pipeline", [test], random_state=random_state)
-    table = predict_rows(rest, encoded.rows[test], test, encoded.voices(test), classes, warn=True)
+    table = predict_rows(rest, encoded, test, classes, warn=True)
     absent = table["predicted"][~table["predicted"].isin(possible)]
     if len(absent):
         warnings.warn(

@@ -69,27 +69,21 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     table = corpus[[name for name in _KEPT if name in corpus]].assign(predicted=np.full(len(corpus), None))
     table[[*(f"p_{label}" for label in classes), "confidence", "score"]] = np.nan
     if len(valid):
-        predicted = predict_rows(rest, encoded.rows[valid], valid, encoded.speakers(valid), classes, warn=True)
+        predicted = predict_rows(rest, encoded, valid, classes, warn=True)
         table.loc[valid, predicted.columns] = predicted
     return table.assign(**remarks)
 
 
 def predict_rows(
-    fitted: Any,
-    X: np.ndarray,
-    rows: np.ndarray,
-    speakers: np.ndarray | None,
-    classes: np.ndarray,
-    *,
-    warn: bool = False,
+    fitted: Any, encoded: ClipFeatures, rows: np.ndarray, classes: np.ndarray, *, warn: bool = False
 ) -> pd.DataFrame:
     """
-    Predict some rows of a corpus, whose features are X; with `warn`, warn if most are unlike the training clips.
+    Predict some rows of a corpus; with `warn`, warn if most are unlike the training clips.
 
     Returns a table, indexed by these rows, of `predicted`, `p_<label>` for each of the sorted `classes`, 0 for those that the
     classifier lacks, `confidence` and `score`; what the classifier does not compute is NaN.
     """
-    classifier, X = before_classifier(fitted, X, speakers)
+    classifier, X = before_classifier(fitted, encoded.rows[rows], encoded.speakers(rows))
     predicted, proba = classifier.predict(X), np.full((len(X), len(classes)), np.nan)
     if hasattr(classifier, "predict_proba"):
         proba[:] = 0

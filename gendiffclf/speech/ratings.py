@@ -25,7 +25,7 @@ from .names import counted
 from .prediction import encode_with_remarks
 from .provenance import JsonResult, as_json, describe_run, steps_of
 from .tables import number_voices
-from .training import before_classifier, encode_audited, fit_rows, joined, split_pipeline
+from .training import ClipFeatures, before_classifier, encode_audited, fit_rows, joined, split_pipeline
 
 IGNORED = (*REPORTED, "no-labels")
 """Findings of `audit` that are reported elsewhere, or do not matter for ratings."""
@@ -193,7 +193,7 @@ def train_ratings(
     featurizer = None if featurizer is None else clone(featurizer)
     encoded = encode_audited(featurizer, corpus, accept=accept, ignore=IGNORED)
     valid = encoded.valid
-    fitted = fit_rows(rest, encoded.rows[valid], corpus.loc[valid, list(names)], encoded.voices(valid))
+    fitted = fit_rows(rest, encoded, valid, corpus.loc[valid, list(names)])
     return joined(pipeline, featurizer, fitted, "regressor", encoded)
 
 
@@ -228,7 +228,7 @@ def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[st
     names = list(steps_of(rest)[-1][1].dimensions_ if dimensions is None else dimensions)
     table = corpus[[name for name in _KEPT if name in corpus]].assign(**dict.fromkeys(names, np.nan))
     if len(valid):
-        table.loc[valid, names] = _predict(rest, encoded.rows[valid], encoded.speakers(valid))
+        table.loc[valid, names] = _predict(rest, encoded, valid)
     return table.assign(**remarks)
 
 
@@ -313,9 +313,8 @@ def evaluate_ratings(
     rows, tables, model = [], [], rest
     for number, (train, test) in enumerate(tqdm(pairs, unit="fold", desc="Folds", disable=not verbose)):
         if not fitted:
-            ratings, voices = corpus.loc[train, list(names)], encoded.voices(train)
-            model = fit_rows(rest, encoded.rows[train], ratings, voices)
-        predicted = _predict(model, encoded.rows[test], encoded.voices(test))
+            model = fit_rows(rest, encoded, train, corpus.loc[train, list(names)])
+        predicted = _predict(model, encoded, test)
         order = list(getattr(steps_of(model)[-1][1], "dimensions_", names))
         kept = [name for name in _KEPT if name in corpus]
         table = corpus.loc[test, [*kept, *names]].assign(voice=audited.voices[test])
@@ -327,10 +326,10 @@ def evaluate_ratings(
     return RatingEvaluation(names, pd.DataFrame(rows), pd.concat(tables), encoded.broken, about)
 
 
-def _predict(fitted: Any, X: np.ndarray, speakers: np.ndarray | None) -> np.ndarray:
-    """Predict ratings from features, as an array of shape (n_clips, n_dimensions)."""
-    regressor, rows = before_classifier(fitted, X, speakers)
-    return np.asarray(regressor.predict(rows)).reshape(len(X), -1)  # regressors return (n_clips,) for one dimension
+def _predict(fitted: Any, encoded: ClipFeatures, rows: np.ndarray) -> np.ndarray:
+    """Predict the ratings of some rows, as an array of shape (n_clips, n_dimensions)."""
+    regressor, X = before_classifier(fitted, encoded.rows[rows], encoded.speakers(rows))
+    return np.asarray(regressor.predict(X)).reshape(len(rows), -1)  # regressors return (n_clips,) for one dimension
 
 
 def _concordance(predictions: pd.DataFrame, names: tuple[str, ...]) -> dict[str, float]:

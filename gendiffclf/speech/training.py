@@ -75,7 +75,7 @@ class AuditedFeatures(ClipFeatures):
     audit: Audit = field(kw_only=True)
 
     def voices(self, rows: np.ndarray) -> np.ndarray | None:
-        """Return the voices of some rows, which are the groups of a fit; None if speakers are unknown."""
+        """Return the voices of some rows, to keep on one side of a split; None if speakers are unknown."""
         return None if self.audit.n_speakers is None else self.audit.voices[rows]
 
 
@@ -187,23 +187,25 @@ def _check_steps(steps: list[tuple[str, Any]]) -> None:
 
 
 def fit_rows(
-    estimator: Any, X: np.ndarray, y: np.ndarray, speakers: np.ndarray | None, votes: pd.DataFrame | None = None
+    estimator: Any, encoded: AuditedFeatures, rows: np.ndarray, y: Any, votes: pd.DataFrame | None = None
 ) -> Any:
     """
-    Fit a clone, with speakers as `groups` for every step whose `fit` accepts them, and for the splitters of searches.
+    Fit a clone to some rows, with voices as `groups` for every step whose `fit` accepts them, and for the splitters of searches.
 
     The classifier then validates on held-out speakers, so that its hyperparameters, number of updates and calibration are
-    chosen for new speakers. A classifier with `fit_votes` is trained on the votes if there are any, others on the labels.
+    chosen for new speakers. Steps whose `transform` accepts groups get speakers, as in prediction, unless metadata routing is
+    enabled. A classifier with `fit_votes` is trained on the votes if there are any, others on the labels.
     """
     estimator = clone(estimator)
+    X, voices, speakers = encoded.rows[rows], encoded.voices(rows), encoded.speakers(rows)
     if votes is not None and hasattr(estimator, "fit_votes"):
-        return estimator.fit_votes(X, votes, groups=speakers)
+        return estimator.fit_votes(X, votes, groups=voices)
     if votes is not None and isinstance(estimator, Pipeline) and hasattr(estimator.steps[-1][1], "fit_votes"):
         name, classifier = estimator.steps[-1]  # a pipeline has no fit_votes
-        fitted = fit_rows(Pipeline([*estimator.steps[:-1], (name, "passthrough")]), X, y, speakers)
-        rows = before_classifier(fitted, X, speakers)[1]
-        return Pipeline([*fitted.steps[:-1], (name, classifier.fit_votes(rows, votes, groups=speakers))])
-    if speakers is None:
+        fitted = fit_rows(Pipeline([*estimator.steps[:-1], (name, "passthrough")]), encoded, rows, y)
+        features = before_classifier(fitted, X, speakers)[1]
+        return Pipeline([*fitted.steps[:-1], (name, classifier.fit_votes(features, votes, groups=voices))])
+    if voices is None:
         return estimator.fit(X, y)
     steps = steps_of(estimator)
     for _, step in steps:
@@ -213,7 +215,7 @@ def fit_rows(
                 "so that it chooses for new speakers; set cv=StratifiedGroupKFold(), or GroupKFold() for ratings.",
                 stacklevel=3,
             )
-    takers = [name for name, step in steps if _fits_by_groups(step)]
+    takers = {name: step for name, step in steps if _fits_by_groups(step)}
     if not takers:
         return estimator.fit(X, y)
     if sklearn.get_config()["enable_metadata_routing"]:
@@ -221,8 +223,9 @@ def fit_rows(
             if _takes_groups(inner, "fit"):
                 inner.set_fit_request(groups=True)
     elif isinstance(estimator, Pipeline):
-        return estimator.fit(X, y, **{f"{name}__groups": speakers for name in takers})
-    return estimator.fit(X, y, groups=speakers)
+        groups = {name: speakers if _takes_groups(step, "transform") else voices for name, step in takers.items()}
+        return estimator.fit(X, y, **{f"{name}__groups": values for name, values in groups.items()})
+    return estimator.fit(X, y, groups=voices)
 
 
 def end_if_interrupted(fitted: Any) -> None:
@@ -348,5 +351,5 @@ def train(
     encoded = encode_audited(featurizer, corpus, features, accept=accept, ignore=("broken",))
     valid = encoded.valid
     votes = votes_of(corpus.iloc[valid])
-    fitted = fit_rows(rest, encoded.rows[valid], corpus["label"].to_numpy()[valid], encoded.voices(valid), votes)
+    fitted = fit_rows(rest, encoded, valid, corpus["label"].to_numpy()[valid], votes)
     return joined(pipeline, featurizer, fitted, "classifier", encoded)

@@ -54,6 +54,32 @@ def test_training_and_prediction_do_too(moods):
         train(pipeline, corpus.drop(columns="speaker"), features=rows)
 
 
+class Grouped(LogisticRegression):
+    """Keeps the groups of the training rows."""
+
+    def fit(self, X, y, groups=None):
+        self.groups_ = groups
+        return super().fit(X, y)
+
+
+def test_speakers_who_share_a_clip_are_normalised_apart_and_split_together(moods):
+    corpus, rows = moods
+    rows[[1, 11]] = 0  # a clip of noise, of s0 and s1
+    pipeline = make_pipeline(SpeakerNormalizer(), Grouped())
+    normalised = SpeakerNormalizer().fit_transform(rows, groups=corpus["speaker"])
+    half = np.arange(80) < 40
+    with pytest.warns(UserWarning, match="copies"):
+        fitted = train(pipeline, corpus[half], features=rows[half])
+    assert set(fitted[-1].groups_) == {"s0", "s2", "s3"}
+    expected = LogisticRegression().fit(normalised[half], corpus["label"][half])
+    np.testing.assert_allclose(fitted[-1].coef_, expected.coef_)
+    with pytest.warns(UserWarning, match="copies"):
+        found = evaluate(pipeline, corpus, [(np.flatnonzero(~half), np.flatnonzero(half))], features=rows)
+    other = LogisticRegression().fit(normalised[~half], corpus["label"][~half])
+    np.testing.assert_allclose(found.predictions["p_calm"], other.predict_proba(normalised[half])[:, 1])
+    assert found.predictions["voice"].nunique() == 3
+
+
 def test_prediction_transforms_once_for_labels_and_novelty(moods):
     corpus, rows = moods
     passed = []
