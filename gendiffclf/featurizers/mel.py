@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -49,6 +48,10 @@ class FbankEncoder(ClipwiseEncoder):
         width = self.n_mels * (1 + self.deltas)
         n_statistics = len(POOLINGS[self.pooling])
         self.row_shape = (width * n_statistics,) if n_statistics else (None, width)
+        self._n_fft = 1 << (self.window - 1).bit_length()  # the next power of two
+        self._window = np.hanning(self.window) ** POVEY_POWER
+        self._noise = (self.dither * DITHER_UNIT) ** 2 * noise_power(self._window, self._n_fft, self.pre_emphasis)
+        self._filters = mel_filters(self.n_mels, self._n_fft, self.f_min, self.f_max)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -76,12 +79,9 @@ class FbankEncoder(ClipwiseEncoder):
         """(frames, window) -> (frames, n_mels)."""
         frames = frames - frames.mean(axis=1, keepdims=True)
         before = np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
-        frames = (frames - self.pre_emphasis * before) * _window(self.window)
-        n_fft = 1 << (self.window - 1).bit_length()  # the next power of two
-        power = np.abs(np.fft.rfft(frames, n_fft)) ** 2  # (frames, n_fft / 2 + 1)
-        power += (self.dither * DITHER_UNIT) ** 2 * noise_power(self.window, n_fft, self.pre_emphasis)
-        energies = power @ mel_filters(self.n_mels, n_fft, self.f_min, self.f_max)  # (frames, n_mels)
-        return np.log(np.maximum(energies, ENERGY_FLOOR))
+        frames = (frames - self.pre_emphasis * before) * self._window
+        power = np.abs(np.fft.rfft(frames, self._n_fft)) ** 2 + self._noise  # (frames, n_fft / 2 + 1)
+        return np.log(np.maximum(power @ self._filters, ENERGY_FLOOR))
 
 
 def normalized_level(samples: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -92,42 +92,29 @@ def normalized_level(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(centred * (SPEECH_LEVEL / rms)) if audible else centred
 
 
-@functools.lru_cache(maxsize=8)
-def noise_power(window: int, n_fft: int, pre_emphasis: float) -> NDArray[np.float64]:
+def noise_power(window: NDArray[np.float64], n_fft: int, pre_emphasis: float) -> NDArray[np.float64]:
     """
     Expected power spectrum of a frame of white noise of unit variance, after pre-emphasis and windowing.
 
-    Of shape (n_fft / 2 + 1,), read-only. Pre-emphasis multiplies the spectrum by |1 - a exp(-iω)|²; the removal of each
+    Of shape (n_fft / 2 + 1,). Pre-emphasis multiplies the spectrum by |1 - a exp(-iω)|²; the removal of each
     frame's mean and the smearing of this factor by the window are neglected.
     """
     omega = 2 * np.pi * np.arange(n_fft // 2 + 1) / n_fft
-    power = (_window(window) ** 2).sum() * np.abs(1 - pre_emphasis * np.exp(-1j * omega)) ** 2
-    power.flags.writeable = False
-    return np.asarray(power)
+    return np.asarray((window**2).sum() * np.abs(1 - pre_emphasis * np.exp(-1j * omega)) ** 2)
 
 
-@functools.lru_cache(maxsize=8)
 def mel_filters(n_mels: int, n_fft: int, f_min: float, f_max: float) -> NDArray[np.float64]:
-    """Weights in [0, 1] of triangular filters equally spaced in mel, edges in Hz: (n_fft / 2 + 1, n_mels), read-only."""
+    """Weights in [0, 1] of triangular filters equally spaced in mel, edges in Hz: (n_fft / 2 + 1, n_mels)."""
     edges = np.linspace(_mel(np.array(f_min)), _mel(np.array(f_max)), n_mels + 2)
     bins = _mel(np.arange(n_fft // 2 + 1) * SAMPLING_RATE / n_fft)[:, None]  # (bins, 1)
     rising = (bins - edges[:-2]) / (edges[1:-1] - edges[:-2])  # (bins, n_mels)
     falling = (edges[2:] - bins) / (edges[2:] - edges[1:-1])
-    filters = np.maximum(np.minimum(rising, falling), 0)
-    filters.flags.writeable = False
-    return filters
+    return np.maximum(np.minimum(rising, falling), 0)
 
 
 def slopes(frames: NDArray[np.float64]) -> NDArray[np.float64]:
     """Least-squares slopes per frame, over two frames on each side; edge frames are repeated: (frames, d) -> (frames, d)."""
     return np.asarray(correlate1d(frames, DELTA_WEIGHTS, axis=0, mode="nearest"))
-
-
-@functools.lru_cache(maxsize=8)
-def _window(length: int) -> NDArray[np.float64]:
-    window = np.hanning(length) ** POVEY_POWER
-    window.flags.writeable = False
-    return window
 
 
 def _mel(frequency: NDArray[np.floating]) -> NDArray[np.float64]:
