@@ -72,15 +72,18 @@ def _largest(mono: NDArray[np.float32], apart: int) -> NDArray[np.int64]:
 
 
 def _sketches(mono: NDArray[np.float32], top: NDArray[np.int64], around: int) -> NDArray[np.float64]:
-    """Sums of the samples around each of `top` with random signs, (n, 16), at any gain."""
-    windows = mono[top[:, None] + np.arange(-around, around)].astype(np.float64)  # (n, 2 · around)
-    windows *= np.sign(mono[top])[:, None]
-    windows -= windows.mean(axis=1, keepdims=True)
-    windows *= np.random.default_rng(0).choice([-1.0, 1.0], windows.shape[1])
-    norms = np.linalg.norm(windows, axis=1, keepdims=True)
-    padded = np.pad(windows / np.where(norms > 0, norms, 1), ((0, 0), (0, -windows.shape[1] % N_SKETCH)))
-    sketches = padded.reshape(len(top), padded.shape[1] // N_SKETCH, N_SKETCH).sum(axis=1)  # (n, 2 · around) -> (n, 16)
-    return np.asarray(sketches)
+    """Sketches of the samples around each of `top`, (n, 16), at any gain."""
+    windows = mono[top[:, None] + np.arange(-around, around)]  # (n, 2 · around)
+    return sketches_of(windows * np.sign(mono[top])[:, None])
+
+
+def sketches_of(waves: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Sums with random signs, each over every 16th sample, of waves without offset and at norm 1: (n, length) -> (n, 16)."""
+    centred = waves - waves.mean(axis=1, keepdims=True, dtype=np.float64)
+    norms = np.linalg.norm(centred, axis=1, keepdims=True)
+    centred *= np.random.default_rng(0).integers(0, 2, waves.shape[1], dtype=np.int8) * 2 - 1
+    padded = np.pad(centred, ((0, 0), (0, -waves.shape[1] % N_SKETCH)))
+    return np.asarray(padded.reshape(len(waves), -1, N_SKETCH).sum(axis=1) / np.where(norms > 0, norms, 1))
 
 
 def cuts_of(recordings: Sequence[Recording | AudioError], copies: NDArray[np.str_]) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..featurizers.audio import AudioError, Clip, reading
 from ..featurizers.inputs import as_clip
 from ..featurizers.parts import group_by_file
-from .passages import Landmarks, landmarks_of
+from .passages import Landmarks, landmarks_of, sketches_of
 
 FLAT_TOP = 3
 """Number of consecutive samples at the peak value that counts as clipping; speech passes its peaks in one or two."""
@@ -24,7 +24,6 @@ SPECTRUM_FLOOR = 70.0
 """Level below the strongest band, in dB, at which the spectrum counts as empty."""
 QUIET = 0.01
 """Share of the largest sample, at -40 dB, below which the beginning and end of a clip count as silence."""
-N_SKETCH = 16
 _FRAME = 1024
 _MAX_FRAMES = 500
 CACHE_SIZE = 100_000
@@ -91,9 +90,7 @@ def _measured_file(clip: Clip, size: int, modified: int) -> Recording:
 
 
 def measure(samples: NDArray[np.float32], rate: float) -> Recording:
-    """Measure decoded samples of shape (n_frames, n_channels), with the rate in Hz; an AudioError if there is nothing to hear."""
-    if not len(samples):
-        raise AudioError("it holds no samples, expected at least one")
+    """Measure decoded samples of shape (n_frames, n_channels), with the rate in Hz; an AudioError for NaN or infinity."""
     if not np.isfinite(samples).all():
         raise AudioError("it holds NaN or infinite samples, expected finite ones")
     offset = samples.mean(axis=0, dtype=np.float64)  # exact for constant channels, as sums in float32 are not
@@ -105,7 +102,7 @@ def measure(samples: NDArray[np.float32], rate: float) -> Recording:
     heard = np.flatnonzero(np.abs(mono) > QUIET * np.abs(mono).max())
     return Recording(
         content=_content(samples, rate),
-        sketch=_sketch(mono),
+        sketch=tuple(sketches_of(mono[None])[0].tolist()),
         rate=round(rate),
         seconds=len(samples) / rate,
         peak=peak,
@@ -126,15 +123,6 @@ def _content(samples: NDArray[np.float32], rate: float) -> str:
     state = hashlib.blake2b(f"{rate!r} {rounded.shape} ".encode(), digest_size=16)
     state.update(np.ascontiguousarray(rounded).data)
     return state.hexdigest()
-
-
-def _sketch(mono: NDArray[np.float32]) -> tuple[float, ...]:
-    """Sums of samples with random signs, each over every 16th sample, without offset and at norm 1."""
-    wave = np.zeros(-(-len(mono) // N_SKETCH) * N_SKETCH)
-    wave[: len(mono)] = mono - mono.mean(dtype=np.float64)
-    signs = np.random.default_rng(0).integers(0, 2, len(wave), dtype=np.int8) * 2 - 1
-    norm = np.linalg.norm(wave) or 1.0
-    return tuple(((signs * wave).reshape(-1, N_SKETCH).sum(axis=0) / norm).tolist())  # (n_frames,) -> (16,)
 
 
 def _clipped_share(channel: NDArray[np.float32], peak: float) -> float:
