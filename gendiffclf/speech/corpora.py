@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..featurizers.audio import Clip
+from ..featurizers.inputs import as_items
 from ..validation import check_choice, first_few
 from .csv_files import read_csv
 from .folders import AUDIO_SUFFIXES, read_folder
@@ -116,7 +117,7 @@ def read_corpus(
             people = LAYOUTS[layout].people
             if people and target in ("gender", "age") and target not in corpus:
                 raise ValueError(
-                    f"Got target={target!r} without {people} in or next to {source}, expected this file of "
+                    f"Got target={target!r} without {people[0]} in or next to {source}, expected this file of "
                     f"{LAYOUTS[layout].title}, which holds it; add it."
                 )
     elif layout is not None or pattern is not None:
@@ -192,9 +193,7 @@ def clips(corpus: pd.DataFrame) -> list[Any]:
     """Return the clips of a table as featurisers accept them: paths, or (path, start, end)."""
     if "start" not in corpus and "end" not in corpus:
         return corpus["path"].tolist()
-    nothing = [None] * len(corpus)
-    columns = [corpus[name].tolist() if name in corpus else nothing for name in ("path", "start", "end")]
-    return list(zip(*columns, strict=True))
+    return as_items(corpus.reindex(columns=["path", "start", "end"]))
 
 
 def _with_times(corpus: pd.DataFrame) -> pd.DataFrame:

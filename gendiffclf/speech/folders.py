@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..validation import first_few
-from .layouts import LAYOUTS, Layout, Row
+from .layouts import LAYOUTS, Layout, Row, add_people
 
 AUDIO_SUFFIXES = (
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aiff", ".aif", ".aifc", ".au", ".w64", ".rf64",
@@ -74,6 +74,8 @@ def read_folder(folder: Path, layout: str | None, pattern: str | None, on_mismat
     table = pd.DataFrame([{"path": str(folder / name), **row} for name, row in rows.items() if row is not None])
     if layout is not None and layout != "meld":  # where numbers start again in each split
         table = _without_duplicates(table)
+    if naming.people:
+        return add_people(table, folder, *naming.people)
     return table if naming.add_metadata is None else naming.add_metadata(table, folder)
 
 

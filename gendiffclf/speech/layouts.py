@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +36,9 @@ class Layout:
         Columns with the same value for all clips.
     add_metadata : callable, optional
         Function of the table and the folder that adds columns from metadata files.
-    people : str
-        Name of the metadata file with gender and age of the speakers, which may be missing.
+    people : tuple of str
+        Name of the metadata file with gender and age of the speakers, which may be missing, and its columns of speaker, gender
+        and age.
     ignore : str
         Regular expression for names of files in the corpus that are not clips.
     """
@@ -49,7 +49,7 @@ class Layout:
     meanings: dict[str, Meaning] = field(default_factory=dict)
     same: dict[str, str] = field(default_factory=dict)
     add_metadata: Callable[[pd.DataFrame, Path], pd.DataFrame] | None = None
-    people: str = ""
+    people: tuple[str, ...] = ()
     ignore: str = r"(?!)"
 
     def parse(self, path: str) -> Row | None:
@@ -64,11 +64,9 @@ class Layout:
         return meaning.get(code, code) if isinstance(meaning, Mapping) else meaning(code)
 
 
-def add_people(
-    table: pd.DataFrame, folder: Path, *, name: str, speaker: str, gender: str, age: str, separator: str = ","
-) -> pd.DataFrame:
+def add_people(table: pd.DataFrame, folder: Path, name: str, speaker: str, gender: str, age: str) -> pd.DataFrame:
     """Add gender and age of the speakers from the columns of a metadata file, if it exists."""
-    lines = _metadata(folder, name, (speaker, gender, age), separator)
+    lines = _metadata(folder, name, (speaker, gender, age))
     if lines is None:
         return table
     people = lines.drop_duplicates(speaker).set_index(speaker)
@@ -103,7 +101,7 @@ def add_meld_metadata(table: pd.DataFrame, folder: Path) -> pd.DataFrame:
     return merged.assign(gender=merged["speaker"].map(_MELD_SEXES))
 
 
-def _metadata(folder: Path, name: str, columns: tuple[str, ...], separator: str = ",") -> pd.DataFrame | None:
+def _metadata(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
     """Read a metadata file in, below or next to the corpus' folder, as stripped strings; None if it is missing."""
     from .csv_files import read_csv  # needs pandas
 
@@ -111,7 +109,7 @@ def _metadata(folder: Path, name: str, columns: tuple[str, ...], separator: str 
     path = next((candidate for candidate in candidates if candidate.is_file()), None)
     if path is None:
         return None
-    separators = "tabs" if separator == "\t" else "commas"
+    separator, separators = ("\t", "tabs") if name.endswith(".tsv") else (",", "commas")
     rule = f"expected a table in UTF-8 with the columns {', '.join(columns)}, separated by {separators}"
     lines = read_csv(path, rule, sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True)
     if not set(columns) <= set(lines.columns):
@@ -176,8 +174,7 @@ LAYOUTS: dict[str, Layout] = {
             },
             "intensity": {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified", "X": "unspecified"},
         },
-        add_metadata=partial(add_people, name="VideoDemographics.csv", speaker="ActorID", gender="Sex", age="Age"),
-        people="VideoDemographics.csv",
+        people=("VideoDemographics.csv", "ActorID", "Sex", "Age"),
     ),
     "savee": Layout(
         "SAVEE",
@@ -206,10 +203,7 @@ LAYOUTS: dict[str, Layout] = {
         "AB0_anger_12.wav",
         r"(?P<speaker>[A-Za-z0-9]+)_(?P<emotion>anger|fear|happiness|neutral|sadness|surprised?)_(?P<sentence>\w+)",
         {"emotion": _EMOTIONS},
-        add_metadata=partial(
-            add_people, name="data.tsv", speaker="speaker_id", gender="gender", age="age", separator="\t"
-        ),
-        people="data.tsv",
+        people=("data.tsv", "speaker_id", "gender", "age"),
     ),
     "urdu": Layout(
         "URDU",

@@ -157,7 +157,9 @@ def timeline(
     rows = [(edges[a], edges[b], rest.classes_[k], added[a:b, k].mean()) for a, b, k in stretches]
     segments = pd.DataFrame(rows, columns=["start", "end", "label", "probability"])
     clip = as_clip(recording, None)
-    return Timeline("array" if isinstance(clip.source, np.ndarray) else clip.name, stream.duration, rest.classes_, table, segments)
+    return Timeline(
+        "array" if isinstance(clip.source, np.ndarray) else clip.name, stream.duration, rest.classes_, table, segments
+    )
 
 
 def overlap_add(
