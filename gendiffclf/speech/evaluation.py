@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..validation import first_few
 from .corpora import check_corpus
-from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt, without_copies
+from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt
 from .measures import Tally
 from .prediction import predict_rows
 from .provenance import describe_run, steps_of
@@ -118,8 +118,7 @@ def evaluate(
     encoded = encode_audited(featurizer, corpus, features, accept=accept, ignore=REPORTED)
     audited = encoded.audit
     settings = {"n_folds": n_folds, "random_state": random_state}
-    pairs = fold_rows(corpus, encoded.valid, folds, voices=audited.voices, **settings)
-    pairs = without_copies(pairs, audited)
+    pairs = fold_rows(corpus, audited, encoded.valid, folds, **settings)
     _check_classes(corpus["label"].to_numpy(), pairs)
     shared = shared_speakers(corpus, pairs, audited.voices)
     about = describe_run(pipeline, corpus, audited.content, folds, [test for _, test in pairs], **settings)

@@ -38,19 +38,20 @@ def check_folds(corpus: pd.DataFrame, folds: Any, n_folds: int) -> None:
 
 def fold_rows(
     corpus: pd.DataFrame,
+    audited: Audit,
     valid: np.ndarray,
     folds: str | Iterable[Fold] | Any,
     *,
     n_folds: int,
     random_state: int,
-    voices: np.ndarray,
 ) -> list[Fold]:
     """
     Return the training and test rows of each fold, among the `valid` rows; `check_folds` comes first.
 
-    All rows are split, so that the folds do not depend on which clips are broken. Folds by speaker keep together the voices of
-    an `Audit`, of shape (n_clips,).
+    All rows are split, so that the folds do not depend on which clips are broken. Folds by speaker keep voices together, others
+    leave copies of tested clips out of training.
     """
+    voices = audited.voices
     if isinstance(folds, str) and folds == "split":
         pairs = [_published_split(corpus)]
     elif hasattr(folds, "split"):  # as strings have, too
@@ -66,7 +67,7 @@ def fold_rows(
         raise ValueError(
             "Got a fold whose training or test clips are all broken, expected others too; repair them, or leave out the fold."
         )
-    return pairs
+    return without_copies(pairs, audited, stacklevel=4)
 
 
 def _splitter(corpus: pd.DataFrame, folds: str, n_folds: int, random_state: int, voices: np.ndarray) -> Any:
@@ -115,7 +116,7 @@ def _split_by(splitter: Any, corpus: pd.DataFrame, voices: np.ndarray) -> list[F
     return pairs
 
 
-def without_copies(pairs: list[Fold], audited: Audit) -> list[Fold]:
+def without_copies(pairs: list[Fold], audited: Audit, stacklevel: int = 3) -> list[Fold]:
     """Remove training clips that are copies of tested ones or overlap with them, and warn; folds by speaker have none."""
     copies, (first, second) = audited.copies, audited.overlaps.T
     kept = []
@@ -127,7 +128,7 @@ def without_copies(pairs: list[Fold], audited: Audit) -> list[Fold]:
         warnings.warn(
             f"Got folds with copies of tested clips among the training clips, or segments that overlap with them, {n_left_out} "
             "in all; they are left out of training.",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
     if not all(len(train) for train, _ in kept):
         raise ValueError(

@@ -19,7 +19,7 @@ from ..systems.emosphere_targets import DIMENSIONS
 from ..validation import shown
 from .corpora import check_corpus
 from .evaluation import REPORTED
-from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt, without_copies
+from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt
 from .intervals import bounds_text, draw_weights, interval, units_text
 from .names import counted
 from .prediction import encode_with_remarks
@@ -306,9 +306,7 @@ def evaluate_ratings(
         warn_of_learnt(pipeline, corpus, encoded.valid, audited.content)
         pairs = [(np.empty(0, int), encoded.valid)]
     else:
-        unlabelled = corpus.assign(label="rated")
-        pairs = fold_rows(unlabelled, encoded.valid, folds, voices=audited.voices, **settings)
-        pairs = without_copies(pairs, audited)
+        pairs = fold_rows(corpus.assign(label="rated"), audited, encoded.valid, folds, **settings)
         shared_speakers(corpus, pairs, audited.voices)
     rows, tables, model = [], [], rest
     for number, (train, test) in enumerate(tqdm(pairs, unit="fold", desc="Folds", disable=not verbose)):
