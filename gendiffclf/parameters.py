@@ -46,6 +46,8 @@ FLOAT32_VALUES = 4096
 """Rows of a batch times width up to which processors do better with float32: bfloat16 saves less than converting costs."""
 AUTO_PATIENCE = 10, 80, 1000
 """Updates for `patience="auto"`: fewest, enough for tables of up to 1,600 rows, and most."""
+PATIENT_WIDTH = 128
+"""Width from which there are fewer of them with many rows: updates of the wide networks of many classes take long."""
 
 
 def presets() -> dict[str, dict[str, Any]]:
@@ -202,8 +204,9 @@ def training_settings(
         batch_size = int(np.clip(n_rows // 8, *AUTO_BATCH))
     if patience == "auto":
         least, enough, most = AUTO_PATIENCE
-        # Some passes over many rows: a network that begins slowly beside the kernel is worth most there.
-        patience = int(np.clip(max(min(n_rows // 8, enough), n_rows // 20), least, most))
+        # Some passes over many rows, where a network that begins slowly beside the kernel is worth most.
+        many = min(n_rows // 20, most) * PATIENT_WIDTH // max(width, PATIENT_WIDTH)
+        patience = max(least, min(n_rows // 8, enough), many)
     if params["precision"] == "auto" and device.type == "cpu" and batch_size * width <= FLOAT32_VALUES:
         precision = torch.float32
     return TrainingSettings(

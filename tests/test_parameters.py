@@ -261,11 +261,13 @@ def test_many_rows_and_wide_networks_get_a_lower_rate(n_rows, width, rate):
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "patience"), [(10, 10), (80, 10), (300, 37), (640, 80), (1600, 80), (4000, 200), (10**6, 1000)]
-)
-def test_patience_grows_with_the_rows(n_rows, patience):
+    ("n_rows", "width", "patience"),
+    [(10, 64, 10), (80, 64, 10), (300, 64, 37), (640, 64, 80), (1600, 64, 80), (4000, 128, 200), (10**6, 128, 1000),
+     (4000, 512, 80), (10**6, 512, 250)],
+)  # fmt: skip
+def test_patience_grows_with_the_rows_less_so_for_wide_networks(n_rows, width, patience):
     params = GenerativeTransportClassifier().get_params(deep=False)
-    assert training_settings(params, n_rows, 64, torch.device("cpu"), validated=True).patience == patience
+    assert training_settings(params, n_rows, width, torch.device("cpu"), validated=True).patience == patience
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,8 @@ def open_audio(source: Any) -> Any:
         raise AudioError(NO_FILE, name)
     if not in_memory and os.path.isdir(name):
         raise AudioError("it is a folder, expected an audio file", name)
-    if not source if in_memory else os.path.isfile(name) and not os.path.getsize(name):
+    empty = not source if in_memory else os.path.isfile(name) and not os.path.getsize(name)
+    if empty:
         raise AudioError("it is an empty file (0 bytes), expected audio", name)
     try:
         return soundfile.SoundFile(io.BytesIO(source) if in_memory else name)

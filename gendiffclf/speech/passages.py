@@ -83,7 +83,8 @@ def sketches_of(waves: NDArray[np.float32]) -> NDArray[np.float64]:
     norms = np.linalg.norm(centred, axis=1, keepdims=True)
     centred *= np.random.default_rng(0).integers(0, 2, waves.shape[1], dtype=np.int8) * 2 - 1
     padded = np.pad(centred, ((0, 0), (0, -waves.shape[1] % N_SKETCH)))
-    return np.asarray(padded.reshape(len(waves), -1, N_SKETCH).sum(axis=1) / np.where(norms > 0, norms, 1))
+    parts = padded.reshape(len(waves), padded.shape[1] // N_SKETCH, N_SKETCH)
+    return np.asarray(parts.sum(axis=1) / np.where(norms > 0, norms, 1))
 
 
 def cuts_of(recordings: Sequence[Recording | AudioError], copies: NDArray[np.str_]) -> NDArray[np.int64]:
