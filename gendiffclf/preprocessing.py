@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from sklearn.utils import gen_batches
 
 from .device import in_threads
 from .missing import MissingValues
@@ -97,7 +96,7 @@ class FeatureScaler:
         quantiles = np.zeros((N_QUANTILES, n_features)) if kind in ("quantile", "mixed") else None
         n_present: np.ndarray = np.zeros(n_features, np.int64)
         step = max(1, _FIT_VALUES // len(rows))
-        for part in gen_batches(n_features, step):
+        for part in _slices(n_features, step):
             values = flat[:, part][rows].astype(np.float64)
             for columns, present in _by_presence(values):
                 place, found = np.arange(n_features)[part][columns], values[present, columns]
@@ -153,7 +152,7 @@ class FeatureScaler:
             part = X[rows if index is None else index[rows]]
             self.missing.put_in(part, self._scaled(part), scaled[rows])
 
-        in_threads(scale, list(gen_batches(n, step)))
+        in_threads(scale, _slices(n, step))
         return scaled
 
     def _scaled(self, X: np.ndarray) -> np.ndarray:
@@ -163,7 +162,7 @@ class FeatureScaler:
         n_values = len(center)
         scaled: np.ndarray = np.empty((len(X), n_views(self.kind) * n_values), np.float32)
         step = max(_COLUMNS, _TRANSFORM_VALUES // len(X))
-        for part in gen_batches(n_values, step):
+        for part in _slices(n_values, step):
             values = flat[:, part].astype(np.float64)
             values[:, np.isinf(scale[part])] = np.nan
             if by_rank:
@@ -333,3 +332,8 @@ def lift_matrix(n_features: int, width: int, seed: int) -> np.ndarray:
     if n_features <= width:
         return np.ascontiguousarray(orthogonal.T)
     return orthogonal * np.sqrt(n_features / width)
+
+
+def _slices(n: int, step: int) -> list[slice]:
+    """Slices of n items; scikit-learn's `gen_batches` takes a tenth of the time of a prediction of one row."""
+    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
