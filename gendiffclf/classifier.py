@@ -99,8 +99,8 @@ class GenerativeTransportClassifier(
         Decay per update of the moving average of the weights that prediction uses; 0 for the last weights.
     patience : int >= 1, "auto" or None, default="auto"
         Updates without a validation score that is half a percent better, after which training stops: "auto" is an eighth of
-        the rows, from 10 to 80, and a twentieth of more than 1,600 rows, up to 1,000. None makes all `max_steps`, and a single
-        network without a kernel then learns from all rows.
+        the rows, from 10 to 80, and a twentieth of more than 1,600 rows, up to 1,000, or less for networks wider than 128.
+        None makes all `max_steps`, and a single network without a kernel then learns from all rows.
     time_limit : float > 0 or None, default=None
         Seconds for `fit`. The kernel is fitted first, with as many centres, at least 250, as leave time for the network; its
         best weights so far are kept. Where no time remains, the kernel is used alone. Scaling is not interrupted.

@@ -36,7 +36,7 @@ def _laplacian(a: Tensor, b: Tensor) -> Tensor:
         return found + found.mT
     if not a.is_cpu or a.dtype != torch.float32 or len(a) * len(b) < _CACHED_VALUES:
         return torch.cdist(a, b, p=1).neg_()
-    # Feature by feature, some rows at a time: up to 2.5 times as fast as torch.cdist.
+    # Feature by feature, some rows at a time: much faster than torch.cdist.
     found, of_b = a.new_zeros(len(a), len(b)), b.mT.contiguous()
     step = max(1, _CACHED_VALUES // len(b))
     for rows, sums in zip(a.split(step), found.split(step), strict=True):
