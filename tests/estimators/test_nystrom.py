@@ -133,6 +133,21 @@ def test_single_precision_is_close_to_double(monkeypatch):
     assert single.held_out.dtype == torch.float64
 
 
+def test_a_large_group_far_from_all_other_rows_is_held_out_in_single_precision(monkeypatch):
+    """Without it little but rounding is left of the normal equations of its centres, which may have no Cholesky factor."""
+    monkeypatch.setattr(nystrom_module, "_FLOAT64_ROWS", (100, 100))
+    rows = torch.randn(20_000, 1, 3, generator=torch.Generator().manual_seed(0))
+    groups = np.arange(20_000) % 2
+    rows[groups == 1] += 100
+    y = (rows[:, 0, 0] > 100 * torch.as_tensor(groups)).long()
+    data = TrainingRows(
+        rows, torch.nn.functional.one_hot(y, 2).double(), torch.ones(20_000, dtype=torch.float64), groups
+    )
+    near = KernelSettings("gaussian", 0, 1e-4, (2.0,), (1.0,))
+    found = fit_kernel(data, choice=Choice(near), n_centers=100)
+    torch.testing.assert_close(found.held_out, data.offset.expand_as(found.held_out), rtol=0, atol=0.1)
+
+
 @pytest.mark.parametrize(("bandwidth", "single"), [(0.3, True), (5.0, False)])
 def test_sums_are_in_double_precision_where_centres_nearly_depend_on_each_other(bandwidth, single, monkeypatch):
     monkeypatch.setattr(nystrom_module, "_FLOAT64_ROWS", (0, 1000))
