@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.utils import gen_batches
 from torch import Tensor
 
 from .minimizing import minimized
-from .training_rows import TrainingRows
+from .training_rows import TrainingRows, read
 
 PENALTIES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4, 3e-5)
 """λ in the mean loss plus λ / 2 times the squared coefficients; from each, the next starts, while held-out rows gain."""
@@ -27,8 +26,6 @@ SHARPNESSES = tuple(np.geomspace(0.5, 8, 13))
 """Inverse temperatures."""
 _REFIT_VALUES = 2**24
 """Features, or logits, of the rows of a refit at most."""
-_BLOCK_VALUES = 2**24
-"""Values of rows in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -147,9 +144,8 @@ def _refit(start: Tensor, data: TrainingRows, layer_weights: tuple[float, ...], 
 
 def _read(data: TrainingRows, numbers: np.ndarray, layer_weights: tuple[float, ...]) -> Tensor:
     """What the regression reads of rows of numbers (n,), (n, d)."""
-    first = data.rows[numbers[:1]]
-    weights, step = first.new_tensor(layer_weights), max(1, _BLOCK_VALUES // first.numel())
-    return torch.cat([_summed_layers(data.rows[numbers[part]], weights) for part in gen_batches(len(numbers), step)])
+    weights = data.rows[:1].new_tensor(layer_weights)
+    return read(data.rows, numbers, lambda rows: _summed_layers(rows, weights))
 
 
 def _logits(x: Tensor, coefficients: Tensor) -> Tensor:

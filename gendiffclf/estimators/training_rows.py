@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
+from sklearn.utils import gen_batches
 from torch import Tensor
+
+_BLOCK_VALUES = 2**24
+"""Values of rows in memory at a time."""
 
 
 class Rows(Protocol):
@@ -60,3 +66,9 @@ class TrainingRows:
     def offset(self) -> Tensor:
         """Weighted mean of the targets, (K,)."""
         return self.weight @ self.targets / self.weight.sum()
+
+
+def read(rows: Rows, numbers: np.ndarray, kept: Callable[[Tensor], Tensor]) -> Tensor:
+    """What is `kept` of rows (b, views * layers, d), a block of them in memory at a time: numbers (n,) -> (n, ...)."""
+    step = max(1, _BLOCK_VALUES // rows[numbers[:1]].numel())
+    return torch.cat([kept(rows[numbers[part]]) for part in gen_batches(len(numbers), step)])

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from .combination import LEAST_PROBABILITY, pooled_loss
-from .training_rows import TrainingRows
+from .training_rows import TrainingRows, read
 
 LEAST_ROWS, MOST_ROWS = 500, 100_000
 """Fewest rows with which trees join the other estimators, and most rows that they learn from."""
@@ -98,11 +98,9 @@ class TreesEstimator:
 
 
 def suitable(data: TrainingRows, n_views: int) -> bool:
-    """Whether trees are worth their time for these rows (n, views * layers, d), which are in memory."""
-    if not isinstance(data.rows, Tensor) or data.rows.shape[1] != n_views or len(data) < LEAST_ROWS:
-        return False
-    n_classes = data.targets.shape[1]
-    return n_classes <= MOST_CLASSES and data.rows.shape[2] * n_classes <= MOST_SPLITS
+    """Whether trees are worth their time for these rows (n, views * layers, d)."""
+    n_classes, (n_parts, d) = data.targets.shape[1], data.rows[:1].shape[1:]
+    return n_parts == n_views and len(data) >= LEAST_ROWS and n_classes <= MOST_CLASSES and d * n_classes <= MOST_SPLITS
 
 
 def fit_trees(
@@ -125,13 +123,19 @@ def fit_trees(
     `evidence` (v,) are their weights as of `combine`.
     """
     begin, n_classes = perf_counter(), data.targets.shape[1]
-    x = data.rows[:, 0].cpu().numpy()
+    train, every = [part[:MOST_ROWS] for part in train], np.arange(min(len(data), MOST_ROWS))
+    used = np.unique(np.concatenate([every, validation, *train]))
+    x = read(data.rows, used, lambda rows: rows[:, 0].float().cpu()).numpy()
     edges, levels = [], np.empty(x.shape, np.uint8)
     for feature, values in enumerate(x.T):
-        edges.append(_edges(values.astype(np.float32)))
+        edges.append(_edges(values))
         levels[:, feature] = np.searchsorted(edges[-1], values)
-    rows = levels, data.y.cpu().numpy(), data.weight.cpu().numpy()
-    folds = [(fold == k, _Trees(rows, train[k], validation[fold == k], n_classes, seed)) for k in np.unique(fold)]
+    rows = levels, data.y[used].cpu().numpy(), data.weight[used].cpu().numpy()
+
+    def grown(numbers: np.ndarray, held_out: np.ndarray) -> _Trees:
+        return _Trees(rows, np.searchsorted(used, numbers), np.searchsorted(used, held_out), n_classes, seed)
+
+    folds = [(fold == k, grown(train[k], validation[fold == k])) for k in np.unique(fold)]
     if not all(trees.several_classes for _, trees in folds):
         return None
     targets = data.targets[validation].cpu()
@@ -149,9 +153,9 @@ def fit_trees(
             break
     if alone - least <= LEAST_GAIN:
         return None
-    final = _Trees(rows, np.arange(len(data)), validation[:0], n_classes, seed)
+    final = grown(every, validation[:0])
     final.grow(best)
-    return _as_tensors(final.model, edges, n_classes).to(data.rows[:0].cpu()), held_out
+    return _as_tensors(final.model, edges, n_classes).to(data.rows[:1].cpu()), held_out
 
 
 class _Trees:
@@ -162,7 +166,7 @@ class _Trees:
     ) -> None:
         from sklearn.ensemble import HistGradientBoostingClassifier  # its import takes long, and predictions do without
 
-        self._seen = [part[train[:MOST_ROWS]] for part in rows]
+        self._seen = [part[train] for part in rows]
         self._held_out = [part[held_out] for part in rows]
         self._n_classes = n_classes
         self.model = HistGradientBoostingClassifier(

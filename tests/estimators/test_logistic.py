@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from gendiffclf.estimators import logistic
+from gendiffclf.estimators import logistic, training_rows
 from gendiffclf.estimators.logistic import LogisticEstimator, fit_logistic
 from gendiffclf.estimators.training_rows import TrainingRows
 
@@ -116,7 +116,7 @@ def test_layers_are_summed_by_their_weights(table):
 def test_rows_are_read_in_blocks(table, monkeypatch):
     rows, y, weight = table
     whole, _ = fitted(rows, y, weight, np.arange(N), np.arange(N) % 3)
-    monkeypatch.setattr(logistic, "_BLOCK_VALUES", 100)
+    monkeypatch.setattr(training_rows, "_BLOCK_VALUES", 100)
     parts, _ = fitted(rows, y, weight, np.arange(N), np.arange(N) % 3)
     assert torch.equal(whole.coefficients, parts.coefficients)
 

@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 
 from gendiffclf import GenerativeTransportClassifier, novelty, preprocessing
 from gendiffclf.device import thread_limit
-from gendiffclf.estimators import kernel, logistic, nystrom
+from gendiffclf.estimators import kernel, nystrom, training_rows
 from gendiffclf.preprocessing import SCALINGS, FeatureScaler, n_views
 from gendiffclf.training import loop
 from gendiffclf.training.memmap import RowsOnDisk, on_disk
@@ -134,6 +134,14 @@ def test_a_fit_to_rows_on_disk_is_that_to_rows_in_memory(stored, tiny, shape, dt
         assert_same_fit(*classifiers, X[:200])
 
 
+def test_trees_learn_from_rows_on_disk(stored, tiny):
+    X = np.random.default_rng(0).standard_normal((700, 5)).astype("f4")
+    y = np.floor(4 * X[:, 0]) % 2
+    classifiers = [tiny(random_state=0).fit(rows, y) for rows in (X, stored(X))]
+    assert_same_fit(*classifiers, X)
+    assert all(len(classifier.combination_.exponents) == 3 for classifier in classifiers)
+
+
 def test_the_order_of_values_in_the_file_makes_no_difference(stored, tiny):
     X, y = table(200, (5,), "f4")
     mapped = stored(np.asfortranarray(X))
@@ -211,7 +219,7 @@ def test_rows_on_disk_are_scaled_by_the_batch_and_others_at_once(stored, tiny, s
     monkeypatch.setattr(kernel, "_REFINING", (20, 120))
     monkeypatch.setattr(loop, "VALIDATION_BLOCK", 50)
     monkeypatch.setattr(novelty, "BLOCK", 50)
-    monkeypatch.setattr(logistic, "_BLOCK_VALUES", 100 * 8)
+    monkeypatch.setattr(training_rows, "_BLOCK_VALUES", 100 * 8)
     X, y = table(2000, (4,), "f4")
     changes = {"n_centers": 20, "batch_size": 64}
     tiny(**changes).fit(X, y)
