@@ -11,7 +11,11 @@ from sklearn.utils import gen_batches
 N_STEPS = 16
 """Steps of gradient descent from the features' means to the means given the other values of a row."""
 SIGNIFICANCE = 0.05
-"""Probability that any feature gets an indicator although its gaps do not depend on the class."""
+"""Probability that any feature gets an indicator although its gaps are at random."""
+_LEAST_GAPS = 10
+"""Gaps, and values, of a feature in rows that have another one: fewer tell nothing of both together."""
+_MOST_PRODUCTS = 2**20
+"""Gaps times features times classes at most; of more, gaps are tested alone, as products would take too long."""
 _SHRINKAGE = 0.1
 """Added to the diagonal of correlations."""
 _PRIOR_ROWS = 5
@@ -37,7 +41,8 @@ class MissingValues:
     Imputation of missing values (NaN) in scaled rows.
 
     A missing value is replaced by its mean given the other values of the row, for features with a joint normal distribution. A
-    feature whose gaps depend on the class in training also gets an indicator column, after all features.
+    feature whose gaps depend on the class in training, alone or together with another feature, also gets an indicator column,
+    after all features.
 
     Attributes
     ----------
@@ -95,12 +100,17 @@ class MissingValues:
         `indicators` (b,) are features that are 0 or 1.
         """
         missing = np.isnan(X[:, :, gaps][index])  # (n, layers, g)
-        if labels is not None and len(gaps):
-            informative = _p_values(missing, labels, sample_weight).min(0) * missing[0].size < SIGNIFICANCE
-            gaps, missing = gaps[informative], missing[:, :, informative]
-        share = np.average(missing, axis=0, weights=sample_weight)
         stride = -(-len(index) // _MEAN_ROWS)
         rows, weight = index[::stride], sample_weight[::stride]
+        if labels is not None and len(gaps):
+            least = _p_values(missing, labels, sample_weight)
+            if len(gaps) * X.shape[2] * len(np.unique(labels)) <= _MOST_PRODUCTS:
+                scaled = np.concatenate([x[:, : X.shape[1]] for x, _ in _blocks(X, rows, weight, scale)])
+                of_products = _p_values_of_products(missing[::stride], scaled, labels[::stride], weight)
+                least = 2 * np.minimum(least, of_products)
+            informative = least.min(0) * missing[0].size < SIGNIFICANCE
+            gaps, missing = gaps[informative], missing[:, :, informative]
+        share = np.average(missing, axis=0, weights=sample_weight)
         fill = _means(X, rows, weight, scale)
         n, d = fill.shape
         correlated = np.arange(d)
@@ -217,3 +227,41 @@ def _p_values(missing: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> np
     size = of_class.sum(0)[:, None, None]
     variance = np.maximum(expected * (1 - expected / size), np.finfo(float).tiny)
     return chi2.sf(((observed - expected) ** 2 / variance).sum(0), max(len(classes) - 1, 1))
+
+
+def _p_values_of_products(missing: np.ndarray, x: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """
+    P-values that gaps do not depend on the class together with any feature, for each layer and feature with gaps.
+
+    Where gaps are at random, their covariance with the product of a feature and a class has mean 0, in the rows that have the
+    feature. The least p-value of all features and classes is multiplied by their number.
+
+    Gaps (n, layers, g), scaled rows (n, layers, d), (n,), (n,) -> (layers, g)
+    """
+    from scipy.stats import chi2
+
+    weight = _effective(weight)[:, None, None]
+    classes = np.unique(labels)
+    present = ~np.isnan(x)
+    n_present = (weight * present).sum(0)  # (layers, d)
+
+    def centred(values: np.ndarray) -> np.ndarray:
+        values = np.where(present, values, 0)
+        return np.where(present, values - (weight * values).sum(0) / np.maximum(n_present, 1), 0)
+
+    def summed(values: np.ndarray) -> np.ndarray:
+        """Over rows with gaps, (n, layers, d) -> (layers, g, d)."""
+        return missing.transpose(1, 2, 0) @ values.swapaxes(0, 1)
+
+    x = centred(x)
+    n_gaps = summed(weight * present)
+    share = n_gaps / np.maximum(n_present, 1)[:, None]
+    tells = np.minimum(n_gaps, n_present[:, None] - n_gaps) >= _LEAST_GAPS
+    greatest = np.zeros(missing.shape[1:])
+    for one in classes[: max(len(classes) - 1, 1)]:
+        is_one = (labels == one)[:, None, None]
+        product = weight * centred(x * (is_one - (weight * is_one).sum() / weight.sum()))
+        variance = share * (1 - share) * (product**2).sum(0)[:, None]
+        found = np.where(tells, summed(product) ** 2 / np.maximum(variance, np.finfo(float).tiny), 0)
+        greatest = np.maximum(greatest, found.max(-1))
+    return chi2.sf(greatest, 1) * x.shape[2] * max(len(classes) - 1, 1)
