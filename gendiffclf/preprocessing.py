@@ -24,6 +24,8 @@ _FIT_VALUES = 2**20
 _TRANSFORM_VALUES = 2**15
 _COLUMNS = 64
 """In `transform`, values and features at a time: with their tables they stay in the processor's cache."""
+LEAST_DISTINCT = 10
+"""Values of an unscaled feature that float32 must tell apart, if there are twice as many."""
 LARGEST_SCALED = 1e15
 """Squares of numbers up to this do not overflow in float32."""
 _LARGEST = 8e307
@@ -103,11 +105,8 @@ class FeatureScaler:
                 n_present[place] = len(found)
                 if not len(found):
                     continue
-                if kind == "none" and (largest := np.abs(found).max()) > LARGEST_SCALED:
-                    raise ValueError(
-                        f'Got X with values up to {largest:.3g} in size and scaling="none", expected at most '
-                        f"{LARGEST_SCALED:g}; choose another scaling, or divide them."
-                    )
+                if kind == "none":
+                    _check_unscaled(found)
                 middle, spread, points = _statistics(found, sample_weight[present], kind)
                 center[place], scale[place] = middle, spread
                 if quantiles is not None:
@@ -214,6 +213,22 @@ class FeatureScaler:
     def __getstate__(self) -> dict[str, Any]:
         """Without tables, which follow from the rest."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _check_unscaled(values: np.ndarray) -> None:
+    """Raise a ValueError if float32 has no room for columns (n, c), or hardly tells their values apart."""
+    if (largest := np.abs(values).max()) > LARGEST_SCALED:
+        raise ValueError(
+            f'Got X with values up to {largest:.3g} in size and scaling="none", expected at most {LARGEST_SCALED:g}; choose '
+            "another scaling, or divide them."
+        )
+    for column in values.T:
+        n_distinct, n_left = (len(np.unique(column.astype(dtype))) for dtype in (np.float64, np.float32))
+        if n_left < LEAST_DISTINCT <= n_distinct / 2:
+            raise ValueError(
+                f'Got X with a feature of {n_distinct} values around {column.mean():.3g} and scaling="none", expected values '
+                f"that are not rounded to {n_left} in float32; choose another scaling, or subtract their mean."
+            )
 
 
 def _by_presence(values: np.ndarray) -> Iterator[tuple[Any, Any]]:

@@ -22,7 +22,7 @@ NUMBER, BOOLEAN, CATEGORY, EMPTY = "number", "boolean", "category", "empty"
 _REMEDIES = {
     ("polars", "LazyFrame"): "X.collect()",
     ("polars", "Series"): "X.to_frame()",
-    ("pandas", "Series"): "X.to_frame()",
+    ("pandas", "Series"): "X.to_frame() for a column, or table.iloc[[number]] for a row",
     ("pyarrow", "Table"): "X.to_pandas()",
     ("numpy", "MaskedArray"): "X.astype(float).filled(numpy.nan)",
 }

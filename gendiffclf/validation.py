@@ -270,6 +270,7 @@ def _encoded(estimator: BaseEstimator, X: Any) -> Any:
     encoder = estimator.table_encoder_
     if encoder is None:
         if needs_encoding(X):
+            validate_data(estimator, X, skip_check_array=True, reset=False)  # the columns' names and number
             numbers_of(X)  # raises by name what NumPy could not convert
         if isinstance(X, np.ndarray) and X.dtype.kind in "mM":  # NaT would become the number -2**63
             raise ValueError(

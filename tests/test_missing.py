@@ -65,9 +65,9 @@ def test_a_missing_value_becomes_its_mean_given_the_others(kind):
     scaled = scaler.transform(X[:, None])[:, 0].astype(float)
     mean, covariance = scaled.mean(0), np.cov(scaled.T, bias=True) * 400 / 405
     covariance[np.diag_indices(4)] *= 1.1
-    for row, missing, got in zip(expected, gap, found, strict=True):
-        rest = covariance[np.ix_(missing, ~missing)] @ np.linalg.pinv(covariance[np.ix_(~missing, ~missing)])
-        np.testing.assert_allclose(got[missing], mean[missing] + rest @ (row - mean)[~missing], atol=2e-3)
+    for row, gone, got in zip(expected, gap, found, strict=True):
+        rest = covariance[np.ix_(gone, ~gone)] @ np.linalg.pinv(covariance[np.ix_(~gone, ~gone)])
+        np.testing.assert_allclose(got[gone], mean[gone] + rest @ (row - mean)[~gone], atol=2e-3)
     assert np.abs(found - expected)[gap].mean() < 0.7 * np.abs(mean - expected)[gap].mean()
 
 
@@ -144,7 +144,7 @@ def test_where_products_would_take_too_long_gaps_are_tested_alone(monkeypatch):
 
 
 def test_gaps_at_random_rarely_get_a_column():
-    """Once in twenty tables, as the tests of all features together are at 5 %; in features that matter, and in two at once too."""
+    """Once in twenty tables, as the tests of all features together are at 5 %; of features that matter and two at once, too."""
     rng, n_with_column = np.random.default_rng(0), 0
     for _ in range(200):
         y, gaps = rng.integers(0, 3, 150), rng.random((150, 1, 8)) < 0.2

@@ -307,6 +307,13 @@ def test_values_beyond_float32_need_a_scaling():
         ValueError, match=r'values up to 1e\+300 .* scaling="none", expected at most 1e\+15; choose another'
     ):
         GenerativeTransportClassifier(estimator="kernel", scaling="none").fit(np.vstack([X[:-1], [1e300, 0, 0]]), y)
+    far = np.column_stack([X[:, 0], X[:, 1] + 1e9, X[:, 2]])
+    with pytest.raises(
+        ValueError, match=r'values around 1e\+09 and scaling="none", expected values .* rounded to [1-4] in'
+    ):
+        GenerativeTransportClassifier(estimator="kernel", scaling="none").fit(far, y)
+    for offset in (0.1, 1e5):  # of a constant feature, or one far from 0
+        GenerativeTransportClassifier(estimator="kernel", scaling="none").fit(X * [0, 1, 1] + offset, y)
     for scaling in SCALINGS:
         classifier = GenerativeTransportClassifier(estimator="kernel", scaling=scaling).fit(X, y)
         assert np.isfinite(classifier.predict_proba([[1e300, 0, 0], [-1e300, 1e300, 0]])).all()

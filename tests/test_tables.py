@@ -152,7 +152,10 @@ def test_booleans_that_are_neither_0_nor_1():
     [
         (pl.LazyFrame({"a": [1]}), r"polars\.LazyFrame, expected an array, or a DataFrame .*; use X\.collect\(\)"),
         (pl.Series([1]), r"polars\.Series, .*; use X\.to_frame\(\)"),
-        (pd.Series([1]), r"pandas\.Series, .*; use X\.to_frame\(\)"),
+        (
+            pd.Series([1]),
+            r"pandas\.Series, .*; use X\.to_frame\(\) for a column, or table\.iloc\[\[number\]\] for a row",
+        ),
         (np.ma.masked_less([[1]], 2), r"numpy\.MaskedArray, .*; use X\.astype\(float\)\.filled\(numpy\.nan\)"),
         (pa.table({"a": [1]}), r"pyarrow\.Table, .*; use X\.to_pandas\(\)"),
         (
@@ -179,6 +182,8 @@ def test_text_where_numbers_were_learnt(tiny, iris):
     fitted = tiny().fit(frame, y)
     with pytest.raises(ValueError, match="Got column 'b' of categories, expected numbers as in fit"):
         fitted.predict(frame.assign(b="text"))
+    with pytest.raises(ValueError, match="Feature names unseen at fit time:\n- note"):
+        fitted.predict(frame.assign(note="text"))
     nullable = frame.convert_dtypes(dtype_backend="pyarrow")
     np.testing.assert_allclose(fitted.predict_proba(nullable), fitted.predict_proba(frame), atol=1e-6)
     with pytest.raises(ValueError, match="Got X with the text 'text', expected numbers; make X a DataFrame"):
