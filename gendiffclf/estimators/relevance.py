@@ -186,7 +186,10 @@ class _FoldScore:
     def __init__(self, data: TrainingRows, folds: np.ndarray, start: Place) -> None:
         self._data, self._folds, self._start = data, folds, start
         self._centred = data.targets - data.offset
-        self._outside = [folds != fold for fold in np.unique(folds)]
+        outside = [folds != fold for fold in np.unique(folds)]
+        self._numbers = [[torch.as_tensor(np.flatnonzero(x)).to(data.weight.device) for x in (~o, o)] for o in outside]
+        """Of the rows inside of each fold, and outside."""
+        self._learnt = [data[rows] for rows in outside]
         self._estimates: dict[tuple[str, tuple[int, ...]], Tensor] = {}
         self._factors, self._distances = cache(self._learned), cache(self._measured)
 
@@ -219,10 +222,10 @@ class _FoldScore:
         """Estimates of all rows by regressions that did not learn from them, without the mean of the targets, (s, K)."""
         if (kernel, place) not in self._estimates:
             found, offset = torch.empty_like(self._centred), self._data.offset
-            for fold, outside in enumerate(self._outside):
-                gram, learnt = self._gram(kernel, fold, place), self._data[outside]
-                coefficients = _coefficients(gram[outside][:, outside], learnt, place[1])
-                found[~outside] = gram[~outside][:, outside] @ coefficients + learnt.offset - offset
+            for fold, ((inside, outside), learnt) in enumerate(zip(self._numbers, self._learnt, strict=True)):
+                gram = self._gram(kernel, fold, place).index_select(1, outside)
+                coefficients = _coefficients(gram.index_select(0, outside), learnt, place[1])
+                found[inside] = gram.index_select(0, inside) @ coefficients + learnt.offset - offset
             self._estimates[kernel, place] = found
         return self._estimates[kernel, place]
 
@@ -237,7 +240,6 @@ class _FoldScore:
 
     def _learned(self, fold: int, n_rounds: int, screens: int) -> Tensor:
         """Factors learned from the rows outside of a fold."""
-        outside = self._data[self._outside[fold]]
         if n_rounds:
-            return sharpened(self._factors(fold, n_rounds - 1, screens), outside, self._start)
-        return screened(outside) if screens else torch.ones_like(self._data.rows[0])
+            return sharpened(self._factors(fold, n_rounds - 1, screens), self._learnt[fold], self._start)
+        return screened(self._learnt[fold]) if screens else torch.ones_like(self._data.rows[0])

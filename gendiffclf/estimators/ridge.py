@@ -82,7 +82,7 @@ def distances(kernel: str, rows: Tensor, like: Tensor) -> tuple[Tensor, float]:
     rows = KERNELS[kernel].read(rows)
     rows = rows - rows.mean(0)  # products of rows far from 0 lose their digits
     found = KERNELS[kernel].exponent(rows, rows).neg_().clamp_min_(0).to(like)
-    apart = found[:MEDIAN_ROWS, :MEDIAN_ROWS].flatten()
+    apart = found[:MEDIAN_ROWS, :MEDIAN_ROWS].tril(-1).flatten()  # each pair once
     apart = apart[apart > 1e-6 * apart.max()]
     return found, float(apart.median()) if len(apart) else 1.0
 
