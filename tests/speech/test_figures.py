@@ -9,6 +9,7 @@ from scipy.stats import binomtest
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support, recall_score
+from sklearn.svm import LinearSVC
 
 from gendiffclf import expected_calibration_error
 from gendiffclf.speech import audit, compare, evaluate
@@ -237,6 +238,53 @@ def test_only_the_same_is_compared(table, found):
         compare(found, pd.DataFrame({"label": ["a"], "predicted": ["a"]}))
     with pytest.raises(ValueError, match="which is not a file"):
         compare(found, "nowhere.csv")
+    with pytest.raises(
+        ValueError, match=r"Got clips with the labels \['glad'\], expected some of those with a column of"
+    ):
+        compare(found, found.predictions.replace({"predicted": {"sad": "glad"}}))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "a.csv, which is empty, expected a file written by `gendiffclf evaluate --predictions`; add a header"),
+        (b"fLaC\xff\xf8", "a.csv with bytes that are not UTF-8, expected a file written by"),
+        (b'path,fold\n"a.wav,0\n', "a.csv with a quote that does not end, expected a file written by"),
+        (b'{\n"a": 1,\n"b": [1, 2, 3]\n}\n', "a.csv with rows of unequal length .*, expected a file written by"),
+        (b"path,fold,voice,label,predicted,p_sad\n", "a.csv with 0 clips, expected at least 1"),
+    ],
+)
+def test_files_without_predictions_are_not_compared(content, message, found, tmp_path):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=f"Got .*{message}"):
+        compare(tmp_path / "a.csv", found)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "message"),
+    [
+        ("predicted", "", "'' in the column 'predicted' of row 3, expected a value; write it again by"),
+        ("voice", " ", "' ' in the column 'voice' of row 3, expected a value"),
+        ("p_sad", "", "'' in the column 'p_sad' of row 3, expected a number from 0 to 1; write it again by"),
+        ("p_sad", "abc", "'abc' in the column 'p_sad' of row 3, expected a number from 0 to 1"),
+        ("p_sad", "1.1", "'1.1' in the column 'p_sad' of row 3, expected a number from 0 to 1"),
+        ("p_sad", "-inf", "'-inf' in the column 'p_sad' of row 3, expected a number from 0 to 1"),
+        ("votes_sad", "-1", "'-1' in the column 'votes_sad' of row 3, expected a number >= 0"),
+    ],
+)
+def test_cells_that_are_no_predictions_are_named(column, cell, message, found, tmp_path):
+    votes = {f"votes_{label}": (found.predictions["label"] == label) * 3 for label in found.classes}
+    table = found.predictions.assign(**votes).astype(str)
+    table.iloc[2, table.columns.get_loc(column)] = cell
+    table.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match=f"Got .*a.csv with {message}"):
+        compare(found, tmp_path / "a.csv")
+
+
+def test_evaluations_without_probabilities_are_compared(table, tmp_path):
+    found = evaluate(LinearSVC(), table[0], features=table[1])
+    found.predictions.to_csv(tmp_path / "a.csv", index=False)
+    assert compare(found, tmp_path / "a.csv").differences.loc["uar", "difference"] == 0
 
 
 @pytest.mark.filterwarnings("ignore:Got 1 of 96 clips that are broken")
