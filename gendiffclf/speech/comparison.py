@@ -16,7 +16,7 @@ from .corpora import clip_keys, gaps
 from .csv_files import read_csv
 from .intervals import LEVEL, bounds_text, units_text
 from .measures import Tally
-from .names import LOWER_IS_BETTER, MEASURES, TITLES, VOTE_MEASURES
+from .names import LOWER_IS_BETTER, MEANS_OVER_CLASSES, MEASURES, TITLES, VOTE_MEASURES
 from .provenance import JsonResult, as_json
 from .results import Evaluation
 from .tables import differences, number_voices
@@ -72,7 +72,8 @@ class Comparison(JsonResult):
         size = f"by {abs(difference):.3f} {title}, {bounds} over {self.n_drawn} {self.unit}"
         first, second = self.names if sign * difference >= 0 else self.names[::-1]
         if np.isnan(low):
-            return f"Nothing can be claimed about {title}, as it has no interval. {units_text(self.n_drawn, self.unit)}"
+            units = units_text(self.n_drawn, self.unit, lacking=self.measure in MEANS_OVER_CLASSES)
+            return f"Nothing can be claimed about {title}, as it has no interval. {units}"
         if low > 0 or high < 0:
             return f"{first} is better than {second} on unseen {self.unit} like these ({size})."
         ending = (

@@ -13,11 +13,11 @@ from sklearn.svm import LinearSVC
 
 from gendiffclf import expected_calibration_error
 from gendiffclf.speech import audit, compare, evaluate
-from gendiffclf.speech.intervals import interval, resample
+from gendiffclf.speech.intervals import draw_weights, interval, resample
 from gendiffclf.speech.measures import Tally
 from gendiffclf.speech.names import MEASURES
 from gendiffclf.speech.provenance import corpus_hash, describe_run
-from gendiffclf.speech.tables import GROUP_COLUMNS, draw_measures
+from gendiffclf.speech.tables import GROUP_COLUMNS, differences, draw_measures, with_intervals
 
 
 def reference(truth, predicted, proba, classes):
@@ -108,6 +108,33 @@ def test_few_speakers_have_no_interval(table, tmp_path):
     assert "</strong>, no interval" in page
     assert "nan" not in page.partition("<h2")[2].partition("Confusion")[0]
     assert [np.isnan(interval(np.array([0.5, 0.6]), n)).all() for n in (1, 4, 5)] == [True, True, False]
+
+
+def test_intervals_of_means_over_classes_are_of_samples_with_every_class():
+    """Without the label of one speaker, which is never recognised, UAR is twice as high."""
+    classes, unit = np.array(["a", "b"]), np.repeat(np.arange(6), 4)
+    truth = np.where(unit == 0, "b", "a")
+    table = predictions_of(truth, np.full(24, "a"), np.full((24, 2), np.nan), classes).assign(voice=unit.astype(str))
+    tally = Tally.of(table, classes, unit, 6)
+    ((_, drawn),) = draw_measures([tally], 0)
+    whole = np.concatenate(list(draw_weights(6, 0)))[:, 0] > 0
+    np.testing.assert_array_equal(drawn["uar"], np.where(whole, 0.5, np.nan))
+    assert with_intervals(tally, 0).loc["uar"].tolist() == [0.5, 0.5, 0.5]
+    np.testing.assert_array_equal(np.isnan(drawn["macro_f1"]), ~whole)
+    assert not np.isnan(drawn["wa"]).any()
+    assert differences([tally, tally], 0)["uar"] == (0.5, 0.5, 0, 0, 0)
+
+
+@pytest.mark.filterwarnings("ignore:rare-class", "ignore:Got 7 speakers on both sides")
+def test_means_over_classes_of_which_most_samples_lack_one_have_no_interval(sixty_clips):
+    corpus, features = sixty_clips
+    speaker = corpus["label"].map({"calm": "one", "sad": "another"}).fillna(corpus["speaker"])
+    found = evaluate(LogisticRegression(), corpus.assign(speaker=speaker), "random", features=features)
+    assert found.intervals["low"].isna().tolist() == [False, True, True, False, False]
+    said = "UAR and macro-F1 have no interval over 7 speakers, since most samples of speakers lack a label."
+    assert said in str(found)
+    assert compare(found, found).claim == f"Nothing can be claimed about UAR, as it has no interval. {said}"
+    assert compare(found, found, measure="wa").claim.startswith("It cannot be claimed")
 
 
 def test_the_interval_of_a_calibration_error_holds_it():
