@@ -168,6 +168,7 @@ def run_predict(options: argparse.Namespace) -> None:
     from .model_folder import load_model
     from .prediction import predict_clips, write_predictions
     from .ratings import predict_ratings
+    from .sound_checks import about_paths
     from .system_pipelines import rates
 
     form = options.format or form_by_ending(options.output)
@@ -181,7 +182,7 @@ def run_predict(options: argparse.Namespace) -> None:
         clip, reason = predictions[["path", "error"]].iloc[0]
         raise ValueError(
             f"Got no prediction for {counted(len(predictions), 'clip')} ({clip}: {reason}), expected at least one clip that "
-            "can be read; check the paths, and repair or replace the clips."
+            f"can be read; check the paths, and repair or replace the clips{about_paths(predictions['error'].tolist())}."
         )
 
 
