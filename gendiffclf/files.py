@@ -21,10 +21,7 @@ def atomic_file(path: str | os.PathLike[str], *, binary: bool = False) -> Iterat
     """
     as_text: dict[str, Any] = {} if binary else {"encoding": "utf-8", "newline": ""}
     kind = "b" if binary else ""
-    # A stream of the process, such as /dev/stdout, may be a file that others write to as well.
-    if os.path.exists(path) and (
-        not os.path.isfile(path) or os.path.dirname(os.path.abspath(path)) in ("/dev", "/dev/fd")
-    ):
+    if is_stream(path):
         with open(path, f"a{kind}", **as_text) as file:
             yield file
         return
@@ -41,6 +38,13 @@ def atomic_file(path: str | os.PathLike[str], *, binary: bool = False) -> Iterat
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_stream(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is a device, a pipe, or a stream of the process, such as /dev/stdout, which others may write to as well."""
+    return os.path.exists(path) and (
+        not os.path.isfile(path) or os.path.dirname(os.path.abspath(path)) in ("/dev", "/dev/fd")
+    )
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:

@@ -15,6 +15,7 @@ from sklearn.metrics import accuracy_score, recall_score
 from tqdm import tqdm
 
 from ..validation import check_integer, first_few
+from .class_labels import warn_of_foreign
 from .corpora import check_corpus
 from .folds import without_copies
 from .intervals import LEVEL
@@ -138,7 +139,7 @@ def few_shot(
     -----
     UserWarning
         If clips are broken, or training clips are also tested, both of which are left out; if training clips have labels that
-        no tested clip has.
+        no tested clip has, or the reverse.
 
     Examples
     --------
@@ -173,6 +174,8 @@ def few_shot(
             "these count as errors; if they cannot occur, leave out these clips (--train-where COLUMN=VALUES).",
             stacklevel=2,
         )
+    effect = "each counts as an error without shots; leave them out (--test-where COLUMN=VALUES), or rename the labels"
+    warn_of_foreign(y[test_rows], y[train_rows], effect)
     fitted = fit_rows(rest, encoded, train_rows, y[train_rows])
     end_if_interrupted(fitted)
     classifier, features = before_classifier(fitted, encoded.rows[test_rows], encoded.speakers(test_rows))

@@ -16,7 +16,7 @@ from .options import (
     add_run_options,
     add_system_options,
     build_pipeline,
-    check_output,
+    check_outputs,
     check_report,
     checked_system,
     featurizer_changes,
@@ -45,7 +45,7 @@ def run_audit(options: argparse.Namespace) -> None:
 
     from .auditing import audit
 
-    check_output("--output", options.output)
+    check_outputs([options.source], ("--output", options.output))
     audited = audit(read_source(options, options.source), sound=not options.table_only, n_jobs=options.jobs).accept(
         options.accept
     )
@@ -77,7 +77,7 @@ def run_features(options: argparse.Namespace) -> None:
     from ..files import atomic_file
     from .training import encode_clips
 
-    check_output("--output", options.output)
+    check_outputs([options.source], ("--output", options.output))
     corpus = read_source(options, options.source)
     featurizer = build_pipeline(options).steps[0][1]
     features = encode_clips(featurizer, corpus)
@@ -121,6 +121,11 @@ def run_train(options: argparse.Namespace) -> None:
     from .training import end_if_interrupted, train
 
     check_new_folder("--output", options.output, options.overwrite)  # before hours of training
+    if Path(options.source).resolve().is_relative_to(options.output.resolve()):
+        raise ValueError(
+            f"Got --output {options.output}, a folder that would be replaced together with {options.source}, which is read, "
+            "expected another one; choose another name."
+        )
     rated = checked_system(options) == "emosphere"
     corpus = read_source(options, options.source)
     if rated:
@@ -163,10 +168,11 @@ def run_predict(options: argparse.Namespace) -> None:
     from .model_folder import load_model
     from .prediction import predict_clips, write_predictions
     from .ratings import predict_ratings
+    from .sound_checks import about_paths
     from .system_pipelines import rates
 
     form = options.format or form_by_ending(options.output)
-    check_output("--output", options.output)
+    check_outputs(options.sources, ("--output", options.output))
     pipeline = load_model(options.model, **featurizer_changes(options))
     corpus = pd.concat([read_source(options, source, to_predict=True) for source in options.sources], ignore_index=True)
     predictions = (predict_ratings if rates(pipeline) else predict_clips)(pipeline, corpus)
@@ -176,7 +182,7 @@ def run_predict(options: argparse.Namespace) -> None:
         clip, reason = predictions[["path", "error"]].iloc[0]
         raise ValueError(
             f"Got no prediction for {counted(len(predictions), 'clip')} ({clip}: {reason}), expected at least one clip that "
-            "can be read; check the paths, and repair or replace the clips."
+            f"can be read; check the paths, and repair or replace the clips{about_paths(predictions['error'].tolist())}."
         )
 
 
@@ -216,9 +222,13 @@ def run_evaluate(options: argparse.Namespace) -> None:
     """Cross-validate, or evaluate a model, and print the measures."""
     from .prediction import write_predictions
 
-    check_output("--output", options.output)
-    check_output("--predictions", options.predictions)
     check_report(options)
+    check_outputs(
+        [options.source],
+        ("--output", options.output),
+        ("--predictions", options.predictions),
+        ("--report", options.report),
+    )
     if options.model is not None:
         ignored = ("--featurizer", "--normalize", "--set", "--folds", "--n-folds", "--system", "--preset")
         refuse_ignored(options.words, ignored)
@@ -278,7 +288,7 @@ def run_compare(options: argparse.Namespace) -> None:
     """Print differences with intervals, and the conclusion that they allow."""
     from .comparison import compare
 
-    check_output("--output", options.output)
+    check_outputs([options.a, options.b], ("--output", options.output))
     names = (options.a.stem, options.b.stem) if options.a.stem != options.b.stem else (str(options.a), str(options.b))
     comparison = compare(options.a, options.b, measure=options.measure, names=names, random_state=options.seed)
     if options.output is not None:

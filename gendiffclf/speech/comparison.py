@@ -11,15 +11,20 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from ..validation import check_choice, first_few
-from .corpora import clip_keys
+from ..validation import check_choice, first_few, shown
+from .corpora import clip_keys, gaps
+from .csv_files import read_csv
 from .intervals import LEVEL, bounds_text, units_text
 from .measures import Tally
-from .names import LOWER_IS_BETTER, MEASURES, TITLES, VOTE_MEASURES
+from .names import LOWER_IS_BETTER, MEANS_OVER_CLASSES, MEASURES, TITLES, VOTE_MEASURES
 from .provenance import JsonResult, as_json
 from .results import Evaluation
 from .tables import differences, number_voices
 from .votes import PREFIX, VoteTally, vote_columns, votes_of
+
+ROUNDING = 1e-6
+"""Allowed error of probabilities."""
+_WRITTEN = "a file written by `gendiffclf evaluate --predictions`"
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ class Comparison(JsonResult):
         size = f"by {abs(difference):.3f} {title}, {bounds} over {self.n_drawn} {self.unit}"
         first, second = self.names if sign * difference >= 0 else self.names[::-1]
         if np.isnan(low):
-            return f"Nothing can be claimed about {title}, as it has no interval. {units_text(self.n_drawn, self.unit)}"
+            units = units_text(self.n_drawn, self.unit, lacking=self.measure in MEANS_OVER_CLASSES)
+            return f"Nothing can be claimed about {title}, as it has no interval. {units}"
         if low > 0 or high < 0:
             return f"{first} is better than {second} on unseen {self.unit} like these ({size})."
         ending = (
@@ -138,8 +144,8 @@ def compare(
     Raises
     ------
     ValueError
-        If they do not have the same clips with the same labels in the same folds, or there are no votes for a measure that
-        needs them.
+        If they do not have the same clips with the same labels in the same folds, a table has no clip, an empty cell or a
+        probability outside [0, 1], or there are no votes for a measure that needs them.
 
     Notes
     -----
@@ -198,22 +204,46 @@ def _predictions(given: Any, name: str) -> pd.DataFrame:
     elif isinstance(given, str | os.PathLike):
         if not Path(given).is_file():
             raise ValueError(f"Got {os.fspath(given)!r}, which is not a file, expected predictions as CSV.")
-        text = pd.read_csv(given, dtype=str, keep_default_na=False)
-        numbers = [column for column in text if column.startswith(("p_", PREFIX))]
-        table = text.assign(**{column: pd.to_numeric(text[column]) for column in numbers})
+        name = os.fspath(given)
+        table = read_csv(Path(given), f"expected {_WRITTEN}", dtype=str, keep_default_na=False)
     else:
         table = given
-    needed = ("path", "fold", "voice", "label", "predicted")
+    needed = ["path", "fold", "voice", "label", "predicted"]
     missing = [column for column in needed if column not in table]
     if missing:
         raise ValueError(
-            f"Got {name} without {', '.join(missing)}, expected an Evaluation, its predictions, or a file written by "
-            "`gendiffclf evaluate --predictions`."
+            f"Got {name} without {', '.join(missing)}, expected an Evaluation, its predictions, or {_WRITTEN}."
         )
+    if not len(table):
+        raise ValueError(f"Got {name} with 0 clips, expected at least 1; write it again.")
+    _refuse(table[needed].apply(gaps), table, name, "a value")
+    table = _with_numbers(table, name, "p_", 1)
+    table = _with_numbers(table, name, PREFIX, None)
     clip = pd.Series(clip_keys(table))
     number = clip.groupby(clip).cumcount().astype(str)  # the same clip may be tested in several folds
     # As strings, so that a file can be compared with a table in memory.
     return table.astype(dict.fromkeys(needed, str)).set_axis(clip + "\t" + number, axis=0)
+
+
+def _with_numbers(table: pd.DataFrame, name: str, prefix: str, highest: float | None) -> pd.DataFrame:
+    """Turn the columns with a prefix into numbers, after a check that they are from 0 to `highest`, or all without a value."""
+    columns = [column for column in table if str(column).startswith(prefix)]
+    numbers = table[columns].apply(pd.to_numeric, errors="coerce")
+    if not table[columns].apply(gaps).all(axis=None):
+        within = (numbers - numbers.clip(0, highest)).abs() < ROUNDING  # not for NaN and infinity
+        _refuse(~within, table, name, "a number >= 0" if highest is None else f"a number from 0 to {highest:g}")
+    return table.assign(**numbers)
+
+
+def _refuse(wrong: pd.DataFrame, table: pd.DataFrame, name: str, expected: str) -> None:
+    """Raise a ValueError for the first cell of a table that is wrong."""
+    if wrong.any(axis=None):
+        row, column = np.argwhere(wrong.to_numpy())[0]
+        column = wrong.columns[column]
+        raise ValueError(
+            f"Got {name} with {shown(table[column].iloc[row])} in the column {column!r} of row {row + 1}, expected {expected}; "
+            "write it again by `gendiffclf evaluate --predictions`."
+        )
 
 
 def _shared_votes(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame | None:
@@ -258,4 +288,10 @@ def _matched(first: pd.DataFrame, second: pd.DataFrame) -> tuple[np.ndarray, pd.
                 f"Got a and b with different {what} for {n_other} of {len(first)} clips, expected the same; evaluate both with "
                 "the same folds, n_folds and random_state (--folds, --n-folds, --seed)."
             )
+    unknown = sorted(set(np.unique([table[["label", "predicted"]] for table in (first, second)])) - set(union))
+    if unknown:
+        raise ValueError(
+            f"Got clips with the labels {unknown}, expected some of those with a column of probabilities, {union}; evaluate both "
+            "again."
+        )
     return np.array(union), first, second

@@ -11,6 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..validation import first_few
+from .class_labels import warn_of_foreign, with_classes
 from .corpora import check_corpus
 from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt
 from .measures import Tally
@@ -151,7 +152,8 @@ def evaluate_fitted(
     pipeline : Pipeline
         Fitted, as returned by `train` or `load_model`.
     corpus : DataFrame
-        With `path` and `label`.
+        With `path` and `label`. If all labels are the text of classes that are numbers or truth values, such as "1" from a table
+        and 1, or the reverse, they count as these classes.
     groups : sequence of str, optional
         As for `evaluate`.
     accept : sequence of str, default=()
@@ -178,23 +180,19 @@ def evaluate_fitted(
     corpus = check_corpus(corpus)
     columns = group_columns(corpus, groups)
     featurizer, rest = split_pipeline(pipeline, corpus)
+    corpus = with_classes(corpus, rest.classes_)
     of_training = ("rare-class", "one-class", "speakers-by-class", "corpora-by-class")
     encoded = encode_audited(featurizer, corpus, accept=accept, ignore=(*REPORTED, *of_training))
     test, content = encoded.valid, encoded.audit.content
     warn_of_learnt(pipeline, corpus, test, content)
     y, trained = corpus["label"].to_numpy()[test], rest.classes_
-    labels, foreign = np.unique(y), ~np.isin(y, trained)
-    if foreign.all():
+    labels = np.unique(y)
+    if not np.isin(labels, trained).any():
         raise ValueError(
-            f"Got a corpus with the labels {labels.tolist()}, expected some of the model's classes {trained.tolist()}."
+            f"Got a corpus with the labels {labels.tolist()}, expected some of the model's classes {trained.tolist()}; rename "
+            "the labels, or take them from another column by target (--label-column)."
         )
-    if foreign.any():
-        unknown = np.setdiff1d(labels, trained).astype(str).tolist()
-        warnings.warn(
-            f"Got {foreign.sum()} of {len(test)} clips with labels that the model does not have ({first_few(unknown)}): each "
-            "counts as an error; leave them out, or rename the labels.",
-            stacklevel=2,
-        )
+    warn_of_foreign(y, trained)
     votes = votes_of(corpus)
     possible = labels if votes is None else votes.columns.to_numpy().astype(str)
     classes = np.union1d(trained, possible)

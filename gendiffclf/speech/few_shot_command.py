@@ -12,7 +12,7 @@ from .options import (
     add_layout_options,
     add_pipeline_options,
     build_pipeline,
-    check_output,
+    check_outputs,
     read_source,
 )
 
@@ -56,7 +56,8 @@ def run_few_shot(options: argparse.Namespace) -> None:
     """Train, test, adapt, test again, and print the measures with intervals."""
     from .adaptation import few_shot
 
-    check_output("--output", options.output)
+    sources = [_layout_and_source(text)[1] for text in (*options.train, options.test)]
+    check_outputs(sources, ("--output", options.output))
     try:
         shots = [int(number) for number in options.shots.split(",")]
     except ValueError as error:

@@ -59,7 +59,7 @@ def interval(values: np.ndarray, n_units: int) -> tuple[float, float]:
     """
     Return the bounds of an expanded percentile interval, from values of a measure on b bootstrap samples of units, (b,).
 
-    They are NaN for fewer than `MIN_UNITS` units, or if all values are NaN.
+    They are NaN for fewer than `MIN_UNITS` units, or if most values are NaN.
 
     Notes
     -----
@@ -67,11 +67,11 @@ def interval(values: np.ndarray, n_units: int) -> tuple[float, float]:
     Student's t, and to a variance divided by n instead of n - 1. The quantiles are adjusted for both (Hesterberg 2015, What
     Teachers Should Know about the Bootstrap, section 5.2).
     """
-    values = values[~np.isnan(values)]
-    if n_units < MIN_UNITS or not len(values):
+    defined = values[~np.isnan(values)]
+    if n_units < MIN_UNITS or len(defined) < len(values) / 2:
         return float("nan"), float("nan")
     expanded = norm.cdf(np.sqrt(n_units / (n_units - 1)) * t.ppf((1 - LEVEL) / 2, n_units - 1))
-    low, high = np.quantile(values, [expanded, 1 - expanded])
+    low, high = np.quantile(defined, [expanded, 1 - expanded])
     return float(low), float(high)
 
 
@@ -80,8 +80,14 @@ def bounds_text(low: float, high: float) -> str:
     return "none" if np.isnan(low) else f"{low:.3f} to {high:.3f}"
 
 
-def units_text(n_units: int, unit: str) -> str:
-    """Return a sentence about the units of intervals, such as "speakers", or about too few of them."""
+def units_text(n_units: int, unit: str, *, lacking: bool = False) -> str:
+    """
+    Return a sentence about the units of intervals, such as "speakers", or about too few of them.
+
+    `lacking` says that means over classes have no interval.
+    """
     if n_units < MIN_UNITS:
         return f"There are no intervals over {n_units} {unit}, since they need at least {MIN_UNITS}."
+    if lacking:
+        return f"UAR and macro-F1 have no interval over {n_units} {unit}, since most samples of {unit} lack a label."
     return f"Intervals are over {n_units} {unit}."

@@ -11,6 +11,7 @@ TITLES = {
     "majority_accuracy": "accuracy against the majority",
 }
 MEASURES, VOTE_MEASURES = tuple(TITLES)[:5], tuple(TITLES)[5:]
+MEANS_OVER_CLASSES = ("uar", "macro_f1")
 LOWER_IS_BETTER = ("log_loss", "ece", "jensen_shannon", "cross_entropy")
 FOLDS = ("speaker", "leave-one-speaker-out", "split", "random")
 SYSTEMS = ("gen-ser", "emosphere", "selm")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,19 +198,34 @@ def refuse_ignored(words: list[str], names: tuple[str, ...]) -> None:
         )
 
 
-def check_output(name: str, path: Path | None) -> None:
-    """Create the folder of an output, and raise an error now if it could not be written later."""
-    from ..files import create_parent
+def check_outputs(inputs: Iterable[str | Path], *outputs: tuple[str, Path | None]) -> None:
+    """
+    Create the folders of outputs, pairs of an option and its path.
 
-    if path is None:
-        return
-    if path.is_dir():
-        raise ValueError(f"Got {name} {path}, which is a folder, expected the path of a file.")
-    create_parent(name, path)
+    Raises an error now if one could not be written later, or would replace an input or another output.
+    """
+    from ..files import create_parent, is_stream
+
+    uses = {os.path.realpath(path): "read" for path in inputs}
+    for name, path in outputs:
+        if path is None:
+            continue
+        if path.is_dir():
+            raise ValueError(f"Got {name} {path}, which is a folder, expected the path of a file.")
+        create_parent(name, path)
+        if is_stream(path):
+            continue
+        place = os.path.realpath(path)
+        if place in uses:
+            raise ValueError(
+                f"Got {name} {path}, a file that is also {uses[place]}, expected a file of its own; choose another name."
+            )
+        uses[place] = f"written by {name}"
 
 
 def check_report(options: argparse.Namespace) -> None:
-    """Check the paths of `--report` and `--pictures`, and that matplotlib is installed."""
+    """Check `--report` and `--pictures`, and that matplotlib is installed; the path of the report is left to `check_outputs`."""
+    from ..files import create_parent
     from ..optional import require
 
     report, pictures = options.report, options.pictures
@@ -217,9 +234,8 @@ def check_report(options: argparse.Namespace) -> None:
             raise ValueError(f"Got --pictures {pictures} without --report, expected both; add --report FILE.")
         if pictures.exists() and not pictures.is_dir():
             raise ValueError(f"Got --pictures {pictures}, which is a file, expected the path of a folder.")
-        check_output("--pictures", pictures / "confusion.svg")
+        create_parent("--pictures", pictures / "confusion.svg")
     if report is not None:
-        check_output("--report", report)
         require("matplotlib", "plots")
 
 

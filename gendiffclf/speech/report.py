@@ -84,7 +84,8 @@ def _result(evaluation: Evaluation) -> str:
     text += (
         f"<p>{len(predictions)} clips in {len(evaluation.folds)} {'folds' if several else 'fold'}. Intervals are from a "
         f"bootstrap over {evaluation.unit} with all their clips; they cover the variation between speakers, but not that "
-        f"between seeds. There are none over fewer than {MIN_UNITS} {evaluation.unit}, whose range is too narrow. "
+        f"between seeds. There are none over fewer than {MIN_UNITS} {evaluation.unit}, whose range is too narrow. Those "
+        "of UAR and macro-F1 are from samples with every label; there are none if most samples lack one. "
         "WA is the share of correct clips, UAR the mean recall over classes. For log-loss and ECE (calibration error), lower is "
         "better.</p>"
     )

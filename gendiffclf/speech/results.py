@@ -98,7 +98,8 @@ class Evaluation(JsonResult):
         """
         Measures over all tested clips (rows): `value`, and `low` and `high` of its 95 % interval over speakers.
 
-        As in all tables, the latter two are NaN for fewer than 5 speakers, whose range is too narrow for an interval.
+        As in all tables, the latter two are NaN for fewer than 5 speakers, whose range is too narrow for an interval. Those of
+        UAR and macro-F1 are from the samples of speakers that have every label, and NaN if most lack one.
         """
         tally = Tally.of(self.predictions, self.classes, *number_voices(self.predictions))
         return with_intervals(tally, self.random_state)
@@ -219,7 +220,8 @@ class Evaluation(JsonResult):
                 f"{TITLES[name]:<30}{value:>10.3f}{bounds_text(low, high):>18}"
                 for name, value, low, high in self.votes.itertuples()
             ]
-        units = units_text(self.predictions["voice"].nunique(), self.unit)
+        lacking = bool(np.isnan(intervals.loc["uar", "low"]))
+        units = units_text(self.predictions["voice"].nunique(), self.unit, lacking=lacking)
         lines.append(f"\n{len(self.predictions)} clips in {counted(len(self.folds), 'fold')}. {units}")
         if self.by_speaker is not None and len(self.by_speaker) > 1:
             by_wa = self.by_speaker.sort_values("wa", kind="stable")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -163,9 +163,7 @@ def check_recordings(corpus: pd.DataFrame, recordings: Sequence[Recording | Audi
         common = Counter(reasons.values()).most_common()
         causes = [f"{count} because {_of_each(reason) if count > 1 else reason}" for reason, count in common]
         listed = first_few(causes, N_REASONS, "; ")
-        remedy = "repair them or leave them out"
-        if any(NO_FILE in reason for reason in reasons.values()):
-            remedy += "; relative paths are relative to the folder of the table, with / between folders"
+        remedy = f"repair them or leave them out{about_paths(reasons.values())}"
         severity = "error" if len(reasons) == len(corpus) else "warning"
         message = f"{len(reasons)} of {len(corpus)} clips cannot be read: {listed}"
         yield finding("broken", message, remedy, corpus.loc[list(reasons)], severity)
@@ -174,6 +172,13 @@ def check_recordings(corpus: pd.DataFrame, recordings: Sequence[Recording | Audi
     yield from _check_bandwidth(corpus, table)
     if "label" in corpus and len(table):
         yield from _check_conditions(corpus, table)
+
+
+def about_paths(reasons: Iterable[str]) -> str:
+    """Remedy for clips whose paths do not exist, to append to a message; empty if this is none of the reasons."""
+    if NO_FILE not in reasons:
+        return ""
+    return "; relative paths are relative to the folder of the table, with / between folders and no spaces around them"
 
 
 def _measurements(recordings: Sequence[Recording | AudioError]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from ..validation import check_names
 from .corpora import gaps
 from .intervals import Sums, interval, resample
 from .measures import Tally
-from .names import MEASURES
+from .names import MEANS_OVER_CLASSES, MEASURES
 
 RESULT_COLUMNS = ("fold", "voice", "predicted", "confidence", "score")
 """Columns of predictions that an evaluation makes, besides those of labels."""
@@ -26,13 +26,16 @@ def draw_measures(tallies: Sequence[Sums], random_state: int) -> list[tuple[dict
     """
     Return for each tally the measures over all units, and over b bootstrap samples of units, (b,), the same for all tallies.
 
-    As bootstrap samples have fewer different clips, their ECE is biased upwards; it is scaled so that its mean equals the ECE
-    over all units.
+    UAR and macro-F1 of samples that lack a class are NaN, as they would be means over fewer classes. As bootstrap samples have
+    fewer different clips, their ECE is biased upwards; it is scaled so that its mean equals the ECE over all units.
     """
     results = []
     for tally, drawn in zip(tallies, resample(tallies, random_state), strict=True):
         overall = tally.weighted(np.ones((1, tally.n_units))).measures()
         value, sampled = {name: float(values[0]) for name, values in overall.items()}, drawn.measures()
+        if isinstance(tally, Tally) and isinstance(drawn, Tally):
+            lacking = (drawn.confusion.any(axis=2) != tally.confusion.any(axis=(0, 2))).any(axis=1)
+            sampled |= {name: np.where(lacking, np.nan, sampled[name]) for name in MEANS_OVER_CLASSES}
         if "ece" in sampled and (known := sampled["ece"][~np.isnan(sampled["ece"])]).any():
             sampled["ece"] = sampled["ece"] * (value["ece"] / known.mean())
         results.append((value, sampled))

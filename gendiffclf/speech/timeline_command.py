@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from .options import add_machine_options, check_output, featurizer_changes
+from .options import add_machine_options, check_outputs, featurizer_changes
 
 
 def add_timeline_options(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def run_timeline(options: argparse.Namespace) -> None:
 
     for path in options.output:
         check_ending(path)
-        check_output("--output", path)
+    check_outputs([options.recording], *(("--output", path) for path in options.output))
     pipeline = load_model(options.model, **featurizer_changes(options))
     start = time.perf_counter()
     result = timeline(

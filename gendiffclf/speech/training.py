@@ -27,6 +27,7 @@ from .folds import N_DIGITS
 from .names import NO_CONTENT
 from .provenance import steps_of
 from .recordings import measure_recordings
+from .sound_checks import about_paths
 from .votes import votes_of
 
 
@@ -118,7 +119,8 @@ def encode_audited(
         encoded = encode_clips(None, corpus, features)
         audited = audit_first(corpus, encoded.rows, accept=accept, ignore=ignore)
     if len(encoded.failures) == len(corpus):
-        raise ValueError(f"{encoded.message}, expected at least one that can be read; check the paths.")
+        remedy = f"check the paths{about_paths(encoded.failures.values())}"
+        raise ValueError(f"{encoded.message}, expected at least one that can be read; {remedy}.")
     if encoded.failures:
         warnings.warn(f"{encoded.message}; they are left out.{_lost_labels(corpus, encoded.valid)}", stacklevel=3)
     return AuditedFeatures(**vars(encoded), audit=audited)

@@ -65,6 +65,17 @@ def test_labels_that_are_only_trained_are_warned_of(voices):
         few_shot(pipeline, first, tested, shots=[0], n_repeats=2)
 
 
+def test_labels_that_are_only_tested_are_warned_of(voices):
+    first, second = (voices[voices["take"] % 2 == k] for k in (0, 1))
+    pipeline = make_pipeline(FbankFeaturizer(n_mels=8), GenerativeTransportClassifier(**QUICK))
+    message = (
+        r"Got \d+ of \d+ clips with .* not have \(hod\): each counts as an error without shots; .*--test-where COLUMN"
+    )
+    with pytest.warns(UserWarning, match=message), pytest.warns(UserWarning, match=r"no tested clip has \(who'd\)"):
+        found = few_shot(pipeline, first.replace({"label": {"hod": "who'd"}}), second, shots=[0, 1], n_repeats=2)
+    assert (found.runs.loc[found.runs["shots"] == 0, "uar"] <= 0.5).all()
+
+
 class Cautious(GenerativeTransportClassifier):
     """Decides for the first class, however improbable it is."""
 

@@ -39,6 +39,17 @@ def test_all_broken_is_an_error(vowels, pipeline, broken):
         evaluate(pipeline, vowels.assign(path=broken))
 
 
+def test_paths_that_do_not_exist_have_a_remedy(vowels, pipeline, broken):
+    remedy = (
+        "; relative paths are relative to the folder of the table, with / between folders and no spaces around them."
+    )
+    for wrong in (vowels["path"].str.replace("/", "\\"), " " + vowels["path"]):
+        with pytest.raises(ValueError, match=f"expected at least one that can be read; check the paths{remedy}"):
+            evaluate(pipeline, vowels.assign(path=wrong))
+    with pytest.raises(ValueError, match=r"expected at least one that can be read; check the paths\.$"):
+        evaluate(pipeline, vowels.assign(path=broken))
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_features_that_are_not_finite_count_as_broken(value, table):
     corpus, features = table

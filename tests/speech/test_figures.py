@@ -9,14 +9,15 @@ from scipy.stats import binomtest
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support, recall_score
+from sklearn.svm import LinearSVC
 
 from gendiffclf import expected_calibration_error
 from gendiffclf.speech import audit, compare, evaluate
-from gendiffclf.speech.intervals import interval, resample
+from gendiffclf.speech.intervals import draw_weights, interval, resample
 from gendiffclf.speech.measures import Tally
 from gendiffclf.speech.names import MEASURES
 from gendiffclf.speech.provenance import corpus_hash, describe_run
-from gendiffclf.speech.tables import GROUP_COLUMNS, draw_measures
+from gendiffclf.speech.tables import GROUP_COLUMNS, differences, draw_measures, with_intervals
 
 
 def reference(truth, predicted, proba, classes):
@@ -107,6 +108,33 @@ def test_few_speakers_have_no_interval(table, tmp_path):
     assert "</strong>, no interval" in page
     assert "nan" not in page.partition("<h2")[2].partition("Confusion")[0]
     assert [np.isnan(interval(np.array([0.5, 0.6]), n)).all() for n in (1, 4, 5)] == [True, True, False]
+
+
+def test_intervals_of_means_over_classes_are_of_samples_with_every_class():
+    """Without the label of one speaker, which is never recognised, UAR is twice as high."""
+    classes, unit = np.array(["a", "b"]), np.repeat(np.arange(6), 4)
+    truth = np.where(unit == 0, "b", "a")
+    table = predictions_of(truth, np.full(24, "a"), np.full((24, 2), np.nan), classes).assign(voice=unit.astype(str))
+    tally = Tally.of(table, classes, unit, 6)
+    ((_, drawn),) = draw_measures([tally], 0)
+    whole = np.concatenate(list(draw_weights(6, 0)))[:, 0] > 0
+    np.testing.assert_array_equal(drawn["uar"], np.where(whole, 0.5, np.nan))
+    assert with_intervals(tally, 0).loc["uar"].tolist() == [0.5, 0.5, 0.5]
+    np.testing.assert_array_equal(np.isnan(drawn["macro_f1"]), ~whole)
+    assert not np.isnan(drawn["wa"]).any()
+    assert differences([tally, tally], 0)["uar"] == (0.5, 0.5, 0, 0, 0)
+
+
+@pytest.mark.filterwarnings("ignore:rare-class", "ignore:Got 7 speakers on both sides")
+def test_means_over_classes_of_which_most_samples_lack_one_have_no_interval(sixty_clips):
+    corpus, features = sixty_clips
+    speaker = corpus["label"].map({"calm": "one", "sad": "another"}).fillna(corpus["speaker"])
+    found = evaluate(LogisticRegression(), corpus.assign(speaker=speaker), "random", features=features)
+    assert found.intervals["low"].isna().tolist() == [False, True, True, False, False]
+    said = "UAR and macro-F1 have no interval over 7 speakers, since most samples of speakers lack a label."
+    assert said in str(found)
+    assert compare(found, found).claim == f"Nothing can be claimed about UAR, as it has no interval. {said}"
+    assert compare(found, found, measure="wa").claim.startswith("It cannot be claimed")
 
 
 def test_the_interval_of_a_calibration_error_holds_it():
@@ -237,6 +265,53 @@ def test_only_the_same_is_compared(table, found):
         compare(found, pd.DataFrame({"label": ["a"], "predicted": ["a"]}))
     with pytest.raises(ValueError, match="which is not a file"):
         compare(found, "nowhere.csv")
+    with pytest.raises(
+        ValueError, match=r"Got clips with the labels \['glad'\], expected some of those with a column of"
+    ):
+        compare(found, found.predictions.replace({"predicted": {"sad": "glad"}}))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "a.csv, which is empty, expected a file written by `gendiffclf evaluate --predictions`; add a header"),
+        (b"fLaC\xff\xf8", "a.csv with bytes that are not UTF-8, expected a file written by"),
+        (b'path,fold\n"a.wav,0\n', "a.csv with a quote that does not end, expected a file written by"),
+        (b'{\n"a": 1,\n"b": [1, 2, 3]\n}\n', "a.csv with rows of unequal length .*, expected a file written by"),
+        (b"path,fold,voice,label,predicted,p_sad\n", "a.csv with 0 clips, expected at least 1"),
+    ],
+)
+def test_files_without_predictions_are_not_compared(content, message, found, tmp_path):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=f"Got .*{message}"):
+        compare(tmp_path / "a.csv", found)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "message"),
+    [
+        ("predicted", "", "'' in the column 'predicted' of row 3, expected a value; write it again by"),
+        ("voice", " ", "' ' in the column 'voice' of row 3, expected a value"),
+        ("p_sad", "", "'' in the column 'p_sad' of row 3, expected a number from 0 to 1; write it again by"),
+        ("p_sad", "abc", "'abc' in the column 'p_sad' of row 3, expected a number from 0 to 1"),
+        ("p_sad", "1.1", "'1.1' in the column 'p_sad' of row 3, expected a number from 0 to 1"),
+        ("p_sad", "-inf", "'-inf' in the column 'p_sad' of row 3, expected a number from 0 to 1"),
+        ("votes_sad", "-1", "'-1' in the column 'votes_sad' of row 3, expected a number >= 0"),
+    ],
+)
+def test_cells_that_are_no_predictions_are_named(column, cell, message, found, tmp_path):
+    votes = {f"votes_{label}": (found.predictions["label"] == label) * 3 for label in found.classes}
+    table = found.predictions.assign(**votes).astype(str)
+    table.iloc[2, table.columns.get_loc(column)] = cell
+    table.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match=f"Got .*a.csv with {message}"):
+        compare(found, tmp_path / "a.csv")
+
+
+def test_evaluations_without_probabilities_are_compared(table, tmp_path):
+    found = evaluate(LinearSVC(), table[0], features=table[1])
+    found.predictions.to_csv(tmp_path / "a.csv", index=False)
+    assert compare(found, tmp_path / "a.csv").differences.loc["uar", "difference"] == 0
 
 
 @pytest.mark.filterwarnings("ignore:Got 1 of 96 clips that are broken")
