@@ -13,7 +13,7 @@ from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, Stra
 from ..validation import check_choice, check_integer, first_few
 from .findings import Audit
 from .names import FOLDS, counted
-from .table_checks import missing_speakers, plain_name
+from .table_checks import missing_speakers, plain_speaker
 
 Fold = tuple[np.ndarray, np.ndarray]
 """Training rows and test rows of a corpus."""
@@ -178,8 +178,8 @@ def warn_of_learnt(pipeline: Any, corpus: pd.DataFrame, test: np.ndarray, conten
             stacklevel=3,
         )
         return
-    tested = {plain_name(name): str(name) for name in corpus["speaker"].iloc[test]}
-    names = {plain_name(name) for name in getattr(pipeline, "speakers_", ())}
+    tested = {plain_speaker(name): str(name) for name in corpus["speaker"].iloc[test]}
+    names = {plain_speaker(name) for name in getattr(pipeline, "speakers_", ())}
     shared = sorted(name for plain, name in tested.items() if plain in names)
     if shared:
         warnings.warn(
