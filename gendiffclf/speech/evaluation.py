@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ..validation import first_few
 from .corpora import check_corpus, with_index_of
-from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt
+from .folds import Fold, checked_folds, fold_rows, shared_speakers, warn_of_learnt
 from .measures import Tally
 from .prediction import predict_rows
 from .provenance import describe_run, steps_of
@@ -112,7 +112,7 @@ def evaluate(
     1.0
     """
     given, corpus = corpus, check_corpus(corpus)
-    check_folds(corpus, folds, n_folds)
+    folds = checked_folds(corpus, folds, n_folds)
     columns = group_columns(corpus, groups)
     featurizer, estimator = split_pipeline(pipeline, corpus, whole=features is not None)
     encoded = encode_audited(featurizer, corpus, features, accept=accept, ignore=REPORTED)

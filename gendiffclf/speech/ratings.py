@@ -19,7 +19,7 @@ from ..systems.emosphere_targets import DIMENSIONS
 from ..validation import shown
 from .corpora import check_corpus, with_index_of
 from .evaluation import REPORTED
-from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt
+from .folds import Fold, checked_folds, fold_rows, shared_speakers, warn_of_learnt
 from .intervals import bounds_text, draw_weights, interval, units_text
 from .names import counted
 from .prediction import encode_with_remarks
@@ -297,7 +297,7 @@ def evaluate_ratings(
                 stacklevel=2,
             )
     if not fitted:
-        check_folds(corpus, folds, n_folds)
+        folds = checked_folds(corpus, folds, n_folds)
     featurizer, rest = _split(pipeline, corpus, features)
     encoded = encode_audited(featurizer, corpus, features, accept=accept, ignore=IGNORED)
     audited = encoded.audit

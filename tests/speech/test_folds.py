@@ -1,0 +1,28 @@
+"""Folds of other kinds than names."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import PredefinedSplit
+
+from gendiffclf.speech import evaluate
+
+
+@pytest.mark.parametrize(
+    ("folds", "item"),
+    [(np.arange(96) % 3, 0), (5, 5), (None, None), ([(np.arange(48), np.arange(48, 96), [])], "")],
+)
+def test_what_is_no_pair_is_refused(folds, item, table):
+    corpus, features = table
+    message = rf"Got folds with {item}.*, expected pairs of row numbers .* as PredefinedSplit\(folds\), .* as n_folds"
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        evaluate(LogisticRegression(), corpus, folds, features=features)
+
+
+def test_pairs_may_come_from_a_generator(table):
+    corpus, features = table
+    splitter = PredefinedSplit(np.arange(96) % 8)
+    found = evaluate(LogisticRegression(), corpus, splitter.split(), features=features)
+    expected = evaluate(LogisticRegression(), corpus, splitter, features=features)
+    pd.testing.assert_frame_equal(found.predictions, expected.predictions)
