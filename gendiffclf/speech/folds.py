@@ -74,7 +74,7 @@ def fold_rows(
         pairs = [_published_split(corpus)]
     elif hasattr(folds, "split"):
         splitter = _splitter(corpus, folds, n_folds, random_state, voices) if isinstance(folds, str) else folds
-        pairs = _split_by(splitter, corpus, voices)
+        pairs = _split_by(splitter, corpus, audited)
         pairs = [pair for pair in pairs if np.isin(pair[1], valid).any()]  # not that of a speaker of broken clips only
     else:
         pairs = [(_rows(train, len(corpus)), _rows(test, len(corpus))) for train, test in folds]
@@ -121,10 +121,12 @@ def _check_enough_clips(corpus: pd.DataFrame, n_folds: int) -> None:
         )
 
 
-def _split_by(splitter: Any, corpus: pd.DataFrame, voices: np.ndarray) -> list[Fold]:
-    groups = voices if "speaker" in corpus else None
+def _split_by(splitter: Any, corpus: pd.DataFrame, audited: Audit) -> list[Fold]:
+    groups = audited.voices if "speaker" in corpus else None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)  # see `shared_speakers`
+        if any(finding.code == "rare-class" for finding in audited.findings):
+            warnings.filterwarnings("ignore", "The least populated class in y", UserWarning)
         pairs = list(splitter.split(np.zeros((len(corpus), 1)), corpus["label"].to_numpy(), groups))
     if not all(len(rows) for pair in pairs for rows in pair):
         raise ValueError(
