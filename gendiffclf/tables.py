@@ -317,7 +317,8 @@ def _kind_of_values(values: list[Any]) -> str:
 def _numbers(series: Any) -> np.ndarray:
     """Values (n,), float64, with NaN for missing ones."""
     if _is_polars(series):
-        return series.to_numpy().astype(np.float64)  # null becomes NaN
+        numbers = series.cast(float) if series.dtype.is_numeric() else series  # NumPy has no integers of 128 bits
+        return numbers.to_numpy().astype(np.float64)  # null becomes NaN
     return series.to_numpy(dtype=np.float64, na_value=np.nan)
 
 

@@ -207,9 +207,10 @@ def check_none_missing(name: str, values: np.ndarray) -> None:
     else:
         missing = np.isnan(values) if values.dtype.kind in "fmM" else np.zeros(0, bool)
     if missing.any():
-        row = int(missing.argmax())
+        rows = np.flatnonzero(missing)
         raise ValueError(
-            f"Got {name} with {shown(values[row])} at index {row}, expected a value for each row; name it, or leave the row out."
+            f"Got {name} with {shown(values[rows[0]])} at index {first_few(list(map(str, rows)))} ({len(rows)} of {len(values)} "
+            "rows), expected a value for each row; give these rows one, or leave them out."
         )
 
 

@@ -363,8 +363,8 @@ def test_a_single_group_is_warned_of(tiny, iris):
 @pytest.mark.parametrize(
     ("labels", "shown"),
     [
-        (np.where(np.arange(150) == 50, np.nan, 1.0 * (np.arange(150) > 70)), "nan at index 50"),
-        (["a"] * 75 + [None] * 75, "None at index 75"),
+        (np.where(np.arange(150) == 50, np.nan, 1.0 * (np.arange(150) > 70)), r"nan at index 50 \(1 of 150 rows\)"),
+        (["a"] * 75 + [None] * 75, r"None at index 75, 76, 77, … \(75 of 150 rows\)"),
     ],
 )
 def test_missing_labels_are_named(tiny, iris, labels, shown):

@@ -55,7 +55,8 @@ def test_text_of_every_type_becomes_the_same_columns(kind):
 
 
 @pytest.mark.parametrize(
-    "dtype", ["float32", "Int64", "Float64", "int64[pyarrow]", "double[pyarrow]", pl.Int8, pl.Float32, pl.Decimal]
+    "dtype",
+    ["float32", "Int64", "Float64", "int64[pyarrow]", "double[pyarrow]", pl.Int8, pl.Int128, pl.Float32, pl.Decimal],
 )
 def test_numbers_of_every_type_are_numbers(dtype):
     gap = None if dtype != "float32" else np.nan

@@ -188,7 +188,7 @@ def test_groups_of_any_names_are_numbered(table):
     [
         (
             {"groups": [None, *"abcdefghijk"]},
-            "Got groups with None at index 0, expected a value for each row; name it, or",
+            r"Got groups with None at index 0 \(1 of 12 rows\), expected a value for each row; give these rows one, or",
         ),
         ({"groups": np.r_[np.ones(11), np.nan]}, "Got groups with nan at index 11"),
         ({"groups": np.array([1, "a", "b"] * 4, object)}, "Got groups of which some are text, expected all or none"),
@@ -197,7 +197,7 @@ def test_groups_of_any_names_are_numbered(table):
         ({"groups": np.ones((12, 2))}, r"Got groups of shape \(12, 2\), expected \(12,\): one group per row"),
         (
             {"y": np.array(["NaT", *["2020"] * 11], "M8[D]")},
-            r"Got y with .*NaT.* at index 0, expected a value for each",
+            r"Got y with .*NaT.* at index 0 \(1 of 12 rows\), expected a value for each",
         ),
         (
             {"y": np.array([1, "a", 2.5] * 4, object)},

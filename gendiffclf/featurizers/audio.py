@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..optional import require
-from .headers import declared_share, mp3_samples
+from .headers import declared_share, mp3_samples, ogg_samples
 
 # A file with a smaller share of the data that its header declares is truncated; some writers are off by a few bytes.
 MIN_SHARE = 0.99
@@ -22,6 +22,8 @@ MIN_SHARE = 0.99
 END_TOLERANCE_SECONDS = 0.05
 # Number of frames of an MP3 that may be its header or the encoder's padding.
 MP3_PADDING = 4
+# Positions in Opus are at this rate, in Hz, whatever that of the samples is.
+OPUS_RATE = 48000
 MAX_CHANNELS = 32
 BLOCK_SECONDS = 20.0
 NO_FILE = "there is no such file"
@@ -233,6 +235,9 @@ def open_whole(source: Any, name: str) -> Iterator[Any]:
     """Open an audio file; an `AudioError` if its header declares another length than it has, or reading from it fails."""
     with open_audio(source) as file:
         share = declared_share(source)
+        if file.format == "OGG" and (declared := ogg_samples(source)):
+            rate = OPUS_RATE if file.subtype == "OPUS" else file.samplerate
+            share = file.frames / file.samplerate / (declared / rate)
         if share is not None and share < MIN_SHARE:
             raise AudioError(_truncated(share), name)
         held, frame = mp3_samples(source) if file.format == "MP3" else (0, 0)

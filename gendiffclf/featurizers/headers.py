@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import os
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 # Lengths that writers of streams put in headers.
 UNKNOWN_LENGTHS = (0, 0xFFFFFFFF)
-# A page of Ogg has at most 65,307 bytes.
+# Magic number and version of a page of Ogg, which has at most 65,307 bytes.
+OGG_PAGE = b"OggS\0"
 OGG_TAIL = 2 * 65307
+# Each byte with its bits in reverse order, in which checksums of Ogg are those of zlib.
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 # Bitrates by their number in the header of a frame, in MPEG-2 and 2.5, and in MPEG-1.
 MP3_KILOBITS = (
     (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
@@ -24,10 +28,9 @@ def declared_share(source: Any) -> float | None:
     """
     Share of the data declared in the header of a file, given by its path or content, that the file holds; at most 1.
 
-    Measured on the audio data of WAV, RF64, Wave64, AIFF and AU files, and on the last page of Ogg files (Vorbis, Opus). None
-    for other formats, and for headers without a length.
+    Measured on the audio data of WAV, RF64, Wave64, AIFF and AU files. None for other formats, and for headers without a length.
     """
-    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+    with _opened(source) as file:
         reader = _READERS.get(file.read(4))
         declared = reader(file) if reader else None
         if declared is None:
@@ -59,6 +62,26 @@ def mp3_samples(source: Any) -> tuple[int, int]:
         place += size // 8 * MP3_KILOBITS[version == 3][bitrate] * 1000 // hertz + (rates >> 1 & 1)
         count += 1
     return count * size, size
+
+
+def ogg_samples(source: Any) -> int:
+    """
+    Number of samples per channel that the last page of an Ogg file, given by its path or content, declares; at 48 kHz in Opus.
+
+    0 if the first and last page of audio are whole: decoders then find the length themselves, also of a stream that does not
+    start at 0. Damage between them shows in decoding.
+    """
+    with _opened(source) as file:
+        first = next((whole for position, whole in _ogg_pages(file) if position > 0), False)
+        tail = max(file.seek(0, os.SEEK_END) - OGG_TAIL, 0)
+        file.seek(tail)
+        file.seek(tail + max(file.read().rfind(OGG_PAGE), 0))
+        declared, last = next(_ogg_pages(file), (0, True))
+    return 0 if first and last else max(declared, 0)
+
+
+def _opened(source: Any) -> IO[bytes]:
+    return io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
 
 
 # Offset and declared length of the data, in bytes, as each reader returns them.
@@ -110,19 +133,14 @@ def _wave64(file: IO[bytes]) -> DeclaredRange:
     return None
 
 
-def _ogg(file: IO[bytes]) -> DeclaredRange:
-    size = file.seek(0, os.SEEK_END)
-    start = max(size - OGG_TAIL, 0)
-    file.seek(start)
-    tail = file.read()
-    offset = tail.rfind(b"OggS\0")
-    if offset < 0:
-        return None
-    header = tail[offset : offset + 27]
-    sizes = tail[offset + 27 : offset + 27 + header[26]] if len(header) == 27 else b""
-    complete = len(header) == 27 and len(sizes) == header[26]
-    # If the header of the last page is truncated, its length is unknown; twice what is there marks it as truncated.
-    return start + offset, 27 + len(sizes) + sum(sizes) if complete else 2 * (size - start - offset)
+def _ogg_pages(file: IO[bytes]) -> Iterator[tuple[int, bool]]:
+    """Position of the last sample in each page from here on, and whether the page has its checksum."""
+    while (header := file.read(27)).startswith(OGG_PAGE):
+        sizes = file.read(sum(header[26:]))
+        page = header[:22] + bytes(4) + header[26:] + sizes + file.read(sum(sizes))
+        checksum = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+        given = int.from_bytes(header[22:26].translate(_REVERSED))
+        yield int.from_bytes(header[6:14], "little", signed=True), checksum == given
 
 
 _READERS: dict[bytes, Callable[[IO[bytes]], DeclaredRange]] = {
@@ -131,5 +149,4 @@ _READERS: dict[bytes, Callable[[IO[bytes]], DeclaredRange]] = {
     b"FORM": _aiff,
     b".snd": _au,
     b"riff": _wave64,
-    b"OggS": _ogg,
 }

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, check_consistent_length, column_or_1d
 from sklearn.utils.validation import validate_data
 
-from ..validation import check_integer, first_few
+from ..validation import check_integer, check_none_missing, first_few
 
 
 class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -78,7 +78,7 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """
         self._check(X, reset=True)
         if y is not None and groups is not None:
-            _warn_of_labels_of_speakers(column_or_1d(groups).astype(str), np.asarray(y))
+            _warn_of_labels_of_speakers(_speakers(groups), np.asarray(y))
         return self
 
     def transform(self, X: ArrayLike, groups: ArrayLike | None = None) -> NDArray[np.floating]:
@@ -100,7 +100,7 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `groups` is None or its length differs from that of `X`.
+            If `groups` is None, lacks the speaker of a row, or its length differs from that of `X`.
 
         Warns
         -----
@@ -113,7 +113,7 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                 "Got groups=None, expected the speaker of each row; pass groups (inside a pipeline by metadata routing), or "
                 "a table with the column speaker."
             )
-        names, speaker_of = np.unique(column_or_1d(groups).astype(str), return_inverse=True)
+        names, speaker_of = np.unique(_speakers(groups), return_inverse=True)
         check_consistent_length(rows, speaker_of)
         flat = rows.reshape(len(rows), -1)  # (n, layers, d) -> (n, layers · d)
         result, single = np.empty_like(flat), []
@@ -165,6 +165,13 @@ class SpeakerNormalizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return np.asarray(
             validate_data(self, X, reset=reset, dtype=types, allow_nd=True, ensure_all_finite="allow-nan")
         )
+
+
+def _speakers(groups: ArrayLike) -> NDArray[np.str_]:
+    """Speakers of the rows as strings; an error if one is missing."""
+    speakers = column_or_1d(groups, dtype=object)  # in an array of strings, NaN would be one
+    check_none_missing("groups", speakers)
+    return speakers.astype(str)
 
 
 def _warn_of_labels_of_speakers(speakers: NDArray[np.str_], labels: NDArray[Any]) -> None:

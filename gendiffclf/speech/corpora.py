@@ -189,6 +189,11 @@ def check_corpus(
     return corpus
 
 
+def with_index_of(corpus: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """Index results by the index of a corpus in place of its row numbers."""
+    return results.set_axis(corpus.index.take(results.index), axis=0)
+
+
 def clips(corpus: pd.DataFrame) -> list[Any]:
     """Return the clips of a table as featurisers accept them: paths, or (path, start, end)."""
     if "start" not in corpus and "end" not in corpus:

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from ..validation import first_few
 from .class_labels import warn_of_foreign, with_classes
-from .corpora import check_corpus
-from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt
+from .corpora import check_corpus, with_index_of
+from .folds import Fold, checked_folds, fold_rows, shared_speakers, warn_of_learnt
 from .measures import Tally
 from .prediction import predict_rows
 from .provenance import describe_run, steps_of
@@ -112,8 +112,8 @@ def evaluate(
     >>> evaluation.mean["uar"]
     1.0
     """
-    corpus = check_corpus(corpus)
-    check_folds(corpus, folds, n_folds)
+    given, corpus = corpus, check_corpus(corpus)
+    folds = checked_folds(corpus, folds, n_folds)
     columns = group_columns(corpus, groups)
     featurizer, estimator = split_pipeline(pipeline, corpus, whole=features is not None)
     encoded = encode_audited(featurizer, corpus, features, accept=accept, ignore=REPORTED)
@@ -133,7 +133,7 @@ def evaluate(
         tables.append(predict_rows(fitted, encoded, test, classes))
         layer_weights.append(getattr(steps_of(fitted)[-1][1], "layer_weights_", None))
     details = {"shared_speakers": shared, "about": about, "random_state": random_state}
-    return _combined(tables, layer_weights, pairs, encoded, classes, columns, **details)
+    return _combined(tables, layer_weights, pairs, encoded, classes, columns, given, **details)
 
 
 def evaluate_fitted(
@@ -177,7 +177,7 @@ def evaluate_fitted(
         If speakers or clips are known to be in the training data, clips are broken, labels are none of the pipeline's classes,
         the pipeline predicts labels that no clip has, or most clips are unlike the training clips.
     """
-    corpus = check_corpus(corpus)
+    given, corpus = corpus, check_corpus(corpus)
     columns = group_columns(corpus, groups)
     featurizer, rest = split_pipeline(pipeline, corpus)
     corpus = with_classes(corpus, rest.classes_)
@@ -208,7 +208,7 @@ def evaluate_fitted(
         )
     pairs, weights = [(np.empty(0, int), test)], [getattr(steps_of(rest)[-1][1], "layer_weights_", None)]
     details = {"about": about, "random_state": random_state}
-    return _combined([table], weights, pairs, encoded, classes, columns, **details)
+    return _combined([table], weights, pairs, encoded, classes, columns, given, **details)
 
 
 def _check_classes(y: np.ndarray, pairs: Sequence[Fold]) -> None:
@@ -229,13 +229,14 @@ def _combined(
     encoded: AuditedFeatures,
     classes: np.ndarray,
     groups: tuple[str, ...],
+    given: pd.DataFrame,
     **details: Any,
 ) -> Evaluation:
     """
     Combine folds into an `Evaluation`.
 
-    `tested` are the tables of `predict_rows` for each fold, `groups` the columns whose groups are measured, and `details` other
-    attributes.
+    `tested` are the tables of `predict_rows` for each fold, `groups` the columns whose groups are measured, `given` the corpus
+    with its own index, and `details` other attributes.
     """
     corpus = encoded.corpus
     columns = ["path", "start", "end", "fold", "speaker", *groups, *vote_columns(corpus), "voice", "label"]
@@ -255,8 +256,8 @@ def _combined(
         classes,
         pd.DataFrame({"fold": range(len(tables)), **sizes, **tally.measures()}),
         tally.confusion,
-        predictions,
-        encoded.broken,
+        with_index_of(given, predictions),
+        with_index_of(given, encoded.broken),
         groups=groups,
         audit=encoded.audit,
         layer_weights=np.stack(layer_weights) if layered else None,

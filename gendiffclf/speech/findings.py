@@ -100,7 +100,7 @@ class Audit(JsonResult):
         Rows of cuts of one recording of which more than half of what they cover together is in both.
     voices : ndarray of shape (n_clips,), str
         Groups to keep on one side of a split: the speaker, or the first of several speakers who share a clip, have overlaps
-        or whose names differ only by case or spaces; without speakers, the clip's content.
+        or whose names differ only by case, spaces or leading zeros; without speakers, the clip's content.
     accepted : tuple of str
         Codes of accepted findings, which neither stop nor warn, and are recorded.
     """

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
-from ..validation import check_choice, check_integer, first_few
+from ..validation import check_choice, check_integer, first_few, shown
 from .findings import Audit
 from .names import FOLDS, counted
-from .table_checks import missing_speakers, plain_name
+from .table_checks import missing_speakers, plain_speaker
 
 Fold = tuple[np.ndarray, np.ndarray]
 """Training rows and test rows of a corpus."""
@@ -24,16 +24,34 @@ N_DIGITS = 16
 """Number of digits of clips' digests in trained pipelines and model folders."""
 
 
-def check_folds(corpus: pd.DataFrame, folds: Any, n_folds: int) -> None:
-    """Raise a ValueError for invalid `folds` or `n_folds` of `evaluate`, or a column that they need and the corpus lacks."""
+def checked_folds(corpus: pd.DataFrame, folds: Any, n_folds: int) -> Any:
+    """
+    Return `folds` of `evaluate`, pairs as a list.
+
+    Raises a ValueError for invalid `folds` or `n_folds`, or a column that they need and the corpus lacks.
+    """
     check_integer("n_folds", n_folds, 2)
+    if not hasattr(folds, "split"):  # as strings have, too
+        return _checked_pairs(folds)
     if not isinstance(folds, str):
-        return
+        return folds
     check_choice("folds", folds, FOLDS)
     if folds == "split" and "split" not in corpus:
         raise ValueError(f"Got folds='split' with the columns {list(corpus.columns)}, expected 'split' among them.")
     if folds in ("speaker", "leave-one-speaker-out") and "speaker" not in corpus:
         raise ValueError(f"Got folds={folds!r}, and {missing_speakers(corpus, evaluated=True)}")
+    return folds
+
+
+def _checked_pairs(folds: Any) -> list[Any]:
+    pairs = list(folds) if isinstance(folds, Iterable) else [folds]
+    for pair in pairs:
+        if not (isinstance(pair, Sized) and len(pair) == 2):
+            raise ValueError(
+                f"Got folds with {shown(pair)}, expected pairs of row numbers (train, test); pass the fold of each clip as "
+                "PredefinedSplit(folds), and a number of folds as n_folds."
+            )
+    return pairs
 
 
 def fold_rows(
@@ -46,7 +64,7 @@ def fold_rows(
     random_state: int,
 ) -> list[Fold]:
     """
-    Return the training and test rows of each fold, among the `valid` rows; `check_folds` comes first.
+    Return the training and test rows of each fold, among the `valid` rows; `checked_folds` comes first.
 
     All rows are split, so that the folds do not depend on which clips are broken. Folds by speaker keep voices together, others
     leave copies of tested clips out of training.
@@ -54,9 +72,9 @@ def fold_rows(
     voices = audited.voices
     if isinstance(folds, str) and folds == "split":
         pairs = [_published_split(corpus)]
-    elif hasattr(folds, "split"):  # as strings have, too
+    elif hasattr(folds, "split"):
         splitter = _splitter(corpus, folds, n_folds, random_state, voices) if isinstance(folds, str) else folds
-        pairs = _split_by(splitter, corpus, voices)
+        pairs = _split_by(splitter, corpus, audited)
         pairs = [pair for pair in pairs if np.isin(pair[1], valid).any()]  # not that of a speaker of broken clips only
     else:
         pairs = [(_rows(train, len(corpus)), _rows(test, len(corpus))) for train, test in folds]
@@ -103,10 +121,12 @@ def _check_enough_clips(corpus: pd.DataFrame, n_folds: int) -> None:
         )
 
 
-def _split_by(splitter: Any, corpus: pd.DataFrame, voices: np.ndarray) -> list[Fold]:
-    groups = voices if "speaker" in corpus else None
+def _split_by(splitter: Any, corpus: pd.DataFrame, audited: Audit) -> list[Fold]:
+    groups = audited.voices if "speaker" in corpus else None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)  # see `shared_speakers`
+        if any(finding.code == "rare-class" for finding in audited.findings):
+            warnings.filterwarnings("ignore", "The least populated class in y", UserWarning)
         pairs = list(splitter.split(np.zeros((len(corpus), 1)), corpus["label"].to_numpy(), groups))
     if not all(len(rows) for pair in pairs for rows in pair):
         raise ValueError(
@@ -178,8 +198,8 @@ def warn_of_learnt(pipeline: Any, corpus: pd.DataFrame, test: np.ndarray, conten
             stacklevel=3,
         )
         return
-    tested = {plain_name(name): str(name) for name in corpus["speaker"].iloc[test]}
-    names = {plain_name(name) for name in getattr(pipeline, "speakers_", ())}
+    tested = {plain_speaker(name): str(name) for name in corpus["speaker"].iloc[test]}
+    names = {plain_speaker(name) for name in getattr(pipeline, "speakers_", ())}
     shared = sorted(name for plain, name in tested.items() if plain in names)
     if shared:
         warnings.warn(

@@ -12,7 +12,7 @@ import pandas as pd
 
 from ..featurizers import SpeechFeaturizer
 from ..files import atomic_file
-from .corpora import check_corpus
+from .corpora import check_corpus, with_index_of
 from .provenance import as_json
 from .sound_checks import warn_of_sound
 from .training import ClipFeatures, before_classifier, encode_clips, split_pipeline
@@ -40,12 +40,12 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     Returns
     -------
     predictions : DataFrame
-        One row per clip, in order: `path` and, if known, `start`, `end`, `label` and `speaker`; `predicted`; a column
-        `p_<label>` for each class; `confidence`, the probability of the predicted label; `score`, the classifier's
+        One row per clip, with the index of `corpus`: `path` and, if known, `start`, `end`, `label` and `speaker`; `predicted`;
+        a column `p_<label>` for each class; `confidence`, the probability of the predicted label; `score`, the classifier's
         `score_samples`, which is lower for clips unlike the training data; `warning`, codes of warnings of `audit`, such as
-        "silent" or "short", with which predictions are unreliable; `error`, the reason for a broken clip. Broken clips have
-        no label, probabilities and score; the latter two are also empty if the classifier has none. With `features`, no clip
-        is read, and `warning` is empty.
+        "silent" or "short", with which predictions are unreliable; `error`, the reason for a broken clip. Broken clips have no
+        label, probabilities and score; the latter two are also empty if the classifier has none. With `features`, no clip is
+        read, and `warning` is empty.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     >>> from gendiffclf.speech import load_model, predict_clips, read_corpus
     >>> predictions = predict_clips(load_model("model"), read_corpus("new clips"))  # doctest: +SKIP
     """
-    corpus = check_corpus(corpus, ("path",), ())
+    given, corpus = corpus, check_corpus(corpus, ("path",), ())
     featurizer, rest = split_pipeline(pipeline, corpus, whole=features is not None)
     encoded, remarks = encode_with_remarks(featurizer, corpus, features)
     valid, classes = encoded.valid, rest.classes_
@@ -71,7 +71,7 @@ def predict_clips(pipeline: Any, corpus: pd.DataFrame, *, features: Any = None) 
     if len(valid):
         predicted = predict_rows(rest, encoded, valid, classes, warn=True)
         table.loc[valid, predicted.columns] = predicted
-    return table.assign(**remarks)
+    return with_index_of(given, table.assign(**remarks))
 
 
 def predict_rows(

@@ -17,9 +17,9 @@ from ..featurizers import SpeechFeaturizer
 from ..metrics import concordance_correlation
 from ..systems.emosphere_targets import DIMENSIONS
 from ..validation import shown
-from .corpora import check_corpus
+from .corpora import check_corpus, with_index_of
 from .evaluation import REPORTED
-from .folds import Fold, check_folds, fold_rows, shared_speakers, warn_of_learnt
+from .folds import Fold, checked_folds, fold_rows, shared_speakers, warn_of_learnt
 from .intervals import bounds_text, draw_weights, interval, units_text
 from .names import counted
 from .prediction import encode_with_remarks
@@ -45,10 +45,10 @@ class RatingEvaluation(JsonResult):
         One row per fold: `n_train`, `n_test`, and the concordance correlation coefficient (CCC) of each dimension, NaN for a
         single clip.
     predictions : DataFrame
-        One row per tested clip, indexed by its row in the corpus: `path` and, if known, `start`, `end` and `speaker`; each
+        One row per tested clip, with its index in the corpus: `path` and, if known, `start`, `end` and `speaker`; each
         dimension, `voice`, `predicted_<dimension>` and `fold`.
     failures : DataFrame
-        Broken clips, which are in no fold: `path` and `reason`.
+        Broken clips, which are in no fold: `path` and `reason`, with their index in the corpus.
     about : dict
         Everything needed to repeat the evaluation.
     """
@@ -123,7 +123,8 @@ class RatingEvaluation(JsonResult):
             If dimensions, clips, ratings, voices or folds differ.
         """
         first, second = (
-            each.predictions.drop(columns=[f"predicted_{name}" for name in each.dimensions]) for each in (self, other)
+            each.predictions.drop(columns=[f"predicted_{name}" for name in each.dimensions]).reset_index(drop=True)
+            for each in (self, other)
         )
         if self.dimensions != other.dimensions or not first.equals(second):
             raise ValueError(
@@ -213,15 +214,15 @@ def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[st
     Returns
     -------
     predictions : DataFrame
-        One row per clip, in order: `path` and, if known, `start`, `end` and `speaker`; a column for each dimension;
-        `warning` and `error`, as in `predict_clips`.
+        One row per clip, with the index of `corpus`: `path` and, if known, `start`, `end` and `speaker`; a column for each
+        dimension; `warning` and `error`, as in `predict_clips`.
 
     Warns
     -----
     UserWarning
         If there are broken clips or clips with a warning.
     """
-    corpus = check_corpus(corpus, ("path",), ())
+    given, corpus = corpus, check_corpus(corpus, ("path",), ())
     featurizer, rest = _split(pipeline, corpus)
     encoded, remarks = encode_with_remarks(featurizer, corpus)
     valid = encoded.valid
@@ -229,7 +230,7 @@ def predict_ratings(pipeline: Any, corpus: pd.DataFrame, dimensions: Iterable[st
     table = corpus[[name for name in _KEPT if name in corpus]].assign(**dict.fromkeys(names, np.nan))
     if len(valid):
         table.loc[valid, names] = _predict(rest, encoded, valid)
-    return table.assign(**remarks)
+    return with_index_of(given, table.assign(**remarks))
 
 
 def evaluate_ratings(
@@ -287,7 +288,7 @@ def evaluate_ratings(
         If a speaker is on both sides of a fold, clips are broken, which are left out, or all ratings of a dimension are equal.
     """
     names = tuple(dimensions)
-    corpus = _rated(corpus, names)
+    given, corpus = corpus, _rated(corpus, names)
     for name in names:
         if len(corpus) > 1 and corpus[name].nunique() == 1:
             warnings.warn(
@@ -296,7 +297,7 @@ def evaluate_ratings(
                 stacklevel=2,
             )
     if not fitted:
-        check_folds(corpus, folds, n_folds)
+        folds = checked_folds(corpus, folds, n_folds)
     featurizer, rest = _split(pipeline, corpus, features)
     encoded = encode_audited(featurizer, corpus, features, accept=accept, ignore=IGNORED)
     audited = encoded.audit
@@ -321,7 +322,8 @@ def evaluate_ratings(
         tables.append(table.assign(fold=number))
     about = describe_run(pipeline, corpus, audited.content, folds, [test for _, test in pairs], **settings)
     about["audit"] = audited.as_dict()
-    return RatingEvaluation(names, pd.DataFrame(rows), pd.concat(tables), encoded.broken, about)
+    predictions, broken = (with_index_of(given, table) for table in (pd.concat(tables), encoded.broken))
+    return RatingEvaluation(names, pd.DataFrame(rows), predictions, broken, about)
 
 
 def _predict(fitted: Any, encoded: ClipFeatures, rows: np.ndarray) -> np.ndarray:

@@ -107,7 +107,7 @@ def measure(samples: NDArray[np.float32], rate: float) -> Recording:
         seconds=len(samples) / rate,
         peak=peak,
         level=10 * float(np.log10(mixed)) if mixed else -np.inf,
-        clipped=max(_clipped_share(channel, peak) for channel in samples.T),
+        clipped=max(_clipped_share(channel) for channel in centred.T),
         bandwidth=bandwidth(mono, rate),
         cancelled=1 - mixed / energy if energy else 0.0,
         lead=heard[0] / rate if len(heard) else np.nan,
@@ -125,9 +125,9 @@ def _content(samples: NDArray[np.float32], rate: float) -> str:
     return state.hexdigest()
 
 
-def _clipped_share(channel: NDArray[np.float32], peak: float) -> float:
-    """Share of samples in runs of `FLAT_TOP` or more within a 16-bit step of the largest value."""
-    if peak < 0.01:  # too soft to tell clipping from the rounding to 16 bits
+def _clipped_share(channel: NDArray[np.float32]) -> float:
+    """Share of samples in runs of `FLAT_TOP` or more within a 16-bit step of the largest value of a centred channel."""
+    if np.abs(channel).max() < 0.01:  # too soft to tell clipping from the rounding to 16 bits
         return 0.0
     share = 0
     for side in (channel, -channel):

@@ -35,13 +35,13 @@ class Evaluation(JsonResult):
     confusions : ndarray of shape (folds, K, K), int
         Number of clips by true label (rows) and predicted label (columns).
     predictions : DataFrame
-        One row per tested clip, indexed by its row in the corpus: `path`, `start` and `end` if the corpus has them, `fold`,
+        One row per tested clip, with its index in the corpus: `path`, `start` and `end` if the corpus has them, `fold`,
         `speaker`, the columns of groups, `voice` (the unit of the bootstrap: the speaker, the first of several speakers who
         share a clip, or the clip if speakers are unknown), `label`, `predicted`, a column `p_<label>` for each class,
         `confidence` (the probability of the predicted label) and `score` (`score_samples`, lower for clips unlike the
         training data; NaN if the classifier has none). With votes, also the columns `votes_<label>`.
     failures : DataFrame
-        Broken clips, which are in no fold: `path` and `reason`, indexed by their row in the corpus.
+        Broken clips, which are in no fold: `path` and `reason`, with their index in the corpus.
     shared_speakers : tuple of str
         Speakers on both sides of a fold. If there are any, the measures say little about new speakers.
     groups : tuple of str

@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,8 @@ _SPEAKER_LIKE = re.compile(
 _LABEL_LIKE = re.compile(r"(emotion|emo|class|categor|target|affect|mood|sentiment|feeling)(s|y|ies)?(label|name)?s?")
 _NO_SPEAKER = re.compile(r"unknown( speaker)?|unk|unspecified|undefined|anonymous|nan|n/?a|none|null|\?*")
 """Names, normalised, that stand for speakers who are not known."""
+_FORM_OF_NUMBER = re.compile(r"(?<!\d)0+(?=\d)|(?<=\d)\.0$")
+"""What spreadsheets and pandas drop from numbers, or add to them."""
 MANY_CLIPS = 20
 """Minimum number of clips for the finding that each has its own speaker."""
 FEW_SPEAKERS = 10
@@ -38,6 +40,11 @@ def plain_name(name: object) -> str:
     """Normalise a name: case, spaces, hyphens and Unicode forms."""
     text = unicodedata.normalize("NFKC", str(name)).casefold()
     return re.sub(r"[\s_-]+", " ", text).strip()
+
+
+def plain_speaker(name: object) -> str:
+    """Normalise the name of a speaker: also leading zeros, in "spk01" too, and a final ".0"."""
+    return _FORM_OF_NUMBER.sub("", plain_name(name))
 
 
 def _similar_column(corpus: pd.DataFrame, pattern: re.Pattern[str]) -> tuple[str, str]:
@@ -84,7 +91,7 @@ def _check_labels(corpus: pd.DataFrame) -> Iterator[Finding]:
             "add clips of other labels, or specify another column by target (--label-column)",
         )
     voted = [name.removeprefix(PREFIX) for name in vote_columns(corpus)]
-    for variants in _variants([*labels, *voted]):
+    for variants in _variants([*labels, *voted], plain_name):
         misspelt.update(variants)
         spelled = labels[labels.isin(variants)]
         rarer = labels.isin(variants) & ~labels.isin(spelled.mode()[:1])
@@ -125,11 +132,11 @@ def _check_labels_of_corpora(corpus: pd.DataFrame) -> Iterator[Finding]:
 
 def _check_speakers(corpus: pd.DataFrame) -> Iterator[Finding]:
     speakers = corpus["speaker"].astype(str)
-    for variants in _variants(speakers):
+    for variants in _variants(speakers, plain_speaker):
         yield finding(
             "speaker-variants",
-            f"{' and '.join(map(repr, variants))} are speakers whose names differ only by case, spaces or hyphens; they count as "
-            "one",
+            f"{' and '.join(map(repr, variants))} are speakers whose names differ only by case, spaces, hyphens, leading zeros "
+            "or a final .0; they count as one",
             "give them the same name, or clearly different ones",
             corpus[speakers.isin(variants)],
         )
@@ -202,11 +209,11 @@ def missing_speakers(corpus: pd.DataFrame, *, evaluated: bool = False) -> Findin
     )
 
 
-def _variants(names: Iterable[str]) -> list[list[str]]:
-    """Groups of names that differ only by case, spaces and hyphens."""
+def _variants(names: Iterable[str], plain: Callable[[str], str]) -> list[list[str]]:
+    """Groups of different names that are the same once normalised by `plain`."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in sorted(set(names)):
-        groups[plain_name(name)].append(name)
+        groups[plain(name)].append(name)
     return [group for group in groups.values() if len(group) > 1]
 
 
@@ -255,7 +262,7 @@ def voices_of(corpus: pd.DataFrame, copies: np.ndarray, overlaps: np.ndarray) ->
     speakers = corpus["speaker"].astype(str)
     n = len(corpus)
     links = [overlaps]
-    for names in (speakers.map(plain_name), copies):
+    for names in (speakers.map(plain_speaker), copies):
         _, first, number = np.unique(names, return_index=True, return_inverse=True)
         links.append(np.stack([np.arange(n), first[number]], axis=1))
     row, other = np.concatenate(links).T

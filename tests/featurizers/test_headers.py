@@ -1,13 +1,14 @@
 """Files that were cut short are found in every format whose header tells."""
 
 import io
+import re
 
 import numpy as np
 import pytest
 import soundfile
 
 from gendiffclf.featurizers.audio import AudioError, native_blocks
-from gendiffclf.featurizers.headers import declared_share, mp3_samples
+from gendiffclf.featurizers.headers import declared_share, mp3_samples, ogg_samples
 from gendiffclf.featurizers.inputs import as_clip
 
 RATE = 16000
@@ -19,14 +20,13 @@ FORMATS = [
     ("W64", "PCM_16"),
     ("AIFF", "PCM_16"),
     ("AU", "PCM_16"),
-    ("OGG", "VORBIS"),
-    ("OGG", "OPUS"),
 ]
+OGG = [("OGG", "VORBIS"), ("OGG", "OPUS")]
 
 
-def content(form, subtype):
+def content(form, subtype, rate=RATE):
     file = io.BytesIO()
-    soundfile.write(file, WAVE, RATE, format=form, subtype=subtype)
+    soundfile.write(file, WAVE, rate, format=form, subtype=subtype)
     return file.getvalue()
 
 
@@ -38,7 +38,7 @@ def test_atomic_files_are_whole(form, subtype):
 
 
 @pytest.mark.parametrize("share", [0.9, 0.5])
-@pytest.mark.parametrize(("form", "subtype"), FORMATS)
+@pytest.mark.parametrize(("form", "subtype"), [*FORMATS, *OGG])
 def test_truncated_files_are_found(form, subtype, share, tmp_path):
     whole = content(form, subtype)
     path = tmp_path / "a"
@@ -47,6 +47,37 @@ def test_truncated_files_are_found(form, subtype, share, tmp_path):
         as_clip(path, None).load(RATE)
     if form != "OGG":
         assert declared_share(path) == pytest.approx(share, abs=0.01)
+
+
+def pages(whole):
+    """Places of the pages of an Ogg file: two of headers, and then audio."""
+    return [found.start() for found in re.finditer(b"OggS\0", whole)]
+
+
+@pytest.mark.parametrize("rate", [8000, 12000, 16000])
+@pytest.mark.parametrize(("form", "subtype"), OGG)
+@pytest.mark.parametrize("page", [2, -1])
+def test_damage_at_either_end_of_an_ogg_file_is_found(page, form, subtype, rate):
+    whole = content(form, subtype, rate)
+    assert ogg_samples(whole) == 0
+    assert len(as_clip(whole, None).load(rate)) == len(WAVE)
+    place = pages(whole)[page] + 300
+    damaged = whole[:place] + bytes(100) + whole[place + 100 :]
+    share = soundfile.info(io.BytesIO(damaged)).frames / len(WAVE)
+    assert share < 0.98
+    with pytest.raises(AudioError, match="it is truncated: ") as raised:
+        as_clip(damaged, None).load(rate)
+    assert float(re.search(r"(\d+)%", str(raised.value))[1]) / 100 == pytest.approx(share, abs=0.011)
+
+
+@pytest.mark.parametrize(("form", "subtype"), OGG)
+def test_ogg_streams_may_start_later_be_joined_or_have_more_behind(form, subtype):
+    whole = content(form, subtype)
+    places = pages(whole)
+    later = whole[: places[2]] + whole[places[3] :]
+    assert 0.5 * RATE < len(as_clip(later, None).load(RATE)) < len(WAVE) - 0.5 * RATE
+    for more in (whole, b"TAG" + bytes(125), bytes(200_000)):
+        assert len(as_clip(whole + more, None).load(RATE)) == len(WAVE)
 
 
 @pytest.mark.parametrize("form", ["AU", "AIFF"])
@@ -83,5 +114,6 @@ def test_mp3_longer_than_its_header_says_is_an_error():
 
 def test_other_files_promise_nothing():
     assert declared_share(content("FLAC", "PCM_16")) is None
+    assert ogg_samples(b"") == ogg_samples(b"OggS\0" * 30) == 0
     for start in (b"", b"RIFF", b"FORM0000AIFF", b"OggS", b"riff" + b"\0" * 100, b"RIFF0000WAVEfmt "):
         assert declared_share(start) is None

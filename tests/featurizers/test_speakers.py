@@ -136,6 +136,10 @@ def test_tables_keep_their_names(rows):
         (1, ["a", "b"], "Got n_clips=1, expected an integer >= 2"),
         (None, None, "Got groups=None"),
         (None, ["a"], "inconsistent numbers of samples"),
+        (None, ["a", None], r"Got groups with None at index 1 \(1 of 2 rows\), expected a value for each row"),
+        (None, [np.nan, np.nan], r"Got groups with nan at index 0, 1 \(2 of 2 rows\)"),
+        (None, ["a", float("nan")], "Got groups with nan at index 1"),
+        (None, np.array([1.0, np.nan]), "Got groups with nan at index 1"),
     ],
 )
 def test_what_is_refused(n_clips, groups, message):

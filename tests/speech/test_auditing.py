@@ -37,6 +37,7 @@ def test_a_sound_corpus_has_notes_at_most(tmp_path):
         ("silent", np.full(8000, -1 / 128, np.float32)),  # silence of 8 bits
         ("silent", np.tile(np.float32([0.3, -0.1]), (8000, 1))),
         ("clipped", np.clip(noise(seed=99, level=0.5), -0.6, 0.6)),
+        ("clipped", np.stack([np.clip(noise(seed=99, level=0.5), -0.6, 0.6), np.zeros(8000)], axis=1)),
         ("unscaled", noise(seed=99) * 30000),
         ("short", noise(0.05, seed=99)),
         ("long", noise(61, seed=99)),
@@ -55,6 +56,12 @@ def test_faults_of_recordings(code, samples, tmp_path):
     assert re.match(r"2 of 9 clips (are|have|hold) .*; by label: b 2$", codes(audit(more))[code].message)
     unlabelled = codes(audit(more.drop(columns="label")))[code].message
     assert unlabelled == codes(audit(more))[code].message.removesuffix("; by label: b 2")
+
+
+@pytest.mark.parametrize("other", [0.0, 0.25, -1.0])
+def test_a_channel_of_one_value_is_not_clipped(other):
+    sound = noise(seed=99)
+    assert measure(np.stack([sound, np.full_like(sound, other)], axis=1), RATE).clipped == 0
 
 
 def test_band_limited_clips_in_a_full_band_corpus(tmp_path):

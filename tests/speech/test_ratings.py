@@ -207,6 +207,8 @@ def test_a_regressor_of_clips_gets_no_broken_ones(rated, broken):
 def test_wrong_folds_are_refused_before_clips_are_encoded(rated, linear, encoded):
     with pytest.raises(ValueError, match=r"Got folds='speaker', and there is no column 'speaker'.*; add the column"):
         evaluate_ratings(linear, rated.drop(columns="speaker"))
+    with pytest.raises(ValueError, match="Got folds with 0, expected pairs of row numbers"):
+        evaluate_ratings(linear, rated, np.arange(18) % 3)
     with pytest.raises(ValueError, match="Got n_folds=1, expected an integer >= 2"):
         evaluate_ratings(linear, rated, n_folds=1)
     assert not encoded

@@ -297,7 +297,9 @@ def test_wrong_parameters_say_so(changes, message, clips, labels):
 def test_wrong_calls_say_so(fitted, clips, labels):
     with pytest.raises(ValueError, match="Got 2 labels for 3 clips, expected one per clip"):
         small().fit(clips[:3], labels[:2])
-    with pytest.raises(ValueError, match="Got y with None at index 1, expected a value for each row"):
+    with pytest.raises(
+        ValueError, match=r"Got y with None at index 1 \(1 of \d+ rows\), expected a value for each row"
+    ):
         small().fit(clips[:3], ["low", None, "high"])
     with pytest.raises(ValueError, match="Got X with 0 clips, expected at least 1"):
         small().fit([], [])
