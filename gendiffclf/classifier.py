@@ -50,8 +50,8 @@ class GenerativeTransportClassifier(
     estimator : {"both", "network", "kernel"}, default="both"
         What estimates the code: a kernel regression, which is best where classes differ smoothly in many features, as in
         embeddings; a network, which is best where a few features decide; or both, weighted on held-out rows. The probabilities of
-        a logistic regression, and of gradient-boosted trees where they help (from 500 rows, with up to 200 features), are
-        multiplied in, with exponents fitted on the same rows.
+        a logistic regression, and where they help of normal distributions of the classes and of gradient-boosted trees (from 500
+        rows, with up to 200 features), are multiplied in, with exponents fitted on the same rows.
     codes : {"sinusoidal", "paired", "one_hot", "random"}, default="sinusoidal"
         Codes of the classes (Eq. 2): one sine each (the paper's); sines and cosines; unit vectors; random orthogonal vectors.
     scaling : {"mixed", "quantile", "robust", "standard", "none"}, default="mixed"
@@ -142,10 +142,12 @@ class GenerativeTransportClassifier(
         The trained network.
     logistic_ : LogisticEstimator or None
         The logistic regression that joins both, with `estimator="both"`.
+    gaussian_ : GaussianEstimator or None
+        Normal distributions of the classes, with `estimator="both"`, where they help.
     trees_ : TreesEstimator or None
         The gradient-boosted trees that join them, with `estimator="both"` and enough rows.
     combination_ : Combination
-        `weights` of kernel and network, and `exponents` of their mixture, of the logistic regression and of the trees.
+        `weights` of kernel and network, and `exponents` of their mixture and of the other estimators that there are, in order.
     held_out_index_ : ndarray of shape (r,)
         Rows of `fit` that were held out: all, or every k-th of more than 20,000; only a tenth of these with `n_members=1`,
         unless `estimator="kernel"`. None for very few rows, or with a single network alone and `patience=None`.
@@ -344,7 +346,7 @@ class GenerativeTransportClassifier(
             params, data, codes, (rows.shape[1], len(self.lift_)), self.path_, seed, processes, budget
         )
         self.kernel_, self.network_ = fitted.kernel, fitted.network
-        self.logistic_, self.trees_ = fitted.logistic, fitted.trees
+        self.logistic_, self.gaussian_, self.trees_ = fitted.logistic, fitted.gaussian, fitted.trees
         self.combination_ = fitted.combination
         self._novelty = fitted.novelty
         self.held_out_index_, self.held_out_proba_ = fitted.held_out_rows(kind)

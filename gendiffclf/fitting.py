@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .device import high_precision
+from .estimators import gaussian, trees
 from .estimators.combination import Combination, combine, fit_read_out, uncalibrated
+from .estimators.gaussian import GaussianEstimator
 from .estimators.kernel import DOUBLED_ROWS, HELD_OUT_ROWS, LEAST_CENTERS, KernelFit, fit_kernel, most_centers
 from .estimators.kernel_estimator import KernelEstimator
 from .estimators.logistic import LogisticEstimator, fit_logistic
 from .estimators.network import TransportNetwork
 from .estimators.training_rows import TrainingRows
-from .estimators.trees import TreesEstimator, fit_trees, suitable
+from .estimators.trees import TreesEstimator
 from .novelty import Novelty, fit_novelty
 from .parameters import kernels, network_shape, training_settings
 from .preprocessing import lift_matrix, n_views
@@ -42,6 +47,7 @@ class Fitted:
     kernel: KernelEstimator | None = None
     network: TransportNetwork | None = None
     logistic: LogisticEstimator | None = None
+    gaussian: GaussianEstimator | None = None
     trees: TreesEstimator | None = None
     training: TrainingResult = field(default_factory=TrainingResult)
     novelty: Novelty | None = None
@@ -139,13 +145,20 @@ def fit_estimators(
         targets, held_out = data.targets[validation], [x.cpu() for x in held_out]
         fitted.combination = processes.first(combine(held_out, targets, evidence, factors, read_outs))
         probabilities = fitted.combination.probabilities([*held_out, *factors])
-        ended = fitted.training.stopped_by in ("time_limit", "interrupt")
-        if fitted.logistic is not None and not ended and suitable(data, n_views(params["scaling"])):
-            fitted.trees, of_trees = _fit_trees(
-                fitted.training, data, folds, probabilities, evidence, seed, processes, budget
+        for name, suits, fit in (
+            ("gaussian", gaussian.suitable, gaussian.fit_gaussian),
+            ("trees", trees.suitable, partial(trees.fit_trees, seed=seed)),
+        ):
+            ended = fitted.training.stopped_by in ("time_limit", "interrupt")
+            if fitted.logistic is None or ended or not suits(data, n_views(params["scaling"])):
+                continue
+            joins = partial(
+                fit, data, folds.train, validation, folds.member, probabilities, evidence, budget.is_short_of
             )
-            if of_trees is not None:
-                factors = [*factors, of_trees]
+            estimator, of_factor = _fit_factor(joins, fitted.training, processes)
+            setattr(fitted, name, estimator)
+            if of_factor is not None:
+                factors = [*factors, of_factor]
                 joined = combine(held_out, targets, evidence, factors, fitted.combination.read_outs)
                 fitted.combination = processes.first(joined)
                 probabilities = fitted.combination.probabilities([*held_out, *factors])
@@ -197,22 +210,13 @@ def _fit_logistic(
     return estimator, held_out
 
 
-def _fit_trees(
-    training: TrainingResult,
-    data: TrainingRows,
-    folds: Folds,
-    probabilities: torch.Tensor,
-    evidence: torch.Tensor,
-    seed: int,
-    processes: Processes,
-    budget: Budget,
-) -> tuple[TreesEstimator, torch.Tensor] | tuple[None, None]:
-    """Fit the trees beside held-out probabilities (v, K) of all else, if they help; an interrupt leaves them out."""
+def _fit_factor(
+    fit: Callable[[], tuple[Any, Tensor] | None], training: TrainingResult, processes: Processes
+) -> tuple[Any, Tensor] | tuple[None, None]:
+    """An estimator that joins all others, with its held-out probabilities (v, K), if it helps; an interrupt leaves it out."""
     found = None
     try:
-        found = fit_trees(
-            data, folds.train, folds.validation, folds.member, probabilities, evidence, seed, budget.is_short_of
-        )
+        found = fit()
     except KeyboardInterrupt:
         if processes.count > 1:
             raise

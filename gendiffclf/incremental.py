@@ -32,6 +32,7 @@ class IncrementalMixin:
         code_index_: np.ndarray
         kernel_: Any
         logistic_: Any
+        gaussian_: Any
         trees_: Any
         held_out_proba_: np.ndarray
         _class_counts: np.ndarray
@@ -174,7 +175,7 @@ class IncrementalMixin:
         self._class_counts = np.concatenate([self._class_counts, np.zeros(len(new))])[order]
         if hasattr(self, "held_out_proba_"):
             self.held_out_proba_ = np.pad(self.held_out_proba_, [(0, 0), (0, len(new))])[:, order]
-        for name in ("kernel_", "logistic_", "trees_"):
+        for name in ("kernel_", "logistic_", "gaussian_", "trees_"):
             if getattr(self, name) is not None:
                 setattr(self, name, getattr(self, name).with_classes(order))
         self._predictors = {}

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ._version import VERSION
 from .estimators.combination import Combination, ReadOut
+from .estimators.gaussian import GaussianEstimator
 from .estimators.kernel_estimator import KernelEstimator
 from .estimators.logistic import LogisticEstimator
 from .estimators.network import NetworkShape, TransportNetwork
@@ -40,7 +41,7 @@ from .transport.learned import LearnedPath
 from .validation import shown
 
 FORMAT = "gendiffclf.GenerativeTransportClassifier"
-FORMAT_VERSION = 14
+FORMAT_VERSION = 15
 """Raised whenever a file of this version could no longer be read by the code before."""
 
 _NO_DIGEST = "0" * 64
@@ -57,6 +58,7 @@ _DATACLASSES = (
     KernelEstimator,
     KernelSettings,
     LogisticEstimator,
+    GaussianEstimator,
     TreesEstimator,
     NetworkShape,
     ExactPath,

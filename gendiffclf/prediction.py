@@ -338,6 +338,7 @@ class PredictionMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
                 self.kernel_,
                 self.network_,
                 self.logistic_,
+                self.gaussian_,
                 self.trees_,
                 self.combination_,
                 self.path_,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .estimators.combination import Combination
+from .estimators.gaussian import GaussianEstimator
 from .estimators.kernel_estimator import KernelEstimator
 from .estimators.logistic import LogisticEstimator
 from .estimators.network import TransportNetwork, estimate
@@ -30,6 +31,7 @@ class Predictor:
     kernel: KernelEstimator | None
     network: TransportNetwork | None
     logistic: LogisticEstimator | None
+    gaussian: GaussianEstimator | None
     trees: TreesEstimator | None
     combination: Combination
     path: ExactPath | LearnedPath
@@ -42,6 +44,7 @@ class Predictor:
             None if self.kernel is None else self.kernel.to(like),
             None if self.network is None else copy.deepcopy(self.network).to(like),
             None if self.logistic is None else self.logistic.to(like),
+            None if self.gaussian is None else self.gaussian.to(like),
             None if self.trees is None else self.trees.to(like),
             self.combination,
             self.path,
@@ -71,7 +74,8 @@ class Predictor:
         if self.network is not None:
             x0_hat = estimate(self.network, rows[None], self.learned).mean(0)  # (M, b, L) -> (b, L)
             estimates.append(project_on_codes(x0_hat, self.codes))
-        estimates += [factor.estimate(rows) for factor in (self.logistic, self.trees) if factor is not None]
+        factors = self.logistic, self.gaussian, self.trees
+        estimates += [factor.estimate(rows) for factor in factors if factor is not None]
         coordinates = torch.stack(estimates)
         return coordinates if corrections is None else coordinates + corrections, x0_hat
 

@@ -77,7 +77,7 @@ class SavingMixin:
             state = {**state, "_predictors": {}, "_package_version": VERSION}
             if self.network_ is not None:
                 state["network_"] = copy.deepcopy(self.network_).cpu()
-            for name in ("kernel_", "logistic_", "trees_"):
+            for name in ("kernel_", "logistic_", "gaussian_", "trees_"):
                 if state[name] is not None:
                     state[name] = state[name].to("cpu")
         return state

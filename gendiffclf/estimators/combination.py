@@ -16,9 +16,9 @@ READ_OUT_PRIOR = (2.0, 0.12), 0.7
 """Medians of sharpness and softness, and the deviation of the logarithm of each: few rows say little about them."""
 LOG_RANGE = -6.0, 5.0
 """Range of the logarithms of sharpness and softness."""
-EXPONENT_PRIOR = ((1.0,), (0.7, 0.3), (0.6, 0.2, 0.2)), 0.3
-"""Means of the exponents of a mixture alone, with one factor, and with two, and the deviation of each."""
-EXPONENTS = (0.0, 5.0), (0.0, 3.0), (0.0, 3.0)
+EXPONENT_PRIOR = ((1.0,), (0.7, 0.3), (0.6, 0.2, 0.2), (0.55, 0.15, 0.15, 0.15)), 0.3
+"""Means of the exponents of a mixture alone, with one factor, with two and with three, and the deviation of each."""
+EXPONENTS = (0.0, 5.0), (0.0, 3.0), (0.0, 3.0), (0.0, 3.0)
 """Ranges of the exponents of the mixture and of its factors."""
 LEAST_PROBABILITY = 1e-6
 """Of a factor, before its exponent: less could outweigh all else."""
@@ -43,11 +43,12 @@ class ReadOut:
 @dataclass(frozen=True)
 class Combination:
     """
-    Read-outs of kernel and network, weights of their mixture, and its product with logistic regression and trees.
+    Read-outs of kernel and network, weights of their mixture, and its product with the factors that there are.
 
     A strongly regularised estimate is shrunk towards the mean code, a weakly regularised one is not: each is read at its own best
     sharpness before they are weighed. Their mixture is less confident than either, so it gets an exponent, the inverse of a
-    temperature. Probabilities of a logistic regression and of trees join it by their own exponents (a logarithmic opinion pool).
+    temperature. Probabilities of a logistic regression, of normal distributions and of trees join it by their own exponents (a
+    logarithmic opinion pool).
 
     Attributes
     ----------
@@ -56,7 +57,7 @@ class Combination:
     read_outs : tuple of ReadOut
         Of each of these.
     exponents : tuple of float
-        Of the mixture and of the factors that there are: logistic regression, trees.
+        Of the mixture and of the factors that there are: logistic regression, normal distributions, trees.
     floor : float
         Share of the uniform distribution in the result: that n rows held no error does not make one impossible.
     """
@@ -104,7 +105,7 @@ def combine(
     minimise the logarithmic loss.
 
     `coordinates`, each (n, K), are what kernel, network or both make of rows that they did not learn from, along the codes, and
-    `factors`, each (n, K), probabilities by a logistic regression and trees that did not either. `targets` (n, K) are one-hot
+    `factors`, each (n, K), probabilities by estimators that did not either. `targets` (n, K) are one-hot
     classes. The weight (n,) has the mean 1, or less if rows depend on each other: its sum is the number of rows in the priors
     and the floor. `read_outs` are those of the first of the coordinates, if they are fitted already.
     """
@@ -160,7 +161,7 @@ def pooled_loss(probabilities: Sequence[Tensor], targets: Tensor, weight: Tensor
 
 def fit_exponents(probabilities: Sequence[Tensor], targets: Tensor, weight: Tensor) -> tuple[float, ...]:
     """
-    Exponents of a product of one to three probabilities (n, K), for the least logarithmic loss, with a prior.
+    Exponents of a product of one to four probabilities (n, K), for the least logarithmic loss, with a prior.
 
     The loss is convex in them.
     """

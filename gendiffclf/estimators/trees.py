@@ -26,11 +26,11 @@ MOST_CLASSES, MOST_SPLITS = 20, 400
 """Classes, and features times classes, at most: so up to 200 features. Single features of embeddings tell little."""
 N_LEVELS = 255
 """Levels that a feature is rounded to: as many as scikit-learn tells apart."""
+LEAST_GAIN = 2.0
+"""Least fall of the summed log-loss, in nats: significant in a likelihood-ratio test for one more exponent."""
 SETTINGS = {"learning_rate": 0.1, "max_leaf_nodes": 15, "max_depth": 8, "max_features": 0.5, "l2_regularization": 1.0}
 ITERATIONS = 90, 135, 200, 300, 450, 675, 1000
 """Numbers of iterations, tried in this order while the product gains on held-out rows."""
-LEAST_GAIN = 2.0
-"""Least fall of the summed log-loss, in nats: significant in a likelihood-ratio test for one more exponent."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ def fit_trees(
     fold: np.ndarray,
     others: Tensor,
     evidence: Tensor,
-    seed: int,
     is_short_of: Callable[[float], bool],
+    seed: int,
 ) -> tuple[TreesEstimator, Tensor] | None:
     """
     Fit trees to rows (n, views, d), and for each fold others, with the probabilities (v, K) of its rows by these, on the CPU.

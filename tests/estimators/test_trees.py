@@ -317,10 +317,10 @@ def test_a_time_limit_that_the_kernel_used_up_leaves_them_out():
 
 
 def test_an_interrupt_leaves_them_out(monkeypatch, tiny):
-    def interrupted(*_):
+    def interrupted(*_, seed):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gendiffclf.fitting.fit_trees", interrupted)
+    monkeypatch.setattr(module, "fit_trees", interrupted)
     with pytest.warns(UserWarning, match="Got an interrupt; the network's weights"):
         model = tiny().fit(*steps())
     assert model.trees_ is None
