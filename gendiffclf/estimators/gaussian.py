@@ -7,18 +7,17 @@ shapes this is a poor estimate, and left out: it joins the others as a factor if
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import numpy as np
 import torch
-from sklearn.utils import gen_batches
 from torch import Tensor
 
 from .combination import pooled_loss
 from .selection import descend
-from .training_rows import Rows, TrainingRows
+from .training_rows import TrainingRows, blocks, read
 
 PRIOR_ROWS = 3.0, 10.0, 30.0, 100.0, 300.0
 """Rows that the pooled covariance counts for in that of a class."""
@@ -34,9 +33,6 @@ LEAST_GAIN = 5.0
 """Least fall of the summed log-loss, in nats: more than for trees, as the same rows choose among many distributions."""
 _CHOICE_VALUES = 2**30
 """Products in the densities of a choice at most: with more, only some of the held-out rows choose."""
-_BLOCK_VALUES = 2**22
-"""Values of rows, or of their differences to means, in memory at a time."""
-
 _START = 0, 2, 1
 """Of the choice: the first scaling, and places in `PRIOR_ROWS` and `DIAGONAL_SHARES`."""
 
@@ -129,10 +125,11 @@ def fit_gaussian(
     every, folds = np.arange(len(data)), np.unique(fold)
     total = _summed(data, every)
     of_folds = {k: total.without(_summed(data, np.setdiff1d(every, train[k]))) for k in folds}
-    targets, n_values = data.targets[validation].cpu(), total.products[0].numel()
-    stride = -(-len(validation) * n_values // _CHOICE_VALUES)
+    targets = data.targets[validation].cpu()
+    stride = -(-len(validation) * total.products[0].numel() // _CHOICE_VALUES)
     asked = np.arange(0, len(validation), stride)
-    rows, weight = data.rows[validation[asked]].cpu().double(), evidence[asked].cpu()
+    rows = read(data.rows, validation[asked], lambda rows: rows.cpu().double())
+    weight = evidence[asked].cpu()
 
     @cache
     def chosen(place: tuple[int, ...]) -> tuple[float, float]:
@@ -152,17 +149,11 @@ def fit_gaussian(
     for k in folds:
         estimator = _estimator(of_folds[k], place).sharpened(sharpness)
         of_fold = np.flatnonzero(fold == k)
-        for block, part in _blocks(data.rows, validation[of_fold], n_values):
-            held_out[of_fold[part]] = estimator.estimate(block)
+        for block, part in blocks(data.rows, validation[of_fold], 4 * estimator.mean.numel()):
+            held_out[of_fold[part]] = estimator.estimate(block.cpu().double())
     if pooled_loss([others], targets, evidence) - pooled_loss([others, held_out], targets, evidence) <= LEAST_GAIN:
         return None
     return _estimator(total, place).sharpened(sharpness).to(data.rows[:1].cpu()), held_out
-
-
-def _blocks(rows: Rows, numbers: np.ndarray, n_values: int) -> Iterator[tuple[Tensor, slice]]:
-    """Some rows of numbers (n,) at a time, on the CPU in float64, (b, views, d), for so many values each, and their places."""
-    for part in gen_batches(len(numbers), max(1, _BLOCK_VALUES // n_values)):
-        yield rows[numbers[part]].cpu().double(), part
 
 
 def _summed(data: TrainingRows, numbers: np.ndarray) -> _Sums:
@@ -171,10 +162,10 @@ def _summed(data: TrainingRows, numbers: np.ndarray) -> _Sums:
     zeros = partial(torch.zeros, dtype=torch.float64)
     sums = _Sums(zeros(n_classes), zeros(n_views, n_classes, d), zeros(n_views, n_classes, d, d))
     y, weight = data.y.cpu().numpy()[numbers], data.weight.cpu()[numbers]
-    for rows, part in _blocks(data.rows, numbers, n_views * d):
+    for rows, part in blocks(data.rows, numbers):
         for k in np.unique(y[part]):
             own = y[part] == k
-            x, w = rows[own].swapaxes(0, 1), weight[part][own]  # (views, b, d), (b,)
+            x, w = rows[own].cpu().double().swapaxes(0, 1), weight[part][own]  # (views, b, d), (b,)
             sums.weight[k] += w.sum()
             sums.values[:, k] += w @ x
             sums.products[:, k] += (w[:, None] * x).mT @ x

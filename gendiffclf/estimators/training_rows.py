@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -68,7 +68,16 @@ class TrainingRows:
         return self.weight @ self.targets / self.weight.sum()
 
 
+def blocks(rows: Rows, numbers: np.ndarray, n_values: int | None = None) -> Iterator[tuple[Tensor, slice]]:
+    """
+    Some of the rows of numbers (n,) at a time, (b, views * layers, d), and their places.
+
+    They are so few that `n_values` of each fit into a block, by default its own.
+    """
+    for part in gen_batches(len(numbers), max(1, _BLOCK_VALUES // (n_values or rows[numbers[:1]].numel()))):
+        yield rows[numbers[part]], part
+
+
 def read(rows: Rows, numbers: np.ndarray, kept: Callable[[Tensor], Tensor]) -> Tensor:
     """What is `kept` of rows (b, views * layers, d), a block of them in memory at a time: numbers (n,) -> (n, ...)."""
-    step = max(1, _BLOCK_VALUES // rows[numbers[:1]].numel())
-    return torch.cat([kept(rows[numbers[part]]) for part in gen_batches(len(numbers), step)])
+    return torch.cat([kept(block) for block, _ in blocks(rows, numbers)])

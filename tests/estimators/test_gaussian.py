@@ -11,6 +11,7 @@ from sklearn.metrics import log_loss
 
 from gendiffclf import GenerativeTransportClassifier
 from gendiffclf.estimators import gaussian as module
+from gendiffclf.estimators import training_rows
 from gendiffclf.estimators.combination import pooled_loss
 from gendiffclf.estimators.gaussian import DIAGONAL_SHARES, LEAST_VARIANCE, PRIOR_ROWS, fit_gaussian, suitable
 from gendiffclf.estimators.training_rows import TrainingRows
@@ -122,7 +123,7 @@ def test_there_are_none_where_they_add_nothing():
 def test_blocks_and_fewer_rows_that_choose_make_little_difference(monkeypatch):
     data = rows_of(*spreads())
     whole, held_out = fit(data)
-    monkeypatch.setattr(module, "_BLOCK_VALUES", 100)
+    monkeypatch.setattr(training_rows, "_BLOCK_VALUES", 100)
     blocks, of_blocks = fit(data)
     torch.testing.assert_close(blocks.whitening, whole.whitening)
     torch.testing.assert_close(of_blocks, held_out)
