@@ -10,8 +10,8 @@ from sklearn.utils import gen_batches
 
 N_STEPS = 16
 """Steps of gradient descent from the features' means to the means given the other values of a row."""
-SIGNIFICANCE = 0.05
-"""Probability that any feature gets an indicator although its gaps are at random."""
+SIGNIFICANCE = 0.05, 0.01
+"""Probability that any feature gets an indicator although its gaps are at random: for gaps alone, and with another feature."""
 _LEAST_GAPS = 10
 """Gaps, and values, of a feature in rows that have another one: fewer tell nothing of both together."""
 _MOST_PRODUCTS = 2**20
@@ -103,12 +103,12 @@ class MissingValues:
         stride = -(-len(index) // _MEAN_ROWS)
         rows, weight = index[::stride], sample_weight[::stride]
         if labels is not None and len(gaps):
-            least = _p_values(missing, labels, sample_weight)
+            alone, together = np.array(SIGNIFICANCE) / missing[0].size
+            informative = (_p_values(missing, labels, sample_weight) < alone).any(0)
             if len(gaps) * X.shape[2] * len(np.unique(labels)) <= _MOST_PRODUCTS:
                 scaled = np.concatenate([x[:, : X.shape[1]] for x, _ in _blocks(X, rows, weight, scale)])
                 of_products = _p_values_of_products(missing[::stride], scaled, labels[::stride], weight)
-                least = 2 * np.minimum(least, of_products)
-            informative = least.min(0) * missing[0].size < SIGNIFICANCE
+                informative |= (of_products < together).any(0)
             gaps, missing = gaps[informative], missing[:, :, informative]
         share = np.average(missing, axis=0, weights=sample_weight)
         fill = _means(X, rows, weight, scale)
