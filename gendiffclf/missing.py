@@ -12,8 +12,10 @@ N_STEPS = 16
 """Steps of gradient descent from the features' means to the means given the other values of a row."""
 SIGNIFICANCE = 0.05, 0.01
 """Probability that any feature gets an indicator although its gaps are at random: for gaps alone, and with another feature."""
-_LEAST_GAPS = 10
-"""Gaps, and values, of a feature in rows that have another one: fewer tell nothing of both together."""
+_LEAST_GAPS = 10, 5
+"""Gaps, and values, of a feature in rows that have another one, and expected gaps in a class: fewer tell nothing of both."""
+_LARGEST_VALUE = 2.0
+"""Of a centred feature in a product, so that it is not all about a few rows."""
 _MOST_PRODUCTS = 2**20
 """Gaps times features times classes at most; of more, gaps are tested alone, as products would take too long."""
 _SHRINKAGE = 0.1
@@ -253,15 +255,16 @@ def _p_values_of_products(missing: np.ndarray, x: np.ndarray, labels: np.ndarray
         """Over rows with gaps, (n, layers, d) -> (layers, g, d)."""
         return missing.transpose(1, 2, 0) @ values.swapaxes(0, 1)
 
-    x = centred(x)
+    x = centred(np.clip(centred(x), -_LARGEST_VALUE, _LARGEST_VALUE))
     n_gaps = summed(weight * present)
     share = n_gaps / np.maximum(n_present, 1)[:, None]
-    tells = np.minimum(n_gaps, n_present[:, None] - n_gaps) >= _LEAST_GAPS
+    tells = np.minimum(n_gaps, n_present[:, None] - n_gaps) >= _LEAST_GAPS[0]
     greatest = np.zeros(missing.shape[1:])
     for one in classes[: max(len(classes) - 1, 1)]:
         is_one = (labels == one)[:, None, None]
         product = weight * centred(x * (is_one - (weight * is_one).sum() / weight.sum()))
         variance = share * (1 - share) * (product**2).sum(0)[:, None]
-        found = np.where(tells, summed(product) ** 2 / np.maximum(variance, np.finfo(float).tiny), 0)
-        greatest = np.maximum(greatest, found.max(-1))
+        expected = share * (weight * present * is_one).sum(0)[:, None]
+        found = summed(product) ** 2 / np.maximum(variance, np.finfo(float).tiny)
+        greatest = np.maximum(greatest, np.where(tells & (expected >= _LEAST_GAPS[1]), found, 0).max(-1))
     return chi2.sf(greatest, 1) * x.shape[2] * max(len(classes) - 1, 1)

@@ -143,6 +143,17 @@ def test_where_products_would_take_too_long_gaps_are_tested_alone(monkeypatch):
     assert FeatureScaler.fit(X, np.ones(400), "none", labels=y).missing.gaps.tolist() == [1]
 
 
+@pytest.mark.parametrize("kind", ["mixed", "standard"])
+def test_classes_of_few_rows_and_long_tails_are_no_sign_of_gaps_that_mean_something(kind):
+    rng, n_with_column = np.random.default_rng(0), 0
+    for i in range(60):
+        y = rng.integers(0, 20, 400) if i % 2 else np.where(np.arange(400) < 3, 0, rng.integers(1, 3, 400))
+        X = rng.lognormal(sigma=1.5, size=(400, 1, 8))
+        X[rng.random(X.shape) < 0.05] = np.nan
+        n_with_column += len(FeatureScaler.fit(X, np.ones(400), kind, labels=y).missing.gaps) > 0
+    assert n_with_column <= 9
+
+
 def test_gaps_at_random_rarely_get_a_column():
     """Once in some seventeen tables, by tests at 5 and 1 %, also of features that matter, and of two that are missing at once."""
     rng, n_with_column = np.random.default_rng(0), 0

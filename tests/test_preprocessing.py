@@ -312,6 +312,8 @@ def test_values_beyond_float32_need_a_scaling():
         ValueError, match=r'values around 1e\+09 and scaling="none", expected values .* rounded to [1-4] in'
     ):
         GenerativeTransportClassifier(estimator="kernel", scaling="none").fit(far, y)
+    sums = X[:, :1] * 1e-16 + 1  # that are 1 but for rounding
+    GenerativeTransportClassifier(estimator="kernel", scaling="none").fit(np.hstack([X, sums]), y)
     for offset in (0.1, 1e5):  # of a constant feature, or one far from 0
         GenerativeTransportClassifier(estimator="kernel", scaling="none").fit(X * [0, 1, 1] + offset, y)
     for scaling in SCALINGS:

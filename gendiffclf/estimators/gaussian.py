@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from time import perf_counter
 
 import numpy as np
 import torch
@@ -31,8 +32,12 @@ MOST_VALUES = 2**20
 """Of the covariances at most."""
 LEAST_GAIN = 5.0
 """Least fall of the summed log-loss, in nats: more than for trees, as the same rows choose among many distributions."""
-_CHOICE_VALUES = 2**30
-"""Products in the densities of a choice at most: with more, only some of the held-out rows choose."""
+_CHOICE_VALUES, _CHOICE_ROWS = 2**27, 1000
+"""Values in the densities of a choice at most: with more, only some of the held-out rows choose, but so many at least."""
+_CENTER_ROWS = 100
+"""Rows whose mean is taken off before sums of products, which else would round off what is far from 0."""
+_CHOICES = 20
+"""Of distributions, for an estimate of the time that they take."""
 _START = 0, 2, 1
 """Of the choice: the first scaling, and places in `PRIOR_ROWS` and `DIAGONAL_SHARES`."""
 
@@ -89,15 +94,17 @@ class GaussianEstimator:
 
 @dataclass(frozen=True)
 class _Sums:
-    """Over rows of each class: their weights (K,), and of each scaling (V, ...) the values (K, d) and products (K, d, d)."""
+    """Over rows, less a centre (V, 1, d), of each class: weights (K,), and of each scaling values (V, K, d) and products."""
 
+    center: Tensor
     weight: Tensor
     values: Tensor
     products: Tensor
 
     def without(self, other: _Sums) -> _Sums:
         """Of the rows that the other, a part of these, lacks."""
-        return _Sums(self.weight - other.weight, self.values - other.values, self.products - other.products)
+        pairs = ((self.weight, other.weight), (self.values, other.values), (self.products, other.products))
+        return _Sums(self.center, *(whole - part for whole, part in pairs))
 
 
 def suitable(data: TrainingRows, n_views: int) -> bool:
@@ -118,15 +125,15 @@ def fit_gaussian(
     """
     Fit distributions to rows (n, views, d), and for each fold others, with probabilities (v, K) of its rows by these, on the CPU.
 
-    The arguments, and when the result is None, are as for `fit_trees`.
+    None if a product with them is not clearly better than the probabilities `others`, or if time `is_short_of` the seconds that
+    they take. The other arguments are as for `fit_trees`.
     """
-    if is_short_of(0):
-        return None
     every, folds = np.arange(len(data)), np.unique(fold)
     total = _summed(data, every)
     of_folds = {k: total.without(_summed(data, np.setdiff1d(every, train[k]))) for k in folds}
     targets = data.targets[validation].cpu()
-    stride = -(-len(validation) * total.products[0].numel() // _CHOICE_VALUES)
+    of_row = total.products[0].numel() + 16 * total.values[0].numel()
+    stride = -(-len(validation) // max(_CHOICE_VALUES // of_row, _CHOICE_ROWS))
     asked = np.arange(0, len(validation), stride)
     rows = read(data.rows, validation[asked], lambda rows: rows.cpu().double())
     weight = evidence[asked].cpu()
@@ -143,6 +150,10 @@ def fit_gaussian(
         )
         return min(zip(map(float, losses), SHARPNESSES, strict=True))
 
+    begin = perf_counter()
+    chosen(_START)
+    if is_short_of(_CHOICES * (perf_counter() - begin)):
+        return None
     place = descend(lambda place: chosen(place)[0], _START, (rows.shape[1], len(PRIOR_ROWS), len(DIAGONAL_SHARES)))
     sharpness = chosen(place)[1]
     held_out = torch.empty_like(targets)
@@ -151,7 +162,8 @@ def fit_gaussian(
         of_fold = np.flatnonzero(fold == k)
         for block, part in blocks(data.rows, validation[of_fold], 4 * estimator.mean.numel()):
             held_out[of_fold[part]] = estimator.estimate(block.cpu().double())
-    if pooled_loss([others], targets, evidence) - pooled_loss([others, held_out], targets, evidence) <= LEAST_GAIN:
+    gain = pooled_loss([others], targets, evidence) - pooled_loss([others, held_out], targets, evidence)
+    if not gain > LEAST_GAIN:  # nor where it is no number
         return None
     return _estimator(total, place).sharpened(sharpness).to(data.rows[:1].cpu()), held_out
 
@@ -160,12 +172,13 @@ def _summed(data: TrainingRows, numbers: np.ndarray) -> _Sums:
     """Over rows of numbers (n,)."""
     n_classes, (n_views, d) = data.targets.shape[1], data.rows[:1].shape[1:]
     zeros = partial(torch.zeros, dtype=torch.float64)
-    sums = _Sums(zeros(n_classes), zeros(n_views, n_classes, d), zeros(n_views, n_classes, d, d))
+    center = data.rows[:_CENTER_ROWS].cpu().double().mean(0)[:, None]
+    sums = _Sums(center, zeros(n_classes), zeros(n_views, n_classes, d), zeros(n_views, n_classes, d, d))
     y, weight = data.y.cpu().numpy()[numbers], data.weight.cpu()[numbers]
     for rows, part in blocks(data.rows, numbers):
         for k in np.unique(y[part]):
             own = y[part] == k
-            x, w = rows[own].cpu().double().swapaxes(0, 1), weight[part][own]  # (views, b, d), (b,)
+            x, w = rows[own].cpu().double().swapaxes(0, 1) - center, weight[part][own]  # (views, b, d), (b,)
             sums.weight[k] += w.sum()
             sums.values[:, k] += w @ x
             sums.products[:, k] += (w[:, None] * x).mT @ x
@@ -187,5 +200,8 @@ def _estimator(sums: _Sums, place: tuple[int, ...]) -> GaussianEstimator:
     offset = (n / n.sum()).log()[:, 0] - root.diagonal(dim1=1, dim2=2).log().sum(1)
     absent = (n[:, 0] < 1e-9) | (failed > 0)
     return GaussianEstimator(
-        view, mean, whitening.masked_fill(absent[:, None, None], 0), offset.masked_fill(absent, float("-inf"))
+        view,
+        mean + sums.center[view],
+        whitening.masked_fill(absent[:, None, None], 0),
+        offset.masked_fill(absent, float("-inf")),
     )

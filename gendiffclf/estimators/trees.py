@@ -149,9 +149,9 @@ def fit_trees(
         for in_fold, trees in folds:
             held_out[in_fold] = torch.as_tensor(trees.probabilities(best)).to(held_out)
         before, least = least, pooled_loss([others, held_out], targets, evidence)
-        if before - least <= LEAST_GAIN or is_short_of(2 * (perf_counter() - begin)):
+        if not before - least > LEAST_GAIN or is_short_of(2 * (perf_counter() - begin)):
             break
-    if alone - least <= LEAST_GAIN:
+    if not alone - least > LEAST_GAIN:  # nor where it is no number
         return None
     final = grown(every, validation[:0])
     final.grow(best)

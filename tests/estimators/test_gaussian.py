@@ -133,6 +133,24 @@ def test_blocks_and_fewer_rows_that_choose_make_little_difference(monkeypatch):
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
 
 
+def test_a_constant_feature_far_from_0_does_not_matter():
+    X, y = spreads()
+    far = np.column_stack([X.astype(float), np.full(600, 1.234e12)])
+    expected, of_expected = fit(rows_of(np.column_stack([X.astype(float), np.zeros(600)]), y))
+    found, of_found = fit(rows_of(far, y))
+    torch.testing.assert_close(of_found, of_expected)
+    torch.testing.assert_close(found.offset, expected.offset)
+
+
+def test_a_row_that_outweighs_all_others_leaves_them_out(tiny):
+    X, y = spreads(300)
+    weight = np.ones(300)
+    weight[0] = 1e15
+    model = tiny(random_state=0).fit(X, y, sample_weight=weight)
+    assert model.gaussian_ is None
+    assert np.isfinite(model.held_out_proba_).all()
+
+
 def test_for_which_rows_they_are():
     X, y = spreads(24)
     data = rows_of(X, y)
