@@ -13,7 +13,7 @@ N_STEPS = 16
 SIGNIFICANCE = 0.05, 0.01
 """Probability that any feature gets an indicator although its gaps are at random: for gaps alone, and with another feature."""
 _LEAST_GAPS = 10, 5
-"""Gaps, and values, of a feature in rows that have another one, and expected gaps in a class: fewer tell nothing of both."""
+"""Gaps, and values, of a feature in rows that have another one, and expected gaps inside and outside a class, at least."""
 _LARGEST_VALUE = 2.0
 """Of a centred feature in a product, so that it is not all about a few rows."""
 _MOST_PRODUCTS = 2**20
@@ -265,6 +265,7 @@ def _p_values_of_products(missing: np.ndarray, x: np.ndarray, labels: np.ndarray
         product = weight * centred(x * (is_one - (weight * is_one).sum() / weight.sum()))
         variance = share * (1 - share) * (product**2).sum(0)[:, None]
         expected = share * (weight * present * is_one).sum(0)[:, None]
+        both = np.minimum(expected, n_gaps - expected) >= _LEAST_GAPS[1]
         found = summed(product) ** 2 / np.maximum(variance, np.finfo(float).tiny)
-        greatest = np.maximum(greatest, np.where(tells & (expected >= _LEAST_GAPS[1]), found, 0).max(-1))
+        greatest = np.maximum(greatest, np.where(tells & both, found, 0).max(-1))
     return chi2.sf(greatest, 1) * x.shape[2] * max(len(classes) - 1, 1)

@@ -144,14 +144,15 @@ def test_where_products_would_take_too_long_gaps_are_tested_alone(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["mixed", "standard"])
-def test_classes_of_few_rows_and_long_tails_are_no_sign_of_gaps_that_mean_something(kind):
+@pytest.mark.parametrize("classes", ["twenty", "the first is rare", "the last is rare"])
+def test_classes_of_few_rows_and_long_tails_are_no_sign_of_gaps_that_mean_something(kind, classes):
     rng, n_with_column = np.random.default_rng(0), 0
-    for i in range(60):
-        y = rng.integers(0, 20, 400) if i % 2 else np.where(np.arange(400) < 3, 0, rng.integers(1, 3, 400))
+    for _ in range(60):
+        y = rng.integers(0, 20, 400) if classes == "twenty" else (np.arange(400) < 3) ^ (classes == "the first is rare")
         X = rng.lognormal(sigma=1.5, size=(400, 1, 8))
         X[rng.random(X.shape) < 0.05] = np.nan
         n_with_column += len(FeatureScaler.fit(X, np.ones(400), kind, labels=y).missing.gaps) > 0
-    assert n_with_column <= 9
+    assert n_with_column <= 12
 
 
 def test_gaps_at_random_rarely_get_a_column():

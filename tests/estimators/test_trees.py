@@ -1,11 +1,15 @@
 """Gradient-boosted trees: the same as scikit-learn's, held out honestly, and only where they help."""
 
 import copy
-import pickle
 
 import numpy as np
 import pytest
 import torch
+from kept_models import (
+    assert_files_and_pickles_predict_alike,
+    assert_one_row_and_many_agree,
+    assert_onnx_predicts_alike,
+)
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import log_loss
 
@@ -276,29 +280,16 @@ def test_held_out_estimates_are_with_them(fitted):
 
 
 def test_one_row_and_many_agree(fitted):
-    model, X, _ = fitted
-    np.testing.assert_allclose(model.predict_proba(X[:3]), model.predict_proba(X)[:3], atol=1e-5)
+    assert_one_row_and_many_agree(*fitted[:2])
 
 
 def test_files_and_pickles_keep_them(fitted, tmp_path):
-    model, X, _ = fitted
-    model.save(tmp_path / "model.safetensors")
-    for other in (
-        GenerativeTransportClassifier.load(tmp_path / "model.safetensors"),
-        pickle.loads(pickle.dumps(model)),
-    ):
-        assert other.trees_.depth == model.trees_.depth
-        np.testing.assert_array_equal(other.predict_proba(X), model.predict_proba(X))
+    assert_files_and_pickles_predict_alike(*fitted[:2], tmp_path)
 
 
 def test_onnx_files_have_them(fitted, tmp_path, without_gaps):
     pytest.importorskip("onnxscript")
-    from gendiffclf import load_predictor
-
-    model, X, _ = fitted
-    model.to_onnx(tmp_path / "model.onnx")
-    loaded = load_predictor(tmp_path / "model.onnx")
-    np.testing.assert_allclose(loaded.predict_proba(X), model.predict_proba(X), atol=1e-5)
+    assert_onnx_predicts_alike(*fitted[:2], tmp_path)
 
 
 def test_a_new_class_is_found_beside_them(fitted):
